@@ -1,0 +1,68 @@
+"""A growth term: energy that goes to infinity as the volume vanishes, added to what the network says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from lse_material.checks import Array
+from lse_material.errors import FormatError, InvalidInputError
+from lse_material.kinematics import cofactor, determinant_second_derivative, positive_determinant
+
+
+@dataclass(frozen=True)
+class Growth:
+    """coefficient * (J - 1 - ln J): zero with zero slope at J = 1, convex in J, infinite as J -> 0 (NaN where J <= 0).
+
+    Attributes:
+        coefficient: > 0, in energy units.
+
+    Raises:
+        InvalidInputError: the coefficient is not a positive finite number.
+    """
+
+    coefficient: float
+
+    def __post_init__(self) -> None:
+        number = isinstance(self.coefficient, (int, float, np.number)) and np.isfinite(self.coefficient)
+        if not number or not self.coefficient > 0.0:
+            raise InvalidInputError(
+                f"growth coefficient is {self.coefficient!r}; it must be > 0 (or leave growth out)."
+            )
+
+    def energy(self, F: Array) -> Array:
+        """(n, dim, dim) -> (n,)."""
+        J = positive_determinant(F)
+        result: Array = self.coefficient * (J - 1.0 - np.log(J))
+        return result
+
+    def stress(self, F: Array) -> Array:
+        """P = coefficient * (1 - 1/J) cof F: (n, dim, dim) -> (n, dim, dim)."""
+        J = positive_determinant(F)
+        return (self.coefficient * (1.0 - 1.0 / J))[:, None, None] * cofactor(F)
+
+    def tangent(self, F: Array) -> Array:
+        """dP/dF: (n, dim, dim) -> (n, dim, dim, dim, dim)."""
+        J = positive_determinant(F)[:, None, None, None, None]
+        dJ = cofactor(F)
+        product = np.einsum("niJ,nkL->niJkL", dJ, dJ)
+        result: Array = self.coefficient * (product / J**2 + (1.0 - 1.0 / J) * determinant_second_derivative(F))
+        return result
+
+    def to_dict(self) -> dict[str, Any]:
+        """Type and parameters, for the file."""
+        return {"type": "Growth", "coefficient": self.coefficient}
+
+
+def growth_from_dict(data: Any) -> Growth | None:
+    """The growth term that `Growth.to_dict` described, None for none; FormatError if it is neither."""
+    if data is None:
+        return None
+    if not isinstance(data, dict) or set(data) != {"type", "coefficient"} or data["type"] != "Growth":
+        raise FormatError(f"the growth term {data!r} is not known to this version.")
+    try:
+        return Growth(data["coefficient"])
+    except InvalidInputError as error:
+        raise FormatError(str(error)) from None

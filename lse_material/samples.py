@@ -1,0 +1,176 @@
+"""Samples: the data a fit takes. Deformation gradients F or points x, with energies, stresses or gradients, in rows."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lse_material.checks import Array, expect_shape, float_array, frozen
+from lse_material.errors import InvalidInputError
+from lse_material.kinematics import Kinematics
+
+Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """Rows of data of one material or one potential.
+
+    Give either `F`, with `energy` and/or `stress`, or `x`, with `energy` and/or `gradient`. A value that is missing in
+    some rows is NaN there and False in its mask; without a mask every row must hold a finite value.
+
+    Attributes:
+        F: deformation gradients (n, dim, dim), det F > 0; dim 2 is plane strain.
+        x: points (n, d).
+        energy: (n,), per reference volume.
+        stress: first Piola-Kirchhoff stress P = dW/dF, (n, dim, dim).
+        gradient: dW/dx, (n, d).
+        energy_mask, stress_mask: (n,) bool, True where the row has the value (`stress_mask` also serves `gradient`).
+        units: quantity -> unit, as text.
+
+    Raises:
+        InvalidInputError: naming the field and the row (counted from 0) at fault.
+    """
+
+    F: Array | None = None
+    x: Array | None = None
+    energy: Array | None = None
+    stress: Array | None = None
+    gradient: Array | None = None
+    energy_mask: Mask | None = None
+    stress_mask: Mask | None = None
+    units: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if (self.F is None) == (self.x is None):
+            raise InvalidInputError("samples need either F (deformation gradients) or x (points), and not both.")
+        if self.F is not None and self.gradient is not None:
+            raise InvalidInputError("samples of F take `stress` (P = dW/dF), not `gradient` (dW/dx).")
+        if self.x is not None and self.stress is not None:
+            raise InvalidInputError("samples of x take `gradient` (dW/dx), not `stress` (P = dW/dF).")
+        name = "F" if self.F is not None else "x"
+        where = _rows(name, getattr(self, name), 3 if self.F is not None else 2)
+        object.__setattr__(self, name, where)
+        n, shape = len(where), where.shape[1:]
+        if n == 0:
+            raise InvalidInputError("there are no samples: 0 rows.")
+        if self.F is not None:
+            if shape not in ((2, 2), (3, 3)):
+                raise InvalidInputError(f"F has shape {where.shape}; it needs (n, 2, 2) or (n, 3, 3).")
+            J = np.linalg.det(where)
+            if not (J > 0.0).all():
+                row = int(np.argmin(J > 0.0))
+                raise InvalidInputError(
+                    f"F in row {row} has determinant {J[row]:.6g}; it must be positive. F = {where[row].tolist()}."
+                )
+        slope = "stress" if self.F is not None else "gradient"
+        if self.energy is None and getattr(self, slope) is None:
+            raise InvalidInputError(f"samples need `energy` or `{slope}`, or both; they have neither.")
+        for value, mask, expected in (("energy", "energy_mask", ()), (slope, "stress_mask", shape)):
+            self._freeze_values(value, mask, (n, *expected))
+        object.__setattr__(self, "units", dict(self.units))
+
+    def _freeze_values(self, name: str, mask_name: str, shape: tuple[int, ...]) -> None:
+        value, mask = getattr(self, name), getattr(self, mask_name)
+        if value is None:
+            if mask is not None:
+                raise InvalidInputError(f"{mask_name} is given, but there is no {name}.")
+            return
+        array = float_array(name, value, len(shape), finite=False)
+        expect_shape(name, array, shape)
+        known: Mask = np.ones(shape[0], dtype=bool) if mask is None else np.asarray(mask)
+        if known.shape != shape[:1] or known.dtype != np.bool_:
+            raise InvalidInputError(
+                f"{mask_name} must be {shape[0]} booleans; it is {known.dtype} of shape {known.shape}."
+            )
+        bad = ~np.isfinite(array.reshape(shape[0], -1)).all(axis=1) & known
+        if bad.any():
+            row = int(np.argmax(bad))
+            raise InvalidInputError(
+                f"{name} in row {row} is not finite: {array[row].tolist()}. Mend the row, or mark it as missing "
+                f"with {mask_name}[{row}] = False."
+            )
+        if not known.any():
+            raise InvalidInputError(f"{mask_name} marks every row as missing: leave {name} out instead.")
+        array = array.copy()
+        array[~known] = np.nan
+        object.__setattr__(self, name, frozen(array))
+        known = known.copy()
+        known.flags.writeable = False
+        object.__setattr__(self, mask_name, known)
+
+    def __len__(self) -> int:
+        return len(self.F if self.F is not None else self.x)  # type: ignore[arg-type]
+
+    @property
+    def dim(self) -> int | None:
+        """2 or 3 for samples of F, None for samples of x."""
+        return None if self.F is None else self.F.shape[-1]
+
+    def inputs(self, kinematics: Kinematics | None) -> Array:
+        """X of every row (n, d): by `kinematics` from F, or as given.
+
+        Raises:
+            InvalidInputError: F without a strain measure, x with one, or a strain measure of the wrong dimension.
+        """
+        if self.F is None:
+            if kinematics is not None:
+                raise InvalidInputError("samples of x take no strain measure: leave `kinematics` out.")
+            assert self.x is not None
+            return self.x
+        if kinematics is None:
+            raise InvalidInputError("samples of F need a strain measure: pass kinematics=GreenLagrange(dim=...), say.")
+        if kinematics.dim != self.dim:
+            raise InvalidInputError(
+                f"the strain measure {type(kinematics).__name__} is {kinematics.dim}D, the samples' F are {self.dim}D."
+            )
+        return kinematics.strain(self.F)
+
+    def take(self, rows: npt.NDArray[np.integer[Any]]) -> Samples:
+        """The samples in `rows` (indices), in that order. A value that no chosen row has is left out."""
+        chosen: dict[str, Any] = {}
+        for name in ("F", "x", "energy", "stress", "gradient", "energy_mask", "stress_mask"):
+            value = getattr(self, name)
+            chosen[name] = None if value is None else value[rows]
+        for names in (("energy", "energy_mask"), ("stress", "stress_mask"), ("gradient", "stress_mask")):
+            mask = chosen[names[1]]
+            if chosen[names[0]] is not None and mask is not None and not mask.any():
+                chosen.update(dict.fromkeys(names))
+        return replace(self, **chosen)
+
+    def split(self, fraction: float, *, seed: int) -> tuple[Samples, Samples]:
+        """A random part with `fraction` of the rows (at least one), and the rest.
+
+        Raises:
+            InvalidInputError: fraction outside (0, 1), or fewer than 2 rows.
+        """
+        if not 0.0 < fraction < 1.0:
+            raise InvalidInputError(f"fraction is {fraction}; it must lie between 0 and 1.")
+        if len(self) < 2:
+            raise InvalidInputError("one sample cannot be split.")
+        rows = np.random.default_rng(seed).permutation(len(self))
+        cut = min(max(round(fraction * len(self)), 1), len(self) - 1)
+        return self.take(rows[:cut]), self.take(rows[cut:])
+
+    def digest(self) -> str:
+        """A hash of the data, for provenance: the same rows in the same order give the same 16 hexadecimal digits."""
+        h = hashlib.sha256()
+        for name in ("F", "x", "energy", "stress", "gradient"):
+            value = getattr(self, name)
+            if value is not None:
+                h.update(name.encode() + str(value.shape).encode() + np.ascontiguousarray(value).tobytes())
+        return h.hexdigest()[:16]
+
+
+def _rows(name: str, value: Any, ndim: int) -> Array:
+    array = float_array(name, value, ndim, finite=False)
+    bad = ~np.isfinite(array.reshape(len(array), -1)).all(axis=1) if len(array) else np.zeros(0, bool)
+    if bad.any():
+        row = int(np.argmax(bad))
+        raise InvalidInputError(f"{name} in row {row} is not finite: {array[row].tolist()}. Mend or remove the row.")
+    return frozen(array)

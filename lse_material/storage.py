@@ -1,0 +1,232 @@
+"""One trained material in one file: format 1, a .safetensors file of float64 tensors with text metadata.
+
+Tensors: `mode.{k}.z_weight.{l}`, `mode.{k}.x_weight.{l}`, `mode.{k}.bias.{l}`, `mode.{k}.quadratic` (optional), `rho`,
+`input_shift`, `input_scale`, `energy_scale`, `energy_shift`; `network.ConvexNetwork` tells their meaning. Loading never
+executes code: such a file holds numbers and text only (https://github.com/huggingface/safetensors).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from lse_material.checks import Array, expect_shape
+from lse_material.errors import FormatError, InvalidInputError
+from lse_material.growth import growth_from_dict
+from lse_material.kinematics import kinematics_from_dict
+from lse_material.material import Material, TrainingBox
+from lse_material.network import ConvexNetwork
+from lse_material.potential import SoftMinimum
+
+FORMAT = "lse-material/1"
+SOFT_MINIMUM = "-rho*log(sum(exp(-psi/rho)))"
+_MODE_TENSOR = re.compile(r"mode\.(\d+)\.(?:(z_weight|x_weight|bias)\.(\d+)|(quadratic))")
+_SCALARS = ("rho", "energy_scale", "energy_shift")
+_VECTORS = ("input_shift", "input_scale")
+
+
+def save(material: Material | SoftMinimum, path: str | Path) -> None:
+    """Write a material, or a plain potential, to `path`; whole or not at all.
+
+    Raises:
+        InvalidInputError: the name does not end in .safetensors, or modes differ in activation.
+        OSError: the file cannot be written.
+    """
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        raise InvalidInputError(f"{path}: the name of a material file ends in .safetensors.")
+    potential = material.potential if isinstance(material, Material) else material
+    activations = {mode.activation for mode in potential.modes}
+    if len(activations) > 1:
+        raise InvalidInputError(f"format 1 holds one activation for all modes; these have {sorted(activations)}.")
+    metadata = {
+        "format": FORMAT,
+        "soft_minimum": SOFT_MINIMUM,
+        "activation": activations.pop(),
+        "kinematics": "null",
+        "growth": "null",
+        "units": "{}",
+        "training_box": "null",
+        "provenance": "{}",
+    }
+    if isinstance(material, Material):
+        box = material.training_box
+        metadata |= {
+            "kinematics": json.dumps(material.kinematics.to_dict()),
+            "growth": json.dumps(material.growth.to_dict() if material.growth else None),
+            "units": json.dumps(dict(material.units)),
+            "training_box": json.dumps(None if box is None else [box.lower.tolist(), box.upper.tolist()]),
+            "provenance": json.dumps(dict(material.provenance)),
+        }
+    write_atomically(path, safetensors.numpy.save(_tensors(potential), metadata))
+
+
+def load(path: str | Path) -> Material:
+    """Read a material.
+
+    Raises:
+        FormatError: the file is truncated, foreign, of a newer format, malformed, holds a NaN or a mode that is not
+            convex; the tensor and the entry are named.
+        FileNotFoundError: there is no such file.
+    """
+    tensors, metadata = _read(Path(path))
+    try:
+        potential = _potential(tensors, metadata)
+        kinematics = _json(metadata, "kinematics")
+        if kinematics is None:
+            raise FormatError("it holds a plain potential without a strain measure: read it with load_potential().")
+        box = _json(metadata, "training_box")
+        return Material(
+            potential,
+            kinematics_from_dict(kinematics),
+            growth_from_dict(_json(metadata, "growth")),
+            _json(metadata, "units", dict),
+            None if box is None else _training_box(box),
+            _json(metadata, "provenance", dict),
+        )
+    except (FormatError, InvalidInputError) as error:
+        raise FormatError(f"{path} cannot be used: {error}") from None
+
+
+def load_potential(path: str | Path) -> SoftMinimum:
+    """Read the potential of a file, with or without a strain measure. Raises as `load`."""
+    tensors, metadata = _read(Path(path))
+    try:
+        return _potential(tensors, metadata)
+    except (FormatError, InvalidInputError) as error:
+        raise FormatError(f"{path} cannot be used: {error}") from None
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all: to a temporary one beside it, flushed to disk, then renamed."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        mask = os.umask(0)
+        os.umask(mask)
+        os.chmod(temporary, 0o666 & ~mask)  # mkstemp's 0600 would hide the file from the user's group
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _tensors(potential: SoftMinimum) -> dict[str, Array]:
+    tensors: dict[str, Array] = {}
+    for k, mode in enumerate(potential.modes):
+        for i, (weight, bias) in enumerate(zip(mode.x_weights, mode.biases)):
+            tensors[f"mode.{k}.x_weight.{i}"] = weight
+            tensors[f"mode.{k}.bias.{i}"] = bias
+        for i, weight in enumerate(mode.z_weights, start=1):
+            tensors[f"mode.{k}.z_weight.{i}"] = weight
+        if mode.quadratic is not None:
+            tensors[f"mode.{k}.quadratic"] = mode.quadratic
+    for name in (*_SCALARS, *_VECTORS):
+        tensors[name] = np.asarray(getattr(potential, name), dtype=np.float64)
+    return tensors
+
+
+def _read(path: Path) -> tuple[dict[str, Array], dict[str, str]]:
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no material file {path}.")
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            metadata = dict(file.metadata() or {})
+            version = metadata.get("format", "")
+            if version != FORMAT:
+                if re.fullmatch(r"lse-material/\d+", version):
+                    raise FormatError(
+                        f"{path} is of format {version}; this lse_material reads {FORMAT}. Update the package."
+                    )
+                raise FormatError(f"{path} is a .safetensors file, but not of lse_material: its format is {version!r}.")
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (safetensors.SafetensorError, OSError, ValueError) as error:
+        if isinstance(error, FormatError):
+            raise
+        raise FormatError(
+            f"{path} is not a whole .safetensors file ({error}). Pickles and torch checkpoints are never loaded: "
+            "bring such a network in with ConvexNetwork.from_arrays."
+        ) from None
+    if metadata.get("soft_minimum") != SOFT_MINIMUM:
+        raise FormatError(f"{path} uses the soft minimum {metadata.get('soft_minimum')!r}; known is {SOFT_MINIMUM!r}.")
+    for name, tensor in tensors.items():
+        if tensor.dtype != np.float64:
+            raise FormatError(f"{path}: tensor {name} is {tensor.dtype}; format 1 holds float64 only.")
+        if not np.isfinite(tensor).all():
+            where = tuple(int(i) for i in np.argwhere(~np.isfinite(tensor))[0])
+            raise FormatError(f"{path}: tensor {name} holds {tensor[where]} at entry {where}.")
+    return tensors, metadata
+
+
+def _potential(tensors: dict[str, Array], metadata: dict[str, str]) -> SoftMinimum:
+    parts: dict[int, dict[str, dict[int, Array]]] = {}
+    for name, tensor in tensors.items():
+        match = _MODE_TENSOR.fullmatch(name)
+        if match:
+            kind, layer = (match[2], int(match[3])) if match[2] else ("quadratic", 0)
+            parts.setdefault(int(match[1]), {}).setdefault(kind, {})[layer] = tensor
+        elif name not in (*_SCALARS, *_VECTORS):
+            raise FormatError(f"tensor {name} is not part of format 1.")
+    for name in (*_SCALARS, *_VECTORS):
+        if name not in tensors:
+            raise FormatError(f"tensor {name} is missing.")
+    if sorted(parts) != list(range(len(parts))) or not parts:
+        raise FormatError(f"modes are numbered {sorted(parts)}; they must be 0, 1, ... without a gap.")
+    modes = []
+    for k in range(len(parts)):
+        try:
+            modes.append(_mode(parts[k], metadata.get("activation", "")))
+        except (FormatError, InvalidInputError) as error:
+            raise FormatError(f"mode.{k}: {error}") from None
+    for name in (*_SCALARS, *_VECTORS):
+        expect_shape(f"tensor {name}", tensors[name], () if name in _SCALARS else (modes[0].size,))
+    return SoftMinimum(
+        tuple(modes),
+        rho=float(tensors["rho"]),
+        energy_scale=float(tensors["energy_scale"]),
+        energy_shift=float(tensors["energy_shift"]),
+        input_shift=tensors["input_shift"],
+        input_scale=tensors["input_scale"],
+    )
+
+
+def _mode(parts: dict[str, dict[int, Array]], activation: str) -> ConvexNetwork:
+    layers = len(parts.get("x_weight", {}))
+    for kind, first in (("x_weight", 0), ("bias", 0), ("z_weight", 1)):
+        found = sorted(parts.get(kind, {}))
+        if found != list(range(first, layers)):
+            raise FormatError(
+                f"it has {layers} x_weights, and {kind} of layers {found}; needed are {first} .. {layers - 1}."
+            )
+    quadratic = parts.get("quadratic", {}).get(0)
+    ordered = {kind: tuple(parts[kind][i] for i in sorted(parts[kind])) for kind in parts}
+    return ConvexNetwork(ordered.get("z_weight", ()), ordered["x_weight"], ordered["bias"], activation, quadratic)
+
+
+def _json(metadata: dict[str, str], key: str, kind: type | None = None) -> Any:
+    try:
+        value = json.loads(metadata[key])
+    except KeyError:
+        raise FormatError(f"its metadata lack {key!r}.") from None
+    except json.JSONDecodeError as error:
+        raise FormatError(f"its metadata {key!r} are not JSON: {error}.") from None
+    if kind is not None and not isinstance(value, kind):
+        raise FormatError(f"its metadata {key!r} are a {type(value).__name__}, not a {kind.__name__}.")
+    return value
+
+
+def _training_box(value: Any) -> TrainingBox:
+    if not isinstance(value, list) or len(value) != 2:
+        raise FormatError(f"its training_box {value!r} is not [lower, upper].")
+    return TrainingBox(value[0], value[1])
