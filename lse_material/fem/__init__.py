@@ -1,0 +1,12 @@
+"""The DOLFINx floor: materials in UFL forms and at quadrature points, and the problems they make."""
+
+from __future__ import annotations
+
+from lse_material.fem import compat as _compat  # isort: skip  (registers UFL types before any form is made)
+from lse_material.fem.problem import MaterialProblem
+from lse_material.fem.quadrature import QuadratureStress
+from lse_material.fem.symbolic import energy, mode_weights, stress
+
+__all__ = ["MaterialProblem", "QuadratureStress", "energy", "mode_weights", "stress"]
+
+del _compat

@@ -1,0 +1,205 @@
+"""Equilibrium of materials by Newton's method: DOLFINx's NonlinearProblem, with stresses at quadrature points kept up to date.
+
+find u:  residual(u; v) = 0 for every v,   residual = inner(P, grad(v)) dx - external work + whatever the user adds
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import ufl
+from dolfinx import fem
+from dolfinx.fem.petsc import NonlinearProblem, assign
+from dolfinx_external_operator import FEMExternalOperator, replace_external_operators
+from petsc4py import PETSc
+
+from lse_material.errors import ConvergenceError, InvalidInputError
+from lse_material.fem.quadrature import QuadratureStress
+
+DEFAULT_OPTIONS: Mapping[str, Any] = {
+    "snes_type": "newtonls",
+    "snes_linesearch_type": "bt",
+    "snes_rtol": 1e-10,
+    "snes_stol": 1e-12,
+    "snes_max_it": 50,
+    "ksp_type": "preonly",
+    "pc_type": "lu",
+    "pc_factor_mat_solver_type": "mumps",
+}
+
+ADVICE: Mapping[str, str] = {
+    "MAX_IT": "it ran out of iterations: take smaller load steps, or raise snes_max_it if the residual was still falling",
+    "LINE_SEARCH": (
+        "no step along the Newton direction lowered the residual, as happens where the energy is not convex: take smaller "
+        "load steps, add a small viscous term, or use the trust region (snes_type newtontr with an objective)"
+    ),
+    "LINEAR_SOLVE": (
+        "the linear solver failed: check that the Dirichlet conditions exclude rigid motions, and look at it with "
+        "ksp_error_if_not_converged, ksp_monitor"
+    ),
+    "FNORM_NAN": (
+        "the residual is not a number: an element was turned inside out (det F <= 0) or the input holds NaN; take smaller "
+        "load steps"
+    ),
+    "FUNCTION_NANORINF": "the residual is not finite: an element was turned inside out (det F <= 0); take smaller load steps",
+    "DTOL": "the residual grew without bound: take smaller load steps or start nearer to the solution",
+    "LOCAL_MIN": "it is stuck in a minimum of the residual that is no solution: start elsewhere or take smaller steps",
+    "INNER": "its inner solver failed: look at it with ksp_monitor",
+}
+
+
+class MaterialProblem(NonlinearProblem):
+    """A `dolfinx.fem.petsc.NonlinearProblem` for materials; `solve` raises unless it converged.
+
+    Everything of its base class is there: `solver` is the PETSc SNES, and `petsc_options` are ordinary PETSc options.
+
+    Args:
+        residual: UFL form, linear in the test function. It may hold operators of `QuadratureStress`, `lse.fem.stress` or
+            derivatives of `lse.fem.energy`, on any subdomains, and terms of the user's own: body forces, tractions,
+            contact, viscosity.
+        u: the unknown, and the initial guess.
+        stresses: every `QuadratureStress` in `residual`.
+        bcs: Dirichlet conditions.
+        J: the Jacobian, derived from `residual` if left out.
+        petsc_options_prefix: as in the base class; mandatory.
+        petsc_options: override single entries of `DEFAULT_OPTIONS`.
+        kwargs: passed on to the base class (P, kind, form_compiler_options, jit_options, entity_maps).
+
+    Raises:
+        InvalidInputError: a `QuadratureStress` in the form is not among `stresses`, or stands under another measure
+            than its own.
+    """
+
+    _snes = _A = _P_mat = _b = _x = None  # what the base class destroys, also where its __init__ was never reached
+
+    def __init__(
+        self,
+        residual: ufl.Form,
+        u: fem.Function,
+        *,
+        petsc_options_prefix: str,
+        stresses: Sequence[QuadratureStress] = (),
+        bcs: Sequence[fem.DirichletBC] = (),
+        J: ufl.Form | None = None,
+        petsc_options: Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        _check_measures(residual)
+        jacobian = ufl.derivative(residual, u, ufl.TrialFunction(u.function_space)) if J is None else J
+        residual, in_residual = replace_external_operators(residual)
+        jacobian, in_jacobian = replace_external_operators(jacobian)
+        self._stresses = tuple(stresses)
+        self._stress_targets = _targets([*in_residual, *in_jacobian], self._stresses, 0)
+        self._tangent_targets = _targets(in_jacobian, self._stresses, 1)
+        self._bcs = list(bcs)
+        super().__init__(
+            residual,
+            u,
+            J=jacobian,
+            bcs=self._bcs,
+            petsc_options_prefix=petsc_options_prefix,
+            petsc_options={**DEFAULT_OPTIONS, **(petsc_options or {})},
+            **kwargs,
+        )
+        if self._stresses:
+            self._wrap_callbacks()
+
+    def solve(self) -> fem.Function:
+        """Solve from the present values of `u`, and return `u`.
+
+        Raises:
+            ConvergenceError: it did not converge; `u` is then as it was before the call (the last iterate is in `x`).
+        """
+        before = self.u.x.array.copy()
+        super().solve()
+        reason = self.solver.getConvergedReason()
+        if reason < 0:
+            self.u.x.array[:] = before
+            raise ConvergenceError(
+                self._explain(reason), reason=int(reason), iterations=int(self.solver.getIterationNumber())
+            )
+        return self.u
+
+    def _wrap_callbacks(self) -> None:
+        """Update stresses before the base class assembles the residual, and tangents before the Jacobian."""
+        vector, (assemble_residual, args, kargs) = self.solver.getFunction()
+
+        def residual(snes: PETSc.SNES, x: PETSc.Vec, b: PETSc.Vec, *args: Any, **kargs: Any) -> None:
+            self._take_iterate(x)
+            for stress, targets in zip(self._stresses, self._stress_targets):
+                stress.update_stress(targets)
+            if self._lifting_needs_tangent():
+                self._update_tangents()
+            assemble_residual(snes, x, b, *args, **kargs)
+
+        self.solver.setFunction(residual, vector, args=args, kargs=kargs)
+        A, P, (assemble_jacobian, args, kargs) = self.solver.getJacobian()
+
+        def jacobian(snes: PETSc.SNES, x: PETSc.Vec, A: PETSc.Mat, P: PETSc.Mat, *args: Any, **kargs: Any) -> None:
+            self._take_iterate(x)
+            self._update_tangents()
+            assemble_jacobian(snes, x, A, P, *args, **kargs)
+
+        self.solver.setJacobian(jacobian, A, P, args=args, kargs=kargs)
+
+    def _take_iterate(self, x: PETSc.Vec) -> None:
+        x.ghostUpdate(addv=PETSc.InsertMode.INSERT, mode=PETSc.ScatterMode.FORWARD)
+        assign(x, self.u)
+
+    def _update_tangents(self) -> None:
+        for stress, targets in zip(self._stresses, self._tangent_targets):
+            stress.update_tangent(targets)
+
+    def _lifting_needs_tangent(self) -> bool:
+        """Whether u differs from the Dirichlet values on this rank: DOLFINx then lifts the residual with the Jacobian."""
+        u = self.u.x.array
+        held = u.copy()
+        for bc in self._bcs:
+            bc.set(held, None, 1.0)
+        return not np.allclose(held, u, rtol=1e-13, atol=1e-15)
+
+    def _explain(self, reason: int) -> str:
+        names = {value: name for name, value in vars(PETSc.SNES.ConvergedReason).items() if name.startswith("DIVERGED")}
+        name = names.get(reason, f"reason {reason}").removeprefix("DIVERGED_")
+        advice = ADVICE.get(name, "see PETSc's SNESConvergedReason")
+        return (
+            f"SNES did not converge: {name} ({int(reason)}) after {self.solver.getIterationNumber()} iterations, residual norm "
+            f"{self.solver.getFunctionNorm():.3e}; {advice}. The option {self.solver.getOptionsPrefix()}snes_monitor "
+            "shows its way."
+        )
+
+
+def _targets(
+    operators: Sequence[FEMExternalOperator], stresses: Sequence[QuadratureStress], order: int
+) -> list[list[fem.Function]]:
+    """For each of `stresses`, the functions of a form that hold its values (order 0) or its tangents (order 1)."""
+    found: list[list[fem.Function]] = [[] for _ in stresses]
+    for operator in operators:
+        owner = next((i for i, stress in enumerate(stresses) if operator.external_function is stress), None)
+        if owner is None:
+            raise InvalidInputError(
+                "the form holds an external operator that is not among `stresses`: pass every QuadratureStress of the "
+                "form to MaterialProblem(..., stresses=[...])."
+            )
+        if sum(operator.derivatives) == order and operator.ref_coefficient not in found[owner]:
+            found[owner].append(operator.ref_coefficient)
+        elif sum(operator.derivatives) > 1:
+            raise InvalidInputError(
+                "the form differentiates a QuadratureStress twice; only its first derivative is known."
+            )
+    return found
+
+
+def _check_measures(form: ufl.Form) -> None:
+    """A quadrature stress lives on the points of its own rule: any other rule would read values of other points."""
+    for integral in form.integrals():
+        for operator in ufl.algorithms.extract_type(integral.integrand(), FEMExternalOperator):
+            stress = operator.external_function
+            degree = integral.metadata().get("quadrature_degree")
+            if isinstance(stress, QuadratureStress) and (integral.integral_type() != "cell" or degree != stress.degree):
+                raise InvalidInputError(
+                    f"a QuadratureStress of degree {stress.degree} stands in an integral of type "
+                    f"{integral.integral_type()} with degree {degree}: multiply it by its own measure `.dx`."
+                )

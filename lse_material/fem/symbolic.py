@@ -1,0 +1,237 @@
+"""A material as plain UFL: energy, stress and mode weights as expressions of a UFL deformation gradient.
+
+Plain UFL works with every DOLFINx feature. `energy` may be differentiated with ufl.diff and ufl.derivative; `stress` holds
+the gradient of the networks written out by a reverse sweep, so that a Jacobian derived from it is differentiated once
+instead of twice and compiles faster. Sensible up to about 1,000 non-zero weights in 2D; larger networks are evaluated by
+`QuadratureStress`.
+
+Softplus and the soft minimum hold for any argument. Neither uses abs, max or min of UFL, whose derivatives are wrong where
+the argument vanishes (at F = I with zero biases, say): with s = +-1 the sign of a, a constant of differentiation,
+
+    softplus(a) = (a + s a)/2 + ln(1 + exp(-s a)).
+"""
+
+from __future__ import annotations
+
+from functools import singledispatch
+from typing import Any
+
+import numpy as np
+import ufl
+
+from lse_material.errors import InvalidInputError
+from lse_material.kinematics import MANDEL, GreenLagrange, IsotropicInvariants, Kinematics, SmallStrain
+from lse_material.material import Material
+from lse_material.network import ConvexNetwork
+from lse_material.potential import SoftMinimum
+
+Expr = Any  # a UFL expression
+
+
+def energy(material: Material, F: Expr) -> Expr:
+    """W(F), a UFL scalar in energy units per reference volume.
+
+    Args:
+        material: any material; every weight becomes a literal of the form.
+        F: UFL expression of shape (dim, dim); wrap it in ufl.variable to use ufl.diff.
+
+    Raises:
+        InvalidInputError: F has another shape than the material's dimension asks for.
+    """
+    _expect_shape(material, F)
+    W = potential_energy(material.potential, strain(material.kinematics, F))
+    if material.growth is not None:
+        J = ufl.det(F)
+        W = W + material.growth.coefficient * (J - 1.0 - ufl.ln(J))
+    return W
+
+
+def stress(material: Material, F: Expr) -> Expr:
+    """P = dW/dF, first Piola-Kirchhoff stress of shape (dim, dim), with the networks' gradients written out.
+
+    The arguments and errors are those of `energy`.
+    """
+    _expect_shape(material, F)
+    gradient = _potential_gradient(material.potential, strain(material.kinematics, F))
+    P = _pull(material.kinematics, F, gradient)
+    if material.growth is not None:
+        J = ufl.det(F)
+        P = P + material.growth.coefficient * (1.0 - 1.0 / J) * ufl.cofac(F)
+    return P
+
+
+def mode_weights(material: Material, F: Expr) -> Expr:
+    """Phase fractions softmax(-psi_k/rho), a UFL vector with one entry per mode. Arguments and errors as in `energy`."""
+    _expect_shape(material, F)
+    p = material.potential
+    xh = _scaled(p, strain(material.kinematics, F))
+    return ufl.as_vector(_weights([_mode(mode, xh)[0] for mode in p.modes], p.rho))
+
+
+def potential_energy(potential: SoftMinimum, x: list[Expr]) -> Expr:
+    """W of a potential of any UFL scalars x (d of them); the chain of pairwise soft minima is exact."""
+    if len(x) != potential.size:
+        raise InvalidInputError(f"the potential has {potential.size} inputs; it was given {len(x)} expressions.")
+    psi = [_mode(mode, _scaled(potential, x))[0] for mode in potential.modes]
+    lowest = psi[0]
+    for other in psi[1:]:  # softmin(a, b) = a - rho softplus((a - b)/rho), and soft minima associate
+        lowest = lowest - potential.rho * _softplus((lowest - other) / potential.rho)[0]
+    return potential.energy_scale * lowest + potential.energy_shift
+
+
+@singledispatch
+def strain(kinematics: Kinematics, F: Expr) -> list[Expr]:
+    """The components of x(F) as UFL scalars."""
+    raise InvalidInputError(f"the strain measure {type(kinematics).__name__} has no translation into UFL.")
+
+
+@strain.register
+def _(kinematics: GreenLagrange, F: Expr) -> list[Expr]:
+    C = F.T * F
+    return [_mandel_factor(a, b) * 0.5 * (C[a, b] - (1.0 if a == b else 0.0)) for a, b in MANDEL[kinematics.dim]]
+
+
+@strain.register
+def _(kinematics: SmallStrain, F: Expr) -> list[Expr]:
+    return [
+        _mandel_factor(a, b) * (0.5 * (F[a, b] + F[b, a]) - (1.0 if a == b else 0.0)) for a, b in MANDEL[kinematics.dim]
+    ]
+
+
+@strain.register
+def _(kinematics: IsotropicInvariants, F: Expr) -> list[Expr]:
+    J, I1, I2 = _invariants(kinematics, F)
+    volume = (J - 1.0) ** 2 if kinematics.squared_volume else J - 1.0
+    return [I1 * J ** (-2 / 3) - 3.0, I2 * J ** (-4 / 3) - 3.0, volume]
+
+
+@singledispatch
+def _pull(kinematics: Kinematics, F: Expr, g: list[Expr]) -> Expr:
+    """sum_i g_i dx_i/dF, a UFL tensor."""
+    raise InvalidInputError(f"the strain measure {type(kinematics).__name__} has no translation into UFL.")
+
+
+@_pull.register
+def _(kinematics: GreenLagrange, F: Expr, g: list[Expr]) -> Expr:
+    return F * _from_mandel(kinematics.dim, g)
+
+
+@_pull.register
+def _(kinematics: SmallStrain, F: Expr, g: list[Expr]) -> Expr:
+    return _from_mandel(kinematics.dim, g)
+
+
+@_pull.register
+def _(kinematics: IsotropicInvariants, F: Expr, g: list[Expr]) -> Expr:
+    J, I1, I2 = _invariants(kinematics, F)
+    volume = 2.0 * (J - 1.0) if kinematics.squared_volume else 1.0
+    dJ = -2 / 3 * g[0] * J ** (-5 / 3) * I1 - 4 / 3 * g[1] * J ** (-7 / 3) * I2 + g[2] * volume
+    dI1, dI2 = g[0] * J ** (-2 / 3), g[1] * J ** (-4 / 3)
+    return 2.0 * dI1 * F + 2.0 * dI2 * (I1 * F - F * (F.T * F)) + dJ * ufl.cofac(F)
+
+
+def _invariants(kinematics: IsotropicInvariants, F: Expr) -> tuple[Expr, Expr, Expr]:
+    C = F.T * F
+    plane = 1.0 if kinematics.dim == 2 else 0.0
+    I1 = ufl.tr(C) + plane
+    return ufl.det(F), I1, 0.5 * (I1**2 - ufl.inner(C, C) - plane)
+
+
+def _potential_gradient(potential: SoftMinimum, x: list[Expr]) -> list[Expr]:
+    """dW/dx_i."""
+    psi, gradients = zip(*[_mode(mode, _scaled(potential, x), gradient=True) for mode in potential.modes])
+    weights = _weights(list(psi), potential.rho)
+    return [
+        sum((w * g[i] for w, g in zip(weights, gradients)), 0.0) * (potential.energy_scale / float(scale))
+        for i, scale in enumerate(potential.input_scale)
+    ]
+
+
+def _weights(psi: list[Expr], rho: float) -> list[Expr]:
+    if len(psi) == 1:
+        return [ufl.as_ufl(1.0)]
+    lowest = psi[0]
+    for other in psi[1:]:
+        lowest = ufl.conditional(ufl.lt(other, lowest), other, lowest)
+    shares = [ufl.exp((lowest - value) / rho) for value in psi]
+    total = sum(shares[1:], shares[0])
+    return [share / total for share in shares]
+
+
+def _mode(net: ConvexNetwork, x: list[Expr], *, gradient: bool = False) -> tuple[Expr, list[Expr]]:
+    """Psi of one network, and its gradient by a reverse sweep if asked for (else an empty list)."""
+    z: list[Expr] = []
+    slopes: list[list[Expr]] = []
+    last = len(net.x_weights) - 1
+    for i in range(last + 1):
+        rows = net.x_weights[i].shape[0]
+        pre = [_affine(net.x_weights[i][r], x, float(net.biases[i][r])) for r in range(rows)]
+        if i > 0:
+            pre = [a + _affine(net.z_weights[i - 1][r], z, 0.0) for r, a in enumerate(pre)]
+        if i < last:
+            both = [_activation(net.activation, a) for a in pre]
+            z = [value for value, _ in both]
+            slopes.append([slope for _, slope in both])
+    psi = pre[0]
+    quadratic = None if net.quadratic is None else net.quadratic.T @ net.quadratic
+    if quadratic is not None:
+        psi = psi + 0.5 * _affine(np.ones(len(x)), [_affine(row, x, 0.0) * xi for row, xi in zip(quadratic, x)], 0.0)
+    if not gradient:
+        return psi, []
+    total = [ufl.as_ufl(float(w)) for w in net.x_weights[last][0]]
+    above: list[Expr] = [1.0]
+    for i in range(last - 1, -1, -1):
+        adjoints = [_affine(column, above, 0.0) * s for column, s in zip(net.z_weights[i].T, slopes[i])]
+        total = [t + _affine(net.x_weights[i][:, j], adjoints, 0.0) for j, t in enumerate(total)]
+        above = adjoints
+    if quadratic is not None:
+        total = [t + _affine(row, x, 0.0) for t, row in zip(total, quadratic)]
+    return psi, total
+
+
+def _affine(weights: Any, values: Any, constant: float) -> Expr:
+    """weights . values + constant, leaving out weights that are exactly zero (pruned)."""
+    terms = [float(w) * v for w, v in zip(weights, values) if w != 0.0]
+    return sum(terms, ufl.as_ufl(constant))
+
+
+def _softplus(a: Expr) -> tuple[Expr, Expr]:
+    """Softplus and its slope, each differentiable once more and exact at a = 0."""
+    positive = ufl.gt(a, 0.0)
+    size = ufl.conditional(positive, 1.0, -1.0) * a
+    e = ufl.exp(-size)
+    return 0.5 * (a + size) + ufl.ln(1.0 + e), ufl.conditional(positive, 1.0, e) / (1.0 + e)
+
+
+def _activation(name: str, a: Expr) -> tuple[Expr, Expr]:
+    """An activation of `lse_material.activations` and its slope."""
+    value, slope = _softplus(a)
+    if name == "softplus":
+        return value, slope
+    if name == "squared_softplus":
+        return 0.5 * value**2, value * slope
+    raise InvalidInputError(f"the activation {name!r} has no translation into UFL.")
+
+
+def _scaled(potential: SoftMinimum, x: list[Expr]) -> list[Expr]:
+    return [(xi - float(a)) / float(b) for xi, a, b in zip(x, potential.input_shift, potential.input_scale)]
+
+
+def _mandel_factor(a: int, b: int) -> float:
+    return 1.0 if a == b else float(np.sqrt(2.0))
+
+
+def _from_mandel(dim: int, g: list[Expr]) -> Expr:
+    rows: list[list[Expr]] = [[0.0] * dim for _ in range(dim)]
+    for value, (a, b) in zip(g, MANDEL[dim]):
+        rows[a][b] = rows[b][a] = value if a == b else float(np.sqrt(0.5)) * value
+    return ufl.as_matrix(rows)
+
+
+def _expect_shape(material: Material, F: Expr) -> None:
+    shape = getattr(F, "ufl_shape", None)
+    if shape != (material.dim, material.dim):
+        raise InvalidInputError(
+            f"F has UFL shape {shape}; a {material.dim}D material needs ({material.dim}, {material.dim}), "
+            "as ufl.Identity(dim) + ufl.grad(u) gives it on a mesh of that dimension."
+        )
