@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+from lse_material import verify
 from lse_material.errors import ConvergenceError, FormatError, InvalidInputError, LseError
 from lse_material.growth import Growth
 from lse_material.kinematics import GreenLagrange, IsotropicInvariants, Kinematics, SmallStrain
@@ -39,6 +40,7 @@ __all__ = [
     "load_potential",
     "read_samples",
     "save",
+    "verify",
     "write_samples",
 ]
 

@@ -14,6 +14,8 @@ Array: TypeAlias = npt.NDArray[np.float64]
 
 def float_array(name: str, value: Any, ndim: int | None = None, *, finite: bool = True) -> Array:
     """Return `value` as a contiguous float64 array, or raise InvalidInputError naming `name` and the entry at fault."""
+    if np.ma.is_masked(value):
+        raise InvalidInputError(f"{name} is a masked array with hidden entries: give a plain array (and a row mask).")
     try:
         raw = np.asarray(value)
         if np.iscomplexobj(raw):

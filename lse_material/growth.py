@@ -31,6 +31,7 @@ class Growth:
             raise InvalidInputError(
                 f"growth coefficient is {self.coefficient!r}; it must be > 0 (or leave growth out)."
             )
+        object.__setattr__(self, "coefficient", float(self.coefficient))
 
     def energy(self, F: Array) -> Array:
         """(n, dim, dim) -> (n,)."""

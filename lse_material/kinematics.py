@@ -36,8 +36,9 @@ class Kinematics(ABC):
     objective: ClassVar[bool] = True  # x(Q F) = x(F) for every rotation Q
 
     def __post_init__(self) -> None:
-        if self.dim not in (2, 3):
+        if not isinstance(self.dim, (int, np.integer)) or self.dim not in (2, 3):
             raise InvalidInputError(f"{type(self).__name__}: dim is {self.dim!r}; it must be 2 (plane strain) or 3.")
+        object.__setattr__(self, "dim", int(self.dim))
 
     @property
     @abstractmethod
@@ -141,6 +142,11 @@ class IsotropicInvariants(Kinematics):
 
     squared_volume: bool = True
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not isinstance(self.squared_volume, bool):
+            raise InvalidInputError(f"squared_volume is {self.squared_volume!r}; it must be True or False.")
+
     @property
     def size(self) -> int:  # noqa: D102
         return 3
@@ -243,7 +249,7 @@ def _outer(scalar: Array, tensor: Array) -> Array:
 def kinematics_from_dict(data: Any) -> Kinematics:
     """The strain measure that `Kinematics.to_dict` described; FormatError if it is not one."""
     known: dict[str, type[Kinematics]] = {c.__name__: c for c in (GreenLagrange, SmallStrain, IsotropicInvariants)}
-    if not isinstance(data, dict) or data.get("type") not in known:
+    if not isinstance(data, dict) or not isinstance(data.get("type"), str) or data["type"] not in known:
         raise FormatError(f"the strain measure {data!r} is not known; this version reads {sorted(known)}.")
     options = {key: value for key, value in data.items() if key != "type"}
     try:

@@ -12,7 +12,7 @@ import numpy as np
 from lse_material.checks import Array, deformation_gradients, expect_shape, float_array, frozen
 from lse_material.errors import InvalidInputError
 from lse_material.growth import Growth
-from lse_material.kinematics import Kinematics, positive_determinant
+from lse_material.kinematics import Kinematics, cofactor, positive_determinant
 from lse_material.network import CHUNK
 from lse_material.potential import SoftMinimum
 
@@ -37,7 +37,8 @@ class TrainingBox:
     def excess(self, x: Array) -> Array:
         """How far x (..., d) lies outside, as a share of the box's width, largest component; 0 inside: (...)."""
         width = np.maximum(self.upper - self.lower, np.finfo(float).tiny)
-        result: Array = np.maximum(np.maximum(self.lower - x, x - self.upper) / width, 0.0).max(axis=-1)
+        with np.errstate(over="ignore"):  # outside a box without width: infinitely far
+            result: Array = np.maximum(np.maximum(self.lower - x, x - self.upper) / width, 0.0).max(axis=-1)
         return result
 
 
@@ -65,6 +66,9 @@ class Material:
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        for name, kind in (("potential", SoftMinimum), ("kinematics", Kinematics)):
+            if not isinstance(getattr(self, name), kind):
+                raise InvalidInputError(f"{name} is a {type(getattr(self, name)).__name__}, not a {kind.__name__}.")
         if self.potential.size != self.kinematics.size:
             raise InvalidInputError(
                 f"the potential has {self.potential.size} inputs, but {type(self.kinematics).__name__} in "
@@ -128,12 +132,13 @@ class Material:
     def _by_chunks(self, F: Any, shape: tuple[int, ...], pick: Callable[[MaterialValues], Array]) -> Array:
         array = deformation_gradients(F, self.dim)
         flat = array.reshape(-1, self.dim, self.dim)
-        if np.isnan(positive_determinant(flat)).any():
-            _refuse_deformation(flat)
+        determinant = positive_determinant(flat)
+        if np.isnan(determinant).any():
+            _refuse_deformation(flat, int(np.argmax(np.isnan(determinant))))
         result = np.empty((len(flat), *shape))
         for start in range(0, len(flat), CHUNK):
             result[start : start + CHUNK] = pick(MaterialValues(self, flat[start : start + CHUNK]))
-        return result.reshape(*array.shape[:-2], *shape)
+        return result.reshape((*array.shape[:-2], *shape))
 
 
 class MaterialValues:
@@ -177,10 +182,11 @@ class MaterialValues:
         return tangent + growth.tangent(self._F) if growth else tangent
 
 
-def _refuse_deformation(F: Array) -> NoReturn:
-    determinants = np.linalg.det(F)
-    i = int(np.argwhere(~(determinants > 0.0))[0, 0])
+def _refuse_deformation(F: Array, i: int) -> NoReturn:
+    where = f"the deformation gradient at point {i} of {len(F)}, {F[i].tolist()},"
+    if not np.isfinite(F[i]).all():
+        raise InvalidInputError(f"{where} is not finite: a displacement before it was NaN or has overflowed.")
     raise InvalidInputError(
-        f"the deformation gradient at point {i} of {len(F)}, {F[i].tolist()}, has determinant {determinants[i]:.6g}: "
-        "it must be positive (the material may not be turned inside out). Check the order of its components."
+        f"{where} has determinant {np.vdot(F[i, 0], cofactor(F[i : i + 1])[0, 0]):.6g}: it must be positive (the "
+        "material may not be turned inside out). Check the order of its components."
     )

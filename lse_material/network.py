@@ -59,6 +59,8 @@ class ConvexNetwork:
         biases = tuple(frozen(float_array(f"bias.{i}", b, 1)) for i, b in enumerate(self.biases))
         z_weights = tuple(frozen(float_array(f"z_weight.{i + 1}", w, 2)) for i, w in enumerate(self.z_weights))
         d = x_weights[0].shape[1]
+        if d == 0:
+            raise InvalidInputError("x_weight.0 has no columns: a mode needs at least one input.")
         for i in range(layers):
             width = 1 if i == layers - 1 else x_weights[i].shape[0]
             expect_shape(f"x_weight.{i}", x_weights[i], (width, d))
@@ -201,10 +203,14 @@ class Trace:
 
 
 def by_chunks(x: Any, size: int, shape: tuple[int, ...], evaluate: Callable[[Array], Array]) -> Array:
-    """Evaluate (n, size) -> (n, *shape) chunk by chunk, for x of shape (..., size)."""
+    """Evaluate (n, size) -> (n, *shape) chunk by chunk, for x of shape (..., size).
+
+    A NaN in a point makes all values at that point NaN, also those that do not depend on x (the slope of an affine mode).
+    """
     array = points("x", x, size)
     flat = array.reshape(-1, size)
     result = np.empty((len(flat), *shape))
     for start in range(0, len(flat), CHUNK):
         result[start : start + CHUNK] = evaluate(flat[start : start + CHUNK])
-    return result.reshape(*array.shape[:-1], *shape)
+    result[np.isnan(flat).any(axis=1)] = np.nan
+    return result.reshape((*array.shape[:-1], *shape))

@@ -47,6 +47,8 @@ class SoftMinimum:
     energy_shift: float = 0.0
 
     def __post_init__(self) -> None:
+        if isinstance(self.modes, ConvexNetwork):
+            raise InvalidInputError("modes is one ConvexNetwork; give a tuple of them, (network,) for a single mode.")
         modes = tuple(self.modes)
         if not modes:
             raise InvalidInputError("a soft minimum needs at least one mode.")
@@ -112,7 +114,8 @@ class PotentialValues:
         self._traces = [Trace(mode, scaled) for mode in potential.modes]
         psi = np.stack([trace.energy for trace in self._traces], axis=1)  # (n, K)
         lowest = psi.min(axis=1, keepdims=True)
-        with np.errstate(invalid="ignore"):  # inf - inf where a mode overflowed: NaN, as it should be
+        # inf - inf where all modes overflowed: NaN, as it should be; a difference / rho that overflows: weight 0
+        with np.errstate(invalid="ignore", over="ignore"):
             share = np.exp(-(psi - lowest) / potential.rho)
         total = share.sum(axis=1)
         psi_min = lowest[:, 0] - potential.rho * np.log(total)

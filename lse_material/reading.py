@@ -12,7 +12,9 @@ from __future__ import annotations
 import csv
 import io
 import json
+import tokenize
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -58,11 +60,15 @@ def write_samples(samples: Samples, path: str | Path) -> None:
 
 def _read_npz(path: Path) -> Samples:
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        archive = np.load(path, allow_pickle=False)
+        if not isinstance(archive, np.lib.npyio.NpzFile):
+            raise ValueError("it holds a single array without a name; write it with numpy.savez")
+        with archive:
             data: dict[str, Any] = {name: archive[name] for name in archive.files}
     except FileNotFoundError:
         raise
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
+    # NumPy lets through what zipfile, zlib and tokenize say about damaged bytes
+    except (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error, tokenize.TokenError) as error:
         raise FormatError(
             f"{path} is not a whole .npz archive of plain arrays: {error}. Pickles are not read."
         ) from None
@@ -91,7 +97,10 @@ def _read_csv(path: Path) -> Samples:
             if line[1:].strip().startswith("units:"):
                 units = _units(path, line.split(":", 1)[1])
             continue
-        cells = [cell.strip() for cell in next(csv.reader([line]), [])]
+        try:
+            cells = [cell.strip() for cell in next(csv.reader([line]), [])]
+        except csv.Error as error:
+            raise FormatError(f"{path}, line {number}: {error}.") from None
         if not any(cells):
             continue
         if header is None:

@@ -11,6 +11,7 @@ import json
 import os
 import re
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,8 @@ from lse_material.potential import SoftMinimum
 
 FORMAT = "lse-material/1"
 SOFT_MINIMUM = "-rho*log(sum(exp(-psi/rho)))"
-_MODE_TENSOR = re.compile(r"mode\.(\d+)\.(?:(z_weight|x_weight|bias)\.(\d+)|(quadratic))")
+_NUMBER = r"(0|[1-9][0-9]{0,8})"  # one spelling per number, so that no tensor can hide another
+_MODE_TENSOR = re.compile(rf"mode\.{_NUMBER}\.(?:(z_weight|x_weight|bias)\.{_NUMBER}|(quadratic))")
 _SCALARS = ("rho", "energy_scale", "energy_shift")
 _VECTORS = ("input_shift", "input_scale")
 
@@ -37,7 +39,8 @@ def save(material: Material | SoftMinimum, path: str | Path) -> None:
     """Write a material, or a plain potential, to `path`; whole or not at all.
 
     Raises:
-        InvalidInputError: the name does not end in .safetensors, or modes differ in activation.
+        InvalidInputError: the name does not end in .safetensors, modes differ in activation, or JSON cannot hold units
+            or provenance.
         OSError: the file cannot be written.
     """
     path = Path(path)
@@ -62,9 +65,9 @@ def save(material: Material | SoftMinimum, path: str | Path) -> None:
         metadata |= {
             "kinematics": json.dumps(material.kinematics.to_dict()),
             "growth": json.dumps(material.growth.to_dict() if material.growth else None),
-            "units": json.dumps(dict(material.units)),
+            "units": _to_json("units", material.units),
             "training_box": json.dumps(None if box is None else [box.lower.tolist(), box.upper.tolist()]),
-            "provenance": json.dumps(dict(material.provenance)),
+            "provenance": _to_json("provenance", material.provenance),
         }
     write_atomically(path, safetensors.numpy.save(_tensors(potential), metadata))
 
@@ -151,12 +154,16 @@ def _read(path: Path) -> tuple[dict[str, Array], dict[str, str]]:
                     )
                 raise FormatError(f"{path} is a .safetensors file, but not of lse_material: its format is {version!r}.")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except FormatError:
+        raise
     except (safetensors.SafetensorError, OSError, ValueError) as error:
-        if isinstance(error, FormatError):
-            raise
         raise FormatError(
             f"{path} is not a whole .safetensors file ({error}). Pickles and torch checkpoints are never loaded: "
             "bring such a network in with ConvexNetwork.from_arrays."
+        ) from None
+    except (TypeError, AttributeError) as error:  # safetensors, of number types that NumPy does not have
+        raise FormatError(
+            f"{path} holds a tensor that is not float64 ({error}); format 1 holds float64 only."
         ) from None
     if metadata.get("soft_minimum") != SOFT_MINIMUM:
         raise FormatError(f"{path} uses the soft minimum {metadata.get('soft_minimum')!r}; known is {SOFT_MINIMUM!r}.")
@@ -214,12 +221,21 @@ def _mode(parts: dict[str, dict[int, Array]], activation: str) -> ConvexNetwork:
     return ConvexNetwork(ordered.get("z_weight", ()), ordered["x_weight"], ordered["bias"], activation, quadratic)
 
 
+def _to_json(name: str, value: Mapping[str, Any]) -> str:
+    try:
+        return json.dumps(dict(value))
+    except (TypeError, ValueError) as error:
+        raise InvalidInputError(
+            f"{name} cannot be written as JSON: {error}. Use texts, plain numbers, lists."
+        ) from None
+
+
 def _json(metadata: dict[str, str], key: str, kind: type | None = None) -> Any:
     try:
         value = json.loads(metadata[key])
     except KeyError:
         raise FormatError(f"its metadata lack {key!r}.") from None
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, RecursionError) as error:
         raise FormatError(f"its metadata {key!r} are not JSON: {error}.") from None
     if kind is not None and not isinstance(value, kind):
         raise FormatError(f"its metadata {key!r} are a {type(value).__name__}, not a {kind.__name__}.")
