@@ -15,6 +15,7 @@ from lse_material import (
     SmallStrain,
     SoftMinimum,
 )
+from lse_material.kinematics import mandel
 
 STRAIN_MEASURES: tuple[Kinematics, ...] = (
     GreenLagrange(2),
@@ -65,6 +66,15 @@ def random_potential(
 def random_material(rng: np.random.Generator, kinematics: Kinematics, **options) -> Material:
     growth = options.pop("growth", None)
     return Material(random_potential(rng, kinematics.size, **options), kinematics, growth)
+
+
+def square_to_rectangle(rho: float, a: float = 0.9, b: float = 1.15) -> Material:
+    """Two wells |E - E_k|^2 at the stretches diag(a, b) and diag(b, a); the square F = I lies on their ridge."""
+    wells = [mandel(0.5 * (np.diag(stretches) ** 2 - np.eye(2))) for stretches in ([a, b], [b, a])]
+    modes = tuple(
+        ConvexNetwork.from_arrays([], [-2.0 * w[None]], [[w @ w]], quadratic=np.sqrt(2.0) * np.eye(3)) for w in wells
+    )
+    return Material(SoftMinimum(modes, rho), GreenLagrange(2))
 
 
 def random_deformations(rng: np.random.Generator, n: int, dim: int, size: float = 0.15) -> np.ndarray:
