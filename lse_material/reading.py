@@ -60,10 +60,10 @@ def write_samples(samples: Samples, path: str | Path) -> None:
 
 def _read_npz(path: Path) -> Samples:
     try:
-        archive = np.load(path, allow_pickle=False)
-        if not isinstance(archive, np.lib.npyio.NpzFile):
-            raise ValueError("it holds a single array without a name; write it with numpy.savez")
-        with archive:
+        with path.open("rb") as file:
+            archive = np.load(file, allow_pickle=False)
+            if not isinstance(archive, np.lib.npyio.NpzFile):
+                raise ValueError("it holds a single array without a name; write it with numpy.savez")
             data: dict[str, Any] = {name: archive[name] for name in archive.files}
     except FileNotFoundError:
         raise

@@ -69,7 +69,7 @@ def save(material: Material | SoftMinimum, path: str | Path) -> None:
             "training_box": json.dumps(None if box is None else [box.lower.tolist(), box.upper.tolist()]),
             "provenance": _to_json("provenance", material.provenance),
         }
-    write_atomically(path, safetensors.numpy.save(_tensors(potential), metadata))
+    write_atomically(path, _ordered(safetensors.numpy.save(_tensors(potential), metadata)))
 
 
 def load(path: str | Path) -> Material:
@@ -138,6 +138,18 @@ def _tensors(potential: SoftMinimum) -> dict[str, Array]:
     for name in (*_SCALARS, *_VECTORS):
         tensors[name] = np.asarray(getattr(potential, name), dtype=np.float64)
     return tensors
+
+
+def _ordered(content: bytes) -> bytes:
+    """The same .safetensors file with its header sorted, so that the same material always gives the same bytes.
+
+    A file is the header's length (8 bytes, little-endian), the header (JSON, filled up with spaces to a multiple of 8),
+    and the tensors, whose places count from the header's end. The library writes the metadata in random order.
+    """
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.dumps(json.loads(content[8:end]), sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)
+    return len(header).to_bytes(8, "little") + header + content[end:]
 
 
 def _read(path: Path) -> tuple[dict[str, Array], dict[str, str]]:
