@@ -1,0 +1,93 @@
+"""The public names of the numpy floor: a change of this list is a change for users."""
+
+import inspect
+from pathlib import Path
+
+import pytest
+import tomllib
+
+import lse_material as lse
+
+PUBLIC = [
+    "ConvergenceError",
+    "ConvexNetwork",
+    "FormatError",
+    "GreenLagrange",
+    "Growth",
+    "InvalidInputError",
+    "IsotropicInvariants",
+    "Kinematics",
+    "LseError",
+    "Material",
+    "Samples",
+    "SmallStrain",
+    "SoftMinimum",
+    "TrainingBox",
+    "load",
+    "load_potential",
+    "read_samples",
+    "save",
+    "verify",
+    "write_samples",
+]
+VERIFY = [
+    "Check",
+    "check_convexity",
+    "check_derivatives",
+    "check_objectivity",
+    "check_reference",
+    "check_symmetry_of_tangent",
+    "random_rotations",
+    "sample_deformations",
+    "verify",
+]
+
+
+def test_the_public_names_are_these():
+    assert lse.__all__ == PUBLIC
+    defined = [
+        name
+        for name, value in vars(lse.verify).items()
+        if not name.startswith("_") and inspect.getmodule(value) is lse.verify
+    ]
+    assert sorted(defined) == VERIFY
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_every_public_name_and_its_public_members_are_documented(name):
+    value = getattr(lse, name)
+    assert inspect.getdoc(value).strip()
+    members = [value]
+    if inspect.isclass(value):
+        members = [
+            member.fget if isinstance(member, property) else member
+            for key, member in vars(value).items()
+            if not key.startswith("_") and (inspect.isroutine(member) or isinstance(member, property))
+        ]
+    elif inspect.ismodule(value):
+        members = [getattr(value, key) for key in VERIFY]
+    owner = value if inspect.isclass(value) else None
+    for member in members:
+        text = inspect.getdoc(getattr(owner, member.__name__)) if owner else inspect.getdoc(member)
+        assert text, member
+        assert text.strip(), member
+
+
+@pytest.mark.parametrize("error", [lse.InvalidInputError, lse.FormatError, lse.ConvergenceError])
+def test_every_error_of_the_package_can_be_caught_as_one(error):
+    assert issubclass(error, lse.LseError)
+
+
+def test_a_convergence_error_tells_the_solvers_reason():
+    error = lse.ConvergenceError("stopped", reason=-5, iterations=7)
+    assert (str(error), error.reason, error.iterations) == ("stopped", -5, 7)
+
+
+def test_the_version_is_that_of_the_package():
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
+    assert lse.__version__ == project["version"]
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="'lse_material' has no attribute 'fitt'"):
+        _ = lse.fitt
