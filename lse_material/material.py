@@ -163,7 +163,7 @@ class MaterialValues:
     @cached_property
     def _derivative(self) -> Array:
         derivative = self._material.kinematics.derivative(self._F)
-        return derivative.reshape(len(self._F), self._material.potential.size, -1)
+        return derivative.reshape(len(self._F), self._material.potential.size, self._material.dim**2)
 
     @cached_property
     def stress(self) -> Array:

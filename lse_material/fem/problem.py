@@ -12,6 +12,7 @@ import numpy as np
 import ufl
 from dolfinx import fem
 from dolfinx.fem.petsc import NonlinearProblem, assign
+from dolfinx.la import InsertMode
 from dolfinx_external_operator import FEMExternalOperator, replace_external_operators
 from petsc4py import PETSc
 
@@ -86,13 +87,13 @@ class MaterialProblem(NonlinearProblem):
         petsc_options: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        _check_measures(residual)
-        jacobian = ufl.derivative(residual, u, ufl.TrialFunction(u.function_space)) if J is None else J
-        residual, in_residual = replace_external_operators(residual)
-        jacobian, in_jacobian = replace_external_operators(jacobian)
+        self._failure: str | None = None  # what an evaluation on this rank said when it failed
         self._stresses = tuple(stresses)
-        self._stress_targets = _targets([*in_residual, *in_jacobian], self._stresses, 0)
-        self._tangent_targets = _targets(in_jacobian, self._stresses, 1)
+        _check_stresses(residual, self._stresses)
+        jacobian = ufl.derivative(residual, u, ufl.TrialFunction(u.function_space)) if J is None else J
+        residual, _ = replace_external_operators(residual)
+        jacobian, differentiated = replace_external_operators(jacobian)
+        self._tangents = _tangent_targets(differentiated, self._stresses)
         self._bcs = list(bcs)
         super().__init__(
             residual,
@@ -113,6 +114,7 @@ class MaterialProblem(NonlinearProblem):
             ConvergenceError: it did not converge; `u` is then as it was before the call (the last iterate is in `x`).
         """
         before = self.u.x.array.copy()
+        self._failure = None
         super().solve()
         reason = self.solver.getConvergedReason()
         if reason < 0:
@@ -122,14 +124,25 @@ class MaterialProblem(NonlinearProblem):
             )
         return self.u
 
+    def reaction(self, bc: fem.DirichletBC) -> float:
+        """Sum over the degrees of freedom that `bc` holds of the residual at the present `u`; the same on every rank.
+
+        With a condition on one component, this is the force in that direction that the support exerts on the body
+        (per unit thickness in 2D).
+        """
+        self._update_stresses()
+        b = fem.assemble_vector(self.F)
+        b.scatter_reverse(InsertMode.add)
+        dofs, owned = bc.dof_indices()
+        return float(self.u.function_space.mesh.comm.allreduce(b.array[dofs[:owned]].sum()))
+
     def _wrap_callbacks(self) -> None:
         """Update stresses before the base class assembles the residual, and tangents before the Jacobian."""
         vector, (assemble_residual, args, kargs) = self.solver.getFunction()
 
         def residual(snes: PETSc.SNES, x: PETSc.Vec, b: PETSc.Vec, *args: Any, **kargs: Any) -> None:
             self._take_iterate(x)
-            for stress, targets in zip(self._stresses, self._stress_targets):
-                stress.update_stress(targets)
+            self._update_stresses()
             if self._lifting_needs_tangent():
                 self._update_tangents()
             assemble_residual(snes, x, b, *args, **kargs)
@@ -148,9 +161,18 @@ class MaterialProblem(NonlinearProblem):
         x.ghostUpdate(addv=PETSc.InsertMode.INSERT, mode=PETSc.ScatterMode.FORWARD)
         assign(x, self.u)
 
+    def _update_stresses(self) -> None:
+        for stress in self._stresses:
+            try:
+                stress.update_stress()
+            except Exception as error:  # an error on one rank alone would leave the others waiting: go on with NaN
+                self._failure = f"{type(error).__name__}: {error}"
+                stress.operator.ref_coefficient.x.array[:] = np.nan
+
     def _update_tangents(self) -> None:
-        for stress, targets in zip(self._stresses, self._tangent_targets):
-            stress.update_tangent(targets)
+        if self._failure is None:
+            for stress, targets in zip(self._stresses, self._tangents):
+                stress.update_tangent(targets)
 
     def _lifting_needs_tangent(self) -> bool:
         """Whether u differs from the Dirichlet values on this rank: DOLFINx then lifts the residual with the Jacobian."""
@@ -161,6 +183,11 @@ class MaterialProblem(NonlinearProblem):
         return not np.allclose(held, u, rtol=1e-13, atol=1e-15)
 
     def _explain(self, reason: int) -> str:
+        """Why the solve failed; collective."""
+        failures = self.u.function_space.mesh.comm.allgather(self._failure)
+        for rank, failure in enumerate(failures):
+            if failure is not None:
+                return f"the evaluation of a material failed on rank {rank}: {failure}"
         names = {value: name for name, value in vars(PETSc.SNES.ConvergedReason).items() if name.startswith("DIVERGED")}
         name = names.get(reason, f"reason {reason}").removeprefix("DIVERGED_")
         advice = ADVICE.get(name, "see PETSc's SNESConvergedReason")
@@ -171,34 +198,38 @@ class MaterialProblem(NonlinearProblem):
         )
 
 
-def _targets(
-    operators: Sequence[FEMExternalOperator], stresses: Sequence[QuadratureStress], order: int
+def _tangent_targets(
+    operators: Sequence[FEMExternalOperator], stresses: Sequence[QuadratureStress]
 ) -> list[list[fem.Function]]:
-    """For each of `stresses`, the functions of a form that hold its values (order 0) or its tangents (order 1)."""
+    """For each of `stresses`, the functions of the Jacobian that hold its tangents."""
     found: list[list[fem.Function]] = [[] for _ in stresses]
     for operator in operators:
-        owner = next((i for i, stress in enumerate(stresses) if operator.external_function is stress), None)
-        if owner is None:
-            raise InvalidInputError(
-                "the form holds an external operator that is not among `stresses`: pass every QuadratureStress of the "
-                "form to MaterialProblem(..., stresses=[...])."
-            )
-        if sum(operator.derivatives) == order and operator.ref_coefficient not in found[owner]:
-            found[owner].append(operator.ref_coefficient)
-        elif sum(operator.derivatives) > 1:
+        order = sum(operator.derivatives)
+        if order > 1:
             raise InvalidInputError(
                 "the form differentiates a QuadratureStress twice; only its first derivative is known."
             )
+        if order == 1:
+            owner = next(i for i, stress in enumerate(stresses) if operator.external_function is stress)
+            found[owner].append(operator.ref_coefficient)
     return found
 
 
-def _check_measures(form: ufl.Form) -> None:
-    """A quadrature stress lives on the points of its own rule: any other rule would read values of other points."""
+def _check_stresses(form: ufl.Form, stresses: Sequence[QuadratureStress]) -> None:
+    """Every quadrature stress of the form must be known, and stand under its own measure.
+
+    Any other quadrature rule would read the values of other points.
+    """
     for integral in form.integrals():
         for operator in ufl.algorithms.extract_type(integral.integrand(), FEMExternalOperator):
             stress = operator.external_function
+            if not any(stress is known for known in stresses):
+                raise InvalidInputError(
+                    "the form holds an external operator that is not among `stresses`: pass every QuadratureStress of "
+                    "the form to MaterialProblem(..., stresses=[...])."
+                )
             degree = integral.metadata().get("quadrature_degree")
-            if isinstance(stress, QuadratureStress) and (integral.integral_type() != "cell" or degree != stress.degree):
+            if integral.integral_type() != "cell" or degree != stress.degree:
                 raise InvalidInputError(
                     f"a QuadratureStress of degree {stress.degree} stands in an integral of type "
                     f"{integral.integral_type()} with degree {degree}: multiply it by its own measure `.dx`."

@@ -98,16 +98,17 @@ class QuadratureStress:
         self._has_tangent = False
         self.stress_evaluations = self.tangent_evaluations = 0
 
-    def update_stress(self, targets: list[fem.Function]) -> None:
-        """Bring P at the quadrature points up to date with the coefficients of F, in each of `targets`."""
-        self._store(self._evaluate().stress, targets)
+    def update_stress(self) -> None:
+        """Bring P at the quadrature points up to date with the coefficients of F, in the function of `operator`."""
+        self._store(self._evaluate().stress, self.operator.ref_coefficient)
 
     def update_tangent(self, targets: list[fem.Function]) -> None:
         """Bring dP/dF up to date, in each of `targets`."""
         values = self._evaluate()
         self.tangent_evaluations += not self._has_tangent
         self._has_tangent = True
-        self._store(values.tangent, targets)
+        for target in targets:
+            self._store(values.tangent, target)
 
     def _evaluate(self) -> Values:
         """The material at the present F: kept values if F has not changed since."""
@@ -118,10 +119,9 @@ class QuadratureStress:
             self.stress_evaluations += 1
         return self._values
 
-    def _store(self, values: Array, targets: list[fem.Function]) -> None:
-        for target in targets:
-            size = target.function_space.dofmap.bs
-            target.x.array.reshape(-1, size)[self._dofs] = values.reshape(-1, size)
+    def _store(self, values: Array, target: fem.Function) -> None:
+        size = target.function_space.dofmap.bs
+        target.x.array.reshape(-1, size)[self._dofs] = values.reshape(-1, size)
 
     def __call__(self, derivatives: tuple[int, ...]) -> Any:
         """Refuse the evaluation loop of dolfinx_external_operator, which would compute tangents that nobody reads."""

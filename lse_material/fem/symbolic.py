@@ -42,7 +42,9 @@ def energy(material: Material, F: Expr) -> Expr:
     W = potential_energy(material.potential, strain(material.kinematics, F))
     if material.growth is not None:
         J = ufl.det(F)
-        W = W + material.growth.coefficient * (J - 1.0 - ufl.ln(J))
+        W = W + material.growth.coefficient * (
+            J - 1.0 - 2.0 * ufl.ln(ufl.sqrt(J))
+        )  # NaN, with derivatives, where J < 0
     return W
 
 
@@ -55,8 +57,7 @@ def stress(material: Material, F: Expr) -> Expr:
     gradient = _potential_gradient(material.potential, strain(material.kinematics, F))
     P = _pull(material.kinematics, F, gradient)
     if material.growth is not None:
-        J = ufl.det(F)
-        P = P + material.growth.coefficient * (1.0 - 1.0 / J) * ufl.cofac(F)
+        P = P + material.growth.coefficient * (1.0 - 1.0 / ufl.sqrt(ufl.det(F)) ** 2) * ufl.cofac(F)
     return P
 
 
