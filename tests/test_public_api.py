@@ -1,10 +1,10 @@
 """The public names of the numpy floor: a change of this list is a change for users."""
 
 import inspect
+import re
 from pathlib import Path
 
 import pytest
-import re
 
 import lse_material as lse
 
