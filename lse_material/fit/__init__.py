@@ -1,0 +1,10 @@
+"""The torch floor: fitting an LSE-ICNN to energies and stresses."""
+
+from __future__ import annotations
+
+from lse_material.fit.fitting import fit
+from lse_material.fit.network import TorchPotential
+from lse_material.fit.options import Architecture, Training
+from lse_material.fit.result import Errors, FitResult
+
+__all__ = ["Architecture", "Errors", "FitResult", "TorchPotential", "Training", "fit"]

@@ -1,0 +1,128 @@
+"""The fit itself: samples in, a potential or material out."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from datetime import date
+from typing import Any
+
+import numpy as np
+
+import lse_material
+from lse_material.errors import InvalidInputError
+from lse_material.fit.loss import Loss, Scales, rows_of, scales_of
+from lse_material.fit.network import TorchPotential
+from lse_material.fit.options import Architecture, Training
+from lse_material.fit.result import FitResult, material_errors, potential_errors
+from lse_material.fit.start import random_twin
+from lse_material.fit.train import search
+from lse_material.growth import Growth
+from lse_material.kinematics import Kinematics
+from lse_material.material import Material, TrainingBox
+from lse_material.potential import SoftMinimum
+from lse_material.samples import Samples
+
+FEWEST_FOR_VALIDATION = 10  # with fewer rows than this every one is used for training
+
+
+def fit(
+    samples: Samples,
+    *,
+    kinematics: Kinematics | None = None,
+    architecture: Architecture | None = None,
+    training: Training | None = None,
+    growth: Growth | None = None,
+    seed: int = 0,
+    progress: bool = True,
+) -> FitResult:
+    """Fit a soft minimum of input convex networks to energies and/or stresses (or gradients).
+
+    The same seed gives the same weights, bit by bit, on the same machine. Ctrl-C keeps the best weights so far.
+
+    Args:
+        samples: rows of F with energy and/or stress, or of x with energy and/or gradient; missing rows are left out.
+        kinematics: strain measure, for samples of F only.
+        architecture: number and shape of the modes; `Architecture()` if left out.
+        training: how to search; `Training()` if left out.
+        growth: a fixed term of W that the network need not learn; it becomes part of the material.
+        seed: of the random starts and of the rows held back.
+        progress: show a bar on a terminal.
+
+    Returns:
+        The result. Without energies W is fixed to be 0 at F = I (or at the first x).
+
+    Raises:
+        InvalidInputError: the samples cannot be fitted so; the message says why.
+    """
+    start = time.perf_counter()
+    architecture, training = architecture or Architecture(), training or Training()
+    if not isinstance(samples, Samples):
+        raise InvalidInputError(f"fit takes Samples, not a {type(samples).__name__}: lse.read_samples(path), say.")
+    rng = np.random.default_rng(seed)
+    used, held_back = _split(samples, training.validation, rng)
+    rows = rows_of(used, kinematics, growth)
+    scales = scales_of(rows)
+    weights = training.energy_weight, training.stress_weight
+    train = Loss(rows, scales, *weights)
+    validation = train if held_back is None else Loss(rows_of(held_back, kinematics, growth), scales, *weights)
+    starts = [random_twin(architecture, train, rng) for _ in range(training.restarts)]
+    twin, state = search(starts, train, validation, training, progress=progress)
+
+    potential = _potential(twin, scales, samples, kinematics, rows.energy.size > 0)
+    x = samples.inputs(kinematics)
+    material = None
+    errors: Any = lambda part: potential_errors(potential, part)  # noqa: E731
+    if kinematics is not None:
+        material = Material(potential, kinematics, growth, samples.units, TrainingBox(x.min(axis=0), x.max(axis=0)))
+        errors = lambda part: material_errors(material, part)  # noqa: E731
+    train_errors, validation_errors = errors(used), None if held_back is None else errors(held_back)
+    if material is not None:
+        provenance = {
+            "package": f"lse_material {lse_material.__version__}",
+            "date": date.today().isoformat(),
+            "data": samples.digest(),
+            "rows": len(samples),
+            "seed": seed,
+            "error_energy": train_errors.energy,
+            "error_stress": train_errors.stress,
+        }
+        material = replace(material, provenance=provenance)
+    return FitResult(
+        potential=potential,
+        _material=material,
+        usage=potential.mode_weights(x).mean(axis=0),
+        train_errors=train_errors,
+        validation_errors=validation_errors,
+        architecture=architecture,
+        history=tuple(state.history),
+        seconds=time.perf_counter() - start,
+        interrupted=state.interrupted,
+    )
+
+
+def _split(samples: Samples, share: float, rng: np.random.Generator) -> tuple[Samples, Samples | None]:
+    """Rows for training and for validation; None if there are too few to hold any back."""
+    n = len(samples)
+    if n < 2:
+        raise InvalidInputError("one sample does not make a landscape: the fit needs at least 2 rows, and better 50.")
+    held = round(share * n) if n >= FEWEST_FOR_VALIDATION else 0
+    if held == 0:
+        return samples, None
+    rows = rng.permutation(n)
+    used, held_back = samples.take(rows[held:]), samples.take(rows[:held])
+    kinds = [(s.energy is not None, s.stress is not None, s.gradient is not None) for s in (samples, used, held_back)]
+    if kinds[1] != kinds[0] or kinds[2] != kinds[0]:  # so few values of one kind that a part has none
+        return samples, None
+    return used, held_back
+
+
+def _potential(
+    twin: TorchPotential, scales: Scales, samples: Samples, kinematics: Kinematics | None, has_energy: bool
+) -> SoftMinimum:
+    scale = scales.input_scale
+    potential = twin.to_potential(scales.input_shift, scale, scales.energy_scale, scales.energy_shift)
+    if has_energy:
+        return potential
+    reference = samples.inputs(None)[:1] if kinematics is None else kinematics.strain(np.eye(kinematics.dim)[None])
+    return replace(potential, energy_shift=potential.energy_shift - float(potential.energy(reference)[0]))

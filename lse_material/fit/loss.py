@@ -1,0 +1,138 @@
+"""Scaled data and the Sobolev loss: relative mean square errors of energies and of stresses (or gradients).
+
+    loss = a mean( (W - W_data)^2 ) / var(W_data) + b mean( |P - P_data|^2 ) / mean( |P_data|^2 ),   P = dx/dF^T dW/dx
+
+dx/dF is a fixed array of each row, computed once by the numpy floor: the loss knows no strain measure. W. M. Czarnecki
+et al., "Sobolev training for neural networks", NeurIPS 2017.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from lse_material.checks import Array
+from lse_material.errors import InvalidInputError
+from lse_material.fit.network import TorchPotential
+from lse_material.growth import Growth
+from lse_material.kinematics import Kinematics
+from lse_material.samples import Mask, Samples
+
+Index: TypeAlias = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Scales:
+    """Units of the scaled problem: xh = (x - shift)/scale, W = energy_scale Psi + energy_shift."""
+
+    input_shift: Array
+    input_scale: Array
+    energy_scale: float
+    energy_shift: float
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Data without their growth term: x (n, d); energies with their rows; slopes (m, q) with rows and dx/dF (m, d, q)."""
+
+    x: Array
+    energy_rows: Index
+    energy: Array
+    slope_rows: Index
+    slope: Array
+    derivative: Array
+
+
+def rows_of(samples: Samples, kinematics: Kinematics | None, growth: Growth | None) -> Rows:
+    """The rows of `samples` that have values, with the growth term taken off.
+
+    Raises:
+        InvalidInputError: samples and strain measure do not fit together, or a growth term for samples of x.
+    """
+    x = samples.inputs(kinematics)
+    d = x.shape[1]
+    if growth is not None and samples.F is None:
+        raise InvalidInputError("a growth term acts on samples of F; these are samples of x.")
+    energy_rows = _known(samples.energy_mask)
+    energy = np.zeros(0) if samples.energy is None else np.asarray(samples.energy[energy_rows])
+    slopes = samples.stress if samples.F is not None else samples.gradient
+    slope_rows = _known(samples.stress_mask)
+    q = d if samples.F is None else samples.F.shape[-1] ** 2
+    slope = np.zeros((0, q)) if slopes is None else slopes[slope_rows].reshape(-1, q)
+    derivative = np.broadcast_to(np.eye(d), (len(slope_rows), d, d))
+    if samples.F is not None and kinematics is not None:
+        derivative = kinematics.derivative(samples.F[slope_rows]).reshape(-1, d, q)
+        if growth is not None:
+            energy = energy - growth.energy(samples.F[energy_rows])
+            slope = slope - growth.stress(samples.F[slope_rows]).reshape(-1, q)
+    return Rows(np.ascontiguousarray(x), energy_rows, energy, slope_rows, slope, derivative)
+
+
+def _known(mask: Mask | None) -> Index:
+    return np.zeros(0, dtype=np.int64) if mask is None else np.flatnonzero(mask).astype(np.int64)
+
+
+def scales_of(rows: Rows) -> Scales:
+    """Scales that make inputs, energies and gradients of order one.
+
+    Raises:
+        InvalidInputError: all energies are equal, or all stresses vanish: there is nothing to learn.
+    """
+    shift, scale = rows.x.mean(axis=0), rows.x.std(axis=0)
+    scale = np.where(scale > 1e-12 * np.abs(rows.x).max(initial=1e-300), scale, 1.0)
+    if len(rows.energy) > 1 and rows.energy.std() > 1e-12 * np.abs(rows.energy).max():
+        return Scales(shift, scale, float(rows.energy.std()), float(rows.energy.mean()))
+    if len(rows.slope) == 0:
+        raise InvalidInputError(
+            "all energies are equal: there is no landscape to learn. Check the column, or add stresses."
+        )
+    if not rows.slope.any():
+        raise InvalidInputError("all stresses are zero and there are no varying energies: there is nothing to learn.")
+    gradient = np.einsum("nqd,nq->nd", np.linalg.pinv(np.swapaxes(rows.derivative, 1, 2)).swapaxes(1, 2), rows.slope)
+    return Scales(shift, scale, float(np.sqrt(((gradient * scale) ** 2).sum(axis=1).mean())), 0.0)
+
+
+def _tensor(array: Array) -> Tensor:
+    return torch.tensor(np.ascontiguousarray(array), dtype=torch.float64)
+
+
+class Loss:
+    """The loss of a twin on rows of data, in scaled variables; weights are relative to each other."""
+
+    def __init__(self, rows: Rows, scales: Scales, energy_weight: float, stress_weight: float) -> None:
+        self._x = _tensor((rows.x - scales.input_shift) / scales.input_scale)
+        self._energy_rows, self._slope_rows = torch.tensor(rows.energy_rows), torch.tensor(rows.slope_rows)
+        self._energy = _tensor((rows.energy - scales.energy_shift) / scales.energy_scale)
+        size = float(np.sqrt((rows.slope**2).mean())) if rows.slope.size and rows.slope.any() else 1.0
+        self._slope = _tensor(rows.slope / size)
+        self._derivative = _tensor(rows.derivative * (scales.energy_scale / scales.input_scale / size)[:, None])
+        total = energy_weight * (len(self._energy) > 0) + stress_weight * (len(self._slope) > 0)
+        if total <= 0.0:
+            raise InvalidInputError("the only kind of data there is has weight 0 in Training.")
+        self._weights = energy_weight / total, stress_weight / total
+
+    def __call__(self, twin: TorchPotential) -> Tensor:
+        """A scalar; about 1 for a constant potential."""
+        energy, gradient, _ = twin(self._x)
+        loss = torch.zeros((), dtype=torch.float64)
+        if self._weights[0] and len(self._energy):
+            loss = loss + self._weights[0] * ((energy[self._energy_rows] - self._energy) ** 2).mean()
+        if self._weights[1] and len(self._slope):
+            slope = (gradient[self._slope_rows].unsqueeze(1) @ self._derivative).squeeze(1)
+            loss = loss + self._weights[1] * ((slope - self._slope) ** 2).mean()
+        return loss
+
+    @property
+    def inputs(self) -> Tensor:
+        """Scaled inputs (n, d)."""
+        return self._x
+
+    @property
+    def energies(self) -> Tensor | None:
+        """Scaled energies of all rows, or None if some are missing."""
+        return self._energy if len(self._energy) == len(self._x) else None

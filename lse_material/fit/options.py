@@ -1,0 +1,77 @@
+"""Choices of a fit, as frozen dataclasses that are checked when they are made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lse_material.activations import ACTIVATIONS
+from lse_material.errors import InvalidInputError
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """The shape of the potential: a soft minimum of `modes` equal input convex networks.
+
+    Attributes:
+        modes: number of modes, >= 1.
+        width: neurons per hidden layer.
+        depth: hidden layers; 0 leaves affine modes, with their quadratic terms.
+        activation: a name in `lse_material.activations.ACTIVATIONS`.
+        quadratic: whether each mode has a term |Q x|^2 / 2, which is convex for any Q. It matters as much as the network.
+
+    Raises:
+        InvalidInputError: naming the field.
+    """
+
+    modes: int = 2
+    width: int = 8
+    depth: int = 1
+    activation: str = "squared_softplus"
+    quadratic: bool = True
+
+    def __post_init__(self) -> None:
+        for name, least in (("modes", 1), ("width", 1), ("depth", 0)):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise InvalidInputError(f"Architecture.{name} is {value!r}; it must be a whole number >= {least}.")
+        if self.activation not in ACTIVATIONS:
+            raise InvalidInputError(f"Architecture.activation is {self.activation!r}; known are {sorted(ACTIVATIONS)}.")
+
+
+@dataclass(frozen=True)
+class Training:
+    """How the weights are found: Adam from several random starts, then L-BFGS on the best of them.
+
+    Attributes:
+        restarts: random starts.
+        adam_steps: steps of Adam from each start, on all rows, with a cosine from `learning_rate` to 1e-3.
+        learning_rate: the largest step of Adam.
+        lbfgs_steps: iterations of L-BFGS, at most.
+        validation: share of the rows that is held back; the weights with the smallest error there are kept.
+        patience: iterations of L-BFGS without a better validation error after which it stops.
+        energy_weight, stress_weight: weights of the two relative mean square errors; 0 leaves one out.
+
+    Raises:
+        InvalidInputError: naming the field.
+    """
+
+    restarts: int = 3
+    adam_steps: int = 1000
+    learning_rate: float = 0.03
+    lbfgs_steps: int = 1500
+    validation: float = 0.2
+    patience: int = 200
+    energy_weight: float = 1.0
+    stress_weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name, least in (("restarts", 1), ("adam_steps", 0), ("lbfgs_steps", 0), ("patience", 1)):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise InvalidInputError(f"Training.{name} is {value!r}; it must be a whole number >= {least}.")
+        if not 0.0 < self.learning_rate < 1.0:
+            raise InvalidInputError(f"Training.learning_rate is {self.learning_rate!r}; it must lie between 0 and 1.")
+        if not 0.0 <= self.validation < 1.0:
+            raise InvalidInputError(f"Training.validation is {self.validation!r}; it must be >= 0 and < 1.")
+        if min(self.energy_weight, self.stress_weight) < 0.0 or self.energy_weight + self.stress_weight <= 0.0:
+            raise InvalidInputError("Training.energy_weight and stress_weight must be >= 0, and one of them > 0.")

@@ -1,0 +1,133 @@
+"""What a fit found: the material, how good it is, and how the search went."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from lse_material.checks import Array
+from lse_material.errors import InvalidInputError
+from lse_material.fit.options import Architecture
+from lse_material.fit.train import Record
+from lse_material.material import Material
+from lse_material.potential import SoftMinimum
+from lse_material.samples import Samples
+
+ACTIVE = 0.01  # mean mode weight over the data above which a mode counts as active
+
+
+@dataclass(frozen=True)
+class Errors:
+    """Relative root mean square errors; None where the data has no such values.
+
+    Attributes:
+        energy: RMS of W - W_data over the standard deviation of W_data.
+        stress: RMS of P - P_data (or of the gradients) over the RMS of P_data.
+    """
+
+    energy: float | None
+    stress: float | None
+
+
+@dataclass(frozen=True, eq=False)
+class FitResult:
+    """A fitted potential and the story of its fit.
+
+    Attributes:
+        potential: W as a function of x.
+        usage: mean mode weight over the training data, one entry per mode; sums to 1.
+        train_errors, validation_errors: on the rows used, and on those held back (None if there were none).
+        architecture: what was fitted.
+        history: losses as the search went.
+        seconds: wall time of the fit.
+        interrupted: whether Ctrl-C ended it.
+    """
+
+    potential: SoftMinimum
+    _material: Material | None
+    usage: Array
+    train_errors: Errors
+    validation_errors: Errors | None
+    architecture: Architecture
+    history: tuple[Record, ...]
+    seconds: float
+    interrupted: bool
+
+    @property
+    def material(self) -> Material:
+        """The material, for samples of F.
+
+        Raises:
+            InvalidInputError: the fit was of samples of x, which have no strain measure; use `potential`.
+        """
+        if self._material is None:
+            raise InvalidInputError("a fit to samples of x gives a potential, not a material: use result.potential.")
+        return self._material
+
+    @property
+    def active_modes(self) -> int:
+        """Number of modes whose mean weight over the data exceeds 1 %."""
+        return int((self.usage > ACTIVE).sum())
+
+    @property
+    def rho(self) -> float:
+        """Transition scale in energy units."""
+        return self.potential.transition_scale
+
+    def error(self, samples: Samples) -> Errors:
+        """Relative errors on `samples`, which must be of the kind that was fitted."""
+        if self._material is not None:
+            return material_errors(self._material, samples)
+        return potential_errors(self.potential, samples)
+
+    def summary(self, test: Samples | None = None) -> str:
+        """A few lines for people; with the errors on `test` if it is given."""
+        weights = sum(mode.parameters for mode in self.potential.modes)
+        lines = [
+            f"LSE-ICNN of {len(self.potential.modes)} modes ({self.active_modes} active), {weights} weights, fitted in "
+            f"{self.seconds:.1f} s{' (interrupted)' if self.interrupted else ''}",
+            f"transition scale rho = {self.rho:.4g}",
+            "mode usage: " + ", ".join(f"{u:.1%}" for u in self.usage),
+        ]
+        rows = [("training", self.train_errors), ("validation", self.validation_errors)]
+        rows.append(("test", None if test is None else self.error(test)))
+        for name, errors in rows:
+            if errors is not None:
+                lines.append(
+                    f"relative RMS error, {name:10s}: energy {_percent(errors.energy)}, slope {_percent(errors.stress)}"
+                )
+        return "\n".join(lines)
+
+
+def material_errors(material: Material, samples: Samples) -> Errors:
+    """Relative errors of a material on samples of F."""
+    samples.inputs(material.kinematics)  # refuses samples of another kind
+    assert samples.F is not None
+    W = None if samples.energy is None else material.energy(samples.F)
+    P = None if samples.stress is None else material.stress(samples.F)
+    return _errors(samples, W, samples.stress, P)
+
+
+def potential_errors(potential: SoftMinimum, samples: Samples) -> Errors:
+    """Relative errors of a potential on samples of x."""
+    x = samples.inputs(None)
+    W = None if samples.energy is None else potential.energy(x)
+    return _errors(samples, W, samples.gradient, None if samples.gradient is None else potential.gradient(x))
+
+
+def _errors(samples: Samples, W: Array | None, slope_data: Array | None, slope: Array | None) -> Errors:
+    energy = stress = None
+    if W is not None and samples.energy is not None:
+        data = samples.energy[samples.energy_mask]
+        spread = data.std() or 1.0
+        energy = float(np.sqrt(((W[samples.energy_mask] - data) ** 2).mean()) / spread)
+    if slope is not None and slope_data is not None:
+        data = slope_data[samples.stress_mask]
+        size = np.sqrt((data**2).mean()) or 1.0
+        stress = float(np.sqrt(((slope[samples.stress_mask] - data) ** 2).mean()) / size)
+    return Errors(energy, stress)
+
+
+def _percent(value: float | None) -> str:
+    return "no data" if value is None else f"{value:.3%}"
