@@ -27,3 +27,11 @@ class ConvergenceError(LseError, RuntimeError):
         super().__init__(message)
         self.reason = reason
         self.iterations = iterations
+
+
+class CompilationError(LseError, RuntimeError):
+    """A generated kernel could not be compiled; the message names the compiler, its call and what it said."""
+
+
+class CompilerNotFoundError(CompilationError):
+    """There is no C compiler, or no cffi to load what it makes."""

@@ -1,0 +1,24 @@
+"""Compiled evaluation: C generated from a material, compiled once with the system's compiler, loaded through cffi.
+
+    material = lse.load("cell.safetensors")
+    fast = evaluator(material)            # compiled, or the material itself where there is no compiler
+    P = fast.evaluate(F).stress
+
+`CompiledMaterial` writes into arrays of the caller. `kernel_source`, `build` and `load` are the steps by themselves.
+"""
+
+from lse_material.kernel.build import build, cache_directory, compilations
+from lse_material.kernel.evaluator import CompiledMaterial, CompiledPotential, evaluator, kernel_source, load
+from lse_material.kernel.generate import Architecture
+
+__all__ = [
+    "Architecture",
+    "CompiledMaterial",
+    "CompiledPotential",
+    "build",
+    "cache_directory",
+    "compilations",
+    "evaluator",
+    "kernel_source",
+    "load",
+]

@@ -1,0 +1,71 @@
+"""Writing C: lines with indentation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+
+class Text:
+    """C source under construction."""
+
+    def __init__(self) -> None:
+        self._lines: list[str] = []
+        self._depth = 0
+
+    def __call__(self, *lines: str) -> None:
+        """Add lines at the present depth."""
+        self._lines += ["  " * self._depth + line for line in lines]
+
+    def paste(self, text: str) -> None:
+        """Add text as it is."""
+        self._lines += text.strip("\n").splitlines()
+
+    @contextmanager
+    def braces(self, head: str = "") -> Iterator[None]:
+        """`head {`, what is written inside, `}`."""
+        self(f"{head} {{".lstrip())
+        self._depth += 1
+        yield
+        self._depth -= 1
+        self("}")
+
+    @contextmanager
+    def function(self, head: str, comment: str) -> Iterator[None]:
+        """A function with a comment above it and an empty line below."""
+        self(f"/* {comment} */", *_wrapped(head))
+        with self.braces():
+            yield
+        self("")
+
+    def __str__(self) -> str:
+        return "\n".join(self._lines) + "\n"
+
+
+def _wrapped(head: str) -> list[str]:
+    """A long function head in two lines."""
+    name, bracket, parameters = head.partition("(")
+    return [head] if len(head) <= 100 else [name, f"  {bracket}{parameters}"]
+
+
+def groups(count: int, size: int) -> list[tuple[str, int]]:
+    """Loop heads that walk i over `count` rows in groups of `size`, the rest in one group: (head, rows in the group)."""
+    whole, rest = divmod(count, size)
+    result = []
+    if whole > 1:
+        result.append((f"for (int i = 0; i < {whole * size}; i += {size})", size))
+    elif whole == 1:
+        result.append(("for (int i = 0; i < 1; i++)", size))
+    if rest:
+        result.append((f"for (int i = {whole * size}; i < {whole * size + 1}; i++)", rest))
+    return result
+
+
+def upper_triangle(size: int) -> list[tuple[int, int]]:
+    """Row-major (row, column) pairs with row <= column: how symmetric matrices are stored."""
+    return [(p, q) for p in range(size) for q in range(p, size)]
+
+
+def total(terms: Sequence[str]) -> str:
+    """The sum of C expressions."""
+    return " + ".join(terms) if terms else "0.0"
