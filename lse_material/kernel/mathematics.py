@@ -29,19 +29,17 @@ LSE_INLINE lse_vec lse_choose(lse_bits where, lse_vec yes, lse_vec no)
   return (lse_vec)((where & (lse_bits)yes) | (~where & (lse_bits)no));
 }
 
-/* exp(x) for x <= 709, zero below -708 (and for NaN): x = n ln 2 + r, |r| <= ln(2)/2, Taylor's polynomial of degree 12 */
+/* exp(x) for x <= 709, zero below -708 (and for NaN): x = n ln 2 + r, |r| <= ln(2)/2, and a polynomial to 2e-17 */
 LSE_INLINE lse_vec lse_exp_or_zero(lse_vec x)
 {
   const double shift = 6755399441055744.0; /* 1.5 * 2^52: adding it leaves the nearest integer in the low bits */
   const lse_vec shifted = x * 1.4426950408889634074 + shift;
-  const lse_vec n = shifted - shift;
-  const lse_vec r = (x - n * 6.93147180369123816490e-01) - n * 1.90821492927058770002e-10;
-  const lse_vec r2 = r * r, r4 = r2 * r2;
-  const lse_vec low = (1.0 + r) + r2 * (0.5 + r * (1.0 / 6));
-  const lse_vec middle = (1.0 / 24 + r * (1.0 / 120)) + r2 * (1.0 / 720 + r * (1.0 / 5040));
-  const lse_vec high = (1.0 / 40320 + r * (1.0 / 362880)) + r2 * (1.0 / 3628800 + r * (1.0 / 39916800))
-                       + r4 * (1.0 / 479001600);
-  const lse_vec p = low + r4 * (middle + r4 * high);
+  const lse_vec r = x - (shifted - shift) * 0.69314718055994530942, r2 = r * r;
+  const lse_vec even = 0.5 + r2 * (0.04166666666662413 + r2 * (0.0013888888917213717
+                       + r2 * (2.4801521295954376e-05 + r2 * 2.7620088445409746e-07)));
+  const lse_vec odd = 0.16666666666666669 + r2 * (0.008333333333330062 + r2 * (0.00019841269863053618
+                      + r2 * (2.7557268459997064e-06 + r2 * 2.510038549551032e-08)));
+  const lse_vec p = (1.0 + r) + r2 * (even + r * odd);
   const lse_vec scaled = (lse_vec)((lse_bits)p + ((lse_bits)shifted << 52)); /* times 2^n */
   return (lse_vec)((lse_bits)scaled & (x > -708.0));
 }
@@ -49,43 +47,38 @@ LSE_INLINE lse_vec lse_exp_or_zero(lse_vec x)
 /* as above, and NaN stays NaN */
 LSE_INLINE lse_vec lse_exp(lse_vec x) { return lse_choose(x == x, lse_exp_or_zero(x), x); }
 
-/* log(1 + f) - f + f^2/2 - ... by s = f/(2+f), for f in [sqrt(1/2) - 1, sqrt(2) - 1] (the odd series of W. Cody and fdlibm) */
-LSE_INLINE lse_vec lse_log_series(lse_vec f, lse_vec s)
+/* log((1 + s)/(1 - s)) for |s| <= 1/3: an odd polynomial to 7e-18 */
+LSE_INLINE lse_vec lse_log_ratio(lse_vec s)
 {
   const lse_vec z = s * s, w = z * z;
-  const lse_vec even = w * (3.999999999940941908e-01 + w * (2.222219843214978396e-01 + w * 1.531383769920937332e-01));
-  const lse_vec odd = z * (6.666666666666735130e-01
-                           + w * (2.857142874366239149e-01 + w * (1.818357216161805012e-01 + w * 1.479819860511658591e-01)));
-  return f - s * (f - (even + odd));
+  const lse_vec even = 2.0 + w * (0.40000000000014596 + w * (0.22222222717801782 + w * (0.15385570592912243
+                       + w * (0.12001155182857778 + w * 0.16164938169471338))));
+  const lse_vec odd = 0.6666666666666666 + w * (0.2857142856710506 + w * (0.18181789417326447
+                      + w * (0.13314135550881162 + w * 0.08800317650868773)));
+  return s * (even + z * odd);
 }
 
-/* log(u) for u > 0, finite and normal */
+/* log(u) for u > 0, finite and normal: u = 2^n m, sqrt(1/2) <= m <= sqrt(2) */
 LSE_INLINE lse_vec lse_log(lse_vec u)
 {
   lse_bits exponent = ((lse_bits)u >> 52) - 1023;
   lse_vec m = (lse_vec)(((lse_bits)u & 0x000fffffffffffffLL) | 0x3ff0000000000000LL);
   const lse_bits big = m > 1.41421356237309504880;
   m = lse_choose(big, 0.5 * m, m);
-  exponent -= big;
-  const lse_vec n = __builtin_convertvector(exponent, lse_vec), f = m - 1.0;
-  return n * 6.93147180369123816490e-01 + (lse_log_series(f, f / (2.0 + f)) + n * 1.90821492927058770002e-10);
+  exponent -= big; /* true is -1 */
+  const lse_vec n = __builtin_convertvector(exponent, lse_vec);
+  return n * 0.69314718055994530942 + lse_log_ratio((m - 1.0) / (m + 1.0));
 }
 
-/* log(1 + exp(a)), its slope 1/(1 + exp(-a)) and its curvature, all from t = exp(-|a|) and one division */
+/* log(1 + exp(a)), its slope 1/(1 + exp(-a)) and its curvature, all from t = exp(-|a|) */
 LSE_INLINE lse_vec lse_softplus(lse_vec a, lse_vec *slope, lse_vec *curvature)
 {
   const lse_bits negative = a < 0.0;
   const lse_vec t = lse_exp_or_zero((lse_vec)((lse_bits)a | INT64_MIN));
-  const lse_vec whole = 1.0 + t;
-  const lse_bits big = t > 0.41421356237309504880;
-  const lse_vec f = lse_choose(big, 0.5 * (t - 1.0), t); /* 1 + t = (1 + f) or 2 (1 + f) */
-  const lse_vec twice = 2.0 + f;
-  const lse_vec both = 1.0 / (whole * twice);
-  const lse_vec r = both * twice, tr = t * r; /* 1/(1 + t) and t/(1 + t) */
-  const lse_vec log1p = lse_log_series(f, f * (both * whole)) + (lse_vec)((lse_bits)lse_fill(6.93147180559945309417e-01) & big);
+  const lse_vec r = 1.0 / (1.0 + t), tr = t * r;
   *slope = lse_choose(negative, tr, r);
   *curvature = tr * r;
-  return log1p + lse_choose(negative, lse_fill(0.0), a); /* NaN is not negative: it stays */
+  return lse_log_ratio(t / (2.0 + t)) + lse_choose(negative, lse_fill(0.0), a); /* NaN is not negative: it stays */
 }
 
 /* softplus(a)^2 / 2 */
