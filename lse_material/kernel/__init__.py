@@ -10,6 +10,7 @@
 from lse_material.kernel.build import build, cache_directory, compilations
 from lse_material.kernel.evaluator import CompiledMaterial, CompiledPotential, evaluator, kernel_source, load
 from lse_material.kernel.generate import Architecture
+from lse_material.kernel.point import point_function, point_header
 
 __all__ = [
     "Architecture",
@@ -21,4 +22,6 @@ __all__ = [
     "evaluator",
     "kernel_source",
     "load",
+    "point_function",
+    "point_header",
 ]

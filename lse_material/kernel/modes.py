@@ -89,15 +89,19 @@ class ModeShape:
         if self.widths:
             arrays["products"] = mode.x_weights[0][:, p] * mode.x_weights[0][:, q]
         if mode.quadratic is not None:
-            root = mode.quadratic
-            if len(root) > self.size:  # |R x| = |Q x| for Q = (orthonormal columns) R
-                root = np.asarray(np.linalg.qr(root, mode="r"))
-            arrays["quadratic"] = root
+            arrays["quadratic"] = reduced_quadratic(mode.quadratic)
             arrays["quadratic.products"] = (mode.quadratic.T @ mode.quadratic)[p, q]
         result = np.empty(self.length)
         for name, start in self.offsets.items():
             result[start : start + self._sizes[name]] = arrays[name].ravel()
         return result
+
+
+def reduced_quadratic(quadratic: Array) -> Array:
+    """A matrix R of at most d rows with |R x| = |quadratic x|: (m, d) -> (min(m, d), d)."""
+    if len(quadratic) <= quadratic.shape[1]:
+        return quadratic
+    return np.asarray(np.linalg.qr(quadratic, mode="r"))
 
 
 def write_mode(text: Text, shape: ModeShape, registers: int) -> None:
