@@ -152,7 +152,7 @@ class TorchPotential(torch.nn.Module):
             for i in range(architecture.depth):
                 twin.raw_z_weights[i].copy_(inverse_softplus(_stack([mode.z_weights[i] for mode in potential.modes])))
             if twin.quadratic is not None:
-                twin.quadratic.copy_(_stack([mode.quadratic for mode in potential.modes if mode.quadratic is not None]))
+                twin.quadratic.copy_(_stack([_square(mode.quadratic) for mode in potential.modes]))
         return twin
 
 
@@ -160,6 +160,15 @@ def inverse_softplus(w: Tensor) -> Tensor:
     """The raw weight whose softplus is w >= 0; a zero becomes 1e-300."""
     w = torch.clamp(w, min=1e-300)
     return w + torch.log(-torch.expm1(-w))
+
+
+def _square(quadratic: np.ndarray | None) -> np.ndarray:
+    """A (d, d) matrix R with |R x| = |quadratic x|, for a quadratic term of any number of rows."""
+    assert quadratic is not None
+    rows, d = quadratic.shape
+    if rows > d:
+        return np.linalg.qr(quadratic, mode="r")
+    return np.concatenate([quadratic, np.zeros((d - rows, d))])
 
 
 def _zeros(*shape: int) -> Parameter:

@@ -38,8 +38,10 @@ def random_network(
     width: int = 5,
     activation: str = "softplus",
     quadratic: bool = True,
+    equal_widths: bool = False,
 ) -> ConvexNetwork:
-    widths = [*range(width, width + depth), 1]  # every layer of another width, so that a transposed weight cannot pass
+    # every layer of another width, so that a transposed weight cannot pass; the torch twin wants equal ones
+    widths = [width] * depth + [1] if equal_widths else [*range(width, width + depth), 1]
     return ConvexNetwork(
         z_weights=tuple(rng.uniform(0.0, 0.4, (widths[i], widths[i - 1])) for i in range(1, depth + 1)),
         x_weights=tuple(rng.normal(size=(w, size)) for w in widths),

@@ -1,0 +1,227 @@
+"""One formula, several translations: NumPy, torch, compiled UFL, external operators and compiled C say the same.
+
+The NumPy floor is the meaning of the formula. Torch computes its own strain measures here and differentiates by itself;
+UFL is differentiated by ufl.diff and compiled by FFCx. Errors are relative to the largest entry over the points.
+"""
+
+import basix.ufl
+import dolfinx
+import numpy as np
+import pytest
+import torch
+import ufl
+from mpi4py import MPI
+
+import lse_material as lse
+from lse_material.fit import TorchPotential
+from lse_material.kernel import CompiledMaterial, CompiledPotential
+from tests.core.factories import STRAIN_MEASURES, random_deformations, random_material, random_potential, relative_error
+
+POINTS = 24
+BOUNDS = {"W": 1e-12, "P": 1e-11, "A": 1e-10}
+RHOS = (1e-3, 0.1, 10.0)
+QUICK = {"cffi_extra_compile_args": ["-O0"]}  # the C compiler takes a tenth of the time
+
+
+# ---- the translations: each returns W (n,), P (n, dim, dim), A (n, dim, dim, dim, dim) of F (n, dim, dim) ------------
+
+
+def by_numpy(material, F):
+    return {"W": material.energy(F), "P": material.stress(F), "A": material.tangent(F)}
+
+
+def by_torch(material, F):
+    p = material.potential
+    twin = TorchPotential.from_potential(p)
+    shift, scale = torch.tensor(p.input_shift), torch.tensor(p.input_scale)
+
+    def W(f):
+        xh = (torch_strain(material.kinematics, f) - shift) / scale
+        return p.energy_scale * twin(xh[None])[0][0] + p.energy_shift
+
+    f = torch.tensor(F)
+    P = torch.func.grad(W)
+    values = torch.func.vmap(W)(f), torch.func.vmap(P)(f), torch.func.vmap(torch.func.jacfwd(P))(f)
+    return {name: value.detach().numpy() for name, value in zip("WPA", values)}
+
+
+def torch_strain(kinematics, f):
+    dim, root2 = kinematics.dim, 2.0**0.5
+    one = torch.eye(dim, dtype=f.dtype)
+    pairs = [(0, 0), (1, 1), (0, 1)] if dim == 2 else [(0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1)]
+    if isinstance(kinematics, lse.IsotropicInvariants):
+        C = torch.block_diag(f.T @ f, torch.ones(1, 1, dtype=f.dtype)) if dim == 2 else f.T @ f
+        # written out: vmap of jacfwd of the gradient of torch.det is wrong (torch 2.14)
+        J = (f[0] * torch.linalg.cross(f[1], f[2])).sum() if dim == 3 else f[0, 0] * f[1, 1] - f[0, 1] * f[1, 0]
+        I1 = torch.trace(C)
+        I2 = (I1**2 - torch.trace(C @ C)) / 2
+        volume = (J - 1) ** 2 if kinematics.squared_volume else J - 1
+        return torch.stack([J ** (-2 / 3) * I1 - 3, J ** (-4 / 3) * I2 - 3, volume])
+    e = (f + f.T) / 2 - one if isinstance(kinematics, lse.SmallStrain) else (f.T @ f - one) / 2
+    return torch.stack([e[a, b] * (1.0 if a == b else root2) for a, b in pairs])
+
+
+def cellwise(F):
+    """A mesh of at least len(F) cells and a tensor function that is F[i] in cell i."""
+    n, dim, _ = F.shape
+    if dim == 2:
+        mesh = dolfinx.mesh.create_rectangle(
+            MPI.COMM_SELF, [[0, 0], [1, 1]], [n, 1], dolfinx.mesh.CellType.quadrilateral
+        )
+    else:
+        box = [[0, 0, 0], [1, 1, 1]]
+        mesh = dolfinx.mesh.create_box(MPI.COMM_SELF, box, [n, 1, 1], dolfinx.mesh.CellType.hexahedron)
+    f = dolfinx.fem.Function(dolfinx.fem.functionspace(mesh, ("DG", 0, (dim, dim))))
+    f.x.array[:] = F.ravel()
+    return mesh, f
+
+
+def by_ufl(material, F, explicit=False):
+    n, dim, _ = F.shape
+    mesh, f = cellwise(F)
+    f = ufl.variable(f)
+    W = lse.fem.energy(material, f)
+    P = lse.fem.stress(material, f) if explicit else ufl.diff(W, f)
+    middle = np.full((1, dim), 0.5)
+
+    def values(expression):
+        compiled = dolfinx.fem.Expression(expression, middle, jit_options=QUICK)
+        return compiled.eval(mesh, np.arange(n, dtype=np.int32))
+
+    shape = (n, dim, dim)
+    return {
+        "W": values(W).reshape(n),
+        "P": values(P).reshape(shape),
+        "A": values(ufl.diff(P, f)).reshape(*shape, dim, dim),
+    }
+
+
+def by_ufl_stress(material, F):
+    return by_ufl(material, F, explicit=True)
+
+
+def by_external_operator(material, F):
+    mesh, f = cellwise(F)
+    P = lse.fem.QuadratureStress(material, f, degree=1)
+    element = basix.ufl.quadrature_element(mesh.basix_cell(), value_shape=(F.shape[1],) * 4, degree=1)
+    A = dolfinx.fem.Function(dolfinx.fem.functionspace(mesh, element))
+    P.update_stress()
+    P.update_tangent([A])
+    values = {"P": P.operator.ref_coefficient.x.array, "A": A.x.array}
+    return {name: array.reshape(len(F), *(F.shape[1],) * (2 if name == "P" else 4)) for name, array in values.items()}
+
+
+def by_compiled_c(material, F):
+    values = CompiledMaterial(material).evaluate(F)
+    return {"W": values.energy, "P": values.stress, "A": values.tangent}
+
+
+def assert_agreement(material, F, *translations):
+    exact = by_numpy(material, F)
+    for name in exact:
+        assert np.isfinite(exact[name]).all()
+    for translation in translations:
+        for name, value in translation(material, F).items():
+            error = relative_error(value, exact[name])
+            assert error < BOUNDS[name], f"{name} {translation.__name__} differs from NumPy by {error:.1e}"
+
+
+def deformations_near_ridges(rng, material, n):
+    """Half of the points anywhere, half by bisection on ridges, where two modes weigh the same."""
+    F = random_deformations(rng, n, material.dim)
+    k = material.mode_weights(F).argmax(axis=1)
+    for i in range(n // 2):
+        others = np.flatnonzero(k != k[i])
+        if not len(others):
+            break
+        a, b = F[i], F[others[0]]
+        for _ in range(60):
+            middle = (a + b) / 2
+            a, b = (middle, b) if material.mode_weights(middle[None]).argmax() == k[i] else (a, middle)
+        F[i] = a
+    return F
+
+
+# ---- the facts ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rho", RHOS)
+@pytest.mark.parametrize("activation", ["softplus", "squared_softplus"])
+@pytest.mark.parametrize("kinematics", STRAIN_MEASURES, ids=repr)
+def test_what_evaluates_arrays_agrees(kinematics, activation, rho):
+    rng = np.random.default_rng(kinematics.size)
+    material = random_material(rng, kinematics, activation=activation, rho=rho, width=5, depth=2, equal_widths=True)
+    F = deformations_near_ridges(rng, material, 40)
+    assert_agreement(material, F, by_torch, by_external_operator, by_compiled_c)
+
+
+@pytest.mark.parametrize(("number", "kinematics"), list(enumerate(STRAIN_MEASURES)))
+def test_compiled_ufl_agrees(number, kinematics):
+    rng = np.random.default_rng(number)
+    activation = ("softplus", "squared_softplus")[(number + number // 2) % 2]
+    growth = lse.Growth(0.5) if number % 3 == 0 else None
+    material = random_material(
+        rng, kinematics, modes=2, width=3, depth=1, activation=activation, rho=RHOS[number % 3], growth=growth
+    )
+    F = deformations_near_ridges(rng, material, 40)
+    assert_agreement(material, F, by_ufl, by_ufl_stress)
+
+
+@pytest.mark.parametrize("rho", RHOS)
+@pytest.mark.parametrize("activation", ["softplus", "squared_softplus"])
+def test_arguments_up_to_a_thousand_agree_and_stay_finite(activation, rho):
+    """Energy, gradient and Hessian in x itself, for x from 1e-3 to 1e3 in every direction."""
+    rng = np.random.default_rng(7)
+    potential = random_potential(rng, 3, rho=rho, activation=activation, depth=1, width=4, scaled=False)
+    x = rng.normal(size=(60, 3)) * np.logspace(-3, 3, 60)[:, None]
+    x[-3:] = [1e3, 1e3, 1e3], [-1e3, -1e3, -1e3], [1e3, -1e3, 0.0]
+    exact = {"W": potential.energy(x), "P": potential.gradient(x), "A": potential.hessian(x)}
+    for name, values in exact.items():
+        assert np.isfinite(values).all()
+        for translation in (torch_potential, ufl_potential, compiled_potential):
+            got = translation(potential, x)[name]
+            error = np.abs(got - values).max(axis=tuple(range(1, values.ndim)))
+            size = np.abs(values).max(axis=tuple(range(1, values.ndim)))
+            assert (error <= BOUNDS[name] * size).all(), f"{name} by {translation.__name__}: {(error / size).max():.1e}"
+
+
+def torch_potential(potential, x):
+    twin, xt = TorchPotential.from_potential(potential), torch.tensor(x)
+    hessian = torch.func.jacfwd(lambda point: twin(point[None])[1][0])
+    W, g, _ = twin(xt)
+    return {"W": W.detach().numpy(), "P": g.detach().numpy(), "A": torch.func.vmap(hessian)(xt).detach().numpy()}
+
+
+def ufl_potential(potential, x):
+    n, d = x.shape
+    mesh = dolfinx.mesh.create_interval(MPI.COMM_SELF, n, (0.0, 1.0))
+    f = dolfinx.fem.Function(dolfinx.fem.functionspace(mesh, ("DG", 0, (d,))))
+    f.x.array[:] = x.ravel()
+    point = ufl.variable(f)
+    W = lse.fem.potential_energy(potential, [point[i] for i in range(d)])
+    g = ufl.diff(W, point)
+
+    def values(expression, *shape):
+        compiled = dolfinx.fem.Expression(expression, np.array([[0.5]]), jit_options=QUICK)
+        return compiled.eval(mesh, np.arange(n, dtype=np.int32)).reshape(n, *shape)
+
+    return {"W": values(W), "P": values(g, d), "A": values(ufl.diff(g, point), d, d)}
+
+
+def compiled_potential(potential, x):
+    compiled = CompiledPotential(potential)
+    return {"W": compiled.energy(x), "P": compiled.gradient(x), "A": compiled.hessian(x)}
+
+
+def test_vanishing_arguments_keep_their_second_derivatives():
+    """At F = I with zero biases every softplus argument and every difference of modes is 0: where UFL's abs has no slope."""
+    rng = np.random.default_rng(3)
+    weights = rng.normal(size=(4, 3))
+    modes = tuple(
+        lse.ConvexNetwork.from_arrays(
+            [np.full((1, 4), 0.7)], [s * weights, np.zeros((1, 3))], [np.zeros(4), np.zeros(1)]
+        )
+        for s in (1.0, -0.5)
+    )
+    material = lse.Material(lse.SoftMinimum(modes, 0.2), lse.GreenLagrange(2))
+    assert_agreement(material, np.eye(2)[None], by_ufl, by_ufl_stress, by_compiled_c, by_torch)
