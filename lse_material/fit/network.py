@@ -167,7 +167,7 @@ def _square(quadratic: np.ndarray | None) -> np.ndarray:
     assert quadratic is not None
     rows, d = quadratic.shape
     if rows > d:
-        return np.linalg.qr(quadratic, mode="r")
+        return np.asarray(np.linalg.qr(quadratic, mode="r"))
     return np.concatenate([quadratic, np.zeros((d - rows, d))])
 
 

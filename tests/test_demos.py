@@ -1,0 +1,46 @@
+"""Every demo runs in its short form, on one rank and on two, and its figures are those of the physics."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+DEMOS = Path(__file__).parents[1] / "demos"
+pytestmark = pytest.mark.slow
+
+
+def run_demo(name, ranks, out):
+    """The figures in the last line that the demo prints."""
+    command = [sys.executable, str(DEMOS / name), "--quick", "--out", str(out)]
+    if ranks > 1:
+        command = ["mpirun", "-n", str(ranks), *command]
+    # the runs are told apart from an mpirun that this test itself may run under
+    outside = ("OMPI_", "PMIX_", "PRTE_", "PMI_")
+    settings = ("ALLOW_RUN_AS_ROOT", "MCA_")
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(outside) or any(s in k for s in settings)}
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=300, check=False, env=environment, cwd=out.parent
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
+    assert len(lines) == 1, "the figures are printed once, by rank 0"
+    assert done.stdout.splitlines()[-1] == lines[0]
+    return json.loads(lines[0])
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_fit_then_simulate(ranks, tmp_path):
+    figures = run_demo("fit_then_simulate.py", ranks, tmp_path / "out")
+    assert figures["active_modes"] == 2
+    assert figures["test_error_energy"] < 0.02  # the data carries 1 % noise
+    assert figures["test_error_stress"] < 0.02
+    assert figures["route_difference"] < 1e-9
+    for residuals in figures["newton_last_residuals"].values():
+        first, second, _ = residuals  # the third is at the level of rounding
+        assert second < first**1.8  # the order is 2: in N per mm of thickness, where the constant is near one
+    assert figures["peak_reaction"] == pytest.approx(2.14, rel=0.05)
+    written = {path.name for path in (tmp_path / "out").iterdir()}
+    assert {"martensite.safetensors", "plate.png", "plate.xdmf", "plate.h5"} <= written
