@@ -4,7 +4,6 @@ The NumPy floor is the meaning of the formula. Torch computes its own strain mea
 UFL is differentiated by ufl.diff and compiled by FFCx. Errors are relative to the largest entry over the points.
 """
 
-import basix.ufl
 import dolfinx
 import numpy as np
 import pytest
@@ -76,12 +75,12 @@ def cellwise(F):
     return mesh, f
 
 
-def by_ufl(material, F, explicit=False):
+def by_ufl(material, F, explicit=False, expanded=False):
     n, dim, _ = F.shape
     mesh, f = cellwise(F)
     f = ufl.variable(f)
-    W = lse.fem.energy(material, f)
-    P = lse.fem.stress(material, f) if explicit else ufl.diff(W, f)
+    W = lse.fem.energy(material, f, expanded=expanded)
+    P = lse.fem.stress(material, f, expanded=expanded) if explicit else ufl.diff(W, f)
     middle = np.full((1, dim), 0.5)
 
     def values(expression):
@@ -100,15 +99,27 @@ def by_ufl_stress(material, F):
     return by_ufl(material, F, explicit=True)
 
 
+def by_expanded_ufl(material, F):
+    return by_ufl(material, F, expanded=True)
+
+
+def by_expanded_ufl_stress(material, F):
+    return by_ufl(material, F, explicit=True, expanded=True)
+
+
 def by_external_operator(material, F):
-    mesh, f = cellwise(F)
+    """P and A assembled cell by cell, over cells of area 1/n."""
+    n, dim, _ = F.shape
+    _, f = cellwise(F)
     P = lse.fem.QuadratureStress(material, f, degree=1)
-    element = basix.ufl.quadrature_element(mesh.basix_cell(), value_shape=(F.shape[1],) * 4, degree=1)
-    A = dolfinx.fem.Function(dolfinx.fem.functionspace(mesh, element))
-    P.update_stress()
-    P.update_tangent([A])
-    values = {"P": P.operator.ref_coefficient.x.array, "A": A.x.array}
-    return {name: array.reshape(len(F), *(F.shape[1],) * (2 if name == "P" else 4)) for name, array in values.items()}
+    v = ufl.TestFunction(f.function_space)
+    problem = lse.fem.MaterialProblem(
+        n * ufl.inner(P.operator, v) * P.dx, f, stresses=[P], petsc_options_prefix="agreement_", jit_options=QUICK
+    )
+    P.update_tangent()
+    values = dolfinx.fem.assemble_vector(problem.F).array
+    tangent = dolfinx.fem.assemble_matrix(problem.J).to_scipy().toarray().reshape(n, dim * dim, n, dim * dim)
+    return {"P": values.reshape(F.shape), "A": np.einsum("npnq->npq", tangent).reshape(n, dim, dim, dim, dim)}
 
 
 def by_compiled_c(material, F):
@@ -142,6 +153,17 @@ def deformations_near_ridges(rng, material, n):
     return F
 
 
+TRANSLATIONS = (
+    by_torch,
+    by_ufl,
+    by_ufl_stress,
+    by_expanded_ufl,
+    by_expanded_ufl_stress,
+    by_external_operator,
+    by_compiled_c,
+)
+
+
 # ---- the facts ----------------------------------------------------------------------------------------------------------
 
 
@@ -164,7 +186,7 @@ def test_compiled_ufl_agrees(number, kinematics):
         rng, kinematics, modes=2, width=3, depth=1, activation=activation, rho=RHOS[number % 3], growth=growth
     )
     F = deformations_near_ridges(rng, material, 40)
-    assert_agreement(material, F, by_ufl, by_ufl_stress)
+    assert_agreement(material, F, by_ufl, by_ufl_stress, by_expanded_ufl, by_expanded_ufl_stress)
 
 
 @pytest.mark.parametrize("rho", RHOS)
@@ -178,7 +200,7 @@ def test_arguments_up_to_a_thousand_agree_and_stay_finite(activation, rho):
     exact = {"W": potential.energy(x), "P": potential.gradient(x), "A": potential.hessian(x)}
     for name, values in exact.items():
         assert np.isfinite(values).all()
-        for translation in (torch_potential, ufl_potential, compiled_potential):
+        for translation in (torch_potential, ufl_potential, expanded_ufl_potential, compiled_potential):
             got = translation(potential, x)[name]
             error = np.abs(got - values).max(axis=tuple(range(1, values.ndim)))
             size = np.abs(values).max(axis=tuple(range(1, values.ndim)))
@@ -192,13 +214,17 @@ def torch_potential(potential, x):
     return {"W": W.detach().numpy(), "P": g.detach().numpy(), "A": torch.func.vmap(hessian)(xt).detach().numpy()}
 
 
-def ufl_potential(potential, x):
+def expanded_ufl_potential(potential, x):
+    return ufl_potential(potential, x, expanded=True)
+
+
+def ufl_potential(potential, x, expanded=False):
     n, d = x.shape
     mesh = dolfinx.mesh.create_interval(MPI.COMM_SELF, n, (0.0, 1.0))
     f = dolfinx.fem.Function(dolfinx.fem.functionspace(mesh, ("DG", 0, (d,))))
     f.x.array[:] = x.ravel()
     point = ufl.variable(f)
-    W = lse.fem.potential_energy(potential, [point[i] for i in range(d)])
+    W = lse.fem.potential_energy(potential, [point[i] for i in range(d)], expanded=expanded)
     g = ufl.diff(W, point)
 
     def values(expression, *shape):
@@ -224,4 +250,4 @@ def test_vanishing_arguments_keep_their_second_derivatives():
         for s in (1.0, -0.5)
     )
     material = lse.Material(lse.SoftMinimum(modes, 0.2), lse.GreenLagrange(2))
-    assert_agreement(material, np.eye(2)[None], by_ufl, by_ufl_stress, by_compiled_c, by_torch)
+    assert_agreement(material, np.eye(2)[None], *TRANSLATIONS)

@@ -93,7 +93,7 @@ class MaterialProblem(NonlinearProblem):
         jacobian = ufl.derivative(residual, u, ufl.TrialFunction(u.function_space)) if J is None else J
         residual, _ = replace_external_operators(residual)
         jacobian, differentiated = replace_external_operators(jacobian)
-        self._tangents = _tangent_targets(differentiated, self._stresses)
+        jacobian = ufl.replace(jacobian, _tangents(differentiated))
         self._bcs = list(bcs)
         super().__init__(
             residual,
@@ -167,12 +167,12 @@ class MaterialProblem(NonlinearProblem):
                 stress.update_stress()
             except Exception as error:  # an error on one rank alone would leave the others waiting: go on with NaN
                 self._failure = f"{type(error).__name__}: {error}"
-                stress.operator.ref_coefficient.x.array[:] = np.nan
+                stress.invalidate()
 
     def _update_tangents(self) -> None:
         if self._failure is None:
-            for stress, targets in zip(self._stresses, self._tangents):
-                stress.update_tangent(targets)
+            for stress in self._stresses:
+                stress.update_tangent()
 
     def _lifting_needs_tangent(self) -> bool:
         """Whether u differs from the Dirichlet values on this rank: DOLFINx then lifts the residual with the Jacobian."""
@@ -198,11 +198,9 @@ class MaterialProblem(NonlinearProblem):
         )
 
 
-def _tangent_targets(
-    operators: Sequence[FEMExternalOperator], stresses: Sequence[QuadratureStress]
-) -> list[list[fem.Function]]:
-    """For each of `stresses`, the functions of the Jacobian that hold its tangents."""
-    found: list[list[fem.Function]] = [[] for _ in stresses]
+def _tangents(operators: Sequence[FEMExternalOperator]) -> dict[fem.Function, Any]:
+    """What stands for the coefficient of each differentiated operator: the tangent that its `QuadratureStress` stores."""
+    found = {}
     for operator in operators:
         order = sum(operator.derivatives)
         if order > 1:
@@ -210,8 +208,7 @@ def _tangent_targets(
                 "the form differentiates a QuadratureStress twice; only its first derivative is known."
             )
         if order == 1:
-            owner = next(i for i, stress in enumerate(stresses) if operator.external_function is stress)
-            found[owner].append(operator.ref_coefficient)
+            found[operator.ref_coefficient] = operator.external_function.tangent
     return found
 
 

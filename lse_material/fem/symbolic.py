@@ -1,12 +1,13 @@
-"""A material as plain UFL: energy, stress and mode weights as expressions of a UFL deformation gradient.
+"""A material in UFL: energy, stress and mode weights as expressions of a UFL deformation gradient.
 
-Plain UFL works with every DOLFINx feature. `energy` may be differentiated with ufl.diff and ufl.derivative; `stress` holds
-the gradient of the networks written out by a reverse sweep, so that a Jacobian derived from it is differentiated once
-instead of twice and compiles faster. Sensible up to about 1,000 non-zero weights in 2D; larger networks are evaluated by
-`QuadratureStress`.
+By default the potential is one UFL operator that FFCx compiles into a call of generated C (`lse_material.fem.operator`): it
+costs little more than neo-Hookean at any network size and differentiates twice. With expanded=True every weight is written
+out in plain UFL, which needs no C header and differentiates as often as you like; it is sensible up to about 1,000 non-zero
+weights in 2D.
 
-Softplus and the soft minimum hold for any argument. Neither uses abs, max or min of UFL, whose derivatives are wrong where
-the argument vanishes (at F = I with zero biases, say): with s = +-1 the sign of a, a constant of differentiation,
+In plain UFL, softplus and the soft minimum hold for any argument. Neither uses abs, max or min of UFL, whose derivatives
+are wrong where the argument vanishes (at F = I with zero biases, say): with s = +-1 the sign of a, a constant of
+differentiation,
 
     softplus(a) = (a + s a)/2 + ln(1 + exp(-s a)).
 """
@@ -20,6 +21,8 @@ import numpy as np
 import ufl
 
 from lse_material.errors import InvalidInputError
+from lse_material.fem import operator
+from lse_material.growth import Growth
 from lse_material.kinematics import MANDEL, GreenLagrange, IsotropicInvariants, Kinematics, SmallStrain
 from lse_material.material import Material
 from lse_material.network import ConvexNetwork
@@ -28,18 +31,19 @@ from lse_material.potential import SoftMinimum
 Expr = Any  # a UFL expression
 
 
-def energy(material: Material, F: Expr) -> Expr:
+def energy(material: Material, F: Expr, *, expanded: bool = False) -> Expr:
     """W(F), a UFL scalar in energy units per reference volume.
 
     Args:
-        material: any material; every weight becomes a literal of the form.
+        material: any material.
         F: UFL expression of shape (dim, dim); wrap it in ufl.variable to use ufl.diff.
+        expanded: write the networks out in plain UFL instead of calling compiled C.
 
     Raises:
         InvalidInputError: F has another shape than the material's dimension asks for.
     """
     _expect_shape(material, F)
-    W = potential_energy(material.potential, strain(material.kinematics, F))
+    W = potential_energy(material.potential, strain(material.kinematics, F), expanded=expanded)
     if material.growth is not None:
         J = ufl.det(F)
         W = W + material.growth.coefficient * (
@@ -48,34 +52,46 @@ def energy(material: Material, F: Expr) -> Expr:
     return W
 
 
-def stress(material: Material, F: Expr) -> Expr:
-    """P = dW/dF, first Piola-Kirchhoff stress of shape (dim, dim), with the networks' gradients written out.
+def stress(material: Material, F: Expr, *, expanded: bool = False) -> Expr:
+    """P = dW/dF, first Piola-Kirchhoff stress of shape (dim, dim).
 
-    The arguments and errors are those of `energy`.
+    The arguments and errors are those of `energy`. Expanded, the networks' gradients are written out by a reverse sweep: a
+    Jacobian derived from it is differentiated once instead of twice and compiles faster.
     """
     _expect_shape(material, F)
-    gradient = _potential_gradient(material.potential, strain(material.kinematics, F))
-    P = _pull(material.kinematics, F, gradient)
-    if material.growth is not None:
-        P = P + material.growth.coefficient * (1.0 - 1.0 / ufl.sqrt(ufl.det(F)) ** 2) * ufl.cofac(F)
-    return P
+    x = strain(material.kinematics, F)
+    gradient = (_potential_gradient if expanded else operator.gradient)(material.potential, x)
+    P = pull_back(material.kinematics, F, gradient)
+    return P if material.growth is None else P + growth_stress(material.growth, F)
 
 
-def mode_weights(material: Material, F: Expr) -> Expr:
-    """Phase fractions softmax(-psi_k/rho), a UFL vector with one entry per mode. Arguments and errors as in `energy`."""
+def growth_stress(growth: Growth, F: Expr) -> Expr:
+    """Derivative of the growth term: a (1 - 1/J) cof F, NaN where J < 0."""
+    return growth.coefficient * (1.0 - 1.0 / ufl.sqrt(ufl.det(F)) ** 2) * ufl.cofac(F)
+
+
+def mode_weights(material: Material, F: Expr, *, expanded: bool = False) -> Expr:
+    """Phase fractions softmax(-psi_k/rho), a UFL vector with one entry per mode. Arguments and errors as in `energy`.
+
+    Only the expanded ones can be differentiated.
+    """
     _expect_shape(material, F)
-    p = material.potential
-    xh = _scaled(p, strain(material.kinematics, F))
+    p, x = material.potential, strain(material.kinematics, F)
+    if not expanded:
+        return ufl.as_vector(operator.weights(p, x))
+    xh = _scaled(p, x)
     return ufl.as_vector(_weights([_mode(mode, xh)[0] for mode in p.modes], p.rho))
 
 
-def potential_energy(potential: SoftMinimum, x: list[Expr]) -> Expr:
-    """W of a potential of any UFL scalars x (d of them); the chain of pairwise soft minima is exact."""
+def potential_energy(potential: SoftMinimum, x: list[Expr], *, expanded: bool = False) -> Expr:
+    """W of a potential of any UFL scalars x (d of them), compiled or expanded as `energy`."""
     if len(x) != potential.size:
         raise InvalidInputError(f"the potential has {potential.size} inputs; it was given {len(x)} expressions.")
+    if not expanded:
+        return operator.value(potential, x)
     psi = [_mode(mode, _scaled(potential, x))[0] for mode in potential.modes]
     lowest = psi[0]
-    for other in psi[1:]:  # softmin(a, b) = a - rho softplus((a - b)/rho), and soft minima associate
+    for other in psi[1:]:  # exact: softmin(a, b) = a - rho softplus((a - b)/rho), and soft minima associate
         lowest = lowest - potential.rho * _softplus((lowest - other) / potential.rho)[0]
     return potential.energy_scale * lowest + potential.energy_shift
 
@@ -107,22 +123,22 @@ def _(kinematics: IsotropicInvariants, F: Expr) -> list[Expr]:
 
 
 @singledispatch
-def _pull(kinematics: Kinematics, F: Expr, g: list[Expr]) -> Expr:
+def pull_back(kinematics: Kinematics, F: Expr, g: list[Expr]) -> Expr:
     """sum_i g_i dx_i/dF, a UFL tensor."""
     raise InvalidInputError(f"the strain measure {type(kinematics).__name__} has no translation into UFL.")
 
 
-@_pull.register
+@pull_back.register
 def _(kinematics: GreenLagrange, F: Expr, g: list[Expr]) -> Expr:
     return F * _from_mandel(kinematics.dim, g)
 
 
-@_pull.register
+@pull_back.register
 def _(kinematics: SmallStrain, F: Expr, g: list[Expr]) -> Expr:
     return _from_mandel(kinematics.dim, g)
 
 
-@_pull.register
+@pull_back.register
 def _(kinematics: IsotropicInvariants, F: Expr, g: list[Expr]) -> Expr:
     J, I1, I2 = _invariants(kinematics, F)
     volume = 2.0 * (J - 1.0) if kinematics.squared_volume else 1.0

@@ -8,7 +8,15 @@
 """
 
 from lse_material.kernel.build import build, cache_directory, compilations
-from lse_material.kernel.evaluator import CompiledMaterial, CompiledPotential, evaluator, kernel_source, load
+from lse_material.kernel.evaluator import (
+    CompiledMaterial,
+    CompiledPotential,
+    InterpretedPotential,
+    evaluator,
+    kernel_source,
+    load,
+    potential_evaluator,
+)
 from lse_material.kernel.generate import Architecture
 from lse_material.kernel.point import point_function, point_header
 
@@ -16,6 +24,7 @@ __all__ = [
     "Architecture",
     "CompiledMaterial",
     "CompiledPotential",
+    "InterpretedPotential",
     "build",
     "cache_directory",
     "compilations",
@@ -24,4 +33,5 @@ __all__ = [
     "load",
     "point_function",
     "point_header",
+    "potential_evaluator",
 ]

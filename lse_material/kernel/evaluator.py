@@ -277,6 +277,28 @@ class CompiledPotential:
         return weights.reshape(*array.shape[:-1], -1)
 
 
+class InterpretedPotential:
+    """What stands in for a `CompiledPotential` where there is no compiler: NumPy, with the same call."""
+
+    def __init__(self, potential: SoftMinimum) -> None:
+        self.potential = potential
+
+    def energy_gradient_hessian(
+        self, x: Array, W: Array | None, g: Array | None = None, H: Array | None = None, weights: Array | None = None
+    ) -> None:
+        """As `CompiledPotential.energy_gradient_hessian`."""
+        values = self.potential.evaluate(x)
+        if W is not None:
+            W[:] = values.energy
+        if g is not None:
+            g[:] = values.gradient
+        if H is not None:
+            p, q = np.array(upper_triangle(self.potential.size)).T
+            H[:] = values.hessian[:, p, q]
+        if weights is not None:
+            weights[:] = values.mode_weights
+
+
 def evaluator(material: Material, *, threads: int = 1) -> CompiledMaterial | Material:
     """The compiled material, or the material itself with one warning per process where there is no compiler or no cffi.
 
@@ -290,6 +312,20 @@ def evaluator(material: Material, *, threads: int = 1) -> CompiledMaterial | Mat
     except CompilerNotFoundError as error:
         _warn_once(str(error))
         return material
+
+
+def potential_evaluator(potential: SoftMinimum, *, warn: bool = True) -> CompiledPotential | InterpretedPotential:
+    """As `evaluator`, for a potential: both have `energy_gradient_hessian`. The warning can be left to another rank.
+
+    Raises:
+        CompilationError: there is a compiler, but it failed.
+    """
+    try:
+        return CompiledPotential(potential)
+    except CompilerNotFoundError as error:
+        if warn:
+            _warn_once(str(error))
+        return InterpretedPotential(potential)
 
 
 @functools.cache

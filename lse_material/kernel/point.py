@@ -36,12 +36,13 @@ def point_function(potential: SoftMinimum) -> str:
 def point_header(potential: SoftMinimum) -> str:
     """C11 text, complete in itself, that defines one function named by `point_function`:
 
-        static double NAME(const double *x, double *gradient, double *hessian)
+        static double NAME(const double *x, double *weights, double *gradient, double *hessian)
 
-    It returns W(x), in energy units, and writes dW/dx (d) and the upper triangle of d2W/dx2, row by row: 00, 01, ..
-    0(d-1), 11, 12, .. (d(d+1)/2). Either may be NULL. NaN in x gives NaN in all. All names begin with NAME or `lse_`, and
-    what is shared is guarded, so headers of several potentials can be included in one file, and one of them twice. Needs
-    the vector extensions of GCC or Clang, no particular CPU; -O2 -march=native -ffp-contract=fast makes it fast.
+    It returns W(x), in energy units, and writes the mode weights (K), dW/dx (d) and the upper triangle of d2W/dx2, row by
+    row: 00, 01, .. 0(d-1), 11, 12, .. (d(d+1)/2). Each may be NULL. NaN in x gives NaN in all. All names begin with NAME
+    or `lse_`, and what is shared is guarded, so headers of several potentials can be included in one file, and one of them
+    twice. Needs the vector extensions of GCC or Clang, no particular CPU; -O2 -march=native -ffp-contract=fast makes it
+    fast.
     """
     name = point_function(potential)
     text = Text()
@@ -336,8 +337,8 @@ def _write_point(text: Text, name: str, potential: SoftMinimum, layouts: list[Po
     def function(k: int, part: str) -> str:
         return f"{name}_{layouts[k].shape.name}_{part}"
 
-    head = f"LSE_FUNCTION double {name}(const double *X, double *gradient, double *hessian)"
-    with text.function(head, "W, and unless NULL dW/dx and the upper triangle of d2W/dx2, row by row"):
+    head = f"LSE_FUNCTION double {name}(const double *X, double *weights, double *gradient, double *hessian)"
+    with text.function(head, "W, and unless NULL mode weights, dW/dx and the upper triangle of d2W/dx2, row by row"):
         text(f"const double *const w = {name}_w;", f"const double rho = {_number(potential.rho)};")
         size = max(sum(neurons), 1)
         for array in ("slope", "curvature", "z"):
@@ -357,11 +358,12 @@ def _write_point(text: Text, name: str, potential: SoftMinimum, layouts: list[Po
         text(f"for (int k = 0; k < {K}; k++) sum += q[k];")
         text("const double psi_min = lowest - rho * lse_log(lse_fill(sum))[0];")
         text(f"const double W = sum == sum ? {_number(energy)} * psi_min + ({_number(potential.energy_shift)}) : sum;")
+        text(f"for (int k = 0; k < {K}; k++) q[k] /= sum;")
+        text(f"if (weights) for (int k = 0; k < {K}; k++) weights[k] = q[k];")
         text("if (!gradient && !hessian) return W;")
         text(f"double g[{K}][{d}], G[{d}], H[{h}];", f"lse_vec lanes[{h}];")
         text(f"for (int c = 0; c < {d}; c++) G[c] = 0.0;")
         text(f"for (int n = 0; n < {h}; n++) lanes[n] = lse_fill(H[n] = 0.0);")
-        text(f"for (int k = 0; k < {K}; k++) q[k] /= sum;")
         for k in range(K):
             with text.braces(f"if (!(q[{k}] < {NEGLIGIBLE!r}))"):
                 w, n = f"w + {data[k]}", starts[k]

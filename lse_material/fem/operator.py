@@ -1,0 +1,192 @@
+"""A potential inside a form: a UFL operator that FFCx turns into a call of compiled C.
+
+    PotentialComponent(x_0, .., x_(d-1); number, code)      number: which potential, code: W, dW/dx_i, d2W/dx_i dx_j or w_k
+
+Its derivative rule is exact, so an energy can be differentiated twice by ufl.derivative or ufl.diff and used in any integral
+or Expression. UFL and FFCx have no public way to add an operator: this is the one module that reaches into them, in five
+places, each registered below and each with a test of its own (tests/fem/test_operator.py).
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import dolfinx.jit
+import ffcx.codegeneration.jit
+import ffcx.codegeneration.lnodes as lnodes
+import ffcx.ir.analysis.reconstruct
+import numpy as np
+import ufl
+from ufl.algorithms.apply_derivatives import GenericDerivativeRuleset
+from ufl.algorithms.estimate_degrees import SumDegreeEstimator
+from ufl.constantvalue import IntValue, Zero
+from ufl.core.operator import Operator
+from ufl.core.ufl_type import ufl_type
+from ufl.corealg.dag_traverser import DAGTraverser
+
+from lse_material.errors import InvalidInputError
+from lse_material.fem.compat import empty_visitor_caches
+from lse_material.fem.header import compile_arguments, component_function, number_of
+from lse_material.kernel.text import upper_triangle
+from lse_material.potential import SoftMinimum
+
+Expr = Any  # a UFL expression
+
+
+@ufl_type(is_scalar=True, num_ops="varying")
+class PotentialComponent(Operator):
+    """One component of a potential at x: operands x_0 .. x_(d-1), the potential's number, and the component's code."""
+
+    __slots__ = ()
+
+    def __init__(self, *operands: Expr) -> None:
+        Operator.__init__(self, tuple(ufl.as_ufl(operand) for operand in operands))
+
+    @property
+    def x(self) -> tuple[Expr, ...]:
+        """The d inputs."""
+        return tuple(self.ufl_operands[:-2])
+
+    @property
+    def number(self) -> int:
+        """Which potential."""
+        return int(self.ufl_operands[-2])
+
+    @property
+    def code(self) -> int:
+        """Which component: see `lse_material.fem.header.component_function`."""
+        return int(self.ufl_operands[-1])
+
+    def at(self, code: int) -> PotentialComponent:
+        """Another component at the same x."""
+        return PotentialComponent(*self.x, IntValue(self.number), IntValue(code))
+
+    def __str__(self) -> str:
+        return f"potential_{self.number:016x}[{self.code}]({', '.join(map(str, self.x))})"
+
+
+def value(potential: SoftMinimum, x: list[Expr]) -> PotentialComponent:
+    """W(x) in energy units; differentiate it at will, twice."""
+    return PotentialComponent(*x, IntValue(number_of(potential)), IntValue(0))
+
+
+def gradient(potential: SoftMinimum, x: list[Expr]) -> list[Expr]:
+    """dW/dx_i."""
+    W = value(potential, x)
+    return [W.at(1 + i) for i in range(potential.size)]
+
+
+def weights(potential: SoftMinimum, x: list[Expr]) -> list[Expr]:
+    """The mode weights; they cannot be differentiated."""
+    W, d = value(potential, x), potential.size
+    return [W.at(1 + d + d * (d + 1) // 2 + k) for k in range(len(potential.modes))]
+
+
+def _derivative(self: GenericDerivativeRuleset, o: PotentialComponent, *derivatives: Expr) -> Expr:
+    """Chain rule: sum_i d(component)/dx_i dx_i."""
+    moving = [i for i, dx in enumerate(derivatives[:-2]) if not isinstance(dx, Zero)]
+    if not moving:
+        zero = derivatives[0]
+        return Zero(zero.ufl_shape, zero.ufl_free_indices, zero.ufl_index_dimensions)
+    d = len(o.x)
+    triangle = upper_triangle(d)
+    if o.code == 0:
+        codes = [1 + i for i in range(d)]
+    elif o.code <= d:
+        i = o.code - 1
+        codes = [1 + d + triangle.index((min(i, j), max(i, j))) for j in range(d)]
+    else:
+        what = "a third derivative of the energy" if o.code <= d + len(triangle) else "a derivative of mode weights"
+        raise InvalidInputError(
+            f"the form needs {what}, which the compiled operator does not have: use energy(..., expanded=True) or "
+            "mode_weights(..., expanded=True), whose plain UFL differentiates as often as you like."
+        )
+    return functools.reduce(lambda a, b: a + b, [derivatives[i] * o.at(codes[i]) for i in moving])
+
+
+def _degree(self: SumDegreeEstimator, o: PotentialComponent, *degrees: Any) -> Any:
+    """That of x plus 2, as UFL estimates other functions that are no polynomials."""
+    return max(degree for degree in degrees if degree is not None) + 2
+
+
+def _call(o: PotentialComponent, *arguments: Any) -> Any:
+    if not _compiling:
+        raise InvalidInputError(
+            "this form holds a compiled potential (lse.fem.energy), but is being compiled without its header. Compile it "
+            "through DOLFINx (fem.form, fem.Expression, NonlinearProblem, MaterialProblem), which needs nothing more, or "
+            "use energy(..., expanded=True)."
+        )
+    call: Callable[..., Any] = lnodes.MathFunction
+    return call(component_function(o.number), arguments[:-2] + arguments[-1:])
+
+
+_compiling: list[bool] = []
+
+
+def _with_headers(compile_objects: Callable[..., Any]) -> Callable[..., Any]:
+    """`compile_forms` or `compile_expressions` of FFCx, given the headers of the potentials in what is compiled."""
+
+    @functools.wraps(compile_objects)
+    def compile_with_headers(objects: Any, options: Any = None, *args: Any, **kwargs: Any) -> Any:
+        options = {} if options is None else options
+        numbers = sorted({number for item in objects for number in potentials_in(item)})
+        if numbers:
+            scalar = np.dtype(options.get("scalar_type", np.float64))
+            if scalar != np.float64:
+                raise InvalidInputError(
+                    f"compiled potentials are float64, and this form is of {scalar}: use energy(..., expanded=True)."
+                )
+            kwargs["cffi_extra_compile_args"] = extended(kwargs.get("cffi_extra_compile_args") or [], numbers)
+        _compiling.append(True)
+        try:
+            return compile_objects(objects, options, *args, **kwargs)
+        finally:
+            _compiling.pop()
+
+    return compile_with_headers
+
+
+def potentials_in(item: Any) -> set[int]:
+    """Numbers of the potentials in a form, an expression, or a pair (expression, points)."""
+    item = item[0] if isinstance(item, tuple) else item
+    return {o.number for o in ufl.algorithms.extract_type(item, PotentialComponent)}
+
+
+def extended(arguments: list[str], numbers: list[int]) -> list[str]:
+    """Compiler arguments with those of the potentials added, each once."""
+    result = list(arguments)
+    for number in numbers:
+        *flags, include, header = compile_arguments(number)
+        result += [flag for flag in flags if flag not in result]
+        if header not in result:
+            result += [include, header]
+    return result
+
+
+def jit_options(item: Any, options: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The `jit_options` with which DOLFINx compiles `item`: `options`, with the headers of its potentials added.
+
+    DOLFINx is given them by itself; this is for looking at them, or for passing them on to other compilers of C.
+
+    Args:
+        item: a UFL form or expression.
+        options: as DOLFINx takes them; its defaults if left out.
+    """
+    result = dolfinx.jit.get_options(dict(options or {}))
+    result["cffi_extra_compile_args"] = extended(result["cffi_extra_compile_args"], sorted(potentials_in(item)))
+    return result
+
+
+# ---- the five places in UFL and FFCx ---------------------------------------------------------------------------------
+
+GenericDerivativeRuleset.__dict__["process"].register(PotentialComponent)(DAGTraverser.postorder(_derivative))
+setattr(SumDegreeEstimator, PotentialComponent._ufl_handler_name_, _degree)
+ffcx.ir.analysis.reconstruct._reconstruct_call_lookup[PotentialComponent] = (
+    ffcx.ir.analysis.reconstruct.handle_scalar_nary
+)
+lnodes._ufl_call_lookup[PotentialComponent] = _call
+for _name in ("compile_forms", "compile_expressions"):
+    setattr(ffcx.codegeneration.jit, _name, _with_headers(getattr(ffcx.codegeneration.jit, _name)))
+empty_visitor_caches()

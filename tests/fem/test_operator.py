@@ -1,0 +1,210 @@
+"""The compiled potential inside forms: one test for each place in UFL and FFCx that it reaches into, and its use."""
+
+import os
+import subprocess
+import sys
+
+import ffcx.compiler
+import ffcx.options
+import numpy as np
+import pytest
+import ufl
+from dolfinx import fem, mesh
+from mpi4py import MPI
+from ufl.algorithms.estimate_degrees import estimate_total_polynomial_degree
+
+import lse_material as lse
+from lse_material.fem import energy, mode_weights, potential_energy, stress
+from tests.fem.materials import quadratic_well, random_material, two_variants
+
+WORLD = MPI.COMM_WORLD
+H = np.array([[0.1, 0.04], [-0.03, -0.08]])  # a displacement gradient
+
+
+def deformed(n=3, degree=2, comm=MPI.COMM_SELF):
+    """A unit square under u = H x, with F."""
+    domain = mesh.create_unit_square(comm, n, n)
+    V = fem.functionspace(domain, ("Lagrange", degree, (2,)))
+    u = fem.Function(V)
+    u.interpolate(lambda x: H @ x[:2])
+    return domain, u, ufl.Identity(2) + ufl.grad(u)
+
+
+def integral(form):
+    form = fem.form(form)
+    return form.mesh.comm.allreduce(fem.assemble_scalar(form))
+
+
+# ---- one test for each hook ----------------------------------------------------------------------------------------------
+
+
+def test_derivative_rule_is_that_of_the_closed_form():
+    """UFL's Gateaux derivative, ufl.diff and the derivative in space all follow the chain rule."""
+    _, u, _ = deformed()
+    x = [u[0], u[1], u[0] * u[1]]
+    material = random_material(np.random.default_rng(0), lse.GreenLagrange(2))
+    W = potential_energy(material.potential, x)
+    expanded = potential_energy(material.potential, x, expanded=True)
+    direction = ufl.as_vector([1.0, -0.5])
+    for kind in (
+        lambda f: ufl.derivative(f * ufl.dx(degree=3), u, direction),
+        lambda f: ufl.derivative(ufl.derivative(f * ufl.dx(degree=3), u, direction), u, direction),
+        lambda f: ufl.grad(f)[0] * ufl.dx(degree=3),
+        lambda f: ufl.div(ufl.grad(f)) * ufl.dx(degree=3),
+    ):
+        assert integral(kind(W)) == pytest.approx(integral(kind(expanded)), rel=1e-12)
+
+
+def test_the_degree_of_quadrature_is_estimated_from_the_inputs():
+    _, _, F = deformed(degree=2)  # F is linear in space, E quadratic
+    assert estimate_total_polynomial_degree(energy(two_variants(), F)) == 2 + 2
+
+
+def test_scalar_code_is_generated_for_tensors_made_of_components():
+    """FFCx takes expressions apart into scalars and puts the operator together again."""
+    domain, _, F = deformed()
+    material = two_variants()
+    P = fem.Expression(stress(material, F), np.array([[0.2, 0.3]])).eval(domain, np.array([0], dtype=np.int32))
+    assert np.abs(P.reshape(2, 2) - material.stress(np.eye(2) + H)).max() < 1e-14
+
+
+def test_generated_code_calls_the_potential_by_name_and_is_refused_without_its_header(tmp_path):
+    _, _, F = deformed()
+    form = energy(two_variants(), F) * ufl.dx(degree=2)
+    assert "_at(" in fem.form(form, jit_options={"cache_dir": tmp_path}).code[1]  # nothing is generated from a cache
+    with pytest.raises(lse.InvalidInputError, match=r"without its header.*expanded=True"):
+        ffcx.compiler.compile_ufl_objects([form], options=ffcx.options.get_options({}))
+
+
+def test_forms_and_expressions_are_compiled_with_the_header_and_the_users_own_options():
+    domain, _, F = deformed()
+    W = energy(two_variants(), F)
+    own = {"cffi_extra_compile_args": ["-O1", "-DUSERS_OWN"]}
+    exact = two_variants().energy(np.eye(2) + H)
+    assert fem.assemble_scalar(fem.form(W * ufl.dx(degree=2), jit_options=own)) == pytest.approx(exact, rel=1e-13)
+    value = fem.Expression(W, np.array([[0.2, 0.3]]), jit_options=own).eval(domain, np.array([0], dtype=np.int32))
+    assert value.item() == pytest.approx(exact, rel=1e-13)
+    arguments = lse.fem.jit_options(W * ufl.dx(degree=2), own)["cffi_extra_compile_args"]
+    assert arguments[:2] == own["cffi_extra_compile_args"]
+    assert "-include" in arguments
+
+
+def test_complex_and_single_precision_are_refused():
+    _, _, F = deformed()
+    with pytest.raises(lse.InvalidInputError, match=r"float64.*float32"):
+        fem.form(energy(two_variants(), F) * ufl.dx(degree=2), dtype=np.float32)
+
+
+# ---- its use ----------------------------------------------------------------------------------------------------------------
+
+
+def test_every_kind_of_integral_takes_it():
+    """Cells, outer facets and inner facets (where both sides are evaluated in turn), two materials in one form."""
+    domain, u, F = deformed()
+    soft, hard = two_variants(rho=0.1), two_variants(rho=0.02, stretch=0.1)
+    for W in (energy(soft, F), energy(soft, F) - 2 * energy(hard, F) ** 2):
+        v, n = ufl.TestFunction(u.function_space), ufl.FacetNormal(domain)
+        P = ufl.derivative(W * ufl.dx(degree=2), u, v)
+        assert np.isfinite(fem.assemble_vector(fem.form(P)).array).all()
+        inside = integral(ufl.jump(W) ** 2 * ufl.dS(degree=2) + ufl.avg(W) * ufl.dS(degree=2))
+        length = integral(fem.Constant(domain, 1.0) * ufl.dS(degree=2))
+        value = integral(W * ufl.dx(degree=2))  # W is the same everywhere, and the square has area 1
+        assert inside == pytest.approx(value * length, rel=1e-12)
+        assert integral(W * n[0] ** 2 * ufl.ds(degree=2)) == pytest.approx(2 * value, rel=1e-12)
+
+
+def test_inner_facets_see_each_side_with_its_own_deformation():
+    domain = mesh.create_unit_square(MPI.COMM_SELF, 2, 2)
+    D = fem.functionspace(domain, ("DG", 0, (2, 2)))
+    G = fem.Function(D)
+    G.x.array[:] = (np.eye(2) + H).ravel()[None].repeat(8, 0).ravel() + 0.05 * np.sin(np.arange(32))
+    v, w = ufl.TestFunction(D), ufl.TrialFunction(D)
+    material = random_material(np.random.default_rng(1), lse.GreenLagrange(2))
+    matrices = []
+    for expanded in (False, True):
+        W = energy(material, G, expanded=expanded)
+        form = ufl.derivative(ufl.derivative((W("+") - W("-")) ** 2 * ufl.dS(degree=1), G, v), G, w)
+        matrices.append(fem.assemble_matrix(fem.form(form)).to_dense())
+    assert np.abs(matrices[0] - matrices[1]).max() < 1e-12 * np.abs(matrices[1]).max()
+
+
+def test_mode_weights_are_those_of_the_material_and_are_not_differentiated():
+    domain, u, F = deformed()
+    material = random_material(np.random.default_rng(2), lse.GreenLagrange(2), modes=3)
+    w = fem.Expression(mode_weights(material, F), np.array([[0.2, 0.3]])).eval(domain, np.array([0], dtype=np.int32))
+    assert np.abs(w.ravel() - material.mode_weights(np.eye(2) + H)).max() < 1e-14
+    with pytest.raises(lse.InvalidInputError, match=r"derivative of mode weights.*expanded=True"):
+        fem.form(ufl.derivative(mode_weights(material, F)[0] * ufl.dx(degree=2), u))
+
+
+def test_a_third_derivative_names_the_way_out():
+    _, u, F = deformed()
+    v = ufl.TestFunction(u.function_space)
+    form = energy(two_variants(), F) * ufl.dx(degree=2)
+    for _ in range(3):
+        form = ufl.derivative(form, u, u if form.arguments() else v)
+    with pytest.raises(lse.InvalidInputError, match=r"third derivative.*expanded=True"):
+        fem.form(form)
+
+
+def test_nan_in_gives_nan_out():
+    _, u, F = deformed()
+    u.x.array[:] = np.nan
+    v, w = ufl.TestFunction(u.function_space), ufl.TrialFunction(u.function_space)
+    W = energy(two_variants(), F) * ufl.dx(degree=2)
+    assert np.isnan(fem.assemble_scalar(fem.form(W)))
+    residual = ufl.derivative(W, u, v)
+    assert np.isnan(fem.assemble_vector(fem.form(residual)).array).all()
+    values = fem.assemble_matrix(fem.form(ufl.derivative(residual, u, w))).data
+    assert np.isnan(values[values != 0.0]).all()
+
+
+def test_a_point_at_zero_strain_is_evaluated_and_not_read_from_an_empty_memory():
+    mode = quadratic_well(np.full(3, 0.1), np.eye(3), depth=0.7)
+    material = lse.Material(lse.SoftMinimum((mode,), 1.0), lse.GreenLagrange(2))
+    domain = mesh.create_unit_square(MPI.COMM_SELF, 1, 1)
+    u = fem.Function(fem.functionspace(domain, ("Lagrange", 1, (2,))))
+    value = fem.assemble_scalar(fem.form(energy(material, ufl.Identity(2) + ufl.grad(u)) * ufl.dx(degree=1)))
+    assert value == pytest.approx(0.7 + 0.03 / 2, rel=1e-14)
+
+
+WARM = """
+import sys, numpy as np, ufl
+from mpi4py import MPI
+from dolfinx import fem, mesh
+import lse_material as lse
+from lse_material import kernel
+import ffcx.codegeneration.jit as jit
+compiled = []
+objects = jit._compile_objects
+jit._compile_objects = lambda *args, **kwargs: (compiled.append(1), objects(*args, **kwargs))[1]
+mode = lse.ConvexNetwork.from_arrays([], [np.zeros((1, 3))], [np.zeros(1)], quadratic=np.eye(3))
+material = lse.Material(lse.SoftMinimum((mode,), rho=1.0), lse.GreenLagrange(2))
+domain = mesh.create_unit_square(MPI.COMM_SELF, 2, 2)
+u = fem.Function(fem.functionspace(domain, ("Lagrange", 1, (2,))))
+F, v = ufl.Identity(2) + ufl.grad(u), ufl.TestFunction(u.function_space)
+fem.form(ufl.derivative(lse.fem.energy(material, F) * ufl.dx(degree=2), u, v))
+lse.fem.QuadratureStress(material, F, degree=2)
+print(len(compiled), kernel.compilations())
+"""
+
+
+def test_a_second_process_compiles_nothing(tmp_path):
+    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path)}
+    counts = []
+    for _ in range(2):
+        done = subprocess.run(
+            [sys.executable, "-c", WARM], env=environment, capture_output=True, text=True, check=False, timeout=120
+        )
+        assert done.returncode == 0, done.stderr
+        counts.append([int(word) for word in done.stdout.split()])
+    assert counts[0] == [2, 1]  # the form and the strain expression; the kernel
+    assert counts[1] == [0, 0]
+
+
+@pytest.mark.mpi
+def test_ranks_share_one_header_and_integrate_the_same_energy():
+    _, _, F = deformed(n=6, comm=WORLD)
+    material = random_material(np.random.default_rng(3), lse.GreenLagrange(2), modes=3, widths=(8, 8))
+    exact = material.energy(np.eye(2) + H)
+    assert integral(energy(material, F) * ufl.dx(degree=2)) == pytest.approx(exact, rel=1e-12)
