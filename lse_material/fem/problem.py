@@ -5,7 +5,7 @@ find u:  residual(u; v) = 0 for every v,   residual = inner(P, grad(v)) dx - ext
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -138,13 +138,15 @@ class MaterialProblem(NonlinearProblem):
 
     def _wrap_callbacks(self) -> None:
         """Update stresses before the base class assembles the residual, and tangents before the Jacobian."""
+        basic = self.solver.getType() == "newtonls" and self.solver.getLineSearch().getType() == "basic"
         vector, (assemble_residual, args, kargs) = self.solver.getFunction()
 
         def residual(snes: PETSc.SNES, x: PETSc.Vec, b: PETSc.Vec, *args: Any, **kargs: Any) -> None:
             self._take_iterate(x)
-            self._update_stresses()
-            if self._lifting_needs_tangent():
+            # without a line search a Jacobian follows at this iterate: one evaluation then serves both
+            if basic or self._lifting_needs_tangent():
                 self._update_tangents()
+            self._update_stresses()
             assemble_residual(snes, x, b, *args, **kargs)
 
         self.solver.setFunction(residual, vector, args=args, kargs=kargs)
@@ -163,16 +165,19 @@ class MaterialProblem(NonlinearProblem):
 
     def _update_stresses(self) -> None:
         for stress in self._stresses:
-            try:
-                stress.update_stress()
-            except Exception as error:  # an error on one rank alone would leave the others waiting: go on with NaN
-                self._failure = f"{type(error).__name__}: {error}"
-                stress.invalidate()
+            self._attempt(stress, stress.update_stress)
 
     def _update_tangents(self) -> None:
-        if self._failure is None:
-            for stress in self._stresses:
-                stress.update_tangent()
+        for stress in self._stresses if self._failure is None else ():
+            self._attempt(stress, stress.update_tangent)
+
+    def _attempt(self, stress: QuadratureStress, update: Callable[[], None]) -> None:
+        """Update `stress`; an error on one rank alone would leave the others waiting, so go on with NaN."""
+        try:
+            update()
+        except Exception as error:
+            self._failure = f"{type(error).__name__}: {error}"
+            stress.invalidate()
 
     def _lifting_needs_tangent(self) -> bool:
         """Whether u differs from the Dirichlet values on this rank: DOLFINx then lifts the residual with the Jacobian."""

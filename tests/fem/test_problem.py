@@ -324,6 +324,21 @@ def test_the_stress_is_computed_once_per_iterate_and_the_tangent_only_for_jacobi
     assert counted["jacobian"] == P.tangent_evaluations == 20
 
 
+def test_without_a_line_search_one_evaluation_serves_residual_and_jacobian(monkeypatch):
+    calls = []
+    compiled = CompiledPotential.energy_gradient_hessian
+
+    def counting(self, x, W, g=None, H=None, weights=None):
+        calls.append(H is not None)
+        compiled(self, x, W, g, H, weights)
+
+    monkeypatch.setattr(CompiledPotential, "energy_gradient_hessian", counting)
+    problem = shear_and_stretch(WORLD, two_variants(), "quadrature", snes_linesearch_type="basic")
+    problem.solve()
+    assert all(calls)
+    assert len(calls) == problem.solver.getIterationNumber() + 1  # iterates, the first and the last among them
+
+
 def test_extra_terms_of_the_users_own_enter_residual_and_jacobian():
     """Springs k on the right side and a traction t: uniform stretch with M eps + k eps L = t in a laterally held strip."""
     lame = shear = 1.0
