@@ -319,8 +319,9 @@ def test_the_stress_is_computed_once_per_iterate_and_the_tangent_only_for_jacobi
         problem.solve()
     residuals = problem.solver.getFunctionEvaluations()
     assert residuals > 60
-    # the tangent at the start comes first, as the lifting of the Dirichlet values reads it, and brings the stress along
-    assert residuals == P.stress_evaluations == counted["residual"]
+    assert residuals == P.stress_evaluations
+    # lifting the Dirichlet values needs the tangent at the start: the kernel gives the stress along with it
+    assert counted["residual"] == residuals - (0 if own else 1)
     assert counted["jacobian"] == P.tangent_evaluations == 20
 
 
