@@ -1,0 +1,203 @@
+"""Fits recover what made their data, whatever kind of data it is, and do not depend on what they should not."""
+
+import numpy as np
+import pytest
+
+import lse_material as lse
+from lse_material.fit import Architecture, Training, fit
+from lse_material.fit.loss import Loss
+from lse_material.verify import verify
+
+SHORT = Training(restarts=1, adam_steps=20, lbfgs_steps=20)
+
+
+def wells(d, rho=0.15, distance=0.8, stiffness=6.0):
+    """A soft minimum of two quadratic wells, one slightly higher."""
+    modes = []
+    for sign, level in ((1.0, 0.0), (-1.0, 0.1)):
+        c = np.zeros(d)
+        c[0] = sign * distance
+        Q = np.sqrt(stiffness) * np.eye(d)
+        bias = [[stiffness * (c @ c) / 2 + level]]
+        modes.append(lse.ConvexNetwork.from_arrays([], [-stiffness * c[None]], bias, quadratic=Q))
+    return lse.SoftMinimum(tuple(modes), rho)
+
+
+def samples_of(potential, n, seed, energy=True, gradient=True):
+    x = np.random.default_rng(seed).uniform(-1.3, 1.3, (n, potential.size))
+    return lse.Samples(
+        x=x,
+        energy=potential.energy(x) if energy else None,
+        gradient=potential.gradient(x) if gradient else None,
+    )
+
+
+def parameters(result):
+    return [array for mode in result.potential.modes for array in (*mode.x_weights, *mode.biases, *mode.z_weights)]
+
+
+@pytest.mark.parametrize(("energy", "gradient"), [(True, True), (True, False), (False, True)])
+@pytest.mark.parametrize("d", [1, 2])
+def test_two_wells_are_recovered_from_energies_gradients_or_both(d, energy, gradient):
+    exact = wells(d)
+    train, test = samples_of(exact, 300, 0, energy, gradient), samples_of(exact, 300, 1)
+    result = fit(train, architecture=Architecture(width=4), training=Training(restarts=2), seed=0, progress=False)
+    assert result.active_modes == 2
+    assert np.abs(result.potential.gradient(test.x) - test.gradient).max() < 0.02 * np.abs(test.gradient).max()
+    shift = result.potential.energy(test.x) - test.energy
+    assert shift.std() < 0.01 * test.energy.std()  # known up to a constant from gradients alone
+    if energy:
+        assert abs(shift.mean()) < 0.01 * test.energy.std()
+    assert exact.transition_scale / 1.5 < result.rho < 1.5 * exact.transition_scale
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_seed_another_fit():
+    train = samples_of(wells(2), 60, 0)
+    first, second, other = (fit(train, training=SHORT, seed=seed, progress=False) for seed in (3, 3, 4))
+    assert all(np.array_equal(a, b) for a, b in zip(parameters(first), parameters(second)))
+    assert first.rho == second.rho
+    assert not all(np.array_equal(a, b) for a, b in zip(parameters(first), parameters(other)))
+
+
+def test_units_do_not_matter():
+    """Energies in other units and with another zero, inputs in another length: the same potential, bar rounding."""
+    exact = wells(2)
+    x = np.random.default_rng(0).uniform(-1.3, 1.3, (60, 2))
+    unit, length, zero = 2.0**20, 2.0**-10, 2.0**18  # powers of two, so that data are scaled without rounding
+    plain = lse.Samples(x=x, energy=exact.energy(x), gradient=exact.gradient(x))
+    scaled = lse.Samples(x=x * length, energy=unit * plain.energy + zero, gradient=plain.gradient * unit / length)
+    one, other = (fit(s, training=SHORT, seed=0, progress=False) for s in (plain, scaled))
+    assert np.allclose((other.potential.energy(x * length) - zero) / unit, one.potential.energy(x), rtol=0, atol=1e-6)
+    assert other.rho == pytest.approx(unit * one.rho, rel=1e-5)
+
+
+def test_what_stands_in_rows_marked_as_missing_does_not_matter():
+    full = samples_of(wells(2), 60, 0)
+    energy_mask, stress_mask = np.arange(60) % 3 > 0, np.arange(60) % 4 > 0
+    results = []
+    for junk in (0.0, 1e6):
+        energy, gradient = full.energy.copy(), full.gradient.copy()
+        energy[~energy_mask], gradient[~stress_mask] = junk, -junk
+        data = lse.Samples(x=full.x, energy=energy, gradient=gradient, energy_mask=energy_mask, stress_mask=stress_mask)
+        results.append(fit(data, training=SHORT, seed=0, progress=False))
+    assert all(np.array_equal(a, b) for a, b in zip(*map(parameters, results)))
+    assert results[0].train_errors == results[1].train_errors
+
+
+def test_interruption_keeps_the_best_so_far(monkeypatch):
+    train = samples_of(wells(2), 60, 0)
+    calls = 0
+    loss = Loss.__call__
+
+    def interrupted(self, twin):
+        nonlocal calls
+        calls += 1
+        if calls == 60:
+            raise KeyboardInterrupt
+        return loss(self, twin)
+
+    monkeypatch.setattr(Loss, "__call__", interrupted)
+    result = fit(train, training=Training(restarts=3, adam_steps=100), seed=0, progress=False)
+    assert result.interrupted
+    assert "interrupted" in result.summary()
+    monkeypatch.undo()
+    best = min(record.validation for record in result.history)
+    rerun = fit(train, training=Training(restarts=1, adam_steps=0, lbfgs_steps=0), seed=0, progress=False)
+    assert best < rerun.history[0].validation  # better than where it started
+    assert np.isfinite(result.potential.energy(train.x)).all()
+
+
+def test_nothing_is_printed_where_there_is_no_terminal(capfd):
+    fit(samples_of(wells(2), 30, 0), training=SHORT)
+    assert capfd.readouterr() == ("", "")
+
+
+# ---- samples of F -------------------------------------------------------------------------------------------------------
+
+
+def strained(material, n=150, seed=0):
+    F = np.eye(2) + np.random.default_rng(seed).uniform(-0.2, 0.2, (n, 2, 2))
+    return lse.Samples(F=F, energy=material.energy(F), stress=material.stress(F), units={"energy": "MPa"})
+
+
+def martensite(growth=None):
+    """Two wells in Green-Lagrange strain."""
+    return lse.Material(wells(3, rho=0.01, distance=0.12, stiffness=10.0), lse.GreenLagrange(2), growth)
+
+
+def test_a_material_is_fitted_with_its_growth_term_and_knows_where_it_comes_from():
+    exact = martensite(lse.Growth(0.5))
+    train = strained(exact)
+    result = fit(
+        train, kinematics=exact.kinematics, growth=lse.Growth(0.5), training=Training(restarts=1), progress=False
+    )
+    test = strained(exact, seed=1)
+    assert result.material.growth == lse.Growth(0.5)
+    assert max(result.error(test).energy, result.error(test).stress) < 0.02
+    assert result.material.units == {"energy": "MPa"}
+    x = exact.kinematics.strain(train.F)
+    assert np.array_equal(result.material.training_box.lower, x.min(axis=0))
+    assert np.array_equal(result.material.training_box.upper, x.max(axis=0))
+    assert result.material.provenance["data"] == train.digest()
+    assert result.material.provenance["rows"] == len(train)
+    for name in ("training", "validation", "test"):
+        assert name in result.summary(test)
+    assert all(check.passed for check in verify(result.material))
+
+
+def test_stresses_alone_leave_the_undeformed_state_at_zero_energy():
+    exact = martensite()
+    data = strained(exact)
+    result = fit(lse.Samples(F=data.F, stress=data.stress), kinematics=exact.kinematics, training=SHORT, progress=False)
+    assert abs(result.material.energy(np.eye(2)[None])[0]) < 1e-14
+
+
+# ---- what cannot be fitted ----------------------------------------------------------------------------------------------
+
+X = np.linspace(-1.0, 1.0, 20)[:, None]
+F = np.eye(2) + np.random.default_rng(0).uniform(-0.1, 0.1, (20, 2, 2))
+W = (F**2).sum(axis=(1, 2))
+
+
+@pytest.mark.parametrize(
+    ("samples", "options", "message"),
+    [
+        (lambda: lse.Samples(x=X[:1], energy=X[:1, 0]), {}, "one sample"),
+        (lambda: lse.Samples(x=X, energy=np.ones(20)), {}, "all energies are equal"),
+        (lambda: lse.Samples(x=X, gradient=np.zeros((20, 1))), {}, "all stresses are zero"),
+        (lambda: lse.Samples(x=X, energy=X[:, 0] ** 2), {"growth": lse.Growth(1.0)}, "growth term"),
+        (lambda: lse.Samples(F=F, energy=W), {"kinematics": lse.GreenLagrange(3)}, "is 3D, the samples' F are 2D"),
+        (lambda: lse.Samples(F=F, energy=W), {}, "strain measure|kinematics"),
+        (lambda: {"x": X}, {}, "Samples, not a dict"),
+        (lambda: lse.Samples(x=X, energy=X[:, 0] ** 2), {"training": Training(energy_weight=0.0)}, "weight 0"),
+    ],
+)
+def test_what_cannot_be_fitted_is_refused_by_name(samples, options, message):
+    with pytest.raises(lse.InvalidInputError, match=message):
+        fit(samples(), progress=False, **options)
+
+
+@pytest.mark.parametrize(
+    ("kind", "field", "value"),
+    [
+        (Architecture, "modes", 0),
+        (Architecture, "width", 2.5),
+        (Architecture, "depth", -1),
+        (Architecture, "activation", "relu"),
+        (Training, "restarts", 0),
+        (Training, "adam_steps", -1),
+        (Training, "learning_rate", 0.0),
+        (Training, "validation", 1.0),
+        (Training, "patience", True),
+        (Training, "energy_weight", -1.0),
+    ],
+)
+def test_options_that_make_no_sense_are_refused_by_name(kind, field, value):
+    with pytest.raises(lse.InvalidInputError, match=rf"{kind.__name__}\.{field}"):
+        kind(**{field: value})
+
+
+def test_a_fit_of_x_has_a_potential_and_no_material():
+    result = fit(samples_of(wells(1), 30, 0), training=SHORT, progress=False)
+    with pytest.raises(lse.InvalidInputError, match=r"result\.potential"):
+        _ = result.material
