@@ -1,0 +1,83 @@
+"""Seconds to compile residual and Jacobian from an empty cache: the compiled operator, plain UFL, stored values.
+
+Each measurement is a process of its own with an empty cache; its own start and imports are not counted. Plain UFL is
+given up after the time limit and reported as null.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from common import SIZES, arguments, bars, finish, processor
+
+LIMIT = 120.0  # seconds
+
+SCRIPT = """
+import sys, time
+sys.path.insert(0, {here!r})
+import ufl
+from common import material
+from dolfinx import fem, mesh
+from mpi4py import MPI
+import lse_material as lse
+
+dim, name, route = {dim}, {name!r}, {route!r}
+law = material(name, dim)
+domain = (mesh.create_unit_square if dim == 2 else mesh.create_unit_cube)(MPI.COMM_SELF, *(2,) * dim)
+V = fem.functionspace(domain, ("Lagrange", 1, (dim,)))
+u, v, w = fem.Function(V), ufl.TestFunction(V), ufl.TrialFunction(V)
+F, dx = ufl.Identity(dim) + ufl.grad(u), ufl.dx(degree=2)
+t = time.perf_counter()
+if route == "stored":
+    P = lse.fem.QuadratureStress(law, F, degree=2)
+    lse.fem.MaterialProblem(ufl.inner(P.operator, ufl.grad(v)) * P.dx, u, stresses=[P], petsc_options_prefix="c_")
+    P.update_tangent()
+else:
+    residual = ufl.derivative(lse.fem.energy(law, F, expanded=route == "expanded") * dx, u, v)
+    fem.form(residual), fem.form(ufl.derivative(residual, u, w))
+print(time.perf_counter() - t)
+"""
+
+
+def seconds(name: str, dim: int, route: str) -> float | None:
+    """Wall seconds in a fresh process with an empty cache; None beyond the limit."""
+    script = SCRIPT.format(here=str(Path(__file__).parent), dim=dim, name=name, route=route)
+    with tempfile.TemporaryDirectory() as cache:
+        try:
+            done = subprocess.run(
+                [sys.executable, "-W", "ignore", "-c", script],
+                env={**os.environ, "XDG_CACHE_HOME": cache},
+                capture_output=True,
+                text=True,
+                check=True,
+                timeout=LIMIT,
+            )
+        except subprocess.TimeoutExpired:
+            return None
+    return float(done.stdout.split()[-1])
+
+
+def main() -> None:
+    options = arguments(__doc__)
+    figures: dict[str, Any] = {}
+    for name in ["N1"] if options.quick else SIZES:
+        for dim in (2,) if options.quick else (2, 3):
+            row = {"form_operator_s": seconds(name, dim, "operator"), "stored_s": seconds(name, dim, "stored")}
+            # beyond N2 in 2D plain UFL takes minutes: it is measured where it is of use
+            small = name == "N1" or (name, dim) == ("N2", 2)
+            row["expanded_s"] = seconds(name, dim, "expanded") if small and not options.quick else None
+            figures[f"{name}_{dim}d"] = row
+            print(name, dim, row, flush=True)
+    if options.plot:
+        table = {key: {k: v or 0.0 for k, v in row.items()} for key, row in figures.items()}
+        bars(options.plot, table, "seconds", f"Cold compilation of residual + Jacobian, {processor()}")
+    finish({**figures, "limit_s": LIMIT, "cpu": processor()})
+
+
+if __name__ == "__main__":
+    main()
