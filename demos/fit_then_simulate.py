@@ -4,8 +4,8 @@ Problem. A two-variant martensite (square to rectangle, finite strain) has an en
 them. We have 1,000 measured rows of F, W and P with 1 % noise (demos/data/martensite.csv) and want the response of a
 plate with a hole that starts in the variant that is short along x and is pulled into the one that is long along x.
 
-The way. Fit an LSE-ICNN of two modes, save it, load it, and solve equilibrium by load steps twice: with the energy as
-plain UFL, and with the stress at quadrature points through an external operator. A viscous term eta grad(du/dt), added as
+The way. Fit an LSE-ICNN of two modes, save it, load it, and solve equilibrium by load steps twice: with the energy in the
+form, as UFL, and with the stress at quadrature points through an external operator. A viscous term eta grad(du/dt), added as
 ordinary UFL, carries the solution across the ridge where the elastic energy alone would jump.
 
 The check. Both routes are translations of one formula: their displacements agree to 1e-9 (relative to the plate's length).
@@ -260,7 +260,7 @@ def main() -> None:
     if COMM.rank == 0:
         draw(
             picture,
-            {"energy as plain UFL": curve, "stress as external operator": twin_curve},
+            {"energy as UFL": curve, "stress as external operator": twin_curve},
             options.out / "plate.png",
         )
 

@@ -1,0 +1,47 @@
+"""Every benchmark runs in its short form; each checks by itself that what it compares computes the same."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+pytestmark = pytest.mark.slow
+
+
+def run_benchmark(name, *options):
+    command = [sys.executable, "-W", "ignore", str(BENCHMARKS / f"{name}.py"), "--quick", *options]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, env=os.environ)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_constitutive():
+    figures = run_benchmark("constitutive")["N1"]
+    for values in figures.values():
+        assert values["max_rel_error"] < 1e-12
+        assert 0.0 < values["peak_share"] < 1.0
+
+
+def test_assembly(tmp_path):
+    figures = run_benchmark("assembly", "--plot", str(tmp_path / "assembly.png"))["tri_P1"]["N1"]
+    assert {"form_operator", "stored", "stored_line_search", "torch_external"} == set(figures)
+    assert (tmp_path / "assembly.png").stat().st_size > 10_000
+
+
+def test_compile():
+    figures = run_benchmark("compile")["N1_2d"]
+    assert figures["form_operator_s"] > 0.0
+    assert figures["stored_s"] > 0.0
+
+
+def test_peer_torch():
+    assert run_benchmark("peer_torch")["N1"]["2d"]["vs_kernel"] > 0.0
+
+
+def test_two_ranks_assemble_what_one_does():
+    figures = run_benchmark("strong_scaling")
+    assert max(figures[route]["difference"] for route in ("stored", "form_operator")) < 1e-12
