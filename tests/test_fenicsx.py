@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -30,6 +31,7 @@ TOOLS = [
     "ls",
     "mkdir",
     "mv",
+    "pwd",
     "readlink",
     "rm",
     "sh",
@@ -131,10 +133,11 @@ class Machine:
         path.chmod(0o755)
         return path
 
-    def start(self, *command: str, **environment: str) -> subprocess.Popen[str]:
+    def start(self, *command: str, cwd: str | Path = ROOT, **environment: str) -> subprocess.Popen[str]:
         # env: a shell that started pytest in the background would hand down SIGINT ignored
         return subprocess.Popen(
             ["/usr/bin/env", "--default-signal=INT", str(self.checkout / "fenicsx"), *command],
+            cwd=cwd,
             env=self.environment | environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -143,8 +146,8 @@ class Machine:
             start_new_session=True,
         )
 
-    def run(self, *command: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        process = self.start(*command, **environment)
+    def run(self, *command: str, cwd: str | Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
+        process = self.start(*command, cwd=cwd, **environment)
         out, err = process.communicate(timeout=30)
         return subprocess.CompletedProcess(command, process.returncode, out, err)
 
@@ -317,17 +320,28 @@ def test_inside_a_root_file_system(machine: Machine, tmp_path: Path) -> None:
     stub_python = machine.stub("python3-with-dolfinx", PYTHON_WITH_DOLFINX)
     environment = {"TOOLS": " ".join(TOOLS), "STUB_PYTHON": str(stub_python)}
 
-    def run(*command: str) -> subprocess.CompletedProcess[str]:
-        return machine.run(*command, **environment)
+    def run(*command: str, cwd: str | Path = ROOT) -> subprocess.CompletedProcess[str]:
+        return machine.run(*command, cwd=cwd, **environment)
 
     first = run("bash", "-c", 'pwd; printf "%s|" "$@"; exit 7', "x", "a  b", "c'd\"e", "$HOME", "")
     assert first.returncode == 7, first.stderr
-    assert first.stdout == f"{Path.cwd()}\na  b|c'd\"e|$HOME||"
+    assert first.stdout == f"{ROOT}\na  b|c'd\"e|$HOME||"
     (rootfs,) = machine.root_file_systems()
 
     # the caller's files are where they were, and the rest is the root file system's
     assert run("bash", "-c", f'echo seen >"{tmp_path}/written"; ls /usr').stdout.split() == ["bin", "lib"]
     assert (tmp_path / "written").read_text() == "seen\n"
+
+    # wherever it is called from
+    for directory in ("/", "/usr"):
+        assert run("pwd", cwd=directory).stdout == f"{directory}\n"
+    elsewhere = Path(tempfile.mkdtemp(dir="/var/tmp"))
+    try:
+        (elsewhere / "here").touch()
+        for _ in range(2):
+            assert run("ls", cwd=elsewhere).stdout == "here\n"
+    finally:
+        shutil.rmtree(elsewhere)
 
     # neither outside nor inside does the root file system show what is mounted in it: removing it removes no file of the host
     for name in ("dev", "proc", "tmp"):
