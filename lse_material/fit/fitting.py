@@ -11,12 +11,13 @@ import numpy as np
 
 import lse_material
 from lse_material.errors import InvalidInputError
+from lse_material.fit.discover import Discovery
 from lse_material.fit.loss import Loss, Scales, rows_of, scales_of
 from lse_material.fit.network import TorchPotential
-from lse_material.fit.options import Architecture, Training
+from lse_material.fit.options import Architecture, Sparsity, Training
 from lse_material.fit.result import FitResult, material_errors, potential_errors
 from lse_material.fit.start import random_twin
-from lse_material.fit.train import search
+from lse_material.fit.train import discover, search
 from lse_material.growth import Growth
 from lse_material.kinematics import Kinematics
 from lse_material.material import Material, TrainingBox
@@ -32,6 +33,7 @@ def fit(
     kinematics: Kinematics | None = None,
     architecture: Architecture | None = None,
     training: Training | None = None,
+    sparsity: Sparsity | None = None,
     growth: Growth | None = None,
     seed: int = 0,
     progress: bool = True,
@@ -44,7 +46,9 @@ def fit(
         samples: rows of F with energy and/or stress, or of x with energy and/or gradient; missing rows are left out.
         kinematics: strain measure, for samples of F only.
         architecture: number and shape of the modes; `Architecture()` if left out.
-        training: how to search; `Training()` if left out.
+        training: how to search for the weights of a given number of modes; `Training()` if left out. The share of rows
+            held back and the weights of energies and stresses hold for discovery too.
+        sparsity: how to discover the number of modes, with Architecture(modes="auto"); `Sparsity()` if left out.
         growth: a fixed term of W that the network need not learn; it becomes part of the material.
         seed: of the random starts and of the rows held back.
         progress: show a bar on a terminal.
@@ -66,8 +70,17 @@ def fit(
     weights = training.energy_weight, training.stress_weight
     train = Loss(rows, scales, *weights)
     validation = train if held_back is None else Loss(rows_of(held_back, kinematics, growth), scales, *weights)
-    starts = [random_twin(architecture, train, rng) for _ in range(training.restarts)]
-    twin, state = search(starts, train, validation, training, progress=progress)
+    path: tuple[tuple[int, float], ...] = ()
+    interval = None
+    if architecture.modes == "auto":
+        found = Discovery(architecture, train, validation, sparsity or Sparsity(), rng)
+        twin, state = discover(found, progress=progress)
+        path = tuple((modes, error) for modes, (error, _) in sorted(found.best.items()))
+        if twin.architecture.count > 1:
+            interval = tuple(scales.energy_scale * rho for rho in found.rho_interval)
+    else:
+        starts = [random_twin(architecture, train, rng) for _ in range(training.restarts)]
+        twin, state = search(starts, train, validation, training, progress=progress)
 
     potential = _potential(twin, scales, samples, kinematics, rows.energy.size > 0)
     x = samples.inputs(kinematics)
@@ -94,7 +107,11 @@ def fit(
         usage=potential.mode_weights(x).mean(axis=0),
         train_errors=train_errors,
         validation_errors=validation_errors,
-        architecture=architecture,
+        peak=potential.mode_weights(x).max(axis=0),
+        path=path,
+        rho_interval=interval,
+        tolerance=(sparsity or Sparsity()).tolerance,
+        architecture=twin.architecture,
         history=tuple(state.history),
         seconds=time.perf_counter() - start,
         interrupted=state.interrupted,

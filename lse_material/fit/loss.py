@@ -8,6 +8,9 @@ et al., "Sobolev training for neural networks", NeurIPS 2017.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
+from copy import copy
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -118,19 +121,99 @@ class Loss:
 
     def __call__(self, twin: TorchPotential) -> Tensor:
         """A scalar; about 1 for a constant potential."""
-        energy, gradient, _ = twin(self._x)
+        return self.with_mode_weights(twin)[0]
+
+    def with_mode_weights(self, twin: TorchPotential) -> tuple[Tensor, Tensor]:
+        """The loss, and the mode weights (n, K) at all rows."""
+        energy, gradient, weights = twin(self._x)
         loss = torch.zeros((), dtype=torch.float64)
-        if self._weights[0] and len(self._energy):
-            loss = loss + self._weights[0] * ((energy[self._energy_rows] - self._energy) ** 2).mean()
-        if self._weights[1] and len(self._slope):
+        for part, weight in zip(self._squares(energy, gradient), self._weights):
+            if weight and part is not None:
+                loss = loss + weight * part
+        return loss, weights
+
+    def errors(self, twin: TorchPotential) -> tuple[float | None, float | None]:
+        """Relative RMS errors of energies and slopes; None where there are none."""
+        with torch.no_grad():
+            energy, gradient, _ = twin(self._x)
+            parts = self._squares(energy, gradient)
+        return tuple(None if part is None else math.sqrt(float(part)) for part in parts)  # type: ignore[return-value]
+
+    def worst_error(self, twin: TorchPotential) -> float:
+        """The larger of the relative RMS errors that have a weight in the loss."""
+        errors = [e for e, weight in zip(self.errors(twin), self._weights) if e is not None and weight]
+        return max(errors)
+
+    def _squares(self, energy: Tensor, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        """Mean squares of the two kinds of residual."""
+        first = second = None
+        if len(self._energy):
+            first = ((energy[self._energy_rows] - self._energy) ** 2).mean()
+        if len(self._slope):
             slope = (gradient[self._slope_rows].unsqueeze(1) @ self._derivative).squeeze(1)
-            loss = loss + self._weights[1] * ((slope - self._slope) ** 2).mean()
-        return loss
+            second = ((slope - self._slope) ** 2).mean()
+        return first, second
+
+    def residuals(self, rows: slice, energy: Tensor, gradient: Tensor, J: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """Residuals of some rows, and their Jacobians, scaled so that the squares of all rows sum to the loss.
+
+        Args:
+            rows: a slice of all rows.
+            energy: of these rows, (m,).
+            gradient: of these rows, (m, d).
+            J: derivatives of energy and gradient in the weights, (m, 1 + d, p).
+        """
+        start = rows.start
+        if self._weights[0] and len(self._energy):
+            which = (self._energy_rows >= start) & (self._energy_rows < start + len(energy))
+            here = self._energy_rows[which] - start
+            factor = math.sqrt(self._weights[0] / len(self._energy))
+            yield factor * (energy[here] - self._energy[which]), factor * J[here, 0]
+        if self._weights[1] and len(self._slope):
+            which = (self._slope_rows >= start) & (self._slope_rows < start + len(energy))
+            here = self._slope_rows[which] - start
+            factor = math.sqrt(self._weights[1] / self._slope.numel())
+            D = self._derivative[which]
+            slope = (gradient[here].unsqueeze(1) @ D).squeeze(1)
+            JD = torch.einsum("ndq,ndp->nqp", D, J[here, 1:])
+            yield factor * (slope - self._slope[which]).reshape(-1), factor * JD.reshape(-1, J.shape[2])
+
+    def pulled_back_residual(self, twin: TorchPotential) -> Tensor:
+        """How wrong the slope is, as a direction in scaled inputs: (n, d), zero where no slope is known."""
+        with torch.no_grad():
+            gradient = twin(self._x)[1]
+            result = torch.zeros_like(gradient)
+            D = self._derivative
+            wrong = (gradient[self._slope_rows].unsqueeze(1) @ D).squeeze(1) - self._slope
+            result[self._slope_rows] = (D @ wrong.unsqueeze(2)).squeeze(2)
+        return result
+
+    def part(self, rows: slice) -> Loss:
+        """The loss of some of the rows, in the same units."""
+        result = copy(self)
+        start, stop = rows.start or 0, min(rows.stop, len(self._x))
+        result._x = self._x[start:stop]
+        for kind in ("_energy", "_slope"):
+            index = getattr(self, f"{kind}_rows")
+            which = (index >= start) & (index < stop)
+            setattr(result, f"{kind}_rows", index[which] - start)
+            setattr(result, kind, getattr(self, kind)[which])
+            if kind == "_slope":
+                result._derivative = self._derivative[which]
+        return result
 
     @property
     def inputs(self) -> Tensor:
         """Scaled inputs (n, d)."""
         return self._x
+
+    @property
+    def slopes(self) -> Tensor | None:
+        """Gradients in scaled inputs (n, d) of all rows, or None if some are missing or they are stresses."""
+        square = self._derivative.shape[1] == self._derivative.shape[2]
+        if len(self._slope) < len(self._x) or not square:
+            return None
+        return torch.linalg.solve(self._derivative.transpose(1, 2), self._slope)
 
     @property
     def energies(self) -> Tensor | None:

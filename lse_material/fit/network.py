@@ -37,9 +37,9 @@ class TorchPotential(torch.nn.Module):
         self, architecture: Architecture, size: int, *, rho: float = 0.3, rho_bounds: tuple[float, float] = RHO_BOUNDS
     ) -> None:
         super().__init__()
-        self.architecture, self.size, self._rho_bounds = architecture, size, rho_bounds
+        self.architecture, self.size, self.rho_bounds = architecture, size, rho_bounds
         widths = [architecture.width] * architecture.depth + [1]
-        k = architecture.modes
+        k = architecture.count
         self.x_weights = ParameterList([_zeros(k, n, size) for n in widths])
         self.biases = ParameterList([_zeros(k, n) for n in widths])
         self.raw_z_weights = ParameterList([_zeros(k, n, m) for m, n in pairwise(widths)])
@@ -53,7 +53,7 @@ class TorchPotential(torch.nn.Module):
     @property
     def rho(self) -> Tensor:
         """Transition scale in scaled energy, a scalar tensor."""
-        low, high = (math.log(bound) for bound in self._rho_bounds)
+        low, high = (math.log(bound) for bound in self.rho_bounds)
         return torch.exp(low + (high - low) * torch.sigmoid(self.raw_rho))
 
     def modes(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -110,7 +110,7 @@ class TorchPotential(torch.nn.Module):
                     self.architecture.activation,
                     None if quadratic is None else quadratic[k],
                 )
-                for k in range(self.architecture.modes)
+                for k in range(self.architecture.count)
             )
             rho = float(self.rho)
         shift = np.zeros(self.size) if input_shift is None else input_shift

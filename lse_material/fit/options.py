@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
+from typing import Literal
 
 from lse_material.activations import ACTIVATIONS
 from lse_material.errors import InvalidInputError
@@ -13,29 +15,96 @@ class Architecture:
     """The shape of the potential: a soft minimum of `modes` equal input convex networks.
 
     Attributes:
-        modes: number of modes, >= 1.
+        modes: number of modes, >= 1, or "auto": found from the data (see `Sparsity`).
         width: neurons per hidden layer.
         depth: hidden layers; 0 leaves affine modes, with their quadratic terms.
         activation: a name in `lse_material.activations.ACTIVATIONS`.
+        max_modes: number of modes that discovery starts with.
         quadratic: whether each mode has a term |Q x|^2 / 2, which is convex for any Q. It matters as much as the network.
 
     Raises:
         InvalidInputError: naming the field.
     """
 
-    modes: int = 2
+    modes: int | Literal["auto"] = 2
     width: int = 8
     depth: int = 1
     activation: str = "squared_softplus"
     quadratic: bool = True
+    max_modes: int = 8
 
     def __post_init__(self) -> None:
-        for name, least in (("modes", 1), ("width", 1), ("depth", 0)):
+        for name, least in (("modes", 1), ("width", 1), ("depth", 0), ("max_modes", 1)):
             value = getattr(self, name)
+            if name == "modes" and value == "auto":
+                continue
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise InvalidInputError(f"Architecture.{name} is {value!r}; it must be a whole number >= {least}.")
         if self.activation not in ACTIVATIONS:
             raise InvalidInputError(f"Architecture.activation is {self.activation!r}; known are {sorted(ACTIVATIONS)}.")
+
+    @property
+    def count(self) -> int:
+        """The number of modes, where it is given."""
+        if self.modes == "auto":
+            raise InvalidInputError('the number of modes is "auto": it is not known before the fit.')
+        return self.modes
+
+    def with_modes(self, modes: int) -> Architecture:
+        """The same with a number of modes."""
+        return replace(self, modes=modes)
+
+
+@dataclass(frozen=True)
+class Sparsity:
+    """How the number of modes and the transition scale are discovered.
+
+    Attributes:
+        tolerance: relative RMS error on the rows held back within which a smaller model is as good as a larger one.
+        usage_weight: of the entropy of the mode usage in the loss.
+        least_usage: mean mode weight below which a mode is dropped.
+        rho_weight: of ln(rho) in the loss, a weak pull towards sharp transitions.
+        rho_slack: factor by which the error may rise while rho is lowered.
+        restarts: random starts, at most; no further one is made once the tolerance is met.
+        adam_steps, learning_rate: of the over-complete start.
+        trials: modes that are tried for leaving out, at each number.
+        trial_rows: rows on which candidates are compared.
+
+    Raises:
+        InvalidInputError: naming the field.
+    """
+
+    tolerance: float = 0.01
+    usage_weight: float = 0.01
+    least_usage: float = 0.01
+    rho_weight: float = 1e-6
+    rho_slack: float = 1.2
+    restarts: int = 3
+    adam_steps: int = 1000
+    learning_rate: float = 0.03
+    trials: int = 3
+    trial_rows: int = 300
+
+    def __post_init__(self) -> None:
+        for name, least in (("restarts", 1), ("adam_steps", 0), ("trials", 1), ("trial_rows", 2)):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise InvalidInputError(f"Sparsity.{name} is {value!r}; it must be a whole number >= {least}.")
+        for name, low, high in (
+            ("tolerance", 0.0, 1.0),
+            ("usage_weight", -1e-300, math.inf),
+            ("least_usage", -1e-300, 1.0),
+            ("rho_weight", -1e-300, math.inf),
+            ("rho_slack", 1.0 - 1e-12, math.inf),
+            ("learning_rate", 0.0, 1.0),
+        ):
+            value = getattr(self, name)
+            if not low < value < high:
+                raise InvalidInputError(
+                    f"Sparsity.{name} is {value!r}; it must be > {max(low, 0.0):g} and < {high:g}."
+                    if low >= 0.0
+                    else f"Sparsity.{name} is {value!r}; it must be >= 0 and < {high:g}."
+                )
 
 
 @dataclass(frozen=True)

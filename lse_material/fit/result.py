@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -37,6 +38,12 @@ class FitResult:
     Attributes:
         potential: W as a function of x.
         usage: mean mode weight over the training data, one entry per mode; sums to 1.
+        peak: largest mode weight over the training data, one entry per mode.
+        path: (number of modes, relative error on the rows held back) of the best model of each number that discovery met;
+            empty if the number was given.
+        rho_interval: smallest and largest transition scale, in energy units, that fit the data alike; None if it was not
+            looked for or has no meaning (one mode).
+        tolerance: of the discovery.
         train_errors, validation_errors: on the rows used, and on those held back (None if there were none).
         architecture: what was fitted.
         history: losses as the search went.
@@ -47,6 +54,10 @@ class FitResult:
     potential: SoftMinimum
     _material: Material | None
     usage: Array
+    peak: Array
+    path: tuple[tuple[int, float], ...]
+    rho_interval: tuple[float, ...] | None
+    tolerance: float
     train_errors: Errors
     validation_errors: Errors | None
     architecture: Architecture
@@ -84,12 +95,17 @@ class FitResult:
     def summary(self, test: Samples | None = None) -> str:
         """A few lines for people; with the errors on `test` if it is given."""
         weights = sum(mode.parameters for mode in self.potential.modes)
+        modes = len(self.potential.modes)
         lines = [
-            f"LSE-ICNN of {len(self.potential.modes)} modes ({self.active_modes} active), {weights} weights, fitted in "
-            f"{self.seconds:.1f} s{' (interrupted)' if self.interrupted else ''}",
-            f"transition scale rho = {self.rho:.4g}",
-            "mode usage: " + ", ".join(f"{u:.1%}" for u in self.usage),
+            f"LSE-ICNN of {modes} mode{'s' if modes > 1 else ''} ({self.active_modes} active), {weights} weights, fitted in "
+            f"{self.seconds:.1f} s{' (interrupted)' if self.interrupted else ''}"
         ]
+        if modes > 1:
+            lines.append(f"transition scale rho = {self.rho:.4g}" + self._rho_range())
+            lines.append("mode usage: " + ", ".join(f"{u:.1%}" for u in self.usage))
+        if self.path:
+            lines.append("error by number of modes: " + ", ".join(f"{k}: {e:.2%}" for k, e in self.path))
+        lines += self.doubts()
         rows = [("training", self.train_errors), ("validation", self.validation_errors)]
         rows.append(("test", None if test is None else self.error(test)))
         for name, errors in rows:
@@ -98,6 +114,51 @@ class FitResult:
                     f"relative RMS error, {name:10s}: energy {_percent(errors.energy)}, slope {_percent(errors.stress)}"
                 )
         return "\n".join(lines)
+
+    def doubts(self) -> list[str]:
+        """What the data leave open about the number of modes and the transition scale, a sentence each; often nothing."""
+        result = []
+        if self.active_modes > 1:
+            for k, (usage, peak) in enumerate(zip(self.usage, self.peak)):
+                if usage > ACTIVE and peak < 0.5:
+                    result.append(
+                        f"mode {k} dominates nowhere in the data (largest weight {peak:.0%}): it only smooths others."
+                    )
+        modes, errors = len(self.potential.modes), dict(self.path)
+        if modes - 1 in errors and errors[modes - 1] < 2.0 * self.tolerance:
+            result.append(
+                f"{modes - 1} modes miss the tolerance of {self.tolerance:.2%} only just ({errors[modes - 1]:.2%}): the "
+                "number of modes is a matter of the tolerance."
+            )
+        if self.rho_interval is not None and self.rho_interval[1] > 2.0 * self.rho_interval[0]:
+            result.append("the data do not fix the transition scale: any value of the interval fits them alike.")
+        return result
+
+    def plot(self, path: Path | str) -> None:
+        """Draw error against number of modes, and the usage of the modes, as PNG; needs matplotlib.
+
+        Raises:
+            InvalidInputError: the number of modes was given, so that there is no path to draw.
+        """
+        if not self.path:
+            raise InvalidInputError('there is no path of errors: the number of modes was given. Fit with modes="auto".')
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(7.0, 3.0), layout="constrained")
+        left, right = figure.subplots(1, 2)
+        left.semilogy(*zip(*self.path), "o-")
+        left.axhline(self.tolerance, color="0.6", linestyle="--", label="tolerance")
+        left.axvline(len(self.potential.modes), color="0.85", linewidth=8, zorder=0, label="chosen")
+        left.set(xlabel="number of modes", ylabel="relative error on rows held back", xticks=[k for k, _ in self.path])
+        left.legend(frameon=False)
+        right.bar(range(len(self.usage)), self.usage)
+        right.set(xlabel="mode", ylabel="mean mode weight", xticks=range(len(self.usage)), ylim=(0.0, 1.0))
+        figure.savefig(path, dpi=150)
+
+    def _rho_range(self) -> str:
+        if self.rho_interval is None:
+            return ""
+        return f" ({self.rho_interval[0]:.3g} to {self.rho_interval[1]:.3g} fit alike)"
 
 
 def material_errors(material: Material, samples: Samples) -> Errors:

@@ -22,8 +22,8 @@ def random_twin(architecture: Architecture, loss: Loss, rng: np.random.Generator
     x = loss.inputs.numpy()
     energy = np.zeros(len(x)) if loss.energies is None else loss.energies.numpy()
     twin = TorchPotential(architecture, x.shape[1])
-    centres = _spread(x, np.exp(-(energy - energy.min())), architecture.modes, rng)
-    k, width, d = architecture.modes, architecture.width, x.shape[1]
+    centres = _spread(x, np.exp(-(energy - energy.min())), architecture.count, rng)
+    k, width, d = architecture.count, architecture.width, x.shape[1]
     with torch.no_grad():
         for i in range(architecture.depth):
             weight = rng.standard_normal((k, width, d)) / math.sqrt(d)

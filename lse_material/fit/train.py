@@ -18,6 +18,7 @@ from torch import Tensor
 
 from lse_material.checks import Array
 from lse_material.errors import LseError
+from lse_material.fit.discover import Discovery
 from lse_material.fit.loss import Loss
 from lse_material.fit.network import TorchPotential
 from lse_material.fit.options import Training
@@ -97,6 +98,33 @@ def search(
             + (" before it was interrupted." if state.interrupted else ": lower Training.learning_rate.")
         )
     _set_weights(twin, state.best)
+    return twin, state
+
+
+def discover(found: Discovery, *, progress: bool) -> tuple[TorchPotential, Search]:
+    """Run a discovery with a line of progress; returns the twin, and how it went. Ctrl-C keeps the best number so far.
+
+    Raises:
+        LseError: it was interrupted before anything was found.
+    """
+    state = Search(found.train, found.validation)
+    console = Console(stderr=True)
+    columns = TextColumn("discovery"), TimeElapsedColumn(), TextColumn("{task.description}")
+    with Progress(*columns, console=console, disable=not (progress and console.is_terminal), transient=True) as bar:
+        task = bar.add_task("sparse start", total=None)
+
+        def tell(what: str, error: float) -> None:
+            state.history.append(Record(what, len(state.history), error, error))
+            bar.update(task, description=f"{what}: validation error {error:.2e}")
+
+        found.tell = tell
+        try:
+            return found.run(), state
+        except KeyboardInterrupt:
+            state.interrupted = True
+            twin = found.chosen()
+    if twin is None:
+        raise LseError("the discovery was interrupted before its first model was fitted: nothing can be kept.")
     return twin, state
 
 

@@ -1,0 +1,225 @@
+"""Discovery of the number of modes and of the transition scale, by sparse regression and refits.
+
+An over-complete soft minimum is trained with a penalty on the entropy of the usage u_k = mean over the data of the mode
+weight w_k, so that few modes carry the data; unused modes are dropped. Then modes are left out one after another, each time
+with a refit, for as long as the error on rows held back stays within the tolerance. A second-order polish follows, and
+the transition scale is driven down as far as the data do not contradict.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from lse_material.fit import surgery
+from lse_material.fit.levenberg import levenberg_marquardt
+from lse_material.fit.loss import Loss
+from lse_material.fit.network import TorchPotential
+from lse_material.fit.options import Architecture, Sparsity
+from lse_material.fit.start import random_twin
+
+WIDER_THAN = 5.0  # a model within this many tolerances may be mended by neurons instead of a mode
+HOPELESS = 8.0  # tolerances beyond which other candidates of the same size are not tried
+
+
+@dataclass
+class Discovery:
+    """The search and what it has found.
+
+    Attributes:
+        best: for each number of modes, the error on the rows held back and the twin.
+        rho_interval: smallest and largest transition scale, in scaled energy, with which the data are fitted alike; NaN for
+            one mode, where it has no meaning.
+    """
+
+    architecture: Architecture
+    train: Loss
+    validation: Loss
+    sparsity: Sparsity
+    rng: np.random.Generator
+    tell: Callable[[str, float], None] = lambda what, error: None
+    best: dict[int, tuple[float, TorchPotential]] = field(default_factory=dict)
+    rho_interval: tuple[float, float] = (math.nan, math.nan)
+
+    def run(self) -> TorchPotential:
+        """The whole search; returns the twin that was chosen."""
+        o = self.sparsity
+        for _ in range(o.restarts):
+            twin = self._grow(self._sparse_start())
+            if self._error(twin) <= o.tolerance:
+                break
+        return self._lower_rho(self._polish(self._eliminate()))
+
+    def chosen(self) -> TorchPotential | None:
+        """The smallest twin so far whose error is within the tolerance of the best: what an interrupted search keeps."""
+        good = [modes for modes, (error, _) in self.best.items() if self._good(error)]
+        return self.best[min(good)][1] if good else None
+
+    # ---- steps of the search -------------------------------------------------------------------------------------------
+
+    def _sparse_start(self) -> TorchPotential:
+        """Adam on `max_modes` modes with the usage penalty, then only the used ones, refitted."""
+        o = self.sparsity
+        twin = random_twin(self.architecture.with_modes(self.architecture.max_modes), self.train, self.rng)
+        surgery.set_rho(twin, 1.0)
+        self._adam(twin, o.adam_steps, usage_weight=o.usage_weight, rate=o.learning_rate)
+        with torch.no_grad():
+            usage = self.train.with_mode_weights(twin)[1].mean(0)
+        used = [k for k, u in enumerate(usage.tolist()) if u > o.least_usage] or [int(usage.argmax())]
+        return self._refit(surgery.select(twin, used), 60, "sparse")
+
+    def _grow(self, twin: TorchPotential) -> TorchPotential:
+        """At most two more modes while the error is above the tolerance."""
+        few = self.train.part(slice(0, self.sparsity.trial_rows))
+        for _ in range(2):
+            if self._error(twin) <= self.sparsity.tolerance or twin.architecture.count >= self.architecture.max_modes:
+                break
+            trials = [surgery.with_mode_split(twin, self.train, self.rng)]
+            added = surgery.with_mode_added(twin, self.train, self.rng)
+            trials += [] if added is None else [added]
+            values = [self._improve(trial, few, 100, 10) for trial in trials]
+            twin = self._refit(trials[int(np.argmin(values))], 60, "add", adam=200)
+        return twin
+
+    def _eliminate(self) -> TorchPotential:
+        """Backward elimination from the smallest number of modes that is good enough so far."""
+        o, few = self.sparsity, self.train.part(slice(0, self.sparsity.trial_rows))
+        modes = min(k for k, (error, _) in self.best.items() if self._good(error))
+        while modes > 1:
+            twin = self.best[modes][1]
+            cheapest = np.argsort(surgery.losses_without(twin, self.train))[: o.trials]
+            smaller = [surgery.select(twin, [j for j in range(modes) if j != k]) for k in cheapest]
+            values = [self._improve(trial, few, 100, 12) for trial in smaller]
+            found = False
+            for i in np.argsort(values)[:2]:
+                error = self._error(self._refit(smaller[i], 100, "drop", adam=200))
+                found = found or self._good(error)
+                if found or error > HOPELESS * o.tolerance:
+                    break
+            if not found and self.best[modes - 1][0] < WIDER_THAN * o.tolerance and self.architecture.depth:
+                wider = surgery.widened(self.best[modes - 1][1], self.rng)
+                found = self._good(self._error(self._refit(wider, 100, "widen", adam=100)))
+            if not found:
+                break
+            modes -= 1
+        return self.best[modes][1]
+
+    def _polish(self, twin: TorchPotential) -> TorchPotential:
+        """Levenberg-Marquardt to the end; neurons without effect get new hinges, thrice at most."""
+        twin = self._better(self._refit(surgery.copy_of(twin), 250, "polish", finely=True), twin)
+        for _ in range(3):
+            if self._error(twin) < 0.05 * self.sparsity.tolerance:
+                break
+            renewed = surgery.with_dead_neurons_renewed(twin, self.train, self.rng)
+            if renewed is None:
+                break
+            twin = self._better(self._refit(renewed, 125, "polish", finely=True), twin)
+        return twin
+
+    def _lower_rho(self, twin: TorchPotential) -> TorchPotential:
+        """The transition scale lowered as far as the data allow; how far it could be raised is found too."""
+        if twin.architecture.count == 1:
+            return twin
+        sharpest = self._change_rho(twin, 0.8)
+        smoothest = self._change_rho(twin, 1.25)
+        self.rho_interval = (float(sharpest.rho), float(smoothest.rho))
+        self._note(sharpest, "rho")
+        return sharpest
+
+    def _change_rho(self, twin: TorchPotential, factor: float) -> TorchPotential:
+        """The transition scale changed by `factor` at a time, with refits, for as long as the errors stay as they are."""
+        o, losses = self.sparsity, (self.validation, self.train)
+        limits = [max(o.rho_slack * loss.worst_error(twin), 0.1 * o.tolerance) for loss in losses]
+        low, high = twin.rho_bounds
+        while 1.05 * low < factor * float(twin.rho) < high / 1.05:
+            trial = surgery.copy_of(twin)
+            surgery.set_rho(trial, factor * float(twin.rho))
+            levenberg_marquardt(trial, self.train, 25, free_rho=False, target=1e-12)
+            if any(loss.worst_error(trial) > limit for loss, limit in zip(losses, limits)):
+                break
+            twin = trial
+            self.tell(f"rho {float(twin.rho):.2g}", self._error(twin))
+        return twin
+
+    # ---- what they are made of -----------------------------------------------------------------------------------------
+
+    def _error(self, twin: TorchPotential) -> float:
+        return self.validation.worst_error(twin)
+
+    def _better(self, twin: TorchPotential, other: TorchPotential) -> TorchPotential:
+        return twin if self._error(twin) <= self._error(other) else other
+
+    def _good(self, error: float) -> bool:
+        """Whether an error is within the tolerance of the best found, as independent errors add."""
+        best = min(e for e, _ in self.best.values())
+        if best <= self.sparsity.tolerance / 2:
+            return error <= self.sparsity.tolerance
+        return math.sqrt(max(error**2 - best**2, 0.0)) <= self.sparsity.tolerance
+
+    def _note(self, twin: TorchPotential, what: str) -> None:
+        error, modes = self._error(twin), twin.architecture.count
+        self.tell(f"{what}, {modes} modes", error)
+        if modes not in self.best or error < self.best[modes][0]:
+            self.best[modes] = (error, surgery.copy_of(twin))
+
+    def _refit(
+        self, twin: TorchPotential, iterations: int, what: str, *, adam: int = 0, finely: bool = False
+    ) -> TorchPotential:
+        if adam:
+            self._adam(twin, adam, rate=0.02)
+        target = 0.0 if finely else (0.15 * self.sparsity.tolerance) ** 2
+        levenberg_marquardt(
+            twin,
+            self.train,
+            iterations,
+            rho_weight=0.0 if finely else self.sparsity.rho_weight,
+            target=target,
+            tolerance=2e-4 if finely else 1e-3,
+            patience=10 if finely else 6,
+        )
+        self._note(twin, what)
+        return twin
+
+    def _improve(self, twin: TorchPotential, loss: Loss, adam: int, iterations: int) -> float:
+        """A short refit on a few rows, to compare candidates."""
+        self._adam(twin, adam, rate=0.02, loss=loss)
+        weight = self.sparsity.rho_weight
+        return levenberg_marquardt(twin, loss, iterations, rho_weight=weight, tolerance=1e-3)
+
+    def _adam(
+        self, twin: TorchPotential, steps: int, *, rate: float, usage_weight: float = 0.0, loss: Loss | None = None
+    ) -> None:
+        """Adam with a cosine to 1e-3; the usage penalty comes in between a fifth and half of the steps."""
+        loss = self.train if loss is None else loss
+        parameters = [p for p in twin.parameters() if p.requires_grad]
+        optimiser = torch.optim.Adam(parameters, lr=rate, betas=(0.9, 0.99))
+        good = [p.detach().clone() for p in parameters]
+        for step in range(steps):
+            share = step / steps
+            optimiser.param_groups[0]["lr"] = 1e-3 + 0.5 * (rate - 1e-3) * (1.0 + math.cos(math.pi * share))
+            value, weights = loss.with_mode_weights(twin)
+            if twin.architecture.count > 1:
+                value = value + self.sparsity.rho_weight * torch.log(twin.rho)
+            ramp = min(1.0, max(0.0, (share - 0.2) / 0.3))
+            if usage_weight * ramp > 0.0:
+                usage = weights.mean(0)
+                value = value - 2.0 * usage_weight * ramp * (usage * torch.log(usage + 1e-12)).sum()
+            optimiser.zero_grad()
+            value.backward()
+            finite = math.isfinite(value.item()) and all(
+                p.grad is None or torch.isfinite(p.grad).all() for p in parameters
+            )
+            if not finite:
+                with torch.no_grad():
+                    for p, last in zip(parameters, good):
+                        p.copy_(last)
+                rate *= 0.3
+                optimiser = torch.optim.Adam(parameters, lr=rate, betas=(0.9, 0.99))
+                continue
+            if step % 20 == 0:
+                good = [p.detach().clone() for p in parameters]
+            optimiser.step()

@@ -1,0 +1,158 @@
+"""Changing the modes of a twin: keeping some, adding one, splitting one, giving all more neurons."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from lse_material.fit.loss import Loss
+from lse_material.fit.network import TorchPotential, inverse_softplus
+from lse_material.fit.options import Architecture
+from lse_material.fit.start import random_twin
+
+
+def copy_of(twin: TorchPotential) -> TorchPotential:
+    """A twin with the same weights."""
+    return select(twin, range(twin.architecture.count))
+
+
+def select(twin: TorchPotential, keep: Sequence[int]) -> TorchPotential:
+    """A twin of some of the modes, in this order."""
+    result = _like(twin, replace(twin.architecture, modes=len(keep)))
+    index = torch.tensor(list(keep))
+    _fill(result, lambda name: _get(twin, name)[index])
+    return result
+
+
+def join(twin: TorchPotential, other: TorchPotential) -> TorchPotential:
+    """A twin of the modes of both, with the transition scale of the first."""
+    modes = twin.architecture.count + other.architecture.count
+    result = _like(twin, replace(twin.architecture, modes=modes))
+    _fill(result, lambda name: torch.cat([_get(twin, name), _get(other, name)]))
+    return result
+
+
+def losses_without(twin: TorchPotential, loss: Loss) -> list[float]:
+    """The loss if each mode in turn were left out and nothing else changed."""
+    modes = range(twin.architecture.count)
+    with torch.no_grad():
+        return [float(loss(select(twin, [j for j in modes if j != k]))) for k in modes]
+
+
+def with_mode_added(twin: TorchPotential, loss: Loss, rng: np.random.Generator) -> TorchPotential | None:
+    """One more bowl where the fit is too high; None where energies are not known everywhere."""
+    energies = loss.energies
+    if energies is None:
+        return None
+    x = loss.inputs.numpy()
+    with torch.no_grad():
+        excess = np.maximum((twin(loss.inputs)[0] - energies).numpy(), 0.0) ** 2
+    if excess.sum() <= 0.0:
+        return None
+    place = x[rng.choice(len(x), p=excess / excess.sum())]
+    near = np.argsort(((x - place) ** 2).sum(axis=1))[:15]
+    lowest = near[np.argmin(energies.numpy()[near])]
+    bowl = random_twin(replace(twin.architecture, modes=1), loss, rng)
+    at = loss.inputs[lowest : lowest + 1]
+    with torch.no_grad():
+        if bowl.quadratic is not None:
+            bowl.quadratic.copy_(math.sqrt(1.0 + 2.0 * rng.random()) * torch.eye(twin.size, dtype=torch.float64)[None])
+        slope = bowl.modes(at)[1][0, 0]
+        wanted = torch.zeros_like(slope) if loss.slopes is None else 0.5 * loss.slopes[lowest]
+        bowl.x_weights[-1][0, 0] += wanted - slope
+        bowl.biases[-1][0, 0] += energies[lowest] - bowl.modes(at)[0][0, 0]
+    return join(twin, bowl)
+
+
+def with_mode_split(twin: TorchPotential, loss: Loss, rng: np.random.Generator) -> TorchPotential:
+    """The mode with the largest share of the residual becomes two that lean apart, with the same soft minimum between."""
+    x = loss.inputs
+    with torch.no_grad():
+        weights = twin(x)[2]
+        wrong = loss.pulled_back_residual(twin)
+        share = (weights * (wrong**2).sum(1, keepdim=True)).sum(0)
+        k = int(share.argmax())
+        w = weights[:, k : k + 1]
+        centre = (w * x).sum(0) / w.sum()
+        covariance = (x - centre).T @ (wrong * w) / w.sum()
+        values, vectors = torch.linalg.eigh(0.5 * (covariance + covariance.T))
+        rho = float(twin.rho)
+        lean = vectors[:, -1] * (math.sqrt(max(float(values[-1]), 1e-3) * rho) + 0.3 * rng.random())
+        result, extra = copy_of(twin), select(twin, [k])
+        for sign, part, index in ((1.0, result, k), (-1.0, extra, 0)):
+            part.x_weights[-1][index, 0] += sign * lean
+            part.biases[-1][index, 0] += rho * math.log(2.0) - sign * (lean @ centre)
+            for parameter in part.x_weights:
+                noise = rng.standard_normal(parameter[index].shape)
+                parameter[index] += 0.02 * torch.tensor(noise)
+    return join(result, extra)
+
+
+def widened(twin: TorchPotential, rng: np.random.Generator) -> TorchPotential:
+    """Twice the neurons in every hidden layer; the new ones start with little effect."""
+    old = twin.architecture
+    result = _like(twin, replace(old, width=2 * old.width))
+    little = float(inverse_softplus(torch.tensor(0.01, dtype=torch.float64)))
+    with torch.no_grad():
+        for name, parameter in result.named_parameters():
+            if name == "raw_rho":
+                continue
+            source = _get(twin, name)
+            if name.startswith("raw_z_weights"):
+                parameter.fill_(little)
+            elif name.startswith(("x_weights", "biases")):
+                parameter.copy_(torch.tensor(rng.standard_normal(parameter.shape)) / math.sqrt(twin.size))
+            parameter[tuple(slice(0, n) for n in source.shape)] = source
+    return result
+
+
+def with_dead_neurons_renewed(twin: TorchPotential, loss: Loss, rng: np.random.Generator) -> TorchPotential | None:
+    """New random hinges for neurons of one hidden layer without effect over the data; None if there are none."""
+    if twin.architecture.depth != 1:
+        return None
+    result, x = copy_of(twin), loss.inputs
+    with torch.no_grad():
+        weight, bias = result.x_weights[0], result.biases[0]
+        acting = torch.nn.functional.softplus(result.raw_z_weights[0][:, 0])
+        spread = torch.sigmoid(x @ weight.transpose(1, 2) + bias.unsqueeze(1)).std(1)
+        effect = acting * spread * weight.norm(dim=2)
+        dead = effect < 0.02 * effect.amax(1, keepdim=True).clamp(min=1e-3)
+        if not dead.any():
+            return None
+        for k, j in torch.nonzero(dead).tolist():
+            direction = torch.tensor(rng.standard_normal(twin.size)) * (1.5 / math.sqrt(twin.size))
+            weight[k, j] = direction
+            bias[k, j] = -(direction @ x[int(rng.integers(len(x)))])
+            result.raw_z_weights[0][k, 0, j] = float(inverse_softplus(torch.tensor(0.02, dtype=torch.float64)))
+    return result
+
+
+def set_rho(twin: TorchPotential, rho: float) -> None:
+    """Give the twin another transition scale, kept within its bounds."""
+    low, high = (math.log(bound) for bound in twin.rho_bounds)
+    share = min(max((math.log(rho) - low) / (high - low), 1e-4), 1.0 - 1e-4)
+    with torch.no_grad():
+        twin.raw_rho.fill_(math.log(share / (1.0 - share)))
+
+
+def _like(twin: TorchPotential, architecture: Architecture) -> TorchPotential:
+    result = TorchPotential(architecture, twin.size, rho_bounds=twin.rho_bounds)
+    with torch.no_grad():
+        result.raw_rho.copy_(twin.raw_rho)
+    return result
+
+
+def _get(twin: TorchPotential, name: str) -> torch.Tensor:
+    return twin.get_parameter(name).detach()
+
+
+def _fill(twin: TorchPotential, values: object) -> None:
+    assert callable(values)
+    with torch.no_grad():
+        for name, parameter in twin.named_parameters():
+            if name != "raw_rho":
+                parameter.copy_(values(name))
