@@ -126,7 +126,7 @@ class Discovery:
             return twin
         sharpest = self._change_rho(twin, 0.8)
         smoothest = self._change_rho(twin, 1.25)
-        self.rho_interval = (float(sharpest.rho), float(smoothest.rho))
+        self.rho_interval = (sharpest.rho_value, smoothest.rho_value)
         self._note(sharpest, "rho")
         return sharpest
 
@@ -135,14 +135,14 @@ class Discovery:
         o, losses = self.sparsity, (self.validation, self.train)
         limits = [max(o.rho_slack * loss.worst_error(twin), 0.1 * o.tolerance) for loss in losses]
         low, high = twin.rho_bounds
-        while 1.05 * low < factor * float(twin.rho) < high / 1.05:
+        while 1.05 * low < factor * twin.rho_value < high / 1.05:
             trial = surgery.copy_of(twin)
-            surgery.set_rho(trial, factor * float(twin.rho))
+            surgery.set_rho(trial, factor * twin.rho_value)
             levenberg_marquardt(trial, self.train, 25, free_rho=False, target=1e-12)
             if any(loss.worst_error(trial) > limit for loss, limit in zip(losses, limits)):
                 break
             twin = trial
-            self.tell(f"rho {float(twin.rho):.2g}", self._error(twin))
+            self.tell(f"rho {twin.rho_value:.2g}", self._error(twin))
         return twin
 
     # ---- what they are made of -----------------------------------------------------------------------------------------

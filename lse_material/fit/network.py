@@ -56,6 +56,11 @@ class TorchPotential(torch.nn.Module):
         low, high = (math.log(bound) for bound in self.rho_bounds)
         return torch.exp(low + (high - low) * torch.sigmoid(self.raw_rho))
 
+    @property
+    def rho_value(self) -> float:
+        """Transition scale as a number."""
+        return float(self.rho.detach())
+
     def modes(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Energies (K, n) and gradients (K, n, d) of the modes at xh (n, d)."""
         z_weights = [_softplus(raw) for raw in self.raw_z_weights]
@@ -112,7 +117,7 @@ class TorchPotential(torch.nn.Module):
                 )
                 for k in range(self.architecture.count)
             )
-            rho = float(self.rho)
+            rho = self.rho_value
         shift = np.zeros(self.size) if input_shift is None else input_shift
         scale = np.ones(self.size) if input_scale is None else input_scale
         return SoftMinimum(modes, rho, shift, scale, energy_scale, energy_shift)

@@ -15,6 +15,7 @@ from lse_material.material import Material
 from lse_material.potential import SoftMinimum
 from lse_material.samples import Samples
 
+WIDE = 1.5  # ratio of an interval's ends above which the transition scale counts as not fixed by the data
 ACTIVE = 0.01  # mean mode weight over the data above which a mode counts as active
 
 
@@ -130,7 +131,7 @@ class FitResult:
                 f"{modes - 1} modes miss the tolerance of {self.tolerance:.2%} only just ({errors[modes - 1]:.2%}): the "
                 "number of modes is a matter of the tolerance."
             )
-        if self.rho_interval is not None and self.rho_interval[1] > 2.0 * self.rho_interval[0]:
+        if self.rho_interval is not None and self.rho_interval[1] > WIDE * self.rho_interval[0]:
             result.append("the data do not fix the transition scale: any value of the interval fits them alike.")
         return result
 

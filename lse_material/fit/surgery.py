@@ -80,7 +80,7 @@ def with_mode_split(twin: TorchPotential, loss: Loss, rng: np.random.Generator) 
         centre = (w * x).sum(0) / w.sum()
         covariance = (x - centre).T @ (wrong * w) / w.sum()
         values, vectors = torch.linalg.eigh(0.5 * (covariance + covariance.T))
-        rho = float(twin.rho)
+        rho = twin.rho_value
         lean = vectors[:, -1] * (math.sqrt(max(float(values[-1]), 1e-3) * rho) + 0.3 * rng.random())
         result, extra = copy_of(twin), select(twin, [k])
         for sign, part, index in ((1.0, result, k), (-1.0, extra, 0)):

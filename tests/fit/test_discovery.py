@@ -1,0 +1,185 @@
+"""Discovery finds how many modes made the data and how sharp their transitions are, and says what it cannot know."""
+
+import numpy as np
+import pytest
+import torch
+
+import lse_material as lse
+from lse_material.fit import Architecture, Sparsity, Training, fit, surgery
+from lse_material.fit.levenberg import _normal_equations, levenberg_marquardt
+from lse_material.fit.loss import Loss, Scales, rows_of, scales_of
+from tests.core.factories import relative_error
+from tests.fit.test_fit import samples_of, wells
+from tests.fit.test_twin import random_twin
+
+AUTO = Architecture(modes="auto", max_modes=5, width=4)
+
+
+def three_wells(rho=0.1):
+    """Wells of different stiffness at the corners of a triangle."""
+    modes = []
+    for k, c in enumerate(np.array([[1.0, 0.0], [-0.7, 0.9], [-0.6, -0.9]])):
+        K = np.diag([3.0 + k, 5.0 - k])
+        bias = [[0.5 * c @ K @ c + 0.05 * k]]
+        modes.append(lse.ConvexNetwork.from_arrays([], [-(K @ c)[None]], bias, quadratic=np.sqrt(K)))
+    return lse.SoftMinimum(tuple(modes), rho)
+
+
+def loss_of(samples):
+    rows = rows_of(samples, None, None)
+    return Loss(rows, scales_of(rows), 1.0, 1.0)
+
+
+@pytest.mark.slow
+def test_three_wells_and_their_transition_scale_are_found(tmp_path):
+    exact = three_wells()
+    result = fit(samples_of(exact, 400, 0), architecture=AUTO, seed=0, progress=False)
+    error = result.error(samples_of(exact, 500, 1))
+    assert len(result.potential.modes) == result.active_modes == 3
+    assert result.rho == pytest.approx(0.1, rel=0.03)
+    assert error.energy < 1e-3
+    assert error.stress < 5e-3
+    assert result.rho_interval[0] <= result.rho <= result.rho_interval[1]
+    errors = dict(result.path)
+    assert errors[2] > 5 * Sparsity().tolerance  # two modes were tried, and are not enough
+    result.plot(tmp_path / "path.png")
+    assert (tmp_path / "path.png").stat().st_size > 5_000
+
+
+def test_one_convex_well_needs_one_mode_and_has_no_transition_scale():
+    c = np.array([[0.3, -0.2]])
+    mode = lse.ConvexNetwork.from_arrays([], [-4.0 * c], [[0.2]], quadratic=2.0 * np.eye(2))
+    exact = lse.SoftMinimum((mode,), 1.0)
+    result = fit(samples_of(exact, 150, 0), architecture=AUTO, seed=0, progress=False)
+    assert len(result.potential.modes) == 1
+    assert result.rho_interval is None
+    assert "transition" not in result.summary()
+    assert result.error(samples_of(exact, 200, 1)).energy < 1e-3
+
+
+def test_discovery_is_deterministic_and_noise_adds_no_modes():
+    exact = wells(1)
+    data = samples_of(exact, 200, 0)
+    rng = np.random.default_rng(5)
+    noisy = lse.Samples(
+        x=data.x,
+        energy=data.energy + 0.01 * data.energy.std() * rng.normal(size=200),
+        gradient=data.gradient + 0.01 * data.gradient.std() * rng.normal(size=(200, 1)),
+    )
+    first, second = (fit(noisy, architecture=AUTO, seed=1, progress=False) for _ in range(2))
+    assert len(first.potential.modes) == 2
+    x = np.linspace(-1.2, 1.2, 50)[:, None]
+    assert np.array_equal(first.potential.energy(x), second.potential.energy(x))
+    assert first.error(samples_of(exact, 300, 1)).energy < 0.01
+
+
+def test_what_the_data_leave_open_is_said():
+    """Noise hides how sharp the ridge of a quartic is: many transition scales fit alike, and the summary says so."""
+    rng = np.random.default_rng(0)
+    x = rng.uniform(-1.5, 1.5, (200, 1))
+    energy, gradient = ((x**2 - 1) ** 2)[:, 0], 4 * x * (x**2 - 1)
+    noise = 0.02 * rng.normal(size=(200, 2))
+    data = lse.Samples(
+        x=x, energy=energy + noise[:, 0] * energy.std(), gradient=gradient + noise[:, 1:] * gradient.std()
+    )
+    architecture = Architecture(modes="auto", max_modes=3, width=4)
+    result = fit(data, architecture=architecture, sparsity=Sparsity(restarts=1), seed=0, progress=False)
+    assert len(result.potential.modes) == 2
+    assert result.rho_interval[1] > 1.5 * result.rho_interval[0]
+    assert "do not fix the transition scale" in result.summary()
+
+
+def test_an_interrupted_discovery_keeps_the_best_so_far(monkeypatch):
+    calls = 0
+    loss = Loss.with_mode_weights
+
+    def interrupted(self, twin):
+        nonlocal calls
+        calls += 1
+        if calls == 1400:  # after the sparse start and its refit, in the elimination
+            raise KeyboardInterrupt
+        return loss(self, twin)
+
+    monkeypatch.setattr(Loss, "with_mode_weights", interrupted)
+    result = fit(samples_of(wells(2), 100, 0), architecture=AUTO, seed=0, progress=False)
+    assert result.interrupted
+    assert result.error(samples_of(wells(2), 100, 1)).energy < 0.2
+
+
+# ---- Levenberg-Marquardt and changes of a twin ------------------------------------------------------------------------
+
+
+def test_levenberg_marquardt_goes_to_rounding_where_the_data_can_be_met_exactly():
+    """A tenth of a per cent away from weights that made the data: five steps win eight orders of the loss, thirty twenty."""
+    exact = random_twin(3, size=2, modes=2, width=3, scale=0.7)
+    x = np.random.default_rng(0).normal(size=(200, 2))
+    energy, gradient, _ = (value.detach().numpy() for value in exact(torch.tensor(x)))
+    rows = rows_of(lse.Samples(x=x, energy=energy, gradient=gradient), None, None)
+    loss = Loss(rows, Scales(np.zeros(2), np.ones(2), 1.0, 0.0), 1.0, 1.0)
+    start = surgery.copy_of(exact)
+    with torch.no_grad():
+        for p in start.parameters():
+            p.mul_(1.0 + 1e-3)
+    losses = [float(loss(start).detach())]
+    levenberg_marquardt(start, loss, 30, after=losses.append)
+    assert losses[5] < 1e-8 * losses[0]
+    assert losses[-1] < 1e-20 * losses[0]
+
+
+def test_normal_equations_are_those_of_the_loss():
+    """J^T r is half the gradient of the loss, whatever rows lack an energy or a slope."""
+    data = samples_of(wells(2), 50, 0)
+    energy_mask, stress_mask = np.arange(50) % 3 > 0, np.arange(50) % 4 > 0
+    loss = loss_of(
+        lse.Samples(
+            x=data.x,
+            energy=data.energy,
+            gradient=data.gradient,
+            energy_mask=energy_mask,
+            stress_mask=stress_mask,
+        )
+    )
+    twin = random_twin(0, size=2, modes=3, width=3)
+    names = [name for name, _ in twin.named_parameters()]
+    _, b = _normal_equations(twin, loss, names)
+    gradient = torch.autograd.grad(loss(twin), list(twin.parameters()))
+    exact = 0.5 * torch.cat([g.reshape(-1) for g in gradient])
+    assert relative_error(b.numpy(), exact.numpy()) < 1e-12
+
+
+def test_leaving_out_an_unused_mode_or_adding_neurons_without_weight_changes_nothing():
+    twin = random_twin(1, size=2, modes=3, width=4)
+    with torch.no_grad():
+        twin.biases[-1][2] += 1e3  # so high that it has no weight
+    x = torch.randn(20, 2, dtype=torch.float64)
+    for other in (surgery.copy_of(twin), surgery.select(twin, [0, 1]), surgery.select(twin, [1, 2, 0])):
+        assert relative_error(other(x)[0].detach().numpy(), twin(x)[0].detach().numpy()) < 1e-14
+    whole = surgery.join(surgery.select(twin, [0]), surgery.select(twin, [1, 2]))
+    assert relative_error(whole(x)[0].detach().numpy(), twin(x)[0].detach().numpy()) < 1e-14
+
+
+def test_a_split_mode_leaves_the_energy_near_what_it_was():
+    loss = loss_of(samples_of(wells(2), 60, 0))
+    twin = random_twin(2, size=2, modes=1, width=4, rho=0.5, scale=0.3)
+    split = surgery.with_mode_split(twin, loss, np.random.default_rng(0))
+    assert split.architecture.modes == 2
+    centre = loss.inputs.mean(0, keepdim=True)
+    with torch.no_grad():
+        assert abs(float(split(centre)[0] - twin(centre)[0])) < 0.5
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("tolerance", 0.0), ("usage_weight", -1.0), ("restarts", 0), ("trials", 1.5), ("rho_slack", 0.5)],
+)
+def test_options_of_sparsity_are_checked(field, value):
+    with pytest.raises(lse.InvalidInputError, match=rf"Sparsity\.{field}"):
+        Sparsity(**{field: value})
+
+
+def test_a_path_is_drawn_only_where_there_is_one():
+    result = fit(
+        samples_of(wells(1), 30, 0), training=Training(restarts=1, adam_steps=5, lbfgs_steps=2), progress=False
+    )
+    with pytest.raises(lse.InvalidInputError, match="auto"):
+        result.plot("never.png")
