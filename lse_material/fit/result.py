@@ -128,7 +128,7 @@ class FitResult:
         modes, errors = len(self.potential.modes), dict(self.path)
         if modes - 1 in errors and errors[modes - 1] < 2.0 * self.tolerance:
             result.append(
-                f"{modes - 1} modes miss the tolerance of {self.tolerance:.2%} only just ({errors[modes - 1]:.2%}): the "
+                f"with {modes - 1} the tolerance of {self.tolerance:.2%} is missed only just ({errors[modes - 1]:.2%}): the "
                 "number of modes is a matter of the tolerance."
             )
         if self.rho_interval is not None and self.rho_interval[1] > WIDE * self.rho_interval[0]:

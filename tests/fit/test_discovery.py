@@ -1,5 +1,7 @@
 """Discovery finds how many modes made the data and how sharp their transitions are, and says what it cannot know."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -74,19 +76,19 @@ def test_discovery_is_deterministic_and_noise_adds_no_modes():
 
 
 def test_what_the_data_leave_open_is_said():
-    """Noise hides how sharp the ridge of a quartic is: many transition scales fit alike, and the summary says so."""
-    rng = np.random.default_rng(0)
-    x = rng.uniform(-1.5, 1.5, (200, 1))
-    energy, gradient = ((x**2 - 1) ** 2)[:, 0], 4 * x * (x**2 - 1)
-    noise = 0.02 * rng.normal(size=(200, 2))
-    data = lse.Samples(
-        x=x, energy=energy + noise[:, 0] * energy.std(), gradient=gradient + noise[:, 1:] * gradient.std()
+    short = Training(restarts=1, adam_steps=5, lbfgs_steps=2)
+    result = fit(samples_of(wells(1), 60, 0), training=short, progress=False)
+    plain = replace(
+        result, path=((1, 0.3), (2, 0.001)), rho_interval=(0.14, 0.16), usage=np.full(2, 0.5), peak=np.full(2, 0.99)
     )
-    architecture = Architecture(modes="auto", max_modes=3, width=4)
-    result = fit(data, architecture=architecture, sparsity=Sparsity(restarts=1), seed=0, progress=False)
-    assert len(result.potential.modes) == 2
-    assert result.rho_interval[1] > 1.5 * result.rho_interval[0]
-    assert "do not fix the transition scale" in result.summary()
+    assert plain.doubts() == []
+    (sentence,) = replace(plain, rho_interval=(0.1, 0.3)).doubts()
+    assert "do not fix the transition scale" in sentence
+    (sentence,) = replace(plain, path=((1, 0.015), (2, 0.001))).doubts()
+    assert "with 1 the tolerance of 1.00% is missed only just (1.50%)" in sentence
+    (sentence,) = replace(plain, peak=np.array([0.99, 0.4])).doubts()
+    assert "mode 1 dominates nowhere" in sentence
+    assert sentence in replace(plain, peak=np.array([0.99, 0.4])).summary()
 
 
 def test_an_interrupted_discovery_keeps_the_best_so_far(monkeypatch):
