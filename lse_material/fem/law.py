@@ -123,15 +123,16 @@ class EvaluatorLaw:
 
     def evaluate(self, inputs: Array, first: Array) -> None:
         """Ask the evaluator; its values are kept for the tangent at the same inputs."""
-        self._inputs = inputs.copy()
+        self._inputs, self._values = inputs.copy(), None  # should the evaluator fail, nothing old is kept
         self._values = self._evaluator.evaluate(self._inputs)
         first[:] = self._values.stress.reshape(first.shape)
 
     def evaluate_tangent(self, inputs: Array, first: Array, second: Array) -> None:
-        """Read the tangent from the values of the last evaluation if it was at the same inputs."""
+        """Read both from the values of the last evaluation if it was at the same inputs."""
         if self._values is None or not np.array_equal(inputs, self._inputs):
             self.evaluate(inputs, first)
         assert self._values is not None
+        first[:] = self._values.stress.reshape(first.shape)
         second[:] = self._values.tangent.reshape(second.shape)
 
 
