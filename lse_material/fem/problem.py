@@ -5,6 +5,7 @@ find u:  residual(u; v) = 0 for every v,   residual = inner(P, grad(v)) dx - ext
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -137,24 +138,31 @@ class MaterialProblem(NonlinearProblem):
         return float(self.u.function_space.mesh.comm.allreduce(b.array[dofs[:owned]].sum()))
 
     def _wrap_callbacks(self) -> None:
-        """Update stresses before the base class assembles the residual, and tangents before the Jacobian."""
+        """Update stresses before the base class assembles the residual, and tangents before the Jacobian.
+
+        The callbacks hold this object weakly. A cycle through the SNES would leave its destruction, which is collective, to
+        the garbage collector, which runs at other times on other ranks: they would wait for each other for ever.
+        """
+        weak = weakref.ref(self)
         basic = self.solver.getType() == "newtonls" and self.solver.getLineSearch().getType() == "basic"
         vector, (assemble_residual, args, kargs) = self.solver.getFunction()
 
         def residual(snes: PETSc.SNES, x: PETSc.Vec, b: PETSc.Vec, *args: Any, **kargs: Any) -> None:
-            self._take_iterate(x)
+            problem = _alive(weak)
+            problem._take_iterate(x)
             # without a line search a Jacobian follows at this iterate: one evaluation then serves both
-            if basic or self._lifting_needs_tangent():
-                self._update_tangents()
-            self._update_stresses()
+            if basic or problem._lifting_needs_tangent():
+                problem._update_tangents()
+            problem._update_stresses()
             assemble_residual(snes, x, b, *args, **kargs)
 
         self.solver.setFunction(residual, vector, args=args, kargs=kargs)
         A, P, (assemble_jacobian, args, kargs) = self.solver.getJacobian()
 
         def jacobian(snes: PETSc.SNES, x: PETSc.Vec, A: PETSc.Mat, P: PETSc.Mat, *args: Any, **kargs: Any) -> None:
-            self._take_iterate(x)
-            self._update_tangents()
+            problem = _alive(weak)
+            problem._take_iterate(x)
+            problem._update_tangents()
             assemble_jacobian(snes, x, A, P, *args, **kargs)
 
         self.solver.setJacobian(jacobian, A, P, args=args, kargs=kargs)
@@ -201,6 +209,15 @@ class MaterialProblem(NonlinearProblem):
             f"{self.solver.getFunctionNorm():.3e}; {advice}. The option {self.solver.getOptionsPrefix()}snes_monitor "
             "shows its way."
         )
+
+
+def _alive(weak: weakref.ref[MaterialProblem]) -> MaterialProblem:
+    problem = weak()
+    if problem is None:
+        raise ReferenceError(
+            "this SNES belongs to a MaterialProblem that is gone: keep the problem, not only its solver."
+        )
+    return problem
 
 
 def _tangents(operators: Sequence[FEMExternalOperator]) -> dict[fem.Function, Any]:

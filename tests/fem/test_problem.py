@@ -1,5 +1,7 @@
 """Equilibrium of materials: exact solutions, convergence rates, both routes, any number of ranks."""
 
+import gc
+import weakref
 from functools import cached_property
 
 import numpy as np
@@ -396,6 +398,20 @@ def test_an_evaluator_that_fails_on_one_rank_stops_every_rank_with_its_message()
     sound = shear_and_stretch(WORLD, two_variants(), "quadrature")
     sound.solve()
     assert np.abs(problem.u.x.array - sound.u.x.array).max(initial=0.0) < 1e-12
+
+
+def test_a_problem_is_destroyed_when_its_last_name_goes_and_not_by_the_garbage_collector():
+    """Its destruction is collective: left to the collector, it happens at other times on other ranks, and they hang."""
+    gc.disable()
+    try:
+        for route in ROUTES:
+            problem = shear_and_stretch(WORLD, two_variants(), route)
+            problem.solve()
+            gone = weakref.ref(problem)
+            del problem
+            assert gone() is None
+    finally:
+        gc.enable()
 
 
 def test_an_element_turned_inside_out_is_reported_as_such():
