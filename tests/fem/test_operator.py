@@ -10,7 +10,10 @@ import numpy as np
 import pytest
 import ufl
 from dolfinx import fem, mesh
+from dolfinx.fem import petsc
+from dolfinx.fem.petsc import NonlinearProblem
 from mpi4py import MPI
+from petsc4py import PETSc
 from ufl.algorithms.estimate_degrees import estimate_total_polynomial_degree
 
 import lse_material as lse
@@ -208,3 +211,60 @@ def test_ranks_share_one_header_and_integrate_the_same_energy():
     material = random_material(np.random.default_rng(3), lse.GreenLagrange(2), modes=3, widths=(8, 8))
     exact = material.energy(np.eye(2) + H)
     assert integral(energy(material, F) * ufl.dx(degree=2)) == pytest.approx(exact, rel=1e-12)
+
+
+def held_square():
+    """A square whose sides are moved a little, with its conditions."""
+    _, u, F = deformed(n=4, degree=1)
+    V = u.function_space
+    sides = fem.locate_dofs_geometrical(V, lambda x: np.isclose(x[0], 0) | np.isclose(x[0], 1))
+    rim = fem.Function(V)
+    rim.x.array[:] = 0.3 * u.x.array
+    u.x.array[:] = 0.0
+    return u, F, fem.dirichletbc(rim, sides)
+
+
+def test_nonlinear_problem_of_dolfinx_and_a_minimiser_of_petsc_find_the_same_state():
+    """DOLFINx's own problem takes the form as it is, and so does TAO, from energy, gradient and Hessian."""
+    material = quadratic_well(np.zeros(3), np.diag([3.0, 3.0, 2.0]))
+    material = lse.Material(lse.SoftMinimum((material,), 1.0), lse.GreenLagrange(2))
+    u, F, bc = held_square()
+    residual = ufl.derivative(energy(material, F) * ufl.dx(degree=2), u, ufl.TestFunction(u.function_space))
+    options = {"snes_rtol": 1e-12, "ksp_type": "preonly", "pc_type": "lu"}
+    NonlinearProblem(residual, u, bcs=[bc], petsc_options_prefix="plain_", petsc_options=options).solve()
+    newton = u.x.array.copy()
+
+    u, F, bc = held_square()
+    v, w = ufl.TestFunction(u.function_space), ufl.TrialFunction(u.function_space)
+    W = energy(material, F) * ufl.dx(degree=2)
+    residual = ufl.derivative(W, u, v)
+    forms = fem.form(W), fem.form(residual), fem.form(ufl.derivative(residual, u, w))
+    held = bc.dof_indices()[0]
+    bc.set(u.x.array)
+
+    def place(x):
+        u.x.array[:] = x.array_r
+        bc.set(u.x.array)
+
+    def value_and_gradient(tao, x, g):
+        place(x)
+        g.array_w[:] = fem.assemble_vector(forms[1]).array
+        g.array_w[held] = 0.0
+        return fem.assemble_scalar(forms[0])
+
+    def hessian(tao, x, H, P):
+        place(x)
+        H.zeroEntries()
+        petsc.assemble_matrix(H, forms[2], bcs=[bc])
+        H.assemble()
+
+    x = PETSc.Vec().createWithArray(u.x.array.copy(), comm=MPI.COMM_SELF)
+    H = petsc.create_matrix(forms[2])
+    tao = PETSc.TAO().create(MPI.COMM_SELF)
+    tao.setType("nls")
+    tao.setObjectiveGradient(value_and_gradient, x.duplicate())
+    tao.setHessian(hessian, H)
+    tao.setTolerances(gatol=1e-12, grtol=0.0)
+    tao.solve(x)
+    assert tao.getConvergedReason() > 0
+    assert np.abs(x.array - newton).max() < 1e-9
