@@ -230,7 +230,7 @@ def _tangents(operators: Sequence[FEMExternalOperator]) -> dict[fem.Function, An
                 "the form differentiates a QuadratureStress twice; only its first derivative is known."
             )
         if order == 1:
-            found[operator.ref_coefficient] = operator.external_function.tangent
+            found[operator.ref_coefficient] = operator.external_function.stress.tangent
     return found
 
 
@@ -241,8 +241,8 @@ def _check_stresses(form: ufl.Form, stresses: Sequence[QuadratureStress]) -> Non
     """
     for integral in form.integrals():
         for operator in ufl.algorithms.extract_type(integral.integrand(), FEMExternalOperator):
-            stress = operator.external_function
-            if not any(stress is known for known in stresses):
+            stress = getattr(operator.external_function, "stress", None)
+            if stress is None or not any(stress is known for known in stresses):
                 raise InvalidInputError(
                     "the form holds an external operator that is not among `stresses`: pass every QuadratureStress of "
                     "the form to MaterialProblem(..., stresses=[...])."

@@ -11,6 +11,7 @@ The operator is a stress, never W: differentiating W through an external operato
 
 from __future__ import annotations
 
+import weakref
 from typing import Any
 
 import basix.ufl
@@ -74,7 +75,7 @@ class QuadratureStress:
         )
         inputs = self._law.inputs(F)
         space = self._space(self._law.shape)
-        self._external = FEMExternalOperator(inputs, function_space=space, external_function=self, name="dW")
+        self._external = FEMExternalOperator(inputs, function_space=space, external_function=Owner(self), name="dW")
         self.operator = self._law.stress(F, self._external)
         metadata = {"quadrature_degree": degree, "quadrature_scheme": "default"}
         measure = ufl.Measure("dx", domain=mesh, subdomain_data=tags, metadata=metadata)
@@ -132,6 +133,18 @@ class QuadratureStress:
     def _space(self, shape: tuple[int, ...]) -> fem.FunctionSpace:
         element = basix.ufl.quadrature_element(self._mesh.basix_cell(), value_shape=shape, degree=self.degree)
         return fem.functionspace(self._mesh, element)
+
+
+class Owner:
+    """What an external operator knows of its `QuadratureStress`: held weakly, so that the two make no cycle."""
+
+    def __init__(self, stress: QuadratureStress) -> None:
+        self._weak = weakref.ref(stress)
+
+    @property
+    def stress(self) -> QuadratureStress | None:
+        """The owner, None if it is gone."""
+        return self._weak()
 
     def __call__(self, derivatives: tuple[int, ...]) -> Any:
         """Refuse the evaluation loop of dolfinx_external_operator, which would compute tangents that nobody reads."""

@@ -407,9 +407,9 @@ def test_a_problem_is_destroyed_when_its_last_name_goes_and_not_by_the_garbage_c
         for route in ROUTES:
             problem = shear_and_stretch(WORLD, two_variants(), route)
             problem.solve()
-            gone = weakref.ref(problem)
+            gone = [weakref.ref(problem), *map(weakref.ref, problem.stresses)]
             del problem
-            assert gone() is None
+            assert [each() for each in gone] == [None] * len(gone)
     finally:
         gc.enable()
 
