@@ -41,8 +41,19 @@ def component_function(number: int) -> str:
 
 def compile_arguments(number: int) -> list[str]:
     """Arguments for the C compiler with which a form can call `component_function(number)`."""
-    machine = list(compiler().command[1:])
-    return [*machine, *MATHEMATICS_FLAGS, "-include", str(_header(number, str(cache_directory())))]
+    return [*_machine_flags(), "-include", str(_header(number, str(cache_directory())))]
+
+
+def machine_arguments() -> list[str]:
+    """Arguments for the C compiler with which element kernels are made for this CPU; they name it, as DOLFINx's cache may
+    be shared by machines."""
+    chosen = compiler()
+    cpu = hashlib.sha256(chosen.macros.encode()).hexdigest()[:16]
+    return [*_machine_flags(), f"-DLSE_CPU=0x{cpu}"]
+
+
+def _machine_flags() -> list[str]:
+    return ["-O3", *(flag for flag in compiler().command[1:] if flag.startswith("-")), *MATHEMATICS_FLAGS]
 
 
 @functools.cache

@@ -9,6 +9,7 @@ import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import dolfinx.jit
 import numpy as np
 import ufl
 from dolfinx import fem
@@ -18,6 +19,7 @@ from dolfinx_external_operator import FEMExternalOperator, replace_external_oper
 from petsc4py import PETSc
 
 from lse_material.errors import ConvergenceError, InvalidInputError
+from lse_material.fem.header import machine_arguments
 from lse_material.fem.quadrature import QuadratureStress
 
 DEFAULT_OPTIONS: Mapping[str, Any] = {
@@ -67,7 +69,8 @@ class MaterialProblem(NonlinearProblem):
         J: the Jacobian, derived from `residual` if left out.
         petsc_options_prefix: as in the base class; mandatory.
         petsc_options: override single entries of `DEFAULT_OPTIONS`.
-        kwargs: passed on to the base class (P, kind, form_compiler_options, jit_options, entity_maps).
+        jit_options: as DOLFINx takes them. Left out, forms with a `QuadratureStress` are compiled for this CPU.
+        kwargs: passed on to the base class (P, kind, form_compiler_options, entity_maps).
 
     Raises:
         InvalidInputError: a `QuadratureStress` in the form is not among `stresses`, or stands under another measure
@@ -86,6 +89,7 @@ class MaterialProblem(NonlinearProblem):
         bcs: Sequence[fem.DirichletBC] = (),
         J: ufl.Form | None = None,
         petsc_options: Mapping[str, Any] | None = None,
+        jit_options: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         self._failure: str | None = None  # what an evaluation on this rank said when it failed
@@ -103,6 +107,7 @@ class MaterialProblem(NonlinearProblem):
             bcs=self._bcs,
             petsc_options_prefix=petsc_options_prefix,
             petsc_options={**DEFAULT_OPTIONS, **(petsc_options or {})},
+            jit_options=_for_this_cpu() if jit_options is None and self._stresses else jit_options,
             **kwargs,
         )
         if self._stresses:
@@ -209,6 +214,12 @@ class MaterialProblem(NonlinearProblem):
             f"{self.solver.getFunctionNorm():.3e}; {advice}. The option {self.solver.getOptionsPrefix()}snes_monitor "
             "shows its way."
         )
+
+
+def _for_this_cpu() -> dict[str, Any]:
+    """DOLFINx's own options, with the flags for this CPU."""
+    arguments = dolfinx.jit.get_options()["cffi_extra_compile_args"]
+    return {"cffi_extra_compile_args": [*arguments, *machine_arguments()]}
 
 
 def _alive(weak: weakref.ref[MaterialProblem]) -> MaterialProblem:

@@ -75,10 +75,11 @@ LSE_INLINE lse_vec lse_softplus(lse_vec a, lse_vec *slope, lse_vec *curvature)
 {
   const lse_bits negative = a < 0.0;
   const lse_vec t = lse_exp_or_zero((lse_vec)((lse_bits)a | INT64_MIN));
-  const lse_vec r = 1.0 / (1.0 + t), tr = t * r;
+  const lse_vec one = 1.0 + t, two = 2.0 + t, inverse = 1.0 / (one * two); /* one division serves both quotients */
+  const lse_vec r = two * inverse, tr = t * r;
   *slope = lse_choose(negative, tr, r);
   *curvature = tr * r;
-  return lse_log_ratio(t / (2.0 + t)) + lse_choose(negative, lse_fill(0.0), a); /* NaN is not negative: it stays */
+  return lse_log_ratio(t * (one * inverse)) + lse_choose(negative, lse_fill(0.0), a); /* NaN is not negative: it stays */
 }
 
 /* softplus(a)^2 / 2 */
