@@ -3,9 +3,9 @@
 600 samples of energy and gradient; each fit in one process on one core. `--noise 0.01` adds 1 % noise, `--random N` draws N
 arrangements of wells in 2D and N in 3D instead. Fits of different seeds run at once on the cores there are.
 
-One line of JSON: {target: {true_modes, found, success, energy_error, gradient_error, rho_ratio, seconds}}: errors (relative
+One line of JSON: {target: {true_modes, found, success, energy_error, gradient_error, rho_ratio, seconds, weights}}: errors (relative
 RMS on 2,000 fresh rows without noise) and rho_ratio (found over true, the one farthest from 1) are the worst of the seeds
-that found the right number; success is the share of those seeds.
+that found the right number; success is the share of those seeds; weights are the median of what pruning has left.
 """
 
 from __future__ import annotations
@@ -53,6 +53,7 @@ def run(job: tuple[str, int, float]) -> dict[str, Any]:
         "gradient": errors.stress,
         "ratio": ratio,
         "seconds": seconds,
+        "weights": sum(mode.active_parameters for mode in result.potential.modes),
     }
 
 
@@ -73,6 +74,7 @@ def table(rows: list[dict[str, Any]]) -> dict[str, Any]:
             "rho_ratio": max(ratios, key=lambda r: abs(np.log(r)), default=None),
             "seconds": float(np.median([row["seconds"] for row in mine])),
             "slowest_seconds": max(row["seconds"] for row in mine),
+            "weights": float(np.median([row["weights"] for row in mine])),
         }
     return result
 

@@ -128,6 +128,12 @@ class ConvexNetwork:
         arrays = (*self.z_weights, *self.x_weights, *self.biases, *([] if self.quadratic is None else [self.quadratic]))
         return sum(a.size for a in arrays)
 
+    @property
+    def active_parameters(self) -> int:
+        """Number of stored weights that are not zero."""
+        arrays = (*self.z_weights, *self.x_weights, *self.biases, *([] if self.quadratic is None else [self.quadratic]))
+        return sum(int(np.count_nonzero(a)) for a in arrays)
+
     def energy(self, x: Any) -> Array:
         """psi(x): x (..., d) -> (...)."""
         return by_chunks(x, self.size, (), lambda chunk: Trace(self, chunk).energy)

@@ -3,7 +3,7 @@
 An over-complete soft minimum is trained with a penalty on the entropy of the usage u_k = mean over the data of the mode
 weight w_k, so that few modes carry the data; unused modes are dropped. Then modes are left out one after another, each time
 with a refit, for as long as the error on rows held back stays within the tolerance. A second-order polish follows, and
-the transition scale is driven down as far as the data do not contradict.
+the transition scale is driven down as far as the data do not contradict; weights and neurons without need are left out.
 """
 
 from __future__ import annotations
@@ -20,9 +20,13 @@ from lse_material.fit.levenberg import levenberg_marquardt
 from lse_material.fit.loss import Loss
 from lse_material.fit.network import TorchPotential
 from lse_material.fit.options import Architecture, Sparsity
+from lse_material.fit.prune import prune
 from lse_material.fit.start import random_twin
 
 WIDER_THAN = 5.0  # a model within this many tolerances may be mended by neurons instead of a mode
+NOTHING = 0.01  # tolerances below which an error counts as none
+NOISE = 0.3  # tolerances above which what is left of the error counts as noise
+SAME = 0.9  # an error that another start does not bring below this share is the data's own
 HOPELESS = 8.0  # tolerances beyond which other candidates of the same size are not tried
 
 
@@ -48,11 +52,13 @@ class Discovery:
     def run(self) -> TorchPotential:
         """The whole search; returns the twin that was chosen."""
         o = self.sparsity
+        last = math.inf
         for _ in range(o.restarts):
-            twin = self._grow(self._sparse_start())
-            if self._error(twin) <= o.tolerance:
+            error = self._error(self._grow(self._sparse_start()))
+            if error <= o.tolerance or SAME * last < error < last / SAME:
                 break
-        return self._lower_rho(self._polish(self._eliminate()))
+            last = min(error, last)
+        return self._prune(self._lower_rho(self._polish(self._eliminate())))
 
     def chosen(self) -> TorchPotential | None:
         """The smallest twin so far whose error is within the tolerance of the best: what an interrupted search keeps."""
@@ -103,10 +109,17 @@ class Discovery:
             if not found and self.best[modes - 1][0] < WIDER_THAN * o.tolerance and self.architecture.depth:
                 wider = surgery.widened(self.best[modes - 1][1], self.rng)
                 found = self._good(self._error(self._refit(wider, 100, "widen", adam=100)))
-            if not found:
+            if not found and not self._good(self._error(self._fresh(modes - 1, few))):
                 break
             modes -= 1
         return self.best[modes][1]
+
+    def _fresh(self, modes: int, few: Loss) -> TorchPotential:
+        """The best of some random starts with so many modes: leaving one out may have ended in a local minimum."""
+        architecture = self.architecture.with_modes(modes)
+        starts = [random_twin(architecture, self.train, self.rng) for _ in range(self.sparsity.trials)]
+        values = [self._improve(start, few, 200, 15) for start in starts]
+        return self._refit(starts[int(np.argmin(values))], 100, "fresh", adam=200)
 
     def _polish(self, twin: TorchPotential) -> TorchPotential:
         """Levenberg-Marquardt to the end; neurons without effect get new hinges, thrice at most."""
@@ -132,18 +145,44 @@ class Discovery:
 
     def _change_rho(self, twin: TorchPotential, factor: float) -> TorchPotential:
         """The transition scale changed by `factor` at a time, with refits, for as long as the errors stay as they are."""
-        o, losses = self.sparsity, (self.validation, self.train)
-        limits = [max(o.rho_slack * loss.worst_error(twin), 0.1 * o.tolerance) for loss in losses]
+        alike = self._alike(twin, self.sparsity.rho_slack, 0.1 * self.sparsity.tolerance)
         low, high = twin.rho_bounds
         while 1.05 * low < factor * twin.rho_value < high / 1.05:
             trial = surgery.copy_of(twin)
             surgery.set_rho(trial, factor * twin.rho_value)
             levenberg_marquardt(trial, self.train, 25, free_rho=False, target=1e-12)
-            if any(loss.worst_error(trial) > limit for loss, limit in zip(losses, limits)):
+            if not alike(trial):
                 break
             twin = trial
             self.tell(f"rho {twin.rho_value:.2g}", self._error(twin))
         return twin
+
+    def _prune(self, twin: TorchPotential) -> TorchPotential:
+        """Weights and neurons left out for as long as the errors stay within the factor that is allowed."""
+        factor, floor = self.sparsity.prune, NOTHING * self.sparsity.tolerance
+        if factor <= 1.0:
+            return twin
+        tell = lambda what: self.tell(what, self._error(twin))  # noqa: E731
+        return prune(twin, self.train, self._alike(twin, factor, floor), 0.4 * floor**2, tell)
+
+    def _alike(self, twin: TorchPotential, factor: float, floor: float = 0.0) -> Callable[[TorchPotential], bool]:
+        """Whether a candidate fits as well as `twin`: its errors are within `factor` of the twin's, or below `floor`.
+
+        Where the error is near the tolerance or above it is mostly noise, and a factor would hide a misfit of that size: the
+        rows held back must then not tell the two apart, by one standard error of the mean difference of their squares.
+        """
+        losses = self.validation, self.train
+        limits = [max(factor * loss.worst_error(twin), floor) for loss in losses]
+        rows = self.validation.by_row(twin)
+        noisy = self._error(twin) > NOISE * self.sparsity.tolerance
+
+        def alike(trial: TorchPotential) -> bool:
+            if any(loss.worst_error(trial) > limit for loss, limit in zip(losses, limits)):
+                return False
+            worse = self.validation.by_row(trial) - rows
+            return not noisy or float(worse.mean()) <= float(worse.std()) / math.sqrt(len(worse))
+
+        return alike
 
     # ---- what they are made of -----------------------------------------------------------------------------------------
 

@@ -53,7 +53,7 @@ def levenberg_marquardt(
     value = _loss(twin, loss, pull)
     history, damping = [value], 1e-3
     for _ in range(iterations):
-        A, b = _normal_equations(twin, loss, names)
+        A, b = normal_equations(twin, loss, names)
         if pull:
             b[rho] += 0.5 * pull * _log_rho_slope(twin)
         diagonal = A.diagonal().clone()
@@ -92,8 +92,8 @@ def _log_rho_slope(twin: TorchPotential) -> float:
     return float(slope)
 
 
-def _normal_equations(twin: TorchPotential, loss: Loss, names: list[str]) -> tuple[Tensor, Tensor]:
-    """J^T J and J^T r."""
+def normal_equations(twin: TorchPotential, loss: Loss, names: list[str]) -> tuple[Tensor, Tensor]:
+    """J^T J and J^T r, in the order of `names`."""
     parameters = dict(twin.named_parameters())
     free = {name: parameters[name].detach() for name in names}
     held = {name: p.detach() for name, p in parameters.items() if name not in free}

@@ -139,6 +139,20 @@ class Loss:
             parts = self._squares(energy, gradient)
         return tuple(None if part is None else math.sqrt(float(part)) for part in parts)  # type: ignore[return-value]
 
+    def by_row(self, twin: TorchPotential) -> Tensor:
+        """What each row adds to the loss: (n,)."""
+        result = torch.zeros(len(self._x), dtype=torch.float64)
+        with torch.no_grad():
+            energy, gradient, _ = twin(self._x)
+            if self._weights[0] and len(self._energy):
+                wrong = energy[self._energy_rows] - self._energy
+                result[self._energy_rows] += self._weights[0] / len(self._energy) * wrong**2
+            if self._weights[1] and len(self._slope):
+                slope = (gradient[self._slope_rows].unsqueeze(1) @ self._derivative).squeeze(1)
+                wrong = ((slope - self._slope) ** 2).mean(1)
+                result[self._slope_rows] += self._weights[1] / len(self._slope) * wrong
+        return result
+
     def worst_error(self, twin: TorchPotential) -> float:
         """The larger of the relative RMS errors that have a weight in the loss."""
         errors = [e for e, weight in zip(self.errors(twin), self._weights) if e is not None and weight]

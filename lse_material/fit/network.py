@@ -2,12 +2,13 @@
 
 Its modes share one architecture, so that their weights are batched along a first axis. z-weights pass through softplus and
 are positive; the transition scale is bounded through a sigmoid of its logarithm. The input gradient is written out by a
-reverse sweep, so that a loss on stresses needs one backward pass.
+reverse sweep, so that a loss on stresses needs one backward pass. Weights that pruning has left out are masked.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from itertools import pairwise
 
 import numpy as np
@@ -17,6 +18,7 @@ from torch.nn import Parameter, ParameterList
 
 from lse_material.errors import InvalidInputError
 from lse_material.fit.options import Architecture
+from lse_material.fit.trim import trimmed
 from lse_material.network import ConvexNetwork
 from lse_material.potential import SoftMinimum
 
@@ -49,6 +51,14 @@ class TorchPotential(torch.nn.Module):
         # with one mode rho has no effect: it is no parameter then, or the optimiser would let it drift
         raw = torch.tensor(math.log(share / (1.0 - share)), dtype=torch.float64)
         self.raw_rho = Parameter(raw, requires_grad=k > 1)
+        self.masks: dict[str, Tensor] = {}
+
+    def mask(self, name: str) -> Tensor:
+        """1 where a weight of the parameter `name` acts and 0 where it has been left out."""
+        return self.masks[name] if name in self.masks else torch.ones_like(self.get_parameter(name))
+
+    def _acting(self, name: str, values: Tensor) -> Tensor:
+        return values * self.masks[name] if name in self.masks else values
 
     @property
     def rho(self) -> Tensor:
@@ -63,11 +73,12 @@ class TorchPotential(torch.nn.Module):
 
     def modes(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Energies (K, n) and gradients (K, n, d) of the modes at xh (n, d)."""
-        z_weights = [_softplus(raw) for raw in self.raw_z_weights]
+        z_weights = self._z_weights()
+        x_weights = [self._acting(f"x_weights.{i}", weight) for i, weight in enumerate(self.x_weights)]
         slopes: list[Tensor] = []
-        last = len(self.x_weights) - 1
+        last = len(x_weights) - 1
         z: Tensor | None = None
-        for i, (weight, bias) in enumerate(zip(self.x_weights, self.biases, strict=True)):
+        for i, (weight, bias) in enumerate(zip(x_weights, self.biases, strict=True)):
             a = x @ weight.transpose(1, 2) + bias.unsqueeze(1)
             if z is not None:
                 a = a + z @ z_weights[i - 1].transpose(1, 2)
@@ -75,17 +86,21 @@ class TorchPotential(torch.nn.Module):
                 z, slope = _activation(self.architecture.activation, a)
                 slopes.append(slope)
         energy = a.squeeze(2)
-        gradient = self.x_weights[last].expand(-1, len(x), -1)
+        gradient = x_weights[last].expand(-1, len(x), -1)
         above: Tensor | None = None
         for i in range(last - 1, -1, -1):
             adjoint = z_weights[i].expand(-1, len(x), -1) if above is None else above @ z_weights[i]
             above = adjoint * slopes[i]
-            gradient = gradient + above @ self.x_weights[i]
+            gradient = gradient + above @ x_weights[i]
         if self.quadratic is not None:
-            y = x @ self.quadratic.transpose(1, 2)
+            quadratic = self._acting("quadratic", self.quadratic)
+            y = x @ quadratic.transpose(1, 2)
             energy = energy + 0.5 * (y * y).sum(2)
-            gradient = gradient + y @ self.quadratic
+            gradient = gradient + y @ quadratic
         return energy, gradient
+
+    def _z_weights(self) -> list[Tensor]:
+        return [self._acting(f"raw_z_weights.{i}", _softplus(raw)) for i, raw in enumerate(self.raw_z_weights)]
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Energy (n,), gradient (n, d) and mode weights (n, K) at xh (n, d), all in scaled variables."""
@@ -104,9 +119,12 @@ class TorchPotential(torch.nn.Module):
     ) -> SoftMinimum:
         """The same potential for the numpy floor, with the scales of the data it was trained on."""
         with torch.no_grad():
-            arrays = [[p.numpy() for p in group] for group in (self.x_weights, self.biases)]
-            z_weights = [_softplus(raw).numpy() for raw in self.raw_z_weights]
-            quadratic = None if self.quadratic is None else self.quadratic.numpy()
+            arrays = [
+                [self._acting(f"{name}.{i}", p).numpy() for i, p in enumerate(getattr(self, name))]
+                for name in ("x_weights", "biases")
+            ]
+            z_weights = [w.numpy() for w in self._z_weights()]
+            quadratic = None if self.quadratic is None else self._acting("quadratic", self.quadratic).numpy()
             modes = tuple(
                 ConvexNetwork(
                     tuple(w[k] for w in z_weights),
@@ -118,6 +136,8 @@ class TorchPotential(torch.nn.Module):
                 for k in range(self.architecture.count)
             )
             rho = self.rho_value
+        if self.masks:
+            modes = tuple(trimmed(mode) for mode in modes)
         shift = np.zeros(self.size) if input_shift is None else input_shift
         scale = np.ones(self.size) if input_scale is None else input_scale
         return SoftMinimum(modes, rho, shift, scale, energy_scale, energy_shift)
@@ -126,39 +146,49 @@ class TorchPotential(torch.nn.Module):
     def from_potential(cls, potential: SoftMinimum) -> TorchPotential:
         """The twin of a potential in its scaled variables, to train it further.
 
+        Modes of fewer layers or neurons than others are filled up with masked ones, which stay without effect.
+
         Raises:
-            InvalidInputError: the modes differ in their layers, or their hidden layers in width.
+            InvalidInputError: the modes differ in their activation.
         """
-        first = potential.modes[0]
-        shape = [w.shape for w in first.x_weights], first.activation, first.quadratic is None
+        first = potential.modes[0].activation
         for k, mode in enumerate(potential.modes):
-            if ([w.shape for w in mode.x_weights], mode.activation, mode.quadratic is None) != shape:
+            if mode.activation != first:
                 raise InvalidInputError(
-                    f"mode {k} has another architecture than mode 0: the twin batches equal modes only."
+                    f"mode {k} has the activation {mode.activation!r}, mode 0 {first!r}: the twin batches equal modes only."
                 )
-        widths = {w.shape[0] for w in first.x_weights[:-1]}
-        if len(widths) > 1:
-            raise InvalidInputError(
-                f"hidden layers of widths {sorted(widths)}: the twin has hidden layers of one width."
-            )
         architecture = Architecture(
             modes=len(potential.modes),
-            width=widths.pop() if widths else 1,
-            depth=len(first.x_weights) - 1,
-            activation=first.activation,
-            quadratic=first.quadratic is not None,
+            width=max((w.shape[0] for mode in potential.modes for w in mode.x_weights[:-1]), default=1),
+            depth=max(len(mode.z_weights) for mode in potential.modes),
+            activation=first,
+            quadratic=any(mode.quadratic is not None for mode in potential.modes),
         )
         rho = potential.rho
         twin = cls(architecture, potential.size, rho=rho, rho_bounds=(0.1 * rho, 10.0 * rho))
+        there = {name: torch.zeros_like(p) for name, p in twin.named_parameters() if name != "raw_rho"}
         with torch.no_grad():
-            for i in range(architecture.depth + 1):
-                twin.x_weights[i].copy_(_stack([mode.x_weights[i] for mode in potential.modes]))
-                twin.biases[i].copy_(_stack([mode.biases[i] for mode in potential.modes]))
-            for i in range(architecture.depth):
-                twin.raw_z_weights[i].copy_(inverse_softplus(_stack([mode.z_weights[i] for mode in potential.modes])))
-            if twin.quadratic is not None:
-                twin.quadratic.copy_(_stack([_square(mode.quadratic) for mode in potential.modes]))
+            for k, mode in enumerate(potential.modes):
+                for name, array in _named(mode, architecture.depth):
+                    part = (k, *(slice(0, n) for n in array.shape))
+                    value = torch.tensor(np.array(array))
+                    value = inverse_softplus(value) if name.startswith("raw_z_weights") else value
+                    twin.get_parameter(name)[part] = value
+                    there[name][part] = 1.0
+        twin.masks = {name: m for name, m in there.items() if not name.startswith("biases") and not m.all()}
         return twin
+
+
+def _named(mode: ConvexNetwork, depth: int) -> Iterator[tuple[str, np.ndarray]]:
+    """The arrays of a mode by the names of the twin's parameters; a shallower mode takes the upper layers."""
+    lift = depth - len(mode.z_weights)
+    for i, (weight, bias) in enumerate(zip(mode.x_weights, mode.biases, strict=True)):
+        yield f"x_weights.{i + lift}", weight
+        yield f"biases.{i + lift}", bias
+    for i, weight in enumerate(mode.z_weights):
+        yield f"raw_z_weights.{i + lift}", weight
+    if mode.quadratic is not None:
+        yield "quadratic", _square(mode.quadratic)
 
 
 def inverse_softplus(w: Tensor) -> Tensor:
@@ -167,9 +197,8 @@ def inverse_softplus(w: Tensor) -> Tensor:
     return w + torch.log(-torch.expm1(-w))
 
 
-def _square(quadratic: np.ndarray | None) -> np.ndarray:
+def _square(quadratic: np.ndarray) -> np.ndarray:
     """A (d, d) matrix R with |R x| = |quadratic x|, for a quadratic term of any number of rows."""
-    assert quadratic is not None
     rows, d = quadratic.shape
     if rows > d:
         return np.asarray(np.linalg.qr(quadratic, mode="r"))
@@ -191,7 +220,3 @@ def _activation(name: str, a: Tensor) -> tuple[Tensor, Tensor]:
     if name == "softplus":
         return value, slope
     return 0.5 * value * value, value * slope
-
-
-def _stack(arrays: list[np.ndarray]) -> Tensor:
-    return torch.tensor(np.stack(arrays), dtype=torch.float64)

@@ -65,7 +65,9 @@ class Sparsity:
         least_usage: mean mode weight below which a mode is dropped.
         rho_weight: of ln(rho) in the loss, a weak pull towards sharp transitions.
         rho_slack: factor by which the error may rise while rho is lowered.
-        restarts: random starts, at most; no further one is made once the tolerance is met.
+        prune: factor by which the errors may rise (or up to a hundredth of the tolerance) while weights and neurons are left
+            out; 1 keeps them all.
+        restarts: random starts, at most; no further one is made once the tolerance is met or two of them end alike.
         adam_steps, learning_rate: of the over-complete start.
         trials: modes that are tried for leaving out, at each number.
         trial_rows: rows on which candidates are compared.
@@ -79,6 +81,7 @@ class Sparsity:
     least_usage: float = 0.01
     rho_weight: float = 1e-6
     rho_slack: float = 1.2
+    prune: float = 1.5
     restarts: int = 3
     adam_steps: int = 1000
     learning_rate: float = 0.03
@@ -96,6 +99,7 @@ class Sparsity:
             ("least_usage", -1e-300, 1.0),
             ("rho_weight", -1e-300, math.inf),
             ("rho_slack", 1.0 - 1e-12, math.inf),
+            ("prune", 1.0 - 1e-12, math.inf),
             ("learning_rate", 0.0, 1.0),
         ):
             value = getattr(self, name)

@@ -25,6 +25,7 @@ def select(twin: TorchPotential, keep: Sequence[int]) -> TorchPotential:
     result = _like(twin, replace(twin.architecture, modes=len(keep)))
     index = torch.tensor(list(keep))
     _fill(result, lambda name: _get(twin, name)[index])
+    result.masks = {name: mask[index] for name, mask in twin.masks.items()}
     return result
 
 

@@ -8,7 +8,7 @@ import torch
 
 import lse_material as lse
 from lse_material.fit import Architecture, Sparsity, Training, fit, surgery
-from lse_material.fit.levenberg import _normal_equations, levenberg_marquardt
+from lse_material.fit.levenberg import levenberg_marquardt, normal_equations
 from lse_material.fit.loss import Loss, Scales, rows_of, scales_of
 from tests.core.factories import relative_error
 from tests.fit.test_fit import samples_of, wells
@@ -128,7 +128,7 @@ def test_levenberg_marquardt_goes_to_rounding_where_the_data_can_be_met_exactly(
     assert losses[-1] < 1e-20 * losses[0]
 
 
-def test_normal_equations_are_those_of_the_loss():
+def testnormal_equations_are_those_of_the_loss():
     """J^T r is half the gradient of the loss, whatever rows lack an energy or a slope."""
     data = samples_of(wells(2), 50, 0)
     energy_mask, stress_mask = np.arange(50) % 3 > 0, np.arange(50) % 4 > 0
@@ -143,7 +143,7 @@ def test_normal_equations_are_those_of_the_loss():
     )
     twin = random_twin(0, size=2, modes=3, width=3)
     names = [name for name, _ in twin.named_parameters()]
-    _, b = _normal_equations(twin, loss, names)
+    _, b = normal_equations(twin, loss, names)
     gradient = torch.autograd.grad(loss(twin), list(twin.parameters()))
     exact = 0.5 * torch.cat([g.reshape(-1) for g in gradient])
     assert relative_error(b.numpy(), exact.numpy()) < 1e-12

@@ -1,5 +1,7 @@
 """The torch twin says what the NumPy potential says, with an exact gradient, and stays convex mode by mode."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import lse_material as lse
+from lse_material.activations import ACTIVATIONS
 from lse_material.fit import Architecture, TorchPotential
 from tests.core.factories import random_potential, relative_error
 
@@ -79,10 +82,13 @@ def test_the_smallest_transition_scale_and_large_inputs_give_finite_numbers():
         assert torch.isfinite(tensor).all()
 
 
-def test_modes_that_cannot_be_batched_are_named():
+def test_modes_of_unlike_depth_and_width_are_filled_up_and_other_activations_refused():
     rng = np.random.default_rng(0)
     one, other = (random_potential(rng, 2, modes=1, depth=depth).modes[0] for depth in (1, 2))
-    with pytest.raises(lse.InvalidInputError, match="mode 1 has another architecture"):
-        TorchPotential.from_potential(lse.SoftMinimum((one, other), 0.1))
-    with pytest.raises(lse.InvalidInputError, match=r"widths \[5, 6\]"):
-        TorchPotential.from_potential(random_potential(rng, 2, depth=2))
+    potential = lse.SoftMinimum((one, other), 0.1)
+    x = rng.normal(size=(10, 2))
+    gradient = TorchPotential.from_potential(potential)(torch.tensor(x))[1].detach().numpy()
+    assert relative_error(gradient, potential.gradient(x)) < 1e-13
+    unlike = next(name for name in ACTIVATIONS if name != one.activation)
+    with pytest.raises(lse.InvalidInputError, match=f"mode 1 has the activation '{unlike}'"):
+        TorchPotential.from_potential(lse.SoftMinimum((one, replace(one, activation=unlike)), 0.1))

@@ -1,0 +1,109 @@
+"""Pruned networks: fewer weights, the same energy to rounding in every translation, errors within the stated factor."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lse_material.fit import Architecture, Sparsity, TorchPotential, fit
+from lse_material.fit.levenberg import levenberg_marquardt
+from lse_material.fit.prune import prune, triangular
+from lse_material.fit.trim import trimmed
+from lse_material.kernel import CompiledPotential
+from tests.core.factories import relative_error
+from tests.fit.test_discovery import loss_of, three_wells
+from tests.fit.test_fit import samples_of
+from tests.fit.test_twin import random_twin
+
+
+def masked_twin(seed, share, depth, width=4):
+    """A twin some of whose weights are left out."""
+    twin = random_twin(seed, size=3, modes=2, width=width, depth=depth)
+    for name, p in twin.named_parameters():
+        if name != "raw_rho" and not name.startswith("biases"):
+            twin.masks[name] = (torch.rand_like(p) > share).to(p.dtype)
+    return twin
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 10**6), share=st.sampled_from([0.3, 0.7, 0.9, 1.0]), depth=st.integers(0, 3))
+def test_a_trimmed_network_has_the_energy_of_the_whole_one_and_comes_back_into_a_twin(seed, share, depth):
+    twin = masked_twin(seed, share, depth)
+    x = np.random.default_rng(seed).normal(size=(20, 3))
+    energy, gradient, _ = (value.detach().numpy() for value in twin(torch.tensor(x)))
+    potential = twin.to_potential()
+    again = TorchPotential.from_potential(potential)
+    size = 1e-12 * (1.0 + np.abs(energy).max() + np.abs(gradient).max())
+    assert np.abs(potential.energy(x) - energy).max() < size
+    assert np.abs(potential.gradient(x) - gradient).max() < size
+    assert np.abs(again(torch.tensor(x))[0].detach().numpy() - energy).max() < size
+    shapes = [[a.shape for a in (*m.x_weights, *m.z_weights)] for m in potential.modes]
+    assert [[a.shape for a in (*m.x_weights, *m.z_weights)] for m in again.to_potential().modes] == shapes
+
+
+def test_every_neuron_of_a_trimmed_network_reads_something_and_acts():
+    for seed in range(20):
+        for mode in masked_twin(seed, 0.75, 2).to_potential().modes:
+            for i, weight in enumerate(mode.z_weights):
+                reads = mode.x_weights[i].any(axis=1) | (mode.z_weights[i - 1].any(axis=1) if i else False)
+                assert reads.all()
+                assert weight.any(axis=0).all()
+            assert trimmed(mode).parameters == mode.parameters
+
+
+def test_modes_of_unlike_shapes_are_compiled():
+    rng = np.random.default_rng(0)
+    potential = masked_twin(3, 0.8, 2).to_potential()
+    assert len({len(mode.z_weights) for mode in potential.modes} | {m.parameters for m in potential.modes}) > 1
+    x = rng.normal(size=(50, 3))
+    compiled = CompiledPotential(potential)
+    assert relative_error(compiled.hessian(x), potential.hessian(x)) < 1e-12
+
+
+def test_a_triangular_quadratic_term_has_the_same_energy():
+    twin = random_twin(1, size=4, modes=3)
+    x = torch.randn(20, 4, dtype=torch.float64)
+    other = triangular(twin)
+    assert torch.equal(other.quadratic * other.mask("quadratic"), (other.quadratic * other.mask("quadratic")).triu())
+    assert relative_error(other(x)[0].detach().numpy(), twin(x)[0].detach().numpy()) < 1e-13
+
+
+def test_weights_that_the_data_do_not_need_go_and_errors_stay_within_the_factor():
+    """Quadratic wells need no neurons: 15 weights and 3 levels say it all, as against 3 x (4 x 4 + 7)."""
+    loss = loss_of(samples_of(three_wells(), 300, 0))
+    twin = TorchPotential.from_potential(three_wells())
+    exact = twin.to_potential()
+    torch.manual_seed(0)
+    wide = random_twin(0, size=2, modes=3, width=4, rho=0.1)
+    with torch.no_grad():
+        for name in ("quadratic", "biases.1", "x_weights.1"):
+            source = {"quadratic": "quadratic", "biases.1": "biases.0", "x_weights.1": "x_weights.0"}[name]
+            wide.get_parameter(name).copy_(twin.get_parameter(source))
+        for raw in wide.raw_z_weights:
+            raw.fill_(-6.0)
+    levenberg_marquardt(wide, loss, 100)
+    before = loss.worst_error(wide)
+    limit = max(1.5 * before, 1e-4)
+    pruned = prune(wide, loss, lambda trial: loss.worst_error(trial) <= limit)
+    assert loss.worst_error(pruned) <= limit
+    count = lambda p: sum(mode.parameters for mode in p.modes)  # noqa: E731
+    assert count(pruned.to_potential()) < 0.5 * count(wide.to_potential())
+    assert count(exact) <= count(pruned.to_potential())
+
+
+@pytest.mark.slow
+def test_a_fit_leaves_out_half_of_its_weights_within_the_stated_factor():
+    exact = three_wells()
+    data, test = samples_of(exact, 400, 0), samples_of(exact, 500, 1)
+    fits = {
+        factor: fit(
+            data, architecture=Architecture(modes="auto", max_modes=5), sparsity=Sparsity(prune=factor), progress=False
+        )
+        for factor in (1.0, 1.5)
+    }
+    weights = {factor: sum(mode.active_parameters for mode in each.potential.modes) for factor, each in fits.items()}
+    errors = {factor: each.error(test) for factor, each in fits.items()}
+    assert weights[1.5] <= 0.5 * weights[1.0]
+    assert errors[1.5].energy <= max(1.5 * errors[1.0].energy, 2e-4)
+    assert errors[1.5].stress <= max(1.5 * errors[1.0].stress, 2e-4)
