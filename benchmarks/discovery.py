@@ -3,9 +3,9 @@
 600 samples of energy and gradient; each fit in one process on one core. `--noise 0.01` adds 1 % noise, `--random N` draws N
 arrangements of wells in 2D and N in 3D instead. Fits of different seeds run at once on the cores there are.
 
-One line of JSON: {target: {true_modes, found, success, energy_error, gradient_error, rho_ratio, seconds, weights}}: errors (relative
-RMS on 2,000 fresh rows without noise) and rho_ratio (found over true, the one farthest from 1) are the worst of the seeds
-that found the right number; success is the share of those seeds; weights are the median of what pruning has left.
+One line of JSON: {target: {true_modes, found, success, energy_error, gradient_error, rho_ratio, seconds, weights}}.
+Errors (relative RMS on 2,000 fresh rows without noise) and rho_ratio (found over true, the one farthest from 1) are the
+worst of the seeds that found the right number; success is their share; weights are the median of what pruning has left.
 """
 
 from __future__ import annotations
