@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from lse_material.fit import surgery
+from lse_material.fit.constraints import Constraints
 from lse_material.fit.levenberg import levenberg_marquardt
 from lse_material.fit.loss import Loss
 from lse_material.fit.network import TorchPotential
@@ -26,6 +27,7 @@ from lse_material.fit.start import random_twin
 WIDER_THAN = 5.0  # a model within this many tolerances may be mended by neurons instead of a mode
 NOTHING = 0.01  # tolerances below which an error counts as none
 NOISE = 0.3  # tolerances above which what is left of the error counts as noise
+OTHER_RHO = (0.25, 4.0, 0.5, 2.0)  # factors that are tried
 SAME = 0.9  # an error that another start does not bring below this share is the data's own
 HOPELESS = 8.0  # tolerances beyond which other candidates of the same size are not tried
 
@@ -35,7 +37,7 @@ class Discovery:
     """The search and what it has found.
 
     Attributes:
-        best: for each number of modes, the error on the rows held back and the twin.
+        best: for each number of modes (of orbits, with a symmetry), the error on the rows held back and the twin.
         rho_interval: smallest and largest transition scale, in scaled energy, with which the data are fitted alike; NaN for
             one mode, where it has no meaning.
     """
@@ -45,6 +47,7 @@ class Discovery:
     validation: Loss
     sparsity: Sparsity
     rng: np.random.Generator
+    constraints: Constraints = field(default_factory=Constraints)
     tell: Callable[[str, float], None] = lambda what, error: None
     best: dict[int, tuple[float, TorchPotential]] = field(default_factory=dict)
     rho_interval: tuple[float, float] = (math.nan, math.nan)
@@ -70,7 +73,7 @@ class Discovery:
     def _sparse_start(self) -> TorchPotential:
         """Adam on `max_modes` modes with the usage penalty, then only the used ones, refitted."""
         o = self.sparsity
-        twin = random_twin(self.architecture.with_modes(self.architecture.max_modes), self.train, self.rng)
+        twin = self._random(self.architecture.max_modes)
         surgery.set_rho(twin, 1.0)
         self._adam(twin, o.adam_steps, usage_weight=o.usage_weight, rate=o.learning_rate)
         with torch.no_grad():
@@ -84,9 +87,12 @@ class Discovery:
         for _ in range(2):
             if self._error(twin) <= self.sparsity.tolerance or twin.architecture.count >= self.architecture.max_modes:
                 break
-            trials = [surgery.with_mode_split(twin, self.train, self.rng)]
             added = surgery.with_mode_added(twin, self.train, self.rng)
-            trials += [] if added is None else [added]
+            trials = [] if added is None else [added]
+            if self.constraints.orbit is None:
+                trials.insert(0, surgery.with_mode_split(twin, self.train, self.rng))
+            if not trials:
+                break
             values = [self._improve(trial, few, 100, 10) for trial in trials]
             twin = self._refit(trials[int(np.argmin(values))], 60, "add", adam=200)
         return twin
@@ -116,10 +122,12 @@ class Discovery:
 
     def _fresh(self, modes: int, few: Loss) -> TorchPotential:
         """The best of some random starts with so many modes: leaving one out may have ended in a local minimum."""
-        architecture = self.architecture.with_modes(modes)
-        starts = [random_twin(architecture, self.train, self.rng) for _ in range(self.sparsity.trials)]
+        starts = [self._random(modes) for _ in range(self.sparsity.trials)]
         values = [self._improve(start, few, 200, 15) for start in starts]
         return self._refit(starts[int(np.argmin(values))], 100, "fresh", adam=200)
+
+    def _random(self, modes: int) -> TorchPotential:
+        return random_twin(self.architecture.with_modes(modes), self.train, self.rng, self.constraints)
 
     def _polish(self, twin: TorchPotential) -> TorchPotential:
         """Levenberg-Marquardt to the end; neurons without effect get new hinges, thrice at most."""
@@ -135,17 +143,33 @@ class Discovery:
 
     def _lower_rho(self, twin: TorchPotential) -> TorchPotential:
         """The transition scale lowered as far as the data allow; how far it could be raised is found too."""
-        if twin.architecture.count == 1:
+        if not twin.raw_rho.requires_grad:
             return twin
+        twin = self._other_rho(twin)
         sharpest = self._change_rho(twin, 0.8)
         smoothest = self._change_rho(twin, 1.25)
         self.rho_interval = (sharpest.rho_value, smoothest.rho_value)
         self._note(sharpest, "rho")
         return sharpest
 
+    def _other_rho(self, twin: TorchPotential) -> TorchPotential:
+        """Another transition scale if the data want one: where few rows lie on ridges, the error has minima beside the best."""
+        floor = NOTHING * self.sparsity.tolerance
+        for factor in OTHER_RHO:
+            if not floor < self._error(twin) < NOISE * self.sparsity.tolerance:
+                break
+            trial = surgery.copy_of(twin)
+            surgery.set_rho(trial, factor * twin.rho_value)
+            levenberg_marquardt(trial, self.train, 25, free_rho=False)
+            levenberg_marquardt(trial, self.train, 100, tolerance=2e-4, patience=10)
+            if self._error(trial) < max(0.5 * self._error(twin), floor):
+                twin = trial
+                self._note(twin, "rho")
+        return twin
+
     def _change_rho(self, twin: TorchPotential, factor: float) -> TorchPotential:
         """The transition scale changed by `factor` at a time, with refits, for as long as the errors stay as they are."""
-        alike = self._alike(twin, self.sparsity.rho_slack, 0.1 * self.sparsity.tolerance)
+        alike = self._alike(twin, self.sparsity.rho_slack, NOTHING * self.sparsity.tolerance)
         low, high = twin.rho_bounds
         while 1.05 * low < factor * twin.rho_value < high / 1.05:
             trial = surgery.copy_of(twin)
@@ -241,7 +265,7 @@ class Discovery:
             share = step / steps
             optimiser.param_groups[0]["lr"] = 1e-3 + 0.5 * (rate - 1e-3) * (1.0 + math.cos(math.pi * share))
             value, weights = loss.with_mode_weights(twin)
-            if twin.architecture.count > 1:
+            if twin.raw_rho.requires_grad:
                 value = value + self.sparsity.rho_weight * torch.log(twin.rho)
             ramp = min(1.0, max(0.0, (share - 0.2) / 0.3))
             if usage_weight * ramp > 0.0:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from dataclasses import replace
 from datetime import date
 from typing import Any
@@ -11,6 +12,8 @@ import numpy as np
 
 import lse_material
 from lse_material.errors import InvalidInputError
+from lse_material.fit.constraints import Constraints, Orbit, Reference
+from lse_material.fit.data import DataWarning, doubts_about
 from lse_material.fit.discover import Discovery
 from lse_material.fit.loss import Loss, Scales, rows_of, scales_of
 from lse_material.fit.network import TorchPotential
@@ -19,10 +22,11 @@ from lse_material.fit.result import FitResult, material_errors, potential_errors
 from lse_material.fit.start import random_twin
 from lse_material.fit.train import discover, search
 from lse_material.growth import Growth
-from lse_material.kinematics import Kinematics
+from lse_material.kinematics import IsotropicInvariants, Kinematics
 from lse_material.material import Material, TrainingBox
 from lse_material.potential import SoftMinimum
 from lse_material.samples import Samples
+from lse_material.symmetry import Symmetry
 
 FEWEST_FOR_VALIDATION = 10  # with fewer rows than this every one is used for training
 
@@ -35,6 +39,7 @@ def fit(
     training: Training | None = None,
     sparsity: Sparsity | None = None,
     growth: Growth | None = None,
+    symmetry: Symmetry | None = None,
     seed: int = 0,
     progress: bool = True,
 ) -> FitResult:
@@ -50,6 +55,8 @@ def fit(
             held back and the weights of energies and stresses hold for discovery too.
         sparsity: how to discover the number of modes, with Architecture(modes="auto"); `Sparsity()` if left out.
         growth: a fixed term of W that the network need not learn; it becomes part of the material.
+        symmetry: of the parent phase and of its variants: each mode then stands for all its variants, which share its
+            weights and are equivalent to rounding. The numbers of modes in `architecture` count such families.
         seed: of the random starts and of the rows held back.
         progress: show a bar on a terminal.
 
@@ -58,6 +65,9 @@ def fit(
 
     Raises:
         InvalidInputError: the samples cannot be fitted so; the message says why.
+
+    Warns:
+        DataWarning: the data contradict themselves or leave something open; also in the result's `data_doubts`.
     """
     start = time.perf_counter()
     architecture, training = architecture or Architecture(), training or Training()
@@ -65,21 +75,26 @@ def fit(
         raise InvalidInputError(f"fit takes Samples, not a {type(samples).__name__}: lse.read_samples(path), say.")
     rng = np.random.default_rng(seed)
     used, held_back = _split(samples, training.validation, rng)
+    data_doubts = doubts_about(samples, rows_of(samples, kinematics, growth))
+    for doubt in data_doubts:
+        warnings.warn(doubt, DataWarning, stacklevel=2)
     rows = rows_of(used, kinematics, growth)
-    scales = scales_of(rows)
+    _check_symmetry(symmetry, kinematics, rows.x.shape[1])
+    scales = scales_of(rows, symmetry)
+    constraints = _constraints(architecture, symmetry, scales, kinematics, growth)
     weights = training.energy_weight, training.stress_weight
     train = Loss(rows, scales, *weights)
     validation = train if held_back is None else Loss(rows_of(held_back, kinematics, growth), scales, *weights)
     path: tuple[tuple[int, float], ...] = ()
     interval = None
     if architecture.modes == "auto":
-        found = Discovery(architecture, train, validation, sparsity or Sparsity(), rng)
+        found = Discovery(architecture, train, validation, sparsity or Sparsity(), rng, constraints)
         twin, state = discover(found, progress=progress)
-        path = tuple((modes, error) for modes, (error, _) in sorted(found.best.items()))
-        if twin.architecture.count > 1:
+        path = tuple((constraints.variants * modes, error) for modes, (error, _) in sorted(found.best.items()))
+        if twin.raw_rho.requires_grad:
             interval = tuple(scales.energy_scale * rho for rho in found.rho_interval)
     else:
-        starts = [random_twin(architecture, train, rng) for _ in range(training.restarts)]
+        starts = [random_twin(architecture, train, rng, constraints) for _ in range(training.restarts)]
         twin, state = search(starts, train, validation, training, progress=progress)
 
     potential = _potential(twin, scales, samples, kinematics, rows.energy.size > 0)
@@ -97,6 +112,7 @@ def fit(
             "data": samples.digest(),
             "rows": len(samples),
             "seed": seed,
+            **({} if symmetry is None else {"symmetry": symmetry.name}),
             "error_energy": train_errors.energy,
             "error_stress": train_errors.stress,
         }
@@ -108,6 +124,8 @@ def fit(
         train_errors=train_errors,
         validation_errors=validation_errors,
         peak=potential.mode_weights(x).max(axis=0),
+        data_doubts=data_doubts,
+        variants=constraints.variants,
         path=path,
         rho_interval=interval,
         tolerance=(sparsity or Sparsity()).tolerance,
@@ -132,6 +150,36 @@ def _split(samples: Samples, share: float, rng: np.random.Generator) -> tuple[Sa
     if kinds[1] != kinds[0] or kinds[2] != kinds[0]:  # so few values of one kind that a part has none
         return samples, None
     return used, held_back
+
+
+def _check_symmetry(symmetry: Symmetry | None, kinematics: Kinematics | None, size: int) -> None:
+    if symmetry is None:
+        return
+    if isinstance(kinematics, IsotropicInvariants):
+        raise InvalidInputError("IsotropicInvariants are the same in all directions: leave `symmetry` out.")
+    if symmetry.size != size:
+        raise InvalidInputError(f"the symmetry ({symmetry.name}) acts on {symmetry.size} inputs; the data have {size}.")
+
+
+def _constraints(
+    architecture: Architecture,
+    symmetry: Symmetry | None,
+    scales: Scales,
+    kinematics: Kinematics | None,
+    growth: Growth | None,
+) -> Constraints:
+    """What the potential must obey, in scaled variables."""
+    orbit = None if symmetry is None else Orbit.of(symmetry, scales.input_scale)
+    if not architecture.stress_free:
+        return Constraints(orbit)
+    d = len(scales.input_shift)
+    x, derivative = np.zeros(d), np.eye(d)
+    if kinematics is not None:
+        F = np.eye(kinematics.dim)[None]
+        if growth is not None and np.abs(growth.stress(F)).max() > 0.0:
+            raise InvalidInputError("the growth term has a stress at F = I: the material cannot be stress-free there.")
+        x, derivative = kinematics.strain(F)[0], kinematics.derivative(F)[0].reshape(d, -1)
+    return Constraints(orbit, Reference.of(x, derivative, scales.input_shift, scales.input_scale))
 
 
 def _potential(

@@ -25,6 +25,7 @@ from lse_material.fit.network import TorchPotential
 from lse_material.growth import Growth
 from lse_material.kinematics import Kinematics
 from lse_material.samples import Mask, Samples
+from lse_material.symmetry import Symmetry
 
 Index: TypeAlias = npt.NDArray[np.int64]
 
@@ -80,13 +81,16 @@ def _known(mask: Mask | None) -> Index:
     return np.zeros(0, dtype=np.int64) if mask is None else np.flatnonzero(mask).astype(np.int64)
 
 
-def scales_of(rows: Rows) -> Scales:
-    """Scales that make inputs, energies and gradients of order one.
+def scales_of(rows: Rows, symmetry: Symmetry | None = None) -> Scales:
+    """Scales that make inputs, energies and gradients of order one; with a symmetry, of the data and all their images.
 
     Raises:
         InvalidInputError: all energies are equal, or all stresses vanish: there is nothing to learn.
     """
-    shift, scale = rows.x.mean(axis=0), rows.x.std(axis=0)
+    group = np.eye(rows.x.shape[1])[None] if symmetry is None else symmetry.group
+    shift = group.mean(axis=0) @ rows.x.mean(axis=0)
+    away = rows.x - shift
+    scale = np.sqrt(np.einsum("gij,jk,gik->i", group, away.T @ away / len(away), group) / len(group))
     scale = np.where(scale > 1e-12 * np.abs(rows.x).max(initial=1e-300), scale, 1.0)
     if len(rows.energy) > 1 and rows.energy.std() > 1e-12 * np.abs(rows.energy).max():
         return Scales(shift, scale, float(rows.energy.std()), float(rows.energy.mean()))

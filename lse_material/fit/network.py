@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -17,6 +18,7 @@ from torch import Tensor
 from torch.nn import Parameter, ParameterList
 
 from lse_material.errors import InvalidInputError
+from lse_material.fit.constraints import Constraints, variants_of
 from lse_material.fit.options import Architecture
 from lse_material.fit.trim import trimmed
 from lse_material.network import ConvexNetwork
@@ -33,13 +35,22 @@ class TorchPotential(torch.nn.Module):
         size: number d of inputs.
         rho: transition scale to start from, in scaled energy.
         rho_bounds: the interval that rho is kept in.
+        constraints: what holds by construction; with a symmetry each of the `architecture.count` trained modes stands for
+            its variants.
     """
 
     def __init__(
-        self, architecture: Architecture, size: int, *, rho: float = 0.3, rho_bounds: tuple[float, float] = RHO_BOUNDS
+        self,
+        architecture: Architecture,
+        size: int,
+        *,
+        rho: float = 0.3,
+        rho_bounds: tuple[float, float] = RHO_BOUNDS,
+        constraints: Constraints | None = None,
     ) -> None:
         super().__init__()
         self.architecture, self.size, self.rho_bounds = architecture, size, rho_bounds
+        self.constraints = constraints or Constraints()
         widths = [architecture.width] * architecture.depth + [1]
         k = architecture.count
         self.x_weights = ParameterList([_zeros(k, n, size) for n in widths])
@@ -50,7 +61,7 @@ class TorchPotential(torch.nn.Module):
         share = (math.log(rho) - low) / (high - low)
         # with one mode rho has no effect: it is no parameter then, or the optimiser would let it drift
         raw = torch.tensor(math.log(share / (1.0 - share)), dtype=torch.float64)
-        self.raw_rho = Parameter(raw, requires_grad=k > 1)
+        self.raw_rho = Parameter(raw, requires_grad=k * self.constraints.variants > 1)
         self.masks: dict[str, Tensor] = {}
 
     def mask(self, name: str) -> Tensor:
@@ -72,7 +83,12 @@ class TorchPotential(torch.nn.Module):
         return float(self.rho.detach())
 
     def modes(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Energies (K, n) and gradients (K, n, d) of the modes at xh (n, d)."""
+        """Energies (K, n) and gradients (K, n, d) of the modes at xh (n, d), the variants of each one after another."""
+        orbit = self.constraints.orbit
+        return self.trained_modes(x) if orbit is None else orbit.modes(*self.trained_modes(orbit.images(x)))
+
+    def trained_modes(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The same of the networks that are trained: without symmetry these are the modes."""
         z_weights = self._z_weights()
         x_weights = [self._acting(f"x_weights.{i}", weight) for i, weight in enumerate(self.x_weights)]
         slopes: list[Tensor] = []
@@ -97,18 +113,38 @@ class TorchPotential(torch.nn.Module):
             y = x @ quadratic.transpose(1, 2)
             energy = energy + 0.5 * (y * y).sum(2)
             gradient = gradient + y @ quadratic
+        if self.architecture.stiffness:
+            energy = energy + 0.5 * self.architecture.stiffness * (x * x).sum(1)
+            gradient = gradient + self.architecture.stiffness * x
         return energy, gradient
 
     def _z_weights(self) -> list[Tensor]:
         return [self._acting(f"raw_z_weights.{i}", _softplus(raw)) for i, raw in enumerate(self.raw_z_weights)]
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Energy (n,), gradient (n, d) and mode weights (n, K) at xh (n, d), all in scaled variables."""
+        """Energy (n,), gradient (n, d) and mode weights (n, K) at xh (n, d), all in scaled variables.
+
+        The variants of a mode count as one in its weight.
+        """
+        energy, gradient, weights = self._soft_minimum(x)
+        if self.constraints.reference is not None:
+            slope = self._slope_at_reference()
+            energy, gradient = energy - x @ slope, gradient - slope
+        return energy, gradient, weights.reshape(self.architecture.count, -1, len(x)).sum(1).T
+
+    def _soft_minimum(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Energy, gradient and weights (K, n) of all modes, as the networks give them."""
         psi, gradients = self.modes(x)
         rho = self.rho
         weights = torch.softmax(-psi / rho, dim=0)
         energy = -rho * torch.logsumexp(-psi / rho, dim=0)
-        return energy, (weights.unsqueeze(2) * gradients).sum(0), weights.T
+        return energy, (weights.unsqueeze(2) * gradients).sum(0), weights
+
+    def _slope_at_reference(self) -> Tensor:
+        """The slope that the reference point must lose: (d,)."""
+        reference = self.constraints.reference
+        assert reference is not None
+        return self._soft_minimum(reference.at)[1][0] @ reference.projector
 
     def to_potential(
         self,
@@ -136,8 +172,15 @@ class TorchPotential(torch.nn.Module):
                 for k in range(self.architecture.count)
             )
             rho = self.rho_value
+            slope = None if self.constraints.reference is None else self._slope_at_reference().numpy()
         if self.masks:
             modes = tuple(trimmed(mode) for mode in modes)
+        if self.architecture.stiffness:
+            modes = tuple(_stiffened(mode, self.architecture.stiffness) for mode in modes)
+        if self.constraints.orbit is not None:
+            modes = tuple(variant for mode in modes for variant in variants_of(mode, self.constraints.orbit))
+        if slope is not None:
+            modes = tuple(replace(mode, x_weights=(*mode.x_weights[:-1], mode.x_weights[-1] - slope)) for mode in modes)
         shift = np.zeros(self.size) if input_shift is None else input_shift
         scale = np.ones(self.size) if input_scale is None else input_scale
         return SoftMinimum(modes, rho, shift, scale, energy_scale, energy_shift)
@@ -146,7 +189,8 @@ class TorchPotential(torch.nn.Module):
     def from_potential(cls, potential: SoftMinimum) -> TorchPotential:
         """The twin of a potential in its scaled variables, to train it further.
 
-        Modes of fewer layers or neurons than others are filled up with masked ones, which stay without effect.
+        Modes of fewer layers or neurons than others are filled up with masked ones, which stay without effect. A potential
+        does not say what constrained it: the twin has no constraints.
 
         Raises:
             InvalidInputError: the modes differ in their activation.
@@ -203,6 +247,14 @@ def _square(quadratic: np.ndarray) -> np.ndarray:
     if rows > d:
         return np.asarray(np.linalg.qr(quadratic, mode="r"))
     return np.concatenate([quadratic, np.zeros((d - rows, d))])
+
+
+def _stiffened(mode: ConvexNetwork, stiffness: float) -> ConvexNetwork:
+    """The same with stiffness/2 |x|^2 added, in the quadratic term."""
+    d = mode.x_weights[-1].shape[1]
+    parts = [] if mode.quadratic is None else [mode.quadratic]
+    parts.append(math.sqrt(stiffness) * np.eye(d))
+    return replace(mode, quadratic=np.asarray(np.linalg.qr(np.concatenate(parts), mode="r")))
 
 
 def _zeros(*shape: int) -> Parameter:

@@ -21,6 +21,9 @@ class Architecture:
         activation: a name in `lse_material.activations.ACTIVATIONS`.
         max_modes: number of modes that discovery starts with.
         quadratic: whether each mode has a term |Q x|^2 / 2, which is convex for any Q. It matters as much as the network.
+        stiffness: least second derivative of each mode, in inputs and energies scaled by their spread. Above 0 W grows without
+            bound in every direction outside the data (it is coercive); 0.01 is little. The data must bear it.
+        stress_free: whether the potential has no slope at F = I (at x = 0 for samples of x), exactly.
 
     Raises:
         InvalidInputError: naming the field.
@@ -32,6 +35,8 @@ class Architecture:
     activation: str = "squared_softplus"
     quadratic: bool = True
     max_modes: int = 8
+    stiffness: float = 0.0
+    stress_free: bool = False
 
     def __post_init__(self) -> None:
         for name, least in (("modes", 1), ("width", 1), ("depth", 0), ("max_modes", 1)):
@@ -42,6 +47,8 @@ class Architecture:
                 raise InvalidInputError(f"Architecture.{name} is {value!r}; it must be a whole number >= {least}.")
         if self.activation not in ACTIVATIONS:
             raise InvalidInputError(f"Architecture.activation is {self.activation!r}; known are {sorted(ACTIVATIONS)}.")
+        if not 0.0 <= self.stiffness < math.inf:
+            raise InvalidInputError(f"Architecture.stiffness is {self.stiffness!r}; it must be >= 0 and finite.")
 
     @property
     def count(self) -> int:

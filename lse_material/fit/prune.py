@@ -71,14 +71,17 @@ def _as_quadratic(twin: TorchPotential, loss: Loss, mode: int) -> TorchPotential
     twin, x, d = copy_of(twin), loss.inputs, twin.size
     assert twin.quadratic is not None
     with torch.no_grad():
-        wanted, share = twin.modes(x)[0][mode], torch.sqrt(twin(x)[2][:, mode] + 1e-6)
+        psi = twin.modes(x)[0]
+        variant = mode * twin.constraints.variants
+        wanted, share = psi[variant], torch.sqrt(torch.softmax(-psi / twin.rho, dim=0)[variant] + 1e-6)
         a, b = torch.triu_indices(d, d)
         features = torch.cat([torch.where(a == b, 0.5, 1.0) * x[:, a] * x[:, b], x, torch.ones(len(x), 1)], dim=1)
         fitted = torch.linalg.lstsq(share[:, None] * features, (share * wanted)[:, None], driver="gelsd").solution[:, 0]
         H = torch.zeros(d, d, dtype=torch.float64)
         H[a, b] = H[b, a] = fitted[: len(a)]
         values, vectors = torch.linalg.eigh(H)
-        twin.quadratic[mode] = torch.linalg.qr(values.clamp(min=1e-6).sqrt()[:, None] * vectors.T)[1]
+        values = (values - twin.architecture.stiffness).clamp(min=1e-6)
+        twin.quadratic[mode] = torch.linalg.qr(values.sqrt()[:, None] * vectors.T)[1]
         twin.x_weights[-1][mode, 0], twin.biases[-1][mode, 0] = fitted[len(a) : -1], fitted[-1]
         masks, last = _masks(twin), f"x_weights.{len(twin.x_weights) - 1}"
         for name, mask in masks.items():

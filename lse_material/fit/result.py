@@ -40,6 +40,8 @@ class FitResult:
         potential: W as a function of x.
         usage: mean mode weight over the training data, one entry per mode; sums to 1.
         peak: largest mode weight over the training data, one entry per mode.
+        data_doubts: what the data themselves leave open or contradict, a sentence each (see `lse_material.fit.data`).
+        variants: modes that a symmetry makes of each trained one; 1 without.
         path: (number of modes, relative error on the rows held back) of the best model of each number that discovery met;
             empty if the number was given.
         rho_interval: smallest and largest transition scale, in energy units, that fit the data alike; None if it was not
@@ -56,6 +58,8 @@ class FitResult:
     _material: Material | None
     usage: Array
     peak: Array
+    data_doubts: tuple[str, ...]
+    variants: int
     path: tuple[tuple[int, float], ...]
     rho_interval: tuple[float, ...] | None
     tolerance: float
@@ -117,8 +121,8 @@ class FitResult:
         return "\n".join(lines)
 
     def doubts(self) -> list[str]:
-        """What the data leave open about the number of modes and the transition scale, a sentence each; often nothing."""
-        result = []
+        """What the data contradict or leave open, also about the number of modes and the transition scale; often nothing."""
+        result = list(self.data_doubts)
         if self.active_modes > 1:
             for k, (usage, peak) in enumerate(zip(self.usage, self.peak)):
                 if usage > ACTIVE and peak < 0.5:
@@ -126,9 +130,10 @@ class FitResult:
                         f"mode {k} dominates nowhere in the data (largest weight {peak:.0%}): it only smooths others."
                     )
         modes, errors = len(self.potential.modes), dict(self.path)
-        if modes - 1 in errors and errors[modes - 1] < 2.0 * self.tolerance:
+        fewer = modes - self.variants
+        if fewer in errors and errors[fewer] < 2.0 * self.tolerance:
             result.append(
-                f"with {modes - 1} the tolerance of {self.tolerance:.2%} is missed only just ({errors[modes - 1]:.2%}): the "
+                f"with {fewer} the tolerance of {self.tolerance:.2%} is missed only just ({errors[fewer]:.2%}): the "
                 "number of modes is a matter of the tolerance."
             )
         if self.rho_interval is not None and self.rho_interval[1] > WIDE * self.rho_interval[0]:

@@ -8,21 +8,28 @@ import numpy as np
 import torch
 
 from lse_material.checks import Array
+from lse_material.fit.constraints import Constraints
 from lse_material.fit.loss import Loss
 from lse_material.fit.network import TorchPotential, inverse_softplus
 from lse_material.fit.options import Architecture
 
 
-def random_twin(architecture: Architecture, loss: Loss, rng: np.random.Generator) -> TorchPotential:
+def random_twin(
+    architecture: Architecture, loss: Loss, rng: np.random.Generator, constraints: Constraints | None = None
+) -> TorchPotential:
     """A twin whose modes are bowls: each with its minimum, of zero slope, at a data point of its own.
 
     The points are drawn one after another, far from those drawn before and rather where the energy is low (k-means++,
-    Arthur and Vassilvitskii, 2007, weighted by exp(-energy)).
+    Arthur and Vassilvitskii, 2007, weighted by exp(-energy)). With a symmetry they are moved to where one variant may have
+    its minimum.
     """
     x = loss.inputs.numpy()
     energy = np.zeros(len(x)) if loss.energies is None else loss.energies.numpy()
-    twin = TorchPotential(architecture, x.shape[1])
+    twin = TorchPotential(architecture, x.shape[1], constraints=constraints)
     centres = _spread(x, np.exp(-(energy - energy.min())), architecture.count, rng)
+    nearest = np.array([int(((x - c) ** 2).sum(axis=1).argmin()) for c in centres])
+    if twin.constraints.orbit is not None:
+        centres = twin.constraints.orbit.home(centres)
     k, width, d = architecture.count, architecture.width, x.shape[1]
     with torch.no_grad():
         for i in range(architecture.depth):
@@ -38,9 +45,8 @@ def random_twin(architecture: Architecture, loss: Loss, rng: np.random.Generator
         # the last layer is affine in x: use it to give each mode zero slope and the data's energy at its centre
         at = torch.tensor(centres)
         diagonal = torch.arange(k)
-        twin.x_weights[-1][:, 0, :] -= twin.modes(at)[1][diagonal, diagonal]
-        nearest = np.array([int(((x - c) ** 2).sum(axis=1).argmin()) for c in centres])
-        twin.biases[-1][:, 0] += torch.tensor(energy[nearest]) - twin.modes(at)[0][diagonal, diagonal]
+        twin.x_weights[-1][:, 0, :] -= twin.trained_modes(at)[1][diagonal, diagonal]
+        twin.biases[-1][:, 0] += torch.tensor(energy[nearest]) - twin.trained_modes(at)[0][diagonal, diagonal]
     return twin
 
 

@@ -57,15 +57,18 @@ def with_mode_added(twin: TorchPotential, loss: Loss, rng: np.random.Generator) 
     place = x[rng.choice(len(x), p=excess / excess.sum())]
     near = np.argsort(((x - place) ** 2).sum(axis=1))[:15]
     lowest = near[np.argmin(energies.numpy()[near])]
-    bowl = random_twin(replace(twin.architecture, modes=1), loss, rng)
-    at = loss.inputs[lowest : lowest + 1]
+    bowl = random_twin(replace(twin.architecture, modes=1), loss, rng, twin.constraints)
+    at, orbit = loss.inputs[lowest : lowest + 1], twin.constraints.orbit
+    if orbit is not None:
+        at = torch.tensor(orbit.home(at.numpy()))
     with torch.no_grad():
         if bowl.quadratic is not None:
             bowl.quadratic.copy_(math.sqrt(1.0 + 2.0 * rng.random()) * torch.eye(twin.size, dtype=torch.float64)[None])
-        slope = bowl.modes(at)[1][0, 0]
-        wanted = torch.zeros_like(slope) if loss.slopes is None else 0.5 * loss.slopes[lowest]
+        slope = bowl.trained_modes(at)[1][0, 0]
+        slopes = None if orbit is not None else loss.slopes
+        wanted = torch.zeros_like(slope) if slopes is None else 0.5 * slopes[lowest]
         bowl.x_weights[-1][0, 0] += wanted - slope
-        bowl.biases[-1][0, 0] += energies[lowest] - bowl.modes(at)[0][0, 0]
+        bowl.biases[-1][0, 0] += energies[lowest] - bowl.trained_modes(at)[0][0, 0]
     return join(twin, bowl)
 
 
@@ -141,7 +144,7 @@ def set_rho(twin: TorchPotential, rho: float) -> None:
 
 
 def _like(twin: TorchPotential, architecture: Architecture) -> TorchPotential:
-    result = TorchPotential(architecture, twin.size, rho_bounds=twin.rho_bounds)
+    result = TorchPotential(architecture, twin.size, rho_bounds=twin.rho_bounds, constraints=twin.constraints)
     with torch.no_grad():
         result.raw_rho.copy_(twin.raw_rho)
     return result
