@@ -14,12 +14,13 @@ import argparse
 import multiprocessing
 import os
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from common import bars, finish, processor
-from targets import TARGETS, Target, random_arrangement
+from targets import TARGETS, random_arrangement
 
 SAMPLES = 600
 
@@ -28,14 +29,15 @@ def run(job: tuple[str, int, float]) -> dict[str, Any]:
     """One fit: a target by name, or "2d" / "3d" for a random arrangement."""
     import torch
 
-    from lse_material.fit import Architecture, fit
+    from lse_material.fit import Architecture, DataWarning, fit
 
+    warnings.simplefilter("ignore", DataWarning)
     torch.set_num_threads(1)
     name, seed, noise = job
-    target: Target = TARGETS[name]() if name in TARGETS else random_arrangement(seed, int(name[0]))
+    target = TARGETS[name]() if name in TARGETS else random_arrangement(seed, int(name[0]))
     data, test = target.samples(SAMPLES, seed, noise), target.samples(2000, 10_000 + seed)
     start = time.process_time()
-    result = fit(data, architecture=Architecture(modes="auto"), seed=seed, progress=False)
+    result = fit(data, architecture=Architecture(modes="auto"), seed=seed, progress=False, **target.options)
     seconds = time.process_time() - start
     errors, modes = result.error(test), len(result.potential.modes)
     ratio = result.rho / target.rho if target.rho and modes > 1 else None

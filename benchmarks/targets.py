@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -33,6 +33,7 @@ class Target:
     upper: Array
     modes: int | None
     rho: float | None = None
+    options: ClassVar[dict[str, Any]] = {}  # of the fit
 
     def samples(self, n: int, seed: int, noise: float = 0.0) -> lse.Samples:
         """Rows drawn uniformly from the box; noise is relative to the spread of energies and to the size of gradients."""
@@ -41,6 +42,38 @@ class Target:
         W, g = self.energy(x), self.gradient(x)
         W = W + noise * W.std() * rng.normal(size=W.shape)
         return lse.Samples(x=x, energy=W, gradient=g + noise * np.sqrt((g**2).mean()) * rng.normal(size=g.shape))
+
+
+@dataclass(frozen=True)
+class Bain:
+    """Three tetragonal wells in Green-Lagrange strain with growth as J -> 0: W of deformation gradients F."""
+
+    modes: int = 3
+    rho: float = 0.002
+    growth: ClassVar[lse.Growth] = lse.Growth(0.1)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return {"kinematics": lse.GreenLagrange(3), "growth": self.growth}
+
+    @property
+    def material(self) -> lse.Material:
+        stretches = np.array([[1.12, 0.95, 0.95], [0.95, 1.12, 0.95], [0.95, 0.95, 1.12]])  # lambda_c, lambda_a
+        networks = []
+        for stretch in stretches:
+            centre = np.concatenate([0.5 * (stretch**2 - 1.0), np.zeros(3)])
+            K = np.diag([4.0, 4.0, 4.0, 2.0, 2.0, 2.0]) + np.pad(np.ones((3, 3)), (0, 3))
+            Q = np.linalg.cholesky(K).T
+            level = [[0.5 * centre @ K @ centre]]
+            networks.append(lse.ConvexNetwork.from_arrays([], [-(K @ centre)[None]], level, quadratic=Q))
+        return lse.Material(lse.SoftMinimum(tuple(networks), self.rho), lse.GreenLagrange(3), self.growth)
+
+    def samples(self, n: int, seed: int, noise: float = 0.0) -> lse.Samples:
+        rng = np.random.default_rng(seed)
+        F = np.eye(3) + rng.uniform(-0.2, 0.2, (n, 3, 3))
+        W, P = self.material.energy(F), self.material.stress(F)
+        W = W + noise * W.std() * rng.normal(size=W.shape)
+        return lse.Samples(F=F, energy=W, stress=P + noise * np.sqrt((P**2).mean()) * rng.normal(size=P.shape))
 
 
 def polynomial(function: Callable[[Any], Any], bound: list[tuple[float, float]], modes: int | None) -> Target:
@@ -94,7 +127,7 @@ def fixed(modes: int, rho: float, known: bool = True) -> Target:
     return replace(quadratic_wells(np.random.default_rng(modes), modes, 2, rho), modes=modes if known else None)
 
 
-TARGETS: dict[str, Callable[[], Target]] = {
+TARGETS: dict[str, Callable[[], Target | Bain]] = {
     "double_well": lambda: polynomial(lambda x: (x[0] ** 2 - 1.0) ** 2, [(-1.5, 1.5)], 2),
     "asymmetric_double_well": lambda: polynomial(lambda x: (x[0] ** 2 - 1.0) ** 2 + 0.3 * x[0], [(-1.5, 1.5)], 2),
     "triple_well": lambda: polynomial(lambda x: 4.0 * x[0] ** 2 * (x[0] ** 2 - 1.0) ** 2, [(-1.3, 1.3)], 3),
@@ -109,6 +142,7 @@ TARGETS: dict[str, Callable[[], Target]] = {
     "triangle_to_rectangle": lambda: polynomial(triangle_to_rectangle, [(-1.0, 1.0), (-1.5, 1.5), (-1.5, 1.5)], 3),
     "mechanochemical": lambda: polynomial(mechanochemical, [(-0.2, 1.2), (-1.0, 1.0), (-1.4, 1.4), (-1.0, 1.0)], 3),
     "one_convex_well": lambda: quadratic_wells(np.random.default_rng(1), 1, 2, 1.0),
+    "bain": Bain,
     "saddle": lambda: polynomial(lambda x: x[0] ** 2 - x[1] ** 2, [(-1.0, 1.0), (-1.0, 1.0)], None),
 }
 

@@ -3,7 +3,7 @@
 A .npz archive holds arrays named as the attributes of `Samples`, and `units` as a JSON text.
 
 A .csv table has a header line. Its columns are F11, F12, ... (row-major, 2D or 3D) or x1, x2, ...; W or energy; and
-P11, P12, ... or g1, g2, ... for stress or gradient; in any order. An empty cell is a missing value; a stress is missing
+P11, P12, ... or g1, g2, ... for stress or gradient; weight; in any order. An empty cell is a missing value; a stress is missing
 as a whole. Lines that begin with '#' are comments; `# units: {"energy": "MPa"}` gives the units.
 """
 
@@ -25,7 +25,7 @@ from lse_material.errors import FormatError, InvalidInputError
 from lse_material.samples import Samples
 from lse_material.storage import write_atomically
 
-ARRAYS = ("F", "x", "energy", "stress", "gradient", "energy_mask", "stress_mask")
+ARRAYS = ("F", "x", "energy", "stress", "gradient", "weight", "energy_mask", "stress_mask")
 
 
 def read_samples(path: str | Path) -> Samples:
@@ -140,6 +140,8 @@ def _samples_from_table(path: Path, table: dict[str, Array], lines: list[int], u
             data[mask] = ~missing.any(axis=1)
         dim = int(np.sqrt(len(columns)))
         data[field] = values.reshape(-1, dim, dim) if letter in "FP" else values
+    if "weight" in table:
+        data["weight"] = table["weight"]
     for name in ("W", "energy"):
         if name in table:
             data["energy"], data["energy_mask"] = table[name], ~np.isnan(table[name])
@@ -168,12 +170,12 @@ def _check_header(path: Path, number: int, header: list[str]) -> None:
         twice = next(name for name in header if header.count(name) > 1)
         raise FormatError(f"{path}, line {number}: the column {twice!r} appears twice.")
     table = dict.fromkeys(header)
-    used = {name for letter in "FPxg" for name in _columns(letter, table)} | {"W", "energy"} & set(header)
+    used = {name for letter in "FPxg" for name in _columns(letter, table)} | {"W", "energy", "weight"} & set(header)
     unused = [name for name in header if name not in used]
     if unused or {"W", "energy"} <= used:
         raise FormatError(
             f"{path}, line {number}: columns {unused or ['W', 'energy']} do not fit together or are not known. A table "
-            "has F11, F12, F21, F22 (or the nine of 3D) or x1, x2, ...; W; and P11, ... or g1, ...; with a header line."
+            "has F11, F12, F21, F22 (or the nine of 3D) or x1, x2, ...; W; P11, ... or g1, ...; weight; with a header line."
         )
 
 
@@ -204,7 +206,14 @@ def _units(path: Path, text: str) -> dict[str, str]:
 def _to_csv(samples: Samples) -> str:
     columns: list[str] = []
     values: list[Array] = []
-    for field, letter in (("F", "F"), ("x", "x"), ("energy", "W"), ("stress", "P"), ("gradient", "g")):
+    for field, letter in (
+        ("F", "F"),
+        ("x", "x"),
+        ("energy", "W"),
+        ("stress", "P"),
+        ("gradient", "g"),
+        ("weight", "weight"),
+    ):
         array = getattr(samples, field)
         if array is None:
             continue
@@ -213,7 +222,7 @@ def _to_csv(samples: Samples) -> str:
         if letter in "FP" and dim is not None:
             columns += [f"{letter}{i}{j}" for i in range(1, dim + 1) for j in range(1, dim + 1)]
         else:
-            columns += ["W"] if letter == "W" else [f"{letter}{i + 1}" for i in range(flat.shape[1])]
+            columns += [letter] if letter in ("W", "weight") else [f"{letter}{i + 1}" for i in range(flat.shape[1])]
         values.append(flat)
     lines = [f"# units: {json.dumps(dict(samples.units))}"] if samples.units else []
     lines.append(",".join(columns))

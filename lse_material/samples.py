@@ -30,6 +30,7 @@ class Samples:
         energy: (n,), per reference volume.
         stress: first Piola-Kirchhoff stress P = dW/dF, (n, dim, dim).
         gradient: dW/dx, (n, d).
+        weight: of each row in a fit, (n,), >= 0 and one of them > 0; all 1 if left out. Only ratios matter.
         energy_mask, stress_mask: (n,) bool, True where the row has the value (`stress_mask` also serves `gradient`).
         units: quantity -> unit, as text.
 
@@ -42,6 +43,7 @@ class Samples:
     energy: Array | None = None
     stress: Array | None = None
     gradient: Array | None = None
+    weight: Array | None = None
     energy_mask: Mask | None = None
     stress_mask: Mask | None = None
     units: Mapping[str, str] = field(default_factory=dict)
@@ -73,6 +75,8 @@ class Samples:
             raise InvalidInputError(f"samples need `energy` or `{slope}`, or both; they have neither.")
         for value, mask, expected in (("energy", "energy_mask", ()), (slope, "stress_mask", shape)):
             self._freeze_values(value, mask, (n, *expected))
+        if self.weight is not None:
+            object.__setattr__(self, "weight", _weights(self.weight, n))
         object.__setattr__(self, "units", dict(self.units))
 
     def _freeze_values(self, name: str, mask_name: str, shape: tuple[int, ...]) -> None:
@@ -134,7 +138,7 @@ class Samples:
     def take(self, rows: npt.NDArray[np.integer[Any]]) -> Samples:
         """The samples in `rows` (indices), in that order. A value that no chosen row has is left out."""
         chosen: dict[str, Any] = {}
-        for name in ("F", "x", "energy", "stress", "gradient", "energy_mask", "stress_mask"):
+        for name in ("F", "x", "energy", "stress", "gradient", "weight", "energy_mask", "stress_mask"):
             value = getattr(self, name)
             chosen[name] = None if value is None else value[rows]
         for names in (("energy", "energy_mask"), ("stress", "stress_mask"), ("gradient", "stress_mask")):
@@ -160,7 +164,7 @@ class Samples:
     def digest(self) -> str:
         """A hash of the data, for provenance: the same rows in the same order give the same 16 hexadecimal digits."""
         h = hashlib.sha256()
-        for name in ("F", "x", "energy", "stress", "gradient"):
+        for name in ("F", "x", "energy", "stress", "gradient", "weight"):
             value = getattr(self, name)
             if value is not None:
                 h.update(name.encode() + str(value.shape).encode() + np.ascontiguousarray(value).tobytes())
@@ -173,4 +177,15 @@ def _rows(name: str, value: Any, ndim: int) -> Array:
     if bad.any():
         row = int(np.argmax(bad))
         raise InvalidInputError(f"{name} in row {row} is not finite: {array[row].tolist()}. Mend or remove the row.")
+    return frozen(array)
+
+
+def _weights(value: Any, rows: int) -> Array:
+    array = float_array("weight", value, 1)
+    expect_shape("weight", array, (rows,))
+    if (array < 0.0).any():
+        row = int(np.argmax(array < 0.0))
+        raise InvalidInputError(f"weight in row {row} is {array[row]:g}; weights must be >= 0.")
+    if not array.any():
+        raise InvalidInputError("all weights are 0: no row would count.")
     return frozen(array)

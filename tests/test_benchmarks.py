@@ -45,3 +45,9 @@ def test_peer_torch():
 def test_two_ranks_assemble_what_one_does():
     figures = run_benchmark("strong_scaling")
     assert max(figures[route]["difference"] for route in ("stored", "form_operator")) < 1e-12
+
+
+def test_alternatives_to_a_mixture_are_worse():
+    figures = run_benchmark("alternatives")["double_well"]
+    assert figures["lse_icnn"]["gradient_error"] < 0.1 * figures["one_icnn"]["gradient_error"]
+    assert figures["one_icnn"]["convexity_added"] == 1.0  # a convex function has no barrier

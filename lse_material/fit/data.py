@@ -6,6 +6,8 @@ Each of the three is checked between near rows, in inputs scaled by their spread
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from scipy.spatial import cKDTree
 
@@ -33,8 +35,9 @@ def doubts_about(samples: Samples, rows: Rows) -> tuple[str, ...]:
 
     Args:
         samples: the data, for the number of the row that a sentence names.
-        rows: the same in inputs and slopes of the potential, without growth term.
+        rows: the same in inputs and slopes of the potential, without growth term; those of weight 0 are passed over.
     """
+    rows = _counting(rows)
     spread = rows.x.std(axis=0)
     still = spread <= 1e-12 * np.abs(rows.x).max(initial=1e-300)
     x = (rows.x - rows.x.mean(axis=0)) / np.where(still, 1.0, spread)
@@ -43,6 +46,19 @@ def doubts_about(samples: Samples, rows: Rows) -> tuple[str, ...]:
     found += _energies_against_slopes(x, rows, slope)
     found += _no_gradient(x[rows.slope_rows], slope)
     return tuple(found)
+
+
+def _counting(rows: Rows) -> Rows:
+    """Without the energies and slopes of rows that have no weight."""
+    energy, slope = (rows.weight[index] > 0.0 for index in (rows.energy_rows, rows.slope_rows))
+    return replace(
+        rows,
+        energy_rows=rows.energy_rows[energy],
+        energy=rows.energy[energy],
+        slope_rows=rows.slope_rows[slope],
+        slope=rows.slope[slope],
+        derivative=rows.derivative[slope],
+    )
 
 
 def _few(x: Array) -> list[str]:

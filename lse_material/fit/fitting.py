@@ -6,7 +6,6 @@ import time
 import warnings
 from dataclasses import replace
 from datetime import date
-from typing import Any
 
 import numpy as np
 
@@ -15,10 +14,12 @@ from lse_material.errors import InvalidInputError
 from lse_material.fit.constraints import Constraints, Orbit, Reference
 from lse_material.fit.data import DataWarning, doubts_about
 from lse_material.fit.discover import Discovery
+from lse_material.fit.levenberg import levenberg_marquardt
 from lse_material.fit.loss import Loss, Scales, rows_of, scales_of
 from lse_material.fit.network import TorchPotential
 from lse_material.fit.options import Architecture, Sparsity, Training
-from lse_material.fit.result import FitResult, material_errors, potential_errors
+from lse_material.fit.outliers import outliers, robust_weights, told
+from lse_material.fit.result import FitResult, errors_of
 from lse_material.fit.start import random_twin
 from lse_material.fit.train import discover, search
 from lse_material.growth import Growth
@@ -29,6 +30,8 @@ from lse_material.samples import Samples
 from lse_material.symmetry import Symmetry
 
 FEWEST_FOR_VALIDATION = 10  # with fewer rows than this every one is used for training
+MOST_FOR_VALIDATION = 20_000
+LAST_POLISH = 5  # iterations on all rows, where the search saw only some
 
 
 def fit(
@@ -73,13 +76,20 @@ def fit(
     architecture, training = architecture or Architecture(), training or Training()
     if not isinstance(samples, Samples):
         raise InvalidInputError(f"fit takes Samples, not a {type(samples).__name__}: lse.read_samples(path), say.")
-    rng = np.random.default_rng(seed)
-    used, held_back = _split(samples, training.validation, rng)
-    data_doubts = doubts_about(samples, rows_of(samples, kinematics, growth))
+    digest, rng = samples.digest(), np.random.default_rng(seed)
+    everything = rows_of(samples, kinematics, growth)
+    _check(len(samples), symmetry, kinematics, everything.x.shape[1])
+    told_apart: tuple[str, ...] = ()
+    if training.robust:
+        weight = robust_weights(everything, architecture, training, rng)
+        told_apart = told(outliers(weight, everything.weight))
+        everything, samples = replace(everything, weight=weight), replace(samples, weight=weight)
+    data_doubts = (*told_apart, *doubts_about(samples, everything))
     for doubt in data_doubts:
         warnings.warn(doubt, DataWarning, stacklevel=2)
+    samples = samples.take(np.flatnonzero(everything.weight > 0.0))
+    used, held_back = _split(samples, training.validation, rng)
     rows = rows_of(used, kinematics, growth)
-    _check_symmetry(symmetry, kinematics, rows.x.shape[1])
     scales = scales_of(rows, symmetry)
     constraints = _constraints(architecture, symmetry, scales, kinematics, growth)
     weights = training.energy_weight, training.stress_weight
@@ -88,8 +98,11 @@ def fit(
     path: tuple[tuple[int, float], ...] = ()
     interval = None
     if architecture.modes == "auto":
-        found = Discovery(architecture, train, validation, sparsity or Sparsity(), rng, constraints)
+        some = train.part(slice(0, training.rows))
+        found = Discovery(architecture, some, validation, sparsity or Sparsity(), rng, constraints)
         twin, state = discover(found, progress=progress)
+        if len(some.inputs) < len(train.inputs):
+            levenberg_marquardt(twin, train, LAST_POLISH)
         path = tuple((constraints.variants * modes, error) for modes, (error, _) in sorted(found.best.items()))
         if twin.raw_rho.requires_grad:
             interval = tuple(scales.energy_scale * rho for rho in found.rho_interval)
@@ -100,16 +113,14 @@ def fit(
     potential = _potential(twin, scales, samples, kinematics, rows.energy.size > 0)
     x = samples.inputs(kinematics)
     material = None
-    errors: Any = lambda part: potential_errors(potential, part)  # noqa: E731
     if kinematics is not None:
         material = Material(potential, kinematics, growth, samples.units, TrainingBox(x.min(axis=0), x.max(axis=0)))
-        errors = lambda part: material_errors(material, part)  # noqa: E731
-    train_errors, validation_errors = errors(used), None if held_back is None else errors(held_back)
+    train_errors = errors_of(material or potential, used)
     if material is not None:
         provenance = {
             "package": f"lse_material {lse_material.__version__}",
             "date": date.today().isoformat(),
-            "data": samples.digest(),
+            "data": digest,
             "rows": len(samples),
             "seed": seed,
             **({} if symmetry is None else {"symmetry": symmetry.name}),
@@ -122,7 +133,7 @@ def fit(
         _material=material,
         usage=potential.mode_weights(x).mean(axis=0),
         train_errors=train_errors,
-        validation_errors=validation_errors,
+        validation_errors=None if held_back is None else errors_of(material or potential, held_back),
         peak=potential.mode_weights(x).max(axis=0),
         data_doubts=data_doubts,
         variants=constraints.variants,
@@ -139,9 +150,7 @@ def fit(
 def _split(samples: Samples, share: float, rng: np.random.Generator) -> tuple[Samples, Samples | None]:
     """Rows for training and for validation; None if there are too few to hold any back."""
     n = len(samples)
-    if n < 2:
-        raise InvalidInputError("one sample does not make a landscape: the fit needs at least 2 rows, and better 50.")
-    held = round(share * n) if n >= FEWEST_FOR_VALIDATION else 0
+    held = min(round(share * n), MOST_FOR_VALIDATION) if n >= FEWEST_FOR_VALIDATION else 0
     if held == 0:
         return samples, None
     rows = rng.permutation(n)
@@ -152,7 +161,9 @@ def _split(samples: Samples, share: float, rng: np.random.Generator) -> tuple[Sa
     return used, held_back
 
 
-def _check_symmetry(symmetry: Symmetry | None, kinematics: Kinematics | None, size: int) -> None:
+def _check(rows: int, symmetry: Symmetry | None, kinematics: Kinematics | None, size: int) -> None:
+    if rows < 2:
+        raise InvalidInputError("one sample does not make a landscape: the fit needs at least 2 rows, and better 50.")
     if symmetry is None:
         return
     if isinstance(kinematics, IsotropicInvariants):

@@ -2,6 +2,8 @@
 
     loss = a mean( (W - W_data)^2 ) / var(W_data) + b mean( |P - P_data|^2 ) / mean( |P_data|^2 ),   P = dx/dF^T dW/dx
 
+All means are weighted with the weights of the rows.
+
 dx/dF is a fixed array of each row, computed once by the numpy floor: the loss knows no strain measure. W. M. Czarnecki
 et al., "Sobolev training for neural networks", NeurIPS 2017.
 """
@@ -42,7 +44,9 @@ class Scales:
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """Data without their growth term: x (n, d); energies with their rows; slopes (m, q) with rows and dx/dF (m, d, q)."""
+    """Data without their growth term: x (n, d); energies with their rows; slopes (m, q) with rows and dx/dF (m, d, q); weights
+    of all rows (n,).
+    """
 
     x: Array
     energy_rows: Index
@@ -50,6 +54,12 @@ class Rows:
     slope_rows: Index
     slope: Array
     derivative: Array
+    weight: Array
+
+    def mean(self, values: Array, rows: Index) -> Array:
+        """Weighted mean of values (m, ...) that belong to these rows."""
+        result: Array = np.tensordot(self.weight[rows], values, 1) / self.weight[rows].sum()
+        return result
 
 
 def rows_of(samples: Samples, kinematics: Kinematics | None, growth: Growth | None) -> Rows:
@@ -74,7 +84,11 @@ def rows_of(samples: Samples, kinematics: Kinematics | None, growth: Growth | No
         if growth is not None:
             energy = energy - growth.energy(samples.F[energy_rows])
             slope = slope - growth.stress(samples.F[slope_rows]).reshape(-1, q)
-    return Rows(np.ascontiguousarray(x), energy_rows, energy, slope_rows, slope, derivative)
+    weight = np.ones(len(x)) if samples.weight is None else samples.weight
+    for name, rows in (("energies", energy_rows), ("slopes", slope_rows)):
+        if len(rows) and not weight[rows].any():
+            raise InvalidInputError(f"all rows with {name} have weight 0: leave these {name} out instead.")
+    return Rows(np.ascontiguousarray(x), energy_rows, energy, slope_rows, slope, derivative, weight)
 
 
 def _known(mask: Mask | None) -> Index:
@@ -92,8 +106,11 @@ def scales_of(rows: Rows, symmetry: Symmetry | None = None) -> Scales:
     away = rows.x - shift
     scale = np.sqrt(np.einsum("gij,jk,gik->i", group, away.T @ away / len(away), group) / len(group))
     scale = np.where(scale > 1e-12 * np.abs(rows.x).max(initial=1e-300), scale, 1.0)
-    if len(rows.energy) > 1 and rows.energy.std() > 1e-12 * np.abs(rows.energy).max():
-        return Scales(shift, scale, float(rows.energy.std()), float(rows.energy.mean()))
+    if len(rows.energy) > 1:
+        mean = float(rows.mean(rows.energy, rows.energy_rows))
+        spread = math.sqrt(float(rows.mean((rows.energy - mean) ** 2, rows.energy_rows)))
+        if spread > 1e-12 * np.abs(rows.energy).max():
+            return Scales(shift, scale, spread, mean)
     if len(rows.slope) == 0:
         raise InvalidInputError(
             "all energies are equal: there is no landscape to learn. Check the column, or add stresses."
@@ -108,6 +125,19 @@ def _tensor(array: Array) -> Tensor:
     return torch.tensor(np.ascontiguousarray(array), dtype=torch.float64)
 
 
+def _size(rows: Rows) -> float:
+    """RMS of the slopes."""
+    if not (rows.slope.size and rows.slope[rows.weight[rows.slope_rows] > 0.0].any()):
+        return 1.0
+    return math.sqrt(float(rows.mean((rows.slope**2).mean(axis=1), rows.slope_rows)))
+
+
+def _root(rows: Rows, index: Index) -> Tensor:
+    """Square roots of the weights of some rows, over their mean."""
+    weight = rows.weight[index]
+    return _tensor(np.sqrt(weight / weight.mean())) if len(weight) else torch.zeros(0, dtype=torch.float64)
+
+
 class Loss:
     """The loss of a twin on rows of data, in scaled variables; weights are relative to each other."""
 
@@ -115,7 +145,8 @@ class Loss:
         self._x = _tensor((rows.x - scales.input_shift) / scales.input_scale)
         self._energy_rows, self._slope_rows = torch.tensor(rows.energy_rows), torch.tensor(rows.slope_rows)
         self._energy = _tensor((rows.energy - scales.energy_shift) / scales.energy_scale)
-        size = float(np.sqrt((rows.slope**2).mean())) if rows.slope.size and rows.slope.any() else 1.0
+        size = _size(rows)
+        self._energy_root, self._slope_root = _root(rows, rows.energy_rows), _root(rows, rows.slope_rows)
         self._slope = _tensor(rows.slope / size)
         self._derivative = _tensor(rows.derivative * (scales.energy_scale / scales.input_scale / size)[:, None])
         total = energy_weight * (len(self._energy) > 0) + stress_weight * (len(self._slope) > 0)
@@ -149,11 +180,11 @@ class Loss:
         with torch.no_grad():
             energy, gradient, _ = twin(self._x)
             if self._weights[0] and len(self._energy):
-                wrong = energy[self._energy_rows] - self._energy
+                wrong = self._energy_root * (energy[self._energy_rows] - self._energy)
                 result[self._energy_rows] += self._weights[0] / len(self._energy) * wrong**2
             if self._weights[1] and len(self._slope):
                 slope = (gradient[self._slope_rows].unsqueeze(1) @ self._derivative).squeeze(1)
-                wrong = ((slope - self._slope) ** 2).mean(1)
+                wrong = self._slope_root**2 * ((slope - self._slope) ** 2).mean(1)
                 result[self._slope_rows] += self._weights[1] / len(self._slope) * wrong
         return result
 
@@ -166,10 +197,10 @@ class Loss:
         """Mean squares of the two kinds of residual."""
         first = second = None
         if len(self._energy):
-            first = ((energy[self._energy_rows] - self._energy) ** 2).mean()
+            first = ((self._energy_root * (energy[self._energy_rows] - self._energy)) ** 2).mean()
         if len(self._slope):
             slope = (gradient[self._slope_rows].unsqueeze(1) @ self._derivative).squeeze(1)
-            second = ((slope - self._slope) ** 2).mean()
+            second = ((self._slope_root.unsqueeze(1) * (slope - self._slope)) ** 2).mean()
         return first, second
 
     def residuals(self, rows: slice, energy: Tensor, gradient: Tensor, J: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
@@ -185,16 +216,16 @@ class Loss:
         if self._weights[0] and len(self._energy):
             which = (self._energy_rows >= start) & (self._energy_rows < start + len(energy))
             here = self._energy_rows[which] - start
-            factor = math.sqrt(self._weights[0] / len(self._energy))
-            yield factor * (energy[here] - self._energy[which]), factor * J[here, 0]
+            factor = math.sqrt(self._weights[0] / len(self._energy)) * self._energy_root[which]
+            yield factor * (energy[here] - self._energy[which]), factor[:, None] * J[here, 0]
         if self._weights[1] and len(self._slope):
             which = (self._slope_rows >= start) & (self._slope_rows < start + len(energy))
             here = self._slope_rows[which] - start
-            factor = math.sqrt(self._weights[1] / self._slope.numel())
+            factor = math.sqrt(self._weights[1] / self._slope.numel()) * self._slope_root[which]
             D = self._derivative[which]
             slope = (gradient[here].unsqueeze(1) @ D).squeeze(1)
-            JD = torch.einsum("ndq,ndp->nqp", D, J[here, 1:])
-            yield factor * (slope - self._slope[which]).reshape(-1), factor * JD.reshape(-1, J.shape[2])
+            JD = torch.einsum("ndq,ndp->nqp", D * factor[:, None, None], J[here, 1:])
+            yield (factor[:, None] * (slope - self._slope[which])).reshape(-1), JD.reshape(-1, J.shape[2])
 
     def pulled_back_residual(self, twin: TorchPotential) -> Tensor:
         """How wrong the slope is, as a direction in scaled inputs: (n, d), zero where no slope is known."""
@@ -203,6 +234,7 @@ class Loss:
             result = torch.zeros_like(gradient)
             D = self._derivative
             wrong = (gradient[self._slope_rows].unsqueeze(1) @ D).squeeze(1) - self._slope
+            wrong = self._slope_root.unsqueeze(1) * wrong
             result[self._slope_rows] = (D @ wrong.unsqueeze(2)).squeeze(2)
         return result
 
@@ -216,9 +248,18 @@ class Loss:
             which = (index >= start) & (index < stop)
             setattr(result, f"{kind}_rows", index[which] - start)
             setattr(result, kind, getattr(self, kind)[which])
+            setattr(result, f"{kind}_root", getattr(self, f"{kind}_root")[which])
             if kind == "_slope":
                 result._derivative = self._derivative[which]
         return result
+
+    def batch(self, step: int, size: int) -> Loss:
+        """The loss of the rows of one step: all if they are at most `size`, else one stretch after another."""
+        n = len(self._x)
+        if n <= size:
+            return self
+        start = step % (n // size) * size
+        return self.part(slice(start, start + size))
 
     @property
     def inputs(self) -> Tensor:

@@ -124,12 +124,15 @@ class Training:
 
     Attributes:
         restarts: random starts.
-        adam_steps: steps of Adam from each start, on all rows, with a cosine from `learning_rate` to 1e-3.
+        adam_steps: steps of Adam from each start, with a cosine from `learning_rate` to 1e-3.
         learning_rate: the largest step of Adam.
         lbfgs_steps: iterations of L-BFGS, at most.
         validation: share of the rows that is held back; the weights with the smallest error there are kept.
         patience: iterations of L-BFGS without a better validation error after which it stops.
         energy_weight, stress_weight: weights of the two relative mean square errors; 0 leaves one out.
+        robust: whether rows far from what the others say are to count little (see `lse_material.fit.outliers`).
+        batch: rows of a step of Adam, at most; they change from step to step.
+        rows: rows that second-order methods and discovery work on, at most; the last polish takes all.
 
     Raises:
         InvalidInputError: naming the field.
@@ -143,9 +146,13 @@ class Training:
     patience: int = 200
     energy_weight: float = 1.0
     stress_weight: float = 1.0
+    robust: bool = False
+    batch: int = 4096
+    rows: int = 20_000
 
     def __post_init__(self) -> None:
-        for name, least in (("restarts", 1), ("adam_steps", 0), ("lbfgs_steps", 0), ("patience", 1)):
+        whole = ("restarts", 1), ("adam_steps", 0), ("lbfgs_steps", 0), ("patience", 1), ("batch", 1), ("rows", 2)
+        for name, least in whole:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise InvalidInputError(f"Training.{name} is {value!r}; it must be a whole number >= {least}.")

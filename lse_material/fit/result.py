@@ -93,9 +93,7 @@ class FitResult:
 
     def error(self, samples: Samples) -> Errors:
         """Relative errors on `samples`, which must be of the kind that was fitted."""
-        if self._material is not None:
-            return material_errors(self._material, samples)
-        return potential_errors(self.potential, samples)
+        return errors_of(self._material or self.potential, samples)
 
     def summary(self, test: Samples | None = None) -> str:
         """A few lines for people; with the errors on `test` if it is given."""
@@ -167,33 +165,37 @@ class FitResult:
         return f" ({self.rho_interval[0]:.3g} to {self.rho_interval[1]:.3g} fit alike)"
 
 
-def material_errors(material: Material, samples: Samples) -> Errors:
-    """Relative errors of a material on samples of F."""
-    samples.inputs(material.kinematics)  # refuses samples of another kind
-    assert samples.F is not None
-    W = None if samples.energy is None else material.energy(samples.F)
-    P = None if samples.stress is None else material.stress(samples.F)
-    return _errors(samples, W, samples.stress, P)
-
-
-def potential_errors(potential: SoftMinimum, samples: Samples) -> Errors:
-    """Relative errors of a potential on samples of x."""
+def errors_of(fitted: Material | SoftMinimum, samples: Samples) -> Errors:
+    """Relative errors of a material on samples of F, or of a potential on samples of x; rows count by their weight."""
+    if isinstance(fitted, Material):
+        samples.inputs(fitted.kinematics)  # refuses samples of another kind
+        assert samples.F is not None
+        W = None if samples.energy is None else fitted.energy(samples.F)
+        return _errors(samples, W, samples.stress, None if samples.stress is None else fitted.stress(samples.F))
     x = samples.inputs(None)
-    W = None if samples.energy is None else potential.energy(x)
-    return _errors(samples, W, samples.gradient, None if samples.gradient is None else potential.gradient(x))
+    W = None if samples.energy is None else fitted.energy(x)
+    return _errors(samples, W, samples.gradient, None if samples.gradient is None else fitted.gradient(x))
 
 
 def _errors(samples: Samples, W: Array | None, slope_data: Array | None, slope: Array | None) -> Errors:
+    weight = np.ones(len(samples)) if samples.weight is None else samples.weight
     energy = stress = None
     if W is not None and samples.energy is not None:
-        data = samples.energy[samples.energy_mask]
-        spread = data.std() or 1.0
-        energy = float(np.sqrt(((W[samples.energy_mask] - data) ** 2).mean()) / spread)
+        mask = samples.energy_mask
+        data = samples.energy[mask]
+        spread = np.sqrt(np.cov(data, aweights=weight[mask], ddof=0)) if len(data) > 1 else 0.0
+        energy = _rms(W[mask] - data, weight[mask]) / float(spread or 1.0)
     if slope is not None and slope_data is not None:
-        data = slope_data[samples.stress_mask]
-        size = np.sqrt((data**2).mean()) or 1.0
-        stress = float(np.sqrt(((slope[samples.stress_mask] - data) ** 2).mean()) / size)
+        mask = samples.stress_mask
+        stress = _rms(slope[mask] - slope_data[mask], weight[mask]) / (_rms(slope_data[mask], weight[mask]) or 1.0)
     return Errors(energy, stress)
+
+
+def _rms(values: Array, weight: Array) -> float:
+    """Root of the weighted mean square of values (n, ...), 0 if no row has a weight."""
+    total = weight.sum()
+    squares = (values**2).reshape(len(values), -1).mean(axis=1)
+    return float(np.sqrt(weight @ squares / total)) if total > 0.0 else 0.0
 
 
 def _percent(value: float | None) -> str:

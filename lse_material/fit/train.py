@@ -129,7 +129,7 @@ def discover(found: Discovery, *, progress: bool) -> tuple[TorchPotential, Searc
 
 
 def _adam(twin: TorchPotential, state: Search, training: Training, phase: str, advance: Callable[[int], None]) -> None:
-    """Adam on all rows, the learning rate falling along a cosine; after a loss that is not finite, back and slower."""
+    """Adam on batches of rows, the learning rate falling along a cosine; after a loss that is not finite, back and slower."""
     parameters = [p for p in twin.parameters() if p.requires_grad]
     rate = training.learning_rate
     optimiser = torch.optim.Adam(parameters, lr=rate, betas=(0.9, 0.99))
@@ -138,7 +138,7 @@ def _adam(twin: TorchPotential, state: Search, training: Training, phase: str, a
         fall = 0.5 * (1.0 + math.cos(math.pi * step / training.adam_steps))
         optimiser.param_groups[0]["lr"] = 1e-3 + (rate - 1e-3) * fall
         optimiser.zero_grad()
-        loss = state.train(twin)
+        loss = state.train.batch(step, training.batch)(twin)
         loss.backward()
         if not (math.isfinite(loss.item()) and all(torch.isfinite(_slope(p)).all() for p in parameters)):
             _set_weights(twin, good)
@@ -157,12 +157,13 @@ def _adam(twin: TorchPotential, state: Search, training: Training, phase: str, a
 def _lbfgs(twin: TorchPotential, state: Search, training: Training, advance: Callable[[int], None]) -> None:
     """SciPy's L-BFGS-B on the flat vector of weights, until it converges or the validation error stops falling."""
     parameters = [p for p in twin.parameters() if p.requires_grad]
+    train = state.train.part(slice(0, training.rows))
     seen = {"train": math.nan, "step": 0, "best": state.best_loss, "best_step": 0}
 
     def value_and_gradient(weights: Array) -> tuple[float, Array]:
         _set_weights(twin, weights)
         twin.zero_grad()
-        loss = state.train(twin)
+        loss = train(twin)
         loss.backward()
         seen["train"] = loss.item()
         gradient = torch.cat([_slope(p).reshape(-1) for p in parameters]).numpy()
