@@ -51,3 +51,9 @@ def test_alternatives_to_a_mixture_are_worse():
     figures = run_benchmark("alternatives")["double_well"]
     assert figures["lse_icnn"]["gradient_error"] < 0.1 * figures["one_icnn"]["gradient_error"]
     assert figures["one_icnn"]["convexity_added"] == 1.0  # a convex function has no barrier
+
+
+def test_a_block_buckles_at_the_exact_stretch():
+    figures = run_benchmark("block_buckling")["5"]
+    assert figures["error"] < 1e-4
+    assert 0.9 < figures["exact"] < 1.0

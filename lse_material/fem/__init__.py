@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from lse_material.fem import compat as _compat  # isort: skip  (registers UFL types before any form is made)
+from lse_material.fem.energy_problem import EnergyProblem
 from lse_material.fem.operator import jit_options
 from lse_material.fem.problem import MaterialProblem
 from lse_material.fem.quadrature import QuadratureStress
 from lse_material.fem.symbolic import energy, mode_weights, potential_energy, stress
 
-__all__ = ["MaterialProblem", "QuadratureStress", "energy", "jit_options", "mode_weights", "potential_energy", "stress"]
+__all__ = [
+    "EnergyProblem",
+    "MaterialProblem",
+    "QuadratureStress",
+    "energy",
+    "jit_options",
+    "mode_weights",
+    "potential_energy",
+    "stress",
+]
 
 del _compat

@@ -16,19 +16,22 @@ from lse_material.potential import SoftMinimum
 MATHEMATICS_FLAGS = [flag for flag in FLAGS if flag.startswith(("-fno-", "-ffp-", "-Wno-"))]
 MEMORY = 2  # points remembered per potential: both sides of an interior facet
 
-_known: dict[int, SoftMinimum] = {}
+_known: dict[int, tuple[SoftMinimum, bool]] = {}
 
 
-def number_of(potential: SoftMinimum) -> int:
-    """The number that stands for `potential` in forms: a hash of its weights, so that it enters their signature."""
-    number = int(point_function(potential).removeprefix("lse_"), 16)
-    _known[number] = potential
+def number_of(potential: SoftMinimum, *, frozen: bool = False) -> int:
+    """The number that stands for `potential` in forms: a hash of its weights, so that it enters their signature.
+
+    Frozen, its second derivatives leave out that the mode weights change.
+    """
+    number = int(point_function(potential, frozen=frozen).removeprefix("lse_"), 16)
+    _known[number] = potential, frozen
     return number
 
 
 def potential_of(number: int) -> SoftMinimum:
     """The potential that `number_of` gave this number."""
-    return _known[number]
+    return _known[number][0]
 
 
 def component_function(number: int) -> str:
@@ -59,7 +62,7 @@ def _machine_flags() -> list[str]:
 @functools.cache
 def _header(number: int, cache: str) -> Path:
     """The header's file, written unless it is there; named by its content and the CPU, as compiled forms are kept by name."""
-    text = _text(potential_of(number))
+    text = _text(*_known[number])
     name = hashlib.sha256("\0".join((text, *compiler().command, compiler().macros)).encode()).hexdigest()[:24]
     path = Path(cache) / f"point-{name}.h"
     if path.exists():
@@ -77,19 +80,19 @@ def _header(number: int, cache: str) -> Path:
     return path
 
 
-def _text(potential: SoftMinimum) -> str:
+def _text(potential: SoftMinimum, frozen: bool) -> str:
     """The header of a potential: its point function, and component by component with a memory of the last points.
 
     A form asks for each component by itself; the first call at a point evaluates, the others read. Once a form has asked
     for a second derivative it will at the next point too, so they are computed together from then on.
     """
-    name, d, modes = point_function(potential), potential.size, len(potential.modes)
+    name, d, modes = point_function(potential, frozen=frozen), potential.size, len(potential.modes)
     h = d * (d + 1) // 2
     values = 1 + d + h + modes
     same = " & ".join(f"(m->x[{i}] == x{i})" for i in range(d))
     arguments = ", ".join(f"double x{i}" for i in range(d))
     return (
-        point_header(potential)
+        point_header(potential, frozen=frozen)
         + f"""
 #ifndef {name.upper()}_AT
 #define {name.upper()}_AT

@@ -28,7 +28,7 @@ from ufl.corealg.dag_traverser import DAGTraverser
 
 from lse_material.errors import InvalidInputError
 from lse_material.fem.compat import empty_visitor_caches
-from lse_material.fem.header import compile_arguments, component_function, number_of
+from lse_material.fem.header import compile_arguments, component_function, number_of, potential_of
 from lse_material.kernel.text import upper_triangle
 from lse_material.potential import SoftMinimum
 
@@ -82,6 +82,14 @@ def weights(potential: SoftMinimum, x: list[Expr]) -> list[Expr]:
     """The mode weights; they cannot be differentiated."""
     W, d = value(potential, x), potential.size
     return [W.at(1 + d + d * (d + 1) // 2 + k) for k in range(len(potential.modes))]
+
+
+def frozen_hessian(W: PotentialComponent) -> list[list[Expr]]:
+    """sum_k w_k d2psi_k/dx2 at the x of W, where the mode weights do not change: (d, d), positive semi-definite."""
+    d = len(W.x)
+    triangle = upper_triangle(d)
+    frozen = PotentialComponent(*W.x, IntValue(number_of(potential_of(W.number), frozen=True)), IntValue(0))
+    return [[frozen.at(1 + d + triangle.index((min(i, j), max(i, j)))) for j in range(d)] for i in range(d)]
 
 
 def _derivative(self: GenericDerivativeRuleset, o: PotentialComponent, *derivatives: Expr) -> Expr:

@@ -77,6 +77,7 @@ class MaterialProblem(NonlinearProblem):
             than its own.
     """
 
+    default_options: Mapping[str, Any] = DEFAULT_OPTIONS
     _snes = _A = _P_mat = _b = _x = None  # what the base class destroys, also where its __init__ was never reached
 
     def __init__(
@@ -106,7 +107,7 @@ class MaterialProblem(NonlinearProblem):
             J=jacobian,
             bcs=self._bcs,
             petsc_options_prefix=petsc_options_prefix,
-            petsc_options={**DEFAULT_OPTIONS, **(petsc_options or {})},
+            petsc_options={**self.default_options, **(petsc_options or {})},
             jit_options=_for_this_cpu() if jit_options is None and self._stresses else jit_options,
             **kwargs,
         )
