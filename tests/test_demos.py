@@ -44,3 +44,14 @@ def test_fit_then_simulate(ranks, tmp_path):
     assert figures["peak_reaction"] == pytest.approx(2.14, rel=0.05)
     written = {path.name for path in (tmp_path / "out").iterdir()}
     assert {"martensite.safetensors", "plate.png", "plate.xdmf", "plate.h5"} <= written
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_phase_transforming_bar(ranks, tmp_path):
+    figures = run_demo("phase_transforming_bar.py", ranks, tmp_path / "out")
+    for name in ("local_stress", "plateau_stress"):
+        assert abs(figures[name] - figures["maxwell_stress"]) < 1e-3
+    assert abs(figures["boundary_energy_ratio"] - 1.0) < 3e-3
+    assert figures["failed_steps"] == 0
+    assert figures["hysteresis"] > 0.05
+    assert (tmp_path / "out" / "bar.png").stat().st_size > 10_000

@@ -24,6 +24,7 @@ from petsc4py import PETSc
 
 from lse_material.errors import ConvergenceError, InvalidInputError
 from lse_material.fem.frozen import frozen_tangent
+from lse_material.fem.inertia import SymmetricFactor
 from lse_material.fem.minimise import minimise
 from lse_material.fem.problem import DEFAULT_OPTIONS, MaterialProblem
 from lse_material.fem.quadrature import QuadratureStress
@@ -38,6 +39,7 @@ TRUST_REGION: Mapping[str, Any] = {
     "pc_type": "cholesky",
     "pc_factor_mat_solver_type": "mumps",
 }
+FINISH = 3  # iterations after a failure that count as the end of a solve, not as another solver
 INFINITE = 1e300  # energy of a state that has none: the trust region steps back from it
 ROUNDING = 1e-13  # of the forces that cancel in the residual
 UNCANCELLED = 1e-4  # of |diagonal of the tangent| |u|, next to reactions, as a measure of forces
@@ -55,7 +57,7 @@ class EnergyProblem(MaterialProblem):
     Args:
         energy: UFL functional, any energies of `lse.fem.energy` in it, expanded or not, minus the work of dead loads.
         u: the unknown, and the initial guess.
-        bcs: Dirichlet conditions; `solve` sets u to their values before it starts.
+        bcs: Dirichlet conditions; `solve` brings u to their values before it starts.
         petsc_options_prefix: mandatory.
         petsc_options: override single entries of `TRUST_REGION`, or those of `MaterialProblem` if snes_type is another.
         residual: in place of the derivative of `energy`, with operators of a `QuadratureStress`, say; it must be equal to it.
@@ -64,11 +66,15 @@ class EnergyProblem(MaterialProblem):
             `energy` if left out, the tangent itself if there are none.
         tolerance: of the residual, relative to the reactions (and to a share of the forces that cancel in it).
         fallback: whether `minimise` goes on where the PETSc solver fails.
+        predictor: whether changed Dirichlet values are spread over the body by one linear step, with a direct solver, where
+            the tangent is positive definite. Otherwise they are entered at once, and the cells next to them may be
+            carried over a ridge.
         kwargs: passed on to `MaterialProblem` (jit_options, form_compiler_options).
 
     Attributes:
         fallbacks: how often `minimise` had to take over.
         iterations: of the last solve, both solvers together.
+        force_scale: norm of the largest reactions so far, which `tolerance` is relative to; may be set.
 
     Raises:
         InvalidInputError: the energy is no functional, or there is no Dirichlet condition (rigid motions would be free).
@@ -89,6 +95,7 @@ class EnergyProblem(MaterialProblem):
         frozen: ufl.Form | None = None,
         tolerance: float = 1e-9,
         fallback: bool = True,
+        predictor: bool = True,
         **kwargs: Any,
     ) -> None:
         if not isinstance(energy, ufl.Form) or energy.arguments():
@@ -103,8 +110,9 @@ class EnergyProblem(MaterialProblem):
             raise InvalidInputError(f"tolerance is {tolerance}; it must lie between 0 and 1.")
         if (petsc_options or {}).get("snes_type", "newtontr") != "newtontr":
             self.default_options = DEFAULT_OPTIONS
-        self.tolerance, self.fallback = tolerance, fallback
+        self.tolerance, self.fallback, self.predictor = tolerance, fallback, predictor
         self.fallbacks = self.iterations = 0
+        self.force_scale = 0.0
         super().__init__(
             ufl.derivative(energy, u) if residual is None else residual,
             u,
@@ -159,7 +167,8 @@ class EnergyProblem(MaterialProblem):
             uncancelled = ((self.A.getDiagonal().array * self.u.x.array[:owned])[~held[:owned]] ** 2).sum()
         comm = self.u.function_space.mesh.comm
         reactions, uncancelled = (float(np.sqrt(comm.allreduce(v))) for v in (reactions, uncancelled))
-        return self.tolerance * max(reactions, UNCANCELLED * uncancelled) + ROUNDING * uncancelled
+        self.force_scale = max(self.force_scale, reactions, UNCANCELLED * uncancelled)
+        return self.tolerance * self.force_scale + ROUNDING * uncancelled
 
     def apply_bcs(self) -> None:
         """Set u to its Dirichlet values."""
@@ -174,7 +183,7 @@ class EnergyProblem(MaterialProblem):
             ConvergenceError: neither solver converged; `u` is then as it was before the call.
         """
         before = self.u.x.array.copy()
-        self.apply_bcs()
+        self._enter_dirichlet_values()
         start = self.u.x.array.copy(), self.energy()
         try:
             super().solve()
@@ -187,12 +196,41 @@ class EnergyProblem(MaterialProblem):
             self._fall_back(error, *start, before)
         return self.u
 
+    def _enter_dirichlet_values(self) -> None:
+        """Bring u to its Dirichlet values: by a linear step from where it is if that is stable, else at once."""
+        before = self.u.x.array.copy()
+        self.apply_bcs()
+        comm = self.u.function_space.mesh.comm
+        if not self.predictor or not comm.allreduce(bool((self.u.x.array != before).any()), MPI.LOR):
+            return
+        entered = self.u.x.array.copy()
+        self.u.x.array[:] = before
+        assign(self.u, self.x)
+        self.solver.computeFunction(self.x, self.b)
+        self.solver.computeJacobian(self.x, self.A, self.P_mat)
+        step = self.x.duplicate()
+        with SymmetricFactor(comm) as factor:
+            if factor.is_positive(self.A):
+                factor.solve(self.b, step)
+                self.x.axpy(-1.0, step)
+                assign(self.x, self.u)
+                self.apply_bcs()
+                entered = self.u.x.array.copy() if np.isfinite(self.energy()) else entered
+        step.destroy()
+        self._failure = None
+        self.u.x.array[:] = entered
+
     def _fall_back(self, error: ConvergenceError, start: Any, energy: float, before: Any) -> None:
         """Go on with `minimise` from the last iterate, or from the start if that was better."""
         assign(self.x, self.u)
         self.u.x.scatter_forward()
         if not self.energy() <= energy:
             self.u.x.array[:] = start
+        try:  # rounding of the energy may be all that stopped a trust region
+            self.iterations += minimise(self, FINISH)
+            return
+        except ConvergenceError:
+            pass
         self.fallbacks += 1
         if self.u.function_space.mesh.comm.rank == 0:
             logger.warning("%s Going on with the inertia-controlled minimiser.", error)

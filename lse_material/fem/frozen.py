@@ -54,6 +54,8 @@ def frozen_tangent(energy: ufl.Form, u: fem.Function) -> ufl.Form | None:
         dv, ddu = ([ufl.derivative(x, u, direction) for x in W.x] for direction in (v, du))
         second = sum(H[i][j] * dv[i] * ddu[j] for i in range(len(dv)) for j in range(len(dv)))
         for integral in energy.integrals():
+            if W not in ufl.algorithms.extract_type(integral.integrand(), PotentialComponent):
+                continue
             without = map_expr_dag(_Replaced(nothing), integral.integrand())
             factor = map_expr_dag(_Replaced({**nothing, W: 1.0}), integral.integrand()) - without
             form += ufl.Form([integral.reconstruct(integrand=factor * second)])

@@ -50,12 +50,18 @@ def minimise(problem: EnergyProblem, iterations: int = ITERATIONS) -> int:
                 slope = residual.dot(d)
                 assign(d, step)
                 step.x.scatter_forward()
-                length, new = _armijo(problem, step, energy, slope)
+                norm, length, new = _norm(residual), *_armijo(problem, step, energy, slope)
                 small = plain and abs(slope) <= EXACT * max(abs(energy), 1e-300)
-                norm = _norm(residual)
-                if length == 0.0:
+                if length == 0.0 and plain:  # rounding hides the decrease: the residual sees it still
+                    problem.u.x.array[:] += step.x.array
+                    residual = _residual(problem, residual)
+                    if _norm(residual) < 0.5 * norm:
+                        energy = problem.energy()
+                        continue
+                    problem.u.x.array[:] -= step.x.array
                     if small:
                         return iteration
+                if length == 0.0:
                     raise ConvergenceError(
                         f"the minimiser found no lower energy along a direction of descent after {iteration} iterations, "
                         f"residual norm {norm:.3e}: is `residual` the derivative of `energy`?",

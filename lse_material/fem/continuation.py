@@ -1,0 +1,226 @@
+"""Load paths: steps that halve where a solve fails and grow again, a stability check after each, a record, and checkpoints.
+
+A path through wells jumps: at the end of each step the tangent is looked at, and a state that has become a saddle is left along
+its lowest mode. Checkpoints are whole or not there, so that a process that is killed loses the step it was in, no more.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from lse_material.checks import Array
+from lse_material.errors import ConvergenceError, FormatError, InvalidInputError
+from lse_material.fem.energy_problem import EnergyProblem
+from lse_material.fem.stability import is_stable, kick
+from lse_material.storage import write_atomically
+
+KICKS = 5  # after one solve
+
+
+@dataclass
+class LoadPath:
+    """Equilibria of a problem under a load that follows given levels.
+
+    Attributes:
+        problem: of which `apply` changes conditions.
+        apply: sets the load; u is then that of the step before, unless `apply` changes it.
+        observe: name -> what is recorded after each step, a number that is the same on every rank (a reaction, a fraction).
+        kick_size: largest entry of the displacement with which saddles are left; 0 turns the check off.
+        halvings: how often a step may be halved before it is given up.
+        checkpoint: file to which the state goes after each step; one per rank, with the rank in its name.
+        progress: show a bar on a terminal.
+        table: name -> values so far, one for each state: load, energy, iterations, kicks, and what is observed.
+        failed: solves that failed and were repeated with smaller steps.
+
+    Raises:
+        InvalidInputError: an observable has a name that the table uses.
+    """
+
+    problem: EnergyProblem
+    apply: Callable[[float], None]
+    observe: Mapping[str, Callable[[], float]] = field(default_factory=dict)
+    kick_size: float = 0.0
+    halvings: int = 6
+    checkpoint: Path | str | None = None
+    progress: bool = True
+    table: dict[str, list[float]] = field(default_factory=dict)
+    failed: int = 0
+
+    def __post_init__(self) -> None:
+        own = ("load", "energy", "iterations", "kicks")
+        for name in self.observe:
+            if name in own:
+                raise InvalidInputError(f"the table has a column {name!r} of its own; observe it under another name.")
+        self.table = {name: [] for name in (*own, *self.observe)}
+
+    def run(self, levels: Sequence[float]) -> dict[str, Array]:
+        """Go through the levels, one after another, from where the table ends; returns the table as arrays.
+
+        After `resume` the levels already in the table are passed over. u is at the last level in the end.
+
+        Raises:
+            InvalidInputError: a level is not finite, or the table is not a start of these levels.
+            ConvergenceError: a step failed also in its smallest parts; the table holds what came before.
+        """
+        levels = [float(level) for level in levels]
+        if not np.isfinite(levels).all():
+            raise InvalidInputError("a load level is not finite.")
+        done = self.table["load"]
+        if done and done != levels[: len(done)]:
+            raise InvalidInputError(
+                f"the path so far ends at the load {done[-1]:g} after {len(done)} steps, which is no start of these levels."
+            )
+        comm = self.problem.u.function_space.mesh.comm
+        console = Console(stderr=True)
+        with Progress(
+            TextColumn("load"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"),
+            console=console, disable=not (self.progress and comm.rank == 0 and console.is_terminal), transient=True,
+        ) as bar:  # fmt: skip
+            task = bar.add_task("", total=len(levels), completed=len(done))
+            for level in levels[len(done) :]:
+                iterations, kicks = self._to(level)
+                self._note(level, iterations, kicks)
+                if self.checkpoint is not None:
+                    self._save()
+                bar.update(task, advance=1, description=f"{level:.4g}: {iterations} iterations")
+        return {name: np.array(values) for name, values in self.table.items()}
+
+    def save_table(self, path: Path | str) -> None:
+        """Write the table as .csv or .npz, on rank 0; whole or not at all."""
+        path = Path(path)
+        if path.suffix not in (".csv", ".npz"):
+            raise FormatError(f"{path}: a table is written as .csv or .npz.")
+        if self.problem.u.function_space.mesh.comm.rank > 0:
+            return
+        if path.suffix == ".npz":
+            write_atomically(path, _npz({name: np.array(values) for name, values in self.table.items()}))
+            return
+        text = io.StringIO()
+        writer = csv.writer(text)
+        writer.writerow(self.table)
+        writer.writerows(zip(*self.table.values()))
+        write_atomically(path, text.getvalue().encode())
+
+    def resume(self) -> int:
+        """Take state and table from the checkpoint if there is one; returns the number of steps that it holds. Collective.
+
+        Raises:
+            FormatError: the checkpoint is of another mesh, space or number of ranks, or misses a rank's part.
+        """
+        comm = self.problem.u.function_space.mesh.comm
+        path = self._part()
+        problem: str | None = None
+        data: dict[str, Any] = {}
+        there = comm.allgather(path.exists())
+        if not any(there):
+            return 0
+        if not all(there):
+            problem = f"the checkpoint {path} has no part for rank {there.index(False)}"
+        else:
+            try:
+                with np.load(path, allow_pickle=False) as archive:
+                    data = {name: archive[name] for name in archive.files}
+                if str(data["signature"]) != self._signature():
+                    problem = f"the checkpoint {path} is of another mesh, function space or number of ranks"
+                elif set(data) != {"signature", "force_scale", "u", *self.table}:
+                    problem = f"the checkpoint {path} is of a path with other columns than {sorted(self.table)}"
+            except (OSError, ValueError, KeyError, EOFError) as error:
+                problem = f"the checkpoint {path} cannot be read: {error}"
+        problems = [text for text in comm.allgather(problem) if text is not None]
+        if problems:
+            raise FormatError(f"{problems[0]}. Remove it to start anew.")
+        steps = min(comm.allgather(len(data["load"])))
+        if steps != max(comm.allgather(len(data["load"]))):
+            raise FormatError(f"the parts of the checkpoint {path} are of different steps. Remove them to start anew.")
+        self.problem.u.x.array[:] = data["u"]
+        self.problem.force_scale = float(data["force_scale"])
+        self.table = {name: data[name].tolist() for name in self.table}
+        if steps:
+            self.apply(self.table["load"][-1])
+            self.problem.u.x.array[:] = data["u"]
+        return steps
+
+    # ---- one step --------------------------------------------------------------------------------------------------------
+
+    def _to(self, level: float) -> tuple[int, int]:
+        """Solve at a level, in smaller steps if need be; returns iterations and kicks."""
+        u, iterations, kicks = self.problem.u, 0, 0
+        start = at = self.table["load"][-1] if self.table["load"] else 0.0
+        step = level - start
+        smallest = abs(step) / 2**self.halvings
+        while True:
+            target = level if abs(level - at) <= abs(step) * (1.0 + 1e-9) else at + step
+            before = u.x.array.copy()
+            self.apply(target)
+            try:
+                count, more = self._minimum()
+            except ConvergenceError:
+                self.failed += 1
+                u.x.array[:] = before
+                self.apply(at)
+                u.x.array[:] = before
+                step = 0.5 * (target - at)
+                if abs(step) < smallest * (1.0 - 1e-9) or step == 0.0:
+                    raise
+                continue
+            iterations, kicks, at = iterations + count, kicks + more, target
+            if target == level:
+                return iterations, kicks
+            step *= 1.5
+
+    def _minimum(self) -> tuple[int, int]:
+        """Solve, and leave saddles; returns iterations and kicks."""
+        self.problem.solve()
+        iterations = self.problem.iterations
+        for kicks in range(KICKS + 1):
+            if self.kick_size == 0.0 or is_stable(self.problem):
+                return iterations, kicks
+            if kicks < KICKS:
+                kick(self.problem, self.kick_size)
+                self.problem.solve()
+                iterations += self.problem.iterations
+        raise ConvergenceError(f"still a saddle after {KICKS} kicks of {self.kick_size:g}.")
+
+    def _note(self, level: float, iterations: int, kicks: int) -> None:
+        values = {"load": level, "energy": self.problem.energy(), "iterations": iterations, "kicks": kicks}
+        values.update({name: float(function()) for name, function in self.observe.items()})
+        for name, value in values.items():
+            self.table[name].append(value)
+
+    # ---- checkpoints -----------------------------------------------------------------------------------------------------
+
+    def _save(self) -> None:
+        columns = {name: np.array(values) for name, values in self.table.items()}
+        own = {"signature": np.array(self._signature()), "force_scale": np.array(self.problem.force_scale)}
+        arrays = {**own, "u": self.problem.u.x.array, **columns}
+        write_atomically(self._part(), _npz(arrays))
+
+    def _part(self) -> Path:
+        if self.checkpoint is None:
+            raise InvalidInputError("this path has no checkpoint: give LoadPath(checkpoint=...).")
+        path, comm = Path(self.checkpoint), self.problem.u.function_space.mesh.comm
+        return path.with_name(f"{path.stem}.rank{comm.rank}of{comm.size}.npz")
+
+    def _signature(self) -> str:
+        """What a checkpoint must be of: mesh and space of this rank."""
+        V = self.problem.u.function_space
+        h = hashlib.sha256(np.ascontiguousarray(V.mesh.geometry.x).tobytes())
+        h.update(repr((V.mesh.comm.size, V.dofmap.index_map.size_global, V.dofmap.index_map_bs)).encode())
+        h.update(np.ascontiguousarray(V.dofmap.list).tobytes())
+        return h.hexdigest()[:16]
+
+
+def _npz(arrays: Mapping[str, Any]) -> bytes:
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    return buffer.getvalue()
