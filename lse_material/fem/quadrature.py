@@ -69,7 +69,7 @@ class QuadratureStress:
         if (tags is None) != (tag is None):
             raise InvalidInputError("give both tags and tag, or neither.")
         self.material, self.degree = material, degree
-        self._mesh = mesh = _mesh_of(F)
+        self._mesh = mesh = mesh_of(F)
         self._law: Law = (
             PotentialLaw(material, mesh.comm) if isinstance(material, Material) else EvaluatorLaw(material, dim)
         )
@@ -191,7 +191,7 @@ class _State:
         self._seen = None
 
 
-def _mesh_of(F: Any) -> Any:
+def mesh_of(F: Any) -> Any:
     """The dolfinx mesh that F lives on, found through its coefficients."""
     spaces = [c.function_space for c in ufl.algorithms.extract_coefficients(F) if isinstance(c, fem.Function)]
     if not spaces:

@@ -42,7 +42,7 @@ def energy(material: Material, F: Expr, *, expanded: bool = False) -> Expr:
     Raises:
         InvalidInputError: F has another shape than the material's dimension asks for.
     """
-    _expect_shape(material, F)
+    expect_shape(material, F)
     W = potential_energy(material.potential, strain(material.kinematics, F), expanded=expanded)
     if material.growth is not None:
         J = ufl.det(F)
@@ -58,7 +58,7 @@ def stress(material: Material, F: Expr, *, expanded: bool = False) -> Expr:
     The arguments and errors are those of `energy`. Expanded, the networks' gradients are written out by a reverse sweep: a
     Jacobian derived from it is differentiated once instead of twice and compiles faster.
     """
-    _expect_shape(material, F)
+    expect_shape(material, F)
     x = strain(material.kinematics, F)
     gradient = (_potential_gradient if expanded else operator.gradient)(material.potential, x)
     P = pull_back(material.kinematics, F, gradient)
@@ -75,7 +75,7 @@ def mode_weights(material: Material, F: Expr, *, expanded: bool = False) -> Expr
 
     Only the expanded ones can be differentiated.
     """
-    _expect_shape(material, F)
+    expect_shape(material, F)
     p, x = material.potential, strain(material.kinematics, F)
     if not expanded:
         return ufl.as_vector(operator.weights(p, x))
@@ -245,7 +245,8 @@ def _from_mandel(dim: int, g: list[Expr]) -> Expr:
     return ufl.as_matrix(rows)
 
 
-def _expect_shape(material: Material, F: Expr) -> None:
+def expect_shape(material: Material, F: Expr) -> None:
+    """Raise InvalidInputError unless F is a tensor of the dimension of the material."""
     shape = getattr(F, "ufl_shape", None)
     if shape != (material.dim, material.dim):
         raise InvalidInputError(
