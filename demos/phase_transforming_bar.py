@@ -74,8 +74,9 @@ class Theory:
 class Bar:
     """A bar of `cells` cells of degree 2 with second gradients, or of degree 1 without."""
 
-    def __init__(self, rho: float, cells: int, *, regularised: bool) -> None:
-        domain = mesh.create_interval(COMM, cells, [0.0, 1.0])
+    def __init__(self, rho: float, cells: int, *, regularised: bool, comm: MPI.Comm = COMM) -> None:
+        self._comm = comm
+        domain = mesh.create_interval(comm, cells, [0.0, 1.0])
         V = fem.functionspace(domain, ("Lagrange", 2 if regularised else 1))
         self.u = fem.Function(V, name="displacement")
         self.e = self.u.dx(0)
@@ -102,7 +103,7 @@ class Bar:
 
     def fraction(self) -> float:
         """The share of the second phase."""
-        return float(COMM.allreduce(fem.assemble_scalar(self._share)))
+        return float(self._comm.allreduce(fem.assemble_scalar(self._share)))
 
     def coexist(self, theory: Theory, fraction: float) -> None:
         """Start from two phases, the second in the right part; the elongation that goes with it is set."""

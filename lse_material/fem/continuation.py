@@ -34,7 +34,8 @@ class LoadPath:
     Attributes:
         problem: of which `apply` changes conditions.
         apply: sets the load; u is then that of the step before, unless `apply` changes it.
-        observe: name -> what is recorded after each step, a number that is the same on every rank (a reaction, a fraction).
+        observe: name -> what is recorded after each step, a number that is the same on every rank: a reaction, a fraction,
+            `lambda: lowest_modes(problem).values[0]`.
         kick_size: largest entry of the displacement with which saddles are left; 0 turns the check off.
         halvings: how often a step may be halved before it is given up.
         checkpoint: file to which the state goes after each step; one per rank, with the rank in its name.
@@ -69,12 +70,17 @@ class LoadPath:
         After `resume` the levels already in the table are passed over. u is at the last level in the end.
 
         Raises:
-            InvalidInputError: a level is not finite, or the table is not a start of these levels.
+            InvalidInputError: a level is not finite or like the one before it, or the table is not a start of these levels.
             ConvergenceError: a step failed also in its smallest parts; the table holds what came before.
         """
         levels = [float(level) for level in levels]
         if not np.isfinite(levels).all():
             raise InvalidInputError("a load level is not finite.")
+        still = [i for i in range(1, len(levels)) if levels[i] == levels[i - 1]]
+        if still:
+            raise InvalidInputError(
+                f"levels {still[0] - 1} and {still[0]} (counted from 0) are both {levels[still[0]]:g}: a path goes up or down."
+            )
         done = self.table["load"]
         if done and done != levels[: len(done)]:
             raise InvalidInputError(

@@ -24,8 +24,8 @@ from phase_transforming_bar import E_T, LENGTH, Bar, E, Theory
 RHO = 0.03
 
 
-def cycle(cells=60, **options):
-    bar = Bar(RHO, cells, regularised=True)
+def cycle(cells=60, comm=MPI.COMM_WORLD, **options):
+    bar = Bar(RHO, cells, regularised=True, comm=comm)
     path = LoadPath(bar.problem, bar.pull, {"stress": bar.stress, "fraction": bar.fraction}, kick_size=1e-3, **options)
     return bar, path
 
@@ -49,6 +49,18 @@ def test_the_path_nucleates_runs_along_the_maxwell_stress_and_comes_back():
     assert table["fraction"][-1] < 1e-3
     assert np.trapezoid(table["stress"], table["load"]) > 0.05  # energy is lost on the way round
     assert table["kicks"].sum() >= 1
+
+
+@pytest.mark.mpi
+def test_ranks_share_the_path_of_one():
+    """Where the mesh resolves the boundary; where it does not, steps amplify what solvers leave."""
+    _, shared = cycle(200)
+    _, alone = cycle(200, comm=MPI.COMM_SELF)
+    levels = LEVELS[:10]
+    tables = shared.run(levels), alone.run(levels)
+    assert tables[0]["fraction"][-1] > 0.1  # it has nucleated
+    for name in ("load", "energy", "stress", "fraction"):
+        assert np.abs(tables[0][name] - tables[1][name]).max() < 1e-9, name
 
 
 def test_a_step_too_large_is_halved_and_ends_where_small_steps_do():
@@ -123,6 +135,8 @@ def test_levels_that_do_not_go_with_the_table_are_refused():
         path.run([0.0, 0.2, 0.3])
     with pytest.raises(lse.InvalidInputError, match="not finite"):
         path.run([0.0, 0.1, np.nan])
+    with pytest.raises(lse.InvalidInputError, match="levels 2 and 3 "):
+        path.run([0.0, 0.1, 0.2, 0.2])
     with pytest.raises(lse.InvalidInputError, match="column 'load'"):
         LoadPath(path.problem, path.apply, {"load": lambda: 0.0})
 
