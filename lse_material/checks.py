@@ -18,9 +18,10 @@ def float_array(name: str, value: Any, ndim: int | None = None, *, finite: bool 
         raise InvalidInputError(f"{name} is a masked array with hidden entries: give a plain array (and a row mask).")
     try:
         raw = np.asarray(value)
-        if np.iscomplexobj(raw):
-            raise TypeError("complex numbers")
-        array: Array = np.ascontiguousarray(raw, dtype=np.float64)
+        if np.iscomplexobj(raw) or raw.dtype.kind in "mM":
+            raise TypeError("complex numbers" if np.iscomplexobj(raw) else "dates or times")
+        with np.errstate(over="ignore", invalid="ignore"):  # of wider numbers, which are then infinite
+            array: Array = np.ascontiguousarray(raw, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise InvalidInputError(f"{name} cannot be read as an array of real numbers: {error}.") from None
     if raw.ndim == 0:

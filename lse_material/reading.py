@@ -67,8 +67,18 @@ def _read_npz(path: Path) -> Samples:
             data: dict[str, Any] = {name: archive[name] for name in archive.files}
     except FileNotFoundError:
         raise
-    # NumPy lets through what zipfile, zlib and tokenize say about damaged bytes
-    except (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error, tokenize.TokenError) as error:
+    # NumPy lets through what zipfile, zlib and tokenize say about damaged bytes, and believes a header that tells of terabytes
+    except (
+        OSError,
+        ValueError,
+        TypeError,
+        EOFError,
+        RuntimeError,
+        MemoryError,
+        zipfile.BadZipFile,
+        zlib.error,
+        tokenize.TokenError,
+    ) as error:
         raise FormatError(
             f"{path} is not a whole .npz archive of plain arrays: {error}. Pickles are not read."
         ) from None
@@ -196,7 +206,7 @@ def _number(path: Path, line: int, column: str, cell: str) -> float:
 def _units(path: Path, text: str) -> dict[str, str]:
     try:
         units = json.loads(text)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:  # also a number of 5,000 digits
         raise FormatError(f"{path}: units are not JSON: {error}.") from None
     if not isinstance(units, dict) or not all(isinstance(value, str) for value in units.values()):
         raise FormatError(f'{path}: units must map names to texts, as {{"energy": "MPa"}}; they are {text.strip()}.')

@@ -64,11 +64,13 @@ class Samples:
         if self.F is not None:
             if shape not in ((2, 2), (3, 3)):
                 raise InvalidInputError(f"F has shape {where.shape}; it needs (n, 2, 2) or (n, 3, 3).")
-            J = np.linalg.det(where)
-            if not (J > 0.0).all():
-                row = int(np.argmin(J > 0.0))
+            with np.errstate(over="ignore", invalid="ignore"):
+                J = np.linalg.det(where)
+            possible = (J > 0.0) & np.isfinite(J)
+            if not possible.all():
+                row = int(np.argmin(possible))
                 raise InvalidInputError(
-                    f"F in row {row} has determinant {J[row]:.6g}; it must be positive. F = {where[row].tolist()}."
+                    f"F in row {row} has determinant {J[row]:.6g}; it must be positive and finite. F = {where[row].tolist()}."
                 )
         slope = "stress" if self.F is not None else "gradient"
         if self.energy is None and getattr(self, slope) is None:

@@ -87,7 +87,7 @@ def load(path: str | Path) -> Material:
         if kinematics is None:
             raise FormatError("it holds a plain potential without a strain measure: read it with load_potential().")
         box = _json(metadata, "training_box")
-        return Material(
+        material = Material(
             potential,
             kinematics_from_dict(kinematics),
             growth_from_dict(_json(metadata, "growth")),
@@ -95,6 +95,10 @@ def load(path: str | Path) -> Material:
             None if box is None else _training_box(box),
             _json(metadata, "provenance", dict),
         )
+        with np.errstate(all="ignore"):
+            at_rest = material.evaluate(np.eye(material.dim)[None])
+            _expect_finite(tensors, "F = I", at_rest.energy, at_rest.stress, at_rest.tangent)
+        return material
     except (FormatError, InvalidInputError) as error:
         raise FormatError(f"{path} cannot be used: {error}") from None
 
@@ -103,7 +107,11 @@ def load_potential(path: str | Path) -> SoftMinimum:
     """Read the potential of a file, with or without a strain measure. Raises as `load`."""
     tensors, metadata = _read(Path(path))
     try:
-        return _potential(tensors, metadata)
+        potential = _potential(tensors, metadata)
+        with np.errstate(all="ignore"):
+            values = potential.evaluate(potential.input_shift)
+            _expect_finite(tensors, "input_shift", values.energy, values.gradient, values.hessian)
+        return potential
     except (FormatError, InvalidInputError) as error:
         raise FormatError(f"{path} cannot be used: {error}") from None
 
@@ -233,6 +241,16 @@ def _mode(parts: dict[str, dict[int, Array]], activation: str) -> ConvexNetwork:
     return ConvexNetwork(ordered.get("z_weight", ()), ordered["x_weight"], ordered["bias"], activation, quadratic)
 
 
+def _expect_finite(tensors: dict[str, Array], where: str, *values: Array) -> None:
+    if all(np.isfinite(value).all() for value in values):
+        return
+    largest = max((name for name in tensors if tensors[name].size), key=lambda name: np.abs(tensors[name]).max())
+    raise FormatError(
+        f"its energy or a derivative is not finite at {where}: a number is far too large or too small. The largest is "
+        f"{np.abs(tensors[largest]).max():.3g} in tensor {largest}, input_scale is {tensors['input_scale'].tolist()}."
+    )
+
+
 def _to_json(name: str, value: Mapping[str, Any]) -> str:
     try:
         return json.dumps(dict(value))
@@ -247,7 +265,7 @@ def _json(metadata: dict[str, str], key: str, kind: type | None = None) -> Any:
         value = json.loads(metadata[key])
     except KeyError:
         raise FormatError(f"its metadata lack {key!r}.") from None
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # also a number of 5,000 digits
         raise FormatError(f"its metadata {key!r} are not JSON: {error}.") from None
     if kind is not None and not isinstance(value, kind):
         raise FormatError(f"its metadata {key!r} are a {type(value).__name__}, not a {kind.__name__}.")

@@ -57,3 +57,11 @@ def test_a_block_buckles_at_the_exact_stretch():
     figures = run_benchmark("block_buckling")["5"]
     assert figures["error"] < 1e-4
     assert 0.9 < figures["exact"] < 1.0
+
+
+def test_fuzzing():
+    figures = run_benchmark("fuzzing")
+    assert figures["faults"] == []
+    for kind in ("material_files", "tables"):
+        assert figures[kind]["refused"] > 100
+        assert figures[kind]["valid"] > 0

@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import zipfile
 
 import numpy as np
 import pytest
@@ -205,3 +206,30 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path, monkeypatch, 
         write_samples(with_gaps(), path)
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("units", ["9" * 5000, "[" * 100_000, "{", "3"], ids=["digits", "deep", "cut", "number"])
+def test_units_that_are_no_json_object_are_refused(tmp_path, units):
+    (tmp_path / "data.csv").write_text(f"# units: {units}\nx1,W\n0,1\n")
+    with pytest.raises(FormatError, match=r"data.csv: units "):
+        read_samples(tmp_path / "data.csv")
+
+
+def test_an_archive_that_claims_terabytes_is_refused(tmp_path):
+    header = "{'descr': '<f8', 'fortran_order': False, 'shape': (1099511627776, 2, 2), }".ljust(117) + "\n"
+    with zipfile.ZipFile(tmp_path / "data.npz", "w") as archive:
+        archive.writestr(
+            "F.npy", b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode() + bytes(64)
+        )
+    with pytest.raises(FormatError, match=r"data.npz is not a whole .npz archive"):
+        read_samples(tmp_path / "data.npz")
+
+
+def test_dates_and_overflowing_deformations_are_no_samples(tmp_path):
+    dates = np.zeros((3, 2, 2), dtype="datetime64[s]")
+    np.savez(tmp_path / "data.npz", F=dates, energy=np.zeros(3))
+    with pytest.raises(InvalidInputError, match="F cannot be read as an array of real numbers: dates or times"):
+        read_samples(tmp_path / "data.npz")
+    (tmp_path / "data.csv").write_text("F11,F12,F21,F22,W\n1e308,0,0,1e308,1\n")
+    with pytest.raises(InvalidInputError, match="row 0 has determinant inf; it must be positive and finite"):
+        read_samples(tmp_path / "data.csv")

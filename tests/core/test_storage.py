@@ -309,3 +309,21 @@ def test_a_saved_file_has_the_permissions_of_any_new_file(tmp_path):
     full_material().save(tmp_path / "m.safetensors")
     (tmp_path / "plain").touch()
     assert (tmp_path / "m.safetensors").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+def test_finite_numbers_that_overflow_are_refused_when_they_are_loaded(tmp_path):
+    tensors, _ = parts(full_material())
+    name = "mode.0.quadratic"
+    path = rewritten(tmp_path / "m.safetensors", {name: np.full_like(tensors[name], 1e200)})
+    with pytest.raises(FormatError, match=f"not finite at F = I.* 1e\\+200 in tensor {name}"):
+        load(path)
+    with pytest.raises(FormatError, match="not finite at input_shift"):
+        load_potential(
+            rewritten(tmp_path / "p.safetensors", {"mode.0.bias.2": np.full(1, 1e308), "energy_scale": np.array(1e308)})
+        )
+
+
+@pytest.mark.parametrize("text", ["9" * 5000, "[" * 100_000], ids=["digits", "deep"])
+def test_metadata_that_json_cannot_hold_are_refused(tmp_path, text):
+    with pytest.raises(FormatError, match="its metadata 'provenance' are not JSON"):
+        load(rewritten(tmp_path / "m.safetensors", metadata={"provenance": text}))

@@ -1,0 +1,69 @@
+"""`lse-material check`: is the material sound, and does it meet the data?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from lse_material.cli.codes import FAILED
+from lse_material.cli.files import MaterialFile, read
+from lse_material.cli.output import Json, print_json, print_table
+
+
+def check(
+    file: MaterialFile,
+    data: Annotated[Path | None, typer.Option(help="Rows (.npz or .csv) that the material must meet.")] = None,
+    tolerance: Annotated[float, typer.Option(help="Relative error on --data that passes.")] = 0.05,
+    symmetry: Annotated[
+        str | None, typer.Option(help="Point group, PARENT:VARIANT (square:rectangle); else that of the file.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the deformations that are drawn.", min=0)] = 0,
+    json: Json = False,
+) -> int:
+    """Check convexity of every mode, derivatives, objectivity, symmetry, ellipticity and extrapolation.
+
+    Exit code 1 if a check fails.
+    """
+    from lse_material.material import Material
+
+    fitted = read(file)
+    checks = _of_material(fitted, symmetry, seed) if isinstance(fitted, Material) else _of_potential(fitted, seed)
+    if data is not None:
+        from lse_material.reading import read_samples
+        from lse_material.survey import check_data
+
+        checks += check_data(fitted, read_samples(data), tolerance=tolerance)
+    passed = all(c.passed for c in checks)
+    if json:
+        print_json({"file": str(file), "passed": passed, "checks": [vars(c) for c in checks]})
+    else:
+        rows: list[list[Any]] = [["passed" if c.passed else "FAILED", c.name, c.detail] for c in checks]
+        print_table("", ["", "check", "what was found"], rows)
+    return 0 if passed else FAILED
+
+
+def _of_material(material: Any, symmetry: str | None, seed: int) -> list[Any]:
+    from lse_material import survey, verify
+    from lse_material.cli.symmetries import parse
+
+    checks = list(verify.verify(material, seed=seed))
+    group = parse(symmetry, material.dim) if symmetry else survey.symmetry_of(material)
+    F = verify.sample_deformations(material, 256, seed=seed)
+    if group is not None:
+        checks.append(survey.check_symmetry(material, group, F))
+    checks.append(survey.check_ellipticity(material, F))
+    if material.training_box is not None:
+        box = material.training_box
+        checks.append(survey.check_extrapolation(material, (box.lower, box.upper), seed=seed))
+    return checks
+
+
+def _of_potential(potential: Any, seed: int) -> list[Any]:
+    import numpy as np
+
+    from lse_material.verify import check_convexity
+
+    x = np.random.default_rng(seed).normal(size=(256, potential.size))
+    return [check_convexity(potential, potential.input_shift + potential.input_scale * x)]

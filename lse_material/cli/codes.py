@@ -1,0 +1,51 @@
+"""Exit codes, and the error that says what is not installed."""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+OK = 0
+FAILED = 1
+USAGE = 2
+UNUSABLE = 3
+MISSING = 4
+UNEXPECTED = 5
+INTERRUPTED = 130
+
+MEANINGS = {
+    OK: "done",
+    FAILED: "done, and a check failed",
+    USAGE: "wrong usage",
+    UNUSABLE: "a file or data that cannot be used",
+    MISSING: "something is not installed",
+    UNEXPECTED: "a defect of lse-material",
+    INTERRUPTED: "interrupted",
+}
+
+WITHOUT_TYPER = (
+    "the command line needs typer and rich: pip install 'lse-material[cli]'. (The Python API works without.)"
+)
+
+EXTRAS = {"torch": "fit", "scipy": "fit", "rich": "fit", "matplotlib": "plot"}
+
+
+class MissingError(Exception):
+    """A package that a command needs is not installed; the message says how to get it."""
+
+
+def need(module: str, purpose: str) -> ModuleType:
+    """Import a module, or say how to get what it lacks.
+
+    Raises:
+        MissingError: it, or something that it imports from outside lse_material, is not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        name = (error.name or module).partition(".")[0]
+        if name == "lse_material":
+            raise
+        extra = EXTRAS.get(name)
+        remedy = f"pip install 'lse-material[{extra}]'" if extra else f"install {name}"
+        raise MissingError(f"{purpose} needs {name}, which is not installed: {remedy}.") from None

@@ -1,0 +1,128 @@
+"""`lse-material doctor`: what is installed, what is missing, and how to get it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from lse_material.cli.codes import FAILED
+from lse_material.cli.output import Json, print_json, print_table
+
+FENICSX = "conda env create -f environment.yml, the container dolfinx/dolfinx:stable, or ./fenicsx of a checkout"
+PACKAGES = (  # import name, what for, how to get it
+    ("numpy", "everything", "pip install numpy"),
+    ("safetensors", "everything", "pip install safetensors"),
+    ("torch", "fit", "pip install 'lse-material[fit]'"),
+    ("scipy", "fit", "pip install 'lse-material[fit]'"),
+    ("cffi", "compiled kernels", "pip install 'lse-material[kernel]'"),
+    ("matplotlib", "plot", "pip install 'lse-material[plot]'"),
+    ("pyvista", "pictures of meshes", "pip install 'lse-material[plot]'"),
+    ("dolfinx", "FEniCSx forms and problems", FENICSX),
+    ("dolfinx_external_operator", "FEniCSx forms and problems", "pip install 'lse-material[fem]'"),
+    ("petsc4py", "FEniCSx forms and problems", FENICSX),
+    ("mpi4py", "FEniCSx forms and problems", FENICSX),
+    ("slepc4py", "stability: lowest modes", FENICSX),
+    ("dolfinx_mpc", "periodic cells", FENICSX),
+    ("gmsh", "meshes of the demos", "pip install gmsh"),
+)
+_CODE = """
+import importlib, importlib.metadata, sys
+name = sys.argv[1]
+module = importlib.import_module(name)
+version = getattr(module, "__version__", "")
+if not version:
+    for known in (name, name.replace("_", "-")):
+        try:
+            version = importlib.metadata.version(known)
+        except importlib.metadata.PackageNotFoundError:
+            pass
+if name == "petsc4py":
+    from petsc4py import PETSc
+    version += " real" if PETSc.ScalarType is not complex and PETSc.ScalarType(1).dtype.kind == "f" else " complex"
+    version += "" if PETSc.Sys.hasExternalPackage("mumps") else ", without MUMPS"
+print(version)
+"""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was found of one thing: `state` is "works", "missing" or "broken"."""
+
+    name: str
+    purpose: str
+    state: str
+    version: str
+    remedy: str
+
+
+def doctor(json: Json = False) -> int:
+    """Say what is installed, what is missing and how to get it; exit code 1 if something installed does not work."""
+    with ThreadPoolExecutor(4) as pool:
+        findings = [*pool.map(lambda package: _package(*package), PACKAGES), _floor_of_fem(), _compiler(), _cache()]
+    broken = any(f.state == "broken" for f in findings)
+    python = sys.version.split()[0]
+    if json:
+        print_json({"python": python, "works": not broken, "findings": [vars(f) for f in findings]})
+    else:
+        rows = [[f.state, f.name, f.version, f.purpose, "" if f.state == "works" else f.remedy] for f in findings]
+        print_table(f"Python {python}, {sys.executable}", ["", "what", "version", "for", "how to get it"], list(rows))
+    return FAILED if broken else 0
+
+
+def _package(name: str, purpose: str, remedy: str) -> Finding:
+    """Import a package in a process of its own, where it can hang or crash without harm."""
+    done = _run([sys.executable, "-W", "ignore", "-c", _CODE, name])
+    if done.returncode == 0:
+        return Finding(
+            name, purpose, "works", done.stdout.strip().splitlines()[-1:][0] if done.stdout.strip() else "", ""
+        )
+    last = (done.stderr.strip().splitlines() or ["it gave no reason"])[-1]
+    if f"No module named '{name}'" in last:
+        return Finding(name, purpose, "missing", "", remedy)
+    return Finding(name, purpose, "broken", "", f"importing it fails: {last}")
+
+
+def _floor_of_fem() -> Finding:
+    """DOLFINx, its companions and this package together: `lse_material.fem` refuses versions that it cannot work with."""
+    purpose = "all of FEniCSx together"
+    done = _run([sys.executable, "-W", "ignore", "-c", "import lse_material.fem"])
+    if done.returncode == 0:
+        return Finding("lse_material.fem", purpose, "works", "", "")
+    last = (done.stderr.strip().splitlines() or ["it gave no reason"])[-1]
+    if "No module named" in last:
+        return Finding("lse_material.fem", purpose, "missing", "", "see the packages above")
+    return Finding("lse_material.fem", purpose, "broken", "", last)
+
+
+def _compiler() -> Finding:
+    from lse_material.errors import CompilerNotFoundError
+    from lse_material.kernel.build import compiler
+
+    try:
+        return Finding("C compiler", "compiled kernels, FEniCSx", "works", compiler().command[0], "")
+    except CompilerNotFoundError as error:
+        return Finding("C compiler", "compiled kernels, FEniCSx", "missing", "", str(error))
+
+
+def _cache() -> Finding:
+    from lse_material.kernel.build import cache_directory
+
+    folder = cache_directory()
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    writable = _run(["test", "-w", str(existing)]).returncode == 0
+    remedy = f"{existing} cannot be written: set XDG_CACHE_HOME to a folder that can"
+    return Finding("kernel cache", "compiled kernels", "works" if writable else "broken", _home(folder), remedy)
+
+
+def _home(path: Path) -> str:
+    return str(path).replace(str(Path.home()), "~", 1)
+
+
+def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    except subprocess.TimeoutExpired:
+        return subprocess.CompletedProcess(command, 1, "", "no answer within 120 s")

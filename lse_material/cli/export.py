@@ -1,0 +1,34 @@
+"""`lse-material export`: the material as a source file that stands alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from lse_material.cli.files import MaterialFile, read
+from lse_material.cli.output import Json, print_json
+
+ENDINGS = {"c": ".c", "numpy": ".py", "ufl": "_ufl.py"}
+
+
+def export(
+    file: MaterialFile,
+    to: Annotated[Literal["c", "numpy", "ufl"], typer.Option(help="Language of the file.", show_default=False)],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The new file; beside FILE if left out.", show_default=False)
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Write a source file that needs nothing of this package and gives the same numbers."""
+    from lse_material.export import export as write
+
+    material = read(file)
+    path = output or file.with_name(file.stem + ENDINGS[to])
+    write(material, path, language=to)
+    size = path.stat().st_size
+    if json:
+        print_json({"file": str(path), "language": to, "bytes": size})
+    else:
+        print(f"wrote {path} ({size} bytes); its first lines say how to use it.")

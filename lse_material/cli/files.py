@@ -1,0 +1,30 @@
+"""Material files as commands take them: with a strain measure or without."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import safetensors
+import typer
+
+from lse_material.errors import FormatError
+from lse_material.material import Material
+from lse_material.potential import SoftMinimum
+from lse_material.storage import load, load_potential
+
+MaterialFile = Annotated[
+    Path, typer.Argument(metavar="FILE", help="A material file (.safetensors).", show_default=False)
+]
+
+
+def read(path: Path) -> Material | SoftMinimum:
+    """The material of a file, or the potential of one without a strain measure. Raises as `load`."""
+    try:
+        return load(path)
+    except FormatError:
+        potential = load_potential(path)  # raises by itself what is wrong with the tensors
+        with safetensors.safe_open(path, framework="numpy") as file:
+            if file.metadata().get("kinematics") != "null":
+                raise
+        return potential

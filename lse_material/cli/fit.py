@@ -1,0 +1,98 @@
+"""`lse-material fit`: data in, a material file out. Its options are the fields of Architecture, Training and Sparsity."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import click
+import typer
+
+from lse_material.cli.codes import MissingError, need
+from lse_material.cli.options import PlainCommand, made, options_of
+from lse_material.cli.output import Json, print_json
+from lse_material.errors import InvalidInputError
+
+PREFIXES = {"Architecture": "", "Training": "training-", "Sparsity": "sparsity-"}
+KINEMATICS = {"green-lagrange": "GreenLagrange", "small-strain": "SmallStrain", "invariants": "IsotropicInvariants"}
+
+
+class FitCommand(PlainCommand):
+    """A command whose options from the dataclasses of the fit are made when it is called or asked for help."""
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        """Its own options and those of the dataclasses, which are there if torch is."""
+        try:
+            fit = need("lse_material.fit", "fitting")
+        except MissingError:
+            if ctx.resilient_parsing:
+                return super().get_params(ctx)
+            raise
+        if not hasattr(self, "_generated"):
+            self._generated = [o for name, p in PREFIXES.items() for o in options_of(getattr(fit, name), prefix=p)]
+        own = super().get_params(ctx)
+        return [*own[:-1], *self._generated, own[-1]]  # --help is the last
+
+
+def fit(
+    ctx: typer.Context,
+    data: Annotated[
+        Path, typer.Argument(metavar="DATA", help="Rows (.npz or .csv) of F or x, W, P.", show_default=False)
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The new .safetensors file.", show_default=False)],
+    kinematics: Annotated[
+        Literal["green-lagrange", "small-strain", "invariants"], typer.Option(help="Strain measure, for rows of F.")
+    ] = "green-lagrange",
+    growth: Annotated[
+        float | None, typer.Option(help="Coefficient c of c (J - 1 - ln J), in energy units.", show_default=False)
+    ] = None,
+    symmetry: Annotated[
+        str | None, typer.Option(help="Point group, PARENT:VARIANT, as square:rectangle.", show_default=False)
+    ] = None,
+    test: Annotated[
+        float, typer.Option(help="Share of the rows kept out of the fit and reported on.", min=0.0, max=0.9)
+    ] = 0.0,
+    seed: Annotated[int, typer.Option(help="Of the starts and of the rows held back.", min=0)] = 0,
+    json: Json = False,
+) -> None:
+    """Fit a material to energies and stresses. Ctrl-C keeps the best so far."""
+    import lse_material as lse
+    from lse_material.cli.symmetries import parse
+
+    floor: Any = need("lse_material.fit", "fitting")
+    choices = {name.lower(): made(getattr(floor, name), ctx) for name in PREFIXES}
+    if output.suffix != ".safetensors" or not output.parent.is_dir():
+        raise InvalidInputError(f"{output} must end in .safetensors and lie in a folder that is there.")
+    samples = lse.read_samples(data)
+    kept, held = samples.split(1.0 - test, seed=seed) if test > 0.0 else (samples, None)
+    if samples.dim is None:
+        if symmetry or growth is not None:
+            raise InvalidInputError("rows of x take neither --symmetry nor --growth: those act on F.")
+        choices["kinematics"] = None
+    else:
+        choices["kinematics"] = getattr(lse, KINEMATICS[kinematics])(dim=samples.dim)
+        choices["growth"] = None if growth is None else lse.Growth(growth)
+        choices["symmetry"] = parse(symmetry, samples.dim) if symmetry else None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", floor.DataWarning)  # they are part of the summary
+        result = floor.fit(kept, **choices, seed=seed, progress=not json)
+    lse.save(result.potential if samples.dim is None else result.material, output)
+    if not json:
+        print(f"{result.summary(held)}\nwrote {output}")
+        return
+    errors = {"training": result.train_errors, "validation": result.validation_errors}
+    errors["test"] = None if held is None else result.error(held)
+    print_json(
+        {
+            "file": str(output),
+            "modes": len(result.potential.modes),
+            "active_modes": result.active_modes,
+            "rho": result.rho,
+            "weights": sum(mode.active_parameters for mode in result.potential.modes),
+            "errors": {name: vars(e) for name, e in errors.items() if e is not None},
+            "doubts": result.doubts(),
+            "seconds": result.seconds,
+            "interrupted": result.interrupted,
+        }
+    )

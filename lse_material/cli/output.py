@@ -1,0 +1,67 @@
+"""What a command prints: one JSON object, or a text for people made from the same figures."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.table import Table
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a text.")]
+
+
+def print_json(figures: Mapping[str, Any]) -> None:
+    """One line of JSON; what is not finite becomes null, which JSON can hold."""
+    print(json.dumps(plain(figures), allow_nan=False))
+
+
+def plain(value: Any) -> Any:
+    """The same in types that JSON knows."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(entry) for key, entry in value.items()}
+    if isinstance(value, np.ndarray):
+        return plain(value.tolist())
+    if isinstance(value, (list, tuple)):
+        return [plain(entry) for entry in value]
+    if isinstance(value, np.generic):
+        return plain(value.item())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def print_table(title: str, header: list[str], rows: list[list[Any]]) -> None:
+    """A table for people; its cells are texts as they stand."""
+    table = Table(title=title or None, title_justify="left", box=None, header_style="bold", pad_edge=False)
+    for name in header:
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        table.add_row(*(_cell(value) for value in row))
+    console().print(table)
+
+
+def console() -> Console:
+    """The terminal, or a pipe: then nothing is coloured, cut or wrapped."""
+    found = Console(highlight=False, markup=False, emoji=False)
+    if not found.is_terminal:
+        found = Console(highlight=False, markup=False, emoji=False, width=10_000, soft_wrap=True)
+    return found
+
+
+def figure(value: float | None, digits: int = 4) -> str:
+    """A number for people."""
+    return "-" if value is None else f"{value:.{digits}g}"
+
+
+def vector(values: Any, digits: int = 4) -> str:
+    """Several numbers for people."""
+    return ", ".join(figure(float(v), digits) for v in np.ravel(values))
+
+
+def _cell(value: Any) -> str:
+    return figure(value) if isinstance(value, float) else str(value)

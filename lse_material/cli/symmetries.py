@@ -1,0 +1,23 @@
+"""Point groups as they are written on a command line."""
+
+from __future__ import annotations
+
+import click
+
+from lse_material.errors import InvalidInputError
+from lse_material.symmetry import Symmetry
+
+
+def parse(text: str, dim: int) -> Symmetry:
+    """The symmetry PARENT:VARIANT, as square:rectangle.
+
+    Raises:
+        click.UsageError: it is not written so, or not known.
+    """
+    parent, colon, variant = text.partition(":")
+    if not colon:
+        raise click.UsageError(f"the symmetry {text!r} is not written PARENT:VARIANT, as square:rectangle.")
+    try:
+        return Symmetry.crystal(parent, variant, dim=dim)
+    except InvalidInputError as error:
+        raise click.UsageError(str(error)) from None

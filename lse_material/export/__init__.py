@@ -1,0 +1,65 @@
+"""A material as a source file that needs nothing of this package: C, NumPy or UFL, the same numbers.
+
+    export(material, "cell.c")                    # by the ending: .c is C99, .py is NumPy
+    export(material, "cell_ufl.py", language="ufl")
+
+The files are for codes that cannot load this package: a user subroutine, another solver, a paper's supplement. They are
+plain loops over the weights, written to be read and to be right; `lse_material.kernel` is the fast way to the same numbers.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from lse_material.errors import InvalidInputError
+from lse_material.export.c_source import c_source
+from lse_material.export.numpy_source import numpy_source
+from lse_material.export.ufl_source import ufl_source
+from lse_material.material import Material
+from lse_material.potential import SoftMinimum
+from lse_material.storage import write_atomically
+
+__all__ = ["LANGUAGES", "export", "source"]
+
+LANGUAGES = {"c": c_source, "numpy": numpy_source, "ufl": ufl_source}
+_BY_ENDING = {".c": "c", ".h": "c", ".py": "numpy"}
+
+
+def source(material: Material | SoftMinimum, language: str, *, name: str = "material") -> str:
+    """The text of a source file for `material`, or for a plain potential.
+
+    Args:
+        material: what to write out.
+        language: "c", "numpy" or "ufl".
+        name: how its functions begin in C, an identifier; a title in the others.
+
+    Raises:
+        InvalidInputError: an unknown language, a name that is no identifier, or a strain measure that has no translation.
+    """
+    if language not in LANGUAGES:
+        raise InvalidInputError(f"no export to {language!r}; known are {sorted(LANGUAGES)}.")
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
+        raise InvalidInputError(f"the name {name!r} is no identifier: letters, digits and _, beginning with a letter.")
+    return LANGUAGES[language](material, name)
+
+
+def export(material: Material | SoftMinimum, path: str | Path, *, language: str | None = None) -> None:
+    """Write `source` to a file, whole or not at all; its name gives the name of the functions.
+
+    Args:
+        material: what to write out.
+        path: of the new file.
+        language: "c", "numpy" or "ufl"; by the ending if None (.c, .h: C; .py: NumPy).
+
+    Raises:
+        InvalidInputError: as `source`, or an ending that tells no language.
+        OSError: the file cannot be written.
+    """
+    path = Path(path)
+    chosen = language or _BY_ENDING.get(path.suffix)
+    if chosen is None:
+        raise InvalidInputError(f"{path}: the ending tells no language; give language= one of {sorted(LANGUAGES)}.")
+    name = re.sub(r"\W", "_", path.stem, flags=re.ASCII)
+    name = name if re.match(r"[A-Za-z]", name) else f"material_{name}"
+    write_atomically(path, source(material, chosen, name=name).encode())

@@ -1,0 +1,89 @@
+"""Ellipticity against closed forms, falling energies outside the data, groups, and errors on data."""
+
+import numpy as np
+import pytest
+
+from lse_material import ConvexNetwork, GreenLagrange, InvalidInputError, Material, Samples, SmallStrain, SoftMinimum
+from lse_material.survey import (
+    check_data,
+    check_ellipticity,
+    check_extrapolation,
+    check_symmetry,
+    directions,
+    ellipticity,
+    symmetry_of,
+)
+from lse_material.symmetry import Symmetry
+
+from .factories import random_deformations, random_material, square_to_rectangle
+
+
+def linear_elastic(dim, lam, mu):
+    """W = lam/2 tr(e)^2 + mu e:e of small strains."""
+    size = {2: 3, 3: 6}[dim]
+    trace = np.array([1.0] * dim + [0.0] * (size - dim))
+    stiffness = lam * np.outer(trace, trace) + 2.0 * mu * np.eye(size)
+    root = np.linalg.cholesky(stiffness).T
+    mode = ConvexNetwork.from_arrays([], [np.zeros((1, size))], [[0.0]], quadratic=root)
+    return Material(SoftMinimum((mode,), 1.0), SmallStrain(dim))
+
+
+@pytest.mark.parametrize("dim", [2, 3])
+def test_the_least_wave_modulus_of_linear_elasticity_is_its_shear_modulus(dim):
+    material = linear_elastic(dim, 2.0, 0.7)
+    assert ellipticity(material, np.eye(dim)) == pytest.approx(0.7, rel=1e-12)
+
+
+@pytest.mark.parametrize("dim", [2, 3])
+def test_directions_are_unit_normals_that_leave_no_gap(dim):
+    N = directions(dim)
+    np.testing.assert_allclose(np.linalg.norm(N, axis=1), 1.0, rtol=1e-14)
+    probes = np.random.default_rng(0).normal(size=(500, dim))
+    probes /= np.linalg.norm(probes, axis=1, keepdims=True)
+    assert np.abs(probes @ N.T).max(axis=1).min() > np.cos(np.deg2rad(8.0))
+
+
+def test_two_wells_are_elliptic_and_the_ridge_between_them_is_not():
+    material = square_to_rectangle(1e-3)
+    F = np.array([np.diag([0.9, 1.15]), np.eye(2)])
+    assert (ellipticity(material, F) > 0.0).tolist() == [True, False]
+    check = check_ellipticity(material, F)
+    assert check.passed
+    assert check.value == 0.5
+
+
+def test_a_material_that_falls_outside_its_box_fails_and_a_convex_one_does_not():
+    slope = ConvexNetwork.from_arrays([], [[[-1.0, 0.0, 0.0]]], [[0.0]])
+    falling = SoftMinimum((slope,), 1.0)
+    box = np.full(3, -1.0), np.full(3, 1.0)
+    check = check_extrapolation(falling, box)
+    assert not check.passed
+    assert check.value == pytest.approx(0.5, rel=0.02)  # W = -x: by 1, of a range of 2
+    bowl = ConvexNetwork.from_arrays([], [np.zeros((1, 3))], [[0.0]], quadratic=np.eye(3))
+    assert check_extrapolation(SoftMinimum((bowl,), 1.0), box).passed
+
+
+def test_the_group_of_the_provenance_is_found_and_held():
+    material = square_to_rectangle(0.1)
+    F = random_deformations(np.random.default_rng(0), 20, 2)
+    assert symmetry_of(material) is None
+    named = Material(material.potential, material.kinematics, provenance={"symmetry": "square to rectangle, 2D"})
+    assert check_symmetry(named, symmetry_of(named), F).passed
+    assert not check_symmetry(named, Symmetry.crystal("hexagon", "rectangle", dim=2), F).passed
+    with pytest.raises(InvalidInputError, match="acts on 6 inputs; the material has 3"):
+        check_symmetry(named, Symmetry.crystal("cubic", "tetragonal", dim=3), F)
+
+
+def test_errors_on_data_are_shares_of_the_data_and_leave_missing_values_out():
+    material = random_material(np.random.default_rng(0), GreenLagrange(2))
+    F = random_deformations(np.random.default_rng(1), 50, 2)
+    W, P = material.energy(F), material.stress(F)
+    spread = W.std()
+    energy = W + 0.03 * spread
+    energy[0] = np.nan
+    mask = np.arange(50) > 0
+    energies, slopes = check_data(material, Samples(F=F, energy=energy, stress=1.1 * P, energy_mask=mask))
+    assert energies.value == pytest.approx(0.03, rel=0.05)
+    assert energies.passed
+    assert slopes.value == pytest.approx(0.1 / 1.1)
+    assert not slopes.passed

@@ -1,0 +1,237 @@
+"""The command line: every command in process, with its exit code, its JSON, and errors in one paragraph on stderr."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.numpy
+
+import lse_material as lse
+from lse_material.cli import run
+from lse_material.cli.codes import FAILED, MEANINGS, MISSING, OK, UNEXPECTED, UNUSABLE, USAGE
+
+from .core.factories import random_deformations, random_potential, square_to_rectangle
+
+DATA = Path(__file__).parents[1] / "demos" / "data" / "martensite.csv"
+
+
+@pytest.fixture
+def material(tmp_path):
+    plain = square_to_rectangle(0.05)
+    box = lse.TrainingBox(np.full(3, -0.3), np.full(3, 0.3))
+    provenance = {"symmetry": "square to rectangle, 2D", "rows": 10}
+    whole = dataclasses.replace(plain, units={"energy": "MPa"}, training_box=box, provenance=provenance)
+    whole.save(tmp_path / "cell.safetensors")
+    return tmp_path / "cell.safetensors"
+
+
+@pytest.fixture
+def potential(tmp_path):
+    lse.save(random_potential(np.random.default_rng(0), 4), tmp_path / "circuit.safetensors")
+    return tmp_path / "circuit.safetensors"
+
+
+def figures(capsys, *arguments, code=OK):
+    """The JSON object that a command prints."""
+    assert run([*map(str, arguments), "--json"]) == code
+    printed = capsys.readouterr()
+    assert printed.err == ""
+    assert printed.out.count("\n") == 1
+    return json.loads(printed.out)
+
+
+def refusal(capsys, *arguments):
+    """The exit code, and the one paragraph on stderr."""
+    code = run([*map(str, arguments)])
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith("lse-material: ")
+    assert printed.err.count("\n") == 1
+    assert "Traceback" not in printed.err
+    return code, printed.err
+
+
+def test_check_passes_a_sound_material(material, capsys):
+    found = figures(capsys, "check", material)
+    assert found["passed"] is True
+    names = [c["name"] for c in found["checks"]]
+    assert {"convexity of every mode", "derivatives", "objectivity", "material symmetry"} <= set(names)
+    assert {"ellipticity", "extrapolation"} <= set(names)
+    assert run(["check", str(material)]) == OK
+    assert "convexity of every mode" in capsys.readouterr().out
+
+
+def test_check_with_data_fails_where_the_errors_are_too_large(material, tmp_path, capsys):
+    made = lse.load(material)
+    F = random_deformations(np.random.default_rng(1), 30, 2)
+    lse.write_samples(lse.Samples(F=F, energy=made.energy(F), stress=made.stress(F)), tmp_path / "good.csv")
+    lse.write_samples(lse.Samples(F=F, energy=made.energy(F), stress=1.2 * made.stress(F)), tmp_path / "bad.npz")
+    found = figures(capsys, "check", material, "--data", tmp_path / "good.csv")
+    errors = {c["name"]: c["value"] for c in found["checks"]}
+    assert errors["energies of the data"] < 1e-12
+    found = figures(capsys, "check", material, "--data", tmp_path / "bad.npz", code=FAILED)
+    (failed,) = [c for c in found["checks"] if not c["passed"]]
+    assert failed["name"] == "slopes of the data"
+    assert failed["value"] == pytest.approx(0.2 / 1.2)
+
+
+def test_check_fails_a_material_that_lacks_the_symmetry_it_is_asked_for(material, capsys):
+    found = figures(capsys, "check", material, "--symmetry", "hexagon:rectangle", code=FAILED)
+    assert [c["name"] for c in found["checks"] if not c["passed"]] == ["material symmetry"]
+
+
+def test_check_of_a_plain_potential(potential, capsys):
+    assert figures(capsys, "check", potential)["passed"] is True
+
+
+@pytest.mark.parametrize(("language", "name"), [("c", "cell.c"), ("numpy", "cell.py"), ("ufl", "cell_ufl.py")])
+def test_export_writes_beside_the_material_or_where_it_is_told(language, name, material, tmp_path, capsys):
+    found = figures(capsys, "export", material, "--to", language)
+    assert found["file"] == str(tmp_path / name)
+    assert (tmp_path / name).stat().st_size == found["bytes"]
+    assert run(["export", str(material), "--to", language, "-o", str(tmp_path / "other.txt")]) == OK
+    assert "other.txt" in capsys.readouterr().out
+
+
+def test_fit_takes_every_field_of_its_dataclasses_and_writes_a_material(tmp_path, capsys):
+    out = tmp_path / "m.safetensors"
+    rows = "\n".join(DATA.read_text().splitlines()[:62])
+    (tmp_path / "data.csv").write_text(rows)
+    short = ["--training-adam-steps", "5", "--training-restarts", "1", "--training-lbfgs-steps", "2", "--width", "2"]
+    options = ["--modes", "3", "--no-quadratic", "--growth", "0.5", "--test", "0.2", "--seed", "3"]
+    found = figures(capsys, "fit", tmp_path / "data.csv", "-o", out, *short, *options)
+    made = lse.load(out)
+    assert (made.modes, made.growth.coefficient) == (3, 0.5)
+    assert all(mode.quadratic is None and len(mode.biases[0]) == 2 for mode in made.potential.modes)
+    assert made.units["energy"] == "MPa"
+    assert made.provenance["seed"] == 3
+    assert found["modes"] == 3
+    assert set(found["errors"]) == {"training", "validation", "test"}
+
+
+def test_fit_of_rows_of_x_saves_a_plain_potential(tmp_path, capsys):
+    x = np.random.default_rng(0).normal(size=(60, 2))
+    lse.write_samples(lse.Samples(x=x, energy=(x**2).sum(axis=1)), tmp_path / "rows.npz")
+    short = ["--training-adam-steps", "20", "--training-restarts", "1", "--training-lbfgs-steps", "20", "--modes", "1"]
+    figures(capsys, "fit", tmp_path / "rows.npz", "-o", tmp_path / "p.safetensors", *short)
+    assert lse.load_potential(tmp_path / "p.safetensors").size == 2
+    code, text = refusal(capsys, "fit", tmp_path / "rows.npz", "-o", tmp_path / "p.safetensors", "--growth", "1")
+    assert code == UNUSABLE
+    assert "rows of x" in text
+
+
+def test_the_options_of_fit_are_the_fields_of_its_dataclasses(capsys):
+    from lse_material.cli.options import attribute_texts
+    from lse_material.fit import Architecture, Sparsity, Training
+
+    assert run(["fit", "--help"]) == OK
+    text = capsys.readouterr().out
+    for kind, prefix in ((Architecture, ""), (Training, "training-"), (Sparsity, "sparsity-")):
+        for field in dataclasses.fields(kind):
+            assert f"--{prefix}{field.name.replace('_', '-')}" in text
+            assert attribute_texts(kind)[field.name]
+
+
+def test_demo_lists_what_there_is_and_refuses_what_there_is_not(capsys):
+    found = figures(capsys, "demo")["demos"]
+    assert "fit_then_simulate" in found
+    code, text = refusal(capsys, "demo", "nothing")
+    assert code == UNUSABLE
+    assert "fit_then_simulate" in text
+
+
+def test_doctor_says_what_is_there_what_is_not_and_what_is_broken(tmp_path, monkeypatch, capsys):
+    packages = ("numpy", "everything", "pip"), ("none_such", "nothing", "pip install it")
+    monkeypatch.setattr("lse_material.cli.doctor.PACKAGES", packages)
+    found = figures(capsys, "doctor")
+    assert found["works"] is True
+    states = {f["name"]: (f["state"], f["remedy"]) for f in found["findings"]}
+    assert states["numpy"] == states["lse_material.fem"] == states["C compiler"] == ("works", "")
+    assert states["none_such"] == ("missing", "pip install it")
+    (tmp_path / "none_such.py").write_text("raise RuntimeError('too old')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    broken = figures(capsys, "doctor", code=FAILED)["findings"][1]
+    assert (broken["state"], "too old" in broken["remedy"]) == ("broken", True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["check", "nowhere.safetensors"], UNUSABLE, "there is no material file nowhere.safetensors"),
+        (["check", "BAD"], UNUSABLE, "rho holds nan"),
+        (["check", "CELL", "--symmetry", "square"], USAGE, "PARENT:VARIANT"),
+        (["check", "CELL", "--symmetry", "cubic:square"], USAGE, "no symmetry 'cubic' in 2D"),
+        (["check", "CELL", "--data", "none.csv"], UNUSABLE, "none.csv"),
+        (["check"], USAGE, "Missing argument"),
+        (["frobnicate"], USAGE, "No such command"),
+        (["export", "CELL", "--to", "fortran"], USAGE, "'fortran' is not one of"),
+        (["fit", "DATA", "-o", "cell.txt"], UNUSABLE, "must end in .safetensors"),
+        (["fit", "DATA", "-o", "/nowhere/m.safetensors"], UNUSABLE, "lie in a folder that is there"),
+        (["fit", "DATA", "-o", "m.safetensors", "--width", "0"], USAGE, "Architecture.width is 0"),
+        (["fit", "DATA", "-o", "m.safetensors", "--modes", "few"], USAGE, "neither a whole number nor 'auto'"),
+        (["fit", "CELL", "-o", "m.safetensors"], UNUSABLE, "samples are read from .npz or .csv"),
+    ],
+)
+def test_errors_are_one_paragraph_with_a_documented_code(arguments, code, says, material, tmp_path, capsys):
+    tensors = safetensors.numpy.load_file(material)
+    with safetensors.safe_open(material, framework="numpy") as file:
+        metadata = file.metadata()
+    bad = tmp_path / "bad.safetensors"
+    bad.write_bytes(safetensors.numpy.save(tensors | {"rho": np.array(np.nan)}, metadata))
+    given = {"CELL": str(material), "BAD": str(bad), "DATA": str(DATA)}
+    found, text = refusal(capsys, *(given.get(a, a) for a in arguments))
+    assert found == code
+    assert found in MEANINGS
+    assert says in text
+
+
+def test_debug_raises_the_error_itself():
+    with pytest.raises(FileNotFoundError):
+        run(["check", "nowhere.safetensors", "--debug"])
+
+
+def test_a_defect_has_its_own_code(material, monkeypatch, capsys):
+    monkeypatch.setattr("lse_material.verify.verify", lambda *_, **__: 1 / 0)
+    code, text = refusal(capsys, "check", material)
+    assert code == UNEXPECTED
+    assert "ZeroDivisionError" in text
+
+
+@pytest.mark.parametrize(
+    ("hidden", "arguments", "says"),
+    [
+        (
+            "torch",
+            ["fit", "rows.csv", "-o", "m.safetensors"],
+            "fitting needs torch, which is not installed: pip install",
+        ),
+        ("typer", ["doctor"], "pip install 'lse-material[cli]'"),
+    ],
+)
+def test_what_is_not_installed_is_named_with_its_remedy(hidden, arguments, says):
+    code = f"import sys; sys.modules[{hidden!r}] = None; from lse_material.cli import run; sys.exit(run({arguments!r}))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == MISSING, done.stderr
+    assert says in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_checking_and_exporting_load_neither_torch_nor_scipy(material):
+    code = (
+        "import sys; from lse_material.cli import run; "
+        f"assert run(['check', {str(material)!r}]) == 0; assert run(['export', {str(material)!r}, '--to', 'c']) == 0; "
+        "print([m for m in ('torch', 'scipy', 'dolfinx', 'matplotlib') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_python_m_and_the_installed_script_are_the_command_line():
+    done = subprocess.run(
+        [sys.executable, "-m", "lse_material", "--version"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == f"lse_material {lse.__version__}"
