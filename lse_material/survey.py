@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from lse_material.checks import Array, deformation_gradients
+from lse_material.ellipticity import acoustic_minimum
 from lse_material.errors import InvalidInputError
 from lse_material.material import Material
 from lse_material.potential import SoftMinimum
@@ -22,38 +23,8 @@ from lse_material.verify import Check
 OUTSIDE = 2.0  # a box this many times as wide as the training box is where the material is tried outside it
 FALL = 1e-3  # by which W outside may lie below its least value inside, as a share of its range inside
 SYMMETRY_TOLERANCE = 1e-9
-DIRECTIONS = {2: 180, 3: 400}  # normals that ellipticity is tried in
 
 _TINY = np.finfo(np.float64).tiny
-
-
-def directions(dim: int) -> Array:
-    """Unit normals (m, dim), evenly over half the circle or (as a Fibonacci spiral) half the sphere."""
-    m = DIRECTIONS[dim]
-    if dim == 2:
-        angle = np.pi * np.arange(m) / m
-        return np.stack([np.cos(angle), np.sin(angle)], axis=1)
-    z = (np.arange(m) + 0.5) / m
-    angle = np.pi * (3.0 - np.sqrt(5.0)) * np.arange(m)
-    r = np.sqrt(1.0 - z**2)
-    return np.stack([r * np.cos(angle), r * np.sin(angle), z], axis=1)
-
-
-def ellipticity(material: Material, F: Any) -> Array:
-    """Least eigenvalue over normals N of the acoustic tensor Q_ik = A_iJkL N_J N_L at F (..., dim, dim): (...).
-
-    W is strongly elliptic (rank-one convex) at F where it is > 0; where it is not, a mesh chooses the width of the bands
-    that form. N runs over `directions`. J. E. Marsden and T. J. R. Hughes, Mathematical Foundations of
-    Elasticity, Prentice-Hall 1983. In the unit of A.
-    """
-    array = deformation_gradients(F, material.dim)
-    A = material.tangent(array.reshape(-1, material.dim, material.dim))
-    N = directions(material.dim)
-    least: Array = np.full(len(A), np.inf)
-    for normal in N:  # one at a time: 3D has 400 normals and 81 components
-        Q = np.einsum("niJkL,J,L->nik", A, normal, normal)
-        least = np.fmin(least, np.linalg.eigvalsh(Q)[:, 0]) if np.isfinite(Q).all() else np.full(len(A), np.nan)
-    return least.reshape(array.shape[:-2])
 
 
 def check_ellipticity(material: Material, F: Any) -> Check:
@@ -62,7 +33,7 @@ def check_ellipticity(material: Material, F: Any) -> Check:
     It passes if the acoustic tensor is finite.
     """
     array = deformation_gradients(F, material.dim).reshape(-1, material.dim, material.dim)
-    least = ellipticity(material, array)
+    least = acoustic_minimum(material.tangent(array)).value
     lost = least <= 0.0
     weights = material.mode_weights(array)
     parts = [

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from lse_material.checks import Array, deformation_gradients, points
-from lse_material.ellipticity import acoustic_minimum
 from lse_material.errors import InvalidInputError
 from lse_material.kinematics import MANDEL, GreenLagrange, SmallStrain, from_mandel, positive_determinant
 from lse_material.material import Material
@@ -62,7 +61,7 @@ def verify(material: Material, F: Any = None, seed: int = 0) -> tuple[Check, ...
     ]
     if material.kinematics.objective:
         checks.append(check_objectivity(material, F, random_rotations(8, material.dim, seed=seed)))
-    return (*checks, check_reference(material), report_ellipticity(material, F))
+    return (*checks, check_reference(material))
 
 
 def check_convexity(potential: SoftMinimum, x: Any) -> Check:
@@ -194,24 +193,6 @@ def check_reference(material: Material) -> Check:
         stress,
         np.inf,
         f"at F = I: largest |P| {stress:.3e} {unit}, W {values.energy[0]:.6e}, mode weights {weights}.",
-    )
-
-
-def report_ellipticity(material: Material, F: Any) -> Check:
-    """Report at how many of the deformations F (..., dim, dim) ellipticity is lost; it passes: wells cannot do without.
-
-    The value is the share of them. See `lse_material.ellipticity`.
-    """
-    F = _deformations(material, F)
-    q = acoustic_minimum(material.tangent(F)).value
-    worst, lost = int(np.argmin(q)), int((q < 0.0).sum())
-    where = f" it is least, {q[worst]:.3e}, at F = {np.round(F[worst], 4).tolist()}."
-    return Check(
-        "ellipticity",
-        True,
-        lost / len(F),
-        np.inf,
-        f"lost at {lost} of {len(F)} deformations:{where if lost else ' none.'}",
     )
 
 

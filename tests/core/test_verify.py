@@ -23,7 +23,6 @@ from lse_material.verify import (
     check_reference,
     check_symmetry_of_tangent,
     random_rotations,
-    report_ellipticity,
     sample_deformations,
     verify,
 )
@@ -227,13 +226,3 @@ def test_a_check_that_cannot_be_made_says_why():
     with pytest.raises(InvalidInputError, match=r"point 0 of 1, .* has determinant -1"):
         verify(material, np.diag([1.0, -1.0]))
     assert isinstance(material.evaluate(np.eye(2)), MaterialValues)
-
-
-def test_ellipticity_is_reported_between_wells_and_not_in_them():
-    material = square_to_rectangle(1e-3)
-    between = report_ellipticity(material, np.eye(2))
-    assert between.passed
-    assert between.value == 1.0
-    assert "lost at 1 of 1" in between.detail
-    single = material_of(GreenLagrange(2), modes=1)
-    assert "lost at" in report_ellipticity(single, np.eye(2)).detail
