@@ -49,7 +49,7 @@ def test_fit_then_simulate(ranks, tmp_path):
 @pytest.mark.parametrize("ranks", [1, 2])
 def test_martensite_twins(ranks, tmp_path):
     figures = run_demo("martensite_twins.py", ranks, tmp_path / "out")
-    assert abs(figures["normal_angle_deg"] - 45.0) < 1.0
+    assert min(abs(figures["normal_angle_deg"] - theory) for theory in (45.0, 135.0)) < 1.0
     assert abs(figures["volume_fraction"] - 0.5) < 0.02
     assert figures["negative_eigenvalues"] == figures["failures"] == 0
     assert figures["iterations"] < 150
