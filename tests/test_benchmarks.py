@@ -12,9 +12,13 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 pytestmark = pytest.mark.slow
 
 
-def run_benchmark(name, *options):
+def run_benchmark(name, *options, ranks=1):
     command = [sys.executable, "-W", "ignore", str(BENCHMARKS / f"{name}.py"), "--quick", *options]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, env=os.environ)
+    environment = dict(os.environ)
+    if ranks > 1:
+        command = ["mpirun", "-n", str(ranks), *command]
+        environment = {k: v for k, v in environment.items() if not k.startswith(("PMIX_", "PRTE_MCA_ess"))}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, env=environment)
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout.splitlines()[-1])
 
@@ -65,3 +69,21 @@ def test_fuzzing():
     for kind in ("material_files", "tables"):
         assert figures[kind]["refused"] > 100
         assert figures[kind]["valid"] > 0
+
+
+def test_a_shallow_arch_snaps_through_at_the_loads_of_arch_theory():
+    figures = run_benchmark("shallow_arch")
+    finest = figures["24"]
+    assert finest["negative"] == 1  # between the two loads it is unstable in one direction
+    assert figures["limit_load_change"] < 0.02
+    assert figures["limit_load_from_theory"] < 0.01
+    assert figures["minimum_load_from_theory"] < 0.01
+    two = run_benchmark("shallow_arch", ranks=2)["24"]
+    assert all(two[name] == pytest.approx(finest[name], rel=1e-6) for name in finest)
+
+
+def test_a_twinned_block_is_solved_by_multigrid_alike_on_one_rank_and_two():
+    one, two = (run_benchmark("large", ranks=ranks)["8"] for ranks in (1, 2))
+    assert one["energy"] == pytest.approx(two["energy"], rel=1e-6)
+    assert sum(one["fractions"]) == pytest.approx(1.0, abs=1e-9)
+    assert one["iterations"] < 20

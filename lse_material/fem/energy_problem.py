@@ -26,6 +26,7 @@ from lse_material.errors import ConvergenceError, InvalidInputError
 from lse_material.fem.frozen import frozen_tangent
 from lse_material.fem.inertia import SymmetricFactor
 from lse_material.fem.minimise import minimise
+from lse_material.fem.multigrid import DIRECT, is_direct, linear_step, set_rigid_modes
 from lse_material.fem.problem import DEFAULT_OPTIONS, MaterialProblem
 from lse_material.fem.quadrature import QuadratureStress
 
@@ -66,9 +67,9 @@ class EnergyProblem(MaterialProblem):
             `energy` if left out, the tangent itself if there are none.
         tolerance: of the residual, relative to the reactions (and to a share of the forces that cancel in it).
         fallback: whether `minimise` goes on where the PETSc solver fails.
-        predictor: whether changed Dirichlet values are spread over the body by one linear step, with a direct solver, where
-            the tangent is positive definite. Otherwise they are entered at once, and the cells next to them may be
-            carried over a ridge.
+        predictor: whether changed Dirichlet values are spread over the body by one linear step where the tangent is positive
+            definite: with a direct solver if the preconditioner is one, else by conjugate gradients. Otherwise they are
+            entered at once, and the cells next to them may be carried over a ridge.
         kwargs: passed on to `MaterialProblem` (jit_options, form_compiler_options).
 
     Attributes:
@@ -108,8 +109,11 @@ class EnergyProblem(MaterialProblem):
             )
         if not 0.0 < tolerance < 1.0:
             raise InvalidInputError(f"tolerance is {tolerance}; it must lie between 0 and 1.")
-        if (petsc_options or {}).get("snes_type", "newtontr") != "newtontr":
+        chosen = petsc_options or {}
+        if chosen.get("snes_type", "newtontr") != "newtontr":
             self.default_options = DEFAULT_OPTIONS
+        if chosen.get("pc_type", "lu") not in DIRECT:
+            self.default_options = {k: v for k, v in self.default_options.items() if not k.startswith("pc_factor_")}
         self.tolerance, self.fallback, self.predictor = tolerance, fallback, predictor
         self.fallbacks = self.iterations = 0
         self.force_scale = 0.0
@@ -128,6 +132,8 @@ class EnergyProblem(MaterialProblem):
         for matrix in (self.A, self.P_mat):
             if matrix is not None:
                 matrix.setOption(symmetric, True)
+        if self.solver.getKSP().getPC().getType() == "gamg":
+            set_rigid_modes(self.A if self.P_mat is None else self.P_mat, u.function_space)
         weak = weakref.ref(self)
 
         def objective(snes: PETSc.SNES, x: PETSc.Vec) -> float:
@@ -209,16 +215,25 @@ class EnergyProblem(MaterialProblem):
         self.solver.computeFunction(self.x, self.b)
         self.solver.computeJacobian(self.x, self.A, self.P_mat)
         step = self.x.duplicate()
-        with SymmetricFactor(comm) as factor:
-            if factor.is_positive(self.A):
-                factor.solve(self.b, step)
-                self.x.axpy(-1.0, step)
-                assign(self.x, self.u)
-                self.apply_bcs()
-                entered = self.u.x.array.copy() if np.isfinite(self.energy()) else entered
+        if self._predicted(step):
+            self.x.axpy(-1.0, step)
+            assign(self.x, self.u)
+            self.apply_bcs()
+            entered = self.u.x.array.copy() if np.isfinite(self.energy()) else entered
         step.destroy()
         self._failure = None
         self.u.x.array[:] = entered
+
+    def _predicted(self, step: PETSc.Vec) -> bool:
+        """Solve tangent * step = residual; False if the tangent is not positive definite."""
+        ksp = self.solver.getKSP()
+        if not is_direct(ksp):
+            return linear_step(ksp, self.A, self.P_mat, self.b, step)
+        with SymmetricFactor(self.A.comm) as factor:
+            if not factor.is_positive(self.A):
+                return False
+            factor.solve(self.b, step)
+        return True
 
     def _fall_back(self, error: ConvergenceError, start: Any, energy: float, before: Any) -> None:
         """Go on with `minimise` from the last iterate, or from the start if that was better."""

@@ -36,7 +36,7 @@ def minimise(problem: EnergyProblem, iterations: int = ITERATIONS) -> int:
         ConvergenceError: it did not converge; `u` is then the last iterate.
     """
     u, x = problem.u, problem.x
-    energy, residual = problem.energy(), _residual(problem)
+    energy, residual = problem.energy(), free_residual(problem)
     step = fem.Function(u.function_space)
     d = x.duplicate()
     with SymmetricFactor(x.comm) as factor:
@@ -54,7 +54,7 @@ def minimise(problem: EnergyProblem, iterations: int = ITERATIONS) -> int:
                 small = plain and abs(slope) <= EXACT * max(abs(energy), 1e-300)
                 if length == 0.0 and plain:  # rounding hides the decrease: the residual sees it still
                     problem.u.x.array[:] += step.x.array
-                    residual = _residual(problem, residual)
+                    residual = free_residual(problem, residual)
                     if _norm(residual) < 0.5 * norm:
                         energy = problem.energy()
                         continue
@@ -67,7 +67,7 @@ def minimise(problem: EnergyProblem, iterations: int = ITERATIONS) -> int:
                         f"residual norm {norm:.3e}: is `residual` the derivative of `energy`?",
                         iterations=iteration,
                     )
-                energy, residual = new, _residual(problem, residual)
+                energy, residual = new, free_residual(problem, residual)
                 if small and _norm(residual) >= 0.5 * norm:
                     return iteration + 1
         finally:
@@ -80,7 +80,7 @@ def minimise(problem: EnergyProblem, iterations: int = ITERATIONS) -> int:
     )
 
 
-def _residual(problem: EnergyProblem, b: PETSc.Vec | None = None) -> PETSc.Vec:
+def free_residual(problem: EnergyProblem, b: PETSc.Vec | None = None) -> PETSc.Vec:
     """The gradient of the energy at the present u, zero where u is held."""
     b = problem.b.duplicate() if b is None else b
     problem._update_stresses()

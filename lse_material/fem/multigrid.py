@@ -1,0 +1,71 @@
+"""Large bodies: the trust region without factors of matrices, preconditioned by multigrid on the frozen-weight tangent.
+
+    EnergyProblem(energy, u, bcs=bcs, petsc_options_prefix="block_", petsc_options=MULTIGRID, tolerance=1e-6, fallback=False)
+
+Tangents that are far from positive defeat MINRES and GMRES. Steihaug's conjugate gradients (`stcg`) stop where the tangent is
+not positive; the frozen-weight tangent always is, and multigrid coarsens it with the rigid motions as near null space.
+P. Vanek, M. Brezina, J. Mandel, Numer. Math. 88, 559 (2001).
+
+Small load steps from a state near a minimum take few iterations; a homogeneous state far beyond its loss of stability has to
+find its microstructure first, which no preconditioner makes short.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from dolfinx import fem
+from dolfinx.fem.petsc import create_vector
+from petsc4py import PETSc
+
+MULTIGRID: Mapping[str, Any] = {
+    "ksp_rtol": 1e-2,
+    "ksp_max_it": 200,
+    "pc_type": "gamg",
+    "pc_gamg_threshold": 0.01,
+    "pc_gamg_reuse_interpolation": True,
+    "mg_levels_ksp_type": "chebyshev",
+    "mg_levels_pc_type": "jacobi",
+}
+DIRECT = ("cholesky", "lu")  # preconditioners that are factors
+PREDICTED = 1e-4  # relative residual of the predictor
+
+
+def is_direct(ksp: PETSc.KSP) -> bool:
+    """Whether the preconditioner is a factor of a matrix."""
+    return ksp.getPC().getType() in DIRECT
+
+
+def set_rigid_modes(P: PETSc.Mat, V: fem.FunctionSpace) -> None:
+    """Tell multigrid what the rigid motions are, if V holds displacements by nodes; collective.
+
+    The block size of P must be that of V.
+    """
+    dim = V.mesh.geometry.dim
+    if dim < 2 or V.dofmap.index_map_bs != dim or P.getBlockSize() != dim:
+        return
+    nodes = create_vector(V)
+    nodes.setBlockSize(dim)
+    owned = V.dofmap.index_map.size_local
+    nodes.array[:] = np.asarray(V.tabulate_dof_coordinates()[:owned, :dim]).reshape(-1)
+    modes = PETSc.NullSpace().createRigidBody(nodes)
+    P.setNearNullSpace(modes)
+    modes.destroy()
+    nodes.destroy()
+
+
+def linear_step(ksp: PETSc.KSP, A: PETSc.Mat, P: PETSc.Mat | None, b: PETSc.Vec, step: PETSc.Vec) -> bool:
+    """step = A^-1 b by conjugate gradients with the preconditioner of `ksp`; False if A was found not to be positive."""
+    cg = PETSc.KSP().create(A.comm)
+    try:
+        cg.setType("cg")
+        cg.setPC(ksp.getPC())
+        cg.setOperators(A, A if P is None else P)
+        cg.setTolerances(rtol=PREDICTED, max_it=300)
+        cg.solve(b, step)
+        reason: Any = cg.getConvergedReason()
+        return bool(reason > 0)
+    finally:
+        cg.destroy()
