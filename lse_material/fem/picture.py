@@ -98,7 +98,7 @@ def _draw_2d(
     suffix = f" in {unit}" if unit else ""
     axes.set(aspect="equal", xlabel=f"x{suffix}", ylabel=f"y{suffix}", title=title)
     figure.colorbar(cells, ax=axes, label=label, shrink=0.9)
-    figure.savefig(path, dpi=150)
+    figure.savefig(path, dpi=120)
     plt.close(figure)
 
 
