@@ -27,6 +27,7 @@ from lse_material.fit.train import search
 NAMES = ("double_well", "three_wells_rho_0.1", "square_to_rectangle", "mechanochemical")
 STEP = 1e-5  # of central differences of gradients, in units of the box
 ALIKE = Training(restarts=3, adam_steps=2000, lbfgs_steps=2000)
+SHORT = Training(restarts=1, adam_steps=500, lbfgs_steps=300)
 
 Gradient = Callable[[Any], Any]
 
@@ -49,7 +50,7 @@ class Plain(torch.nn.Module):
         return energy, gradient, torch.ones(len(x), 1, dtype=torch.float64)
 
 
-def plain_network(data: Any, weights: int, seed: int) -> tuple[Gradient, Gradient, int]:
+def plain_network(data: Any, weights: int, seed: int, training: Training) -> tuple[Gradient, Gradient, int]:
     """Energy and gradient of a plain network of about so many weights, and their number; trained as a convex one is."""
     torch.manual_seed(seed)
     d = data.x.shape[1]
@@ -58,8 +59,8 @@ def plain_network(data: Any, weights: int, seed: int) -> tuple[Gradient, Gradien
     rows = [rows_of(data.take(part), None, None) for part in (np.arange(held, len(data)), np.arange(held))]
     scales = scales_of(rows[0])
     train, validation = (Loss(part, scales, 1.0, 1.0) for part in rows)
-    starts: list[Any] = [Plain(d, width) for _ in range(ALIKE.restarts)]
-    net: Any = search(starts, train, validation, ALIKE, progress=False)[0]
+    starts: list[Any] = [Plain(d, width) for _ in range(training.restarts)]
+    net: Any = search(starts, train, validation, training, progress=False)[0]
 
     def values(x: Any) -> Any:
         return net(torch.tensor((x - scales.input_shift) / scales.input_scale))
@@ -82,7 +83,7 @@ def least_curvature(gradient: Gradient, x: Any, size: Any) -> Any:
     return np.linalg.eigvalsh(0.5 * (H + H.swapaxes(1, 2)))[:, 0]
 
 
-def compare(name: str, seed: int) -> dict[str, Any]:
+def compare(name: str, seed: int, training: Training) -> dict[str, Any]:
     """The figures of one target."""
     target = TARGETS[name]()
     assert isinstance(target, Target)
@@ -96,7 +97,7 @@ def compare(name: str, seed: int) -> dict[str, Any]:
     weights = sum(mode.parameters for mode in mixture.potential.modes)
     d = data.x.shape[1]
     width = max(2, (weights - d * d - d - 1) // (d + 2))
-    convex = fit(data, architecture=Architecture(modes=1, width=width), training=ALIKE, seed=seed, progress=False)
+    convex = fit(data, architecture=Architecture(modes=1, width=width), training=training, seed=seed, progress=False)
     models = {
         f"{len(result.potential.modes)}_modes" if result is mixture else "one_icnn": (
             result.potential.energy,
@@ -105,7 +106,7 @@ def compare(name: str, seed: int) -> dict[str, Any]:
         )
         for result in (mixture, convex)
     }
-    models["plain_network"] = plain_network(data, weights, seed)
+    models["plain_network"] = plain_network(data, weights, seed, training)
     figures = {}
     for model, (energy, gradient, count) in models.items():
         curvature = least_curvature(gradient, test.x, size)
@@ -123,14 +124,16 @@ def compare(name: str, seed: int) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="one target")
+    parser.add_argument("--quick", action="store_true", help="one target, short training")
     parser.add_argument("--only", nargs="*", default=list(NAMES), help="names of targets")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the errors as PNG")
     options = parser.parse_args()
     warnings.simplefilter("ignore", DataWarning)
     torch.set_num_threads(1)
-    figures = {name: compare(name, options.seed) for name in (NAMES[:1] if options.quick else options.only)}
+    training = SHORT if options.quick else ALIKE
+    names = NAMES[:1] if options.quick else options.only
+    figures = {name: compare(name, options.seed, training) for name in names}
     if options.plot:
         drawn = {name: {m: row["gradient_error"] for m, row in table.items()} for name, table in figures.items()}
         bars(options.plot, drawn, "relative gradient error", "600 samples of energy and gradient", log=True)

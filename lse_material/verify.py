@@ -207,7 +207,11 @@ def report_ellipticity(material: Material, F: Any) -> Check:
     worst, lost = int(np.argmin(q)), int((q < 0.0).sum())
     where = f" it is least, {q[worst]:.3e}, at F = {np.round(F[worst], 4).tolist()}."
     return Check(
-        "ellipticity", True, lost / len(F), np.inf, f"lost at {lost} of {len(F)} deformations:{where if lost else ' none.'}"
+        "ellipticity",
+        True,
+        lost / len(F),
+        np.inf,
+        f"lost at {lost} of {len(F)} deformations:{where if lost else ' none.'}",
     )
 
 

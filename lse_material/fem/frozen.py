@@ -14,6 +14,8 @@ from typing import Any
 
 import ufl
 from dolfinx import fem
+from ufl.algorithms.apply_algebra_lowering import apply_algebra_lowering
+from ufl.algorithms.apply_derivatives import apply_derivatives
 from ufl.algorithms.map_integrands import map_integrands
 from ufl.corealg.map_dag import map_expr_dag
 from ufl.corealg.multifunction import MultiFunction
@@ -35,7 +37,7 @@ def frozen_tangent(energy: ufl.Form, u: fem.Function) -> ufl.Form | None:
         u: what it is differentiated in.
 
     Raises:
-        InvalidInputError: it holds derivatives or mode weights of a compiled potential.
+        InvalidInputError: it holds derivatives or mode weights of a compiled potential, or is not linear in its energy.
     """
     found = sorted(ufl.algorithms.extract_type(energy, PotentialComponent), key=repr)
     if not found:
@@ -46,26 +48,40 @@ def frozen_tangent(energy: ufl.Form, u: fem.Function) -> ufl.Form | None:
             "only. Pass frozen= with a bilinear form of your own."
         )
     v, du = ufl.TestFunction(u.function_space), ufl.TrialFunction(u.function_space)
-    nothing = dict.fromkeys(found, 0.0)
-    rest = map_integrands(_Replaced(nothing), energy)
+    rest = map_integrands(lambda integrand: _replaced(integrand, dict.fromkeys(found, ufl.as_ufl(0.0))), energy)
     form = ufl.derivative(ufl.derivative(rest, u, v), u, du) if rest.integrals() else ufl.Form([])
+    amount = ufl.variable(fem.Constant(u.function_space.mesh, 1.0))
     for W in found:
         H = frozen_hessian(W)
         dv, ddu = ([ufl.derivative(x, u, direction) for x in W.x] for direction in (v, du))
         second = sum(H[i][j] * dv[i] * ddu[j] for i in range(len(dv)) for j in range(len(dv)))
         for integral in energy.integrals():
-            if W not in ufl.algorithms.extract_type(integral.integrand(), PotentialComponent):
-                continue
-            without = map_expr_dag(_Replaced(nothing), integral.integrand())
-            factor = map_expr_dag(_Replaced({**nothing, W: 1.0}), integral.integrand()) - without
-            form += ufl.Form([integral.reconstruct(integrand=factor * second)])
+            if W in ufl.algorithms.extract_type(integral.integrand(), PotentialComponent):
+                factor = _factor(_replaced(integral.integrand(), {W: amount}), amount)
+                form += ufl.Form([integral.reconstruct(integrand=factor * second)])
     return form
 
 
-class _Replaced(MultiFunction):
-    """An expression with some potentials replaced by numbers."""
+def _factor(integrand: Expr, amount: Expr) -> Expr:
+    """What `amount` is multiplied by in the integrand."""
+    factor = apply_derivatives(apply_algebra_lowering(ufl.diff(integrand, amount)))
+    if amount in ufl.algorithms.extract_type(factor, type(amount)):
+        raise InvalidInputError(
+            "the energy is not linear in a compiled potential, so that its frozen-weight tangent is not known. Pass frozen= with "
+            "a bilinear form of your own."
+        )
+    return factor
 
-    def __init__(self, values: dict[PotentialComponent, float]) -> None:
+
+def _replaced(integrand: Expr, values: dict[PotentialComponent, Expr]) -> Expr:
+    """The integrand with expressions in place of some potentials."""
+    return map_expr_dag(_Replaced(values), integrand)
+
+
+class _Replaced(MultiFunction):
+    """An expression with some potentials replaced."""
+
+    def __init__(self, values: dict[PotentialComponent, Expr]) -> None:
         super().__init__()
         self._values = values
 
@@ -74,7 +90,7 @@ class _Replaced(MultiFunction):
         return self.reuse_if_untouched(o, *operands)
 
     def _component(self, o: PotentialComponent, *operands: Expr) -> Expr:
-        return ufl.as_ufl(self._values[o]) if o in self._values else self.reuse_if_untouched(o, *operands)
+        return self._values[o] if o in self._values else self.reuse_if_untouched(o, *operands)
 
 
 setattr(_Replaced, PotentialComponent._ufl_handler_name_, _Replaced._component)

@@ -207,14 +207,21 @@ class MaterialProblem(NonlinearProblem):
         for rank, failure in enumerate(failures):
             if failure is not None:
                 return f"the evaluation of a material failed on rank {rank}: {failure}"
-        names = {value: name for name, value in vars(PETSc.SNES.ConvergedReason).items() if name.startswith("DIVERGED")}
-        name = names.get(reason, f"reason {reason}").removeprefix("DIVERGED_")
+        name = _name(PETSc.SNES.ConvergedReason, reason)
         advice = ADVICE.get(name, "see PETSc's SNESConvergedReason")
+        if name == "LINEAR_SOLVE":
+            advice = f"{_name(PETSc.KSP.ConvergedReason, self.solver.ksp.getConvergedReason())}: {advice}"
         return (
             f"SNES did not converge: {name} ({int(reason)}) after {self.solver.getIterationNumber()} iterations, residual norm "
             f"{self.solver.getFunctionNorm():.3e}; {advice}. The option {self.solver.getOptionsPrefix()}snes_monitor "
             "shows its way."
         )
+
+
+def _name(reasons: Any, reason: int) -> str:
+    """PETSc's name of a reason for divergence."""
+    names = {value: name for name, value in vars(reasons).items() if name.startswith("DIVERGED")}
+    return names.get(reason, f"reason {reason}").removeprefix("DIVERGED_")
 
 
 def _for_this_cpu() -> dict[str, Any]:

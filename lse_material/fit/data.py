@@ -22,6 +22,7 @@ PLAUSIBLE = 0.75, 1.33  # change of energy over what the slopes say
 CORRELATION = 0.7  # of the two
 SKEW = 0.33  # share of the derivative of the slopes that may be skew; curvature between few rows makes up to a quarter
 ROTATED = 0.01  # share of the stress that no strain energy can give
+DEPENDENT = 1e-6  # ratio of singular values of dx/dF below which inputs depend on each other
 FEW = 10  # rows for each input
 ROWS = 3000  # that are looked at, at most
 
@@ -44,7 +45,8 @@ def doubts_about(samples: Samples, rows: Rows) -> tuple[str, ...]:
     found = [*_few(x), *_still(still), *_contradictions(x, rows), *_rotated(samples, rows)]
     slope = _gradient(rows) * np.where(still, 1.0, spread)
     found += _energies_against_slopes(x, rows, slope)
-    found += _no_gradient(x[rows.slope_rows], slope)
+    told = _determined(rows.derivative)
+    found += _no_gradient(x[rows.slope_rows][told], slope[told])
     return tuple(found)
 
 
@@ -162,6 +164,13 @@ def _no_gradient(x: Array, slope: Array) -> list[str]:
         f"the slopes are the gradient of no energy: {share:.0%} of their derivative is skew in the median (a gradient: 0; what "
         "curvature between few rows explains: a quarter). Are their components in the order of the inputs?"
     ]
+
+
+def _determined(derivative: Array) -> Index:
+    """Rows whose stress tells all of dW/dx: not so where inputs depend on each other, as three invariants in 2D do."""
+    sizes = np.linalg.svd(derivative, compute_uv=False)
+    full = (sizes.shape[1] == derivative.shape[1]) & (sizes[:, -1] > DEPENDENT * sizes[:, 0])
+    return np.flatnonzero(full).astype(np.int64)
 
 
 def _gradient(rows: Rows) -> Array:

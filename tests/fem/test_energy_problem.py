@@ -141,6 +141,28 @@ def test_the_frozen_tangent_is_positive_where_the_tangent_is_not_and_equal_where
     assert full.norm() < 1e-12 * frozen.norm()
 
 
+def test_terms_beside_a_potential_in_the_same_integrand_keep_their_own_second_derivative():
+    V = square(3)
+    u = fem.Function(V)
+    u.interpolate(lambda x: 1e-2 * np.stack([np.sin(3.0 * x[0]), x[0] * x[1]]))
+    dx = ufl.dx(degree=2)
+    F, x = ufl.Identity(2) + ufl.grad(u), ufl.SpatialCoordinate(V.mesh)
+    W = energy(two_variants(rho=2e-4), F)
+    beside = (1.0 + x[0]) * ufl.inner(ufl.grad(u), ufl.grad(u)) ** 2 + ufl.det(F) ** 2
+
+    def matrix(form):
+        A = assemble_matrix(fem.form(form))
+        A.assemble()
+        return A.convert("dense").getDenseArray().copy()
+
+    whole = matrix(frozen_tangent((beside + 3.0 * x[1] * W + W / 2.0) * dx, u))
+    parts = matrix(ufl.derivative(ufl.derivative(beside * dx, u), u))
+    parts += matrix(frozen_tangent(3.0 * x[1] * W * dx, u)) + 0.5 * matrix(frozen_tangent(W * dx, u))
+    assert np.abs(whole - parts).max() < 1e-12 * np.abs(parts).max()
+    with pytest.raises(lse.InvalidInputError, match="not linear"):
+        frozen_tangent(W**2 * dx, u)
+
+
 def test_the_frozen_second_derivatives_are_the_weighted_hessians_of_the_modes():
     material = random_material(np.random.default_rng(0), lse.SmallStrain(2), modes=3, widths=(5, 4))
     potential = material.potential

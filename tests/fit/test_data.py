@@ -97,6 +97,18 @@ def test_a_transposed_stress_is_told_with_its_row():
     assert np.abs(Q - Q.T).max() > 0.1 * np.abs(Q).max()
 
 
+@pytest.mark.parametrize("dim", [2, 3])
+def test_invariants_of_a_right_stress_raise_no_doubt(dim):
+    """In 2D three invariants are functions of two stretches: the stress does not say all of the gradient."""
+    F = np.eye(dim) + np.random.default_rng(0).uniform(-0.25, 0.25, (400, dim, dim))
+    log_J, inverse = np.log(np.linalg.det(F)), np.swapaxes(np.linalg.inv(F), 1, 2)
+    W = 0.5 * ((F**2).sum(axis=(1, 2)) - dim) - log_J + log_J**2
+    P = F - inverse + 2.0 * log_J[:, None, None] * inverse
+    samples = lse.Samples(F=F, energy=W, stress=P)
+    for measure in (lse.GreenLagrange(dim), lse.IsotropicInvariants(dim, squared_volume=False)):
+        assert doubts(samples, measure) == ()
+
+
 def test_few_rows_and_inputs_that_do_not_vary_are_told():
     exact = wells(3)
     few = samples_of(exact, 12, 0)
