@@ -4,7 +4,8 @@ With an energy functional Pi(c, u, ...), for all fields together and implicitly 
 
     dc/dt = div(M grad mu) + supply,    mu = dPi/dc,    0 = dPi/du (and of every further field),
 
-the mechanical fields being at rest at all times. One step is the stationary point, in c, mu, u, ..., of
+the mechanical fields being at rest at all times (or following with a viscosity). One step is the stationary point, in all
+fields, of
 
     G(c, u, ...) - int mu (c - c_old) - dt/2 int M |grad mu|^2 + dt int supply mu
 
@@ -57,6 +58,9 @@ class CahnHilliard:
         mobility: M >= 0, UFL scalar or tensor; taken at the beginning of each step where it depends on `state`.
         supply: functional whose value is the mass that comes in per time: `j * ufl.ds` for an influx j, negative for an
             outflux. It may depend on `state`, and is taken at the end of each step.
+        viscous: pairs (y, viscosity) of UFL expressions of `state`: the fields in y, grad(u) say, are then not at rest but
+            follow with dissipation viscosity |dy/dt|^2, by viscosity/(2 dt) |y - y_old|^2 in G. It picks one way down where
+            rest is not unique, as at the onset of twinning.
         bcs: Dirichlet conditions, on parts of the mixed space; none on c or mu keep the mass balance.
         implicit: do not lag the mode weights.
         petsc_options: override single entries of `STEP_OPTIONS`.
@@ -79,6 +83,7 @@ class CahnHilliard:
         petsc_options_prefix: str,
         mobility: Expr = 1.0,
         supply: ufl.Form | None = None,
+        viscous: Sequence[tuple[Expr, float]] = (),
         bcs: Sequence[fem.DirichletBC] = (),
         implicit: bool = False,
         petsc_options: Mapping[str, Any] | None = None,
@@ -103,6 +108,9 @@ class CahnHilliard:
         M = ufl.replace(ufl.as_ufl(mobility), {state: self.before})
         flow = 0.5 * self.dt * ufl.inner(M * ufl.grad(mu), ufl.grad(mu))
         exchanged = (mu * (c - ufl.split(self.before)[0]) + flow) * ufl.dx
+        for y, viscosity in viscous:
+            change = y - ufl.replace(y, {state: self.before})
+            exchanged -= 0.5 * viscosity / self.dt * ufl.inner(change, change) * ufl.dx
         residual = ufl.derivative((energy if implicit else lagged(energy, state, self.before)) - exchanged, state, test)
         symmetric = True
         if supply is not None:

@@ -12,6 +12,7 @@ import ufl
 from dolfinx import fem
 
 from lse_material.errors import InvalidInputError
+from lse_material.fem.quadrature import mesh_of
 from lse_material.material import TrainingBox
 
 Expr = Any  # a UFL expression
@@ -51,10 +52,7 @@ class BoxWatch:
                 f"the training box has {box.lower.size} components; x has {len(x)}, with {len(self.names)} names."
             )
         vector = ufl.as_vector(list(x))
-        functions = ufl.algorithms.extract_coefficients(vector)
-        if not functions:
-            raise InvalidInputError("x holds no dolfinx Function: there is nothing to watch.")
-        self._mesh = functions[0].function_space.mesh
+        self._mesh = mesh_of(vector)
         points, _ = basix.make_quadrature(self._mesh.basix_cell(), degree)
         self._expression = fem.Expression(vector, points)
         count = self._mesh.topology.index_map(self._mesh.topology.dim).size_local
