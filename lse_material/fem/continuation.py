@@ -7,7 +7,6 @@ its lowest mode. Checkpoints are whole or not there, so that a process that is k
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from lse_material.checks import Array
 from lse_material.errors import ConvergenceError, FormatError, InvalidInputError
+from lse_material.fem.checkpoint import load_part, save_part
 from lse_material.fem.energy_problem import EnergyProblem
 from lse_material.fem.stability import is_stable, kick
 from lse_material.storage import write_atomically
@@ -123,38 +123,17 @@ class LoadPath:
         Raises:
             FormatError: the checkpoint is of another mesh, space or number of ranks, or misses a rank's part.
         """
-        comm = self.problem.u.function_space.mesh.comm
-        path = self._part()
-        problem: str | None = None
-        data: dict[str, Any] = {}
-        there = comm.allgather(path.exists())
-        if not any(there):
+        u = self.problem.u
+        data = load_part(self._path(), u, {"force_scale", *self.table}, "load")
+        if data is None:
             return 0
-        if not all(there):
-            problem = f"the checkpoint {path} has no part for rank {there.index(False)}"
-        else:
-            try:
-                with np.load(path, allow_pickle=False) as archive:
-                    data = {name: archive[name] for name in archive.files}
-                if str(data["signature"]) != self._signature():
-                    problem = f"the checkpoint {path} is of another mesh, function space or number of ranks"
-                elif set(data) != {"signature", "force_scale", "u", *self.table}:
-                    problem = f"the checkpoint {path} is of a path with other columns than {sorted(self.table)}"
-            except (OSError, ValueError, KeyError, EOFError) as error:
-                problem = f"the checkpoint {path} cannot be read: {error}"
-        problems = [text for text in comm.allgather(problem) if text is not None]
-        if problems:
-            raise FormatError(f"{problems[0]}. Remove it to start anew.")
-        steps = min(comm.allgather(len(data["load"])))
-        if steps != max(comm.allgather(len(data["load"]))):
-            raise FormatError(f"the parts of the checkpoint {path} are of different steps. Remove them to start anew.")
-        self.problem.u.x.array[:] = data["u"]
         self.problem.force_scale = float(data["force_scale"])
         self.table = {name: data[name].tolist() for name in self.table}
-        if steps:
+        if self.table["load"]:
+            values = u.x.array.copy()
             self.apply(self.table["load"][-1])
-            self.problem.u.x.array[:] = data["u"]
-        return steps
+            u.x.array[:] = values
+        return len(self.table["load"])
 
     # ---- one step --------------------------------------------------------------------------------------------------------
 
@@ -207,23 +186,12 @@ class LoadPath:
 
     def _save(self) -> None:
         columns = {name: np.array(values) for name, values in self.table.items()}
-        own = {"signature": np.array(self._signature()), "force_scale": np.array(self.problem.force_scale)}
-        arrays = {**own, "u": self.problem.u.x.array, **columns}
-        write_atomically(self._part(), _npz(arrays))
+        save_part(self._path(), self.problem.u, {"force_scale": np.array(self.problem.force_scale), **columns})
 
-    def _part(self) -> Path:
+    def _path(self) -> Path:
         if self.checkpoint is None:
             raise InvalidInputError("this path has no checkpoint: give LoadPath(checkpoint=...).")
-        path, comm = Path(self.checkpoint), self.problem.u.function_space.mesh.comm
-        return path.with_name(f"{path.stem}.rank{comm.rank}of{comm.size}.npz")
-
-    def _signature(self) -> str:
-        """What a checkpoint must be of: mesh and space of this rank."""
-        V = self.problem.u.function_space
-        h = hashlib.sha256(np.ascontiguousarray(V.mesh.geometry.x).tobytes())
-        h.update(repr((V.mesh.comm.size, V.dofmap.index_map.size_global, V.dofmap.index_map_bs)).encode())
-        h.update(np.ascontiguousarray(V.dofmap.list).tobytes())
-        return h.hexdigest()[:16]
+        return Path(self.checkpoint)
 
 
 def _npz(arrays: Mapping[str, Any]) -> bytes:

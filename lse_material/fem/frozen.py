@@ -48,7 +48,7 @@ def frozen_tangent(energy: ufl.Form, u: fem.Function) -> ufl.Form | None:
             "only. Pass frozen= with a bilinear form of your own."
         )
     v, du = ufl.TestFunction(u.function_space), ufl.TrialFunction(u.function_space)
-    rest = map_integrands(lambda integrand: _replaced(integrand, dict.fromkeys(found, ufl.as_ufl(0.0))), energy)
+    rest = map_integrands(lambda integrand: replaced(integrand, dict.fromkeys(found, ufl.as_ufl(0.0))), energy)
     form = ufl.derivative(ufl.derivative(rest, u, v), u, du) if rest.integrals() else ufl.Form([])
     amount = ufl.variable(fem.Constant(u.function_space.mesh, 1.0))
     for W in found:
@@ -57,7 +57,7 @@ def frozen_tangent(energy: ufl.Form, u: fem.Function) -> ufl.Form | None:
         second = sum(H[i][j] * dv[i] * ddu[j] for i in range(len(dv)) for j in range(len(dv)))
         for integral in energy.integrals():
             if W in ufl.algorithms.extract_type(integral.integrand(), PotentialComponent):
-                factor = _factor(_replaced(integral.integrand(), {W: amount}), amount)
+                factor = _factor(replaced(integral.integrand(), {W: amount}), amount)
                 form += ufl.Form([integral.reconstruct(integrand=factor * second)])
     return form
 
@@ -73,7 +73,7 @@ def _factor(integrand: Expr, amount: Expr) -> Expr:
     return factor
 
 
-def _replaced(integrand: Expr, values: dict[PotentialComponent, Expr]) -> Expr:
+def replaced(integrand: Expr, values: dict[PotentialComponent, Expr]) -> Expr:
     """The integrand with expressions in place of some potentials."""
     return map_expr_dag(_Replaced(values), integrand)
 

@@ -1,0 +1,131 @@
+"""The solid: concentration, chemical potential, displacement and a micromorphic strain e2 on a mesh, and how they evolve."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import basix.ufl
+import numpy as np
+import ufl
+from dolfinx import fem, mesh
+from free_energy import BOX, D_C, D_E, NAMES, S_E
+from mpi4py import MPI
+
+from lse_material.fem.cahn_hilliard import CahnHilliard
+from lse_material.fem.evolution import Evolution
+from lse_material.fem.regularise import micromorphic
+from lse_material.fem.training_box import BoxWatch
+
+COMM = MPI.COMM_WORLD
+MODULUS = 4.0 * D_E / S_E**2  # of the strains
+VISCOSITY = 1e-3  # of strains: their delay is short against that of diffusion
+
+
+class Solid:
+    """A body with W(c, e1, e2, e6) and boundaries between phases of width `length`.
+
+    Args:
+        domain: the mesh.
+        density: W of four UFL scalars.
+        length: l; a boundary in c alone is (1 + tanh(x/l))/2, since kappa = 8 d_c l^2.
+        name: prefix of PETSc options.
+        influx: of c through the boundary, per length and time.
+        clamped: whether the boundary is held; else the body is free.
+        implicit: steps without lagged weights, for energies that have none.
+    """
+
+    def __init__(
+        self,
+        domain: mesh.Mesh,
+        density: Callable[..., Any],
+        *,
+        length: float,
+        name: str,
+        influx: float = 0.0,
+        clamped: bool = True,
+        implicit: bool = False,
+    ) -> None:
+        cell = domain.basix_cell()
+        P = basix.ufl.element("Lagrange", cell, 1)
+        vector = basix.ufl.element("Lagrange", cell, 1, shape=(2,))
+        self.V = fem.functionspace(domain, basix.ufl.mixed_element([P, P, vector, P]))
+        self.state = fem.Function(self.V)
+        c, _, u, eta = ufl.split(self.state)
+        G = ufl.grad(u)
+        E = 0.5 * (G + G.T + G.T * G)
+        root = float(np.sqrt(2.0))
+        self.x = [c, (E[0, 0] + E[1, 1]) / root, (E[0, 0] - E[1, 1]) / root, root * E[0, 1]]
+        self.e2, dx = self.x[2], ufl.dx(degree=3)
+        W = density(*self.x) + 8.0 * D_C * length**2 * 0.5 * ufl.inner(ufl.grad(c), ufl.grad(c))
+        W += micromorphic(self.e2, eta, length=0.5 * length, modulus=MODULUS, penalty=5.0 * MODULUS)
+        bcs, viscous = [], [(G, VISCOSITY)]
+        if clamped:
+            domain.topology.create_connectivity(1, 2)
+            part = self.V.sub(2)
+            held = fem.locate_dofs_topological(
+                (part, part.collapse()[0]), 1, mesh.exterior_facet_indices(domain.topology)
+            )
+            bcs.append(fem.dirichletbc(fem.Function(part.collapse()[0]), held, part))
+        else:
+            viscous.append((u, VISCOSITY))  # no rigid motion
+        self.flow = CahnHilliard(
+            W * dx,
+            self.state,
+            petsc_options_prefix=f"{name}_",
+            viscous=viscous,
+            bcs=bcs,
+            supply=fem.Constant(domain, influx) * ufl.ds if influx else None,
+            implicit=implicit,
+        )
+        one = fem.Constant(domain, 1.0)
+        self.area = self._total(fem.form(one * ufl.dx))
+        rich = ufl.conditional(ufl.gt(c, 0.5), 1.0, 0.0)
+        wide = ufl.conditional(ufl.gt(self.e2, 0.0), 1.0, 0.0)
+        self._shares = [fem.form(part * ufl.dx(degree=2)) for part in (rich, rich * wide)]
+
+    def start(self, c: Callable[[np.ndarray], np.ndarray], u: Callable[[np.ndarray], np.ndarray]) -> None:
+        """Initial concentration and displacement, functions of the place: the same on any mesh partition."""
+        for index, values in ((0, c), (2, u)):
+            part, dofs = self.V.sub(index).collapse()
+            function = fem.Function(part)
+            function.interpolate(values)
+            self.state.x.array[dofs] = function.x.array
+        self.state.x.scatter_forward()
+
+    def rich(self) -> float:
+        """Share of the area with c > 1/2."""
+        return self._total(self._shares[0]) / self.area
+
+    def wide(self) -> float:
+        """Share of the area with c > 1/2 and e2 > 0."""
+        return self._total(self._shares[1]) / self.area
+
+    def evolution(self, dt: float, tolerance: float, checkpoint: Path | None = None) -> Evolution:
+        """Steps whose error is measured in c and e2/s_e."""
+        return Evolution(
+            self.flow,
+            dt,
+            tolerance=tolerance,
+            compare=[self.x[0], self.e2 / S_E],
+            watch=BoxWatch(self.x, BOX, names=NAMES, tolerance=0.02),
+            observe={"rich": self.rich, "wide": self.wide},
+            checkpoint=checkpoint,
+            every=10,
+        )
+
+    def corner_values(self, expressions: list[Any]) -> tuple[np.ndarray, np.ndarray] | None:
+        """On rank 0: corners of all cells (n, 3, 2) and values there (n, 3, len(expressions)); None elsewhere."""
+        domain = self.V.mesh
+        cells = np.arange(domain.topology.index_map(2).size_local, dtype=np.int32)
+        corners = basix.geometry(basix.CellType.triangle)
+        values = fem.Expression(ufl.as_vector(expressions), corners).eval(domain, cells)
+        places = domain.geometry.x[domain.geometry.dofmap[: len(cells)]][:, :, :2]
+        parts = COMM.gather((places, np.asarray(values).reshape(len(cells), 3, -1)))
+        if parts is None:
+            return None
+        return np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])
+
+    def _total(self, form: fem.Form) -> float:
+        return float(COMM.allreduce(fem.assemble_scalar(form), MPI.SUM))

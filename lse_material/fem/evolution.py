@@ -1,0 +1,225 @@
+"""Evolution in time: steps as long as an error estimate allows, a record of mass and energy, checkpoints.
+
+Each step is made twice, at once and in two halves, and goes on from the halves. Of a method of order one,
+
+    error = | state after two halves - state after the whole |
+
+is the error of the halves to leading order (E. Hairer, S. P. Norsett, G. Wanner, Solving Ordinary Differential Equations I,
+II.4), that of lagged mode weights included, which estimates from the past of the solution do not see.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import ufl
+from dolfinx import fem
+from mpi4py import MPI
+
+from lse_material.checks import Array
+from lse_material.errors import ConvergenceError, FormatError, InvalidInputError
+from lse_material.fem.cahn_hilliard import CahnHilliard
+from lse_material.fem.checkpoint import load_part, save_part
+from lse_material.fem.training_box import BoxWatch
+from lse_material.storage import write_atomically
+
+Expr = Any  # a UFL expression
+SAFETY, SHRINK, GROW = 0.8, 0.3, 1.5  # of the step that the estimate asks for; least and largest factor of the next
+OWN = ("time", "dt", "energy", "mass", "supplied", "work", "error", "iterations", "excess")
+
+
+@dataclass
+class Evolution:
+    """A run of a `CahnHilliard` problem from its present state, at time 0.
+
+    Attributes:
+        flow: whose steps are made.
+        dt: the first step that is tried, later the next.
+        tolerance: of the error of a step, the root mean square over the body of what `compare` holds.
+        compare: UFL scalars of the state of order one; the concentration if left out.
+        shortest: step below which the run is given up.
+        longest: step that is not exceeded.
+        watch: the training box of the potential, looked at after each step.
+        observe: name -> what is recorded after each step, a number that is the same on every rank.
+        checkpoint: file to which the state goes every `every` steps; one per rank, with the rank in its name.
+        every: steps between checkpoints.
+        table: name -> values so far, the first row being the initial state: time; dt; energy; mass; mass `supplied` and
+            `work` that came with it since the beginning; the estimated error; Newton iterations of the step; `excess` over
+            the training box as a share of its width (0 without `watch`); and what is observed.
+        rejected: steps that were repeated with a smaller dt: the error was too large, the energy rose, or Newton failed.
+        increases: steps after which the energy had risen by more than the supply brought; such steps are rejected, so that one
+            is counted only where the shortest step was reached.
+
+    Raises:
+        InvalidInputError: a number is not positive, or an observable has a name that the table uses.
+    """
+
+    flow: CahnHilliard
+    dt: float
+    tolerance: float = 1e-3
+    compare: Sequence[Expr] = ()
+    shortest: float = 0.0
+    longest: float = np.inf
+    watch: BoxWatch | None = None
+    observe: Mapping[str, Callable[[], float]] = field(default_factory=dict)
+    checkpoint: Path | str | None = None
+    every: int = 1
+    table: dict[str, list[float]] = field(default_factory=dict)
+    rejected: int = 0
+    increases: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("dt", "tolerance", "longest", "every"):
+            if not getattr(self, name) > 0.0:
+                raise InvalidInputError(f"{name} is {getattr(self, name)!r}; it must be > 0.")
+        self.shortest = self.shortest or 1e-9 * self.dt
+        if not self.shortest <= self.dt <= self.longest:
+            raise InvalidInputError(f"dt is {self.dt}; it must lie between {self.shortest} and {self.longest}.")
+        for name in self.observe:
+            if name in OWN:
+                raise InvalidInputError(f"the table has a column {name!r} of its own; observe it under another name.")
+        state = self.flow.state
+        self._other = fem.Function(state.function_space)
+        compared = list(self.compare) or [ufl.split(state)[0]]
+        squares = [(value - ufl.replace(value, {state: self._other})) ** 2 for value in compared]
+        self._difference = fem.form(sum(squares[1:], squares[0]) * ufl.dx)
+        one = fem.Constant(state.function_space.mesh, 1.0)
+        self._volume = self._sum(fem.form(one * ufl.dx))
+        self.table = {name: [] for name in (*OWN, *self.observe)}
+
+    def run(self, until: float, *, steps: int | None = None) -> dict[str, Array]:
+        """Go on to the time `until`, or for a number of accepted steps if that is less; returns the table as arrays.
+
+        Raises:
+            ConvergenceError: the step would have to be shorter than `shortest`; the table and the state are those of the last
+                step that was accepted.
+        """
+        if not self.table["time"]:
+            self._note(0.0, 0.0, 0.0, 0.0, 0.0, 0)
+        made = 0
+        while self._time < until * (1.0 - 1e-12) and (steps is None or made < steps):
+            self._advance(until)
+            made += 1
+            if self.checkpoint is not None and (len(self.table["time"]) - 1) % self.every == 0:
+                self.save()
+        return self.arrays()
+
+    def arrays(self) -> dict[str, Array]:
+        """The table so far."""
+        return {name: np.array(values) for name, values in self.table.items()}
+
+    def save_table(self, path: Path | str) -> None:
+        """Write the table as .csv, on rank 0; whole or not at all."""
+        path = Path(path)
+        if path.suffix != ".csv":
+            raise FormatError(f"{path}: a table is written as .csv.")
+        if self.flow.comm.rank == 0:
+            text = io.StringIO()
+            writer = csv.writer(text)
+            writer.writerow(self.table)
+            writer.writerows(zip(*self.table.values()))
+            write_atomically(path, text.getvalue().encode())
+
+    def save(self) -> None:
+        """Write the checkpoint now."""
+        counts = np.array([self.rejected, self.increases])
+        values = {**self.arrays(), "next_dt": np.array(self.dt), "counts": counts}
+        save_part(self._path(), self.flow.state, values)
+
+    def resume(self) -> int:
+        """Take state and table from the checkpoint if there is one; returns the number of steps that it holds. Collective.
+
+        Raises:
+            FormatError: the checkpoint is of another mesh, space or number of ranks, or misses a rank's part.
+        """
+        data = load_part(self._path(), self.flow.state, {*self.table, "next_dt", "counts"}, "time")
+        if data is None:
+            return 0
+        self.dt = float(data["next_dt"])
+        self.rejected, self.increases = (int(count) for count in data["counts"])
+        self.table = {name: data[name].tolist() for name in self.table}
+        return len(self.table["time"]) - 1
+
+    # ---- one step --------------------------------------------------------------------------------------------------------
+
+    @property
+    def _time(self) -> float:
+        return self.table["time"][-1]
+
+    def _advance(self, until: float) -> None:
+        """One accepted step, with `dt` adapted for the next."""
+        flow, left = self.flow, until - self._time
+        start = flow.state.x.array.copy()
+        while True:
+            last = self.dt >= left * (1.0 - 1e-9)
+            dt = left if last else self.dt
+            try:
+                supplied, work, iterations = self._two_halves(dt)
+                error = float(np.sqrt(self._sum(self._difference) / self._volume))
+                factor = np.clip(SAFETY * np.sqrt(self.tolerance / max(error, 1e-300)), SHRINK, GROW)
+                failure = f"its error {error:.3g} exceeds {self.tolerance:.3g}" if error > self.tolerance else None
+                if failure is None and self._rose(work):
+                    failure, factor = "the energy rose", 0.5
+            except ConvergenceError as reason:
+                failure, factor = str(reason), 0.5
+            if failure is None or (failure == "the energy rose" and factor * dt < self.shortest):
+                break
+            self.rejected += 1
+            flow.state.x.array[:] = start
+            if factor * dt < self.shortest:
+                raise ConvergenceError(f"the step at time {self._time:g} was given up at dt = {dt:.3g}: {failure}.")
+            self.dt = factor * dt
+        self.increases += failure is not None
+        self._note(until if last else self._time + dt, dt, supplied, work, error, iterations)
+        if not last or factor < 1.0:
+            self.dt = min(factor * dt, self.longest)
+
+    def _two_halves(self, dt: float) -> tuple[float, float, int]:
+        """The state after two halves, that after the whole step in `_other`; mass and work supplied, Newton iterations."""
+        flow = self.flow
+        start = flow.state.x.array.copy()
+        flow.step(dt)
+        whole, iterations = flow.state.x.array.copy(), flow.iterations
+        flow.state.x.array[:] = start
+        supplied = work = 0.0
+        for guess in (0.5 * (start + whole), whole):
+            flow.step(0.5 * dt, guess)
+            supplied, work = supplied + flow.supplied(), work + flow.work()
+            iterations += flow.iterations
+        self._other.x.array[:] = whole
+        return supplied, work, iterations
+
+    def _rose(self, work: float) -> bool:
+        before = self.table["energy"][-1]
+        return bool(self.flow.energy() > before + work + 1e-11 * (abs(before) + abs(work)))
+
+    def _note(self, time: float, dt: float, supplied: float, work: float, error: float, iterations: int) -> None:
+        before = {name: self.table[name][-1] if self.table[name] else 0.0 for name in ("supplied", "work")}
+        values = {
+            "time": time,
+            "dt": dt,
+            "energy": self.flow.energy(),
+            "mass": self.flow.mass(),
+            "supplied": before["supplied"] + supplied,
+            "work": before["work"] + work,
+            "error": error,
+            "iterations": iterations,
+            "excess": 0.0 if self.watch is None else self.watch.excess(),
+            **{name: float(function()) for name, function in self.observe.items()},
+        }
+        for name, value in values.items():
+            self.table[name].append(float(value))
+
+    def _sum(self, form: fem.Form) -> float:
+        return float(self.flow.comm.allreduce(fem.assemble_scalar(form), MPI.SUM))
+
+    def _path(self) -> Path:
+        if self.checkpoint is None:
+            raise InvalidInputError("this run has no checkpoint: give Evolution(checkpoint=...).")
+        return Path(self.checkpoint)

@@ -1,0 +1,88 @@
+"""Where a solution leaves the data: inputs of a potential outside its training box are recorded, and said once."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import basix
+import numpy as np
+import ufl
+from dolfinx import fem
+
+from lse_material.errors import InvalidInputError
+from lse_material.fem.quadrature import mesh_of
+from lse_material.material import TrainingBox
+
+Expr = Any  # a UFL expression
+
+
+class OutsideBoxWarning(UserWarning):
+    """A solution has left the box of the data that its potential was fitted to."""
+
+
+class BoxWatch:
+    """Watches the inputs x of a potential at quadrature points.
+
+    Args:
+        x: UFL scalars, in the order of the potential's inputs.
+        box: where the fit has seen them.
+        names: of the inputs, for the message.
+        degree: of the quadrature.
+        tolerance: share of the box's width by which x may lie outside without a warning.
+
+    Raises:
+        InvalidInputError: x, names and box are of different lengths, or x holds no Function.
+    """
+
+    def __init__(
+        self,
+        x: Sequence[Expr],
+        box: TrainingBox,
+        *,
+        names: Sequence[str] = (),
+        degree: int = 2,
+        tolerance: float = 0.0,
+    ) -> None:
+        self.box, self.tolerance, self.warned = box, tolerance, False
+        self.names = tuple(names) or tuple(f"x{i + 1}" for i in range(len(x)))
+        if not len(x) == len(self.names) == box.lower.size:
+            raise InvalidInputError(
+                f"the training box has {box.lower.size} components; x has {len(x)}, with {len(self.names)} names."
+            )
+        vector = ufl.as_vector(list(x))
+        self._mesh = mesh_of(vector)
+        points, _ = basix.make_quadrature(self._mesh.basix_cell(), degree)
+        self._expression = fem.Expression(vector, points)
+        count = self._mesh.topology.index_map(self._mesh.topology.dim).size_local
+        self._cells = np.arange(count, dtype=np.int32)
+
+    def excess(self) -> float:
+        """How far x lies outside now, as a share of the box's width; 0 inside; the same on every rank. Collective.
+
+        Warns:
+            OutsideBoxWarning: the first time that it exceeds the tolerance; the input and its value are named.
+        """
+        lower, upper = self.box.lower, self.box.upper
+        x = np.zeros((0, lower.size))
+        if len(self._cells):
+            x = np.asarray(self._expression.eval(self._mesh, self._cells)).reshape(-1, lower.size)
+        low, high = x.min(axis=0, initial=np.inf), x.max(axis=0, initial=-np.inf)
+        parts = self._mesh.comm.allgather((low, high))
+        low, high = np.min([p[0] for p in parts], axis=0), np.max([p[1] for p in parts], axis=0)
+        # one point for each input, the others inside: what lies furthest out names its input
+        inside = np.tile(lower, (lower.size, 1))
+        furthest = [np.where(np.eye(lower.size, dtype=bool), end, inside) for end in (low, high)]
+        each = np.maximum(*(self.box.excess(points) for points in furthest))
+        worst = int(np.argmax(each))
+        if each[worst] > self.tolerance and not self.warned:
+            self.warned = True
+            value = low[worst] if lower[worst] - low[worst] > high[worst] - upper[worst] else high[worst]
+            warnings.warn(
+                f"{self.names[worst]} is {value:.4g}, outside the box [{lower[worst]:.4g}, {upper[worst]:.4g}] of the data "
+                "that the potential was fitted to: what it says there is extrapolation.",
+                OutsideBoxWarning,
+                stacklevel=2,
+            )
+        return float(each[worst])
