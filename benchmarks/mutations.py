@@ -113,7 +113,18 @@ def mutate_material(content: bytes, rng: Rng, proof: Path) -> bytes:
             elif field == "shape":
                 entry["shape"] = choose(
                     rng,
-                    ([], [0], [1], [2**40], [2**63], [-1], [3, 3], entry["shape"][::-1], [1, *entry["shape"]], None),
+                    (
+                        [],
+                        [0],
+                        [1],
+                        [2**40],
+                        [2**63],
+                        [-1],
+                        [3, 3],
+                        (entry["shape"] or [2, 3])[::-1],
+                        [1, *(entry["shape"] or [])],
+                        None,
+                    ),
                 )
             else:
                 entry["data_offsets"] = choose(rng, ([0, 0], [0, 8], [8, 0], [0, 2**40], [-8, 0], [0, len(body)], None))

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import safetensors.numpy
+from scipy.integrate import simpson
 
 import lse_material as lse
 from lse_material.cli import run
@@ -16,12 +17,13 @@ from lse_material.cli.codes import FAILED, MEANINGS, MISSING, OK, UNEXPECTED, UN
 
 from .core.factories import random_deformations, random_potential, square_to_rectangle
 
+RHO = 0.01
 DATA = Path(__file__).parents[1] / "demos" / "data" / "martensite.csv"
 
 
 @pytest.fixture
 def material(tmp_path):
-    plain = square_to_rectangle(0.05)
+    plain = square_to_rectangle(RHO)
     box = lse.TrainingBox(np.full(3, -0.3), np.full(3, 0.3))
     provenance = {"symmetry": "square to rectangle, 2D", "rows": 10}
     whole = dataclasses.replace(plain, units={"energy": "MPa"}, training_box=box, provenance=provenance)
@@ -86,6 +88,41 @@ def test_check_fails_a_material_that_lacks_the_symmetry_it_is_asked_for(material
 
 def test_check_of_a_plain_potential(potential, capsys):
     assert figures(capsys, "check", potential)["passed"] is True
+
+
+def test_show_finds_the_wells_and_the_barrier_between_them(material, capsys):
+    found = figures(capsys, "show", material)
+    well = 0.5 * (np.array([0.9, 1.15]) ** 2 - 1.0)  # W is the squared distance from (well, 0) or its mirror image
+    places = sorted(w["x"] for w in found["wells"])
+    np.testing.assert_allclose(places, [[*well, 0.0], [*well[::-1], 0.0]], atol=1e-5)
+    (barrier,) = found["barriers"]
+    apart = 2.0 * (well[1] - well[0]) ** 2
+    assert found["rho"] == pytest.approx(RHO)
+    assert barrier["barrier"] == pytest.approx(0.25 * apart - RHO * np.log(2.0), rel=1e-3)
+    assert barrier["below_rho"] is False
+    assert found["units"] == {"energy": "MPa"}
+    assert found["training_box"] == [[-0.3] * 3, [0.3] * 3]
+    assert found["microseconds_per_point"]["numpy"] > 0.0
+    assert run(["show", str(material)]) == OK
+    assert "square to rectangle, 2D" in capsys.readouterr().out
+
+
+def test_show_of_a_plain_potential(potential, capsys):
+    assert figures(capsys, "show", potential, "--no-barriers")["inputs"] == 4
+
+
+def test_plot_draws_sections_and_curves(material, potential, tmp_path, capsys):
+    found = figures(capsys, "plot", material, "--path", "biaxial")
+    assert len(found["sections"]) == 3
+    assert (tmp_path / "cell.png").stat().st_size > 10_000
+    curve = found["paths"]["biaxial"]
+    amount, energy, stress = (np.array(curve[key]) for key in ("amount", "energy", "stress"))
+    work = 2.0 * simpson(stress, x=amount)  # of P11 and of P22, which are equal here
+    assert energy[-1] - energy[0] == pytest.approx(work, rel=1e-5)
+    figures(capsys, "plot", potential, "-o", tmp_path / "circuit.pdf")
+    assert (tmp_path / "circuit.pdf").exists()
+    code, text = refusal(capsys, "plot", material, "--path", "diagonal")
+    assert (code, "there are uniaxial" in text) == (UNUSABLE, True)
 
 
 @pytest.mark.parametrize(("language", "name"), [("c", "cell.c"), ("numpy", "cell.py"), ("ufl", "cell_ufl.py")])

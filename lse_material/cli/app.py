@@ -14,6 +14,8 @@ from lse_material.cli.doctor import doctor
 from lse_material.cli.export import export
 from lse_material.cli.fit import FitCommand, fit
 from lse_material.cli.options import PlainCommand
+from lse_material.cli.plot import plot
+from lse_material.cli.show import show
 
 app = typer.Typer(
     help="Multi-well strain energies (LSE-ICNN) as hyperelastic materials in FEniCSx.",
@@ -24,7 +26,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command(cls=FitCommand)(fit)
-for command in (check, export, demo, doctor):
+for command in (show, check, plot, export, demo, doctor):
     app.command(cls=PlainCommand)(command)
 
 

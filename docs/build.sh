@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# Build the documentation into docs/_build/html; a warning is a failure. Needs PyPI once, for docs/requirements.txt.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+packages=docs/.packages
+if ! cmp -s docs/requirements.txt "$packages/stamp"; then
+  rm -rf "$packages"
+  ./fenicsx python3 -m pip install --quiet --target "$packages" -r docs/requirements.txt
+  cp docs/requirements.txt "$packages/stamp"
+fi
+exec ./fenicsx env PYTHONPATH="$packages" python3 -m sphinx -W --keep-going -q -E -b html docs docs/_build/html "$@"

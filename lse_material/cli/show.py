@@ -1,0 +1,180 @@
+"""`lse-material show`: what is in a file, and what its landscape looks like."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from itertools import combinations
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+from lse_material.cli.files import MaterialFile, read
+from lse_material.cli.output import Json, figure, print_json, print_table, vector
+from lse_material.material import Material
+from lse_material.potential import SoftMinimum
+
+POINTS = 2000
+
+
+def show(
+    file: MaterialFile,
+    barriers: Annotated[bool, typer.Option(help="Look for wells and the barriers between them.")] = True,
+    json: Json = False,
+) -> None:
+    """Show modes, transition scale, units, provenance, wells and barriers, training box, weights and cost per point.
+
+    Wells and barriers are those of the potential, as a function of its inputs and without a growth term.
+    """
+    fitted = read(file)
+    figures = {"file": str(file), **_contents(fitted)}
+    figures |= _landscape(fitted) if barriers else {}
+    figures["microseconds_per_point"] = _cost(fitted)
+    if json:
+        print_json(figures)
+    else:
+        _print(figures)
+
+
+def _contents(fitted: Material | SoftMinimum) -> dict[str, Any]:
+    potential = fitted.potential if isinstance(fitted, Material) else fitted
+    modes = [
+        {
+            "layers": [len(b) for b in m.biases[:-1]],
+            "quadratic": m.quadratic is not None,
+            "weights": m.active_parameters,
+        }
+        for m in potential.modes
+    ]
+    figures: dict[str, Any] = {
+        "modes": modes,
+        "rho": potential.transition_scale,
+        "inputs": potential.size,
+        "activation": potential.modes[0].activation,
+        "weights": sum(m.active_parameters for m in potential.modes),
+        "weights_stored": sum(m.parameters for m in potential.modes),
+    }
+    if isinstance(fitted, Material):
+        box = fitted.training_box
+        figures |= {
+            "kinematics": fitted.kinematics.to_dict(),
+            "growth": None if fitted.growth is None else fitted.growth.coefficient,
+            "units": dict(fitted.units),
+            "training_box": None if box is None else [box.lower.tolist(), box.upper.tolist()],
+            "provenance": dict(fitted.provenance),
+        }
+    return figures
+
+
+def _landscape(fitted: Material | SoftMinimum) -> dict[str, Any]:
+    from lse_material.landscape import landscape, wells
+    from lse_material.pictures import box_of
+
+    potential = fitted.potential if isinstance(fitted, Material) else fitted
+    box = box_of(fitted)
+    land = landscape(potential, *box)
+    rows = []
+    for well in (*land.wells, *(w for w in wells(potential, *box) if not w.inside)):
+        weight = potential.mode_weights(well.x)
+        row = {"x": well.x.tolist(), "energy": well.energy, "inside_training_box": well.inside}
+        rows.append({**row, "mode": int(weight.argmax()), "least_curvature": float(well.eigenvalues[0])})
+    height, rho = land.barriers, potential.transition_scale
+    passes = [
+        {
+            "from": a,
+            "to": b,
+            "barrier": height[a, b],
+            "back": height[b, a],
+            "below_rho": bool(min(height[[a, b], [b, a]]) < rho),
+        }
+        for a, b in combinations(range(len(land.wells)), 2)
+    ]
+    return {"wells": rows, "barriers": passes}
+
+
+def _cost(fitted: Material | SoftMinimum) -> dict[str, float | None]:
+    """Of energy and both derivatives: by NumPy, and compiled if a C compiler is there."""
+    from lse_material.errors import CompilationError
+
+    rng = np.random.default_rng(0)
+    if isinstance(fitted, Material):
+        at = np.eye(fitted.dim) + 0.02 * rng.uniform(-1.0, 1.0, (POINTS, fitted.dim, fitted.dim))
+    else:
+        at = fitted.input_shift + fitted.input_scale * rng.normal(size=(POINTS, fitted.size))
+
+    def interpreted() -> None:
+        values: Any = fitted.evaluate(at)
+        _ = values.energy, values.tangent if isinstance(fitted, Material) else values.hessian
+
+    try:
+        compiled = _compiled(fitted, at)
+    except CompilationError:
+        return {"numpy": _time(interpreted), "compiled": None}
+    return {"numpy": _time(interpreted), "compiled": _time(compiled)}
+
+
+def _compiled(fitted: Material | SoftMinimum, at: Any) -> Callable[[], None]:
+    from lse_material.kernel import CompiledMaterial, CompiledPotential
+
+    W, first = np.empty(len(at)), np.empty(at.shape)
+    if isinstance(fitted, Material):
+        material, A = CompiledMaterial(fitted), np.empty((*at.shape, fitted.dim, fitted.dim))
+        return lambda: material.energy_stress_tangent(at, W, first, A)
+    potential, H = CompiledPotential(fitted), np.empty((len(at), fitted.size * (fitted.size + 1) // 2))
+    return lambda: potential.energy_gradient_hessian(at, W, first, H)
+
+
+def _time(evaluate: Callable[[], None]) -> float:
+    best = np.inf
+    for _ in range(3):
+        start = time.perf_counter()
+        evaluate()
+        best = min(best, time.perf_counter() - start)
+    return float(best / POINTS * 1e6)
+
+
+def _print(f: dict[str, Any]) -> None:
+    kinematics = f.get("kinematics")
+    energy = f.get("units", {}).get("energy", "")
+    what = "plain potential" if kinematics is None else ", ".join(str(v) for v in kinematics.values())
+    cost = f["microseconds_per_point"]
+    rows: list[list[Any]] = [
+        ["inputs", f"{f['inputs']} ({what})"],
+        ["modes", f"{len(f['modes'])}, {f['activation']}, hidden layers {[m['layers'] for m in f['modes']]}"],
+        ["weights", f"{f['weights']} that are not zero of {f['weights_stored']}"],
+        ["rho", f"{figure(f['rho'])} {energy}"],
+        [
+            "cost",
+            f"{figure(cost['numpy'], 3)} us per point by NumPy, {figure(cost['compiled'], 3)} compiled (W, P, dP/dF)",
+        ],
+    ]
+    if kinematics is not None:
+        box = f["training_box"]
+        rows += [
+            ["growth", "none" if f["growth"] is None else f"{figure(f['growth'])} (J - 1 - ln J)"],
+            ["units", ", ".join(f"{k} {v}" for k, v in f["units"].items()) or "not given"],
+            ["training box", "not known" if box is None else f"{vector(box[0])}  to  {vector(box[1])}"],
+            *[[key, value] for key, value in f["provenance"].items()],
+        ]
+    print_table(f["file"], ["", ""], rows)
+    if "wells" not in f:
+        return
+    print()
+    header = ["well", "W", "x", "mode", "least curvature", "in the training box"]
+    listed = [
+        [n, w["energy"], vector(w["x"]), w["mode"], w["least_curvature"], "yes" if w["inside_training_box"] else "NO"]
+        for n, w in enumerate(f["wells"])
+    ]
+    print_table("", header, listed)
+    if f["barriers"]:
+        print()
+        remarks = {True: "lower than rho, which smooths it", False: ""}
+        print_table(
+            "",
+            ["from", "to", "barrier", "back", ""],
+            [
+                [b["from"], b["to"], figure(b["barrier"]), figure(b["back"]), remarks[b["below_rho"]]]
+                for b in f["barriers"]
+            ],
+        )
