@@ -8,9 +8,10 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
-import lse_material  # noqa: E402
 from docstrings import readable  # noqa: E402
 from gallery import write_gallery  # noqa: E402
+
+import lse_material  # noqa: E402
 
 project = "lse_material"
 author = "The lse_material developers"
@@ -32,4 +33,5 @@ write_gallery(HERE.parent / "demos", HERE / "_generated")
 
 
 def setup(app):
+    """Sphinx calls this."""
     app.connect("autodoc-process-docstring", readable, priority=100)

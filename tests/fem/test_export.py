@@ -36,7 +36,7 @@ def values_of(expression, constant, rows):
 @pytest.mark.parametrize(
     ("kinematics", "options"),
     [
-        (GreenLagrange(2), {"modes": 3, "rho": 0.05, "growth": Growth(0.4)}),
+        (GreenLagrange(2), {"modes": 2, "rho": 0.05, "growth": Growth(0.4)}),
         (IsotropicInvariants(3), {"modes": 2, "activation": "squared_softplus", "depth": 1}),
         (SmallStrain(3), {"modes": 1, "depth": 1, "quadratic": False}),
         (IsotropicInvariants(2, squared_volume=False), {"modes": 2, "depth": 0}),
