@@ -26,7 +26,7 @@ from lse_material.errors import ConvergenceError, InvalidInputError
 from lse_material.fem.frozen import frozen_tangent
 from lse_material.fem.inertia import SymmetricFactor
 from lse_material.fem.minimise import minimise
-from lse_material.fem.multigrid import DIRECT, is_direct, linear_step, set_rigid_modes
+from lse_material.fem.multigrid import DIRECT, is_direct, keep_dirichlet_values, linear_step, set_rigid_modes
 from lse_material.fem.problem import DEFAULT_OPTIONS, MaterialProblem
 from lse_material.fem.quadrature import QuadratureStress
 
@@ -132,8 +132,11 @@ class EnergyProblem(MaterialProblem):
         for matrix in (self.A, self.P_mat):
             if matrix is not None:
                 matrix.setOption(symmetric, True)
-        if self.solver.getKSP().getPC().getType() == "gamg":
+        ksp = self.solver.getKSP()
+        if ksp.getPC().getType() == "gamg":
             set_rigid_modes(self.A if self.P_mat is None else self.P_mat, u.function_space)
+        if not is_direct(ksp):
+            keep_dirichlet_values(ksp, self._bcs)
         weak = weakref.ref(self)
 
         def objective(snes: PETSc.SNES, x: PETSc.Vec) -> float:

@@ -12,7 +12,7 @@ find its microstructure first, which no preconditioner makes short.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -54,6 +54,20 @@ def set_rigid_modes(P: PETSc.Mat, V: fem.FunctionSpace) -> None:
     P.setNearNullSpace(modes)
     modes.destroy()
     nodes.destroy()
+
+
+def keep_dirichlet_values(ksp: PETSc.KSP, bcs: Sequence[fem.DirichletBC]) -> None:
+    """Let the steps that `ksp` finds vanish where u is held, also where a node is held in some directions only.
+
+    Multigrid coarsens over such nodes, and conjugate gradients stop early: the energy would be of other conditions.
+    """
+    owned = [bc.dof_indices() for bc in bcs]
+    held = np.unique(np.concatenate([dofs[:count] for dofs, count in owned]))
+
+    def vanish(ksp: PETSc.KSP, b: PETSc.Vec, step: PETSc.Vec) -> None:
+        step.array[held] = 0.0
+
+    ksp.setPostSolve(vanish)
 
 
 def linear_step(ksp: PETSc.KSP, A: PETSc.Mat, P: PETSc.Mat | None, b: PETSc.Vec, step: PETSc.Vec) -> bool:
