@@ -57,3 +57,9 @@ def test_a_block_buckles_at_the_exact_stretch():
     figures = run_benchmark("block_buckling")["5"]
     assert figures["error"] < 1e-4
     assert 0.9 < figures["exact"] < 1.0
+
+
+def test_a_porous_cell_is_the_same_by_projection_and_by_constraints():
+    figures = run_benchmark("porous_cell")
+    assert figures["critical_strain"][0] > figures["critical_strain"][1] > 0.029  # refinement softens
+    assert figures.get("mpc_difference", 0.0) < 1e-7

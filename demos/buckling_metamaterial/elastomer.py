@@ -28,6 +28,8 @@ STATES = DEMOS / "data" / "porous_cell.states.npz"
 MATERIAL = DEMOS / "materials" / "porous_cell.safetensors"
 SINGLE_MODE = DEMOS / "materials" / "porous_cell_single_mode.safetensors"
 
+FINENESS = (4, 2)  # of the cell that was sampled, and of specimens
+
 sys.path.insert(0, str(MESHES))  # its scripts make meshes of any size
 
 
@@ -35,6 +37,13 @@ def neo_hookean(F: Any) -> Any:
     """W of a UFL deformation gradient (2, 2), plane strain."""
     J = ufl.det(F)
     return MU / 2 * (ufl.inner(F, F) - 2.0 - 2.0 * ufl.ln(J)) + (K - 2 * MU / 3) / 2 * (J - 1.0) ** 2
+
+
+def positive_part(F: Any, a: Any, b: Any) -> Any:
+    """d2W(a, b) without what the stress does as J bends: positive definite at any F, what a preconditioner is built on."""
+    cofactor = ufl.cofac(F)
+    bulk = MU / ufl.det(F) ** 2 + K - 2 * MU / 3
+    return MU * ufl.inner(a, b) + bulk * ufl.inner(cofactor, a) * ufl.inner(cofactor, b)
 
 
 def cell_mesh(comm: MPI.Comm) -> mesh.Mesh:

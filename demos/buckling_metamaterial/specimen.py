@@ -9,23 +9,30 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import ufl
 from dolfinx import fem, mesh
+from elastomer import MU, neo_hookean, positive_part, specimen_mesh
 from mpi4py import MPI
 
+import lse_material as lse
 from lse_material.fem import EnergyProblem
 from lse_material.fem.continuation import LoadPath
+from lse_material.fem.regularise import interior_penalty
 
-KNEE = 0.02, 0.06, 0.1  # strains: the first line ends at the first, the second lies between the others
+LEVELS = np.array([0.005, 0.01, 0.02, 0.025, 0.03, 0.035, 0.04, 0.05, 0.06])
+LENGTH = 0.5  # in the energy of second gradients of a homogeneous specimen: half a cell
+KNEE = 0.02, 0.04, 0.06  # strains: the first line ends at the first, the second lies between the others
 
 
 class Specimen:
     """The problem of a domain [0, size]^2.
 
-    `at_rest` takes the tangent of the undeformed body in place of the frozen-weight tangent: for energies that are no LSE-ICNN.
+    `length` > 0 adds an energy of second gradients, so that no layer is thinner than about that; `positive` is a bilinear form
+    in place of the frozen-weight tangent, for an energy that is no LSE-ICNN.
     """
 
     def __init__(
@@ -38,7 +45,8 @@ class Specimen:
         degree: int,
         quadrature_degree: int,
         name: str,
-        at_rest: bool = False,
+        positive: Callable[[Any, Any, Any], Any] | None = None,
+        length: float = 0.0,
     ) -> None:
         self.size, self.domain = size, domain
         V = fem.functionspace(domain, ("Lagrange", degree, (2,)))
@@ -58,10 +66,13 @@ class Specimen:
             bcs += [fem.dirichletbc(zero, end(0, height), V.sub(0)) for height in (0.0, size)]
         else:  # one node against rigid translation
             bcs.append(fem.dirichletbc(zero, self._one_node(V), V.sub(0)))
-        Pi = energy(self.F) * ufl.dx(degree=quadrature_degree)
-        self.problem = EnergyProblem(
-            Pi, self.u, bcs=bcs, petsc_options_prefix=f"{name}_", frozen=self._at_rest(Pi) if at_rest else None
-        )
+        dx = ufl.dx(degree=quadrature_degree)
+        gradients = [ufl.grad(argument(V)) for argument in (ufl.TestFunction, ufl.TrialFunction)]
+        frozen = None if positive is None else positive(self.F, *gradients) * dx
+        Pi = energy(self.F) * dx
+        if length > 0.0:
+            Pi += interior_penalty(self.u, length=length, modulus=MU, degree=quadrature_degree)
+        self.problem = EnergyProblem(Pi, self.u, bcs=bcs, petsc_options_prefix=f"{name}_", frozen=frozen)
         self.unknowns = V.dofmap.index_map.size_global * V.dofmap.index_map_bs
 
     def _one_node(self, V: fem.FunctionSpace) -> Any:
@@ -76,12 +87,6 @@ class Specimen:
             (V.sub(0), space), lambda x: np.isclose(x[1], 0.0) & np.isclose(np.abs(x[0] - 0.501 * self.size), nearest)
         )
         return found[0]
-
-    def _at_rest(self, Pi: ufl.Form) -> ufl.Form:
-        """The tangent at u = 0: positive definite, what a solver falls back to where the true one is not."""
-        V = self.u.function_space
-        tangent = ufl.derivative(ufl.derivative(Pi, self.u, ufl.TestFunction(V)), self.u, ufl.TrialFunction(V))
-        return ufl.replace(tangent, {self.u: fem.Function(V)})
 
     def press(self, strain: float) -> None:
         """Set the nominal strain of the specimen; compression is positive."""
@@ -119,10 +124,38 @@ class Curve:
         return float(b / (slope - a)), float(self.stress[flat].mean())
 
 
-def compress(specimen: Specimen, levels: np.ndarray, *, kick_size: float) -> Curve:
-    """Press it through the levels."""
-    comm, start = specimen.domain.comm, time.process_time()
-    path = LoadPath(specimen.problem, specimen.press, {"stress": specimen.stress}, kick_size=kick_size)
+def compress(specimen: Specimen, levels: np.ndarray, *, kick_size: float, checkpoint: Path | None = None) -> Curve:
+    """Press it through the levels; with a checkpoint, from where an earlier run was killed."""
+    comm, last = specimen.domain.comm, [time.process_time()]
+
+    def seconds() -> float:
+        now = time.process_time()
+        spent, last[0] = now - last[0], now
+        return comm.allreduce(spent, MPI.SUM)
+
+    observed = {"stress": specimen.stress, "seconds": seconds}
+    path = LoadPath(specimen.problem, specimen.press, observed, kick_size=kick_size, checkpoint=checkpoint)
+    if checkpoint is not None:
+        path.resume()
     table = path.run(list(levels))
-    seconds = comm.allreduce(time.process_time() - start, MPI.SUM)
-    return Curve(table["load"], table["stress"], specimen.unknowns, seconds, int(table["kicks"].sum()))
+    return Curve(
+        table["load"], table["stress"], specimen.unknowns, float(table["seconds"].sum()), int(table["kicks"].sum())
+    )
+
+
+def resolved(cells: int, fineness: tuple[int, int], *, bonded: bool) -> Specimen:
+    """The porous elastomer, every hole meshed."""
+    return Specimen(
+        specimen_mesh(MPI.COMM_WORLD, cells, fineness), neo_hookean, cells,
+        bonded=bonded, degree=2, quadrature_degree=4, name=f"resolved_{cells}_{bonded}", positive=positive_part,
+    )  # fmt: skip
+
+
+def homogeneous(material: lse.Material, cells: int, elements: int, *, bonded: bool, name: str) -> Specimen:
+    """The same square of a homogeneous material, `elements` to a side."""
+    corners = [[0.0, 0.0], [float(cells)] * 2]
+    domain = mesh.create_rectangle(MPI.COMM_WORLD, corners, [elements] * 2, mesh.CellType.quadrilateral)
+    return Specimen(
+        domain, lambda F: lse.fem.energy(material, F), cells,
+        bonded=bonded, degree=2, quadrature_degree=4, name=f"{name}_{bonded}", length=LENGTH,
+    )  # fmt: skip
