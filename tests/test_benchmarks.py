@@ -87,3 +87,9 @@ def test_a_twinned_block_is_solved_by_multigrid_alike_on_one_rank_and_two():
     assert one["energy"] == pytest.approx(two["energy"], rel=1e-6)
     assert sum(one["fractions"]) == pytest.approx(1.0, abs=1e-9)
     assert one["iterations"] < 20
+
+
+def test_a_porous_cell_is_the_same_by_projection_and_by_constraints():
+    figures = run_benchmark("porous_cell")
+    assert figures["critical_strain"][0] > figures["critical_strain"][1] > 0.029  # refinement softens
+    assert figures.get("mpc_difference", 0.0) < 1e-7
