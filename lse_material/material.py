@@ -1,4 +1,8 @@
-"""A material: a potential of a strain measure, W(F) = potential(x(F)) + growth(J), with P = dW/dF and A = dP/dF."""
+"""A material: a potential of a strain measure, W(F) = potential(x(F)) + growth(J), with P = dW/dF and A = dP/dF.
+
+W may depend on further scalars, `fields` (a concentration, a temperature): W(f, F) = potential(f, x(F)) + growth(J). Each has a
+conjugate dW/df (a chemical potential, minus an entropy).
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
-from lse_material.checks import Array, deformation_gradients, expect_shape, float_array, frozen
+from lse_material.checks import Array, deformation_gradients, expect_shape, float_array, frozen, points
 from lse_material.errors import InvalidInputError
 from lse_material.growth import Growth
 from lse_material.kinematics import Kinematics, cofactor, positive_determinant
@@ -47,15 +51,16 @@ class Material:
     """A hyperelastic material with a trained multi-well energy.
 
     Attributes:
-        potential: W as a function of x; its `size` must be that of `kinematics`.
+        potential: W as a function of x, or of the fields and x, in this order.
         kinematics: the strain measure x(F); 2D is plane strain.
         growth: optional term that sends W to infinity as J -> 0.
         units: quantity -> unit, as text, for people: {"energy": "MPa"}.
         training_box: where x was seen by the fit, if known.
         provenance: anything JSON can hold: package version, date, data hash, errors.
+        fields: names of the scalars that W depends on beside the strain, in the order of the potential's first inputs.
 
     Raises:
-        InvalidInputError: potential and strain measure do not fit together.
+        InvalidInputError: potential, fields and strain measure do not fit together.
     """
 
     potential: SoftMinimum
@@ -64,15 +69,18 @@ class Material:
     units: Mapping[str, str] = field(default_factory=dict)
     training_box: TrainingBox | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    fields: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "fields", field_names(self.fields))
         for name, kind in (("potential", SoftMinimum), ("kinematics", Kinematics)):
             if not isinstance(getattr(self, name), kind):
                 raise InvalidInputError(f"{name} is a {type(getattr(self, name)).__name__}, not a {kind.__name__}.")
-        if self.potential.size != self.kinematics.size:
+        if self.potential.size != len(self.fields) + self.kinematics.size:
+            beside = f", beside the fields {', '.join(self.fields)}" if self.fields else ""
             raise InvalidInputError(
                 f"the potential has {self.potential.size} inputs, but {type(self.kinematics).__name__} in "
-                f"{self.kinematics.dim}D gives {self.kinematics.size}: choose the strain measure it was trained with."
+                f"{self.kinematics.dim}D gives {self.kinematics.size}{beside}: choose the strain measure it was trained with."
             )
         if self.training_box is not None and self.training_box.lower.shape != (self.potential.size,):
             raise InvalidInputError(
@@ -94,34 +102,77 @@ class Material:
         """Number of modes."""
         return len(self.potential.modes)
 
-    def evaluate(self, F: Any) -> MaterialValues:
-        """Everything at F (n, dim, dim) from one pass through the network: what solvers call.
-
-        Stress and tangent are finished when asked for. Where W is not defined (J <= 0 with a growth term or invariants,
-        NaN in F) the values are NaN, so that a solver can step back. Memory grows with n; `energy`, `stress` and
-        `tangent` work through chunks.
-        """
-        return MaterialValues(self, deformation_gradients(F, self.dim).reshape(-1, self.dim, self.dim))
-
-    def energy(self, F: Any) -> Array:
-        """W per reference volume, energy units: F (..., dim, dim) -> (...).
+    def at(self, fields: Any) -> Material:
+        """The material where the fields are held at these values (one for each), an ordinary one of F alone.
 
         Raises:
-            InvalidInputError: an F with det F <= 0 (named), or of the wrong shape.
+            InvalidInputError: it has no fields, or another number of them.
         """
-        return self._by_chunks(F, (), lambda values: values.energy)
+        values = float_array("fields", fields, 1)
+        if not self.fields or len(values) != len(self.fields):
+            raise InvalidInputError(f"{len(values)} values for the fields {list(self.fields)}: one each is needed.")
+        m, box = len(values), self.training_box
+        held = dict(zip(self.fields, values.tolist()))
+        return Material(
+            self.potential.at(values),
+            self.kinematics,
+            self.growth,
+            self.units,
+            None if box is None else TrainingBox(box.lower[m:], box.upper[m:]),
+            {**self.provenance, "fields held": held},
+        )
 
-    def stress(self, F: Any) -> Array:
+    def without_fields(self, what: str) -> Material:
+        """The material itself, for `what` needs one of F alone.
+
+        Raises:
+            InvalidInputError: it has fields.
+        """
+        if self.fields:
+            raise InvalidInputError(
+                f"{what} takes materials of F alone, and this one also depends on {', '.join(self.fields)}: hold them by "
+                "material.at(values), or use energy(material, F, fields=...) in a form."
+            )
+        return self
+
+    def inputs(self, F: Any, fields: Any = None) -> Array:
+        """What the potential is evaluated at, the fields and x(F): F (n, dim, dim), fields (n, m) or (m,) -> (n, d)."""
+        array = deformation_gradients(F, self.dim).reshape(-1, self.dim, self.dim)
+        return _inputs(self, array, _field_values(self, fields, array.shape[:1]))
+
+    def evaluate(self, F: Any, fields: Any = None) -> MaterialValues:
+        """Everything at F (n, dim, dim) from one pass through the network: what solvers call.
+
+        Where W depends on fields too, these are (n, m) or (m,). Stress and tangent are finished when asked for. Where W is not
+        defined (J <= 0 with a growth term or invariants, NaN in F) the values are NaN, so that a solver can step back. Memory
+        grows with n; `energy`, `stress` and `tangent` work through chunks.
+        """
+        array = deformation_gradients(F, self.dim).reshape(-1, self.dim, self.dim)
+        return MaterialValues(self, array, _field_values(self, fields, array.shape[:1]))
+
+    def energy(self, F: Any, fields: Any = None) -> Array:
+        """W per reference volume, energy units: F (..., dim, dim), fields (..., m) or (m,) if it has any -> (...).
+
+        Raises:
+            InvalidInputError: an F with det F <= 0 (named), or of the wrong shape; fields missing, or where there are none.
+        """
+        return self._by_chunks(F, fields, (), lambda values: values.energy)
+
+    def conjugates(self, F: Any, fields: Any = None) -> Array:
+        """dW/dfields, (..., m), of each field in its order. Arguments and errors as `energy`."""
+        return self._by_chunks(F, fields, (len(self.fields),), lambda values: values.conjugates)
+
+    def stress(self, F: Any, fields: Any = None) -> Array:
         """First Piola-Kirchhoff stress P = dW/dF: F (..., dim, dim) -> (..., dim, dim). Raises as `energy`."""
-        return self._by_chunks(F, (self.dim,) * 2, lambda values: values.stress)
+        return self._by_chunks(F, fields, (self.dim,) * 2, lambda values: values.stress)
 
-    def tangent(self, F: Any) -> Array:
+    def tangent(self, F: Any, fields: Any = None) -> Array:
         """A = dP/dF, index [..., i, J, k, L]: F (..., dim, dim) -> (..., dim, dim, dim, dim). Raises as `energy`."""
-        return self._by_chunks(F, (self.dim,) * 4, lambda values: values.tangent)
+        return self._by_chunks(F, fields, (self.dim,) * 4, lambda values: values.tangent)
 
-    def mode_weights(self, F: Any) -> Array:
+    def mode_weights(self, F: Any, fields: Any = None) -> Array:
         """Phase fractions, rows sum to 1: F (..., dim, dim) -> (..., K). Raises as `energy`."""
-        return self._by_chunks(F, (self.modes,), lambda values: values.mode_weights)
+        return self._by_chunks(F, fields, (self.modes,), lambda values: values.mode_weights)
 
     def save(self, path: str | Path) -> None:
         """Write the material to one .safetensors file; see `lse_material.storage`."""
@@ -129,25 +180,29 @@ class Material:
 
         save(self, path)
 
-    def _by_chunks(self, F: Any, shape: tuple[int, ...], pick: Callable[[MaterialValues], Array]) -> Array:
+    def _by_chunks(self, F: Any, fields: Any, shape: tuple[int, ...], pick: Callable[[MaterialValues], Array]) -> Array:
         array = deformation_gradients(F, self.dim)
         flat = array.reshape(-1, self.dim, self.dim)
+        held = _field_values(self, fields, array.shape[:-2])
         determinant = positive_determinant(flat)
         if np.isnan(determinant).any():
             _refuse_deformation(flat, int(np.argmax(np.isnan(determinant))))
         result = np.empty((len(flat), *shape))
         for start in range(0, len(flat), CHUNK):
-            result[start : start + CHUNK] = pick(MaterialValues(self, flat[start : start + CHUNK]))
+            part = slice(start, start + CHUNK)
+            result[part] = pick(MaterialValues(self, flat[part], held[part]))
         return result.reshape((*array.shape[:-2], *shape))
 
 
 class MaterialValues:
     """A material at one batch of deformation gradients (n, dim, dim); arrays as `Material` returns them."""
 
-    def __init__(self, material: Material, F: Array) -> None:
+    def __init__(self, material: Material, F: Array, fields: Array) -> None:
         self._material, self._F = material, F
-        self.strain: Array = material.kinematics.strain(F)
-        self._potential = material.potential.evaluate(self.strain)
+        self._first = len(material.fields)  # of the potential's inputs that are strains
+        x = _inputs(material, F, fields)
+        self.strain: Array = x[:, self._first :]
+        self._potential = material.potential.evaluate(x)
 
     @property
     def mode_weights(self) -> Array:
@@ -163,23 +218,70 @@ class MaterialValues:
     @cached_property
     def _derivative(self) -> Array:
         derivative = self._material.kinematics.derivative(self._F)
-        return derivative.reshape(len(self._F), self._material.potential.size, self._material.dim**2)
+        return derivative.reshape(len(self._F), self._material.kinematics.size, self._material.dim**2)
+
+    @cached_property
+    def _slope(self) -> Array:
+        """dW/dx."""
+        return self._potential.gradient[:, self._first :]
+
+    @property
+    def conjugates(self) -> Array:
+        """(n, m), dW/dfields."""
+        return self._potential.gradient[:, : self._first]
 
     @cached_property
     def stress(self) -> Array:
         """(n, dim, dim)."""
         growth = self._material.growth
-        stress = (self._potential.gradient[:, None, :] @ self._derivative).reshape(self._F.shape)
+        stress = (self._slope[:, None, :] @ self._derivative).reshape(self._F.shape)
         return stress + growth.stress(self._F) if growth else stress
 
     @cached_property
     def tangent(self) -> Array:
         """(n, dim, dim, dim, dim)."""
         growth, kinematics = self._material.growth, self._material.kinematics
-        material = np.swapaxes(self._derivative, 1, 2) @ self._potential.hessian @ self._derivative
+        hessian = self._potential.hessian[:, self._first :, self._first :]
+        material = np.swapaxes(self._derivative, 1, 2) @ hessian @ self._derivative
         tangent = material.reshape(len(self._F), *(kinematics.dim,) * 4)
-        tangent = tangent + kinematics.geometric(self._F, self._potential.gradient)
+        tangent = tangent + kinematics.geometric(self._F, self._slope)
         return tangent + growth.tangent(self._F) if growth else tangent
+
+
+def field_names(names: Any) -> tuple[str, ...]:
+    """Names of fields, checked: texts without commas, each once."""
+    if isinstance(names, str):
+        raise InvalidInputError(f"fields is the text {names!r}; give a tuple of names, ({names!r},) for one.")
+    names = tuple(names)
+    if not all(isinstance(name, str) and name.strip() == name != "" and "," not in name for name in names):
+        raise InvalidInputError(f"fields are {names!r}; they must be names: texts, not empty, without commas.")
+    if len(set(names)) < len(names):
+        raise InvalidInputError(f"fields are {names!r}; each name may appear once.")
+    result: tuple[str, ...] = names
+    return result
+
+
+def _field_values(material: Material, fields: Any, rows: tuple[int, ...]) -> Array:
+    """Values of the fields at each F, (n, m): one for all or one for each."""
+    m = len(material.fields)
+    if fields is None:
+        if m:
+            raise InvalidInputError(
+                f"W also depends on {', '.join(material.fields)}: give fields=, of shape (..., {m})."
+            )
+        return np.zeros((int(np.prod(rows)), 0))
+    if m == 0:
+        raise InvalidInputError("fields are given, but this material depends on F alone.")
+    array = points("fields", fields, m)
+    if array.shape not in ((m,), (*rows, m)):
+        raise InvalidInputError(f"fields has shape {array.shape}; it needs ({m},), or {(*rows, m)} as F has.")
+    return np.ascontiguousarray(np.broadcast_to(array, (*rows, m))).reshape(-1, m)
+
+
+def _inputs(material: Material, F: Array, fields: Array) -> Array:
+    """The fields and x(F), (n, d)."""
+    x = material.kinematics.strain(F)
+    return np.concatenate([fields, x], axis=1) if material.fields else x
 
 
 def _refuse_deformation(F: Array, i: int) -> NoReturn:

@@ -134,6 +134,21 @@ class ConvexNetwork:
         arrays = (*self.z_weights, *self.x_weights, *self.biases, *([] if self.quadratic is None else [self.quadratic]))
         return sum(int(np.count_nonzero(a)) for a in arrays)
 
+    def at(self, first: Any) -> ConvexNetwork:
+        """The network of the other inputs where the first ones are held: first (m,), m < d."""
+        first = float_array("first", first, 1)
+        m = len(first)
+        if not 0 < m < self.size:
+            raise InvalidInputError(f"{m} of {self.size} inputs cannot be held: it must be at least one, and not all.")
+        x_weights = [w[:, m:] for w in self.x_weights]
+        biases = [b + w[:, :m] @ first for b, w in zip(self.biases, self.x_weights)]
+        if self.quadratic is None:
+            return ConvexNetwork(self.z_weights, tuple(x_weights), tuple(biases), self.activation)
+        Q, level = self.quadratic[:, m:], self.quadratic[:, :m] @ first  # |level + Q x|^2 / 2
+        x_weights[-1] = x_weights[-1] + (level @ Q)[None]
+        biases[-1] = biases[-1] + 0.5 * level @ level
+        return ConvexNetwork(self.z_weights, tuple(x_weights), tuple(biases), self.activation, np.linalg.qr(Q)[1])
+
     def energy(self, x: Any) -> Array:
         """psi(x): x (..., d) -> (...)."""
         return by_chunks(x, self.size, (), lambda chunk: Trace(self, chunk).energy)

@@ -84,6 +84,15 @@ class SoftMinimum:
         """Rho in energy units."""
         return self.rho * self.energy_scale
 
+    def at(self, first: Any) -> SoftMinimum:
+        """The potential of the other inputs where the first ones are held: first (m,), m < d."""
+        first = float_array("first", first, 1)
+        m = len(first)
+        scaled = (first - self.input_shift[:m]) / self.input_scale[:m] if m < self.size else first
+        modes = tuple(mode.at(scaled) for mode in self.modes)
+        shift, scale = self.input_shift[m:], self.input_scale[m:]
+        return SoftMinimum(modes, self.rho, shift, scale, self.energy_scale, self.energy_shift)
+
     def evaluate(self, x: Any) -> PotentialValues:
         """Everything at points x (n, d) from one pass through the network; derivatives are finished when asked for."""
         return PotentialValues(self, points("x", x, self.size).reshape(-1, self.size))

@@ -3,7 +3,8 @@
 A .npz archive holds arrays named as the attributes of `Samples`, and `units` as a JSON text.
 
 A .csv table has a header line. Its columns are F11, F12, ... (row-major, 2D or 3D) or x1, x2, ...; W or energy; and
-P11, P12, ... or g1, g2, ... for stress or gradient; weight; in any order. An empty cell is a missing value; a stress is missing
+P11, P12, ... or g1, g2, ... for stress or gradient; weight; `field NAME` and `conjugate NAME` for each further scalar that W of
+F depends on and dW/d of it; in any order. An empty cell is a missing value; a stress is missing
 as a whole. Lines that begin with '#' are comments; `# units: {"energy": "MPa"}` gives the units.
 """
 
@@ -22,10 +23,11 @@ import numpy as np
 
 from lse_material.checks import Array
 from lse_material.errors import FormatError, InvalidInputError
-from lse_material.samples import Samples
+from lse_material.samples import ARRAYS, Samples
 from lse_material.storage import write_atomically
 
-ARRAYS = ("F", "x", "energy", "stress", "gradient", "weight", "energy_mask", "stress_mask")
+FIELD, CONJUGATE = "field ", "conjugate "  # before the names of fields, in column names
+MASKS = ("energy_mask", "stress_mask")
 
 
 def read_samples(path: str | Path) -> Samples:
@@ -49,7 +51,9 @@ def write_samples(samples: Samples, path: str | Path) -> None:
     path = Path(path)
     if path.suffix == ".npz":
         buffer = io.BytesIO()
-        arrays = {name: getattr(samples, name) for name in ARRAYS if getattr(samples, name) is not None}
+        arrays = {name: getattr(samples, name) for name in (*ARRAYS, *MASKS) if getattr(samples, name) is not None}
+        if samples.field_names:
+            arrays["field_names"] = np.array(samples.field_names)
         np.savez_compressed(buffer, units=np.array(json.dumps(dict(samples.units))), **arrays)
         write_atomically(path, buffer.getvalue())
     elif path.suffix == ".csv":
@@ -82,9 +86,12 @@ def _read_npz(path: Path) -> Samples:
         raise FormatError(
             f"{path} is not a whole .npz archive of plain arrays: {error}. Pickles are not read."
         ) from None
-    unknown = set(data) - {*ARRAYS, "units"}
+    names = [*ARRAYS, *MASKS, "field_names", "units"]
+    unknown = set(data) - set(names)
     if unknown:
-        raise FormatError(f"{path} holds {sorted(unknown)}; samples are named {[*ARRAYS, 'units']}.")
+        raise FormatError(f"{path} holds {sorted(unknown)}; samples are named {names}.")
+    if "field_names" in data:
+        data["field_names"] = tuple(str(name) for name in np.atleast_1d(data["field_names"]))
     if "units" in data:
         data["units"] = _units(path, str(data["units"]))
     try:
@@ -134,6 +141,8 @@ def _samples_from_table(path: Path, table: dict[str, Array], lines: list[int], u
         ("stress", "P", "stress_mask"),
         ("x", "x", None),
         ("gradient", "g", "stress_mask"),
+        ("fields", FIELD, None),
+        ("conjugates", CONJUGATE, "stress_mask"),
     ):
         columns = _columns(letter, table)
         if not columns:
@@ -150,6 +159,7 @@ def _samples_from_table(path: Path, table: dict[str, Array], lines: list[int], u
             data[mask] = ~missing.any(axis=1)
         dim = int(np.sqrt(len(columns)))
         data[field] = values.reshape(-1, dim, dim) if letter in "FP" else values
+    data["field_names"] = tuple(name.removeprefix(FIELD) for name in _columns(FIELD, table))
     if "weight" in table:
         data["weight"] = table["weight"]
     for name in ("W", "energy"):
@@ -169,6 +179,10 @@ def _columns(letter: str, table: dict[str, Any]) -> list[str]:
             if all(name in table for name in names):
                 return names
         return []
+    if letter in (FIELD, CONJUGATE):
+        fields = [name.removeprefix(FIELD) for name in table if name.startswith(FIELD)]
+        names = [letter + name for name in fields]
+        return names if all(name in table for name in names) else []
     names = []
     while f"{letter}{len(names) + 1}" in table:
         names.append(f"{letter}{len(names) + 1}")
@@ -180,12 +194,17 @@ def _check_header(path: Path, number: int, header: list[str]) -> None:
         twice = next(name for name in header if header.count(name) > 1)
         raise FormatError(f"{path}, line {number}: the column {twice!r} appears twice.")
     table = dict.fromkeys(header)
-    used = {name for letter in "FPxg" for name in _columns(letter, table)} | {"W", "energy", "weight"} & set(header)
+    used = {name for letter in (*"FPxg", FIELD, CONJUGATE) for name in _columns(letter, table)} | {
+        "W",
+        "energy",
+        "weight",
+    } & set(header)
     unused = [name for name in header if name not in used]
     if unused or {"W", "energy"} <= used:
         raise FormatError(
             f"{path}, line {number}: columns {unused or ['W', 'energy']} do not fit together or are not known. A table "
-            "has F11, F12, F21, F22 (or the nine of 3D) or x1, x2, ...; W; P11, ... or g1, ...; weight; with a header line."
+            "has F11, F12, F21, F22 (or the nine of 3D) or x1, x2, ...; W; P11, ... or g1, ...; weight; field NAME and "
+            "conjugate NAME; with a header line."
         )
 
 
@@ -223,6 +242,8 @@ def _to_csv(samples: Samples) -> str:
         ("stress", "P"),
         ("gradient", "g"),
         ("weight", "weight"),
+        ("fields", FIELD),
+        ("conjugates", CONJUGATE),
     ):
         array = getattr(samples, field)
         if array is None:
@@ -231,6 +252,8 @@ def _to_csv(samples: Samples) -> str:
         dim = samples.dim
         if letter in "FP" and dim is not None:
             columns += [f"{letter}{i}{j}" for i in range(1, dim + 1) for j in range(1, dim + 1)]
+        elif letter in (FIELD, CONJUGATE):
+            columns += [letter + name for name in samples.field_names]
         else:
             columns += [letter] if letter in ("W", "weight") else [f"{letter}{i + 1}" for i in range(flat.shape[1])]
         values.append(flat)

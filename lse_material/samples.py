@@ -13,15 +13,19 @@ import numpy.typing as npt
 from lse_material.checks import Array, expect_shape, float_array, frozen
 from lse_material.errors import InvalidInputError
 from lse_material.kinematics import Kinematics
+from lse_material.material import field_names
 
 Mask = npt.NDArray[np.bool_]
+ARRAYS = ("F", "x", "energy", "stress", "gradient", "weight", "fields", "conjugates")  # with one entry for each row
+SLOPES = ("stress", "gradient", "conjugates")
 
 
 @dataclass(frozen=True, eq=False)
 class Samples:
     """Rows of data of one material or one potential.
 
-    Give either `F`, with `energy` and/or `stress`, or `x`, with `energy` and/or `gradient`. A value that is missing in
+    Give either `F`, with `energy` and/or `stress`, or `x`, with `energy` and/or `gradient`. Energies of F may depend on further
+    scalars, `fields`, with `conjugates`. A value that is missing in
     some rows is NaN there and False in its mask; without a mask every row must hold a finite value.
 
     Attributes:
@@ -33,6 +37,9 @@ class Samples:
         weight: of each row in a fit, (n,), >= 0 and one of them > 0; all 1 if left out. Only ratios matter.
         energy_mask, stress_mask: (n,) bool, True where the row has the value (`stress_mask` also serves `gradient`).
         units: quantity -> unit, as text.
+        fields: values of further scalars that W of F depends on, (n, m): a concentration, say.
+        field_names: of these scalars.
+        conjugates: dW/dfields (chemical potentials), (n, m); known in the rows that `stress_mask` tells.
 
     Raises:
         InvalidInputError: naming the field and the row (counted from 0) at fault.
@@ -47,6 +54,9 @@ class Samples:
     energy_mask: Mask | None = None
     stress_mask: Mask | None = None
     units: Mapping[str, str] = field(default_factory=dict)
+    fields: Array | None = None
+    field_names: tuple[str, ...] = ()
+    conjugates: Array | None = None
 
     def __post_init__(self) -> None:
         if (self.F is None) == (self.x is None):
@@ -72,14 +82,33 @@ class Samples:
                 raise InvalidInputError(
                     f"F in row {row} has determinant {J[row]:.6g}; it must be positive and finite. F = {where[row].tolist()}."
                 )
+        m = self._freeze_fields(n)
         slope = "stress" if self.F is not None else "gradient"
         if self.energy is None and getattr(self, slope) is None:
             raise InvalidInputError(f"samples need `energy` or `{slope}`, or both; they have neither.")
+        if self.conjugates is not None:
+            if m == 0 or self.stress is None:
+                raise InvalidInputError("conjugates are dW/dfields: they need `fields`, and `stress` in the same rows.")
+            self._freeze_values("conjugates", "stress_mask", (n, m))
         for value, mask, expected in (("energy", "energy_mask", ()), (slope, "stress_mask", shape)):
             self._freeze_values(value, mask, (n, *expected))
         if self.weight is not None:
             object.__setattr__(self, "weight", _weights(self.weight, n))
         object.__setattr__(self, "units", dict(self.units))
+
+    def _freeze_fields(self, n: int) -> int:
+        """Check the fields; how many they are."""
+        names = field_names(self.field_names)
+        object.__setattr__(self, "field_names", names)
+        if self.fields is None:
+            if names:
+                raise InvalidInputError(f"field_names are {names}, but there are no values in `fields`.")
+            return 0
+        if self.F is None:
+            raise InvalidInputError("fields go with samples of F; samples of x hold all inputs in x.")
+        object.__setattr__(self, "fields", _rows("fields", self.fields, 2))
+        expect_shape("fields", self.fields, (n, len(names)))
+        return len(names)
 
     def _freeze_values(self, name: str, mask_name: str, shape: tuple[int, ...]) -> None:
         value, mask = getattr(self, name), getattr(self, mask_name)
@@ -119,7 +148,7 @@ class Samples:
         return None if self.F is None else self.F.shape[-1]
 
     def inputs(self, kinematics: Kinematics | None) -> Array:
-        """X of every row (n, d): by `kinematics` from F, or as given.
+        """X of every row (n, d): the fields and x(F) by `kinematics`, or as given.
 
         Raises:
             InvalidInputError: F without a strain measure, x with one, or a strain measure of the wrong dimension.
@@ -135,18 +164,19 @@ class Samples:
             raise InvalidInputError(
                 f"the strain measure {type(kinematics).__name__} is {kinematics.dim}D, the samples' F are {self.dim}D."
             )
-        return kinematics.strain(self.F)
+        x = kinematics.strain(self.F)
+        return x if self.fields is None else np.concatenate([self.fields, x], axis=1)
 
     def take(self, rows: npt.NDArray[np.integer[Any]]) -> Samples:
         """The samples in `rows` (indices), in that order. A value that no chosen row has is left out."""
         chosen: dict[str, Any] = {}
-        for name in ("F", "x", "energy", "stress", "gradient", "weight", "energy_mask", "stress_mask"):
+        for name in (*ARRAYS, "energy_mask", "stress_mask"):
             value = getattr(self, name)
             chosen[name] = None if value is None else value[rows]
-        for names in (("energy", "energy_mask"), ("stress", "stress_mask"), ("gradient", "stress_mask")):
-            mask = chosen[names[1]]
-            if chosen[names[0]] is not None and mask is not None and not mask.any():
-                chosen.update(dict.fromkeys(names))
+        for name, mask_name in (("energy", "energy_mask"), *((name, "stress_mask") for name in SLOPES)):
+            mask = getattr(self, mask_name)
+            if chosen[name] is not None and mask is not None and not mask[rows].any():
+                chosen.update({name: None, mask_name: None})
         return replace(self, **chosen)
 
     def split(self, fraction: float, *, seed: int) -> tuple[Samples, Samples]:
@@ -166,7 +196,7 @@ class Samples:
     def digest(self) -> str:
         """A hash of the data, for provenance: the same rows in the same order give the same 16 hexadecimal digits."""
         h = hashlib.sha256()
-        for name in ("F", "x", "energy", "stress", "gradient", "weight"):
+        for name in ARRAYS:
             value = getattr(self, name)
             if value is not None:
                 h.update(name.encode() + str(value.shape).encode() + np.ascontiguousarray(value).tobytes())

@@ -69,6 +69,8 @@ def save(material: Material | SoftMinimum, path: str | Path) -> None:
             "training_box": json.dumps(None if box is None else [box.lower.tolist(), box.upper.tolist()]),
             "provenance": _to_json("provenance", material.provenance),
         }
+        if material.fields:
+            metadata["fields"] = json.dumps(list(material.fields))
     write_atomically(path, _ordered(safetensors.numpy.save(_tensors(potential), metadata)))
 
 
@@ -94,6 +96,7 @@ def load(path: str | Path) -> Material:
             _json(metadata, "units", dict),
             None if box is None else _training_box(box),
             _json(metadata, "provenance", dict),
+            tuple(_json(metadata, "fields", list)) if "fields" in metadata else (),
         )
         with np.errstate(all="ignore"):
             at_rest = material.evaluate(np.eye(material.dim)[None])

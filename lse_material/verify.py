@@ -48,11 +48,17 @@ class Check:
 def verify(material: Material, F: Any = None, seed: int = 0) -> tuple[Check, ...]:
     """Make every check that applies to `material`.
 
+    One with fields is checked with them held at four values in its training box (at 0 if it has none); each check that is
+    returned is the worst of these.
+
     Args:
         material: what to check; a strain measure that is not objective gets no objectivity check.
         F: where, (..., dim, dim), det F > 0; `sample_deformations` if None.
         seed: of the deformations and rotations that are drawn.
     """
+    if material.fields:
+        every = [verify(material.at(values), F, seed) for values in _field_values(material, seed)]
+        return tuple(max(checks, key=lambda c: (not c.passed, c.value)) for checks in zip(*every))
     F = sample_deformations(material, seed=seed) if F is None else _deformations(material, F)
     checks = [
         check_convexity(material.potential, material.kinematics.strain(F)),
@@ -204,7 +210,7 @@ def sample_deformations(material: Material, n: int = 64, *, seed: int = 0) -> Ar
     box or next to it.
     """
     rng = np.random.default_rng(seed)
-    dim, box = material.dim, material.training_box
+    dim, box = material.without_fields("sample_deformations").dim, material.training_box
     F: Array
     turn = random_rotations(16 * n, dim, seed=seed)
     if box is not None and isinstance(material.kinematics, (GreenLagrange, SmallStrain)):
@@ -235,6 +241,16 @@ def random_rotations(n: int, dim: int, *, seed: int = 0) -> Array:
     rotations: Array = q * np.sign(np.einsum("nii->ni", r))[:, None, :]
     rotations[np.linalg.det(rotations) < 0.0, :, 0] *= -1.0
     return rotations
+
+
+def _field_values(material: Material, seed: int) -> Array:
+    """Values of the fields, (n, m): lower and upper ends of the training box, its middle, and a place at random."""
+    box, m = material.training_box, len(material.fields)
+    if box is None:
+        return np.zeros((1, m))
+    lower, upper = box.lower[:m], box.upper[:m]
+    at_random = np.random.default_rng(seed).uniform(lower, upper)
+    return np.stack([lower, 0.5 * (lower + upper), at_random, upper])
 
 
 def _deformations(material: Material, F: Any) -> Array:

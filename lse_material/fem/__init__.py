@@ -7,12 +7,13 @@ from lse_material.fem.energy_problem import EnergyProblem
 from lse_material.fem.operator import jit_options
 from lse_material.fem.problem import MaterialProblem
 from lse_material.fem.quadrature import QuadratureStress
-from lse_material.fem.symbolic import energy, mode_weights, potential_energy, stress
+from lse_material.fem.symbolic import conjugates, energy, mode_weights, potential_energy, stress
 
 __all__ = [
     "EnergyProblem",
     "MaterialProblem",
     "QuadratureStress",
+    "conjugates",
     "energy",
     "jit_options",
     "mode_weights",

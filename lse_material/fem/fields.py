@@ -40,7 +40,7 @@ class MaterialFields:
     """
 
     def __init__(self, material: Material, F: Expr, *, degree: int = 1, ellipticity: bool = True) -> None:
-        expect_shape(material, F)
+        expect_shape(material.without_fields("MaterialFields"), F)
         domain = mesh_of(F)
         points, weights = basix.make_quadrature(domain.basix_cell(), degree)
         self.material = material

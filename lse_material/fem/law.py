@@ -69,6 +69,7 @@ class PotentialLaw:
     """dW/dx and the upper triangle of d2W/dx2, from the compiled kernel; strain measure and growth term in UFL."""
 
     def __init__(self, material: Material, comm: MPI.Comm) -> None:
+        material = material.without_fields("QuadratureStress")
         d = material.potential.size
         self._material = material
         self._potential = compile_together(material.potential, comm)

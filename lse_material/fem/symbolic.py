@@ -14,6 +14,7 @@ differentiation,
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import singledispatch
 from typing import Any
 
@@ -31,19 +32,20 @@ from lse_material.potential import SoftMinimum
 Expr = Any  # a UFL expression
 
 
-def energy(material: Material, F: Expr, *, expanded: bool = False) -> Expr:
+def energy(material: Material, F: Expr, *, fields: Sequence[Expr] = (), expanded: bool = False) -> Expr:
     """W(F), a UFL scalar in energy units per reference volume.
 
     Args:
         material: any material.
         F: UFL expression of shape (dim, dim); wrap it in ufl.variable to use ufl.diff.
+        fields: UFL scalars, one for each of the material's fields, in their order.
         expanded: write the networks out in plain UFL instead of calling compiled C.
 
     Raises:
-        InvalidInputError: F has another shape than the material's dimension asks for.
+        InvalidInputError: F has another shape than the material's dimension asks for, or fields are too few or too many.
     """
     expect_shape(material, F)
-    W = potential_energy(material.potential, strain(material.kinematics, F), expanded=expanded)
+    W = potential_energy(material.potential, inputs(material, F, fields), expanded=expanded)
     if material.growth is not None:
         J = ufl.det(F)
         W = W + material.growth.coefficient * (
@@ -52,17 +54,25 @@ def energy(material: Material, F: Expr, *, expanded: bool = False) -> Expr:
     return W
 
 
-def stress(material: Material, F: Expr, *, expanded: bool = False) -> Expr:
+def stress(material: Material, F: Expr, *, fields: Sequence[Expr] = (), expanded: bool = False) -> Expr:
     """P = dW/dF, first Piola-Kirchhoff stress of shape (dim, dim).
 
     The arguments and errors are those of `energy`. Expanded, the networks' gradients are written out by a reverse sweep: a
     Jacobian derived from it is differentiated once instead of twice and compiles faster.
     """
     expect_shape(material, F)
-    x = strain(material.kinematics, F)
+    x = inputs(material, F, fields)
     gradient = (_potential_gradient if expanded else operator.gradient)(material.potential, x)
-    P = pull_back(material.kinematics, F, gradient)
+    P = pull_back(material.kinematics, F, gradient[len(material.fields) :])
     return P if material.growth is None else P + growth_stress(material.growth, F)
+
+
+def conjugates(material: Material, F: Expr, *, fields: Sequence[Expr], expanded: bool = False) -> Expr:
+    """dW/dfields, a UFL vector with one entry for each field. Arguments and errors as in `energy`."""
+    expect_shape(material, F)
+    x = inputs(material, F, fields)
+    gradient = (_potential_gradient if expanded else operator.gradient)(material.potential, x)
+    return ufl.as_vector(gradient[: len(material.fields)])
 
 
 def growth_stress(growth: Growth, F: Expr) -> Expr:
@@ -70,13 +80,13 @@ def growth_stress(growth: Growth, F: Expr) -> Expr:
     return growth.coefficient * (1.0 - 1.0 / ufl.sqrt(ufl.det(F)) ** 2) * ufl.cofac(F)
 
 
-def mode_weights(material: Material, F: Expr, *, expanded: bool = False) -> Expr:
+def mode_weights(material: Material, F: Expr, *, fields: Sequence[Expr] = (), expanded: bool = False) -> Expr:
     """Phase fractions softmax(-psi_k/rho), a UFL vector with one entry per mode. Arguments and errors as in `energy`.
 
     Only the expanded ones can be differentiated.
     """
     expect_shape(material, F)
-    p, x = material.potential, strain(material.kinematics, F)
+    p, x = material.potential, inputs(material, F, fields)
     if not expanded:
         return ufl.as_vector(operator.weights(p, x))
     xh = _scaled(p, x)
@@ -94,6 +104,15 @@ def potential_energy(potential: SoftMinimum, x: list[Expr], *, expanded: bool = 
     for other in psi[1:]:  # exact: softmin(a, b) = a - rho softplus((a - b)/rho), and soft minima associate
         lowest = lowest - potential.rho * _softplus((lowest - other) / potential.rho)[0]
     return potential.energy_scale * lowest + potential.energy_shift
+
+
+def inputs(material: Material, F: Expr, fields: Sequence[Expr]) -> list[Expr]:
+    """What the potential takes, UFL scalars: the fields, then the components of x(F)."""
+    if len(fields) != len(material.fields):
+        raise InvalidInputError(
+            f"{len(fields)} fields are given; the energy depends on {list(material.fields)}: energy(material, F, fields=[...])."
+        )
+    return [*fields, *strain(material.kinematics, F)]
 
 
 @singledispatch

@@ -64,7 +64,7 @@ def fit(
         progress: show a bar on a terminal.
 
     Returns:
-        The result. Without energies W is fixed to be 0 at F = I (or at the first x).
+        The result. Without energies W is fixed to be 0 at F = I and the first row's fields (or at the first x).
 
     Raises:
         InvalidInputError: the samples cannot be fitted so; the message says why.
@@ -91,6 +91,10 @@ def fit(
     used, held_back = _split(samples, training.validation, rng)
     rows = rows_of(used, kinematics, growth)
     scales = scales_of(rows, symmetry)
+    if samples.fields is not None and architecture.stress_free:
+        raise InvalidInputError(
+            "stress_free is not defined for data with fields: a state without stress at which values of them?"
+        )
     constraints = _constraints(architecture, symmetry, scales, kinematics, growth)
     weights = training.energy_weight, training.stress_weight
     train = Loss(rows, scales, *weights)
@@ -114,7 +118,8 @@ def fit(
     x = samples.inputs(kinematics)
     material = None
     if kinematics is not None:
-        material = Material(potential, kinematics, growth, samples.units, TrainingBox(x.min(axis=0), x.max(axis=0)))
+        box = TrainingBox(x.min(axis=0), x.max(axis=0))
+        material = Material(potential, kinematics, growth, samples.units, box, fields=samples.field_names)
     train_errors = errors_of(material or potential, used)
     if material is not None:
         provenance = {
@@ -126,6 +131,7 @@ def fit(
             **({} if symmetry is None else {"symmetry": symmetry.name}),
             "error_energy": train_errors.energy,
             "error_stress": train_errors.stress,
+            **({} if samples.conjugates is None else {"error_conjugates": train_errors.conjugates}),
         }
         material = replace(material, provenance=provenance)
     return FitResult(
@@ -201,4 +207,6 @@ def _potential(
     if has_energy:
         return potential
     reference = samples.inputs(None)[:1] if kinematics is None else kinematics.strain(np.eye(kinematics.dim)[None])
+    if samples.fields is not None:
+        reference = np.concatenate([samples.fields[:1], reference], axis=1)
     return replace(potential, energy_shift=potential.energy_shift - float(potential.energy(reference)[0]))

@@ -80,15 +80,29 @@ def rows_of(samples: Samples, kinematics: Kinematics | None, growth: Growth | No
     slope = np.zeros((0, q)) if slopes is None else slopes[slope_rows].reshape(-1, q)
     derivative = np.broadcast_to(np.eye(d), (len(slope_rows), d, d))
     if samples.F is not None and kinematics is not None:
-        derivative = kinematics.derivative(samples.F[slope_rows]).reshape(-1, d, q)
+        derivative = kinematics.derivative(samples.F[slope_rows]).reshape(len(slope_rows), -1, q)
+        derivative = np.concatenate([np.zeros((len(slope_rows), d - derivative.shape[1], q)), derivative], axis=1)
         if growth is not None:
             energy = energy - growth.energy(samples.F[energy_rows])
             slope = slope - growth.stress(samples.F[slope_rows]).reshape(-1, q)
+    if samples.conjugates is not None:
+        slope, derivative = _with_conjugates(samples.conjugates[slope_rows], slope, derivative)
     weight = np.ones(len(x)) if samples.weight is None else samples.weight
     for name, rows in (("energies", energy_rows), ("slopes", slope_rows)):
         if len(rows) and not weight[rows].any():
             raise InvalidInputError(f"all rows with {name} have weight 0: leave these {name} out instead.")
     return Rows(np.ascontiguousarray(x), energy_rows, energy, slope_rows, slope, derivative, weight)
+
+
+def _with_conjugates(conjugates: Array, slope: Array, derivative: Array) -> tuple[Array, Array]:
+    """Slopes (n, m + q) and their derivative, the conjugates first, in units that make each as large as the stresses."""
+    n, m = conjugates.shape
+    size = np.sqrt((conjugates**2).mean(axis=0))
+    unit = np.where(size > 0.0, np.sqrt((slope**2).mean()) / np.where(size > 0.0, size, 1.0), 1.0)
+    unit = np.where(unit > 0.0, unit, 1.0)
+    own = np.zeros((n, derivative.shape[1], m))
+    own[:, np.arange(m), np.arange(m)] = unit
+    return np.concatenate([conjugates * unit, slope], axis=1), np.concatenate([own, derivative], axis=2)
 
 
 def _known(mask: Mask | None) -> Index:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,10 +26,12 @@ class Errors:
     Attributes:
         energy: RMS of W - W_data over the standard deviation of W_data.
         stress: RMS of P - P_data (or of the gradients) over the RMS of P_data.
+        conjugates: the same of dW/dfields.
     """
 
     energy: float | None
     stress: float | None
+    conjugates: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,6 +117,7 @@ class FitResult:
             if errors is not None:
                 lines.append(
                     f"relative RMS error, {name:10s}: energy {_percent(errors.energy)}, slope {_percent(errors.stress)}"
+                    + ("" if errors.conjugates is None else f", conjugates {_percent(errors.conjugates)}")
                 )
         return "\n".join(lines)
 
@@ -170,8 +173,15 @@ def errors_of(fitted: Material | SoftMinimum, samples: Samples) -> Errors:
     if isinstance(fitted, Material):
         samples.inputs(fitted.kinematics)  # refuses samples of another kind
         assert samples.F is not None
-        W = None if samples.energy is None else fitted.energy(samples.F)
-        return _errors(samples, W, samples.stress, None if samples.stress is None else fitted.stress(samples.F))
+        if samples.field_names != fitted.fields:
+            raise InvalidInputError(f"the samples have the fields {samples.field_names}, the material {fitted.fields}.")
+        F, fields = samples.F, samples.fields
+        W = None if samples.energy is None else fitted.energy(F, fields)
+        errors = _errors(samples, W, samples.stress, None if samples.stress is None else fitted.stress(F, fields))
+        if samples.conjugates is None:
+            return errors
+        of_fields = _errors(samples, None, samples.conjugates, fitted.conjugates(F, fields)).stress
+        return replace(errors, conjugates=of_fields)
     x = samples.inputs(None)
     W = None if samples.energy is None else fitted.energy(x)
     return _errors(samples, W, samples.gradient, None if samples.gradient is None else fitted.gradient(x))

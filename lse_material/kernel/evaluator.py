@@ -109,6 +109,7 @@ class CompiledMaterial:
     """
 
     def __init__(self, material: Material, *, threads: int = 1) -> None:
+        material = material.without_fields("CompiledMaterial")
         growth = material.growth.coefficient if material.growth else 0.0
         architecture = Architecture.of(material.potential, material.kinematics, material.growth is not None)
         self.material = material
