@@ -7,6 +7,8 @@ import re
 import shutil
 from pathlib import Path
 
+from lse_material.cli.demo import scripts
+
 HEAD = """# Gallery
 
 Each demo is a script that reads from top to bottom: a problem, data, a fit, a solve, a picture and one number that is checked
@@ -17,17 +19,6 @@ against theory or measurement. It prints its figures as one line of JSON and fai
 
 or by `lse-material demo NAME`. The tests run each on one rank and on two.
 """
-
-
-def scripts(folder: Path) -> dict[str, Path]:
-    """Demos by name: single files, and folders by the script that compares or tells the story."""
-    found = {path.stem: path for path in sorted(folder.glob("*.py"))}
-    for directory in sorted(path for path in folder.iterdir() if path.is_dir()):
-        for name in ("compare.py", "demo.py", f"{directory.name}.py", "simulate.py"):
-            if (directory / name).exists():
-                found[directory.name] = directory / name
-                break
-    return found
 
 
 def section(name: str, script: Path, picture: Path | None) -> str:

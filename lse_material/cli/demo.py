@@ -52,13 +52,21 @@ def demos() -> dict[str, Path]:
         InvalidInputError: there is no folder of demos: an installed wheel has none.
     """
     for root in (Path(__file__).resolve().parents[2], Path.cwd()):
-        folder = root / "demos"
-        found = {path.stem: path for path in sorted(folder.glob("*.py")) if not path.stem.startswith("_")}
-        for package in sorted(folder.glob("*/compare.py")) + sorted(folder.glob("*/demo.py")):
-            found[package.parent.name] = package
+        found = scripts(root / "demos")
         if found:
             return found
     raise InvalidInputError("there are no demos here: they are part of a checkout of lse_material, not of the wheel.")
+
+
+def scripts(folder: Path) -> dict[str, Path]:
+    """Demos by name: single files, and folders by the script named like the folder or the one that compares."""
+    found = {path.stem: path for path in sorted(folder.glob("*.py"))}
+    for inner in sorted(path for path in folder.glob("*") if path.is_dir()):
+        for name in (f"{inner.name}.py", "compare.py"):
+            if (inner / name).exists():
+                found[inner.name] = inner / name
+                break
+    return found
 
 
 def title(path: Path) -> str:

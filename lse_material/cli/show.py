@@ -69,6 +69,7 @@ def _contents(fitted: Material | SoftMinimum) -> dict[str, Any]:
 
 def _landscape(fitted: Material | SoftMinimum) -> dict[str, Any]:
     from lse_material.landscape import landscape, wells
+    from lse_material.merging import merged_modes
     from lse_material.pictures import box_of
 
     potential = fitted.potential if isinstance(fitted, Material) else fitted
@@ -77,7 +78,7 @@ def _landscape(fitted: Material | SoftMinimum) -> dict[str, Any]:
     rows = []
     for well in (*land.wells, *(w for w in wells(potential, *box) if not w.inside)):
         weight = potential.mode_weights(well.x)
-        row = {"x": well.x.tolist(), "energy": well.energy, "inside_training_box": well.inside}
+        row = {"x": well.x.tolist(), "energy": well.energy, "inside_box": well.inside}
         rows.append({**row, "mode": int(weight.argmax()), "least_curvature": float(well.eigenvalues[0])})
     height, rho = land.barriers, potential.transition_scale
     passes = [
@@ -90,7 +91,7 @@ def _landscape(fitted: Material | SoftMinimum) -> dict[str, Any]:
         }
         for a, b in combinations(range(len(land.wells)), 2)
     ]
-    return {"wells": rows, "barriers": passes}
+    return {"wells": rows, "barriers": passes, "merged": [str(pair) for pair in merged_modes(potential, *box)]}
 
 
 def _cost(fitted: Material | SoftMinimum) -> dict[str, float | None]:
@@ -139,15 +140,13 @@ def _print(f: dict[str, Any]) -> None:
     energy = f.get("units", {}).get("energy", "")
     what = "plain potential" if kinematics is None else ", ".join(str(v) for v in kinematics.values())
     cost = f["microseconds_per_point"]
+    speed = f"{figure(cost['numpy'], 3)} by NumPy, {figure(cost['compiled'], 3)} compiled"
     rows: list[list[Any]] = [
         ["inputs", f"{f['inputs']} ({what})"],
         ["modes", f"{len(f['modes'])}, {f['activation']}, hidden layers {[m['layers'] for m in f['modes']]}"],
         ["weights", f"{f['weights']} that are not zero of {f['weights_stored']}"],
         ["rho", f"{figure(f['rho'])} {energy}"],
-        [
-            "cost",
-            f"{figure(cost['numpy'], 3)} us per point by NumPy, {figure(cost['compiled'], 3)} compiled (W, P, dP/dF)",
-        ],
+        ["cost", f"{speed} us per point (energy and both derivatives)"],
     ]
     if kinematics is not None:
         box = f["training_box"]
@@ -161,9 +160,9 @@ def _print(f: dict[str, Any]) -> None:
     if "wells" not in f:
         return
     print()
-    header = ["well", "W", "x", "mode", "least curvature", "in the training box"]
+    header = ["well", "W", "x", "mode", "least curvature", "in the box"]
     listed = [
-        [n, w["energy"], vector(w["x"]), w["mode"], w["least_curvature"], "yes" if w["inside_training_box"] else "NO"]
+        [n, w["energy"], vector(w["x"]), w["mode"], w["least_curvature"], "yes" if w["inside_box"] else "NO"]
         for n, w in enumerate(f["wells"])
     ]
     print_table("", header, listed)
@@ -178,3 +177,5 @@ def _print(f: dict[str, Any]) -> None:
                 for b in f["barriers"]
             ],
         )
+    for remark in f["merged"]:
+        print(f"\n{remark}.")
