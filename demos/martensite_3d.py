@@ -44,7 +44,7 @@ COMM = MPI.COMM_WORLD
 STRAIN = 0.03  # of a variant across its long axis, with the sign changed; twice that along it
 STIFFNESS = 30.0 * np.pad(np.ones((3, 3)), (0, 3)) + 40.0 * np.diag([1.0, 1.0, 1.0, 0.6, 0.6, 0.6])  # GPa, Mandel
 WELLS = STRAIN * np.pad(3.0 * np.eye(3) - 1.0, ((0, 0), (0, 3)))  # Green-Lagrange strains E_k
-STIFFENING, TRANSITION = 0.5, 0.05  # GPa: q0, and rho of the soft minimum
+STIFFENING, TRANSITION = 3.0, 0.05  # GPa: q0, and rho of the soft minimum
 
 
 def measure(rows: int, seed: int = 0) -> lse.Samples:
@@ -69,10 +69,10 @@ def fit_material(path: Path, quick: bool) -> dict[str, Any]:
     from lse_material.fit import Architecture, Training, fit
 
     result = fit(
-        measure(300 if quick else 800),
+        measure(200 if quick else 300),
         kinematics=lse.GreenLagrange(3),
         architecture=Architecture(modes=1, width=1, depth=1, stiffness=0.01),
-        training=Training(restarts=1, adam_steps=200 if quick else 600, lbfgs_steps=150 if quick else 500),
+        training=Training(restarts=1 if quick else 2, adam_steps=200, lbfgs_steps=150 if quick else 400),
         symmetry=Symmetry.crystal("cubic", "tetragonal", dim=3),
         progress=not quick,
     )
@@ -206,19 +206,20 @@ def draw(file: Path, block: Block, surface: Any, table: dict[str, np.ndarray]) -
     from mpl_toolkits.mplot3d.art3d import Poly3DCollection
 
     figure = plt.figure(figsize=(11.0, 3.8), layout="constrained")
-    grid = figure.add_gridspec(1, 3, width_ratios=[1.5, 1.0, 1.0])
+    grid = figure.add_gridspec(1, 3, width_ratios=[1.6, 1.0, 1.0])
     space = figure.add_subplot(grid[0], projection="3d")
     triangles, modes = surface
     shades = {block.short.mode: "0.85", block.long.mode: "#1f5a99"}
     colours = [shades.get(int(m), "#e08030") for m in modes]
     space.add_collection3d(Poly3DCollection(triangles, facecolors=colours, edgecolors="0.4", linewidths=0.15))
-    space.set(xlim=(0, 2.05), ylim=(0, 1.1), zlim=(0, 1.0), xlabel="x", ylabel="y", zlabel="z")
-    space.set_box_aspect((2.05, 1.1, 1.0), zoom=1.15)
+    space.set(xlim=(0, 2.05), ylim=(0, 1.1), zlim=(0, 1.0), xlabel="x", ylabel="y")
+    space.set(xticks=(0, 1, 2), yticks=(0, 1), zticks=(0, 1))
+    space.set_box_aspect((2.05, 1.1, 1.0), zoom=1.05)
     space.view_init(elev=28, azim=-62)
     space.set_title("bands of the variant long along x")
     labels = [Patch(color="0.85", label="long along y"), Patch(color="#1f5a99", label="long along x")]
     labels += [Patch(color="#e08030", label="long along z")]
-    space.legend(handles=labels, frameon=False, fontsize=8, loc="upper left")
+    space.legend(handles=labels, frameon=False, fontsize=8, loc="lower center", ncols=3)
     left, right = figure.add_subplot(grid[1]), figure.add_subplot(grid[2])
     strain = 100.0 * table["load"]
     left.plot(strain, table["stress"], "ko-", markersize=3)

@@ -96,3 +96,15 @@ def test_buckling_metamaterial_compare(ranks, tmp_path):
     assert abs(figures["error_beyond_free_sides"]) < 0.05
     assert figures["dofs_ratio"] > 10.0
     assert (tmp_path / "out" / "compare.png").stat().st_size > 10_000
+
+
+def test_martensite_3d(ranks, tmp_path):
+    figures = run_demo("martensite_3d.py", ranks, tmp_path / "out")
+    assert figures["variants"] == 3
+    assert figures["test_error_stress"] < 0.05  # the data carries 1 % noise
+    assert sum(figures["phase_fractions"]) == pytest.approx(1.0, abs=1e-3)
+    assert max(figures["phase_fractions"]) > 0.6  # the variant along the pull has taken over
+    assert figures["lever_rule_error"] < 0.03
+    assert figures["failed_steps"] == 0
+    written = {path.name for path in (tmp_path / "out").iterdir()}
+    assert {"martensite_3d.safetensors", "martensite_3d.png", "block.xdmf", "block.h5"} <= written
