@@ -65,3 +65,17 @@ def test_phase_transforming_bar(ranks, tmp_path):
     assert figures["failed_steps"] == 0
     assert figures["hysteresis"] > 0.05
     assert (tmp_path / "out" / "bar.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_mechanochemistry(ranks, tmp_path):
+    figures = run_demo("mechanochemistry/mechanochemistry.py", ranks, tmp_path / "out")
+    assert figures["test_error_energy"] < 0.02
+    assert figures["test_error_gradient"] < 0.02
+    assert figures["active_modes"] == 3
+    assert figures["mass_drift"] < 1e-12
+    assert figures["particle_mass_error"] < 1e-12
+    assert figures["energy_increases"] == 0
+    assert figures["final_energy_difference"] < 0.02
+    assert figures["phase_difference"] < 0.02
+    assert (tmp_path / "out" / "mechanochemistry.png").stat().st_size > 20_000
