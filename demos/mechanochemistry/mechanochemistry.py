@@ -1,7 +1,7 @@
 """Mechanochemistry: a free energy of composition and strain, learnt from data, makes microstructure.
 
 Problem. A solid has a poor square phase (c = 0) and a rich phase (c = 1) that is stretched into one of two rectangles. Its free
-energy W(c, e1, e2, e6) is known at 2,000 points only, with chemical potentials and stresses (from a polynomial after Rudraraju,
+energy W(c, e1, e2, e6) is known at 600 points only, with chemical potentials and stresses (from a polynomial after Rudraraju,
 Van der Ven and Garikipati, see free_energy.py).
 
 The way. The energy is fitted by a soft minimum of convex modes, whose number the data tell. Mode weights of the old state make
@@ -46,10 +46,13 @@ def discover(rows: int, seed: int) -> lse.SoftMinimum:
     """Number of modes, transition scale and weights from the data; on rank 0, the same on all."""
     potential = None
     if COMM.rank == 0:
-        from lse_material.fit import Architecture, fit
+        from lse_material.fit import Architecture, Sparsity, fit
 
-        result = fit(samples(rows, seed), architecture=Architecture(modes="auto"), seed=seed)
-        potential = result.potential
+        sparsity = Sparsity(restarts=1, prune=1.0, adam_steps=600, trials=2, trial_rows=200)
+        found = fit(
+            samples(rows, seed), architecture=Architecture(modes="auto", max_modes=4), sparsity=sparsity, seed=seed
+        )
+        potential = found.potential
     return COMM.bcast(potential)
 
 
@@ -228,7 +231,7 @@ def main() -> int:
     if options.quick or options.shipped:
         potential = lse.load_potential(SHIPPED)
     else:
-        found = [discover(2000, seed) for seed in range(options.seeds)]
+        found = [discover(600, seed) for seed in range(options.seeds)]
         potential = found[0]
         figures["modes_by_seed"] = [quality(p)["active_modes"] for p in found]
     figures |= quality(potential)
