@@ -99,7 +99,8 @@ def load(path: str | Path) -> Material:
             tuple(_json(metadata, "fields", list)) if "fields" in metadata else (),
         )
         with np.errstate(all="ignore"):
-            at_rest = material.evaluate(np.eye(material.dim)[None])
+            fields = potential.input_shift[: len(material.fields)] if material.fields else None
+            at_rest = material.evaluate(np.eye(material.dim)[None], fields)
             _expect_finite(tensors, "F = I", at_rest.energy, at_rest.stress, at_rest.tangent)
         return material
     except (FormatError, InvalidInputError) as error:

@@ -98,6 +98,7 @@ def test_buckling_metamaterial_compare(ranks, tmp_path):
     assert (tmp_path / "out" / "compare.png").stat().st_size > 10_000
 
 
+@pytest.mark.parametrize("ranks", [1, 2])
 def test_martensite_3d(ranks, tmp_path):
     figures = run_demo("martensite_3d.py", ranks, tmp_path / "out")
     assert figures["variants"] == 3
@@ -108,3 +109,17 @@ def test_martensite_3d(ranks, tmp_path):
     assert figures["failed_steps"] == 0
     written = {path.name for path in (tmp_path / "out").iterdir()}
     assert {"martensite_3d.safetensors", "martensite_3d.png", "block.xdmf", "block.h5"} <= written
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_mechanochemistry(ranks, tmp_path):
+    figures = run_demo("mechanochemistry/mechanochemistry.py", ranks, tmp_path / "out")
+    assert figures["test_error_energy"] < 0.02
+    assert figures["test_error_gradient"] < 0.02
+    assert figures["active_modes"] == 3
+    assert figures["mass_drift"] < 1e-12
+    assert figures["particle_mass_error"] < 1e-12
+    assert figures["energy_increases"] == 0
+    assert figures["final_energy_difference"] < 0.02
+    assert figures["phase_difference"] < 0.02
+    assert (tmp_path / "out" / "mechanochemistry.png").stat().st_size > 20_000

@@ -1,7 +1,7 @@
 """Mechanochemistry: a free energy of composition and strain, learnt from data, makes microstructure.
 
 Problem. A solid has a poor square phase (c = 0) and a rich phase (c = 1) that is stretched into one of two rectangles. Its free
-energy W(c, e1, e2, e6) is known at 2,000 points only, with chemical potentials and stresses (from a polynomial after Rudraraju,
+energy W(c, e1, e2, e6) is known at 600 points only, with chemical potentials and stresses (from a polynomial after Rudraraju,
 Van der Ven and Garikipati, see free_energy.py).
 
 The way. The energy is fitted by a soft minimum of convex modes, whose number the data tell. Mode weights of the old state make
@@ -46,10 +46,13 @@ def discover(rows: int, seed: int) -> lse.SoftMinimum:
     """Number of modes, transition scale and weights from the data; on rank 0, the same on all."""
     potential = None
     if COMM.rank == 0:
-        from lse_material.fit import Architecture, fit
+        from lse_material.fit import Architecture, Sparsity, fit
 
-        result = fit(samples(rows, seed), architecture=Architecture(modes="auto"), seed=seed)
-        potential = result.potential
+        sparsity = Sparsity(restarts=1, prune=1.0, adam_steps=600, trials=2, trial_rows=200)
+        found = fit(
+            samples(rows, seed), architecture=Architecture(modes="auto", max_modes=4), sparsity=sparsity, seed=seed
+        )
+        potential = found.potential
     return COMM.bcast(potential)
 
 
@@ -215,16 +218,20 @@ def main() -> int:
     parser.add_argument("--shipped", action="store_true", help="do not fit: take the potential that is shipped")
     parser.add_argument("--seeds", type=int, default=1, help="fits from so many draws of the data; the first is used")
     parser.add_argument("--frames", action="store_true", help="a picture every 10 steps, for a film")
+    parser.add_argument("--resume", action="store_true", help="go on from the checkpoints in the folder")
+    parser.add_argument(
+        "--only", choices=("fitted", "exact", "particle"), help="make this run and its checkpoint, no more"
+    )
     parser.add_argument("--out", type=Path, default=Path("results/mechanochemistry"), help="folder for the files")
     options = parser.parse_args()
-    cells, until, tolerance = (8, 0.02, 8e-3) if options.quick else (24, 0.1, 1e-3)
+    cells, until, tolerance = (8, 0.2, 8e-3) if options.quick else (12, 0.1, 3e-3)
     length = 1.5 / cells  # three sides of a crossed cell
 
     figures: dict[str, Any] = {}
     if options.quick or options.shipped:
         potential = lse.load_potential(SHIPPED)
     else:
-        found = [discover(2000, seed) for seed in range(options.seeds)]
+        found = [discover(600, seed) for seed in range(options.seeds)]
         potential = found[0]
         figures["modes_by_seed"] = [quality(p)["active_modes"] for p in found]
     figures |= quality(potential)
@@ -232,17 +239,26 @@ def main() -> int:
     def density(*x: Any) -> Any:
         return potential_energy(potential, list(x))
 
-    solids = {
-        "fitted": square(density, cells, length, exact=False),
-        "exact": square(polynomial, cells, length, exact=True),
-        "particle": particle(density, 1.0 / (1.4 * cells), length),
+    make = {
+        "fitted": lambda: square(density, cells, length, exact=False),
+        "exact": lambda: square(polynomial, cells, length, exact=True),
+        "particle": lambda: particle(density, 1.0 / (1.4 * cells), length),
     }
-    runs, tables = {}, {}
-    for name, solid in solids.items():
-        runs[name] = solid.evolution(1e-6, tolerance)
+    if COMM.rank == 0:
+        options.out.mkdir(parents=True, exist_ok=True)
+    COMM.barrier()
+    solids, runs, tables = {}, {}, {}
+    for name in [options.only] if options.only else make:
+        solid = solids[name] = make[name]()
+        runs[name] = solid.evolution(1e-6, tolerance, options.out / f"{name}.npz")
+        if options.resume:
+            runs[name].resume()
         end = (FILLED - 0.05) * 0.25 / INFLUX if name == "particle" else until  # perimeter/area = 4
         tables[name] = follow(runs[name], end, frame_of(solid, options.out / name) if options.frames else None)
 
+    if options.only:
+        runs[options.only].save()
+        return 0
     fitted, exact, grain = (tables[name] for name in ("fitted", "exact", "particle"))
     figures |= {
         "mass_drift": float(np.abs(fitted["mass"] - fitted["mass"][0]).max()),
@@ -260,7 +276,6 @@ def main() -> int:
     }
     drawn = {name: fields(solid, None if name == "exact" else potential) for name, solid in solids.items()}
     if COMM.rank == 0:
-        options.out.mkdir(parents=True, exist_ok=True)
         lse.save(potential, options.out / "mechanochemistry.safetensors")
         draw(options.out / "mechanochemistry.png", drawn, tables)
         for name, run in runs.items():

@@ -57,7 +57,7 @@ class Solid:
         E = 0.5 * (G + G.T + G.T * G)
         root = float(np.sqrt(2.0))
         self.x = [c, (E[0, 0] + E[1, 1]) / root, (E[0, 0] - E[1, 1]) / root, root * E[0, 1]]
-        self.e2, dx = self.x[2], ufl.dx(degree=3)
+        self.e2, dx = self.x[2], ufl.dx(degree=2)
         W = density(*self.x) + 8.0 * D_C * length**2 * 0.5 * ufl.inner(ufl.grad(c), ufl.grad(c))
         W += micromorphic(self.e2, eta, length=0.5 * length, modulus=MODULUS, penalty=5.0 * MODULUS)
         bcs, viscous = [], [(G, VISCOSITY)]

@@ -41,6 +41,8 @@ def source(material: Material | SoftMinimum, language: str, *, name: str = "mate
         raise InvalidInputError(f"no export to {language!r}; known are {sorted(LANGUAGES)}.")
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
         raise InvalidInputError(f"the name {name!r} is no identifier: letters, digits and _, beginning with a letter.")
+    if isinstance(material, Material):
+        material = material.without_fields("export")
     return LANGUAGES[language](material, name)
 
 

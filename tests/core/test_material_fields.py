@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import lse_material as lse
+from lse_material.export import source
 from lse_material.kernel import CompiledMaterial
 from tests.fem.materials import random_network
 
@@ -94,6 +95,8 @@ def test_what_needs_a_material_of_deformation_alone_says_so():
         m.energy(np.eye(2)[None], np.zeros((2, 2)))
     with pytest.raises(lse.InvalidInputError, match=r"hold them by material\.at"):
         CompiledMaterial(m)
+    with pytest.raises(lse.InvalidInputError, match=r"hold them by material\.at"):
+        source(m, "numpy")
     with pytest.raises(lse.InvalidInputError, match="one each"):
         m.at([0.1])
     with pytest.raises(lse.InvalidInputError, match="depends on F alone"):
