@@ -1,0 +1,355 @@
+"""A genetic toggle switch from noisy rates of change: its states, how cells are spread over them, and how often they switch.
+
+Problem. Genes that repress each other; x_i is the amount of the protein of gene i. A dimer of each protein speeds up the decay
+of the others, and the noise is additive:
+
+    dx_i/dt = a - (1 + sum_(j != i) x_j^2) x_i + noise,      Psi = sum_i (x_i^2/2 - a x_i) + sum_(i<j) x_i^2 x_j^2 / 2
+
+is the potential of these rates. With two genes the steady states are those of the toggle switch of T. S. Gardner, C. R. Cantor,
+J. J. Collins, Nature 403, 339 (2000), du/dt = a/(1 + v^2) - u with both cooperativities 2, since the rates differ by the factor
+1 + v^2 > 0: one gene on and the other off, with x_1 + x_2 = a, x_1 x_2 = 1, for a > 2. Three genes have three states (a
+"triad"). Amounts and times are in the units of their model; a = 2.75 and the temperature T of the noise are choices of this
+demo.
+
+The way. Rates of change at random states, with noise, go into `fit`, which finds the number of modes. Wells, saddles and paths
+come from `landscape`. The fitted potential, as UFL, goes into the Fokker-Planck equation
+
+    dp/dt = div(p grad Psi + T grad p),    no flux through the boundary,
+
+in finite volumes with the fluxes of D. L. Scharfetter, H. K. Gummel, IEEE Trans. Electron Devices 16, 64 (1969): mass is
+conserved to rounding, p stays positive. Its adjoint gives the mean time of a switch.
+
+The check. Wells and barriers against the circuit's own; the density against 1e6 samples of Langevin dynamics; the rate of
+switching against first passage times in the true circuit, and against the formula of Kramers and Langer.
+
+    ./fenicsx python3 demos/gene_circuit.py
+    ./fenicsx mpirun -n 2 python3 demos/gene_circuit.py --quick
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import sys
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import ufl
+from dolfinx import fem, mesh
+from dolfinx.fem.petsc import assemble_matrix, assemble_vector, set_bc
+from mpi4py import MPI
+from petsc4py import PETSc
+from scipy.optimize import root
+
+import lse_material as lse
+from lse_material import landscape as ls
+from lse_material.fem import potential_energy
+from lse_material.kernel import potential_evaluator
+from lse_material.langevin import Dynamics, first_passage_times, kramers_rate, stationary_samples
+from lse_material.stationary import StationaryPoint
+
+COMM = MPI.COMM_WORLD
+A = 2.75  # rate of production
+UPPER = 4.0  # amounts are searched and shown from 0 to this
+TEMPERATURE = 0.05
+NOISE = 0.05  # standard deviation of a measured rate of change
+CORE = 0.3  # a cell has switched when it comes this near to the other state
+STEP = 0.02  # of Langevin dynamics
+
+
+@dataclass(frozen=True)
+class Circuit:
+    """So many genes that repress each other. It has the methods of a potential."""
+
+    genes: int
+
+    def energy(self, x: np.ndarray) -> np.ndarray:
+        square = x**2
+        total = square.sum(axis=-1)
+        return 0.5 * total - A * x.sum(axis=-1) + 0.25 * (total**2 - (square**2).sum(axis=-1))
+
+    def gradient(self, x: np.ndarray) -> np.ndarray:
+        square = x * x
+        return (1.0 + square.sum(axis=-1, keepdims=True) - square) * x - A
+
+    def measured(self, rows: int, seed: int) -> lse.Samples:
+        """Slopes, which are minus rates of change, at random states where these are below 2; with noise in them."""
+        rng = np.random.default_rng(seed)
+        x = rng.uniform(0.0, 3.4, (80 * rows, self.genes))
+        x = x[np.linalg.norm(self.gradient(x), axis=1) < 2.0][:rows]
+        return lse.Samples(x=x, gradient=self.gradient(x) + NOISE * rng.normal(size=x.shape))
+
+    def nearest(self, point: StationaryPoint) -> np.ndarray:
+        """The circuit's own stationary point next to one of a fit."""
+        return root(self.gradient, point.x, tol=1e-13).x
+
+
+TOGGLE, TRIAD = Circuit(2), Circuit(3)
+
+
+def on_rank_0(work: Callable[[], Any]) -> Any:
+    """What `work` returns on rank 0, for every rank; an error there is raised everywhere, so that nobody waits."""
+    outcome = None
+    if COMM.rank == 0:
+        try:
+            outcome = work()
+        except Exception as error:
+            outcome = error
+    outcome = COMM.bcast(outcome)
+    if isinstance(outcome, Exception):
+        raise outcome
+    return outcome
+
+
+def learn(circuit: Circuit, modes: int | str, rows: int, seed: int) -> lse.SoftMinimum:
+    """The potential of a circuit from its rates of change."""
+    from lse_material.fit import Architecture, DataWarning, Training, fit
+
+    warnings.simplefilter("ignore", DataWarning)
+    training = Training(restarts=1, adam_steps=300, lbfgs_steps=300)
+    architecture = Architecture(modes=modes)
+    result = fit(circuit.measured(rows, seed), architecture=architecture, training=training, seed=seed, progress=False)
+    return result.potential
+
+
+def compared(circuit: Circuit, potential: lse.SoftMinimum) -> dict[str, Any]:
+    """Wells and barriers of the fit against those of the circuit."""
+    land = ls.landscape(potential, np.zeros(circuit.genes), np.full(circuit.genes, UPPER), starts=16)
+    barriers, errors = [], []
+    for well in land.wells:
+        true = circuit.nearest(well)
+        errors.append(float(np.linalg.norm(well.x - true) / np.linalg.norm(true)))
+    for (i, j), saddle in zip(land.links, land.saddles):
+        top = circuit.energy(circuit.nearest(saddle))
+        for end in (i, j):
+            true = top - circuit.energy(circuit.nearest(land.wells[end]))
+            barriers.append(float(abs(saddle.energy - land.wells[end].energy - true) / true))
+    return {
+        "potential": potential,
+        "land": land,
+        "wells": len(land.wells),
+        "active_modes": len(potential.modes),
+        "wells_error": max(errors),
+        "barrier_error": max(barriers, default=np.inf),
+    }
+
+
+class FokkerPlanck:
+    """The density of cells in a box of n x n cells, by finite volumes with exponentially fitted fluxes.
+
+    Between two cells at the distance h the flux is T/h (B(-d) p_- - B(d) p_+), d = (Psi_+ - Psi_-)/T, B(d) = d/(exp(d) - 1):
+    exact where Psi is linear between the centres, and zero for p ~ exp(-Psi/T) in any case.
+    """
+
+    def __init__(self, potential: lse.SoftMinimum, temperature: float, cells: int) -> None:
+        self.h = UPPER / cells
+        domain = mesh.create_rectangle(COMM, [[0.0, 0.0], [UPPER, UPPER]], [cells, cells], mesh.CellType.quadrilateral,
+                                       ghost_mode=mesh.GhostMode.shared_facet)  # fmt: skip
+        self.V = fem.functionspace(domain, ("DG", 0))
+        self.p, self.psi = fem.Function(self.V, name="density"), fem.Function(self.V, name="potential")
+        x = ufl.SpatialCoordinate(domain)
+        expression = potential_energy(potential, [x[0], x[1]])
+        self.psi.interpolate(fem.Expression(expression, self.V.element.interpolation_points))
+        self.psi.x.scatter_forward()
+        d = (self.psi("+") - self.psi("-")) / temperature
+        p, v = ufl.TrialFunction(self.V), ufl.TestFunction(self.V)
+        flux = temperature / self.h * (bernoulli(-d) * p("-") - bernoulli(d) * p("+"))  # from - to +
+        self.rate = flux * (v("-") - v("+")) * ufl.dS
+        self.mass = p * v * ufl.dx
+        self.domain = domain
+
+    def total(self) -> float:
+        """Mass of the density, the same on every rank."""
+        return float(COMM.allreduce(fem.assemble_scalar(fem.form(self.p * ufl.dx))))
+
+    def spread(self, start: np.ndarray, first_step: float, steps: int) -> float:
+        """From all cells around `start` to the stationary density, by implicit Euler; the largest change of mass on the way."""
+        self.p.interpolate(lambda x: np.exp(-((x[0] - start[0]) ** 2 + (x[1] - start[1]) ** 2) / 0.02))
+        self.p.x.array[:] /= self.total()
+        worst = 0.0
+        for step in first_step * 2.0 ** np.arange(steps):  # the last ones are long against every switch
+            A = assemble_matrix(fem.form(self.mass + step * self.rate))
+            A.assemble()
+            b = assemble_vector(fem.form(self.p * ufl.TestFunction(self.V) * ufl.dx))
+            b.ghostUpdate(addv=PETSc.InsertMode.ADD, mode=PETSc.ScatterMode.REVERSE)
+            self._solve(A, b, self.p)
+            worst = max(worst, abs(self.total() - 1.0))
+        return worst
+
+    def switching_time(self, start: np.ndarray, target: np.ndarray) -> float:
+        """Mean time from `start` until a cell comes within CORE of `target`: the adjoint equation with 1 on the right."""
+        time = fem.Function(self.V)
+        core = fem.locate_dofs_geometrical(
+            self.V, lambda x: (x[0] - target[0]) ** 2 + (x[1] - target[1]) ** 2 <= CORE**2
+        )
+        arrived = fem.dirichletbc(0.0, core, self.V)
+        A = assemble_matrix(fem.form(ufl.adjoint(self.rate)), bcs=[arrived])
+        A.assemble()
+        b = assemble_vector(fem.form(ufl.TestFunction(self.V) * ufl.dx(self.domain)))
+        b.ghostUpdate(addv=PETSc.InsertMode.ADD, mode=PETSc.ScatterMode.REVERSE)
+        set_bc(b, [arrived])
+        self._solve(A, b, time)
+        owned = self.V.dofmap.index_map.size_local
+        away = np.linalg.norm(self.V.tabulate_dof_coordinates()[:owned, :2] - start, axis=1)
+        k = int(away.argmin()) if owned else 0
+        nearest = (float(away[k]), float(time.x.array[k])) if owned else (np.inf, 0.0)
+        return min(COMM.allgather(nearest))[1]
+
+    def on_grid(self, blocks: int) -> np.ndarray | None:
+        """Probabilities of blocks x blocks squares, on rank 0."""
+        owned = self.V.dofmap.index_map.size_local
+        x = self.V.tabulate_dof_coordinates()[:owned, :2]
+        parts = COMM.gather((x, self.p.x.array[:owned]))
+        if parts is None:
+            return None
+        x, p = (np.concatenate(part) for part in zip(*parts))
+        edges = [np.linspace(0.0, UPPER, blocks + 1)] * 2
+        return np.histogram2d(x[:, 0], x[:, 1], edges, weights=p * self.h**2)[0]
+
+    @staticmethod
+    def _solve(A: PETSc.Mat, b: PETSc.Vec, into: fem.Function) -> None:
+        solver = PETSc.KSP().create(COMM)
+        solver.setOperators(A)
+        solver.setType("preonly")
+        solver.getPC().setType("lu")
+        solver.getPC().setFactorSolverType("mumps")
+        solver.setErrorIfNotConverged(True)
+        solver.solve(b, into.x.petsc_vec)
+        into.x.scatter_forward()
+        for each in (solver, A, b):
+            each.destroy()
+
+
+def bernoulli(d: Any) -> Any:
+    """d / (exp(d) - 1) in UFL, by its series where d is small."""
+    small = ufl.lt(d * d, 1e-4)
+    safe = ufl.conditional(small, 1.0, d)
+    return ufl.conditional(small, 1.0 - d / 2.0 + d**2 / 12.0, safe / (ufl.exp(safe) - 1.0))
+
+
+def simulate(landscape: Any, walkers: int, records: int, burn_in: int, seed: int) -> np.ndarray | None:
+    """Langevin samples of the stationary density, on rank 0: eight batches, shared among the ranks."""
+    dynamics = Dynamics(TEMPERATURE, STEP)
+    mine = []
+    for batch in range(COMM.rank, 8, COMM.size):
+        start = np.random.default_rng([seed, batch]).uniform(0.0, 2.5, (walkers // 8, 2))
+        mine.append((batch, stationary_samples(landscape, start, dynamics, records=records, every=50,
+                                               burn_in=burn_in, seed=1000 * seed + batch)))  # fmt: skip
+    parts = COMM.gather(mine)
+    if parts is None:
+        return None
+    return np.concatenate([x for _, x in sorted(itertools.chain(*parts), key=lambda entry: entry[0])])
+
+
+def passages(circuit: Any, wells: np.ndarray, walkers: int, seed: int) -> np.ndarray:
+    """Times of the switch from well 0 to well 1 in a landscape, the same on every rank."""
+    dynamics = Dynamics(TEMPERATURE, STEP)
+    mine = [
+        (batch, first_passage_times(circuit, np.tile(wells[0], (walkers // 8, 1)), dynamics, target=wells[1:2],
+                            radius=CORE, longest=5000.0, seed=500 + 8 * seed + batch))
+        for batch in range(COMM.rank, 8, COMM.size)
+    ]  # fmt: skip
+    return np.concatenate([t for _, t in sorted(itertools.chain(*COMM.allgather(mine)), key=lambda entry: entry[0])])
+
+
+def draw(
+    file: Path, potential: lse.SoftMinimum, land: ls.Landscape, p: np.ndarray, times: np.ndarray, mean: float
+) -> None:
+    """The landscape, the density, and the times of switches."""
+    import matplotlib
+
+    matplotlib.use("agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(1, 3, figsize=(13.0, 4.0), layout="constrained")
+    grid = np.linspace(0.0, 3.5, 141)
+    x = np.stack(np.meshgrid(grid, grid, indexing="ij"), axis=-1)
+    lowest = land.wells[0].energy
+    W, top = potential.energy(x) - lowest, land.saddles[0].energy - lowest
+    shown = axes[0].contourf(grid, grid, W.T, np.linspace(-0.02, 5.0 * top, 26), cmap="Greys_r", extend="max")
+    figure.colorbar(shown, ax=axes[0], label="Psi above the lower well", format="%.2f")
+    for way in land.passes[0].down:
+        axes[0].plot(way[:, 0], way[:, 1], color="C1")
+    for points, marker, colour, label in ((land.wells, "o", "C0", "state"), (land.saddles, "X", "C3", "saddle")):
+        axes[0].plot(*np.array([q.x for q in points]).T, marker, color=colour, markeredgecolor="white", markersize=10,
+                     linestyle="none", label=label)  # fmt: skip
+    axes[0].set(title="landscape from 800 noisy rates" if len(times) > 500 else "landscape")
+    edges = np.linspace(0.0, UPPER, len(p) + 1)
+    shown = axes[1].pcolormesh(edges, edges, p.T / (edges[1] - edges[0]) ** 2, cmap="Greys")
+    figure.colorbar(shown, ax=axes[1], label="probability per area")
+    axes[1].set(title="cells at rest, by Fokker-Planck")
+    for ax in axes[:2]:
+        ax.set(xlabel="protein 1", ylabel="protein 2", xlim=(0.0, 3.5), ylim=(0.0, 3.5), aspect="equal")
+    axes[0].legend(loc="upper right")
+    late = np.sort(times)
+    axes[2].semilogy(
+        late, 1.0 - np.arange(len(late)) / len(late), color="0.5", linewidth=3, label="true circuit, simulated"
+    )
+    axes[2].semilogy(late, np.exp(-late / mean), "--", color="C3", label="Fokker-Planck with the fit")
+    axes[2].set(xlabel="time / lifetime of a protein", ylabel="share of cells not yet switched", ylim=(5e-3, 1.2),
+                title="switching")  # fmt: skip
+    axes[2].legend(frameon=False)
+    figure.savefig(file, dpi=110)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="given numbers of modes, fewer cells and walkers")
+    parser.add_argument("--seed", type=int, default=0, help="of data, fit and simulation")
+    parser.add_argument("--out", type=Path, default=Path("results/gene_circuit"), help="folder for the files")
+    options = parser.parse_args()
+    quick, seed = options.quick, options.seed
+    cells, blocks = (60, 30) if quick else (200, 50)
+    found = {}
+    for name, circuit, rows in (("toggle", TOGGLE, 800), ("triad", TRIAD, 1200)):
+        given = circuit.genes if quick else "auto"
+        found[name] = on_rank_0(lambda c=circuit, m=given, n=rows: compared(c, learn(c, m, n, seed)))
+    potential, land = found["toggle"].pop("potential"), found["toggle"].pop("land")
+    wells = np.array([well.x for well in land.wells[:2]])
+
+    density = FokkerPlanck(potential, TEMPERATURE, cells)
+    drift = density.spread(wells[0], 0.01, 24)
+    p = density.on_grid(blocks)
+    samples = simulate(potential_evaluator(potential), *((800, 100, 5000) if quick else (4000, 250, 20_000)), seed)
+    mean_time = density.switching_time(wells[0], wells[1])
+    times = passages(TOGGLE, np.array([TOGGLE.nearest(well) for well in land.wells[:2]]), 400 if quick else 2000, seed)
+
+    status = 0
+    if COMM.rank == 0:
+        third, rate = found["triad"], 1.0 / float(times.mean())
+        edges = [np.linspace(0.0, UPPER, blocks + 1)] * 2
+        histogram = np.histogram2d(samples[:, 0], samples[:, 1], edges)[0] / len(samples)
+        figures = {
+            **found["toggle"],
+            "total_variation": float(0.5 * np.abs(histogram - p).sum()),
+            "mass_drift": drift,
+            "switching_rate_error": abs(1.0 / mean_time / rate - 1.0),
+            "kramers_error": abs(kramers_rate(land.wells[0], land.saddles[0], TEMPERATURE) / rate - 1.0),
+            "samples": len(samples),
+            "triad": {key: third[key] for key in ("wells", "active_modes", "wells_error", "barrier_error")},
+        }
+        options.out.mkdir(parents=True, exist_ok=True)
+        lse.save(potential, options.out / "toggle.safetensors")
+        draw(options.out / "gene_circuit.png", potential, land, p, times, mean_time)
+        print(json.dumps(figures))
+        loose = 3.0 if quick else 1.0  # few walkers
+        right = (
+            figures["wells"] == figures["active_modes"] == 2
+            and third["wells"] == third["active_modes"] == 3
+            and max(figures["wells_error"], third["wells_error"]) < 0.02
+            and max(figures["barrier_error"], third["barrier_error"]) < 0.05 * loose
+            and figures["total_variation"] < 0.03 * loose
+            and drift < 1e-10
+            and figures["switching_rate_error"] < 0.15 * loose
+        )
+        status = 0 if right else 1
+    return int(COMM.bcast(status))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

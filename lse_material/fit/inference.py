@@ -1,0 +1,234 @@
+"""Variational inference: a density exp(-Psi)/Z of a soft minimum fitted to an unnormalised target.
+
+    minimise  Var_q(Psi + ln p) + c E_q |grad Psi + grad ln p|^2
+
+The first term, with samples of the present q held fixed, has the gradient of the reverse divergence KL(q || p), times 2, and
+much less noise (L. Richter et al., "VarGrad", NeurIPS 2020); the second is the Fisher divergence of score matching (A.
+Hyvarinen, J. Mach. Learn. Res. 6, 695 (2005)), which alone is blind to how much each of several separate modes weighs. The
+first points come from particles that are annealed from a box to the target, p^b with b from 0 to 1 (P. Del Moral, A. Doucet,
+A. Jasra, J. R. Stat. Soc. B 68, 411 (2006)): they find the modes; then q is sampled and fitted again.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lse_material.checks import Array
+from lse_material.density import Density, importance, mala, summed, systematic
+from lse_material.errors import InvalidInputError
+from lse_material.fit.loss import Loss, Scales, rows_of, scales_of
+from lse_material.fit.network import TorchPotential
+from lse_material.fit.options import Architecture, Training
+from lse_material.fit.start import random_twin
+from lse_material.fit.train import search
+from lse_material.samples import Samples
+from lse_material.stationary import Box
+
+Target = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Inference:
+    """How a density is found.
+
+    Attributes:
+        particles: points of the annealing, and of each sample of q.
+        rounds: fits to samples of q after the first fit.
+        moves: steps of each particle at each temperature.
+        even: effective share of the particles that a step of the temperature leaves.
+        depth: energy above the lowest up to which points count for a fit; beyond it p is next to nothing.
+
+    Raises:
+        InvalidInputError: naming the field.
+    """
+
+    particles: int = 2000
+    rounds: int = 2
+    moves: int = 10
+    even: float = 0.7
+    depth: float = 15.0
+
+    def __post_init__(self) -> None:
+        for name, least in (("particles", 100), ("rounds", 0), ("moves", 1)):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise InvalidInputError(f"Inference.{name} is {value!r}; it must be a whole number >= {least}.")
+        if not 0.0 < self.even < 1.0 or not self.depth > 0.0:
+            raise InvalidInputError(f"Inference.even {self.even} must lie in (0, 1), and depth {self.depth} be > 0.")
+
+
+@dataclass(frozen=True, eq=False)
+class Inferred:
+    """A density fitted to a target.
+
+    Attributes:
+        density: q.
+        log_evidence: ln of the target's normaliser, by importance weights of samples of q.
+        evidence_error: its standard error.
+        ess: effective sample size of the weights, as a share.
+        evaluations: of the target and its gradient.
+    """
+
+    density: Density
+    log_evidence: float
+    evidence_error: float
+    ess: float
+    evaluations: int
+
+
+class Counted:
+    """A target in NumPy: energies -ln p and their gradients, counted."""
+
+    def __init__(self, target: Target, size: int) -> None:
+        self.target, self.size, self.evaluations = target, size, 0
+
+    def __call__(self, x: Array) -> tuple[Array, Array]:
+        """Energies (n,) and gradients (n, d) at x (n, d).
+
+        Raises:
+            InvalidInputError: the target gives another shape, or a NaN.
+        """
+        t = torch.tensor(x, dtype=torch.float64, requires_grad=True)
+        log_p = self.target(t)
+        if not isinstance(log_p, Tensor) or log_p.shape != (len(x),):
+            shape = tuple(getattr(log_p, "shape", ()))
+            raise InvalidInputError(f"the target returned {shape} for points {x.shape}; it must return ({len(x)},).")
+        (slope,) = torch.autograd.grad(log_p.sum(), t)
+        self.evaluations += len(x)
+        energy, gradient = -log_p.detach().numpy(), -slope.numpy()
+        if np.isnan(energy).any():
+            row = int(np.argmax(np.isnan(energy)))
+            raise InvalidInputError(f"the target is NaN at {x[row].tolist()}; outside its support let it be -inf.")
+        return energy, np.where(np.isfinite(gradient), gradient, 0.0)
+
+
+def infer(
+    target: Target,
+    lower: Any,
+    upper: Any,
+    *,
+    architecture: Architecture | None = None,
+    training: Training | None = None,
+    inference: Inference | None = None,
+    seed: int = 0,
+) -> Inferred:
+    """Fit a density to an unnormalised target.
+
+    Args:
+        target: ln p up to a constant, torch: x (n, d) float64 -> (n,), differentiable.
+        lower: lowest corner (d,) of a box that holds nearly all of p; the search starts from points all over it.
+        upper: its highest corner.
+        architecture: of Psi; 6 modes with a little stiffness if left out.
+        training: of each fit; fewer steps than for a material if left out.
+        inference: how points are found; `Inference()` if left out.
+        seed: of everything random.
+
+    Raises:
+        InvalidInputError: a box as it must not be, modes="auto", or a target that gives NaN or another shape.
+    """
+    size = len(np.atleast_1d(np.asarray(lower, dtype=float)))
+    box = Box.of(lower, upper, size)
+    assert box is not None
+    architecture = architecture or Architecture(modes=6, width=6, stiffness=1e-3)
+    architecture.count  # noqa: B018  (refuses modes="auto")
+    training = training or Training(restarts=2, adam_steps=500, lbfgs_steps=300, patience=50, batch=500)
+    inference = inference or Inference()
+    rng = np.random.default_rng(seed)
+    walked = Counted(target, size)
+    x = annealed(walked, box, inference, rng)
+    energy, gradient = walked(x)
+    regression = Regression(architecture, training, rng)
+    density = regression.fit(x, energy, gradient, inference.depth)
+    for _ in range(inference.rounds):
+        more = density.sample(inference.particles, seed=int(rng.integers(2**31)))
+        found = walked(more)
+        x, energy, gradient = (np.concatenate(p) for p in ((x, more), (energy, found[0]), (gradient, found[1])))
+        density = regression.fit(x, energy, gradient, inference.depth)
+    check = density.sample(inference.particles, seed=int(rng.integers(2**31)))
+    log_z, error, ess = importance(-walked(check)[0], density.log_density(check))
+    return Inferred(density, log_z, error, ess, walked.evaluations)
+
+
+def annealed(walked: Counted, box: Box, inference: Inference, rng: np.random.Generator) -> Array:
+    """Points where p matters and around: particles at p, and those that were at p^b with b >= 1/4 on the way."""
+    n = inference.particles
+    x = rng.uniform(box.lower, box.upper, (n, walked.size))
+    power, kept = 0.0, []
+    energy, _ = walked(x)
+    while power < 1.0:
+        step = _step(energy, 1.0 - power, inference.even)
+        power += step
+        weights = summed(-step * energy)[2]
+        x = x[systematic(weights, n, rng)]
+
+        def tempered(y: Array, power: float = power) -> tuple[Array, Array]:
+            value, slope = walked(y)
+            return power * value, power * slope
+
+        x = mala(tempered, x, inference.moves, rng)
+        energy, _ = walked(x)
+        if power >= 0.25:
+            kept.append(x)
+    return np.concatenate([kept[-1], *(part[:: len(kept)] for part in kept[:-1])])
+
+
+def _step(energy: Array, most: float, even: float) -> float:
+    """How much the power may grow until the weights' effective share falls to `even`, by bisection."""
+
+    def share(step: float) -> float:
+        weights = summed(-step * energy)[2]
+        return float(1.0 / (weights**2).sum() / len(weights))
+
+    if share(most) >= even:
+        return most
+    low, high = 0.0, most
+    for _ in range(40):
+        middle = 0.5 * (low + high)
+        low, high = (middle, high) if share(middle) >= even else (low, middle)
+    return max(low, 1e-6)
+
+
+class Regression:
+    """Fits to energies and gradients, each of which starts from the one before."""
+
+    def __init__(self, architecture: Architecture, training: Training, rng: np.random.Generator) -> None:
+        self.architecture, self.training, self.rng = architecture, training, rng
+        self.twin: TorchPotential | None = None
+        self.scales: Scales | None = None
+
+    def fit(self, x: Array, energy: Array, gradient: Array, depth: float) -> Density:
+        """The density of the potential fitted to points whose energy lies at most `depth` above the lowest."""
+        near = np.flatnonzero(energy < energy.min() + depth)
+        near = self.rng.permutation(near)
+        samples = Samples(x=x[near], energy=energy[near], gradient=gradient[near])
+        held = max(round(self.training.validation * len(near)), 1)
+        order = np.arange(len(near))
+        rows, others = (rows_of(samples.take(part), None, None) for part in (order[held:], order[:held]))
+        self.scales = self.scales or scales_of(rows)
+        weights = self.training.energy_weight, self.training.stress_weight
+        train, validation = (Loss(each, self.scales, *weights) for each in (rows, others))
+        if self.twin is None:
+            starts = [self._start(train, self.scales) for _ in range(self.training.restarts)]
+            training = self.training
+        else:
+            starts, training = [self.twin], replace(self.training, adam_steps=0)
+        self.twin, _ = search(starts, train, validation, training, progress=False)
+        s = self.scales
+        potential = self.twin.to_potential(s.input_shift, s.input_scale, s.energy_scale, s.energy_shift)
+        return Density.of(potential, seed=int(self.rng.integers(2**31)))
+
+    def _start(self, loss: Loss, scales: Scales) -> TorchPotential:
+        """A random twin whose transition scale is 1: a mixture of its modes."""
+        twin = random_twin(self.architecture, loss, self.rng)
+        low, high = (math.log(bound) for bound in twin.rho_bounds)
+        share = min(max((-math.log(scales.energy_scale) - low) / (high - low), 0.02), 0.98)
+        with torch.no_grad():
+            twin.raw_rho.fill_(math.log(share / (1.0 - share)))
+        return twin
