@@ -209,7 +209,7 @@ def test_doctor_says_what_is_there_what_is_not_and_what_is_broken(tmp_path, monk
         (["fit", "DATA", "-o", "cell.txt"], UNUSABLE, "must end in .safetensors"),
         (["fit", "DATA", "-o", "/nowhere/m.safetensors"], UNUSABLE, "lie in a folder that is there"),
         (["fit", "DATA", "-o", "m.safetensors", "--width", "0"], USAGE, "Architecture.width is 0"),
-        (["fit", "DATA", "-o", "m.safetensors", "--modes", "few"], USAGE, "neither a whole number nor 'auto'"),
+        (["fit", "DATA", "-o", "m.safetensors", "--modes", "few"], USAGE, "neither a whole number nor auto"),
         (["fit", "CELL", "-o", "m.safetensors"], UNUSABLE, "samples are read from .npz or .csv"),
     ],
 )

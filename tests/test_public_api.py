@@ -1,5 +1,6 @@
 """The public names of the numpy floor: a change of this list is a change for users."""
 
+import importlib
 import inspect
 import re
 from pathlib import Path
@@ -30,6 +31,53 @@ PUBLIC = [
     "verify",
     "write_samples",
 ]
+FLOORS = {
+    "fit": ["Architecture", "DataWarning", "Errors", "FitResult", "Sparsity", "TorchPotential", "Training", "fit"],
+    "fem": [
+        "EnergyProblem",
+        "MaterialProblem",
+        "QuadratureStress",
+        "conjugates",
+        "energy",
+        "jit_options",
+        "mode_weights",
+        "potential_energy",
+        "stress",
+    ],
+    "export": ["LANGUAGES", "export", "source"],
+    "kernel": [
+        "Architecture",
+        "CompiledMaterial",
+        "CompiledPotential",
+        "InterpretedPotential",
+        "build",
+        "cache_directory",
+        "compilations",
+        "evaluator",
+        "kernel_source",
+        "load",
+        "point_function",
+        "point_header",
+        "potential_evaluator",
+    ],
+    "landscape": [
+        "Landscape",
+        "Pass",
+        "Path",
+        "StationaryPoint",
+        "barrier",
+        "basins",
+        "descend",
+        "descents",
+        "kramers_rate",
+        "landscape",
+        "minimum_energy_path",
+        "plot",
+        "saddles",
+        "stationary_point",
+        "wells",
+    ],
+}
 VERIFY = [
     "Check",
     "check_convexity",
@@ -51,6 +99,16 @@ def test_the_public_names_are_these():
         if not name.startswith("_") and inspect.getmodule(value) is lse.verify
     ]
     assert sorted(defined) == VERIFY
+
+
+@pytest.mark.parametrize("floor", FLOORS)
+def test_the_public_names_of_the_floors_are_these_and_documented(floor):
+    module = importlib.import_module(f"lse_material.{floor}")
+    assert sorted(module.__all__) == FLOORS[floor]
+    for name in FLOORS[floor]:
+        value = getattr(module, name)
+        if inspect.isclass(value) or inspect.isroutine(value):
+            assert inspect.getdoc(value).strip(), name
 
 
 @pytest.mark.parametrize("name", PUBLIC)

@@ -6,10 +6,13 @@ extra `cli`), fitting needs torch, plotting matplotlib.
 
 from __future__ import annotations
 
+import contextlib
+import io
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from lse_material.cli.codes import INTERRUPTED, MISSING, OK, UNEXPECTED, UNUSABLE, USAGE, WITHOUT_TYPER, MissingError
+from lse_material.errors import LseError
 
 __all__ = ["main", "run"]
 
@@ -21,35 +24,32 @@ def main() -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code; errors are a paragraph on stderr, with --debug a traceback too."""
-    arguments = list(arguments)
-    end = arguments.index("--") if "--" in arguments else len(arguments)
-    debug = "--debug" in arguments[:end]
-    arguments = [a for i, a in enumerate(arguments) if a != "--debug" or i > end]
+    debug = "--debug" in arguments
+    arguments = [a for a in arguments if a != "--debug"]
     try:
-        import click
+        import typer
 
-        from lse_material.cli.app import app
+        from lse_material.cli.app import application
     except ImportError as error:
         if (error.name or "").partition(".")[0] not in ("typer", "click", "rich"):
             raise
         return _tell(WITHOUT_TYPER, MISSING)
-    from lse_material.errors import LseError
-
+    usage_error = typer.BadParameter.__mro__[1]  # click's UsageError, which newer versions of Typer bring with them
     try:
-        result = app(arguments, standalone_mode=False, prog_name="lse-material")
+        app = application(fits=next((a for a in arguments if not a.startswith("-")), "") == "fit")
+        with _plain_help() if "--help" in arguments else contextlib.nullcontext():
+            result = app(arguments, standalone_mode=False, prog_name="lse-material")
         return result if isinstance(result, int) else OK
-    except click.exceptions.NoArgsIsHelpError as error:
-        print(error.ctx.get_help(), file=sys.stderr)
-        return USAGE
-    except click.UsageError as error:
-        where = "" if error.ctx is None else f" Try '{error.ctx.command_path} --help'."
-        return _tell(error.format_message() + where, USAGE)
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         return _tell("interrupted.", INTERRUPTED)
     except BrokenPipeError:  # `lse-material show FILE | head`
         sys.stderr.close()
         return OK
     except Exception as error:
+        if isinstance(error, usage_error):
+            context = getattr(error, "ctx", None)
+            where = "" if context is None else f" Try '{context.command_path} --help'."
+            return _tell(getattr(error, "format_message", error.__str__)() + where, USAGE)
         if debug:
             raise
         if isinstance(error, MissingError):
@@ -60,6 +60,17 @@ def run(arguments: Sequence[str]) -> int:
             f"{type(error).__name__}: {error} This is a defect of lse-material; please report it with what --debug shows.",
             UNEXPECTED,
         )
+
+
+@contextlib.contextmanager
+def _plain_help() -> Iterator[None]:
+    """Take the backslashes out of the help that some versions of Typer put in for rich."""
+    caught = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(caught):
+            yield
+    finally:
+        sys.stdout.write(caught.getvalue().replace("\\[", "["))
 
 
 def _tell(text: str, code: int) -> int:

@@ -8,26 +8,43 @@ import typer
 
 import lse_material
 from lse_material.cli.check import check
-from lse_material.cli.codes import MEANINGS
+from lse_material.cli.codes import MEANINGS, USAGE
 from lse_material.cli.demo import demo
 from lse_material.cli.doctor import doctor
 from lse_material.cli.export import export
-from lse_material.cli.fit import FitCommand, fit
-from lse_material.cli.options import PlainCommand
+from lse_material.cli.fit import fit, fit_command
 from lse_material.cli.plot import plot
 from lse_material.cli.show import show
 
-app = typer.Typer(
-    help="Multi-well strain energies (LSE-ICNN) as hyperelastic materials in FEniCSx.",
-    epilog="Exit codes: " + "; ".join(f"{code} {meaning}" for code, meaning in MEANINGS.items()) + ".",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
-app.command(cls=FitCommand)(fit)
-for command in (show, check, plot, export, demo, doctor):
-    app.command(cls=PlainCommand)(command)
+
+def application(*, fits: bool) -> typer.Typer:
+    """The command line.
+
+    Args:
+        fits: whether `fit` is to be called; its options need torch to be there.
+
+    Raises:
+        MissingError: torch is needed and not installed.
+    """
+    app = typer.Typer(
+        help="Multi-well strain energies (LSE-ICNN) as hyperelastic materials in FEniCSx.",
+        epilog="Exit codes: " + "; ".join(f"{code} {meaning}" for code, meaning in MEANINGS.items()) + ".",
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+    )
+    app.callback(invoke_without_command=True)(_options)
+    app.command("fit")(fit_command() if fits else _named_only)
+    for command in (show, check, plot, export, demo, doctor):
+        app.command()(command)
+    return app
+
+
+def _named_only() -> None:
+    raise NotImplementedError
+
+
+_named_only.__doc__ = fit.__doc__
 
 
 def _version(wanted: bool) -> None:
@@ -36,8 +53,8 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
-def options(
+def _options(
+    ctx: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
@@ -45,4 +62,6 @@ def options(
         bool, typer.Option("--debug", help="Show the traceback of an error; anywhere on the line.")
     ] = False,
 ) -> None:
-    """Options before the command; `--debug` is taken out of the line before it gets here."""
+    if ctx.invoked_subcommand is None:
+        typer.echo(ctx.get_help().replace("\\[", "["), err=True)
+        raise typer.Exit(USAGE)

@@ -3,40 +3,32 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import click
 import typer
 
-from lse_material.cli.codes import MissingError, need
-from lse_material.cli.options import PlainCommand, made, options_of
+from lse_material.cli.codes import need
+from lse_material.cli.options import with_options
 from lse_material.cli.output import Json, print_json
 from lse_material.errors import InvalidInputError
 
-PREFIXES = {"Architecture": "", "Training": "training-", "Sparsity": "sparsity-"}
+PREFIXES = {"Architecture": "", "Training": "training_", "Sparsity": "sparsity_"}
 KINEMATICS = {"green-lagrange": "GreenLagrange", "small-strain": "SmallStrain", "invariants": "IsotropicInvariants"}
 
 
-class FitCommand(PlainCommand):
-    """A command whose options from the dataclasses of the fit are made when it is called or asked for help."""
+def fit_command() -> Callable[..., Any]:
+    """`fit` with an option for every field of the dataclasses of the fit.
 
-    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
-        """Its own options and those of the dataclasses, which are there if torch is."""
-        try:
-            fit = need("lse_material.fit", "fitting")
-        except MissingError:
-            if ctx.resilient_parsing:
-                return super().get_params(ctx)
-            raise
-        if not hasattr(self, "_generated"):
-            self._generated = [o for name, p in PREFIXES.items() for o in options_of(getattr(fit, name), prefix=p)]
-        own = super().get_params(ctx)
-        return [*own[:-1], *self._generated, own[-1]]  # --help is the last
+    Raises:
+        MissingError: torch is not installed.
+    """
+    floor = need("lse_material.fit", "fitting")
+    return with_options(fit, {prefix: getattr(floor, name) for name, prefix in PREFIXES.items()})
 
 
 def fit(
-    ctx: typer.Context,
     data: Annotated[
         Path, typer.Argument(metavar="DATA", help="Rows (.npz or .csv) of F or x, W, P.", show_default=False)
     ],
@@ -55,13 +47,15 @@ def fit(
     ] = 0.0,
     seed: Annotated[int, typer.Option(help="Of the starts and of the rows held back.", min=0)] = 0,
     json: Json = False,
+    *,
+    chosen: Mapping[str, Any],
 ) -> None:
     """Fit a material to energies and stresses. Ctrl-C keeps the best so far."""
     import lse_material as lse
     from lse_material.cli.symmetries import parse
 
     floor: Any = need("lse_material.fit", "fitting")
-    choices = {name.lower(): made(getattr(floor, name), ctx) for name in PREFIXES}
+    choices: dict[str, Any] = {name.lower(): made for name, made in chosen.items()}
     if output.suffix != ".safetensors" or not output.parent.is_dir():
         raise InvalidInputError(f"{output} must end in .safetensors and lie in a folder that is there.")
     samples = lse.read_samples(data)

@@ -5,73 +5,41 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import re
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
-import click
-import typer.core
+import typer
 
 from lse_material.errors import InvalidInputError
 
 
-class NumberOr(click.ParamType):
-    """A whole number, or one of some words."""
+def with_options(function: Callable[..., Any], kinds: Mapping[str, type]) -> Callable[..., Any]:
+    """The same function as a command that has an option for every field of some dataclasses as well.
 
-    def __init__(self, words: tuple[str, ...]) -> None:
-        self.words = words
-        self.name = "|".join(("integer", *words))
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """The number or the word."""
-        if value in self.words or isinstance(value, int):
-            return value
-        try:
-            return int(value)
-        except ValueError:
-            self.fail(f"{value!r} is neither a whole number nor {' or '.join(map(repr, self.words))}.", param, ctx)
-
-
-class PlainCommand(typer.core.TyperCommand):
-    """A command whose help is plain text in sections: Typer's tables cut long options off on a narrow terminal."""
-
-    def get_help(self, ctx: click.Context) -> str:
-        """The help, without the backslashes that Typer writes for rich."""
-        return super().get_help(ctx).replace("\\[", "[")
-
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """A section of arguments, one of options, and one for each dataclass."""
-        sections: dict[str, list[tuple[str, str]]] = {}
-        for param in self.get_params(ctx):
-            record = param.get_help_record(ctx)
-            argument = isinstance(param, click.Argument)
-            title = getattr(param, "rich_help_panel", None) or ("Arguments" if argument else "Options")
-            if record is not None:
-                sections.setdefault(title, []).append(record)
-        for title, records in sections.items():
-            with formatter.section(title):
-                formatter.write_dl(records)
-
-
-def options_of(kind: type, *, prefix: str = "") -> list[click.Parameter]:
-    """One option per field of a dataclass whose fields all have defaults; its value lands in `ctx.meta`."""
-    types, texts = get_type_hints(kind), attribute_texts(kind)
-    panel = f"{kind.__name__}: {(inspect.getdoc(kind) or '').splitlines()[0].rstrip('.')}"
-    return [
-        _option(kind, f, types[f.name], texts.get(f.name, ""), prefix, panel)
-        for f in dataclasses.fields(kind)
-        if f.init
-    ]
-
-
-def made(kind: type, ctx: click.Context) -> Any:
-    """The dataclass from the options that were given.
-
-    Raises:
-        click.UsageError: the dataclass refuses a value.
+    Args:
+        function: its last parameter, `chosen`, takes the dataclasses that were made, by the names of their types.
+        kinds: prefix of the options -> dataclass, whose fields all have defaults.
     """
-    try:
-        return kind(**ctx.meta.get(_key(kind), {}))
-    except InvalidInputError as error:
-        raise click.UsageError(str(error), ctx) from None
+    fields = {(prefix + f.name).replace("-", "_"): (k, f) for prefix, k in kinds.items() for f in dataclasses.fields(k)}
+    hints = get_type_hints(function, include_extras=True)
+    own = [p.replace(annotation=hints[n]) for n, p in inspect.signature(function).parameters.items() if n != "chosen"]
+    added = [_parameter(name, kind, field) for name, (kind, field) in fields.items()]
+
+    def command(**values: Any) -> Any:
+        chosen: dict[str, dict[str, Any]] = {kind.__name__: {} for kind in kinds.values()}
+        for name, (kind, field) in fields.items():
+            chosen[kind.__name__][field.name] = _value(name, kind, field, values.pop(name))
+        try:
+            made = {kind.__name__: kind(**chosen[kind.__name__]) for kind in kinds.values()}
+        except InvalidInputError as error:
+            raise typer.BadParameter(str(error)) from None
+        return function(**values, chosen=made)
+
+    parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in (*own, *added)]
+    command.__name__, command.__doc__ = function.__name__, function.__doc__
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {p.name: p.annotation for p in parameters}
+    return command
 
 
 def attribute_texts(kind: type) -> dict[str, str]:
@@ -91,28 +59,28 @@ def attribute_texts(kind: type) -> dict[str, str]:
     return texts
 
 
-def _key(kind: type) -> str:
-    return f"lse_material.{kind.__name__}"
+def _words(kind: type, field: dataclasses.Field[Any]) -> tuple[str, ...]:
+    """Words that a field takes in place of a number."""
+    hint = get_type_hints(kind)[field.name]
+    return tuple(w for part in get_args(hint) if get_origin(part) is Literal for w in get_args(part))
 
 
-def _option(kind: type, field: dataclasses.Field[Any], hint: Any, text: str, prefix: str, panel: str) -> click.Option:
-    flag = f"--{prefix}{field.name.replace('_', '-')}"
-    words = tuple(w for part in get_args(hint) if get_origin(part) is Literal for w in get_args(part))
-    value_type = (
-        NumberOr(words) if words else {int: click.INT, float: click.FLOAT, bool: click.BOOL}.get(hint, click.STRING)
+def _parameter(name: str, kind: type, field: dataclasses.Field[Any]) -> inspect.Parameter:
+    hint = str if _words(kind, field) else get_type_hints(kind)[field.name]
+    default = str(field.default) if _words(kind, field) else field.default
+    option = typer.Option(
+        f"--{name.replace('_', '-')}" + (f"/--no-{name.replace('_', '-')}" if hint is bool else ""),
+        help=attribute_texts(kind).get(field.name, ""),
     )
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[hint, option])
 
-    def keep(ctx: click.Context, _: click.Parameter, value: Any) -> None:
-        ctx.meta.setdefault(_key(kind), {})[field.name] = value
 
-    return typer.core.TyperOption(
-        param_decls=[f"{flag}/--{prefix}no-{field.name.replace('_', '-')}" if hint is bool else flag],
-        type=value_type,
-        default=field.default,
-        is_flag=hint is bool,
-        show_default=True,
-        expose_value=False,
-        callback=keep,
-        help=text,
-        rich_help_panel=panel,
-    )
+def _value(name: str, kind: type, field: dataclasses.Field[Any], value: Any) -> Any:
+    words = _words(kind, field)
+    if not words or value in words:
+        return value
+    try:
+        return int(value)
+    except ValueError:
+        flag = f"--{name.replace('_', '-')}"
+        raise typer.BadParameter(f"{flag} is {value!r}: neither a whole number nor {' or '.join(words)}.") from None

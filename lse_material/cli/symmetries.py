@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import click
+import typer
 
 from lse_material.errors import InvalidInputError
 from lse_material.symmetry import Symmetry
@@ -12,12 +12,12 @@ def parse(text: str, dim: int) -> Symmetry:
     """The symmetry PARENT:VARIANT, as square:rectangle.
 
     Raises:
-        click.UsageError: it is not written so, or not known.
+        typer.BadParameter: it is not written so, or not known.
     """
     parent, colon, variant = text.partition(":")
     if not colon:
-        raise click.UsageError(f"the symmetry {text!r} is not written PARENT:VARIANT, as square:rectangle.")
+        raise typer.BadParameter(f"the symmetry {text!r} is not written PARENT:VARIANT, as square:rectangle.")
     try:
         return Symmetry.crystal(parent, variant, dim=dim)
     except InvalidInputError as error:
-        raise click.UsageError(str(error)) from None
+        raise typer.BadParameter(str(error)) from None

@@ -7,12 +7,15 @@ visitor that has run before (because a form was compiled) then lacks the new ent
 
 from __future__ import annotations
 
+import warnings
+
 import dolfinx
 import dolfinx_external_operator  # noqa: F401  (registers its UFL type, before the caches are emptied)
 from ufl.algorithms.transformer import Transformer
 from ufl.corealg.multifunction import MultiFunction
 
 OLDEST = (0, 10)
+NEWEST = (0, 11)
 
 
 def empty_visitor_caches() -> None:
@@ -21,12 +24,24 @@ def empty_visitor_caches() -> None:
         visitor._handlers_cache.clear()
 
 
-def require_dolfinx() -> None:
-    """Raise ImportError if DOLFINx is older than the package can work with."""
-    version = tuple(int(part) for part in dolfinx.__version__.split(".")[:2])
+def require_dolfinx(found: str = dolfinx.__version__) -> None:
+    """Refuse a DOLFINx that is older than the package can work with, and warn of one that it was not tested with.
+
+    Raises:
+        ImportError: DOLFINx is too old.
+
+    Warns:
+        ImportWarning: DOLFINx is newer than what the tests have run with.
+    """
+    version = tuple(int(part) for part in found.split(".")[:2])
     if version < OLDEST:
-        raise ImportError(
-            f"lse_material.fem needs DOLFINx >= 0.10; this is {dolfinx.__version__}. See README: ./fenicsx."
+        raise ImportError(f"lse_material.fem needs DOLFINx >= 0.10; this is {found}. See README: ./fenicsx.")
+    if version > NEWEST:
+        warnings.warn(
+            f"lse_material.fem was tested with DOLFINx 0.10 and 0.11; this is {found}. Before you trust it run "
+            "tests/fem/test_operator.py, which looks at every internal that the package hooks into.",
+            ImportWarning,
+            stacklevel=2,
         )
 
 
