@@ -137,8 +137,7 @@ def test_bad_input_is_refused():
         ArcLength(problem, nothing * u[1] * ufl.dx, 0.1).run(1)
 
 
-def test_a_path_that_ends_says_so():
-    """Beyond the largest slope of a softening energy there is no state to go to; the table keeps what came before."""
+def test_a_step_that_fails_in_its_shortest_form_says_so_and_keeps_what_came_before():
     problem, work, _ = truss()
     path = ArcLength(problem, work, 10.0, halvings=0, iterations=1)
     with pytest.raises(lse.ConvergenceError, match="could not be followed"):
