@@ -15,7 +15,6 @@ PAGES = ("start", "own_data", "own_script", "own_cluster", "format")  # the firs
 UNFINISHED = {
     "buckling_metamaterial",
     "gene_circuit",
-    "martensite_3d",
     "mechanochemistry",
     "variational_inference",
 }  # pictures to come
