@@ -23,9 +23,10 @@ from lse_material.fem import EnergyProblem
 from lse_material.fem.continuation import LoadPath
 from lse_material.fem.regularise import interior_penalty
 
-LEVELS = np.array([0.005, 0.01, 0.02, 0.025, 0.03, 0.035, 0.04, 0.05, 0.06])
+LEVELS = np.array([0.005, 0.01, 0.02, 0.025, 0.03, 0.035, 0.04, 0.05, 0.06, 0.07, 0.08, 0.09, 0.1])
+FEW = 8  # of them reach the plateau's end
 LENGTH = 0.5  # in the energy of second gradients of a homogeneous specimen: half a cell
-KNEE = 0.02, 0.04, 0.06  # strains: the first line ends at the first, the second lies between the others
+KNEE = 0.02, 0.035, 0.05  # strains: the first line ends at the first, the plateau lies between the others
 
 
 class Specimen:
@@ -152,9 +153,9 @@ def resolved(cells: int, fineness: tuple[int, int], *, bonded: bool) -> Specimen
 
 
 def homogeneous(material: lse.Material, cells: int, elements: int, *, bonded: bool, name: str) -> Specimen:
-    """The same square of a homogeneous material, `elements` to a side."""
+    """The same square of a homogeneous material, `elements` squares of four triangles to a side."""
     corners = [[0.0, 0.0], [float(cells)] * 2]
-    domain = mesh.create_rectangle(MPI.COMM_WORLD, corners, [elements] * 2, mesh.CellType.quadrilateral)
+    domain = mesh.create_rectangle(MPI.COMM_WORLD, corners, [elements] * 2, diagonal=mesh.DiagonalType.crossed)
     return Specimen(
         domain, lambda F: lse.fem.energy(material, F), cells,
         bonded=bonded, degree=2, quadrature_degree=4, name=f"{name}_{bonded}", length=LENGTH,
