@@ -57,3 +57,9 @@ def test_a_block_buckles_at_the_exact_stretch():
     figures = run_benchmark("block_buckling")["5"]
     assert figures["error"] < 1e-4
     assert 0.9 < figures["exact"] < 1.0
+
+
+def test_the_modes_of_a_gaussian_mixture_are_found():
+    figures = run_benchmark("potentials")["mixture_2"]
+    assert figures["success"] == 1.0
+    assert figures["gain"] > 10.0
