@@ -303,7 +303,7 @@ def draw(
     for points, marker, colour, label in ((land.wells, "o", "C0", "state"), (land.saddles, "X", "C3", "saddle")):
         axes[0].plot(*np.array([q.x for q in points]).T, marker, color=colour, markeredgecolor="white", markersize=10,
                      linestyle="none", label=label)  # fmt: skip
-    axes[0].set(title="landscape found from noisy rates of change")
+    axes[0].set(title="landscape from noisy rates")
     edges = np.linspace(0.0, UPPER, len(p) + 1)
     shown = axes[1].pcolormesh(edges, edges, p.T / (edges[1] - edges[0]) ** 2, cmap="Greys")
     figure.colorbar(shown, ax=axes[1], label="probability per area")
