@@ -143,7 +143,7 @@ def _proposals(potential: SoftMinimum, n: int, rng: np.random.Generator) -> tupl
     d, scale = potential.size, potential.input_scale
     places, roots, depths = [], [], []
     for k, mode in enumerate(potential.modes):
-        alone = type(potential)((mode,), potential.rho, potential.input_shift, scale, potential.energy_scale)
+        alone = SoftMinimum((mode,), potential.rho, potential.input_shift, scale, potential.energy_scale)
         at = walk(alone, potential.input_shift[None], 0, 4.0 * np.sqrt(d))[0][0]
         curvature, vectors = np.linalg.eigh(alone.hessian(at) * np.outer(scale, scale))
         if curvature[0] < FLAT:

@@ -96,9 +96,14 @@ def landscape(
     for saddle in saddles(potential, lower, upper, between=found, starts=starts, seed=seed):
         if saddle.inside:
             graph.add(saddle, metric)
-    kept = [entry for entry in graph.passes if max(entry[:2]) < len(found)]  # others lead out of the box
+    box = Box.of(lower, upper, potential.size)
+    seen = [k for k, well in enumerate(graph.wells) if box is None or bool(box.holds(well.x))]
+    seen.sort(key=lambda k: graph.wells[k].energy)
+    number = {k: n for n, k in enumerate(seen)}
+    kept = [entry for entry in graph.passes if entry[0] in number and entry[1] in number]  # others lead out of the box
     kept.sort(key=lambda entry: entry[2].saddle.energy)
-    return Landscape(tuple(found), tuple(entry[2] for entry in kept), tuple((entry[0], entry[1]) for entry in kept))
+    links = tuple((number[i], number[j]) for i, j, _ in kept)
+    return Landscape(tuple(graph.wells[k] for k in seen), tuple(entry[2] for entry in kept), links)
 
 
 def plot(

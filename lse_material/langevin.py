@@ -109,10 +109,8 @@ def first_passage_times(
     if not (radius > 0.0 and longest > 0.0):
         raise InvalidInputError(f"radius {radius} and longest {longest} must be > 0.")
     rng = np.random.default_rng(seed)
-    drift, noise = (
-        dynamics.step / dynamics.friction,
-        np.sqrt(2.0 * dynamics.temperature * dynamics.step / dynamics.friction),
-    )
+    drift = dynamics.step / dynamics.friction
+    noise = np.sqrt(2.0 * dynamics.temperature * drift)
     times, left = np.full(len(x), np.inf), np.arange(len(x))
     for n in range(1, int(np.ceil(longest / dynamics.step)) + 1):
         x = x - drift * potential.gradient(x) + noise * rng.standard_normal(x.shape)

@@ -93,3 +93,9 @@ def test_a_porous_cell_is_the_same_by_projection_and_by_constraints():
     figures = run_benchmark("porous_cell")
     assert figures["critical_strain"][0] > figures["critical_strain"][1] > 0.029  # refinement softens
     assert figures.get("mpc_difference", 0.0) < 1e-7
+
+
+def test_the_modes_of_a_gaussian_mixture_are_found():
+    figures = run_benchmark("potentials")["mixture_2"]
+    assert figures["success"] == 1.0
+    assert figures["gain"] > 10.0

@@ -123,3 +123,28 @@ def test_mechanochemistry(ranks, tmp_path):
     assert figures["final_energy_difference"] < 0.02
     assert figures["phase_difference"] < 0.02
     assert (tmp_path / "out" / "mechanochemistry.png").stat().st_size > 20_000
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_gene_circuit(ranks, tmp_path):
+    figures = run_demo("gene_circuit.py", ranks, tmp_path / "out")
+    assert figures["wells"] == figures["active_modes"] == 2
+    assert figures["wells_error"] < 0.02
+    assert figures["barrier_error"] < 0.15  # 600 noisy rows
+    assert figures["total_variation"] < 0.09  # 40,000 samples
+    assert figures["mass_drift"] < 1e-10
+    assert figures["switching_rate_error"] < 0.3  # some hundred switches
+    assert figures["progenitor"]["wells"] == 3
+    assert (tmp_path / "out" / "gene_circuit.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_variational_inference(ranks, tmp_path):
+    figures = run_demo("variational_inference.py", ranks, tmp_path / "out")
+    for row in figures.values():
+        assert row["kl"] < 0.05
+        assert row["kl"] < 0.1 * row["baseline_kl"]
+        assert row["modes_found"] == row["modes"]
+        assert row["weight_error"] < 0.05
+        assert 0.8 < row["ess"] <= 1.0
+    assert (tmp_path / "out" / "variational_inference.png").stat().st_size > 10_000

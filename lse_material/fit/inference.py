@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lse_material.checks import Array
+from lse_material.checks import Array, float_array
 from lse_material.density import Density, importance, mala, summed, systematic
 from lse_material.errors import InvalidInputError
 from lse_material.fit.loss import Loss, Scales, rows_of, scales_of
@@ -133,11 +133,12 @@ def infer(
     Raises:
         InvalidInputError: a box as it must not be, modes="auto", or a target that gives NaN or another shape.
     """
-    size = len(np.atleast_1d(np.asarray(lower, dtype=float)))
+    size = len(float_array("lower", lower, 1))
     box = Box.of(lower, upper, size)
     assert box is not None
     architecture = architecture or Architecture(modes=6, width=6, stiffness=1e-3)
-    architecture.count  # noqa: B018  (refuses modes="auto")
+    if architecture.modes == "auto":
+        raise InvalidInputError('the number of modes of a density must be given, not "auto": take rather too many.')
     training = training or Training(restarts=2, adam_steps=500, lbfgs_steps=300, patience=50, batch=500)
     inference = inference or Inference()
     rng = np.random.default_rng(seed)

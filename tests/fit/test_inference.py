@@ -53,6 +53,16 @@ def test_annealed_particles_have_the_weights_of_the_target():
     assert x[x[:, 0] > 0.0].var(axis=0) == pytest.approx([0.36, 0.36], rel=0.15)
 
 
+def test_a_target_may_end_somewhere():
+    def half(x):  # a Gaussian on the right side only
+        return torch.where(x[:, 0] > 0.0, -0.5 * (x**2).sum(1), -torch.inf)
+
+    box = Box.of([-4.0, -4.0], [4.0, 4.0], 2)
+    x = annealed(Counted(half, 2), box, Inference(particles=1000, moves=5), np.random.default_rng(3))[:1000]
+    assert (x[:, 0] > 0.0).all()
+    assert x[:, 0].mean() == pytest.approx(np.sqrt(2.0 / np.pi), abs=0.08)
+
+
 def test_the_gradient_of_a_target_is_exact():
     x = np.random.default_rng(2).normal(size=(4, 2))
     energy, gradient = Counted(lambda t: -0.5 * (t**2).sum(1), 2)(x)
