@@ -48,17 +48,24 @@ def box_of(fitted: Material | SoftMinimum) -> Box:
     return potential.input_shift - reach, potential.input_shift + reach
 
 
+def held(material: Material) -> Material:
+    """The material with its fields, if it has any, held in the middle of the box."""
+    if not material.fields:
+        return material
+    lower, upper = box_of(material)
+    return material.at(0.5 * (lower + upper)[: len(material.fields)])
+
+
 def input_names(fitted: Material | SoftMinimum) -> list[str]:
     """What the inputs are called on axes."""
     if not isinstance(fitted, Material):
         return [f"x{i + 1}" for i in range(fitted.size)]
     if isinstance(fitted.kinematics, IsotropicInvariants):
         volume = "(J-1)²" if fitted.kinematics.squared_volume else "J-1"
-        return ["J^(-2/3) I1 - 3", "J^(-4/3) I2 - 3", volume]
+        return [*fitted.fields, "J^(-2/3) I1 - 3", "J^(-4/3) I2 - 3", volume]
     letter = "E" if isinstance(fitted.kinematics, GreenLagrange) else "ε"
     pairs = {2: ("11", "22", "12"), 3: ("11", "22", "33", "23", "13", "12")}[fitted.dim]
-    names = [f"{letter}{p}" if p[0] == p[1] else f"√2 {letter}{p}" for p in pairs]
-    return names + [f"x{i + 1}" for i in range(len(names), fitted.potential.size)]
+    return [*fitted.fields, *(f"{letter}{p}" if p[0] == p[1] else f"√2 {letter}{p}" for p in pairs)]
 
 
 def planes(potential: SoftMinimum, wells: Sequence[StationaryPoint], most: int = 3) -> list[tuple[int, int]]:
@@ -97,8 +104,9 @@ def picture(
     for ax, pair in zip(above, pairs):
         _section(ax, fitted, pair, wells, saddles)
     if isinstance(fitted, Material) and paths:
+        alone = held(fitted)
         for ax, name in zip(parts[1].subplots(1, len(paths), squeeze=False)[0], paths):
-            _path(ax, fitted, name)
+            _path(ax, alone, name)
     return figure
 
 
@@ -109,6 +117,7 @@ def load_path(material: Material, name: str, points: int = 121) -> dict[str, Arr
     """
     material = material.without_fields("a load path")
     _, deformation, (i, j) = LOAD_PATHS[name]
+    material = held(material)
     amounts = np.linspace(-0.6, 1.0, 1601)
     F = np.array([deformation(s, material.dim) for s in amounts])
     x = material.kinematics.strain(F)
