@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lse_material.checks import Array
-from lse_material.kinematics import GreenLagrange, IsotropicInvariants, positive_determinant
+from lse_material.ellipticity import acoustic_minimum
+from lse_material.kinematics import GreenLagrange, IsotropicInvariants, from_mandel, positive_determinant
 from lse_material.material import Material
 from lse_material.potential import SoftMinimum
 from lse_material.stationary import StationaryPoint
@@ -25,6 +26,7 @@ Box = tuple[Array, Array]
 
 GRID = 161
 MARGIN = 22
+COARSE = 5  # every so many points of the grid is looked at for ellipticity
 LEVELS = 14
 DASHES = ("-", "--", ":", "-.")
 
@@ -48,17 +50,24 @@ def box_of(fitted: Material | SoftMinimum) -> Box:
     return potential.input_shift - reach, potential.input_shift + reach
 
 
+def held(material: Material) -> Material:
+    """The material with its fields, if it has any, held in the middle of the box."""
+    if not material.fields:
+        return material
+    lower, upper = box_of(material)
+    return material.at(0.5 * (lower + upper)[: len(material.fields)])
+
+
 def input_names(fitted: Material | SoftMinimum) -> list[str]:
     """What the inputs are called on axes."""
     if not isinstance(fitted, Material):
         return [f"x{i + 1}" for i in range(fitted.size)]
     if isinstance(fitted.kinematics, IsotropicInvariants):
         volume = "(J-1)²" if fitted.kinematics.squared_volume else "J-1"
-        return ["J^(-2/3) I1 - 3", "J^(-4/3) I2 - 3", volume]
+        return [*fitted.fields, "J^(-2/3) I1 - 3", "J^(-4/3) I2 - 3", volume]
     letter = "E" if isinstance(fitted.kinematics, GreenLagrange) else "ε"
     pairs = {2: ("11", "22", "12"), 3: ("11", "22", "33", "23", "13", "12")}[fitted.dim]
-    names = [f"{letter}{p}" if p[0] == p[1] else f"√2 {letter}{p}" for p in pairs]
-    return names + [f"x{i + 1}" for i in range(len(names), fitted.potential.size)]
+    return [*fitted.fields, *(f"{letter}{p}" if p[0] == p[1] else f"√2 {letter}{p}" for p in pairs)]
 
 
 def planes(potential: SoftMinimum, wells: Sequence[StationaryPoint], most: int = 3) -> list[tuple[int, int]]:
@@ -97,8 +106,9 @@ def picture(
     for ax, pair in zip(above, pairs):
         _section(ax, fitted, pair, wells, saddles)
     if isinstance(fitted, Material) and paths:
+        alone = held(fitted)
         for ax, name in zip(parts[1].subplots(1, len(paths), squeeze=False)[0], paths):
-            _path(ax, fitted, name)
+            _path(ax, alone, name)
     return figure
 
 
@@ -109,6 +119,7 @@ def load_path(material: Material, name: str, points: int = 121) -> dict[str, Arr
     """
     material = material.without_fields("a load path")
     _, deformation, (i, j) = LOAD_PATHS[name]
+    material = held(material)
     amounts = np.linspace(-0.6, 1.0, 1601)
     F = np.array([deformation(s, material.dim) for s in amounts])
     x = material.kinematics.strain(F)
@@ -155,6 +166,8 @@ def _section(ax: Axes, fitted: Material | SoftMinimum, pair: tuple[int, int], we
     levels = low + (np.quantile(W, 0.9) - low) * np.linspace(0.0, 1.0, LEVELS + 1) ** 2
     drawn = ax.contourf(first, second, W, levels=levels, cmap="Greys_r", extend="max", alpha=0.6)
     ax.contour(first, second, W, levels=levels, colors="0.35", linewidths=0.4)
+    if isinstance(fitted, Material) and isinstance(fitted.kinematics, GreenLagrange):
+        _hatch_unstable(ax, fitted, x[::COARSE, ::COARSE], first[::COARSE], second[::COARSE])
     if len(potential.modes) > 1:
         leading = values.mode_weights.argmax(axis=1).reshape(GRID, GRID)
         for k in np.unique(leading):
@@ -178,7 +191,26 @@ def _section(ax: Axes, fitted: Material | SoftMinimum, pair: tuple[int, int], we
     ax.set(xlabel=names[a], ylabel=names[b], xlim=first[[0, -1]], ylim=second[[0, -1]])
     ax.figure.colorbar(drawn, ax=ax, label=f"W{_unit(fitted)}", format="%.2g", pad=0.02)
     others = [f"{names[i]} = {round(base[i], 3) + 0.0:g}" for i in range(potential.size) if i not in pair]
-    ax.set_title(", ".join(others[:3]), fontsize="small")
+    elastic = isinstance(fitted, Material) and isinstance(fitted.kinematics, GreenLagrange)
+    ax.set_title(", ".join([*others[:3], *(["hatched: not elliptic"] if elastic else [])]), fontsize="small")
+
+
+def _hatch_unstable(ax: Axes, material: Material, x: Array, first: Array, second: Array) -> None:
+    """Hatch where W is not strongly elliptic, at F = sqrt(I + 2E); strains that no deformation has are left out."""
+    m = len(material.fields)
+    stretches, axes = np.linalg.eigh(np.eye(material.dim) + 2.0 * from_mandel(x[..., m:]))
+    possible = np.asarray((stretches > 0.0).all(axis=-1))
+    root = np.sqrt(np.where(possible[..., None], stretches, 1.0))
+    F = (axes * root[..., None, :]) @ np.swapaxes(axes, -1, -2)
+    tangent = material.evaluate(F.reshape(-1, material.dim, material.dim), _fields(x, m)).tangent
+    least = acoustic_minimum(tangent).value.reshape(possible.shape)
+    lost = (possible & (least <= 0.0)).astype(float)
+    drawn = ax.contourf(first, second, lost, levels=[0.5, 1.5], colors="none", hatches=["//"])
+    drawn.set(edgecolor="0.4", linewidth=0.0)
+
+
+def _fields(x: Array, m: int) -> Array | None:
+    return x[..., :m].reshape(-1, m) if m else None
 
 
 def _line(ax: Axes, fitted: Material | SoftMinimum, wells: Any, saddles: Any) -> None:

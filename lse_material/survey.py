@@ -135,12 +135,12 @@ def check_data(fitted: Material | SoftMinimum, samples: Samples, *, tolerance: f
     checks = []
     if samples.energy is not None:
         known = samples.energy_mask
-        W = fitted.energy(x if material is None else samples.F)[known]
+        W = fitted.energy(x) if isinstance(fitted, SoftMinimum) else fitted.energy(samples.F, samples.fields)
         data = samples.energy[known]
-        checks.append(_error("energies of the data", W - data, data - data.mean(), "W", tolerance))
+        checks.append(_error("energies of the data", W[known] - data, data - data.mean(), "W", tolerance))
     if slopes is not None:
         known = samples.stress_mask
-        values = fitted.gradient(x) if isinstance(fitted, SoftMinimum) else fitted.stress(samples.F)
+        values = fitted.gradient(x) if isinstance(fitted, SoftMinimum) else fitted.stress(samples.F, samples.fields)
         checks.append(_error("slopes of the data", values[known] - slopes[known], slopes[known], name, tolerance))
     if material is not None and material.training_box is not None:
         outside = material.training_box.excess(x) > 0.0

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -39,7 +40,7 @@ def potential(tmp_path):
 
 def figures(capsys, *arguments, code=OK):
     """The JSON object that a command prints."""
-    assert run([*map(str, arguments), "--json"]) == code
+    assert run([*map(str, arguments), "--json"]) == code or code is None
     printed = capsys.readouterr()
     assert printed.err == ""
     assert printed.out.count("\n") == 1
@@ -109,6 +110,24 @@ def test_show_finds_the_wells_and_the_barrier_between_them(material, capsys):
 
 def test_show_of_a_plain_potential(potential, capsys):
     assert figures(capsys, "show", potential, "--no-barriers")["inputs"] == 4
+
+
+def test_a_material_with_fields_is_shown_checked_drawn_and_exported_where_they_are_held(tmp_path, capsys):
+    plain = random_potential(np.random.default_rng(1), 4)
+    box = lse.TrainingBox(np.full(4, -0.2), np.full(4, 0.4))
+    material = lse.Material(plain, lse.GreenLagrange(2), training_box=box, fields=("concentration",))
+    path = tmp_path / "cell.safetensors"
+    material.save(path)
+    assert figures(capsys, "show", path)["fields"] == ["concentration"]
+    names = [c["name"] for c in figures(capsys, "check", path, code=None)["checks"]]
+    assert {"derivatives", "ellipticity", "extrapolation"} <= set(names)
+    assert any("concentration" in pair for pair in figures(capsys, "plot", path)["sections"])
+    code, text = refusal(capsys, "export", path, "--to", "numpy")
+    assert (code, "also depends on concentration" in text) == (UNUSABLE, True)
+    figures(capsys, "export", path, "--to", "numpy", "--field", "0.3")
+    F = random_deformations(np.random.default_rng(2), 4, 2)
+    module = runpy.run_path(str(tmp_path / "cell.py"))
+    np.testing.assert_allclose(module["evaluate"](F)[0], material.energy(F, [0.3]), rtol=1e-12)
 
 
 def test_plot_draws_sections_and_curves(material, potential, tmp_path, capsys):

@@ -47,16 +47,18 @@ def check(
 def _of_material(material: Any, symmetry: str | None, seed: int) -> list[Any]:
     from lse_material import survey, verify
     from lse_material.cli.symmetries import parse
+    from lse_material.pictures import held
 
     checks = list(verify.verify(material, seed=seed))
+    everything, material = material, held(material)
     group = parse(symmetry, material.dim) if symmetry else survey.symmetry_of(material)
     F = verify.sample_deformations(material, 256, seed=seed)
     if group is not None:
         checks.append(survey.check_symmetry(material, group, F))
     checks.append(survey.check_ellipticity(material, F))
-    if material.training_box is not None:
-        box = material.training_box
-        checks.append(survey.check_extrapolation(material, (box.lower, box.upper), seed=seed))
+    if everything.training_box is not None:
+        box = everything.training_box
+        checks.append(survey.check_extrapolation(everything, (box.lower, box.upper), seed=seed))
     return checks
 
 

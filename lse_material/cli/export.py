@@ -9,6 +9,7 @@ import typer
 
 from lse_material.cli.files import MaterialFile, read
 from lse_material.cli.output import Json, print_json
+from lse_material.material import Material
 
 ENDINGS = {"c": ".c", "numpy": ".py", "ufl": "_ufl.py"}
 
@@ -19,12 +20,18 @@ def export(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="The new file; beside FILE if left out.", show_default=False)
     ] = None,
+    field: Annotated[
+        list[float] | None,
+        typer.Option(help="Value that a field is held at, one for each in their order.", show_default=False),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Write a source file that needs nothing of this package and gives the same numbers."""
     from lse_material.export import export as write
 
     material = read(file)
+    if field and isinstance(material, Material):
+        material = material.at(field)
     path = output or file.with_name(file.stem + ENDINGS[to])
     write(material, path, language=to)
     size = path.stat().st_size

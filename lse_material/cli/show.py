@@ -59,6 +59,7 @@ def _contents(fitted: Material | SoftMinimum) -> dict[str, Any]:
         box = fitted.training_box
         figures |= {
             "kinematics": fitted.kinematics.to_dict(),
+            "fields": list(fitted.fields),
             "growth": None if fitted.growth is None else fitted.growth.coefficient,
             "units": dict(fitted.units),
             "training_box": None if box is None else [box.lower.tolist(), box.upper.tolist()],
@@ -97,7 +98,9 @@ def _landscape(fitted: Material | SoftMinimum) -> dict[str, Any]:
 def _cost(fitted: Material | SoftMinimum) -> dict[str, float | None]:
     """Of energy and both derivatives: by NumPy, and compiled if a C compiler is there."""
     from lse_material.errors import CompilationError
+    from lse_material.pictures import held
 
+    fitted = held(fitted) if isinstance(fitted, Material) else fitted
     rng = np.random.default_rng(0)
     if isinstance(fitted, Material):
         at = np.eye(fitted.dim) + 0.02 * rng.uniform(-1.0, 1.0, (POINTS, fitted.dim, fitted.dim))
@@ -151,6 +154,7 @@ def _print(f: dict[str, Any]) -> None:
     if kinematics is not None:
         box = f["training_box"]
         rows += [
+            ["fields", ", ".join(f["fields"]) or "none"],
             ["growth", "none" if f["growth"] is None else f"{figure(f['growth'])} (J - 1 - ln J)"],
             ["units", ", ".join(f"{k} {v}" for k, v in f["units"].items()) or "not given"],
             ["training box", "not known" if box is None else f"{vector(box[0])}  to  {vector(box[1])}"],
