@@ -82,8 +82,8 @@ class Solid:
         one = fem.Constant(domain, 1.0)
         self.area = self._total(fem.form(one * ufl.dx))
         rich = ufl.conditional(ufl.gt(c, 0.5), 1.0, 0.0)
-        wide = ufl.conditional(ufl.gt(self.e2, 0.0), 1.0, 0.0)
-        self._shares = [fem.form(part * ufl.dx(degree=2)) for part in (rich, rich * wide)]
+        wide, tall = (ufl.conditional(ufl.gt(sign * self.e2, 0.5 * S_E), 1.0, 0.0) for sign in (1.0, -1.0))
+        self._shares = [fem.form(part * ufl.dx(degree=2)) for part in (rich, wide, tall)]
 
     def start(self, c: Callable[[np.ndarray], np.ndarray], u: Callable[[np.ndarray], np.ndarray]) -> None:
         """Initial concentration and displacement, functions of the place: the same on any mesh partition."""
@@ -99,8 +99,12 @@ class Solid:
         return self._total(self._shares[0]) / self.area
 
     def wide(self) -> float:
-        """Share of the area with c > 1/2 and e2 > 0."""
+        """Share of the area with e2 > s_e/2: the rectangle that is longer in the direction 1."""
         return self._total(self._shares[1]) / self.area
+
+    def tall(self) -> float:
+        """Share of the area with e2 < -s_e/2: the other one."""
+        return self._total(self._shares[2]) / self.area
 
     def evolution(self, dt: float, tolerance: float, checkpoint: Path | None = None) -> Evolution:
         """Steps whose error is measured in c and e2/s_e."""
@@ -110,7 +114,7 @@ class Solid:
             tolerance=tolerance,
             compare=[self.x[0], self.e2 / S_E],
             watch=BoxWatch(self.x, BOX, names=NAMES, tolerance=0.02),
-            observe={"rich": self.rich, "wide": self.wide},
+            observe={"rich": self.rich, "wide": self.wide, "tall": self.tall},
             checkpoint=checkpoint,
             every=10,
         )

@@ -55,7 +55,6 @@ def two_wells(rho, stiffness=32.0):
 # ---- lagged weights ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.mpi
 def test_the_soft_minimum_of_the_mode_energies_is_the_potential():
     rng = np.random.default_rng(0)
     networks = tuple(random_network(rng, 2, (3,)) for _ in range(3))
@@ -67,7 +66,6 @@ def test_the_soft_minimum_of_the_mode_energies_is_the_potential():
     assert total(difference**2 * ufl.dx(degree=4)) < 1e-24
 
 
-@pytest.mark.mpi
 def test_lagged_weights_touch_the_energy_and_stay_above_it():
     rng = np.random.default_rng(1)
     networks = tuple(random_network(rng, 1, (3,)) for _ in range(3))
@@ -111,7 +109,6 @@ def relaxed_interface(W, kappa, cells, profile, implicit):
     return flow.energy(), state
 
 
-@pytest.mark.mpi
 @pytest.mark.parametrize("shift", [0.0, 0.5])
 def test_interface_of_the_quartic_is_a_tanh_with_its_energy(shift):
     """W = A c^2 (1 - c)^2: c = (1 + tanh(x/l))/2, l = sqrt(2 kappa/A), energy sqrt(2 kappa A)/6, at h = l/3."""
@@ -131,7 +128,6 @@ def test_interface_of_the_quartic_is_a_tanh_with_its_energy(shift):
     assert np.sqrt(away / length) < 1e-2
 
 
-@pytest.mark.mpi
 def test_interface_of_a_soft_minimum_costs_what_theory_says():
     """int sqrt(2 kappa (W - W_wells)) dc between the wells; lagged weights reach the same state."""
     p, length = two_wells(0.5), 0.03
@@ -148,7 +144,6 @@ def test_interface_of_a_soft_minimum_costs_what_theory_says():
     assert energy - low == pytest.approx(exact, rel=1e-2)
 
 
-@pytest.mark.mpi
 @pytest.mark.parametrize("implicit", [True, False])
 def test_small_waves_grow_as_linear_theory_says(implicit):
     """dc/dt = s c, s = -M q^2 (W_cc - W_ce^2/W_ee + kappa q^2), with a strain e that follows without delay."""
@@ -289,7 +284,6 @@ def test_what_flows_in_is_what_is_there_and_the_energy_rises_by_no_more_than_its
     assert run.increases == 0
 
 
-@pytest.mark.mpi
 def test_the_estimated_error_of_a_step_is_its_error_and_bounds_the_step():
     """Against 64 small steps; most of the error is the lag of the weights."""
     domain = mesh.create_unit_interval(WORLD, 20)
