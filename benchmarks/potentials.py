@@ -58,7 +58,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=list(TARGETS), choices=list(TARGETS))
     options = parser.parse_args()
     names = ["mixture_2"] if options.quick else options.only
-    jobs = [(name, seed, options.quick) for name in names for seed in range(1 if options.quick else options.seeds)]
+    jobs = [(name, seed, options.quick) for seed in range(1 if options.quick else options.seeds) for name in names]
     with multiprocessing.get_context("spawn").Pool(min(len(jobs), os.cpu_count() or 1)) as pool:
         rows = pool.map(run, jobs, chunksize=1)
     figures: dict[str, Any] = {}

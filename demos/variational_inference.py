@@ -264,7 +264,7 @@ def draw(file: Path, targets: dict[str, Target], results: dict[str, Inferred]) -
         ax.plot(*x.T, ".", color="C0", markersize=2.5)
         ax.set(title=name.replace("_", " "), xlabel="x1", ylabel="x2")
     figure.suptitle("grey: q fitted;  red: target p at 2, 20, 60 % of its maximum;  dots: samples of q")
-    figure.savefig(file, dpi=100)
+    figure.savefig(file, dpi=85)
 
 
 def work(quick: bool, seed: int, out: Path) -> tuple[dict[str, Any], bool]:
