@@ -117,7 +117,6 @@ def load_path(material: Material, name: str, points: int = 121) -> dict[str, Arr
 
     The amount is stretch - 1 or the shear; the stress is the component of P that works on it (P11, or P12).
     """
-    material = material.without_fields("a load path")
     _, deformation, (i, j) = LOAD_PATHS[name]
     material = held(material)
     amounts = np.linspace(-0.6, 1.0, 1601)
