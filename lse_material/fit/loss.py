@@ -80,7 +80,7 @@ def rows_of(samples: Samples, kinematics: Kinematics | None, growth: Growth | No
     slope = np.zeros((0, q)) if slopes is None else slopes[slope_rows].reshape(-1, q)
     derivative = np.broadcast_to(np.eye(d), (len(slope_rows), d, d))
     if samples.F is not None and kinematics is not None:
-        derivative = kinematics.derivative(samples.F[slope_rows]).reshape(len(slope_rows), -1, q)
+        derivative = kinematics.derivative(samples.F[slope_rows]).reshape(len(slope_rows), kinematics.size, q)
         derivative = np.concatenate([np.zeros((len(slope_rows), d - derivative.shape[1], q)), derivative], axis=1)
         if growth is not None:
             energy = energy - growth.energy(samples.F[energy_rows])
