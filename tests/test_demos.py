@@ -67,33 +67,29 @@ def test_phase_transforming_bar(ranks, tmp_path):
     assert (tmp_path / "out" / "bar.png").stat().st_size > 10_000
 
 
-@pytest.mark.parametrize("ranks", [1, 2])
-def test_buckling_metamaterial_sample(ranks, tmp_path):
-    figures = run_demo("buckling_metamaterial/sample.py", ranks, tmp_path / "out")
-    assert figures["critical_strain"] == pytest.approx(0.030068, abs=1e-6)  # the same on any number of ranks
-    assert figures["plateau_stress"] == pytest.approx(-0.027546, abs=1e-6)
+def test_buckling_metamaterial_sample(tmp_path):
+    figures = run_demo("buckling_metamaterial/sample.py", 2, tmp_path / "out")
+    assert figures["critical_strain"] == pytest.approx(0.030068, abs=1e-6)
+    assert figures["plateau_stress"] == pytest.approx(-0.027546, abs=1e-6)  # as in demos/data, made on one rank
     assert figures["lost"] == 0
-    again = run_demo("buckling_metamaterial/sample.py", ranks, tmp_path / "out")  # reads what is there
-    assert again == figures
 
 
 def test_buckling_metamaterial_fit(tmp_path):
     figures = run_demo("buckling_metamaterial/fit.py", 1, tmp_path / "out")
-    assert figures["energy_error"] < 0.1  # a tenth of the steps
-    assert figures["stress_error"] < 0.2
+    assert figures["energy_error"] < 0.05  # a tenth of the steps
+    assert figures["stress_error"] < 0.1
 
 
-@pytest.mark.parametrize("ranks", [1, 2])
-def test_buckling_metamaterial_simulate(ranks, tmp_path):
-    figures = run_demo("buckling_metamaterial/simulate.py", ranks, tmp_path / "out")
-    assert figures["lse_against_cell"] < 0.05
+def test_buckling_metamaterial_simulate(tmp_path):
+    figures = run_demo("buckling_metamaterial/simulate.py", 1, tmp_path / "out")
+    assert figures["lse_against_cell"] < 0.02
     assert figures["lse_critical_strain"] == pytest.approx(0.0301, rel=0.03)
 
 
-@pytest.mark.parametrize("ranks", [1, 2])
-def test_buckling_metamaterial_compare(ranks, tmp_path):
-    figures = run_demo("buckling_metamaterial/compare.py", ranks, tmp_path / "out")
-    assert abs(figures["error_beyond_free_sides"]) < 0.05
+def test_buckling_metamaterial_compare(tmp_path):
+    figures = run_demo("buckling_metamaterial/compare.py", 2, tmp_path / "out")
+    assert abs(figures["error_beyond_free_sides"]) < 0.02
+    assert figures["plateau_stress"] == pytest.approx(0.020780, rel=1e-3)  # as on one rank
     assert figures["dofs_ratio"] > 10.0
     assert (tmp_path / "out" / "compare.png").stat().st_size > 10_000
 

@@ -58,7 +58,7 @@ def main() -> int:
             curves[key] = compress(specimen, levels, kick_size=1e-3)
     strain, stress = of_the_cell()
     expected = np.interp(levels, np.append(0.0, strain), np.append(0.0, stress))
-    plateau = KNEE[1] <= LEVELS
+    plateau = (levels >= KNEE[1] - 1e-9) & (levels <= KNEE[2] + 1e-9)
     figures: dict[str, float] = {}
     for key, curve in curves.items():
         figures[f"{key}_critical_strain"], figures[f"{key}_plateau_stress"] = curve.knee
