@@ -105,3 +105,8 @@ def test_the_documented_exit_codes_are_those_of_the_command_line():
 
     table = dict(re.findall(r"^\| (\d+) \| (.*) \|$", (DOCS / "cli.md").read_text(), re.MULTILINE))
     assert table == {str(code): meaning for code, meaning in MEANINGS.items()}
+
+
+def test_the_reference_describes_each_module_once():
+    modules = re.findall(r"automodule:: (\S+)", (DOCS / "api.md").read_text())
+    assert len(modules) == len(set(modules))
