@@ -4,6 +4,7 @@ Problem. A specimen of 12 x 12 cells between plates, its sides cut through the h
 buckled pattern: a plate that slides there disturbs nothing, and the specimen differs from an endless one by its two free sides
 only. The squares of solid beside them lack one of the four ligaments that hold them, so that the specimen should carry
 1/(2 x 12), or 4 %, less. That is what homogenisation leaves out, and what it can be held to.
+(With plates that may also slide past each other the resolved specimen sways beyond 5 %, which the homogeneous one does not.)
 
 The way. The resolved specimen is followed like any other: a trust region on its energy, load steps, and a kick along the lowest
 mode where it ceases to be stable. It is the expensive part; killed and started again it goes on where it was.
@@ -103,6 +104,7 @@ def draw(file: Path, curves: dict[str, Curve], meshes: dict[str, Any], cells: in
         drawn.set_clim(-0.3, 0.1)
         ax.add_collection(drawn)
         ax.set(xlim=(-0.9, cells + 0.9), ylim=(-0.6, cells + 0.6), aspect="equal", xlabel="unit cells")
+        ax.set(xticks=range(0, cells + 1, max(cells // 3, 1)), yticks=range(0, cells + 1, max(cells // 3, 1)))
         ax.set_title(f"{title}\n{curves[name].unknowns} unknowns, {curves[name].seconds:.0f} s of CPU", fontsize=10)
     figure.colorbar(drawn, ax=axes[:2], label="$F_{22} - 1$", shrink=0.6, location="bottom")
     right = axes[2]
@@ -120,6 +122,10 @@ def draw(file: Path, curves: dict[str, Curve], meshes: dict[str, Any], cells: in
     strain, stress = of_the_cell()
     keep = strain <= curves["resolved"].strain[-1] + 1e-9
     right.plot(100 * strain[keep], 1000 * stress[keep], color="0.6", linewidth=1, linestyle=":", label="periodic cell")
+    less = 1000 * stress[keep][-1] * (1.0 - 0.5 / cells)
+    right.hlines(
+        less, 3.0, 100 * strain[keep][-1], color="0.6", linestyle="-.", linewidth=1, label="less the free sides"
+    )
     right.set(xlabel="nominal strain of compression [%]", ylabel=r"stress of the plate / shear modulus [$10^{-3}$]")
     right.set(xlim=(0.0, None), ylim=(0.0, None), title="buckling: the stress stops rising")
     right.legend(frameon=False, loc="lower right")

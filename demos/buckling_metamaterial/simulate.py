@@ -1,6 +1,6 @@
 """3. A specimen of the fitted material between two plates, and one of the single convex network.
 
-Problem. A square of 12 x 12 unit cells is pressed together by a tenth of its height, between plates on which it slides and
+Problem. A square of 12 x 12 unit cells is pressed together by 6 % of its height, between plates on which it slides and
 between plates to which it is bonded. Now it is a homogeneous body: no hole is meshed.
 
 The way. The energy of the material goes into an `EnergyProblem`, load steps and stability checks are those of any material.
