@@ -95,7 +95,7 @@ def mixture(components: int, d: int, seed: int) -> Target:
         centres,
         lambda x: torch.softmax(logs(torch.tensor(x)), 1).numpy(),
         sample,
-        components + 1,
+        components + 2,
     )
 
 

@@ -43,6 +43,9 @@ class Inference:
         rounds: fits to samples of q after the first fit.
         moves: steps of each particle at each temperature.
         even: effective share of the particles that a step of the temperature leaves.
+        least: effective sample size, as a share, below which the fit is made again from other starts: of samples of q
+            weighted to p, and of the annealed particles weighted to q, which tell where q misses a mode.
+        attempts: fits, at most; the best is kept.
         depth: energy above the lowest up to which points count for a fit; beyond it p is next to nothing.
 
     Raises:
@@ -54,9 +57,11 @@ class Inference:
     moves: int = 10
     even: float = 0.7
     depth: float = 15.0
+    least: float = 0.95
+    attempts: int = 3
 
     def __post_init__(self) -> None:
-        for name, least in (("particles", 100), ("rounds", 0), ("moves", 1)):
+        for name, least in (("particles", 100), ("rounds", 0), ("moves", 1), ("attempts", 1)):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise InvalidInputError(f"Inference.{name} is {value!r}; it must be a whole number >= {least}.")
@@ -145,16 +150,27 @@ def infer(
     walked = Counted(target, size)
     x = annealed(walked, box, inference, rng)
     energy, gradient = walked(x)
-    regression = Regression(architecture, training, rng)
-    density = regression.fit(x, energy, gradient, inference.depth)
-    for _ in range(inference.rounds):
-        more = density.sample(inference.particles, seed=int(rng.integers(2**31)))
-        found = walked(more)
-        x, energy, gradient = (np.concatenate(p) for p in ((x, more), (energy, found[0]), (gradient, found[1])))
+    n = inference.particles
+    particles, log_p = x[:n], -energy[:n]
+    best: tuple[float, Inferred] | None = None
+    for _ in range(inference.attempts):
+        regression = Regression(architecture, training, rng)
         density = regression.fit(x, energy, gradient, inference.depth)
-    check = density.sample(inference.particles, seed=int(rng.integers(2**31)))
-    log_z, error, ess = importance(-walked(check)[0], density.log_density(check))
-    return Inferred(density, log_z, error, ess, walked.evaluations)
+        for _ in range(inference.rounds):
+            more = density.sample(n, seed=int(rng.integers(2**31)))
+            found = walked(more)
+            x, energy, gradient = (np.concatenate(p) for p in ((x, more), (energy, found[0]), (gradient, found[1])))
+            density = regression.fit(x, energy, gradient, inference.depth)
+        check = density.sample(n, seed=int(rng.integers(2**31)))
+        log_z, error, ess = importance(-walked(check)[0], density.log_density(check))
+        covered = importance(density.log_density(particles), log_p)[2]
+        result = Inferred(density, log_z, error, ess, walked.evaluations)
+        if best is None or min(ess, covered) > best[0]:
+            best = min(ess, covered), result
+        if best[0] >= inference.least:
+            break
+    assert best is not None
+    return replace(best[1], evaluations=walked.evaluations)
 
 
 def annealed(walked: Counted, box: Box, inference: Inference, rng: np.random.Generator) -> Array:
