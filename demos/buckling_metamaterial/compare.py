@@ -151,6 +151,7 @@ def main() -> int:
     meshes = {name: drawn_mesh(specimens[name], cells) for name in ("resolved", "lse")}
     if options.bonded:
         figures |= compared(run(cells, levels, bonded=True, out=options.out)[0], "bonded_")
+    del specimens  # on all ranks at once, before rank 0 goes on alone
     if COMM.rank == 0:
         draw(options.out / "compare.png", curves, meshes, cells)
         print(json.dumps(figures))
