@@ -279,11 +279,12 @@ def main() -> int:
         "outside_box": float(max(fitted["excess"].max(), grain["excess"].max())),
     }
     drawn = {name: fields(solid, None if name == "exact" else potential) for name, solid in solids.items()}
+    for name, run in runs.items():
+        run.save_table(options.out / f"{name}.csv")
+    del solids, runs, solid, run  # on all ranks at once, before rank 0 goes on alone
     if COMM.rank == 0:
         lse.save(potential, options.out / "mechanochemistry.safetensors")
         draw(options.out / "mechanochemistry.png", drawn, tables)
-        for name, run in runs.items():
-            run.save_table(options.out / f"{name}.csv")
         print(json.dumps(figures))
     right = (
         max(figures["test_error_energy"], figures["test_error_gradient"]) <= 0.02
