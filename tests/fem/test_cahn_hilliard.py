@@ -254,7 +254,6 @@ def test_mass_stays_energy_falls_and_any_number_of_ranks_gives_the_same():
         np.testing.assert_allclose(table[name], tables[-1][name], rtol=1e-8)
 
 
-@pytest.mark.mpi
 def test_a_resumed_run_repeats_the_uninterrupted_one(tmp_path_factory):
     folder = WORLD.bcast(str(tmp_path_factory.mktemp("run")) if WORLD.rank == 0 else None)
     whole = Solid(WORLD, cells=6, name="whole").evolution(checkpoint=f"{folder}/a.npz", every=4)
