@@ -252,7 +252,7 @@ def main() -> int:
         "long": lambda: float(block.fractions()[block.long.mode]),
         "lever": share_lever,
     }
-    path = LoadPath(block.problem, block.pull, observe, checkpoint=options.out / "path")
+    path = LoadPath(block.problem, block.pull, observe, checkpoint=options.out / "path.npz")
     low, high = (well.stretch[0, 0] - 1.0 for well in (block.short, block.long))
     shares = np.array([0.0, 0.2, 0.5, 0.8]) if options.quick else np.linspace(0.0, 1.1, 12)
     table, surface = {}, None

@@ -1,4 +1,4 @@
-"""The one place that knows how versions of UFL and dolfinx_external_operator differ from what the package needs.
+"""The one place that knows how versions of UFL, DOLFINx and dolfinx_external_operator differ from what the package needs.
 
 Importing dolfinx_external_operator registers a new UFL type. UFL's visitors cache one handler per registered type; a
 visitor that has run before (because a form was compiled) then lacks the new entry, and the next form ends in
@@ -8,8 +8,10 @@ visitor that has run before (because a form was compiled) then lacks the new ent
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import dolfinx
+import dolfinx.mesh
 import dolfinx_external_operator  # noqa: F401  (registers its UFL type, before the caches are emptied)
 from ufl.algorithms.transformer import Transformer
 from ufl.corealg.multifunction import MultiFunction
@@ -22,6 +24,12 @@ def empty_visitor_caches() -> None:
     """Make UFL look its handlers up again, for all types registered by now."""
     for visitor in (MultiFunction, Transformer):
         visitor._handlers_cache.clear()
+
+
+def geometry_dofmap(domain: dolfinx.mesh.Mesh) -> Any:
+    """Nodes of each cell, shape (cells, nodes of a cell); DOLFINx 0.10 has them under another name."""
+    geometry = domain.geometry
+    return geometry.dofmaps[0] if hasattr(geometry, "dofmaps") else geometry.dofmap
 
 
 def require_dolfinx(found: str = dolfinx.__version__) -> None:

@@ -19,7 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from lse_material.checks import Array
 from lse_material.errors import ConvergenceError, FormatError, InvalidInputError
-from lse_material.fem.checkpoint import load_part, save_part
+from lse_material.fem.checkpoint import load_state, save_state
 from lse_material.fem.energy_problem import EnergyProblem
 from lse_material.fem.stability import is_stable, kick
 from lse_material.storage import write_atomically
@@ -38,7 +38,7 @@ class LoadPath:
             `lambda: lowest_modes(problem).values[0]`.
         kick_size: largest entry of the displacement with which saddles are left; 0 turns the check off.
         halvings: how often a step may be halved before it is given up.
-        checkpoint: file to which the state goes after each step; one per rank, with the rank in its name.
+        checkpoint: npz file to which the state goes after each step; any number of ranks can go on from it.
         progress: show a bar on a terminal.
         table: name -> values so far, one for each state: load, energy, iterations, kicks, and what is observed.
         failed: solves that failed and were repeated with smaller steps.
@@ -121,10 +121,10 @@ class LoadPath:
         """Take state and table from the checkpoint if there is one; returns the number of steps that it holds. Collective.
 
         Raises:
-            FormatError: the checkpoint is of another mesh, space or number of ranks, or misses a rank's part.
+            FormatError: the checkpoint cannot be read, or is of another mesh, space or table.
         """
         u = self.problem.u
-        data = load_part(self._path(), u, {"force_scale", *self.table}, "load")
+        data = load_state(self._path(), u, {"force_scale", *self.table})
         if data is None:
             return 0
         self.problem.force_scale = float(data["force_scale"])
@@ -186,7 +186,7 @@ class LoadPath:
 
     def _save(self) -> None:
         columns = {name: np.array(values) for name, values in self.table.items()}
-        save_part(self._path(), self.problem.u, {"force_scale": np.array(self.problem.force_scale), **columns})
+        save_state(self._path(), self.problem.u, {"force_scale": np.array(self.problem.force_scale), **columns})
 
     def _path(self) -> Path:
         if self.checkpoint is None:

