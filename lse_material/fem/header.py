@@ -92,7 +92,7 @@ def _text(potential: SoftMinimum, frozen: bool) -> str:
     same = " & ".join(f"(m->x[{i}] == x{i})" for i in range(d))
     arguments = ", ".join(f"double x{i}" for i in range(d))
     return (
-        point_header(potential, frozen=frozen)
+        point_header(potential, lanes=compiler().lanes, frozen=frozen)
         + f"""
 #ifndef {name.upper()}_AT
 #define {name.upper()}_AT

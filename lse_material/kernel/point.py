@@ -7,44 +7,40 @@ header. Same mathematics, same passes and the same skipping of modes as in `lse_
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
-from lse_material.checks import Array
 from lse_material.kernel.generate import NEGLIGIBLE
 from lse_material.kernel.mathematics import ACTIVATION_FUNCTIONS, mathematics
-from lse_material.kernel.modes import ModeShape, reduced_quadratic
+from lse_material.kernel.modes import ModeShape
+from lse_material.kernel.point_layout import CHAINS, PointLayout, runs, whole
 from lse_material.kernel.text import Text, groups, total, upper_triangle
-from lse_material.network import ConvexNetwork
 from lse_material.potential import SoftMinimum
-
-LANES = 8
-CHAINS = 8  # independent sums that keep the multiply-add units busy
 
 
 def point_function(potential: SoftMinimum, *, frozen: bool = False) -> str:
     """Name of the C function in `point_header(potential, frozen=frozen)`: different for different potentials."""
     parts = [repr(tuple(ModeShape.of(mode) for mode in potential.modes)).encode()]
-    parts += [PointLayout.of(mode).pack(mode).tobytes() for mode in potential.modes]
+    parts += [ModeShape.of(mode).pack(mode).tobytes() for mode in potential.modes]
     parts += [np.array([potential.rho, potential.energy_scale, potential.energy_shift]).tobytes()]
     parts += [potential.input_shift.tobytes(), potential.input_scale.tobytes()]
     parts += [b"frozen"] if frozen else []
     return "lse_" + hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
 
 
-def point_header(potential: SoftMinimum, *, frozen: bool = False) -> str:
+def point_header(potential: SoftMinimum, *, lanes: int, frozen: bool = False) -> str:
     """C11 text, complete in itself, that defines one function named by `point_function`:
 
         static double NAME(const double *x, double *weights, double *gradient, double *hessian)
 
     It returns W(x), in energy units, and writes the mode weights (K), dW/dx (d) and the upper triangle of d2W/dx2, row by
-    row: 00, 01, .. 0(d-1), 11, 12, .. (d(d+1)/2). Each may be NULL. NaN in x gives NaN in all. All names begin with NAME
-    or `lse_`, and what is shared is guarded, so headers of several potentials can be included in one file, and one of them
-    twice. Needs the vector extensions of GCC or Clang, no particular CPU; -O2 -march=native -ffp-contract=fast makes it
-    fast. Frozen, the second derivatives are sum_k w_k d2psi_k/dx2 alone: the mode weights do not change, and the matrix is
-    positive semi-definite.
+    row: 00, 01, .. 0(d-1), 11, 12, .. (d(d+1)/2). Each may be NULL. NaN in x gives NaN in all. Frozen, the second derivatives
+    are sum_k w_k d2psi_k/dx2 alone: the mode weights do not change, and the matrix is positive semi-definite.
+
+    All names begin with NAME or `lse_`, and what is shared is guarded, so headers of several potentials with equal `lanes`
+    can be included in one file, and one of them twice. Needs the vector extensions of GCC or Clang, no particular CPU;
+    -O2 -march=native -ffp-contract=fast makes it fast where `lanes` is the number of doubles in a vector register (8 with
+    AVX-512, 4 with AVX, else 2): compilers keep longer vectors in memory, several times slower.
     """
     name = point_function(potential, frozen=frozen)
     text = Text()
@@ -52,20 +48,20 @@ def point_header(potential: SoftMinimum, *, frozen: bool = False) -> str:
     text(f"#ifndef {name.upper()}", f"#define {name.upper()}")
     # not popped: GCC speaks of it at the end of the file
     text('#pragma GCC diagnostic ignored "-Wpsabi" /* vectors are passed between functions of this file only */')
-    text.paste(mathematics(LANES))
-    text.paste(_SHARED)
+    text.paste(mathematics(lanes))
+    text.paste(_SHARED.replace("@SUM@", _lane_sum(0, lanes)))
     text("")
-    shapes = [PointLayout.of(mode) for mode in potential.modes]
-    for layout in dict.fromkeys(shapes):
+    layouts = [PointLayout.of(mode, lanes) for mode in potential.modes]
+    for layout in dict.fromkeys(layouts):
         prefix = f"{name}_{layout.shape.name}"
-        for count in sorted({count for _, count in _runs(shapes, layout)}):
+        for count in sorted({count for first, count in runs(layouts) if layouts[first] == layout}):
             _write_values(text, layout, prefix, count)
         _write_reverse(text, layout, prefix)
         _write_hessian(text, layout, prefix)
-    data = np.concatenate([layout.pack(mode) for layout, mode in zip(shapes, potential.modes)])
+    data = np.concatenate([layout.pack(mode) for layout, mode in zip(layouts, potential.modes)])
     text(f"static const double {name}_w[{len(data)}] __attribute__((aligned(64))) = {{")
     text(*("  " + ", ".join(_number(v) for v in data[i : i + 8]) + "," for i in range(0, len(data), 8)), "};", "")
-    _write_point(text, name, potential, shapes, frozen)
+    _write_point(text, name, potential, layouts, frozen)
     text("#endif")
     return str(text)
 
@@ -78,117 +74,26 @@ typedef lse_vec lse_in_memory __attribute__((may_alias));
 #define LSE_READ(p) (*(const lse_in_memory *)(p))
 LSE_INLINE double lse_sum(lse_vec a)
 {
-  return ((a[0] + a[4]) + (a[1] + a[5])) + ((a[2] + a[6]) + (a[3] + a[7]));
+  return @SUM@;
 }
 #endif
 """
+
+
+def _lane_sum(first: int, count: int) -> str:
+    """C for the sum of these lanes of `a`, in pairs."""
+    if count == 1:
+        return f"a[{first}]"
+    return f"({_lane_sum(first, count // 2)} + {_lane_sum(first + count // 2, count // 2)})"
 
 
 def _number(value: float) -> str:
     return "0" if value == 0.0 else float(value).hex()
 
 
-def _blocks(width: int) -> int:
-    return -(-width // LANES)
-
-
-def _chains(layout: PointLayout) -> int:
-    """How many modes to take at a time, so that short layers give enough independent sums."""
-    return max(1, CHAINS // max([_blocks(w) for w in layout.shape.widths], default=1))
-
-
-def _runs(layouts: list[PointLayout], layout: PointLayout) -> list[tuple[int, int]]:
-    """Successive modes of this layout, taken together: (first, count)."""
-    runs, k = [], 0
-    while k < len(layouts):
-        count = 1
-        while k + count < len(layouts) and layouts[k + count] == layouts[k] and count < _chains(layouts[k]):
-            count += 1
-        if layouts[k] == layout:
-            runs.append((k, count))
-        k += count
-    return runs
-
-
-@dataclass(frozen=True)
-class PointLayout:
-    """Order of the weights of one mode: rows of lanes, padded with zeros to whole vectors."""
-
-    shape: ModeShape
-
-    @classmethod
-    def of(cls, mode: ConvexNetwork) -> PointLayout:
-        """The layout of `mode`."""
-        return cls(ModeShape.of(mode))
-
-    def padded(self, layer: int) -> int:
-        """Neurons of a hidden layer, up to whole vectors."""
-        return _blocks(self.shape.widths[layer]) * LANES
-
-    @property
-    def neurons(self) -> int:
-        """Hidden neurons with padding."""
-        return sum(self.padded(layer) for layer in range(len(self.shape.widths)))
-
-    def start(self, layer: int) -> int:
-        """Where the neurons of a layer start."""
-        return sum(self.padded(below) for below in range(layer))
-
-    @cached_property
-    def _rows(self) -> dict[str, tuple[int, int]]:
-        """Name -> (rows, length of a row); "forward" holds the columns of a z-weight, "backward" its rows."""
-        d, last, rows = self.shape.size, len(self.shape.widths), {}
-        for layer, width in enumerate(self.shape.widths):
-            rows[f"bias.{layer}"] = (1, self.padded(layer))
-            rows[f"x_weight.{layer}"] = (d, self.padded(layer))
-            if layer:
-                rows[f"forward.{layer}"] = (self.shape.widths[layer - 1], self.padded(layer))
-                rows[f"backward.{layer}"] = (width, self.padded(layer - 1))
-        if last:
-            rows["products"] = (len(upper_triangle(d)), self.padded(0))
-            rows["output"] = (1, self.padded(last - 1))
-        rows["x_output"] = (1, d + 1)  # x-weights, then the bias
-        if self.shape.quadratic:
-            rows["quadratic"] = (self.shape.quadratic, d)
-            rows["quadratic.products"] = (1, len(upper_triangle(d)))
-        return rows
-
-    @cached_property
-    def offsets(self) -> dict[str, int]:
-        """Where each array starts: on a vector boundary."""
-        result, at = {}, 0
-        for name, (count, length) in self._rows.items():
-            result[name] = at
-            at += _blocks(count * length) * LANES
-        return {**result, "end": at}
-
-    def pack(self, mode: ConvexNetwork) -> Array:
-        """The weights of `mode` in this order: (offsets["end"],)."""
-        p, q = np.array(upper_triangle(self.shape.size)).T
-        last = len(self.shape.widths)
-        arrays = {"x_output": np.append(mode.x_weights[-1][0], mode.biases[-1])}
-        for layer in range(last):
-            arrays[f"bias.{layer}"] = mode.biases[layer]
-            arrays[f"x_weight.{layer}"] = mode.x_weights[layer].T
-            if layer:
-                arrays[f"forward.{layer}"] = mode.z_weights[layer - 1].T
-                arrays[f"backward.{layer}"] = mode.z_weights[layer - 1]
-        if last:
-            arrays["products"] = (mode.x_weights[0][:, p] * mode.x_weights[0][:, q]).T
-            arrays["output"] = mode.z_weights[-1]
-        if mode.quadratic is not None and self.shape.quadratic:
-            arrays["quadratic"] = reduced_quadratic(mode.quadratic)
-            arrays["quadratic.products"] = (mode.quadratic.T @ mode.quadratic)[p, q]
-        result = np.zeros(self.offsets["end"])
-        for name, (count, length) in self._rows.items():
-            rows = result[self.offsets[name] :][: count * length].reshape(count, length)
-            array = np.atleast_2d(arrays[name])
-            rows[:, : array.shape[1]] = array
-        return result
-
-
 def _write_values(text: Text, layout: PointLayout, prefix: str, count: int) -> None:
     d, at, end, neurons, shape = layout.shape.size, layout.offsets, layout.offsets["end"], layout.neurons, layout.shape
+    lanes = layout.lanes
     modes = range(count)
     activate = ACTIVATION_FUNCTIONS[shape.activation]
     head = (
@@ -199,25 +104,25 @@ def _write_values(text: Text, layout: PointLayout, prefix: str, count: int) -> N
         for layer, width in enumerate(shape.widths):
             padded, start = layout.padded(layer), layout.start(layer)
             text(f"/* layer {layer}: {width} neurons */")
-            for loop, blocks in groups(_blocks(width), max(1, CHAINS // count)):
+            for loop, blocks in groups(layout.blocks(layer), max(1, CHAINS // count)):
                 with text.braces(loop):
                     sums = [(m, b, f"s{m}_{b}") for m in modes for b in range(blocks)]
                     for m, b, s in sums:
 
                         def here(name: str, row: int = 0, m: int = m, b: int = b, padded: int = padded) -> str:
-                            return f"LSE_READ(w + {m * end + at[name] + row * padded + b * LANES} + i * {LANES})"
+                            return f"LSE_READ(w + {m * end + at[name] + row * padded + b * lanes} + i * {lanes})"
 
                         terms = [here(f"bias.{layer}")] + [f"x[{c}] * {here(f'x_weight.{layer}', c)}" for c in range(d)]
                         text(f"lse_vec {s} = {total(terms)};")
                     if layer:
                         with text.braces(f"for (int j = 0; j < {shape.widths[layer - 1]}; j++)"):
-                            text(f"const double *v = w + {at[f'forward.{layer}']} + j * {padded} + i * {LANES};")
+                            text(f"const double *v = w + {at[f'forward.{layer}']} + j * {padded} + i * {lanes};")
                             before = layout.start(layer - 1)
                             for m in modes:
                                 text(f"const double z{m} = z[{m * neurons + before} + j];")
-                            text(*(f"{s} += z{m} * LSE_READ(v + {m * end + b * LANES});" for m, b, s in sums))
+                            text(*(f"{s} += z{m} * LSE_READ(v + {m * end + b * lanes});" for m, b, s in sums))
                     for m, b, s in sums:
-                        n = f"{m * neurons + start + b * LANES} + i * {LANES}"
+                        n = f"{m * neurons + start + b * lanes} + i * {lanes}"
                         text("{", f"  const int n = {n};", "  lse_vec first, second;")
                         text(f"  LSE_AT(z + n) = {activate}({s}, &first, &second);")
                         text("  LSE_AT(slope + n) = first;", "  LSE_AT(curvature + n) = second;", "}")
@@ -228,7 +133,7 @@ def _write_values(text: Text, layout: PointLayout, prefix: str, count: int) -> N
                 if shape.widths:
                     last = len(shape.widths) - 1
                     text("lse_vec s = lse_fill(0.0);")
-                    with text.braces(f"for (int i = 0; i < {layout.padded(last)}; i += {LANES})"):
+                    with text.braces(f"for (int i = 0; i < {layout.padded(last)}; i += {lanes})"):
                         neuron = f"z + {m * neurons + layout.start(last)} + i"
                         text(f"s += LSE_READ(w + {m * end + at['output']} + i) * LSE_READ({neuron});")
                     text(f"psi[{m}] += lse_sum(s);")
@@ -242,6 +147,7 @@ def _write_values(text: Text, layout: PointLayout, prefix: str, count: int) -> N
 
 def _write_reverse(text: Text, layout: PointLayout, prefix: str) -> None:
     shape, at, d, last = layout.shape, layout.offsets, layout.shape.size, len(layout.shape.widths)
+    lanes = layout.lanes
     head = (
         f"LSE_FUNCTION void {prefix}_reverse"
         "(const double *w, const double *x, const double *slope, double *curvature, double *g)"
@@ -251,20 +157,20 @@ def _write_reverse(text: Text, layout: PointLayout, prefix: str) -> None:
             text(f"double t[{layout.neurons}] __attribute__((aligned(64)));")
             text(*(f"lse_vec g{c} = lse_fill(0.0);" for c in range(d)))
         for layer in range(last - 1, -1, -1):
-            top, width, padded = layer == last - 1, shape.widths[layer], layout.padded(layer)
-            for loop, blocks in groups(_blocks(width), CHAINS):
+            top, padded = layer == last - 1, layout.padded(layer)
+            for loop, blocks in groups(layout.blocks(layer), CHAINS):
                 with text.braces(loop):
                     for b in range(blocks):
-                        start = f"LSE_READ(w + {at['output'] + b * LANES} + i * {LANES})" if top else "lse_fill(0.0)"
+                        start = f"LSE_READ(w + {at['output'] + b * lanes} + i * {lanes})" if top else "lse_fill(0.0)"
                         text(f"lse_vec s{b} = {start};")
                     if not top:
                         with text.braces(f"for (int j = 0; j < {shape.widths[layer + 1]}; j++)"):
-                            text(f"const double *v = w + {at[f'backward.{layer + 1}']} + j * {padded} + i * {LANES};")
+                            text(f"const double *v = w + {at[f'backward.{layer + 1}']} + j * {padded} + i * {lanes};")
                             text(f"const double u = t[{layout.start(layer + 1)} + j];")
-                            text(*(f"s{b} += u * LSE_READ(v + {b * LANES});" for b in range(blocks)))
+                            text(*(f"s{b} += u * LSE_READ(v + {b * lanes});" for b in range(blocks)))
                     for b in range(blocks):
                         with text.braces():
-                            text(f"const int n = {b * LANES} + i * {LANES};")
+                            text(f"const int n = {b * lanes} + i * {lanes};")
                             text(f"const lse_vec u = s{b} * LSE_READ(slope + {layout.start(layer)} + n);")
                             text(f"LSE_AT(t + {layout.start(layer)} + n) = u;")
                             text(f"LSE_AT(curvature + {layout.start(layer)} + n) *= s{b};")
@@ -282,6 +188,7 @@ def _write_reverse(text: Text, layout: PointLayout, prefix: str) -> None:
 
 def _write_hessian(text: Text, layout: PointLayout, prefix: str) -> None:
     shape, at, d, triangle = layout.shape, layout.offsets, layout.shape.size, upper_triangle(layout.shape.size)
+    lanes = layout.lanes
     h, last = len(triangle), len(layout.shape.widths)
     head = (
         f"LSE_FUNCTION void {prefix}_hessian"
@@ -292,23 +199,23 @@ def _write_hessian(text: Text, layout: PointLayout, prefix: str) -> None:
         wide = d * max((layout.padded(layer) for layer in range(last - 1)), default=0)
         if last > 1:  # u = slope * J of the layer below, component by component; two, to be written while read
             text(f"double u[2][{wide}] __attribute__((aligned(64)));")
-        for layer, width in enumerate(shape.widths):
+        for layer in range(last):
             padded, deeper = layout.padded(layer), layer < last - 1
-            for loop, blocks in groups(_blocks(width), 2 if layer and d <= 4 else 1):
+            for loop, blocks in groups(layout.blocks(layer), 2 if layer and d <= 4 else 1):
                 with text.braces(loop):
                     columns = [(b, c, f"J{b}_{c}") for b in range(blocks) for c in range(d)]
                     for b, c, J in columns if layer or deeper else ():
-                        offset = at[f"x_weight.{layer}"] + c * padded + b * LANES
-                        text(f"lse_vec {J} = LSE_READ(w + {offset} + i * {LANES});")
+                        offset = at[f"x_weight.{layer}"] + c * padded + b * lanes
+                        text(f"lse_vec {J} = LSE_READ(w + {offset} + i * {lanes});")
                     if layer:
                         below = layout.padded(layer - 1)
                         with text.braces(f"for (int j = 0; j < {shape.widths[layer - 1]}; j++)"):
-                            text(f"const double *v = w + {at[f'forward.{layer}']} + j * {padded} + i * {LANES};")
-                            text(*(f"const lse_vec v{b} = LSE_READ(v + {b * LANES});" for b in range(blocks)))
+                            text(f"const double *v = w + {at[f'forward.{layer}']} + j * {padded} + i * {lanes};")
+                            text(*(f"const lse_vec v{b} = LSE_READ(v + {b * lanes});" for b in range(blocks)))
                             text(*(f"{J} += u[{(layer - 1) % 2}][{c * below} + j] * v{b};" for b, c, J in columns))
                     for b in range(blocks):
                         with text.braces():
-                            text(f"const int n = {b * LANES} + i * {LANES};")
+                            text(f"const int n = {b * lanes} + i * {lanes};")
                             text(f"const lse_vec c = weight * LSE_READ(curvature + {layout.start(layer)} + n);")
                             if layer:
                                 for p in range(d):
@@ -330,7 +237,8 @@ def _write_hessian(text: Text, layout: PointLayout, prefix: str) -> None:
 def _write_point(text: Text, name: str, potential: SoftMinimum, layouts: list[PointLayout], frozen: bool) -> None:
     d, K = potential.size, len(layouts)
     triangle = upper_triangle(d)
-    h, whole = len(triangle), _blocks(K) * LANES
+    h, lanes = len(triangle), layouts[0].lanes
+    padded = whole(K, lanes) * lanes
     data = [sum(layout.offsets["end"] for layout in layouts[:k]) for k in range(K)]
     neurons = [layout.neurons for layout in layouts]
     starts = [sum(neurons[:k]) for k in range(K)]
@@ -345,18 +253,17 @@ def _write_point(text: Text, name: str, potential: SoftMinimum, layouts: list[Po
         size = max(sum(neurons), 1)
         for array in ("slope", "curvature", "z"):
             text(f"double {array}[{size}] __attribute__((aligned(64)));")
-        text(f"double x[{d}], psi[{K}], q[{whole}] __attribute__((aligned(64)));")
+        text(f"double x[{d}], psi[{K}], q[{padded}] __attribute__((aligned(64)));")
         for c in range(d):
             text(f"x[{c}] = (X[{c}] - ({_number(potential.input_shift[c])})) / {_number(scale[c])};")
-        runs = [(first, count) for layout in dict.fromkeys(layouts) for first, count in _runs(layouts, layout)]
-        for first, count in sorted(runs):
+        for first, count in runs(layouts):
             n = starts[first]
             call = f"(w + {data[first]}, x, z + {n}, slope + {n}, curvature + {n}, psi + {first});"
             text(function(first, f"values_{count}") + call)
         text("double lowest = psi[0], sum = 0.0;")
         text(f"for (int k = 1; k < {K}; k++) lowest = psi[k] < lowest ? psi[k] : lowest;")
-        text(f"for (int k = 0; k < {whole}; k++) q[k] = k < {K} ? (lowest - psi[k]) / rho : -1e9;")
-        text(f"for (int k = 0; k < {whole}; k += {LANES}) LSE_AT(q + k) = lse_exp(LSE_READ(q + k));")
+        text(f"for (int k = 0; k < {padded}; k++) q[k] = k < {K} ? (lowest - psi[k]) / rho : -1e9;")
+        text(f"for (int k = 0; k < {padded}; k += {lanes}) LSE_AT(q + k) = lse_exp(LSE_READ(q + k));")
         text(f"for (int k = 0; k < {K}; k++) sum += q[k];")
         text("const double psi_min = lowest - rho * lse_log(lse_fill(sum))[0];")
         text(f"const double W = sum == sum ? {_number(energy)} * psi_min + ({_number(potential.energy_shift)}) : sum;")

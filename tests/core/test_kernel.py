@@ -216,11 +216,12 @@ def test_other_weights_of_the_same_architecture_use_the_same_library(monkeypatch
     assert kernel.compilations() == before + 1
 
 
-def test_the_generated_text_compiles_without_a_warning(tmp_path):
+@pytest.mark.parametrize("lanes", [2, 4, 8])
+def test_the_generated_text_compiles_without_a_warning_for_vectors_of_any_cpu(lanes, tmp_path):
     rng = np.random.default_rng(0)
     potential = random_potential(rng, 3)
     header, program = tmp_path / "point.h", tmp_path / "program.c"
-    header.write_text(kernel.point_header(potential))
+    header.write_text(kernel.point_header(potential, lanes=lanes))
     name = kernel.point_function(potential)
     program.write_text(
         f'#include <stdio.h>\n#include "{header}"\n#include "{header}"\n'
