@@ -19,6 +19,7 @@ from dolfinx_external_operator import FEMExternalOperator, replace_external_oper
 from petsc4py import PETSc
 
 from lse_material.errors import ConvergenceError, InvalidInputError
+from lse_material.fem.disposal import Disposal
 from lse_material.fem.header import machine_arguments
 from lse_material.fem.quadrature import QuadratureStress
 
@@ -78,7 +79,7 @@ class MaterialProblem(NonlinearProblem):
     """
 
     default_options: Mapping[str, Any] = DEFAULT_OPTIONS
-    _snes = _A = _P_mat = _b = _x = None  # what the base class destroys, also where its __init__ was never reached
+    _snes = _A = _P_mat = _b = _x = None  # where the base class's __init__ was never reached
 
     def __init__(
         self,
@@ -93,6 +94,7 @@ class MaterialProblem(NonlinearProblem):
         jit_options: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
+        self._disposal = Disposal(u.function_space.mesh.comm)
         self._failure: str | None = None  # what an evaluation on this rank said when it failed
         self._stresses = tuple(stresses)
         _check_stresses(residual, self._stresses)
@@ -113,6 +115,12 @@ class MaterialProblem(NonlinearProblem):
         )
         if self._stresses:
             self._wrap_callbacks()
+
+    def __del__(self) -> None:
+        """In place of the base class, which destroys at once."""
+        objects = (self._snes, self._A, self._b, self._x, self._P_mat)
+        if any(item is not None for item in objects):
+            self._disposal.drop([item for item in objects if item is not None])
 
     def solve(self) -> fem.Function:
         """Solve from the present values of `u`, and return `u`.
@@ -146,8 +154,7 @@ class MaterialProblem(NonlinearProblem):
     def _wrap_callbacks(self) -> None:
         """Update stresses before the base class assembles the residual, and tangents before the Jacobian.
 
-        The callbacks hold this object weakly. A cycle through the SNES would leave its destruction, which is collective, to
-        the garbage collector, which runs at other times on other ranks: they would wait for each other for ever.
+        The callbacks hold this object weakly: a cycle through the SNES would leave it to the garbage collector.
         """
         weak = weakref.ref(self)
         basic = self.solver.getType() == "newtonls" and self.solver.getLineSearch().getType() == "basic"

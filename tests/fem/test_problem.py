@@ -414,6 +414,23 @@ def test_a_problem_is_destroyed_when_its_last_name_goes_and_not_by_the_garbage_c
         gc.enable()
 
 
+@pytest.mark.mpi
+def test_a_problem_that_lives_longer_on_one_rank_holds_nobody_up_and_is_destroyed_when_all_have_dropped_it():
+    """As where an exception is kept on one rank, with the frames below it."""
+    first = shear_and_stretch(WORLD, two_variants(), "energy")
+    first.solve()
+    matrix, kept = first.A, first if WORLD.rank == 0 else None
+    del first
+    WORLD.barrier()
+    second = shear_and_stretch(WORLD, two_variants(), "energy")
+    second.solve()
+    assert (matrix.handle == 0) == (WORLD.size == 1 and kept is None)
+    del kept
+    third = shear_and_stretch(WORLD, two_variants(), "energy")
+    assert matrix.handle == 0
+    assert third.A.handle != 0
+
+
 def test_an_element_turned_inside_out_is_reported_as_such():
     material = lse.Material(two_variants().potential, lse.GreenLagrange(2), lse.Growth(1.0))
     for route in ("energy", "quadrature"):
