@@ -20,7 +20,6 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +33,7 @@ from mpi4py import MPI
 
 import lse_material as lse
 from lse_material.fem import MaterialProblem, QuadratureStress, energy, mode_weights
+from lse_material.fem.ranks import on_rank_0
 
 HERE = Path(__file__).resolve().parent
 COMM = MPI.COMM_WORLD
@@ -64,20 +64,6 @@ def fit_material(path: Path, quick: bool) -> dict[str, Any]:
         "test_error_energy": error.energy,
         "test_error_stress": error.stress,
     }
-
-
-def on_rank_0(work: Callable[[], Any]) -> Any:
-    """What `work` returns on rank 0, for every rank; an error there is raised everywhere, so that nobody waits."""
-    outcome = None
-    if COMM.rank == 0:
-        try:
-            outcome = work()
-        except Exception as error:
-            outcome = error
-    outcome = COMM.bcast(outcome)
-    if isinstance(outcome, Exception):
-        raise outcome
-    return outcome
 
 
 def read_plate() -> tuple[mesh.Mesh, mesh.MeshTags, dict[str, int]]:
@@ -250,8 +236,8 @@ def main() -> None:
     options = parser.parse_args()
     start = time.perf_counter()
     file = options.out / "martensite.safetensors"
-    on_rank_0(lambda: options.out.mkdir(parents=True, exist_ok=True))
-    figures = on_rank_0(lambda: fit_material(file, options.quick))
+    on_rank_0(COMM, lambda: options.out.mkdir(parents=True, exist_ok=True))
+    figures = on_rank_0(COMM, lambda: fit_material(file, options.quick))
 
     material = lse.load(file)
     steps = 15 if options.quick else STEPS

@@ -38,6 +38,7 @@ import lse_material as lse
 from lse_material.fem import EnergyProblem, energy, mode_weights
 from lse_material.fem.continuation import LoadPath
 from lse_material.fem.multigrid import MULTIGRID
+from lse_material.fem.ranks import on_rank_0
 from lse_material.kinematics import from_mandel
 from lse_material.symmetry import Symmetry
 
@@ -81,20 +82,6 @@ def fit_material(path: Path, quick: bool) -> dict[str, Any]:
     result.material.save(path)
     error = result.error(measure(500, seed=1))
     return {"variants": result.material.modes, "test_error_energy": error.energy, "test_error_stress": error.stress}
-
-
-def on_rank_0(work: Callable[[], Any]) -> Any:
-    """What `work` returns on rank 0, for every rank; an error there is raised everywhere, so that nobody waits."""
-    outcome = None
-    if COMM.rank == 0:
-        try:
-            outcome = work()
-        except Exception as error:
-            outcome = error
-    outcome = COMM.bcast(outcome)
-    if isinstance(outcome, Exception):
-        raise outcome
-    return outcome
 
 
 class Well:
@@ -239,8 +226,8 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=Path("results/martensite_3d"), help="folder for the files")
     options = parser.parse_args()
     file = options.out / "martensite_3d.safetensors"
-    on_rank_0(lambda: options.out.mkdir(parents=True, exist_ok=True))
-    figures = on_rank_0(lambda: fit_material(file, options.quick))
+    on_rank_0(COMM, lambda: options.out.mkdir(parents=True, exist_ok=True))
+    figures = on_rank_0(COMM, lambda: fit_material(file, options.quick))
     material = lse.load(file)
     block = Block(material, options.cells or (4 if options.quick else 8))
 

@@ -25,7 +25,6 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import basix.ufl
 import numpy as np
@@ -38,6 +37,7 @@ import lse_material as lse
 from lse_material.fem import EnergyProblem, energy, mode_weights
 from lse_material.fem.fields import MaterialFields, share_not_elliptic
 from lse_material.fem.picture import draw_cells
+from lse_material.fem.ranks import on_rank_0
 from lse_material.fem.regularise import micromorphic
 from lse_material.fem.stability import negative_eigenvalues, solve_to_minimum
 from lse_material.symmetry import Symmetry
@@ -47,20 +47,6 @@ DATA = Path(__file__).parent / "data" / "martensite.csv"
 MODULUS = 100.0  # MPa: the second derivative of the data's energy at its wells
 PENALTY = 10.0 * MODULUS
 NOISE = 2e-3  # of the random start, in units of the body's size
-
-
-def on_rank_0(action: Callable[[], Any]) -> Any:
-    """Run `action` once; every rank gets its result, or its error."""
-    result, error = None, None
-    if COMM.rank == 0:
-        try:
-            result = action()
-        except Exception as caught:
-            error = caught
-    result, error = COMM.bcast((result, error))
-    if error is not None:
-        raise error
-    return result
 
 
 def fit_material(file: Path) -> dict[str, float]:
@@ -204,7 +190,7 @@ def main() -> int:
     options = parser.parse_args()
     n, starts = options.cells or (32 if options.quick else 64), options.starts or (2 if options.quick else 10)
     file = options.out / "martensite.safetensors"
-    figures = on_rank_0(lambda: fit_material(file))
+    figures = on_rank_0(COMM, lambda: fit_material(file))
     material = lse.load(file)
     a, b = well(material)
     c, normal = twin(a, b)

@@ -7,7 +7,6 @@ beside them, so that the state of another mesh is refused.
 
 from __future__ import annotations
 
-import io
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,7 +19,9 @@ from mpi4py import MPI
 from lse_material.checks import Array
 from lse_material.errors import FormatError, InvalidInputError
 from lse_material.fem.compat import geometry_dofmap
+from lse_material.fem.ranks import on_rank_0
 from lse_material.storage import write_atomically
+from lse_material.table import npz
 
 OWN = ("space", "vertices", "u")  # what the file holds beside the caller's arrays
 
@@ -42,8 +43,8 @@ def save_state(path: Path, u: fem.Function, values: Mapping[str, Array]) -> None
     _check(u, values)
     owned = domain.topology.index_map(domain.topology.dim).size_local
     parts = comm.gather((_numbers(domain)[:owned], _vertices(domain)[:owned], _by_cell(u)[:owned]))
-    failure: OSError | None = None
-    if comm.rank == 0:
+
+    def write() -> None:
         order = np.argsort(np.concatenate([numbers for numbers, _, _ in parts]))
         arrays: dict[str, Any] = {
             "space": np.array(_space(u)),
@@ -51,15 +52,9 @@ def save_state(path: Path, u: fem.Function, values: Mapping[str, Array]) -> None
             "u": np.concatenate([rows for _, _, rows in parts])[order],
             **values,
         }
-        buffer = io.BytesIO()
-        np.savez_compressed(buffer, **arrays)
-        try:
-            write_atomically(path, buffer.getvalue())
-        except OSError as error:
-            failure = error
-    failure = comm.bcast(failure)
-    if failure is not None:
-        raise failure
+        write_atomically(path, npz(arrays))
+
+    on_rank_0(comm, write)
 
 
 def load_state(path: Path, u: fem.Function, names: set[str]) -> dict[str, Array] | None:

@@ -6,23 +6,21 @@ its lowest mode. Checkpoints are whole or not there, so that a process that is k
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from lse_material.checks import Array
-from lse_material.errors import ConvergenceError, FormatError, InvalidInputError
+from lse_material.errors import ConvergenceError, InvalidInputError
 from lse_material.fem.checkpoint import load_state, save_state
 from lse_material.fem.energy_problem import EnergyProblem
+from lse_material.fem.ranks import on_rank_0
 from lse_material.fem.stability import is_stable, kick
-from lse_material.storage import write_atomically
+from lse_material.table import write_table
 
 KICKS = 5  # after one solve
 
@@ -102,20 +100,13 @@ class LoadPath:
         return {name: np.array(values) for name, values in self.table.items()}
 
     def save_table(self, path: Path | str) -> None:
-        """Write the table as .csv or .npz, on rank 0; whole or not at all."""
-        path = Path(path)
-        if path.suffix not in (".csv", ".npz"):
-            raise FormatError(f"{path}: a table is written as .csv or .npz.")
-        if self.problem.u.function_space.mesh.comm.rank > 0:
-            return
-        if path.suffix == ".npz":
-            write_atomically(path, _npz({name: np.array(values) for name, values in self.table.items()}))
-            return
-        text = io.StringIO()
-        writer = csv.writer(text)
-        writer.writerow(self.table)
-        writer.writerows(zip(*self.table.values()))
-        write_atomically(path, text.getvalue().encode())
+        """Write the table as .csv or .npz, whole or not at all. Collective.
+
+        Raises:
+            FormatError: the name has another ending.
+            OSError: the file cannot be written.
+        """
+        on_rank_0(self.problem.u.function_space.mesh.comm, lambda: write_table(path, self.table))
 
     def resume(self) -> int:
         """Take state and table from the checkpoint if there is one; returns the number of steps that it holds. Collective.
@@ -192,9 +183,3 @@ class LoadPath:
         if self.checkpoint is None:
             raise InvalidInputError("this path has no checkpoint: give LoadPath(checkpoint=...).")
         return Path(self.checkpoint)
-
-
-def _npz(arrays: Mapping[str, Any]) -> bytes:
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)
-    return buffer.getvalue()

@@ -10,8 +10,6 @@ II.4), that of lagged mode weights included, which estimates from the past of th
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,11 +21,12 @@ from dolfinx import fem
 from mpi4py import MPI
 
 from lse_material.checks import Array
-from lse_material.errors import ConvergenceError, FormatError, InvalidInputError
+from lse_material.errors import ConvergenceError, InvalidInputError
 from lse_material.fem.cahn_hilliard import CahnHilliard
 from lse_material.fem.checkpoint import load_state, save_state
+from lse_material.fem.ranks import on_rank_0
 from lse_material.fem.training_box import BoxWatch
-from lse_material.storage import write_atomically
+from lse_material.table import write_table
 
 Expr = Any  # a UFL expression
 SAFETY, SHRINK, GROW = 0.8, 0.3, 1.4  # of the step that the estimate asks for; least and largest factor of the next
@@ -115,16 +114,13 @@ class Evolution:
         return {name: np.array(values) for name, values in self.table.items()}
 
     def save_table(self, path: Path | str) -> None:
-        """Write the table as .csv, on rank 0; whole or not at all."""
-        path = Path(path)
-        if path.suffix != ".csv":
-            raise FormatError(f"{path}: a table is written as .csv.")
-        if self.flow.comm.rank == 0:
-            text = io.StringIO()
-            writer = csv.writer(text)
-            writer.writerow(self.table)
-            writer.writerows(zip(*self.table.values()))
-            write_atomically(path, text.getvalue().encode())
+        """Write the table as .csv or .npz, whole or not at all. Collective.
+
+        Raises:
+            FormatError: the name has another ending.
+            OSError: the file cannot be written.
+        """
+        on_rank_0(self.flow.comm, lambda: write_table(path, self.table))
 
     def save(self) -> None:
         """Write the checkpoint now."""
