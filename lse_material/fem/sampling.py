@@ -8,11 +8,12 @@ groups.
 from __future__ import annotations
 
 import hashlib
-import io
 import logging
 import time
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from lse_material.checks import Array, deformation_gradients, frozen
 from lse_material.errors import ConvergenceError, FormatError, InvalidInputError, LseError
 from lse_material.fem.homogenise import Free, PeriodicCell
+from lse_material.fem.ranks import on_rank_0
 from lse_material.reading import write_samples
 from lse_material.samples import Samples
 from lse_material.storage import write_atomically
+from lse_material.table import npz
 
 COLUMNS = ("F", "energy", "stress", "tangent", "negative", "kicks", "order", "iterations", "seconds")
 
@@ -126,9 +129,7 @@ def sample(
             f"there are {len(paths)} paths and {ranks_per_cell} ranks per cell: both must be 1 or more."
         )
     folder = out.with_suffix(".paths")
-    if comm.rank == 0:
-        folder.mkdir(parents=True, exist_ok=True)
-    comm.barrier()
+    on_rank_0(comm, lambda: folder.mkdir(parents=True, exist_ok=True))
     groups = max(1, comm.size // ranks_per_cell)
     mine = min(comm.rank // ranks_per_cell, groups - 1)
     own = comm.Split(mine, comm.rank)
@@ -146,19 +147,17 @@ def sample(
     if failures:
         raise LseError(f"a cell failed: {failures[0]}")
     found = comm.gather(parts if own.rank == 0 else {}, root=0)
-    result, problem = None, None
-    if comm.rank == 0:
-        assert found is not None
-        merged = {index: part for group in found for index, part in group.items()}
-        result, problem = _assembled(merged, paths, volumes, dict(units or {}))
-        if result is not None:
-            write_samples(result.samples, out)
-            _write_states(result, out.with_suffix(".states.npz"))
-    result, problem = comm.bcast((result, problem), root=0)
     own.Free()
-    if result is None:
-        raise LseError(problem)
-    return result
+
+    def write() -> CellSamples:
+        merged = {index: part for group in found or () for index, part in group.items()}
+        result = _assembled(merged, paths, volumes, dict(units or {}))
+        write_samples(result.samples, out)
+        _write_states(result, out.with_suffix(".states.npz"))
+        return result
+
+    written: CellSamples = on_rank_0(comm, write)
+    return written
 
 
 def _follow_all(
@@ -174,11 +173,11 @@ def _follow_all(
         for index, path in paths.items():
             file = folder / f"path_{index:05d}.npz"
             signature = _signature(cell, path)
-            part = cell.comm.bcast(_read(file, signature) if cell.comm.rank == 0 else None, root=0)
+            part = on_rank_0(cell.comm, partial(_read, file, signature))
             if part is None:
                 part = _follow(cell, path)
-                if cell.comm.rank == 0:
-                    write_atomically(file, _npz({"signature": np.array(signature), **part}))
+                content = npz({"signature": np.array(signature), **part})
+                on_rank_0(cell.comm, partial(write_atomically, file, content))
             parts[index] = part
             bar.update(task, advance=1)
     return parts
@@ -203,21 +202,21 @@ def _follow(cell: PeriodicCell, path: CellPath) -> dict[str, Any]:
 
 def _assembled(
     parts: Mapping[int, dict[str, Any]], paths: Sequence[CellPath], volumes: tuple[float, float], units: dict[str, str]
-) -> tuple[CellSamples | None, str | None]:
+) -> CellSamples:
     whole = [index for index in range(len(paths)) if parts[index]]
     if not whole:
-        return None, "no state was found on any path: take smaller steps."
+        raise LseError("no state was found on any path: take smaller steps.")
     rows = {name: np.concatenate([parts[index][name] for index in whole]) for name in COLUMNS}
     path = np.concatenate([np.full(len(parts[index]["energy"]), index) for index in whole])
     samples = Samples(F=rows["F"], energy=rows["energy"], stress=rows["stress"], units=units)
     others = {name: rows[name] for name in ("tangent", "negative", "order", "kicks", "iterations", "seconds")}
     lost = sum(len(p.F) for p in paths) - len(path)
-    return CellSamples(samples, path, **others, volume=volumes[0], solid_volume=volumes[1], lost=lost), None
+    return CellSamples(samples, path, **others, volume=volumes[0], solid_volume=volumes[1], lost=lost)
 
 
 def _write_states(result: CellSamples, file: Path) -> None:
     names = ("path", "tangent", "negative", "order", "kicks", "iterations", "seconds", "volume", "solid_volume", "lost")
-    write_atomically(file, _npz({name: np.asarray(getattr(result, name)) for name in names}))
+    write_atomically(file, npz({name: np.asarray(getattr(result, name)) for name in names}))
 
 
 def _read(file: Path, signature: str) -> dict[str, Any] | None:
@@ -225,11 +224,11 @@ def _read(file: Path, signature: str) -> dict[str, Any] | None:
     if not file.exists():
         return None
     try:
-        with np.load(file, allow_pickle=False) as archive:
+        with file.open("rb") as opened, np.load(opened, allow_pickle=False) as archive:
             if str(archive["signature"]) != signature:
                 return None
             return {name: archive[name] for name in COLUMNS if name in archive.files}
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise FormatError(f"{file} cannot be read: {error}. Remove it.") from None
 
 
@@ -237,9 +236,3 @@ def _signature(cell: PeriodicCell, path: CellPath) -> str:
     h = hashlib.sha256(cell.signature().encode())
     h.update(np.ascontiguousarray(path.F).tobytes() + repr(sorted(path.free.items())).encode())
     return h.hexdigest()[:16]
-
-
-def _npz(arrays: Mapping[str, Any]) -> bytes:
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)
-    return buffer.getvalue()
