@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lse_material.checks import Array, float_array
+from lse_material.checks import Array, float_array, whole_numbers
 from lse_material.density import Density, importance, mala, summed, systematic
 from lse_material.errors import InvalidInputError
 from lse_material.fit.loss import Loss, Scales, rows_of, scales_of
@@ -61,10 +61,7 @@ class Inference:
     attempts: int = 3
 
     def __post_init__(self) -> None:
-        for name, least in (("particles", 100), ("rounds", 0), ("moves", 1), ("attempts", 1)):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise InvalidInputError(f"Inference.{name} is {value!r}; it must be a whole number >= {least}.")
+        whole_numbers(self, particles=100, rounds=0, moves=1, attempts=1)
         if not 0.0 < self.even < 1.0 or not self.depth > 0.0:
             raise InvalidInputError(f"Inference.even {self.even} must lie in (0, 1), and depth {self.depth} be > 0.")
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from lse_material.activations import ACTIVATIONS
+from lse_material.checks import whole_numbers
 from lse_material.errors import InvalidInputError
 
 
@@ -39,12 +40,7 @@ class Architecture:
     stress_free: bool = False
 
     def __post_init__(self) -> None:
-        for name, least in (("modes", 1), ("width", 1), ("depth", 0), ("max_modes", 1)):
-            value = getattr(self, name)
-            if name == "modes" and value == "auto":
-                continue
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise InvalidInputError(f"Architecture.{name} is {value!r}; it must be a whole number >= {least}.")
+        whole_numbers(self, width=1, depth=0, max_modes=1, **({} if self.modes == "auto" else {"modes": 1}))
         if self.activation not in ACTIVATIONS:
             raise InvalidInputError(f"Architecture.activation is {self.activation!r}; known are {sorted(ACTIVATIONS)}.")
         if not 0.0 <= self.stiffness < math.inf:
@@ -96,10 +92,7 @@ class Sparsity:
     trial_rows: int = 300
 
     def __post_init__(self) -> None:
-        for name, least in (("restarts", 1), ("adam_steps", 0), ("trials", 1), ("trial_rows", 2)):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise InvalidInputError(f"Sparsity.{name} is {value!r}; it must be a whole number >= {least}.")
+        whole_numbers(self, restarts=1, adam_steps=0, trials=1, trial_rows=2)
         for name, low, high in (
             ("tolerance", 0.0, 1.0),
             ("usage_weight", -1e-300, math.inf),
@@ -151,11 +144,7 @@ class Training:
     rows: int = 20_000
 
     def __post_init__(self) -> None:
-        whole = ("restarts", 1), ("adam_steps", 0), ("lbfgs_steps", 0), ("patience", 1), ("batch", 1), ("rows", 2)
-        for name, least in whole:
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise InvalidInputError(f"Training.{name} is {value!r}; it must be a whole number >= {least}.")
+        whole_numbers(self, restarts=1, adam_steps=0, lbfgs_steps=0, patience=1, batch=1, rows=2)
         if not 0.0 < self.learning_rate < 1.0:
             raise InvalidInputError(f"Training.learning_rate is {self.learning_rate!r}; it must lie between 0 and 1.")
         if not 0.0 <= self.validation < 1.0:
