@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import lse_material as lse
-from lse_material.fit import Architecture, Sparsity, Training, fit, surgery
+from lse_material.fit import Architecture, Sparsity, TorchPotential, Training, fit, jacobian, surgery
 from lse_material.fit.levenberg import levenberg_marquardt, normal_equations
 from lse_material.fit.loss import Loss, Scales, rows_of, scales_of
 from tests.core.factories import relative_error
@@ -128,7 +128,7 @@ def test_levenberg_marquardt_goes_to_rounding_where_the_data_can_be_met_exactly(
     assert losses[-1] < 1e-20 * losses[0]
 
 
-def testnormal_equations_are_those_of_the_loss():
+def test_normal_equations_are_those_of_the_loss():
     """J^T r is half the gradient of the loss, whatever rows lack an energy or a slope."""
     data = samples_of(wells(2), 50, 0)
     energy_mask, stress_mask = np.arange(50) % 3 > 0, np.arange(50) % 4 > 0
@@ -147,6 +147,26 @@ def testnormal_equations_are_those_of_the_loss():
     gradient = torch.autograd.grad(loss(twin), list(twin.parameters()))
     exact = 0.5 * torch.cat([g.reshape(-1) for g in gradient])
     assert relative_error(b.numpy(), exact.numpy()) < 1e-12
+
+
+@pytest.mark.parametrize("activation", ["softplus", "squared_softplus"])
+@pytest.mark.parametrize("depth", [0, 1])
+@pytest.mark.parametrize("quadratic", [True, False])
+def test_derivatives_in_the_weights_that_are_written_out_are_those_of_differentiation(activation, depth, quadratic):
+    torch.manual_seed(0)
+    twin = TorchPotential(Architecture(3, 4, depth, activation, quadratic, stiffness=0.1), 3)
+    x = torch.randn(20, 3, dtype=torch.float64)
+    with torch.no_grad():
+        for name, p in twin.named_parameters():
+            p.copy_(torch.randn_like(p))
+            if name.startswith(("x_weights", "raw_z_weights", "quadratic")):
+                twin.masks[name] = (torch.rand_like(p) > 0.3).to(p.dtype)
+    names = [name for name, _ in twin.named_parameters()]
+    energy, gradient, J = jacobian.values_and_jacobian(twin, x, names)
+    assert relative_error(J.numpy(), jacobian.differentiated(twin, x, names).numpy()) < 1e-13
+    exact = [value.detach().numpy() for value in twin(x)]
+    assert relative_error(energy.numpy(), exact[0]) < 1e-14
+    assert relative_error(gradient.numpy(), exact[1]) < 1e-13
 
 
 def test_leaving_out_an_unused_mode_or_adding_neurons_without_weight_changes_nothing():
