@@ -16,6 +16,7 @@ from lse_material.potential import SoftMinimum
 from lse_material.samples import Samples
 
 WIDE = 1.5  # ratio of an interval's ends above which the transition scale counts as not fixed by the data
+MISFIT, BETTER = 0.3, 5.0  # tolerances above which, and factor by which, a larger model that fits better is told of
 ACTIVE = 0.01  # mean mode weight over the data above which a mode counts as active
 
 
@@ -136,6 +137,12 @@ class FitResult:
             result.append(
                 f"with {fewer} the tolerance of {self.tolerance:.2%} is missed only just ({errors[fewer]:.2%}): the "
                 "number of modes is a matter of the tolerance."
+            )
+        more = modes + self.variants
+        if errors.get(modes, 0.0) > max(MISFIT * self.tolerance, BETTER * errors.get(more, np.inf)):
+            result.append(
+                f"{modes} modes are within the tolerance of {self.tolerance:.2%} ({errors[modes]:.2%}), but {more} fit better "
+                f"({errors[more]:.2%}): the number of modes is a matter of the tolerance."
             )
         if self.rho_interval is not None and self.rho_interval[1] > WIDE * self.rho_interval[0]:
             result.append("the data do not fix the transition scale: any value of the interval fits them alike.")

@@ -86,6 +86,9 @@ def test_what_the_data_leave_open_is_said():
     assert "do not fix the transition scale" in sentence
     (sentence,) = replace(plain, path=((1, 0.015), (2, 0.001))).doubts()
     assert "with 1 the tolerance of 1.00% is missed only just (1.50%)" in sentence
+    (sentence,) = replace(plain, path=((2, 0.008), (3, 0.0001))).doubts()
+    assert "3 fit better (0.01%)" in sentence
+    assert replace(plain, path=((2, 0.008), (3, 0.007))).doubts() == []
     (sentence,) = replace(plain, peak=np.array([0.99, 0.4])).doubts()
     assert "mode 1 dominates nowhere" in sentence
     assert sentence in replace(plain, peak=np.array([0.99, 0.4])).summary()
@@ -178,6 +181,20 @@ def test_leaving_out_an_unused_mode_or_adding_neurons_without_weight_changes_not
         assert relative_error(other(x)[0].detach().numpy(), twin(x)[0].detach().numpy()) < 1e-14
     whole = surgery.join(surgery.select(twin, [0]), surgery.select(twin, [1, 2]))
     assert relative_error(whole(x)[0].detach().numpy(), twin(x)[0].detach().numpy()) < 1e-14
+
+
+def test_two_modes_that_share_a_convex_well_are_merged_into_it():
+    """A quadratic well cut in two by equal modes: the merged one is the well, and the third mode stays as it is."""
+    exact = three_wells(0.02)
+    loss = loss_of(samples_of(exact, 300, 0))
+    twin = TorchPotential.from_potential(exact)
+    double = surgery.select(twin, [0, 1, 1, 2])
+    with torch.no_grad():
+        double.biases[-1][1:3] += double.rho * np.log(2.0)  # two equal modes lie rho ln 2 lower than one
+    merged = surgery.with_pair_merged(double, loss)
+    assert merged.architecture.modes == 3
+    x = loss.inputs
+    assert relative_error(merged(x)[0].detach().numpy(), twin(x)[0].detach().numpy()) < 1e-9
 
 
 def test_a_split_mode_leaves_the_energy_near_what_it_was():
