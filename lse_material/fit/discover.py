@@ -143,7 +143,9 @@ class Discovery:
             renewed = surgery.with_dead_neurons_renewed(twin, self.train, self.rng)
             if renewed is None:
                 break
-            twin = self._better(self._refit(renewed, 125, "polish", finely=True), twin)
+            if self._error(self._refit(renewed, 125, "renew", finely=True)) >= self._error(twin):
+                break
+            twin = renewed
         if self._error(twin) > NOISE * self.sparsity.tolerance and twin.architecture.depth:
             wider = self._refit(surgery.widened(twin, self.rng), 60, "widen", finely=True)
             twin = wider if self._error(wider) < 0.5 * self._error(twin) else twin

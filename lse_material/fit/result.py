@@ -132,13 +132,13 @@ class FitResult:
                         f"mode {k} dominates nowhere in the data (largest weight {peak:.0%}): it only smooths others."
                     )
         modes, errors = len(self.potential.modes), dict(self.path)
-        fewer = modes - self.variants
+        fewer, more = modes - self.variants, modes + self.variants
         if fewer in errors and errors[fewer] < 2.0 * self.tolerance:
+            met = "met too" if errors[fewer] <= self.tolerance else "missed only just"
             result.append(
-                f"with {fewer} the tolerance of {self.tolerance:.2%} is missed only just ({errors[fewer]:.2%}): the "
-                "number of modes is a matter of the tolerance."
+                f"with {fewer} the tolerance of {self.tolerance:.2%} is {met} ({errors[fewer]:.2%}): the number of modes is a "
+                "matter of the tolerance."
             )
-        more = modes + self.variants
         if errors.get(modes, 0.0) > max(MISFIT * self.tolerance, BETTER * errors.get(more, np.inf)):
             result.append(
                 f"{modes} modes are within the tolerance of {self.tolerance:.2%} ({errors[modes]:.2%}), but {more} fit better "

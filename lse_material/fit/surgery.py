@@ -20,6 +20,10 @@ LITTLE = float(
     inverse_softplus(torch.tensor(0.01, dtype=torch.float64))
 )  # raw output weight of a neuron with little effect
 
+HARDLY = float(
+    inverse_softplus(torch.tensor(0.002, dtype=torch.float64))
+)  # of one that must not disturb a polished fit
+
 
 def copy_of(twin: TorchPotential) -> TorchPotential:
     """A twin with the same weights."""
@@ -183,7 +187,7 @@ def with_dead_neurons_renewed(twin: TorchPotential, loss: Loss, rng: np.random.G
             direction = torch.tensor(rng.standard_normal(twin.size)) * (1.5 / math.sqrt(twin.size))
             weight[k, j] = direction
             bias[k, j] = -(direction @ x[int(rng.integers(len(x)))])
-            result.raw_z_weights[0][k, 0, j] = float(inverse_softplus(torch.tensor(0.02, dtype=torch.float64)))
+            result.raw_z_weights[0][k, 0, j] = HARDLY
     return result
 
 
