@@ -1,7 +1,8 @@
 """Does the fit find the number of modes and the transition scale? Targets with known truth, fresh data for each seed.
 
 600 samples of energy and gradient; each fit in one process on one core. `--noise 0.01` adds 1 % noise, `--random N` draws N
-arrangements of wells in 2D and N in 3D instead. Fits of different seeds run at once on the cores there are.
+arrangements of wells in 2D and N in 3D instead. Fits of different seeds run at once in `--processes` (all cores if left
+out); each is printed to the error stream as it ends.
 
 One line of JSON: {target: {true_modes, found, success, energy_error, gradient_error, rho_ratio, seconds, weights}}.
 Errors (relative RMS on 2,000 fresh rows without noise) and rho_ratio (found over true, the one farthest from 1) are the
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import os
+import sys
 import time
 import warnings
 from pathlib import Path
@@ -45,6 +47,7 @@ def run(job: tuple[str, int, float]) -> dict[str, Any]:
         f"{name:24s} seed {seed:3d}: {modes} of {target.modes} modes, error {errors.energy:.1e} / {errors.stress:.1e}, "
         f"rho ratio {'-' if ratio is None else f'{ratio:.3f}'}, {seconds:.1f} s, "
         f"path {' '.join(f'{k}:{e:.0e}' for k, e in result.path)}",
+        file=sys.stderr,
         flush=True,
     )
     return {
@@ -89,14 +92,17 @@ def main() -> None:
     parser.add_argument("--noise", type=float, default=0.0, help="relative noise")
     parser.add_argument("--random", type=int, metavar="N", help="N random arrangements in 2D and in 3D")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the result as PNG")
+    parser.add_argument("--first", type=int, default=0, help="the first seed")
+    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="fits at once")
     options = parser.parse_args()
+    seeds = range(options.first, options.first + (options.random or options.seeds))
     if options.quick:
         jobs = [("double_well", 0, options.noise)]
     elif options.random:
-        jobs = [(f"{d}d", seed, options.noise) for d in (2, 3) for seed in range(options.random)]
+        jobs = [(f"{d}d", seed, options.noise) for seed in seeds for d in (2, 3)]
     else:
-        jobs = [(name, seed, options.noise) for name in options.only for seed in range(options.seeds)]
-    with multiprocessing.get_context("spawn").Pool(min(len(jobs), os.cpu_count() or 1)) as pool:
+        jobs = [(name, seed, options.noise) for seed in seeds for name in options.only]
+    with multiprocessing.get_context("spawn").Pool(min(len(jobs), options.processes)) as pool:
         figures = table(pool.map(run, jobs, chunksize=1))
     if options.plot:
         drawn = {name: {"success": row["success"]} for name, row in figures.items() if row["success"] is not None}

@@ -7,7 +7,7 @@ its wells that no convex function can hold together. rho is known for soft minim
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -122,9 +122,9 @@ def mechanochemical(x: Any) -> Any:
     return 16.0 * c**2 * (c - 1.0) ** 2 + 2.0 * (e1**2 + e6**2) + e2**4 + 2.0 * (1.0 - 2.0 * c) * e2**2
 
 
-def fixed(modes: int, rho: float, known: bool = True) -> Target:
+def fixed(modes: int, rho: float) -> Target:
     """Wells of one arrangement, the same in every run."""
-    return replace(quadratic_wells(np.random.default_rng(modes), modes, 2, rho), modes=modes if known else None)
+    return quadratic_wells(np.random.default_rng(modes), modes, 2, rho)
 
 
 TARGETS: dict[str, Callable[[], Target | Bain]] = {
@@ -135,7 +135,7 @@ TARGETS: dict[str, Callable[[], Target | Bain]] = {
     "three_wells_rho_0.1": lambda: fixed(3, 0.1),
     "four_wells_rho_0.02": lambda: fixed(4, 0.02),
     "four_wells_rho_0.1": lambda: fixed(4, 0.1),
-    "four_wells_rho_0.5": lambda: fixed(4, 0.5, known=False),  # so smooth that three modes fit it to 1 %
+    "four_wells_rho_0.5": lambda: fixed(4, 0.5),  # so smooth that three modes of another rho fit it to 1 %
     "square_to_rectangle": lambda: polynomial(
         lambda x: 1.5 * x[0] ** 2 + 2.0 * x[2] ** 2 + (x[1] ** 2 - 1.0) ** 2, [(-1.0, 1.0), (-1.5, 1.5), (-1.0, 1.0)], 2
     ),

@@ -28,6 +28,7 @@ WIDER_THAN = 5.0  # a model within this many tolerances may be mended by neurons
 NOTHING = 0.01  # tolerances below which an error counts as none
 NOISE = 0.3  # tolerances above which what is left of the error counts as noise
 OTHER_RHO = (0.25, 4.0, 0.5, 2.0)  # factors that are tried
+DECISIVE = 30.0  # by this factor one mode more must lower the error of a number that is good enough
 SAME = 0.9  # an error that another start does not bring below this share is the data's own
 HOPELESS = 8.0  # tolerances beyond which other candidates of the same size are not tried
 
@@ -61,7 +62,7 @@ class Discovery:
             if error <= o.tolerance or SAME * last < error < last / SAME:
                 break
             last = min(error, last)
-        return self._prune(self._lower_rho(self._polish(self._eliminate())))
+        return self._prune(self._lower_rho(self._larger(self._polish(self._eliminate()))))
 
     def chosen(self) -> TorchPotential | None:
         """The smallest twin so far whose error is within the tolerance of the best: what an interrupted search keeps."""
@@ -105,6 +106,9 @@ class Discovery:
             twin = self.best[modes][1]
             cheapest = np.argsort(surgery.losses_without(twin, self.train))[: o.trials]
             smaller = [surgery.select(twin, [j for j in range(modes) if j != k]) for k in cheapest]
+            merged = surgery.with_pair_merged(twin, self.train)
+            if merged is not None:
+                smaller.append(merged)
             values = [self._improve(trial, few, 100, 12) for trial in smaller]
             found = False
             for i in np.argsort(values)[:2]:
@@ -115,7 +119,8 @@ class Discovery:
             if not found and self.best[modes - 1][0] < WIDER_THAN * o.tolerance and self.architecture.depth:
                 wider = surgery.widened(self.best[modes - 1][1], self.rng)
                 found = self._good(self._error(self._refit(wider, 100, "widen", adam=100)))
-            if not found and not self._good(self._error(self._fresh(modes - 1, few))):
+            several = (modes - 1) * self.constraints.variants > 1  # one convex mode has no minima beside the best
+            if not found and not (several and self._good(self._error(self._fresh(modes - 1, few)))):
                 break
             modes -= 1
         return self.best[modes][1]
@@ -138,8 +143,21 @@ class Discovery:
             renewed = surgery.with_dead_neurons_renewed(twin, self.train, self.rng)
             if renewed is None:
                 break
-            twin = self._better(self._refit(renewed, 125, "polish", finely=True), twin)
+            if self._error(self._refit(renewed, 125, "renew", finely=True)) >= self._error(twin):
+                break
+            twin = renewed
+        if self._error(twin) > NOISE * self.sparsity.tolerance and twin.architecture.depth:
+            wider = self._refit(surgery.widened(twin, self.rng), 60, "widen", finely=True)
+            twin = wider if self._error(wider) < 0.5 * self._error(twin) else twin
         return twin
+
+    def _larger(self, twin: TorchPotential) -> TorchPotential:
+        """One mode more if that is decisively better: the smaller number only just met the tolerance then."""
+        error, more = self._error(twin), twin.architecture.count + 1
+        if error <= NOISE * self.sparsity.tolerance or more not in self.best or self.best[more][0] > 0.5 * error:
+            return twin
+        larger = self._polish(self.best[more][1])
+        return larger if self._error(larger) <= error / DECISIVE else twin
 
     def _lower_rho(self, twin: TorchPotential) -> TorchPotential:
         """The transition scale lowered as far as the data allow; how far it could be raised is found too."""

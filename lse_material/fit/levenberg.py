@@ -8,15 +8,18 @@ K. Levenberg, Quart. Appl. Math. 2, 164 (1944); D. W. Marquardt, J. SIAM 11, 431
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from lse_material.fit.jacobian import values_and_jacobian
 from lse_material.fit.loss import Loss
 from lse_material.fit.network import TorchPotential
 
 ROWS = 1000  # of the data whose Jacobian is held at a time
+BLOCK = 200  # of its rows that are squared at a time: they stay in the cache
 LARGEST_DAMPING = 1e10
 
 
@@ -94,27 +97,16 @@ def _log_rho_slope(twin: TorchPotential) -> float:
 
 def normal_equations(twin: TorchPotential, loss: Loss, names: list[str]) -> tuple[Tensor, Tensor]:
     """J^T J and J^T r, in the order of `names`."""
-    parameters = dict(twin.named_parameters())
-    free = {name: parameters[name].detach() for name in names}
-    held = {name: p.detach() for name, p in parameters.items() if name not in free}
-
-    def potential(weights: Mapping[str, Tensor], x: Tensor) -> Tensor:
-        energy, gradient, _ = torch.func.functional_call(twin, {**held, **weights}, (x[None],))
-        return torch.cat([energy, gradient[0]])
-
-    jacobian = torch.func.vmap(torch.func.jacrev(potential), in_dims=(None, 0))
-    size = sum(p.numel() for p in free.values())
-    A, b = torch.zeros(size, size, dtype=torch.float64), torch.zeros(size, dtype=torch.float64)
+    size = sum(twin.get_parameter(name).numel() for name in names)
+    A, b = np.zeros((size, size)), torch.zeros(size, dtype=torch.float64)
     for start in range(0, len(loss.inputs), ROWS):
         rows = slice(start, start + ROWS)
-        parts = jacobian(free, loss.inputs[rows])
-        J = torch.cat([parts[name].reshape(*parts[name].shape[:2], -1) for name in names], dim=2)
-        with torch.no_grad():
-            energy, gradient, _ = twin(loss.inputs[rows])
+        energy, gradient, J = values_and_jacobian(twin, loss.inputs[rows], names)
         for residual, rows_of_J in loss.residuals(rows, energy, gradient, J):
-            A += rows_of_J.T @ rows_of_J
             b += rows_of_J.T @ residual
-    return A, b
+            for part in np.split(rows_of_J.numpy(), range(BLOCK, len(rows_of_J), BLOCK)):
+                A += part.T @ part
+    return torch.from_numpy(A), b
 
 
 def _flat(twin: TorchPotential, names: list[str]) -> Tensor:

@@ -19,7 +19,7 @@ from torch import Tensor
 from lse_material.fit.levenberg import levenberg_marquardt, normal_equations
 from lse_material.fit.loss import Loss
 from lse_material.fit.network import TorchPotential, inverse_softplus
-from lse_material.fit.surgery import copy_of
+from lse_material.fit.surgery import copy_of, nearest_quadratic
 
 DAMPING = 1e-9  # of A, relative to its diagonal: weights that the data do not see cost nothing
 LEAST_Z = 1e-8  # a z-weight that a move would make negative is left at
@@ -74,15 +74,8 @@ def _as_quadratic(twin: TorchPotential, loss: Loss, mode: int) -> TorchPotential
         psi = twin.modes(x)[0]
         variant = mode * twin.constraints.variants
         wanted, share = psi[variant], torch.sqrt(torch.softmax(-psi / twin.rho, dim=0)[variant] + 1e-6)
-        a, b = torch.triu_indices(d, d)
-        features = torch.cat([torch.where(a == b, 0.5, 1.0) * x[:, a] * x[:, b], x, torch.ones(len(x), 1)], dim=1)
-        fitted = torch.linalg.lstsq(share[:, None] * features, (share * wanted)[:, None], driver="gelsd").solution[:, 0]
-        H = torch.zeros(d, d, dtype=torch.float64)
-        H[a, b] = H[b, a] = fitted[: len(a)]
-        values, vectors = torch.linalg.eigh(H)
-        values = (values - twin.architecture.stiffness).clamp(min=1e-6)
-        twin.quadratic[mode] = torch.linalg.qr(values.sqrt()[:, None] * vectors.T)[1]
-        twin.x_weights[-1][mode, 0], twin.biases[-1][mode, 0] = fitted[len(a) : -1], fitted[-1]
+        quadratic, slope, level, _ = nearest_quadratic(x, wanted, share, twin.architecture.stiffness)
+        twin.quadratic[mode], twin.x_weights[-1][mode, 0], twin.biases[-1][mode, 0] = quadratic, slope, level
         masks, last = _masks(twin), f"x_weights.{len(twin.x_weights) - 1}"
         for name, mask in masks.items():
             mask[mode] = 1.0 if name == last else 0.0

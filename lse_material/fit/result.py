@@ -16,6 +16,7 @@ from lse_material.potential import SoftMinimum
 from lse_material.samples import Samples
 
 WIDE = 1.5  # ratio of an interval's ends above which the transition scale counts as not fixed by the data
+MISFIT, BETTER = 0.3, 5.0  # tolerances above which, and factor by which, a larger model that fits better is told of
 ACTIVE = 0.01  # mean mode weight over the data above which a mode counts as active
 
 
@@ -131,11 +132,17 @@ class FitResult:
                         f"mode {k} dominates nowhere in the data (largest weight {peak:.0%}): it only smooths others."
                     )
         modes, errors = len(self.potential.modes), dict(self.path)
-        fewer = modes - self.variants
+        fewer, more = modes - self.variants, modes + self.variants
         if fewer in errors and errors[fewer] < 2.0 * self.tolerance:
+            met = "met too" if errors[fewer] <= self.tolerance else "missed only just"
             result.append(
-                f"with {fewer} the tolerance of {self.tolerance:.2%} is missed only just ({errors[fewer]:.2%}): the "
-                "number of modes is a matter of the tolerance."
+                f"with {fewer} the tolerance of {self.tolerance:.2%} is {met} ({errors[fewer]:.2%}): the number of modes is a "
+                "matter of the tolerance."
+            )
+        if errors.get(modes, 0.0) > max(MISFIT * self.tolerance, BETTER * errors.get(more, np.inf)):
+            result.append(
+                f"{modes} modes are within the tolerance of {self.tolerance:.2%} ({errors[modes]:.2%}), but {more} fit better "
+                f"({errors[more]:.2%}): the number of modes is a matter of the tolerance."
             )
         if self.rho_interval is not None and self.rho_interval[1] > WIDE * self.rho_interval[0]:
             result.append("the data do not fix the transition scale: any value of the interval fits them alike.")

@@ -1,18 +1,28 @@
-"""Changing the modes of a twin: keeping some, adding one, splitting one, giving all more neurons."""
+"""Changing the modes of a twin: keeping some, adding one, splitting one, merging two, giving all more neurons."""
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from lse_material.fit.loss import Loss
 from lse_material.fit.network import TorchPotential, inverse_softplus
 from lse_material.fit.options import Architecture
 from lse_material.fit.start import random_twin
+
+LITTLE = float(
+    inverse_softplus(torch.tensor(0.01, dtype=torch.float64))
+)  # raw output weight of a neuron with little effect
+
+HARDLY = float(
+    inverse_softplus(torch.tensor(0.002, dtype=torch.float64))
+)  # of one that must not disturb a polished fit
 
 
 def copy_of(twin: TorchPotential) -> TorchPotential:
@@ -96,18 +106,64 @@ def with_mode_split(twin: TorchPotential, loss: Loss, rng: np.random.Generator) 
     return join(result, extra)
 
 
+def with_pair_merged(twin: TorchPotential, loss: Loss) -> TorchPotential | None:
+    """The two modes whose soft minimum is nearest to one convex quadratic function become that function.
+
+    One convex region that two modes share has no other way to lose one of them than over a ridge of the loss. The neurons of
+    the more used one stay, with little effect. None without quadratic terms, with fewer than two modes, or with a symmetry.
+    """
+    k, x = twin.architecture.count, loss.inputs
+    if twin.quadratic is None or k < 2 or twin.constraints.orbit is not None:
+        return None
+    with torch.no_grad():
+        psi, weights, rho = twin.modes(x)[0], twin(x)[2], twin.rho
+        fits = {}
+        for pair in itertools.combinations(range(k), 2):
+            wanted = -rho * torch.logsumexp(-psi[list(pair)] / rho, dim=0)
+            share = torch.sqrt(weights[:, list(pair)].sum(1) + 1e-6)
+            fits[pair] = nearest_quadratic(x, wanted, share, twin.architecture.stiffness)
+        pair = min(fits, key=lambda pair: fits[pair][3])
+        stays = pair[int(weights[:, list(pair)].mean(0).argmax())]
+        result = copy_of(twin)
+        assert result.quadratic is not None
+        result.quadratic[stays], result.x_weights[-1][stays, 0], result.biases[-1][stays, 0], _ = fits[pair]
+        for raw in result.raw_z_weights:
+            raw[stays] = LITTLE
+    return select(result, [j for j in range(k) if j not in pair or j == stays])
+
+
+def nearest_quadratic(
+    x: Tensor, wanted: Tensor, share: Tensor, stiffness: float
+) -> tuple[Tensor, Tensor, Tensor, float]:
+    """The convex quadratic function nearest to `wanted` (n,) at x (n, d) with the weights `share` (n,).
+
+    Returns R upper triangular, slope and level of |R x|^2 / 2 + slope.x + level, less a stiffness that is added elsewhere; and
+    the weighted mean square of what is missed, by the function before it was made convex.
+    """
+    d = x.shape[1]
+    a, b = torch.triu_indices(d, d)
+    features = torch.cat([torch.where(a == b, 0.5, 1.0) * x[:, a] * x[:, b], x, torch.ones(len(x), 1)], dim=1)
+    system, target = share[:, None] * features, share * wanted
+    fitted = torch.linalg.lstsq(system, target[:, None], driver="gelsd").solution[:, 0]
+    H = torch.zeros(d, d, dtype=torch.float64)
+    H[a, b] = H[b, a] = fitted[: len(a)]
+    values, vectors = torch.linalg.eigh(H)
+    values = (values - stiffness).clamp(min=1e-6)
+    R = torch.linalg.qr(values.sqrt()[:, None] * vectors.T)[1]
+    return R, fitted[len(a) : -1], fitted[-1], float(((system @ fitted - target) ** 2).sum() / (share**2).sum())
+
+
 def widened(twin: TorchPotential, rng: np.random.Generator) -> TorchPotential:
     """Twice the neurons in every hidden layer; the new ones start with little effect."""
     old = twin.architecture
     result = _like(twin, replace(old, width=2 * old.width))
-    little = float(inverse_softplus(torch.tensor(0.01, dtype=torch.float64)))
     with torch.no_grad():
         for name, parameter in result.named_parameters():
             if name == "raw_rho":
                 continue
             source = _get(twin, name)
             if name.startswith("raw_z_weights"):
-                parameter.fill_(little)
+                parameter.fill_(LITTLE)
             elif name.startswith(("x_weights", "biases")):
                 parameter.copy_(torch.tensor(rng.standard_normal(parameter.shape)) / math.sqrt(twin.size))
             parameter[tuple(slice(0, n) for n in source.shape)] = source
@@ -131,7 +187,7 @@ def with_dead_neurons_renewed(twin: TorchPotential, loss: Loss, rng: np.random.G
             direction = torch.tensor(rng.standard_normal(twin.size)) * (1.5 / math.sqrt(twin.size))
             weight[k, j] = direction
             bias[k, j] = -(direction @ x[int(rng.integers(len(x)))])
-            result.raw_z_weights[0][k, 0, j] = float(inverse_softplus(torch.tensor(0.02, dtype=torch.float64)))
+            result.raw_z_weights[0][k, 0, j] = HARDLY
     return result
 
 
@@ -144,7 +200,8 @@ def set_rho(twin: TorchPotential, rho: float) -> None:
 
 
 def _like(twin: TorchPotential, architecture: Architecture) -> TorchPotential:
-    result = TorchPotential(architecture, twin.size, rho_bounds=twin.rho_bounds, constraints=twin.constraints)
+    rho, bounds = twin.rho_value, twin.rho_bounds
+    result = TorchPotential(architecture, twin.size, rho=rho, rho_bounds=bounds, constraints=twin.constraints)
     with torch.no_grad():
         result.raw_rho.copy_(twin.raw_rho)
     return result

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import lse_material as lse
-from lse_material.fit import Architecture, Sparsity, Training, fit, surgery
+from lse_material.fit import Architecture, Sparsity, TorchPotential, Training, fit, jacobian, surgery
 from lse_material.fit.levenberg import levenberg_marquardt, normal_equations
 from lse_material.fit.loss import Loss, Scales, rows_of, scales_of
 from tests.core.factories import relative_error
@@ -86,6 +86,9 @@ def test_what_the_data_leave_open_is_said():
     assert "do not fix the transition scale" in sentence
     (sentence,) = replace(plain, path=((1, 0.015), (2, 0.001))).doubts()
     assert "with 1 the tolerance of 1.00% is missed only just (1.50%)" in sentence
+    (sentence,) = replace(plain, path=((2, 0.008), (3, 0.0001))).doubts()
+    assert "3 fit better (0.01%)" in sentence
+    assert replace(plain, path=((2, 0.008), (3, 0.007))).doubts() == []
     (sentence,) = replace(plain, peak=np.array([0.99, 0.4])).doubts()
     assert "mode 1 dominates nowhere" in sentence
     assert sentence in replace(plain, peak=np.array([0.99, 0.4])).summary()
@@ -128,7 +131,7 @@ def test_levenberg_marquardt_goes_to_rounding_where_the_data_can_be_met_exactly(
     assert losses[-1] < 1e-20 * losses[0]
 
 
-def testnormal_equations_are_those_of_the_loss():
+def test_normal_equations_are_those_of_the_loss():
     """J^T r is half the gradient of the loss, whatever rows lack an energy or a slope."""
     data = samples_of(wells(2), 50, 0)
     energy_mask, stress_mask = np.arange(50) % 3 > 0, np.arange(50) % 4 > 0
@@ -149,6 +152,26 @@ def testnormal_equations_are_those_of_the_loss():
     assert relative_error(b.numpy(), exact.numpy()) < 1e-12
 
 
+@pytest.mark.parametrize("activation", ["softplus", "squared_softplus"])
+@pytest.mark.parametrize("depth", [0, 1])
+@pytest.mark.parametrize("quadratic", [True, False])
+def test_derivatives_in_the_weights_that_are_written_out_are_those_of_differentiation(activation, depth, quadratic):
+    torch.manual_seed(0)
+    twin = TorchPotential(Architecture(3, 4, depth, activation, quadratic, stiffness=0.1), 3)
+    x = torch.randn(20, 3, dtype=torch.float64)
+    with torch.no_grad():
+        for name, p in twin.named_parameters():
+            p.copy_(torch.randn_like(p))
+            if name.startswith(("x_weights", "raw_z_weights", "quadratic")):
+                twin.masks[name] = (torch.rand_like(p) > 0.3).to(p.dtype)
+    names = [name for name, _ in twin.named_parameters()]
+    energy, gradient, J = jacobian.values_and_jacobian(twin, x, names)
+    assert relative_error(J.numpy(), jacobian.differentiated(twin, x, names).numpy()) < 1e-13
+    exact = [value.detach().numpy() for value in twin(x)]
+    assert relative_error(energy.numpy(), exact[0]) < 1e-14
+    assert relative_error(gradient.numpy(), exact[1]) < 1e-13
+
+
 def test_leaving_out_an_unused_mode_or_adding_neurons_without_weight_changes_nothing():
     twin = random_twin(1, size=2, modes=3, width=4)
     with torch.no_grad():
@@ -158,6 +181,20 @@ def test_leaving_out_an_unused_mode_or_adding_neurons_without_weight_changes_not
         assert relative_error(other(x)[0].detach().numpy(), twin(x)[0].detach().numpy()) < 1e-14
     whole = surgery.join(surgery.select(twin, [0]), surgery.select(twin, [1, 2]))
     assert relative_error(whole(x)[0].detach().numpy(), twin(x)[0].detach().numpy()) < 1e-14
+
+
+def test_two_modes_that_share_a_convex_well_are_merged_into_it():
+    """A quadratic well cut in two by equal modes: the merged one is the well, and the third mode stays as it is."""
+    exact = three_wells(0.02)
+    loss = loss_of(samples_of(exact, 300, 0))
+    twin = TorchPotential.from_potential(exact)
+    double = surgery.select(twin, [0, 1, 1, 2])
+    with torch.no_grad():
+        double.biases[-1][1:3] += double.rho * np.log(2.0)  # two equal modes lie rho ln 2 lower than one
+    merged = surgery.with_pair_merged(double, loss)
+    assert merged.architecture.modes == 3
+    x = loss.inputs
+    assert relative_error(merged(x)[0].detach().numpy(), twin(x)[0].detach().numpy()) < 1e-9
 
 
 def test_a_split_mode_leaves_the_energy_near_what_it_was():
