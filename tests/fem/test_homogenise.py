@@ -13,7 +13,7 @@ from dolfinx.io import gmsh as gmshio
 from mpi4py import MPI
 
 import lse_material as lse
-from lse_material.fem import homogenise
+from lse_material.fem import cell_newton, homogenise
 from lse_material.fem.homogenise import PeriodicCell
 from lse_material.fem.periodic import PeriodicMap
 from lse_material.fem.sampling import CellPath, sample
@@ -185,7 +185,7 @@ def test_samples_are_those_of_one_rank_and_a_second_run_reads_them(tmp_path):
 
 
 def test_a_path_that_fails_ends_and_says_so(cell, tmp_path, caplog, monkeypatch):
-    monkeypatch.setattr(homogenise, "ITERATIONS", 4)
+    monkeypatch.setattr(cell_newton, "ITERATIONS", 4)
     monkeypatch.setattr(homogenise, "HALVINGS", 1)
     paths = [CellPath(np.array([compressed(0.01), compressed(0.99)]))]
     with caplog.at_level(logging.WARNING, logger="lse_material"):
