@@ -22,19 +22,9 @@ from scipy.optimize import brentq
 
 from lse_material.checks import Array, float_array, frozen
 from lse_material.errors import ConvergenceError, InvalidInputError
+from lse_material.fem.cell_newton import CellNewton
 from lse_material.fem.cell_system import CellSystem
-from lse_material.fem.inertia import SymmetricFactor
 
-ITERATIONS = 60
-ARMIJO = 1e-4
-SHORTEST = 1e-6
-RAISED = (
-    1e-3,
-    1e-2,
-    1e-1,
-    1.0,
-    10.0,
-)  # multiples of the stiffness in the inner product by which a saddle's tangent is raised
 KICKS = 4  # after one solve
 HALVINGS = 8
 
@@ -113,7 +103,7 @@ class PeriodicCell:
         self.kick_size = 0.01 * float(lengths.min()) if kick_size is None else kick_size
         self._mode: PETSc.Vec | None = None
         self.F = np.eye(self.dim)
-        self._allowed = tolerance * 1e-2 * self._system.stiffness_scale * self.volume
+        self._newton = CellNewton(self._system, tolerance)
 
     def signature(self) -> str:
         """Of mesh and energy, the same for any number of ranks; numbers in the energy count if they are plain numbers."""
@@ -159,7 +149,7 @@ class PeriodicCell:
                 return self.state(tangent=tangent, kicks=kicks, iterations=iterations)
             if kicks < KICKS:
                 self._kick()
-                iterations += self._newton(descend=True)
+                iterations += self._solve(descend=True)
         self.restore(before)
         raise ConvergenceError(f"still a saddle after {KICKS} kicks of {self.kick_size:g}: take another kick_size.")
 
@@ -257,84 +247,20 @@ class PeriodicCell:
 
     def _step(self, F: Array, here: Snapshot, *, descend: bool) -> int:
         """To F by plain Newton, which stays on its branch; where that fails, down the energy if it is to descend."""
-        self._enter(F)
+        self._newton.enter(F - self.F)
         try:
-            return self._newton(descend=False)
+            return self._solve(descend=False)
         except ConvergenceError:
             if not descend:
                 raise
         self.restore(here)
-        self._enter(F)
-        return self._newton(descend=True)
+        self._newton.enter(F - self.F)
+        return self._solve(descend=True)
 
-    def _enter(self, F: Array) -> None:
-        """Set the components of F that are held, and spread the change over the cell by one linear step."""
-        change = F - self.F
-        for place in self._system.free:
-            change[place] = 0.0
-        g, K = self._system.gradient(), self._system.tangent()
-        moved = self.q.duplicate()
-        moved.set(0.0)
-        self._system.map.set_average(moved, change)
-        right = self.q.duplicate()
-        K.mult(moved, right)
-        right.axpy(1.0, g)
-        self._system.hold(right)
-        step = self.q.duplicate()
-        with SymmetricFactor(self.comm) as factor:
-            stable = factor.is_positive(self._system.held(K))
-            if stable:
-                factor.solve(right, step)
-        before = self.q.copy()
-        self.q.axpy(1.0, moved)
-        if stable:
-            self.q.axpy(-1.0, step)
-            if not np.isfinite(self._system.potential()):
-                before.copy(self.q)
-                self.q.axpy(1.0, moved)
-        if not np.isfinite(self._system.potential()):
-            raise ConvergenceError("the step turns elements inside out.")
-
-    def _newton(self, *, descend: bool) -> int:
-        """Newton's method from the present q: on the energy, with a positive tangent, if it is to descend."""
-        energy = self._system.potential()
-        step = self.q.duplicate()
-        for iteration in range(ITERATIONS):
-            g = self._system.hold(self._system.gradient())
-            norm = g.norm()
-            if not np.isfinite(norm):
-                raise ConvergenceError("the cell's residual is not finite: an element was turned inside out.")
-            if norm <= self._allowed:
-                self.F = self._system.average()
-                return iteration
-            with SymmetricFactor(self.comm) as factor:
-                K = self._system.held(self._system.tangent())
-                if not factor.is_positive(K) and descend:
-                    self._raise(K, factor)
-                factor.solve(g, step)
-            slope, length, before = -g.dot(step), 1.0, self.q.copy()
-            hidden = 1e-13 * abs(energy) + 1e-15 * self._system.stiffness_scale * self.volume
-            while True:
-                before.copy(self.q)
-                self.q.axpy(-length, step)
-                new = self._system.potential()
-                if np.isfinite(new) and (not descend or new <= energy + ARMIJO * length * slope + hidden):
-                    break
-                length *= 0.5
-                if length < SHORTEST:
-                    raise ConvergenceError(f"no step lowers the cell's energy, residual norm {norm:.3e}.")
-            energy = new
-        raise ConvergenceError(f"the cell did not converge in {ITERATIONS} iterations.", iterations=ITERATIONS)
-
-    def _raise(self, K: PETSc.Mat, factor: SymmetricFactor) -> None:
-        """Factor K + share M, positive definite."""
-        M = self._system.held(self._system.inner_product.copy(), diagonal=0.0)
-        for share in RAISED:
-            raised = K.copy()
-            raised.axpy(share * self._system.stiffness_scale, M)
-            if factor.is_positive(raised):
-                return
-        raise ConvergenceError("no multiple of the inner product makes the cell's tangent positive definite.")
+    def _solve(self, *, descend: bool) -> int:
+        iterations = self._newton.solve(descend=descend)
+        self.F = self._system.average()
+        return iterations
 
     def _kick(self) -> None:
         """Move along the lowest mode to the side of lower energy."""

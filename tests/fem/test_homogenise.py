@@ -1,6 +1,9 @@
 """Homogenised cells: exact where theory is, consistent in their derivatives, and on stable branches beyond buckling."""
 
 import logging
+import os
+import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -13,7 +16,7 @@ from dolfinx.io import gmsh as gmshio
 from mpi4py import MPI
 
 import lse_material as lse
-from lse_material.fem import homogenise
+from lse_material.fem import cell_newton, homogenise
 from lse_material.fem.homogenise import PeriodicCell
 from lse_material.fem.periodic import PeriodicMap
 from lse_material.fem.sampling import CellPath, sample
@@ -184,8 +187,48 @@ def test_samples_are_those_of_one_rank_and_a_second_run_reads_them(tmp_path):
     assert other.samples.energy[0] > 1.1 * found.samples.energy[3]  # another cell: nothing is taken over
 
 
+KILLED_IN_ITS_MIDST = """
+import os, signal, sys
+from tests.fem import test_homogenise as test
+from lse_material.fem.sampling import sample
+
+cell, states = test.porous(test.SELF), []
+minimum = cell.minimum
+
+def until_the_fourth(F, free=None):
+    if len(states) == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    states.append(minimum(F, free))
+    return states[-1]
+
+cell.minimum = until_the_fourth
+sample(lambda comm: cell, test.PATHS, sys.argv[1], comm=test.SELF, progress=False)
+"""
+PATHS = [CellPath.straight(compressed(0.05), 2, UNIAXIAL), CellPath.straight(compressed(-0.02, 0.02), 3)]
+
+
+def test_samples_after_a_kill_are_those_of_an_uninterrupted_run(cell, tmp_path):
+    """A process is killed by SIGKILL on its second path; the next one goes on."""
+    child = [sys.executable, "-c", KILLED_IN_ITS_MIDST, str(tmp_path / "cell.npz")]
+    outside = ("OMPI_", "PMIX_", "PRTE_", "PMI_")
+    alone = {name: value for name, value in os.environ.items() if not name.startswith(outside)}
+    done = subprocess.run(child, cwd=Path(__file__).parents[2], env=alone, capture_output=True, text=True, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr[-2000:]
+    kept = tmp_path / "cell.paths"
+    assert [path.name for path in kept.iterdir()] == ["path_00000.npz"]
+    assert not (tmp_path / "cell.npz").exists()
+    with np.load(kept / "path_00000.npz") as first:
+        spent = first["seconds"]
+    again = sample(lambda comm: cell, PATHS, tmp_path / "cell.npz", comm=SELF, progress=False)
+    np.testing.assert_array_equal(again.seconds[:2], spent)  # the path that was whole is read
+    whole = sample(lambda comm: cell, PATHS, tmp_path / "whole.npz", comm=SELF, progress=False)
+    for name in ("path", "tangent", "negative", "order", "kicks", "iterations"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(whole, name))
+    assert again.samples.digest() == whole.samples.digest()
+
+
 def test_a_path_that_fails_ends_and_says_so(cell, tmp_path, caplog, monkeypatch):
-    monkeypatch.setattr(homogenise, "ITERATIONS", 4)
+    monkeypatch.setattr(cell_newton, "ITERATIONS", 4)
     monkeypatch.setattr(homogenise, "HALVINGS", 1)
     paths = [CellPath(np.array([compressed(0.01), compressed(0.99)]))]
     with caplog.at_level(logging.WARNING, logger="lse_material"):
