@@ -133,6 +133,8 @@ class Training:
         robust: whether rows far from what the others say are to count little (see `lse_material.fit.outliers`).
         batch: rows of a step of Adam, at most; they change from step to step.
         rows: rows that second-order methods and discovery work on, at most; the last polish takes all.
+        processes: random starts at once, also those of a discovery, with the results of one after another. Above 1 a script
+            must call fit below `if __name__ == "__main__":`. Under MPI it is taken as 1.
 
     Raises:
         InvalidInputError: naming the field.
@@ -149,10 +151,11 @@ class Training:
     robust: bool = False
     batch: int = 4096
     rows: int = 20_000
+    processes: int = 1
 
     def __post_init__(self) -> None:
-        whole = ("restarts", 1), ("adam_steps", 0), ("lbfgs_steps", 0), ("patience", 1), ("batch", 1), ("rows", 2)
-        for name, least in whole:
+        ones, none = ("restarts", "patience", "batch", "processes"), ("adam_steps", "lbfgs_steps")
+        for name, least in [*((name, 1) for name in ones), *((name, 0) for name in none), ("rows", 2)]:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise InvalidInputError(f"Training.{name} is {value!r}; it must be a whole number >= {least}.")
