@@ -9,8 +9,9 @@ the transition scale is driven down as far as the data do not contradict; weight
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -21,6 +22,7 @@ from lse_material.fit.levenberg import levenberg_marquardt
 from lse_material.fit.loss import Loss
 from lse_material.fit.network import TorchPotential
 from lse_material.fit.options import Architecture, Sparsity
+from lse_material.fit.parallel import one_after_another
 from lse_material.fit.prune import prune
 from lse_material.fit.start import random_twin
 
@@ -31,6 +33,10 @@ OTHER_RHO = (0.25, 4.0, 0.5, 2.0)  # factors that are tried
 DECISIVE = 30.0  # by this factor one mode more must lower the error of a number that is good enough
 SAME = 0.9  # an error that another start does not bring below this share is the data's own
 HOPELESS = 8.0  # tolerances beyond which other candidates of the same size are not tried
+
+
+def _silent(what: str, error: float) -> None:
+    """Nobody is told."""
 
 
 @dataclass
@@ -49,7 +55,8 @@ class Discovery:
     sparsity: Sparsity
     rng: np.random.Generator
     constraints: Constraints = field(default_factory=Constraints)
-    tell: Callable[[str, float], None] = lambda what, error: None
+    tell: Callable[[str, float], None] = _silent
+    processes: int = 1
     best: dict[int, tuple[float, TorchPotential]] = field(default_factory=dict)
     rho_interval: tuple[float, float] = (math.nan, math.nan)
 
@@ -57,12 +64,30 @@ class Discovery:
         """The whole search; returns the twin that was chosen."""
         o = self.sparsity
         last = math.inf
-        for _ in range(o.restarts):
-            error = self._error(self._grow(self._sparse_start()))
+        for error in self._starts():
             if error <= o.tolerance or SAME * last < error < last / SAME:
                 break
             last = min(error, last)
         return self._prune(self._lower_rho(self._larger(self._polish(self._eliminate()))))
+
+    def _starts(self) -> Iterator[float]:
+        """The error of each random start, with random numbers of its own."""
+        each = self.rng.spawn(self.sparsity.restarts)
+        if self.processes == 1:
+            for rng in each:
+                yield replace(self, rng=rng).begin()[0]  # shares `best`
+            return
+        jobs = [replace(self, rng=rng, best={}, tell=_silent) for rng in each]
+        with closing(one_after_another(Discovery.begin, jobs, self.processes)) as starts:
+            for error, best in starts:
+                for modes, found in best.items():
+                    if modes not in self.best or found[0] < self.best[modes][0]:
+                        self.best[modes] = found
+                yield error
+
+    def begin(self) -> tuple[float, dict[int, tuple[float, TorchPotential]]]:
+        """The first step of the search alone: a sparse start; its error, and the best of each number of modes so far."""
+        return self._error(self._grow(self._sparse_start())), self.best
 
     def chosen(self) -> TorchPotential | None:
         """The smallest twin so far whose error is within the tolerance of the best: what an interrupted search keeps."""

@@ -104,6 +104,7 @@ def fit(
     if architecture.modes == "auto":
         some = train.part(slice(0, training.rows))
         found = Discovery(architecture, some, validation, sparsity or Sparsity(), rng, constraints)
+        found.processes = training.processes
         twin, state = discover(found, progress=progress)
         if len(some.inputs) < len(train.inputs):
             levenberg_marquardt(twin, train, LAST_POLISH)

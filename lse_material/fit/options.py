@@ -126,6 +126,8 @@ class Training:
         robust: whether rows far from what the others say are to count little (see `lse_material.fit.outliers`).
         batch: rows of a step of Adam, at most; they change from step to step.
         rows: rows that second-order methods and discovery work on, at most; the last polish takes all.
+        processes: random starts at once, also those of a discovery, with the results of one after another. Above 1 a script
+            must call fit below `if __name__ == "__main__":`. Under MPI it is taken as 1.
 
     Raises:
         InvalidInputError: naming the field.
@@ -142,9 +144,10 @@ class Training:
     robust: bool = False
     batch: int = 4096
     rows: int = 20_000
+    processes: int = 1
 
     def __post_init__(self) -> None:
-        whole_numbers(self, restarts=1, adam_steps=0, lbfgs_steps=0, patience=1, batch=1, rows=2)
+        whole_numbers(self, restarts=1, adam_steps=0, lbfgs_steps=0, patience=1, batch=1, rows=2, processes=1)
         if not 0.0 < self.learning_rate < 1.0:
             raise InvalidInputError(f"Training.learning_rate is {self.learning_rate!r}; it must lie between 0 and 1.")
         if not 0.0 <= self.validation < 1.0:

@@ -200,8 +200,10 @@ def set_rho(twin: TorchPotential, rho: float) -> None:
 
 
 def _like(twin: TorchPotential, architecture: Architecture) -> TorchPotential:
-    rho, bounds = twin.rho_value, twin.rho_bounds
-    result = TorchPotential(architecture, twin.size, rho=rho, rho_bounds=bounds, constraints=twin.constraints)
+    middle = math.sqrt(math.prod(twin.rho_bounds))
+    result = TorchPotential(
+        architecture, twin.size, rho=middle, rho_bounds=twin.rho_bounds, constraints=twin.constraints
+    )
     with torch.no_grad():
         result.raw_rho.copy_(twin.raw_rho)
     return result

@@ -22,6 +22,7 @@ from lse_material.fit.discover import Discovery
 from lse_material.fit.loss import Loss
 from lse_material.fit.network import TorchPotential
 from lse_material.fit.options import Training
+from lse_material.fit.parallel import one_after_another
 
 CHECK_EVERY = 10  # steps of Adam between two looks at the validation rows
 
@@ -56,6 +57,27 @@ class Search:
             self.best, self.best_loss = _weights(twin), validation
         return validation
 
+    def take_over(self, other: Search) -> None:
+        """What a search elsewhere, on the same rows, has seen."""
+        self.history += other.history
+        if other.best_loss < self.best_loss:
+            self.best, self.best_loss = other.best, other.best_loss
+
+
+@dataclass
+class _Start:
+    """What one start needs, for a process of its own."""
+
+    twin: TorchPotential
+    state: Search
+    training: Training
+    phase: str
+
+
+def _run(start: _Start) -> Search:
+    _adam(start.twin, start.state, start.training, start.phase, lambda steps: None)
+    return start.state
+
 
 def search(
     starts: list[TorchPotential], train: Loss, validation: Loss, training: Training, *, progress: bool
@@ -85,8 +107,14 @@ def search(
 
         twin = starts[0]
         try:
-            for i, twin in enumerate(starts):
-                _adam(twin, state, training, f"adam {i}", advance)
+            jobs = [_Start(twin, Search(train, validation), training, f"adam {i}") for i, twin in enumerate(starts)]
+            if training.processes == 1:
+                for job in jobs:
+                    _adam(job.twin, state, training, job.phase, advance)
+            else:
+                for found in one_after_another(_run, jobs, training.processes):
+                    state.take_over(found)
+                    advance(training.adam_steps)
             if state.best is not None:
                 _set_weights(twin, state.best)
                 _lbfgs(twin, state, training, advance)

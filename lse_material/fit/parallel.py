@@ -1,0 +1,63 @@
+"""Random starts in processes of their own, with the results of one process: each start depends on nothing but itself.
+
+Processes are spawned, so that threads and MPI of the parent are not inherited; a script that asks for them needs
+`if __name__ == "__main__":`. A process that is itself one of several (of MPI, of multiprocessing) starts none.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import TypeVar
+
+import torch
+
+from lse_material.errors import LseError
+
+Job = TypeVar("Job")
+Done = TypeVar("Done")
+
+RANKS = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MPI_LOCALNRANKS")  # set by mpirun of OpenMPI, of MPICH
+
+
+def one_after_another(function: Callable[[Job], Done], jobs: Sequence[Job], processes: int) -> Generator[Done]:
+    """The results in the order of the jobs, each as soon as it and those before it are there.
+
+    In one process a job begins when its result is asked for; in several all begin at once, and those that were not asked for
+    are thrown away.
+
+    Raises:
+        LseError: a process died, most often because the script has no `if __name__ == "__main__":`.
+    """
+    processes = min(processes, len(jobs), 1 if _one_of_several() else len(jobs))
+    if processes <= 1:
+        yield from map(function, jobs)
+        return
+    others = set(multiprocessing.active_children())
+    pool = ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), _begin, (torch.get_num_threads(),))
+    try:
+        for each in [pool.submit(function, job) for job in jobs]:
+            yield each.result()
+    except BrokenProcessPool:
+        raise LseError(
+            f"one of the {processes} processes of the fit ended before its work did. A script that asks for processes must "
+            'call fit below `if __name__ == "__main__":`; if it does, memory may be short: ask for fewer.'
+        ) from None
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for process in set(multiprocessing.active_children()) - others:
+            process.terminate()
+
+
+def _begin(threads: int) -> None:
+    """In a new process: as many threads as in the parent, which alone answers Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    torch.set_num_threads(threads)
+
+
+def _one_of_several() -> bool:
+    return multiprocessing.parent_process() is not None or any(int(os.environ.get(name, "1")) > 1 for name in RANKS)

@@ -1,0 +1,59 @@
+"""Fits in several processes are those in one, bit by bit; processes that cannot be had are told of, or not asked for."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import lse_material as lse
+from lse_material.fit import Architecture, Sparsity, Training, fit, parallel
+from tests.fit.test_fit import SHORT, parameters, samples_of, wells
+
+ONCE = Sparsity(
+    restarts=2, adam_steps=20, tolerance=1e-6, trials=1, prune=1.0, trial_rows=20
+)  # hopeless: all starts are made
+SMALL = Architecture(modes="auto", max_modes=2, width=1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("architecture", [Architecture(width=2), SMALL], ids=["two modes", "auto"])
+def test_starts_in_two_processes_are_those_in_one(architecture):
+    data = samples_of(wells(1), 30, 0)
+    options = {"architecture": architecture, "sparsity": ONCE, "progress": False}
+    one, two = (fit(data, training=Training(2, 20, lbfgs_steps=20, processes=n), **options) for n in (1, 2))
+    assert all(np.array_equal(a, b) for a, b in zip(parameters(one), parameters(two), strict=True))
+    assert one.rho == two.rho
+    assert one.path == two.path
+
+
+def test_a_rank_of_several_starts_no_processes(monkeypatch):
+    """Functions of a test cannot be sent to another process: that this works shows that none was asked for."""
+    monkeypatch.setenv("OMPI_COMM_WORLD_SIZE", "2")
+    assert list(parallel.one_after_another(lambda i: 2 * i, [1, 2, 3], 2)) == [2, 4, 6]
+
+
+def test_in_one_process_no_more_is_done_than_is_asked_for():
+    done = []
+    results = parallel.one_after_another(done.append, [1, 2, 3], 1)
+    next(results)
+    assert done == [1]
+
+
+@pytest.mark.slow
+def test_a_script_without_a_guard_is_told_so(tmp_path):
+    script = tmp_path / "unguarded.py"
+    script.write_text(
+        "import numpy as np\nimport lse_material as lse\nfrom lse_material.fit import Training, fit\n"
+        "x = np.linspace(-1.0, 1.0, 20)[:, None]\n"
+        "fit(lse.Samples(x=x, energy=x[:, 0] ** 2), training=Training(adam_steps=1, lbfgs_steps=1, processes=2))\n"
+    )
+    done = subprocess.run([sys.executable, "-W", "ignore", script], capture_output=True, text=True, timeout=200)
+    assert done.returncode != 0
+    assert "call fit below" in done.stderr
+
+
+def test_no_processes_is_refused():
+    with pytest.raises(lse.InvalidInputError, match="processes"):
+        Training(processes=0)
+    assert SHORT.processes == 1
