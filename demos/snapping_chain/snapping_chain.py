@@ -161,14 +161,15 @@ def draw(file: Path, samples: lse.Samples, potential: lse.SoftMinimum, cycles: d
     middle.axhline(0.0, color="0.7", linewidth=0.8, zorder=0)
     middle.set(xlabel="nominal strain of the chain [%]", ylabel=r"stress of the plate / shear modulus [$10^{-4}$]")
     middle.set(title="rows turn over one by one (dashed: let go)")
+    middle.set_ylim(top=1.4e4 * max(c.stress.max() for c in cycles.values()))
     middle.legend(frameon=False, loc="upper center")
     corners, strain = chain
     cells = PolyCollection(corners, array=100 * strain, cmap="cividis_r", edgecolors="face", linewidths=0.2)
     right.add_collection(cells)
     right.autoscale()
-    right.set(aspect="equal", xlabel="cell widths", title="half way")
+    right.set(aspect="equal", xlabel="cell widths", ylabel="cell widths", title="half way")
     figure.colorbar(cells, ax=right, label="strain of the row [%]", shrink=0.8)
-    figure.savefig(file, dpi=130)
+    figure.savefig(file, dpi=110)
 
 
 def main() -> int:
@@ -178,7 +179,7 @@ def main() -> int:
     parser.add_argument("--ship", action="store_true", help="put the fit to demos/materials")
     parser.add_argument("--out", type=Path, default=Path("results/snapping_chain"), help="folder for the files")
     options = parser.parse_args()
-    rows, steps, points = (2, 20, 12) if options.quick else (8, 100, 64)
+    rows, steps, points = (2, 14, 10) if options.quick else (8, 100, 64)
     rows, out = options.rows or rows, options.out
     if COMM.rank == 0:
         out.mkdir(parents=True, exist_ok=True)

@@ -204,7 +204,7 @@ def until_the_fourth(F, free=None):
 cell.minimum = until_the_fourth
 sample(lambda comm: cell, test.PATHS, sys.argv[1], comm=test.SELF, progress=False)
 """
-PATHS = [CellPath.straight(compressed(0.05), 2, UNIAXIAL), CellPath.straight(compressed(-0.02, 0.02), 3)]
+PATHS = [CellPath.straight(compressed(0.06, 0.02), 2), CellPath.straight(compressed(0.06), 3, UNIAXIAL)]  # both buckle
 
 
 def test_samples_after_a_kill_are_those_of_an_uninterrupted_run(cell, tmp_path):
