@@ -6,6 +6,7 @@ import time
 import warnings
 from dataclasses import replace
 from datetime import date
+from typing import Literal
 
 import numpy as np
 
@@ -41,7 +42,7 @@ def fit(
     architecture: Architecture | None = None,
     training: Training | None = None,
     sparsity: Sparsity | None = None,
-    growth: Growth | None = None,
+    growth: Growth | Literal["auto"] | None = None,
     symmetry: Symmetry | None = None,
     seed: int = 0,
     progress: bool = True,
@@ -57,7 +58,8 @@ def fit(
         training: how to search for the weights of a given number of modes; `Training()` if left out. The share of rows
             held back and the weights of energies and stresses hold for discovery too.
         sparsity: how to discover the number of modes, with Architecture(modes="auto"); `Sparsity()` if left out.
-        growth: a fixed term of W that the network need not learn; it becomes part of the material.
+        growth: a term of W that the network need not learn; it becomes part of the material. With "auto" its coefficient, >= 0,
+            is fitted along; 0 leaves the material without.
         symmetry: of the parent phase and of its variants: each mode then stands for all its variants, which share its
             weights and are equivalent to rounding. The numbers of modes in `architecture` count such families.
         seed: of the random starts and of the rows held back.
@@ -95,10 +97,14 @@ def fit(
         raise InvalidInputError(
             "stress_free is not defined for data with fields: a state without stress at which values of them?"
         )
-    constraints = _constraints(architecture, symmetry, scales, kinematics, growth)
+    constraints = _constraints(architecture, symmetry, scales, kinematics)
     weights = training.energy_weight, training.stress_weight
     train = Loss(rows, scales, *weights)
-    validation = train if held_back is None else Loss(rows_of(held_back, kinematics, growth), scales, *weights)
+    validation = (
+        train
+        if held_back is None
+        else Loss(rows_of(held_back, kinematics, growth), scales, *weights, growth_from=train)
+    )
     path: tuple[tuple[int, float], ...] = ()
     interval = None
     if architecture.modes == "auto":
@@ -120,6 +126,9 @@ def fit(
     material = None
     if kinematics is not None:
         box = TrainingBox(x.min(axis=0), x.max(axis=0))
+        if growth == "auto":
+            coefficient = train.growth_coefficient(twin)
+            growth = Growth(coefficient) if coefficient > 0.0 else None
         material = Material(potential, kinematics, growth, samples.units, box, fields=samples.field_names)
     train_errors = errors_of(material or potential, used)
     if material is not None:
@@ -184,7 +193,6 @@ def _constraints(
     symmetry: Symmetry | None,
     scales: Scales,
     kinematics: Kinematics | None,
-    growth: Growth | None,
 ) -> Constraints:
     """What the potential must obey, in scaled variables."""
     orbit = None if symmetry is None else Orbit.of(symmetry, scales.input_scale)
@@ -194,8 +202,6 @@ def _constraints(
     x, derivative = np.zeros(d), np.eye(d)
     if kinematics is not None:
         F = np.eye(kinematics.dim)[None]
-        if growth is not None and np.abs(growth.stress(F)).max() > 0.0:
-            raise InvalidInputError("the growth term has a stress at F = I: the material cannot be stress-free there.")
         x, derivative = kinematics.strain(F)[0], kinematics.derivative(F)[0].reshape(d, -1)
     return Constraints(orbit, Reference.of(x, derivative, scales.input_shift, scales.input_scale))
 

@@ -99,13 +99,19 @@ def normal_equations(twin: TorchPotential, loss: Loss, names: list[str]) -> tupl
     """J^T J and J^T r, in the order of `names`."""
     size = sum(twin.get_parameter(name).numel() for name in names)
     A, b = np.zeros((size, size)), torch.zeros(size, dtype=torch.float64)
+    coefficient = loss.growth_coefficient(twin)
+    along, length = torch.zeros(size, dtype=torch.float64), 0.0
     for start in range(0, len(loss.inputs), ROWS):
         rows = slice(start, start + ROWS)
         energy, gradient, J = values_and_jacobian(twin, loss.inputs[rows], names)
-        for residual, rows_of_J in loss.residuals(rows, energy, gradient, J):
+        for residual, rows_of_J, growth in loss.residuals(rows, energy, gradient, J, coefficient):
             b += rows_of_J.T @ residual
             for part in np.split(rows_of_J.numpy(), range(BLOCK, len(rows_of_J), BLOCK)):
                 A += part.T @ part
+            if growth is not None and coefficient > 0.0:
+                along, length = along + rows_of_J.T @ growth, length + float(growth @ growth)
+    if length > 0.0:  # the coefficient follows each step: only what it cannot mend counts
+        A -= np.outer(along, along) / length
     return torch.from_numpy(A), b
 
 

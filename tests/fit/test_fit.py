@@ -1,11 +1,15 @@
 """Fits recover what made their data, whatever kind of data it is, and do not depend on what they should not."""
 
+import copy
+
 import numpy as np
 import pytest
+import torch
 
 import lse_material as lse
-from lse_material.fit import Architecture, Training, fit
-from lse_material.fit.loss import Loss
+from lse_material.fit import Architecture, TorchPotential, Training, fit
+from lse_material.fit.levenberg import normal_equations
+from lse_material.fit.loss import Loss, rows_of, scales_of
 from lse_material.verify import verify
 
 SHORT = Training(restarts=1, adam_steps=20, lbfgs_steps=20)
@@ -145,6 +149,67 @@ def test_a_material_is_fitted_with_its_growth_term_and_knows_where_it_comes_from
     assert all(check.passed for check in verify(result.material))
 
 
+def deep(material, n=200, seed=0, **left_out):
+    """As `strained`, with J down to a fifth."""
+    F = np.eye(2) + np.random.default_rng(seed).uniform(-0.5, 0.5, (n, 2, 2))
+    F = F[np.linalg.det(F) > 0.15]
+    values = {"energy": material.energy(F), "stress": material.stress(F)}
+    return lse.Samples(F=F, **{**values, **left_out})
+
+
+@pytest.mark.parametrize("left_out", [{}, {"energy": None}, {"stress": None}], ids=["both", "stress", "energy"])
+def test_a_growth_coefficient_is_fitted_along(left_out):
+    exact = lse.Material(wells(3, rho=0.1, distance=0.12, stiffness=10.0), lse.GreenLagrange(2), lse.Growth(0.5))
+    training = Training(restarts=1, adam_steps=300, lbfgs_steps=300)
+    options = {"kinematics": exact.kinematics, "architecture": Architecture(width=4), "progress": False}
+    data, test = deep(exact, **left_out), deep(exact, seed=1, energy=None)
+    with_it, without = (fit(data, growth=growth, training=training, **options) for growth in ("auto", None))
+    assert with_it.material.growth.coefficient == pytest.approx(0.5, rel=0.05)
+    assert with_it.error(test).stress < 0.8 * without.error(test).stress
+    assert without.material.growth is None
+
+
+def test_no_growth_is_found_where_there_is_none():
+    exact = martensite()
+    result = fit(strained(exact), kinematics=exact.kinematics, growth="auto", training=SHORT, progress=False)
+    found = result.material.growth
+    assert found is None or found.coefficient < 0.1 * np.abs(exact.tangent(np.eye(2)[None])).max()
+
+
+@pytest.mark.parametrize("constant", [0.5, -0.5])
+def test_the_loss_with_a_growth_coefficient_is_the_least_over_it(constant):
+    """Its slope in the weights is that of finite differences, where the coefficient is free and where it is held at 0."""
+    exact = lse.Material(wells(3, rho=0.1, distance=0.12, stiffness=10.0), lse.GreenLagrange(2), lse.Growth(0.5))
+    data = deep(exact, 40)
+    h = lse.Growth(abs(constant))
+    data = lse.Samples(
+        F=data.F, energy=np.sign(constant) * h.energy(data.F), stress=np.sign(constant) * h.stress(data.F)
+    )
+    rows = rows_of(data, exact.kinematics, "auto")
+    scales = scales_of(rows)
+    loss = Loss(rows, scales, 1.0, 2.0)
+    twin = TorchPotential(Architecture(2, 3), 3)
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for p in twin.parameters():
+            p.copy_(0.3 * torch.randn_like(p))
+    c = loss.growth_coefficient(twin)
+    assert (c > 0.0) == (constant > 0.0)
+    fixed = [Loss(rows_of(data, exact.kinematics, lse.Growth(c + d)), scales, 1.0, 2.0) for d in (1e-3, 2e-3)]
+    assert float(loss(twin).detach()) < float(fixed[0](twin).detach()) < float(fixed[1](twin).detach())
+    names = [name for name, _ in twin.named_parameters()]
+    slope, step = 2.0 * normal_equations(twin, loss, names)[1], 1e-6
+    direction = torch.randn(len(slope), dtype=torch.float64)
+    values = []
+    for sign in (1.0, -1.0):
+        moved = copy.deepcopy(twin)
+        with torch.no_grad():
+            for p, d in zip(moved.parameters(), direction.split([p.numel() for p in moved.parameters()])):
+                p += sign * step * d.reshape(p.shape)
+        values.append(float(loss(moved).detach()))
+    assert (values[0] - values[1]) / (2.0 * step) == pytest.approx(float(slope @ direction), rel=1e-5)
+
+
 def test_stresses_alone_leave_the_undeformed_state_at_zero_energy():
     exact = martensite()
     data = strained(exact)
@@ -168,6 +233,8 @@ W = (F**2).sum(axis=(1, 2))
         (lambda: lse.Samples(x=X, energy=X[:, 0] ** 2), {"growth": lse.Growth(1.0)}, "growth term"),
         (lambda: lse.Samples(F=F, energy=W), {"kinematics": lse.GreenLagrange(3)}, "is 3D, the samples' F are 2D"),
         (lambda: lse.Samples(F=F, energy=W), {}, "strain measure|kinematics"),
+        (lambda: lse.Samples(x=X, energy=X[:, 0] ** 2), {"growth": "auto"}, "growth term"),
+        (lambda: lse.Samples(F=F, energy=W), {"kinematics": lse.GreenLagrange(2), "growth": 0.5}, "growth is 0.5"),
         (lambda: {"x": X}, {}, "Samples, not a dict"),
         (lambda: lse.Samples(x=X, energy=X[:, 0] ** 2), {"training": Training(energy_weight=0.0)}, "weight 0"),
     ],
