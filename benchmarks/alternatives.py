@@ -21,7 +21,8 @@ from common import bars, finish, processor
 from targets import TARGETS, Target
 
 from lse_material.fit import Architecture, DataWarning, Sparsity, Training, fit
-from lse_material.fit.loss import Loss, rows_of, scales_of
+from lse_material.fit.loss import Loss
+from lse_material.fit.rows import rows_of, scales_of
 from lse_material.fit.train import search
 
 NAMES = ("double_well", "three_wells_rho_0.1", "square_to_rectangle", "mechanochemical")

@@ -12,7 +12,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from lse_material.checks import Array
-from lse_material.fit.loss import Index, Rows
+from lse_material.fit.rows import Index, Rows
 from lse_material.samples import Samples
 
 SAME_PLACE = 1e-9  # distance below which two rows lie at the same place

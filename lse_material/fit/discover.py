@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from lse_material.fit import surgery
+from lse_material.fit.adam import adam
 from lse_material.fit.constraints import Constraints
 from lse_material.fit.levenberg import levenberg_marquardt
 from lse_material.fit.loss import Loss
@@ -31,6 +32,7 @@ NOTHING = 0.01  # tolerances below which an error counts as none
 NOISE = 0.3  # tolerances above which what is left of the error counts as noise
 OTHER_RHO = (0.25, 4.0, 0.5, 2.0)  # factors that are tried
 DECISIVE = 30.0  # by this factor one mode more must lower the error of a number that is good enough
+RATE = 0.02  # of Adam in refits
 SAME = 0.9  # an error that another start does not bring below this share is the data's own
 HOPELESS = 8.0  # tolerances beyond which other candidates of the same size are not tried
 
@@ -101,7 +103,7 @@ class Discovery:
         o = self.sparsity
         twin = self._random(self.architecture.max_modes)
         surgery.set_rho(twin, 1.0)
-        self._adam(twin, o.adam_steps, usage_weight=o.usage_weight, rate=o.learning_rate)
+        adam(twin, self.train, o.adam_steps, o.learning_rate, rho_weight=o.rho_weight, usage_weight=o.usage_weight)
         with torch.no_grad():
             usage = self.train.with_mode_weights(twin)[1].mean(0)
         used = [k for k, u in enumerate(usage.tolist()) if u > o.least_usage] or [int(usage.argmax())]
@@ -120,7 +122,7 @@ class Discovery:
             if not trials:
                 break
             values = [self._improve(trial, few, 100, 10) for trial in trials]
-            twin = self._refit(trials[int(np.argmin(values))], 60, "add", adam=200)
+            twin = self._refit(trials[int(np.argmin(values))], 60, "add", adam_steps=200)
         return twin
 
     def _eliminate(self) -> TorchPotential:
@@ -137,13 +139,13 @@ class Discovery:
             values = [self._improve(trial, few, 100, 12) for trial in smaller]
             found = False
             for i in np.argsort(values)[:2]:
-                error = self._error(self._refit(smaller[i], 100, "drop", adam=200))
+                error = self._error(self._refit(smaller[i], 100, "drop", adam_steps=200))
                 found = found or self._good(error)
                 if found or error > HOPELESS * o.tolerance:
                     break
             if not found and self.best[modes - 1][0] < WIDER_THAN * o.tolerance and self.architecture.depth:
                 wider = surgery.widened(self.best[modes - 1][1], self.rng)
-                found = self._good(self._error(self._refit(wider, 100, "widen", adam=100)))
+                found = self._good(self._error(self._refit(wider, 100, "widen", adam_steps=100)))
             several = (modes - 1) * self.constraints.variants > 1  # one convex mode has no minima beside the best
             if not found and not (several and self._good(self._error(self._fresh(modes - 1, few)))):
                 break
@@ -154,7 +156,7 @@ class Discovery:
         """The best of some random starts with so many modes: leaving one out may have ended in a local minimum."""
         starts = [self._random(modes) for _ in range(self.sparsity.trials)]
         values = [self._improve(start, few, 200, 15) for start in starts]
-        return self._refit(starts[int(np.argmin(values))], 100, "fresh", adam=200)
+        return self._refit(starts[int(np.argmin(values))], 100, "fresh", adam_steps=200)
 
     def _random(self, modes: int) -> TorchPotential:
         return random_twin(self.architecture.with_modes(modes), self.train, self.rng, self.constraints)
@@ -273,10 +275,10 @@ class Discovery:
             self.best[modes] = (error, surgery.copy_of(twin))
 
     def _refit(
-        self, twin: TorchPotential, iterations: int, what: str, *, adam: int = 0, finely: bool = False
+        self, twin: TorchPotential, iterations: int, what: str, *, adam_steps: int = 0, finely: bool = False
     ) -> TorchPotential:
-        if adam:
-            self._adam(twin, adam, rate=0.02)
+        if adam_steps:
+            adam(twin, self.train, adam_steps, RATE, rho_weight=self.sparsity.rho_weight)
         target = 0.0 if finely else (0.15 * self.sparsity.tolerance) ** 2
         levenberg_marquardt(
             twin,
@@ -290,42 +292,8 @@ class Discovery:
         self._note(twin, what)
         return twin
 
-    def _improve(self, twin: TorchPotential, loss: Loss, adam: int, iterations: int) -> float:
+    def _improve(self, twin: TorchPotential, loss: Loss, steps: int, iterations: int) -> float:
         """A short refit on a few rows, to compare candidates."""
-        self._adam(twin, adam, rate=0.02, loss=loss)
         weight = self.sparsity.rho_weight
+        adam(twin, loss, steps, RATE, rho_weight=weight)
         return levenberg_marquardt(twin, loss, iterations, rho_weight=weight, tolerance=1e-3)
-
-    def _adam(
-        self, twin: TorchPotential, steps: int, *, rate: float, usage_weight: float = 0.0, loss: Loss | None = None
-    ) -> None:
-        """Adam with a cosine to 1e-3; the usage penalty comes in between a fifth and half of the steps."""
-        loss = self.train if loss is None else loss
-        parameters = [p for p in twin.parameters() if p.requires_grad]
-        optimiser = torch.optim.Adam(parameters, lr=rate, betas=(0.9, 0.99))
-        good = [p.detach().clone() for p in parameters]
-        for step in range(steps):
-            share = step / steps
-            optimiser.param_groups[0]["lr"] = 1e-3 + 0.5 * (rate - 1e-3) * (1.0 + math.cos(math.pi * share))
-            value, weights = loss.with_mode_weights(twin)
-            if twin.raw_rho.requires_grad:
-                value = value + self.sparsity.rho_weight * torch.log(twin.rho)
-            ramp = min(1.0, max(0.0, (share - 0.2) / 0.3))
-            if usage_weight * ramp > 0.0:
-                usage = weights.mean(0)
-                value = value - 2.0 * usage_weight * ramp * (usage * torch.log(usage + 1e-12)).sum()
-            optimiser.zero_grad()
-            value.backward()
-            finite = math.isfinite(value.item()) and all(
-                p.grad is None or torch.isfinite(p.grad).all() for p in parameters
-            )
-            if not finite:
-                with torch.no_grad():
-                    for p, last in zip(parameters, good):
-                        p.copy_(last)
-                rate *= 0.3
-                optimiser = torch.optim.Adam(parameters, lr=rate, betas=(0.9, 0.99))
-                continue
-            if step % 20 == 0:
-                good = [p.detach().clone() for p in parameters]
-            optimiser.step()

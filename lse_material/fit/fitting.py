@@ -16,11 +16,12 @@ from lse_material.fit.constraints import Constraints, Orbit, Reference
 from lse_material.fit.data import DataWarning, doubts_about
 from lse_material.fit.discover import Discovery
 from lse_material.fit.levenberg import levenberg_marquardt
-from lse_material.fit.loss import Loss, Scales, rows_of, scales_of
+from lse_material.fit.loss import Loss
 from lse_material.fit.network import TorchPotential
 from lse_material.fit.options import Architecture, Sparsity, Training
 from lse_material.fit.outliers import outliers, robust_weights, told
 from lse_material.fit.result import FitResult, errors_of
+from lse_material.fit.rows import Scales, rows_of, scales_of
 from lse_material.fit.start import random_twin
 from lse_material.fit.train import discover, search
 from lse_material.growth import Growth

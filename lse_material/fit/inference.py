@@ -23,9 +23,10 @@ from torch import Tensor
 from lse_material.checks import Array, float_array, whole_numbers
 from lse_material.density import Density, importance, mala, summed, systematic
 from lse_material.errors import InvalidInputError
-from lse_material.fit.loss import Loss, Scales, rows_of, scales_of
+from lse_material.fit.loss import Loss
 from lse_material.fit.network import TorchPotential
 from lse_material.fit.options import Architecture, Training
+from lse_material.fit.rows import Scales, rows_of, scales_of
 from lse_material.fit.start import random_twin
 from lse_material.fit.train import search
 from lse_material.samples import Samples

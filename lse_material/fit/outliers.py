@@ -15,8 +15,9 @@ import numpy as np
 
 from lse_material.checks import Array
 from lse_material.fit.levenberg import levenberg_marquardt
-from lse_material.fit.loss import Index, Loss, Rows, scales_of
+from lse_material.fit.loss import Loss
 from lse_material.fit.options import Architecture, Training
+from lse_material.fit.rows import Index, Rows, scales_of
 from lse_material.fit.start import random_twin
 from lse_material.fit.train import search
 

@@ -9,7 +9,8 @@ import torch
 import lse_material as lse
 from lse_material.fit import Architecture, Sparsity, TorchPotential, Training, fit, jacobian, surgery
 from lse_material.fit.levenberg import levenberg_marquardt, normal_equations
-from lse_material.fit.loss import Loss, Scales, rows_of, scales_of
+from lse_material.fit.loss import Loss
+from lse_material.fit.rows import Scales, rows_of, scales_of
 from tests.core.factories import relative_error
 from tests.fit.test_fit import samples_of, wells
 from tests.fit.test_twin import random_twin

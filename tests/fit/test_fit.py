@@ -9,7 +9,8 @@ import torch
 import lse_material as lse
 from lse_material.fit import Architecture, TorchPotential, Training, fit
 from lse_material.fit.levenberg import normal_equations
-from lse_material.fit.loss import Loss, rows_of, scales_of
+from lse_material.fit.loss import Loss
+from lse_material.fit.rows import rows_of, scales_of
 from lse_material.verify import verify
 
 SHORT = Training(restarts=1, adam_steps=20, lbfgs_steps=20)
