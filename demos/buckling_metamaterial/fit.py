@@ -70,7 +70,7 @@ def fitted(train: lse.Samples, seed: int, *, modes: Any, width: int, quick: bool
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--quick", action="store_true", help="one seed, few rows and steps")
-    parser.add_argument("--modes", default="2", help="number of modes, or auto, which takes ten times as long")
+    parser.add_argument("--modes", default="2", help="number of modes, or auto")
     parser.add_argument("--seeds", type=int, default=5, help="how often the fit of the mixture is repeated")
     parser.add_argument("--ship", action="store_true", help="put the materials to demos/materials")
     parser.add_argument("--out", type=Path, default=Path("results/buckling_metamaterial"), help="folder for the files")
