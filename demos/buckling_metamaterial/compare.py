@@ -3,7 +3,8 @@
 Problem. A specimen of 12 x 12 cells between plates, its sides cut through the holes. Lines through the holes are mirrors of the
 buckled pattern: a plate that slides there disturbs nothing, and the specimen differs from an endless one by its two free sides
 only. The squares of solid beside them lack one of the four ligaments that hold them, so that the specimen should carry
-1/(2 x 12), or 4 %, less. That is what homogenisation leaves out, and what it can be held to.
+1/(2 x 12), or 4 %, less. That is what homogenisation leaves out, and what it can be held to: with 8, 12 and 16 cells to a side
+the fitted specimen carried 7.0, 4.7 and 3.6 % more than the resolved one, 0.3 % of which the free sides do not explain.
 (With plates that may also slide past each other the resolved specimen sways beyond 5 %, which the homogeneous one does not.)
 
 The way. The resolved specimen is followed like any other: a trust region on its energy, load steps, and a kick along the lowest
