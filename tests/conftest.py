@@ -9,6 +9,15 @@ from hypothesis import settings
 settings.register_profile("repeatable", deadline=None, derandomize=True, max_examples=40)
 settings.load_profile("repeatable")
 
+ALONE = ("test_demos", "test_benchmarks")  # whose tests share nothing
+
+
+def pytest_collection_modifyitems(items):
+    """With several workers (-n 2 --dist loadgroup) the tests of a module stay together: what they share is made once."""
+    for item in items:
+        if item.path.stem not in ALONE:
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+
 
 @pytest.fixture(autouse=True)
 def _collect_garbage_together(request):
