@@ -59,8 +59,10 @@ COMM = MPI.COMM_WORLD
 UPPER = 4.0  # amounts are searched and shown from 0 to this
 TEMPERATURE = 0.05
 NOISE = 0.03  # standard deviation of a measured rate of change
+SLOW = 1.0  # rates below this are measured: they are so along the valleys between states
 CORE = 0.3  # a cell has switched when it comes this near to the other state
 STEP = 0.02  # of Langevin dynamics
+LONGEST = 400.0  # step of the Fokker-Planck equation: of the order of a switch, for the rounding of mass grows with it
 BATCHES = 4  # of walkers, shared among the ranks
 
 
@@ -87,10 +89,10 @@ class Circuit:
         return slope - self.s * square**2 / (self.S**4 + square**2) if self.s else slope
 
     def measured(self, rows: int, seed: int) -> lse.Samples:
-        """Slopes, which are minus rates of change, at random states where these are below 2; with noise in them."""
+        """Slopes, which are minus rates of change, at random states where these are slow; with noise in them."""
         rng = np.random.default_rng(seed)
         x = rng.uniform(0.0, 3.4, (80 * rows, 2))
-        x = x[np.linalg.norm(self.gradient(x), axis=1) < 2.0][:rows]
+        x = x[np.linalg.norm(self.gradient(x), axis=1) < SLOW][:rows]
         return lse.Samples(x=x, gradient=self.gradient(x) + NOISE * rng.normal(size=x.shape))
 
     def nearest(self, point: StationaryPoint) -> np.ndarray:
@@ -120,7 +122,7 @@ def learn(circuit: Circuit, modes: int | str, seed: int) -> lse.SoftMinimum:
     from lse_material.fit import Architecture, DataWarning, Sparsity, Training, fit
 
     warnings.simplefilter("ignore", DataWarning)
-    samples = circuit.measured(1000 if modes == "auto" else 600, seed)
+    samples = circuit.measured(1200 if modes == "auto" else 600, seed)
     # a model is good enough when what it misses is within the noise of the data
     sparsity = Sparsity(tolerance=1.1 * NOISE / float(np.sqrt((samples.gradient**2).mean())), restarts=1)
     training = Training(restarts=1, adam_steps=200, lbfgs_steps=200)
@@ -185,7 +187,7 @@ class FokkerPlanck:
         self.p.interpolate(lambda x: np.exp(-((x[0] - start[0]) ** 2 + (x[1] - start[1]) ** 2) / 0.02))
         self.p.x.array[:] /= self.total()
         worst = 0.0
-        for step in first_step * 4.0 ** np.arange(steps):  # the last ones are long against every switch
+        for step in np.minimum(first_step * 4.0 ** np.arange(steps), LONGEST):
             A = assemble_matrix(fem.form(self.mass + step * self.rate))
             A.assemble()
             b = assemble_vector(fem.form(self.p * ufl.TestFunction(self.V) * ufl.dx))
@@ -337,7 +339,7 @@ def main() -> int:
     wells = np.array([well.x for well in land.wells[:2]])
 
     density = FokkerPlanck(potential, TEMPERATURE, cells)
-    drift = density.spread(wells[0], 0.1, 10)
+    drift = density.spread(wells[0], 0.1, 17)
     p = density.on_grid(blocks)
     fast = potential_evaluator(potential)
     shares, count = histogram(fast, blocks, *((400, 100, 10_000) if quick else (4000, 250, 20_000)), seed)

@@ -6,7 +6,8 @@ Van der Ven and Garikipati, see free_energy.py).
 
 The way. The energy is fitted by a soft minimum of convex modes, whose number the data tell. Mode weights of the old state make
 each implicit time step convex: its energy falls however long the step is, so that accuracy alone decides on the steps. A square
-unmixes; a particle takes up lithium through its boundary. Both are free of forces.
+unmixes; a particle takes up lithium through its boundary. The square is a piece of a large body: its sides stay straight, so
+that both rectangles must form, as twins in one grain or in grains of their own. The particle is free: one of them will do.
 
 The check. From the same start, the polynomial itself (fully implicit steps) comes to the same energy, to 2 %, and to the same
 shares of phases, to 0.02. No mass is lost, and no step raises the energy.
@@ -85,9 +86,9 @@ def start_of_strain(x: np.ndarray) -> np.ndarray:
     return 2e-3 * np.vstack([np.sin(3 * s) * np.sin(4 * t), np.sin(5 * s) * np.sin(2 * t)])
 
 
-def square(density: Callable[..., Any], cells: int, length: float, *, exact: bool, clamped: bool) -> Solid:
+def square(density: Callable[..., Any], cells: int, length: float, *, exact: bool) -> Solid:
     domain = mesh.create_unit_square(COMM, cells, cells, diagonal=mesh.DiagonalType.crossed)
-    solid = Solid(domain, density, length=length, name="exact" if exact else "fitted", clamped=clamped, implicit=exact)
+    solid = Solid(domain, density, length=length, name="exact" if exact else "fitted", implicit=exact)
     solid.start(start_of_square, start_of_strain)
     return solid
 
@@ -106,7 +107,7 @@ def particle(density: Callable[..., Any], size: float, length: float) -> Solid:
         gmsh.model.mesh.generate(2)
     domain = gmshio.model_to_mesh(gmsh.model, COMM, 0, gdim=2).mesh
     gmsh.finalize()
-    solid = Solid(domain, density, length=length, name="particle", influx=INFLUX, clamped=False)
+    solid = Solid(domain, density, length=length, name="particle", influx=INFLUX, guided=False)
     solid.start(
         lambda x: 0.05 + 0.01 * np.cos(7.0 * x[0]) * np.sin(5.0 * x[1] + 1.0),
         lambda x: (
@@ -129,12 +130,12 @@ def follow(run: Evolution, until: float, frame: Callable[[int], None] | None) ->
 
 
 def fields(solid: Solid, potential: lse.SoftMinimum | None = None) -> Any:
-    """What is drawn of a solid: c, e2 and the index of the mode with the largest weight; on rank 0."""
-    found = solid.corner_values([solid.x[0], solid.e2, *([] if potential is None else weights(potential, solid.x))])
+    """What is drawn of a solid: c, e2 and the mode weights at the corners of its cells; on rank 0."""
+    found = solid.corner_values([solid.x[0], solid.eta, *([] if potential is None else weights(potential, solid.x))])
     if found is None:
         return None
     places, values = found
-    return places, values[..., 0], values[..., 1].mean(axis=1), values[..., 2:].mean(axis=1)
+    return places, values[..., 0], values[..., 1], values[..., 2:].mean(axis=1)
 
 
 def show(axes: Any, places: np.ndarray, values: np.ndarray, title: str, **style: Any) -> Any:
@@ -146,7 +147,8 @@ def show(axes: Any, places: np.ndarray, values: np.ndarray, title: str, **style:
         drawn = axes.tripcolor(mesh_, values.reshape(-1), shading="gouraud", rasterized=True, **style)
     else:
         drawn = axes.tripcolor(mesh_, facecolors=values, rasterized=True, **style)
-    axes.set(title=title, aspect="equal", xticks=[], yticks=[])
+    ends = [float(np.round(end)) if abs(end - np.round(end)) < 1e-9 else end for end in (flat.min(), flat.max())]
+    axes.set(title=title, aspect="equal", xticks=ends, yticks=ends, xlabel="x$_1$ / L", ylabel="x$_2$ / L")
     return drawn
 
 
@@ -155,37 +157,35 @@ E_STYLE = {"cmap": "viridis", "vmin": -1.2 * S_E, "vmax": 1.2 * S_E}
 
 
 def draw(file: Path, drawn: dict[str, Any], tables: dict[str, dict[str, np.ndarray]]) -> None:
-    """Both squares, the particle, and the energies."""
+    """Both squares, the particle, the modes of the fit, and the energies."""
     import matplotlib
 
     matplotlib.use("agg")
     import matplotlib.pyplot as plt
     from matplotlib.colors import ListedColormap
 
-    figure, axes = plt.subplots(2, 4, figsize=(13.0, 6.2), layout="constrained")
-    places, c, e2, shares = drawn["fitted"]
-    in_c = show(axes[0, 0], places, c, "fitted energy: c", **C_STYLE)
-    in_e = show(axes[0, 1], places, e2, "fitted energy: e$_2$", **E_STYLE)
-    three = ListedColormap(plt.get_cmap("cividis")(np.linspace(0.0, 1.0, shares.shape[1])))
-    modes = show(
-        axes[0, 2], places, shares.argmax(axis=1).astype(float), "fitted energy: mode of largest weight", cmap=three
-    )
-    modes.set_clim(-0.5, shares.shape[1] - 0.5)
-    figure.colorbar(modes, ax=axes[0, 2], ticks=range(shares.shape[1]), shrink=0.8)
-    places, c, e2, _ = drawn["exact"]
-    show(axes[1, 0], places, c, "exact polynomial: c", **C_STYLE)
-    show(axes[1, 1], places, e2, "exact polynomial: e$_2$", **E_STYLE)
+    figure, axes = plt.subplots(2, 4, figsize=(13.0, 6.0), layout="constrained")
+    for column, (name, title) in enumerate((("fitted", "fitted"), ("exact", "exact polynomial"))):
+        places, c, e2, _ = drawn[name]
+        in_c = show(axes[0, column], places, c, f"c, {title}", **C_STYLE)
+        in_e = show(axes[0, column + 2], places, e2, f"e$_2$, {title}", **E_STYLE)
+    figure.colorbar(in_c, ax=axes[0, :2], shrink=0.8, label="concentration c")
+    figure.colorbar(in_e, ax=axes[0, 2:], shrink=0.8, label="strain e$_2$")
+    places, _, _, shares = drawn["fitted"]
+    count = shares.shape[1]
+    greys = ListedColormap(plt.get_cmap("Greys")(np.linspace(0.1, 0.9, count)))
+    modes = show(axes[1, 0], places, shares.argmax(axis=1).astype(float), "largest mode weight", cmap=greys)
+    modes.set_clim(-0.5, count - 0.5)
+    figure.colorbar(modes, ax=axes[1, 0], ticks=range(count), shrink=0.8, label="mode")
+    for name, style in (("fitted", "k-"), ("exact", "C1--")):
+        table = tables[name]
+        axes[1, 1].semilogx(table["time"][1:], table["energy"][1:], style, label=name)
+    axes[1, 1].set(xlabel="time / (L$^2$/M)", ylabel="free energy of the square / L$^2$", title="energy falls alike")
+    axes[1, 1].legend(frameon=False)
     places, c, e2, _ = drawn["particle"]
     show(axes[1, 2], places, c, f"particle filled to {FILLED:.0%}: c", **C_STYLE)
     show(axes[1, 3], places, e2, "particle: e$_2$", **E_STYLE)
-    figure.colorbar(in_c, ax=axes[1, 0], shrink=0.8, label="concentration")
-    figure.colorbar(in_e, ax=axes[1, 1], shrink=0.8, label="strain")
-    for name, style in (("fitted", "k-"), ("exact", "C1--")):
-        table = tables[name]
-        axes[0, 3].semilogx(table["time"][1:], table["energy"][1:], style, label=name)
-    axes[0, 3].set(xlabel="time / (L$^2$/M)", ylabel="free energy of the square", title="energy falls alike")
-    axes[0, 3].legend(frameon=False)
-    figure.savefig(file, dpi=100)
+    figure.savefig(file, dpi=85)
     plt.close(figure)
 
 
@@ -214,9 +214,7 @@ def frame_of(solid: Solid, folder: Path) -> Callable[[int], None]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument(
-        "--quick", action="store_true", help="coarse meshes, squares that are held, the potential that is shipped"
-    )
+    parser.add_argument("--quick", action="store_true", help="coarse meshes, the potential that is shipped")
     parser.add_argument("--shipped", action="store_true", help="do not fit: take the potential that is shipped")
     parser.add_argument("--seeds", type=int, default=1, help="fits from so many draws of the data; the first is used")
     parser.add_argument("--frames", action="store_true", help="a picture every 10 steps, for a film")
@@ -226,7 +224,7 @@ def main() -> int:
     )
     parser.add_argument("--out", type=Path, default=Path("results/mechanochemistry"), help="folder for the files")
     options = parser.parse_args()
-    cells, until, tolerance = (8, 0.2, 8e-3) if options.quick else (12, 0.1, 1.5e-3)
+    cells, until, tolerance = (8, 0.2, 8e-3) if options.quick else (24, 0.03, 2e-3)
     length = 1.5 / cells  # three sides of a crossed cell
 
     figures: dict[str, Any] = {}
@@ -242,8 +240,8 @@ def main() -> int:
         return potential_energy(potential, list(x))
 
     make = {
-        "fitted": lambda: square(density, cells, length, exact=False, clamped=options.quick),
-        "exact": lambda: square(polynomial, cells, length, exact=True, clamped=options.quick),
+        "fitted": lambda: square(density, cells, length, exact=False),
+        "exact": lambda: square(polynomial, cells, length, exact=True),
         "particle": lambda: particle(density, 1.0 / (1.4 * cells), length),
     }
     if COMM.rank == 0:
@@ -253,7 +251,7 @@ def main() -> int:
     for name in [options.only] if options.only else make:
         solid = solids[name] = make[name]()
         runs[name] = solid.evolution(
-            1e-6, max(tolerance, 3e-3) if name == "particle" else tolerance, options.out / f"{name}.npz"
+            1e-6, max(tolerance, 4e-3) if name == "particle" else tolerance, options.out / f"{name}.npz"
         )
         if options.resume:
             runs[name].resume()
@@ -288,8 +286,10 @@ def main() -> int:
         print(json.dumps(figures))
     right = (
         max(figures["test_error_energy"], figures["test_error_gradient"]) <= 0.02
-        and figures["mass_drift"] <= 1e-12
+        and max(figures["well_place_error"], figures["well_energy_error"]) <= 0.02
+        and max(figures["mass_drift"], figures["particle_mass_error"]) <= 1e-12
         and figures["energy_increases"] == 0
+        and (options.quick or figures["rejected_steps"] <= 0.03 * (figures["steps"] + figures["rejected_steps"]))
         and figures["final_energy_difference"] <= 0.02
         and figures["phase_difference"] <= 0.02
     )
