@@ -12,6 +12,7 @@ settings.load_profile("repeatable")
 ALONE = ("test_demos", "test_benchmarks")  # whose tests share nothing
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks at the markers
 def pytest_collection_modifyitems(items):
     """With several workers (-n 2 --dist loadgroup) the tests of a module stay together: what they share is made once."""
     for item in items:
