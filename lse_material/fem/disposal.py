@@ -13,7 +13,7 @@ from mpi4py import MPI
 
 
 class Disposal:
-    """Of one problem on `comm`. To make one is collective, and destroys what all ranks have dropped by then.
+    """What becomes of one problem on `comm`. To make one is collective, and destroys what all ranks have dropped by then.
 
     Attributes:
         number: of this problem, the same on its ranks, and given once.

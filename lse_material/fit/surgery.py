@@ -16,13 +16,8 @@ from lse_material.fit.network import TorchPotential, inverse_softplus
 from lse_material.fit.options import Architecture
 from lse_material.fit.start import random_twin
 
-LITTLE = float(
-    inverse_softplus(torch.tensor(0.01, dtype=torch.float64))
-)  # raw output weight of a neuron with little effect
-
-HARDLY = float(
-    inverse_softplus(torch.tensor(0.002, dtype=torch.float64))
-)  # of one that must not disturb a polished fit
+# raw output weights of new neurons: with little effect, and with so little that a polished fit is not disturbed
+LITTLE, HARDLY = inverse_softplus(torch.tensor([0.01, 0.002], dtype=torch.float64)).tolist()
 
 
 def copy_of(twin: TorchPotential) -> TorchPotential:
