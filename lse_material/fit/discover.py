@@ -1,9 +1,10 @@
 """Discovery of the number of modes and of the transition scale, by sparse regression and refits.
 
 An over-complete soft minimum is trained with a penalty on the entropy of the usage u_k = mean over the data of the mode
-weight w_k, so that few modes carry the data; unused modes are dropped. Then modes are left out one after another, each time
-with a refit, for as long as the error on rows held back stays within the tolerance. A second-order polish follows, and
-the transition scale is driven down as far as the data do not contradict; weights and neurons without need are left out.
+weight w_k, so that few modes carry the data; unused modes are dropped. This is done for modes without neurons (convex
+quadratic functions) first, and for networks unless those explain the data. Then modes are left out one after another, each
+time with a refit, for as long as the error on rows held back stays within the tolerance. A second-order polish follows,
+and the transition scale is driven down as far as the data do not contradict; what is not needed is pruned.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-import torch
 
 from lse_material.fit import surgery
 from lse_material.fit.adam import adam
@@ -26,11 +26,12 @@ from lse_material.fit.options import Architecture, Sparsity
 from lse_material.fit.parallel import one_after_another
 from lse_material.fit.prune import prune
 from lse_material.fit.start import random_twin
+from lse_material.fit.transition import driven, with_other_rho
 
 WIDER_THAN = 5.0  # a model within this many tolerances may be mended by neurons instead of a mode
 NOTHING = 0.01  # tolerances below which an error counts as none
 NOISE = 0.3  # tolerances above which what is left of the error counts as noise
-OTHER_RHO = (0.25, 4.0, 0.5, 2.0)  # factors that are tried
+OTHER_RHO = 4.0, 0.25, 0.5, 2.0  # factors that are tried
 DECISIVE = 30.0  # by this factor one mode more must lower the error of a number that is good enough
 RATE = 0.02  # of Adam in refits
 SAME = 0.9  # an error that another start does not bring below this share is the data's own
@@ -64,13 +65,31 @@ class Discovery:
 
     def run(self) -> TorchPotential:
         """The whole search; returns the twin that was chosen."""
-        o = self.sparsity
-        last = math.inf
-        for error in self._starts():
-            if error <= o.tolerance or SAME * last < error < last / SAME:
-                break
-            last = min(error, last)
+        if not self._quadratic_modes_suffice():
+            last = math.inf
+            for error in self._starts():
+                if error <= self.sparsity.tolerance or SAME * last < error < last / SAME:
+                    break
+                last = min(error, last)
         return self._prune(self._lower_rho(self._larger(self._polish(self._eliminate()))))
+
+    def _quadratic_modes_suffice(self) -> bool:
+        """Whether modes without neurons explain the data, exactly or but for noise, which is cheap to find out."""
+        if not (self.architecture.depth and self.architecture.quadratic):
+            return False
+        plain = replace(self, architecture=replace(self.architecture, depth=0), rng=self.rng.spawn(1)[0])  # same `best`
+        plain.begin()
+        twin = self.chosen()
+        assert twin is not None
+        error = self._error(self._refit(surgery.copy_of(twin), 60, "polish", finely=True))
+        if not NOTHING < error / self.sparsity.tolerance < WIDER_THAN:
+            return error <= NOTHING * self.sparsity.tolerance
+        wider = surgery.widened(
+            twin, self.architecture, self.rng
+        )  # only to see: it has more modes than neurons would need
+        adam(wider, self.train, 200, RATE)
+        levenberg_marquardt(wider, self.train, 100, tolerance=2e-4, patience=10)
+        return self._error(wider) > SAME * error
 
     def _starts(self) -> Iterator[float]:
         """The error of each random start, with random numbers of its own."""
@@ -104,10 +123,12 @@ class Discovery:
         twin = self._random(self.architecture.max_modes)
         surgery.set_rho(twin, 1.0)
         adam(twin, self.train, o.adam_steps, o.learning_rate, rho_weight=o.rho_weight, usage_weight=o.usage_weight)
-        with torch.no_grad():
-            usage = self.train.with_mode_weights(twin)[1].mean(0)
-        used = [k for k, u in enumerate(usage.tolist()) if u > o.least_usage] or [int(usage.argmax())]
-        return self._refit(surgery.select(twin, used), 60, "sparse")
+        twin = self._refit(surgery.without_unused(twin, self.train, o.least_usage), 60, "sparse")
+        for factor in OTHER_RHO[:2]:
+            if self._error(twin) <= o.tolerance or not twin.raw_rho.requires_grad:
+                break
+            twin = self._better(self._refit(with_other_rho(twin, self.train, factor), 60, "rho"), twin)
+        return twin
 
     def _grow(self, twin: TorchPotential) -> TorchPotential:
         """At most two more modes while the error is above the tolerance."""
@@ -144,7 +165,7 @@ class Discovery:
                 if found or error > HOPELESS * o.tolerance:
                     break
             if not found and self.best[modes - 1][0] < WIDER_THAN * o.tolerance and self.architecture.depth:
-                wider = surgery.widened(self.best[modes - 1][1], self.rng)
+                wider = surgery.widened(self.best[modes - 1][1], self.architecture, self.rng)
                 found = self._good(self._error(self._refit(wider, 100, "widen", adam_steps=100)))
             several = (modes - 1) * self.constraints.variants > 1  # one convex mode has no minima beside the best
             if not found and not (several and self._good(self._error(self._fresh(modes - 1, few)))):
@@ -173,8 +194,8 @@ class Discovery:
             if self._error(self._refit(renewed, 125, "renew", finely=True)) >= self._error(twin):
                 break
             twin = renewed
-        if self._error(twin) > NOISE * self.sparsity.tolerance and twin.architecture.depth:
-            wider = self._refit(surgery.widened(twin, self.rng), 60, "widen", finely=True)
+        if self._error(twin) > NOISE * self.sparsity.tolerance and self.architecture.depth:
+            wider = self._refit(surgery.widened(twin, self.architecture, self.rng), 60, "widen", finely=True)
             twin = wider if self._error(wider) < 0.5 * self._error(twin) else twin
         return twin
 
@@ -203,9 +224,7 @@ class Discovery:
         for factor in OTHER_RHO:
             if not floor < self._error(twin) < NOISE * self.sparsity.tolerance:
                 break
-            trial = surgery.copy_of(twin)
-            surgery.set_rho(trial, factor * twin.rho_value)
-            levenberg_marquardt(trial, self.train, 25, free_rho=False)
+            trial = with_other_rho(twin, self.train, factor)
             levenberg_marquardt(trial, self.train, 100, tolerance=2e-4, patience=10)
             if self._error(trial) < max(0.5 * self._error(twin), floor):
                 twin = trial
@@ -215,16 +234,8 @@ class Discovery:
     def _change_rho(self, twin: TorchPotential, factor: float) -> TorchPotential:
         """The transition scale changed by `factor` at a time, with refits, for as long as the errors stay as they are."""
         alike = self._alike(twin, self.sparsity.rho_slack, NOTHING * self.sparsity.tolerance)
-        low, high = twin.rho_bounds
-        while 1.05 * low < factor * twin.rho_value < high / 1.05:
-            trial = surgery.copy_of(twin)
-            surgery.set_rho(trial, factor * twin.rho_value)
-            levenberg_marquardt(trial, self.train, 25, free_rho=False, target=1e-12)
-            if not alike(trial):
-                break
-            twin = trial
-            self.tell(f"rho {twin.rho_value:.2g}", self._error(twin))
-        return twin
+        tell = lambda twin: self.tell(f"rho {twin.rho_value:.2g}", self._error(twin))  # noqa: E731
+        return driven(twin, self.train, factor, alike, tell)
 
     def _prune(self, twin: TorchPotential) -> TorchPotential:
         """Weights and neurons left out for as long as the errors stay within the factor that is allowed."""
@@ -286,8 +297,8 @@ class Discovery:
             iterations,
             rho_weight=0.0 if finely else self.sparsity.rho_weight,
             target=target,
-            tolerance=2e-4 if finely else 1e-3,
-            patience=10 if finely else 6,
+            tolerance=2e-4,
+            patience=10,
         )
         self._note(twin, what)
         return twin

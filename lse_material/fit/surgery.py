@@ -42,6 +42,13 @@ def join(twin: TorchPotential, other: TorchPotential) -> TorchPotential:
     return result
 
 
+def without_unused(twin: TorchPotential, loss: Loss, least_usage: float) -> TorchPotential:
+    """The modes whose mean weight over the data is above `least_usage`, or the one that is used most."""
+    with torch.no_grad():
+        usage = loss.with_mode_weights(twin)[1].mean(0)
+    return select(twin, [k for k, u in enumerate(usage.tolist()) if u > least_usage] or [int(usage.argmax())])
+
+
 def losses_without(twin: TorchPotential, loss: Loss) -> list[float]:
     """The loss if each mode in turn were left out and nothing else changed."""
     modes = range(twin.architecture.count)
@@ -148,21 +155,32 @@ def nearest_quadratic(
     return R, fitted[len(a) : -1], fitted[-1], float(((system @ fitted - target) ** 2).sum() / (share**2).sum())
 
 
-def widened(twin: TorchPotential, rng: np.random.Generator) -> TorchPotential:
-    """Twice the neurons in every hidden layer; the new ones start with little effect."""
+def widened(twin: TorchPotential, architecture: Architecture, rng: np.random.Generator) -> TorchPotential:
+    """Twice the neurons in every hidden layer, or the layers of `architecture` for modes without any.
+
+    The new neurons start with little effect.
+    """
     old = twin.architecture
-    result = _like(twin, replace(old, width=2 * old.width))
+    new = replace(old, width=2 * old.width) if old.depth else replace(architecture, modes=old.count)
+    result, lift = _like(twin, new), new.depth - old.depth
+    sources = {_lifted(name, lift): p.detach() for name, p in twin.named_parameters()}
     with torch.no_grad():
         for name, parameter in result.named_parameters():
             if name == "raw_rho":
                 continue
-            source = _get(twin, name)
             if name.startswith("raw_z_weights"):
                 parameter.fill_(LITTLE)
             elif name.startswith(("x_weights", "biases")):
                 parameter.copy_(torch.tensor(rng.standard_normal(parameter.shape)) / math.sqrt(twin.size))
-            parameter[tuple(slice(0, n) for n in source.shape)] = source
+            if name in sources:
+                parameter[tuple(slice(0, n) for n in sources[name].shape)] = sources[name]
     return result
+
+
+def _lifted(name: str, lift: int) -> str:
+    """The name that a layer's parameter has with so many layers more below."""
+    kind, _, layer = name.partition(".")
+    return f"{kind}.{int(layer) + lift}" if layer else name
 
 
 def with_dead_neurons_renewed(twin: TorchPotential, loss: Loss, rng: np.random.Generator) -> TorchPotential | None:

@@ -39,9 +39,11 @@ def test_three_wells_and_their_transition_scale_are_found(tmp_path):
     result = fit(samples_of(exact, 400, 0), architecture=AUTO, seed=0, progress=False)
     error = result.error(samples_of(exact, 500, 1))
     assert len(result.potential.modes) == result.active_modes == 3
-    assert result.rho == pytest.approx(0.1, rel=0.03)
-    assert error.energy < 1e-3
-    assert error.stress < 5e-3
+    assert result.rho == pytest.approx(
+        0.1, rel=1e-6
+    )  # quadratic modes are tried first: these data they meet to rounding
+    assert error.energy < 1e-9
+    assert error.stress < 1e-9
     assert result.rho_interval[0] <= result.rho <= result.rho_interval[1]
     errors = dict(result.path)
     assert errors[2] > 5 * Sparsity().tolerance  # two modes were tried, and are not enough
@@ -182,6 +184,20 @@ def test_leaving_out_an_unused_mode_or_adding_neurons_without_weight_changes_not
         assert relative_error(other(x)[0].detach().numpy(), twin(x)[0].detach().numpy()) < 1e-14
     whole = surgery.join(surgery.select(twin, [0]), surgery.select(twin, [1, 2]))
     assert relative_error(whole(x)[0].detach().numpy(), twin(x)[0].detach().numpy()) < 1e-14
+
+
+@pytest.mark.parametrize(("before", "after"), [(0, 1), (0, 2), (1, 1), (2, 2)])
+def test_modes_become_wider_or_get_their_first_neurons_without_another_energy(before, after):
+    """New neurons have little effect, and none once their output weights vanish."""
+    twin = random_twin(3, size=2, modes=2, width=3, depth=before)
+    wider = surgery.widened(twin, Architecture(width=5, depth=after), np.random.default_rng(0))
+    assert wider.architecture.width == (5 if before == 0 else 6)
+    assert wider.architecture.depth == after
+    x = torch.randn(20, 2, dtype=torch.float64)
+    with torch.no_grad():
+        for raw in wider.raw_z_weights:
+            raw[raw == surgery.LITTLE] = -1e3
+    assert relative_error(wider(x)[0].detach().numpy(), twin(x)[0].detach().numpy()) < 1e-14
 
 
 def test_two_modes_that_share_a_convex_well_are_merged_into_it():
