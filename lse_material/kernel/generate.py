@@ -17,7 +17,7 @@ import numpy as np
 
 from lse_material.checks import Array
 from lse_material.kernel.mathematics import mathematics
-from lse_material.kernel.modes import ModeShape, write_mode
+from lse_material.kernel.modes import ModeShape, write_activations, write_mode
 from lse_material.kernel.strain import write_strain
 from lse_material.kernel.text import Text, upper_triangle
 from lse_material.kinematics import GreenLagrange, Kinematics
@@ -56,7 +56,8 @@ class Architecture:
     def offsets(self) -> dict[str, int]:
         """Where the parts of the data start; modes as "mode.k"."""
         d = self.size
-        sizes = {"rho": 1, "energy_scale": 1, "energy_shift": 1, "growth": 1, "input_shift": d, "input_scale": d}
+        sizes = {"rho": 1, "sharpness": 1, "energy_scale": 1, "energy_shift": 1, "growth": 1}
+        sizes |= {"input_shift": d, "input_factor": d}
         sizes |= {"gradient_factor": d, "hessian_factor": len(upper_triangle(d))}
         sizes |= {f"mode.{k}": shape.length for k, shape in enumerate(self.shapes)}
         ends = np.cumsum(list(sizes.values()))
@@ -66,7 +67,8 @@ class Architecture:
         """Weights and scales of `potential`, as the code expects them: one contiguous array."""
         p, q = np.array(upper_triangle(self.size)).T
         scale, energy_scale = potential.input_scale, potential.energy_scale
-        parts = [[potential.rho, energy_scale, potential.energy_shift, growth], potential.input_shift, scale]
+        rho = potential.rho
+        parts = [[rho, 1.0 / rho, energy_scale, potential.energy_shift, growth], potential.input_shift, 1.0 / scale]
         parts += [energy_scale / scale, energy_scale / (scale[p] * scale[q])]
         parts += [shape.pack(mode) for shape, mode in zip(self.shapes, potential.modes)]
         return np.concatenate([np.asarray(part, dtype=np.float64) for part in parts])
@@ -79,6 +81,8 @@ def source(architecture: Architecture, *, lanes: int, registers: int) -> str:
     text("#include <stdlib.h>")
     text.paste(mathematics(lanes))
     text("")
+    for activation in dict.fromkeys(shape.activation for shape in architecture.shapes):
+        write_activations(text, activation, lanes)
     for shape in dict.fromkeys(architecture.shapes):
         write_mode(text, shape, registers)
     _write_soft_minimum(text, architecture)
@@ -119,20 +123,22 @@ def _write_soft_minimum(text: Text, architecture: Architecture) -> None:
     comment = "W, mode weights q and, unless NULL, gradient G and upper triangle H of the Hessian at X"
     with text.function(head, comment):
         text(f"lse_vec x[{d}], psi[{K}];")
-        text(f"for (int c = 0; c < {d}; c++) x[c] = (X[c] - w[{at['input_shift']} + c]) / w[{at['input_scale']} + c];")
+        text(f"for (int c = 0; c < {d}; c++) x[c] = (X[c] - w[{at['input_shift']} + c]) * w[{at['input_factor']} + c];")
         for k, shape in enumerate(shapes):
-            text(
-                f"psi[{k}] = {shape.name}_values(w + {at[f'mode.{k}']}, x, work->z, work->slope + {starts[k]}, "
-                f"H ? work->curvature + {starts[k]} : 0);"
-            )
-        text(f"const double rho = w[{at['rho']}];", "lse_vec lowest = psi[0], sum = lse_fill(0.0);")
+            curvature = f"work->curvature + {starts[k]}"
+            call = f"{shape.name}_values(w + {at[f'mode.{k}']}, x, work->u, work->z, work->slope + {starts[k]}, {curvature});"
+            text(f"psi[{k}] = {call}")
+        text(
+            f"const double rho = w[{at['rho']}], sharpness = w[{at['sharpness']}];",
+            "lse_vec lowest = psi[0], sum = lse_fill(0.0);",
+        )
         text(f"for (int k = 1; k < {K}; k++) lowest = lse_choose(psi[k] < lowest, psi[k], lowest);")
         with text.braces(f"for (int k = 0; k < {K}; k++)"):
-            text("q[k] = lse_exp((lowest - psi[k]) / rho);", "sum += q[k];")
+            text("q[k] = lse_exp((lowest - psi[k]) * sharpness);", "sum += q[k];")
         text("const lse_vec psi_min = lowest - rho * lse_log(sum);")
         text("/* the sum is NaN where a mode or the point is */")
         text(f"*W = lse_choose(sum == sum, w[{at['energy_scale']}] * psi_min + w[{at['energy_shift']}], sum);")
-        text(f"for (int k = 0; k < {K}; k++) q[k] /= sum;")
+        text("const lse_vec inverse = 1.0 / sum;", f"for (int k = 0; k < {K}; k++) q[k] *= inverse;")
         text("if (!G) return;")
         text(f"lse_vec (*const g)[{d}] = work->g;", f"int active[{K}];")
         text(f"for (int c = 0; c < {d}; c++) G[c] = lse_fill(0.0);")
@@ -146,11 +152,14 @@ def _write_soft_minimum(text: Text, architecture: Architecture) -> None:
                 text(f"for (int c = 0; c < {d}; c++) G[c] += q[{k}] * g[{k}][c];")
                 text(f"if (H) {shape.name}_hessian({w}, q[{k}], work->slope {part}, {curvature}, work->u, work->J, H);")
         with text.braces("if (H)"):
+            h = range(len(triangle))
+            text("lse_vec " + ", ".join(f"h{n} = H[{n}]" for n in h) + ";")
             with text.braces(f"for (int k = 0; k < {K}; k++)"):
-                text("if (!active[k]) continue;", f"lse_vec e[{d}];", "const lse_vec share = q[k] / rho;")
-                text(f"for (int c = 0; c < {d}; c++) e[c] = g[k][c] - G[c];")
-                text(*(f"H[{n}] -= share * e[{a}] * e[{b}];" for n, (a, b) in enumerate(triangle)))
-            text(f"for (int n = 0; n < {len(triangle)}; n++) H[n] *= w[{at['hessian_factor']} + n];")
+                text("if (!active[k]) continue;", "const lse_vec share = q[k] * sharpness;")
+                for a in range(d):
+                    text(f"const lse_vec e{a} = g[k][{a}] - G[{a}], s{a} = share * e{a};")
+                text(*(f"h{n} -= s{a} * e{b};" for n, (a, b) in enumerate(triangle)))
+            text(*(f"H[{n}] = h{n} * w[{at['hessian_factor'] + n}];" for n in h))
         text(f"for (int c = 0; c < {d}; c++) G[c] *= w[{at['gradient_factor']} + c];")
 
 
@@ -170,6 +179,7 @@ LSE_INLINE void store(double *points, long first, long n, int m, const lse_vec *
   if (!points) return;
   const int count = n - first < LSE_LANES ? (int)(n - first) : LSE_LANES;
   for (int lane = 0; lane < count; lane++)
+#pragma GCC unroll 8
     for (int c = 0; c < m; c++) points[(first + lane) * m + c] = block[c][lane];
 }
 """

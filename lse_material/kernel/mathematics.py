@@ -3,13 +3,34 @@
 Only vector extensions of GCC and Clang are used, so the code runs on any CPU the compiler knows. A vector of 8 doubles is
 one AVX-512 register, two AVX or four SSE/NEON registers. Everything is correct to a few units in the last place for normal
 numbers, and NaN stays NaN wherever a result of the network depends on it.
+
+An activation is one long chain of dependent operations. Several are therefore written together, statement by statement, so
+that a CPU always finds independent ones near each other.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from lse_material.activations import ACTIVATIONS
+from lse_material.kernel.text import Text
 
 ACTIVATION_FUNCTIONS = {name: f"lse_{name}" for name in ACTIVATIONS}
+
+# r coth(r/2) in powers of r^2 for |r| <= ln(2)/2: exp(r) = (c + r)/(c - r) to 2e-19
+_COTH = (
+    2.0,
+    0.16666666666666555,
+    -0.002777777777669604,
+    6.613756250050129e-05,
+    -1.6533837085970372e-06,
+    4.136044887986942e-08,
+)
+# log((1 + s)/(1 - s))/s in powers of s^2 for |s| <= 1/3, to 5e-17
+_LOG_RATIO = (
+    *(2.0, 0.666666666666777, 0.39999999996049646, 0.2857142905800676, 0.22222192904033453),
+    *(0.18182814092684912, 0.15364295164890995, 0.13586317831160596, 0.09902802312073528, 0.17739798600772963),
+)
 
 _TEXT = r"""
 #ifndef LSE_MATHEMATICS
@@ -29,33 +50,18 @@ LSE_INLINE lse_vec lse_choose(lse_bits where, lse_vec yes, lse_vec no)
   return (lse_vec)((where & (lse_bits)yes) | (~where & (lse_bits)no));
 }
 
-/* exp(x) for x <= 709, zero below -708 (and for NaN): x = n ln 2 + r, |r| <= ln(2)/2, and a polynomial to 2e-17 */
-LSE_INLINE lse_vec lse_exp_or_zero(lse_vec x)
-{
-  const double shift = 6755399441055744.0; /* 1.5 * 2^52: adding it leaves the nearest integer in the low bits */
-  const lse_vec shifted = x * 1.4426950408889634074 + shift;
-  const lse_vec r = x - (shifted - shift) * 0.69314718055994530942, r2 = r * r;
-  const lse_vec even = 0.5 + r2 * (0.04166666666662413 + r2 * (0.0013888888917213717
-                       + r2 * (2.4801521295954376e-05 + r2 * 2.7620088445409746e-07)));
-  const lse_vec odd = 0.16666666666666669 + r2 * (0.008333333333330062 + r2 * (0.00019841269863053618
-                      + r2 * (2.7557268459997064e-06 + r2 * 2.510038549551032e-08)));
-  const lse_vec p = (1.0 + r) + r2 * (even + r * odd);
-  const lse_vec scaled = (lse_vec)((lse_bits)p + ((lse_bits)shifted << 52)); /* times 2^n */
-  return (lse_vec)((lse_bits)scaled & (x > -708.0));
-}
+#define LSE_SHIFT 6755399441055744.0 /* 1.5 * 2^52: adding it leaves the nearest integer in the low bits */
+#define LSE_LOG2E 1.4426950408889634074
+#define LSE_LN2 0.69314718055994530942
 
-/* as above, and NaN stays NaN */
-LSE_INLINE lse_vec lse_exp(lse_vec x) { return lse_choose(x == x, lse_exp_or_zero(x), x); }
-
-/* log((1 + s)/(1 - s)) for |s| <= 1/3: an odd polynomial to 7e-18 */
-LSE_INLINE lse_vec lse_log_ratio(lse_vec s)
+/* exp(x) for x <= 709, zero below -708, NaN stays NaN: x = n ln 2 + r */
+LSE_INLINE lse_vec lse_exp(lse_vec x)
 {
-  const lse_vec z = s * s, w = z * z;
-  const lse_vec even = 2.0 + w * (0.40000000000014596 + w * (0.22222222717801782 + w * (0.15385570592912243
-                       + w * (0.12001155182857778 + w * 0.16164938169471338))));
-  const lse_vec odd = 0.6666666666666666 + w * (0.2857142856710506 + w * (0.18181789417326447
-                      + w * (0.13314135550881162 + w * 0.08800317650868773)));
-  return s * (even + z * odd);
+  const lse_vec shifted = x * LSE_LOG2E + LSE_SHIFT, r = x - (shifted - LSE_SHIFT) * LSE_LN2, z = r * r;
+  @COTH@
+  const lse_vec p = (c + r) / (c - r);
+  const lse_bits scaled = (lse_bits)p + ((lse_bits)shifted << 52); /* times 2^n */
+  return lse_choose(x == x, (lse_vec)(scaled & (x > -708.0)), x);
 }
 
 /* log(u) for u > 0, finite and normal: u = 2^n m, sqrt(1/2) <= m <= sqrt(2) */
@@ -66,35 +72,105 @@ LSE_INLINE lse_vec lse_log(lse_vec u)
   const lse_bits big = m > 1.41421356237309504880;
   m = lse_choose(big, 0.5 * m, m);
   exponent -= big; /* true is -1 */
-  const lse_vec n = __builtin_convertvector(exponent, lse_vec);
-  return n * 0.69314718055994530942 + lse_log_ratio((m - 1.0) / (m + 1.0));
-}
-
-/* log(1 + exp(a)), its slope 1/(1 + exp(-a)) and its curvature, all from t = exp(-|a|) */
-LSE_INLINE lse_vec lse_softplus(lse_vec a, lse_vec *slope, lse_vec *curvature)
-{
-  const lse_bits negative = a < 0.0;
-  const lse_vec t = lse_exp_or_zero((lse_vec)((lse_bits)a | INT64_MIN));
-  const lse_vec one = 1.0 + t, two = 2.0 + t, inverse = 1.0 / (one * two); /* one division serves both quotients */
-  const lse_vec r = two * inverse, tr = t * r;
-  *slope = lse_choose(negative, tr, r);
-  *curvature = tr * r;
-  return lse_log_ratio(t * (one * inverse)) + lse_choose(negative, lse_fill(0.0), a); /* NaN is not negative: it stays */
-}
-
-/* softplus(a)^2 / 2 */
-LSE_INLINE lse_vec lse_squared_softplus(lse_vec a, lse_vec *slope, lse_vec *curvature)
-{
-  lse_vec inner_slope, inner_curvature;
-  const lse_vec inner = lse_softplus(a, &inner_slope, &inner_curvature);
-  *slope = inner * inner_slope;
-  *curvature = inner_slope * inner_slope + inner * inner_curvature;
-  return 0.5 * inner * inner;
+  const lse_vec n = __builtin_convertvector(exponent, lse_vec), s = (m - 1.0) / (m + 1.0), y = s * s;
+  @LOG@
+  return n * LSE_LN2 + s * l;
 }
 #endif
+"""
+
+# exp(-|a|) is kept as a quotient N/D, so that one division serves it, both slopes and the argument of the logarithm. Where
+# numbers would be below the normal ones, it is zero. $ is the number of the vector.
+_SOFTPLUS = r"""
+const lse_vec full$ = (lse_vec)((lse_bits)a[$] | INT64_MIN);
+const lse_bits normal$ = ~(full$ < -704.0);
+const lse_vec x$ = (lse_vec)((lse_bits)full$ & normal$);
+const lse_vec shifted$ = x$ * LSE_LOG2E + LSE_SHIFT;
+const lse_vec whole$ = shifted$ - LSE_SHIFT;
+const lse_vec r$ = x$ - whole$ * LSE_LN2;
+const lse_vec z$ = r$ * r$;
+@COTH@
+const lse_vec D$ = c$ - r$;
+const lse_vec N$ = (lse_vec)(((lse_bits)(c$ + r$) + ((lse_bits)shifted$ << 52)) & normal$);
+const lse_vec one$ = D$ + N$;
+const lse_vec two$ = D$ + one$;
+const lse_vec product$ = one$ * two$;
+"""
+_SOFTPLUS_RESULTS = r"""
+const lse_vec u$ = N$ * inverse$;
+const lse_vec small$ = u$ * two$;
+const lse_vec s$ = u$ * one$;
+const lse_vec large$ = 1.0 - small$;
+const lse_bits negative$ = (lse_bits)a[$] < 0;
+curvature[$] = small$ * large$;
+slope[$] = lse_choose(negative$, small$, large$);
+const lse_vec y$ = s$ * s$;
+@LOG@
+value[$] = s$ * l$ + (lse_vec)((lse_bits)a[$] & ~negative$);
+"""
+_SQUARED = r"""
+curvature[$] = slope[$] * slope[$] + value[$] * curvature[$];
+slope[$] = value[$] * slope[$];
+value[$] = 0.5 * value[$] * value[$];
 """
 
 
 def mathematics(lanes: int) -> str:
     """The C text, for vectors of `lanes` doubles."""
-    return _TEXT.replace("@LANES@", str(lanes))
+    text = _TEXT.replace("@LANES@", str(lanes))
+    return text.replace("@COTH@", _horner("c", "z", _COTH)).replace("@LOG@", _horner("l", "y", _LOG_RATIO))
+
+
+def _horner(name: str, argument: str, coefficients: Sequence[float]) -> str:
+    """C for a polynomial, one multiply-add a line."""
+    last, *rest = reversed(coefficients)
+    steps = [f"lse_vec {name} = {rest[0]!r} + {last!r} * {argument};"]
+    return "\n".join([*steps, *(f"{name} = {a!r} + {argument} * {name};" for a in rest[1:])])
+
+
+def write_activation(text: Text, name: str, count: int, lanes: int) -> str:
+    """An inline function of `count` vectors at a time; its name. No two of its arrays overlap."""
+    function = f"{ACTIVATION_FUNCTIONS[name]}_{count}"
+    text(f"#ifndef {function.upper()}", f"#define {function.upper()}")
+    head = f"LSE_INLINE void {function}(const lse_vec *a, lse_vec *restrict value, lse_vec *restrict slope,"
+    head += " lse_vec *restrict curvature)"
+    comment = {
+        "softplus": "log(1 + exp(a)), its slope 1/(1 + exp(-a)) and its curvature",
+        "squared_softplus": "softplus(a)^2 / 2, slope and curvature",
+    }
+    with text.function(head, comment[name]):
+        _together(text, _SOFTPLUS, count)
+        _write_inverses(text, count, lanes)
+        _together(text, _SOFTPLUS_RESULTS, count)
+        if name == "squared_softplus":
+            _together(text, _SQUARED, count)
+    text("#endif")
+    return function
+
+
+def _write_inverses(text: Text, count: int, lanes: int) -> None:
+    """1/product of each vector. A division of 8 doubles keeps its unit busy for 16 cycles, so that four vectors share one.
+
+    All belong to one point, or to modes at one point: where a NaN spreads to a neighbour, the result is NaN anyway.
+    """
+    shared = 4 if lanes == 8 else 1
+    for first in range(0, count, shared):
+        names = [str(k) for k in range(first, min(first + shared, count))]
+        steps = []  # products of pairs, of pairs of pairs, ..
+        while len(names) > 1:
+            pairs = [(names[k], names[k + 1], f"{names[k]}_{names[k + 1]}") for k in range(0, len(names) - 1, 2)]
+            text(*(f"const lse_vec product{both} = product{a} * product{b};" for a, b, both in pairs))
+            steps.append(pairs)
+            names = [both for _, _, both in pairs] + names[2 * len(pairs) :]
+        text(f"const lse_vec inverse{names[0]} = 1.0 / product{names[0]};")
+        for pairs in reversed(steps):
+            for a, b, both in pairs:
+                text(f"const lse_vec inverse{a} = inverse{both} * product{b}, inverse{b} = inverse{both} * product{a};")
+
+
+def _together(text: Text, statements: str, count: int) -> None:
+    """Each statement for all vectors before the next statement."""
+    polynomials = {"@COTH@": _horner("c$", "z$", _COTH), "@LOG@": _horner("l$", "y$", _LOG_RATIO)}
+    for statement in statements.strip().splitlines():
+        for line in polynomials.get(statement, statement).splitlines():
+            text(*(line.replace("$", str(k)) for k in range(count)))

@@ -15,7 +15,7 @@ from functools import cached_property
 import numpy as np
 
 from lse_material.checks import Array
-from lse_material.kernel.mathematics import ACTIVATION_FUNCTIONS
+from lse_material.kernel.mathematics import ACTIVATION_FUNCTIONS, write_activation
 from lse_material.kernel.text import Text, groups, total, upper_triangle
 from lse_material.network import ConvexNetwork
 
@@ -104,30 +104,47 @@ def reduced_quadratic(quadratic: Array) -> Array:
     return np.asarray(np.linalg.qr(quadratic, mode="r"))
 
 
+def write_activations(text: Text, activation: str, lanes: int) -> None:
+    """A function that activates all neurons of a layer, as many together as the registers hold."""
+    widest = 8 if lanes == 8 else 4
+    head = f"LSE_FUNCTION void {ACTIVATION_FUNCTIONS[activation]}(int n, const lse_vec *a,"
+    head += " lse_vec *restrict z, lse_vec *restrict slope, lse_vec *restrict curvature)"
+    inner = {count: write_activation(text, activation, count, lanes) for count in (widest, 2, 1)}
+    with text.function(head, "activations z of n preactivations a; slope and curvature"):
+        text("int i = 0;")
+        for count, function in inner.items():
+            text(f"for (; i + {count} <= n; i += {count}) {function}(a + i, z + i, slope + i, curvature + i);")
+
+
 def write_mode(text: Text, shape: ModeShape, registers: int) -> None:
     """The three functions of `shape`, for a CPU with this many vector registers."""
-    _write_values(text, shape)
-    _write_reverse(text, shape)
+    _write_values(text, shape, registers)
+    _write_reverse(text, shape, registers)
     _write_hessian(text, shape, registers)
 
 
 def rows_in_registers(registers: int, columns: int) -> int:
     """How many rows of `columns` sums to take at a time: 8, 4, 2 or 1."""
-    return next((rows for rows in (8, 4, 2) if rows * columns <= registers - registers // 4), 1)
+    return next((rows for rows in (16, 8, 4, 2) if rows * columns <= registers - registers // 4), 1)
 
 
-def _write_values(text: Text, shape: ModeShape) -> None:
+def chains(sums: int) -> int:
+    """Into how many partial sums to split each of so many: a sum waits for its last term, four cycles; two can end in each."""
+    return next((parts for parts in (4, 2) if parts * sums <= 12), 1)
+
+
+def _write_values(text: Text, shape: ModeShape, registers: int) -> None:
     d, at = shape.size, shape.offsets
     activate = ACTIVATION_FUNCTIONS[shape.activation]
     head = (
         f"LSE_FUNCTION lse_vec {shape.name}_values"
-        "(const double *w, const lse_vec *x, lse_vec *z, lse_vec *slope, lse_vec *curvature)"
+        "(const double *restrict w, const lse_vec *x, lse_vec *sums, lse_vec *z, lse_vec *slope, lse_vec *curvature)"
     )
-    with text.function(head, "psi(x); keeps slope and (unless NULL) curvature of every neuron; z is scratch"):
+    with text.function(head, "psi(x); keeps slope and curvature of every neuron; sums and z are scratch"):
         start, before = 0, 0
         for layer, width in enumerate(shape.widths):
             text(f"/* layer {layer}: {width} neurons */")
-            for loop, rows in groups(width, 4):
+            for loop, rows in groups(width, rows_in_registers(registers, 1)):
                 with text.braces(loop):
                     text(
                         f"const double *a = w + {at[f'x_weight.{layer}']} + i * {d}, *b = w + {at[f'bias.{layer}']} + i;"
@@ -140,21 +157,21 @@ def _write_values(text: Text, shape: ModeShape) -> None:
                         with text.braces(f"for (int j = 0; j < {n}; j++)"):
                             text(f"const lse_vec u = z[{before} + j];")
                             text(*(f"s{r} += v[{r * n} + j] * u;" for r in range(rows)))
-                    text("lse_vec c;")
-                    for r in range(rows):
-                        neuron = f"{start} + i + {r}"
-                        text(
-                            f"z[{neuron}] = {activate}(s{r}, &slope[{neuron}], &c);",
-                            f"if (curvature) curvature[{neuron}] = c;",
-                        )
+                    text(*(f"sums[i + {r}] = s{r};" for r in range(rows)))
+            text(f"{activate}({width}, sums, z + {start}, slope + {start}, curvature + {start});")
             before, start = start, start + width
         last = len(shape.widths)
         text("/* the output */", f"const double *a = w + {at[f'x_weight.{last}']};")
         bias = f"w[{at[f'bias.{last}']}]"
         text(f"lse_vec psi = {total([bias, *(f'a[{c}] * x[{c}]' for c in range(d))])};")
         if last:
-            loop = f"for (int i = 0; i < {shape.widths[-1]}; i++)"
-            text(f"{loop} psi += w[{at[f'z_weight.{last}']} + i] * z[{before} + i];")
+            sums = chains(1)
+            text("lse_vec " + ", ".join(f"p{r} = lse_fill(0.0)" for r in range(sums)) + ";")
+            for loop, rows in groups(shape.widths[-1], sums):
+                with text.braces(loop):
+                    v = f"w[{at[f'z_weight.{last}']} + i"
+                    text(*(f"p{r} += {v} + {r}] * z[{before} + i + {r}];" for r in range(rows)))
+            text(f"psi += {total([f'p{r}' for r in range(sums)])};")
         if shape.quadratic:
             with text.braces(f"for (int i = 0; i < {shape.quadratic}; i++)"):
                 text(f"const double *m = w + {at['quadratic']} + i * {d};")
@@ -162,11 +179,11 @@ def _write_values(text: Text, shape: ModeShape) -> None:
         text("return psi;")
 
 
-def _write_reverse(text: Text, shape: ModeShape) -> None:
+def _write_reverse(text: Text, shape: ModeShape, registers: int) -> None:
     d, at, last = shape.size, shape.offsets, len(shape.widths)
     head = (
         f"LSE_FUNCTION void {shape.name}_reverse"
-        "(const double *w, const lse_vec *x, const lse_vec *slope, lse_vec *curvature, lse_vec *t, lse_vec *g)"
+        "(const double *restrict w, const lse_vec *x, const lse_vec *slope, lse_vec *curvature, lse_vec *t, lse_vec *g)"
     )
     with text.function(head, "gradient g; curvature (unless NULL) is multiplied by d psi/d z; t is scratch"):
         text(f"const double *a = w + {at[f'x_weight.{last}']};")
@@ -176,7 +193,7 @@ def _write_reverse(text: Text, shape: ModeShape) -> None:
             width, above, start = shape.widths[layer], start, start - shape.widths[layer]
             text(f"/* layer {layer} */")
             v = at[f"z_weight.{layer + 1}"]
-            for loop, columns in groups(width, 8 if layer < last - 1 else 1):
+            for loop, columns in groups(width, rows_in_registers(registers, 1) if layer < last - 1 else 1):
                 with text.braces(loop):
                     if layer == last - 1:
                         text(f"const lse_vec s0 = lse_fill(w[{v} + i]);")
@@ -188,24 +205,29 @@ def _write_reverse(text: Text, shape: ModeShape) -> None:
                     for k in range(columns):
                         n = f"{start} + i + {k}"
                         text(f"t[{n}] = s{k} * slope[{n}];", f"if (curvature) curvature[{n}] *= s{k};")
-            with text.braces(f"for (int i = 0; i < {width}; i++)"):
-                text(
-                    f"const double *a = w + {at[f'x_weight.{layer}']} + i * {d};", f"const lse_vec u = t[{start} + i];"
-                )
-                text(*(f"g{c} += a[{c}] * u;" for c in range(d)))
+            with text.braces():
+                sums = chains(d)
+                text(*(f"lse_vec p{r}_{c} = lse_fill(0.0);" for r in range(1, sums) for c in range(d)))
+                for loop, rows in groups(width, sums):
+                    with text.braces(loop):
+                        text(f"const double *a = w + {at[f'x_weight.{layer}']} + i * {d};")
+                        for r in range(rows):
+                            text(f"const lse_vec u{r} = t[{start} + i + {r}];")
+                            text(*(f"{f'p{r}_{c}' if r else f'g{c}'} += a[{r * d + c}] * u{r};" for c in range(d)))
+                if sums > 1:
+                    text(*(f"g{c} += {total([f'p{r}_{c}' for r in range(1, sums)])};" for c in range(d)))
         if shape.quadratic:
-            with text.braces(f"for (int i = 0; i < {shape.quadratic}; i++)"):
-                text(f"const double *m = w + {at['quadratic']} + i * {d};")
-                text(f"const lse_vec y = {total([f'm[{c}] * x[{c}]' for c in range(d)])};")
-                text(*(f"g{c} += m[{c}] * y;" for c in range(d)))
+            text(f"const double *m = w + {at['quadratic.products']};")
+            products = {pair: n for n, pair in enumerate(upper_triangle(d))}
+            for e in range(d):  # each sum in turn: none waits for itself
+                text(*(f"g{c} += m[{products[min(c, e), max(c, e)]}] * x[{e}];" for c in range(d)))
         text(*(f"g[{c}] = g{c};" for c in range(d)))
 
 
 def _write_hessian(text: Text, shape: ModeShape, registers: int) -> None:
-    d, at, triangle = shape.size, shape.offsets, upper_triangle(shape.size)
-    h = len(triangle)
+    d, at = shape.size, shape.offsets
     head = (
-        f"LSE_FUNCTION void {shape.name}_hessian(const double *w, lse_vec q, const lse_vec *slope,"
+        f"LSE_FUNCTION void {shape.name}_hessian(const double *restrict w, lse_vec q, const lse_vec *slope,"
         " const lse_vec *curvature, lse_vec *u, lse_vec *J, lse_vec *H)"
     )
     with text.function(head, "H += q * Hessian, upper triangle; u and J are scratch"):
@@ -228,23 +250,44 @@ def _write_hessian(text: Text, shape: ModeShape, registers: int) -> None:
                                 text(" ".join(f"J{r}_{c} += v{r} * u{c};" for c in range(d)))
                         for r in range(rows):
                             text(" ".join(f"J[(i + {r}) * {d} + {c}] = J{r}_{c};" for c in range(d)))
-            with text.braces():
-                text("lse_vec " + ", ".join(f"h{k} = H[{k}]" for k in range(h)) + ";")
-                with text.braces(f"for (int i = 0; i < {width}; i++)"):
-                    text(f"const lse_vec c = q * curvature[{start} + i];")
-                    if layer:
-                        text("const lse_vec " + ", ".join(f"j{c} = J[i * {d} + {c}]" for c in range(d)) + ";")
-                        for p in range(d):
-                            text(f"const lse_vec k{p} = c * j{p};")
-                            text(" ".join(f"h{triangle.index((p, m))} += k{p} * j{m};" for m in range(p, d)))
-                    else:
-                        text(f"const double *m = w + {at['products']} + i * {h};")
-                        text(*(f"h{k} += m[{k}] * c;" for k in range(h)))
-                text(" ".join(f"H[{k}] = h{k};" for k in range(h)))
+            if layer or not deeper:  # the first layer's sums stay in registers for the second
+                _write_outer_products(text, shape, [0, 1][: layer + 1] if layer < 2 else [layer])
             if deeper:
                 factor = "J[k]" if layer else f"w[{at[f'x_weight.{layer}']} + k]"
                 with text.braces(f"for (int i = 0, k = 0; i < {width}; i++)"):
                     text(f"for (int c = 0; c < {d}; c++, k++) u[k] = slope[{start} + i] * {factor};")
             start += width
-        if shape.quadratic:
-            text(f"for (int k = 0; k < {h}; k++) H[k] += w[{at['quadratic.products']} + k] * q;")
+        if not shape.widths:
+            _write_outer_products(text, shape, [])
+
+
+def _write_outer_products(text: Text, shape: ModeShape, layers: list[int]) -> None:
+    """H += q * weight_i J_i J_i^T over the neurons of these layers; with the first, the quadratic term."""
+    d, at, triangle = shape.size, shape.offsets, upper_triangle(shape.size)
+    h = len(triangle)
+    sums = chains(h)
+    with text.braces():
+        for k in range(h):
+            term = f" + w[{at['quadratic.products'] + k}] * q" if shape.quadratic and layers[:1] in ([], [0]) else ""
+            text(f"lse_vec h0_{k} = H[{k}]{term};")
+        text(*(f"lse_vec h{r}_{k} = lse_fill(0.0);" for r in range(1, sums) for k in range(h)))
+        for layer in layers:
+            start = sum(shape.widths[:layer])
+            for loop, rows in groups(shape.widths[layer], sums):
+                with text.braces(loop):
+                    for r in range(rows):
+                        text(f"const lse_vec c{r} = q * curvature[{start} + i + {r}];")
+                        if layer:
+                            text(
+                                "const lse_vec "
+                                + ", ".join(f"j{r}_{c} = J[(i + {r}) * {d} + {c}]" for c in range(d))
+                                + ";"
+                            )
+                            for p in range(d):
+                                text(f"const lse_vec k{r}_{p} = c{r} * j{r}_{p};")
+                                for m in range(p, d):
+                                    text(f"h{r}_{triangle.index((p, m))} += k{r}_{p} * j{r}_{m};")
+                        else:
+                            text(f"const double *m{r} = w + {at['products']} + (i + {r}) * {h};")
+                            text(*(f"h{r}_{k} += m{r}[{k}] * c{r};" for k in range(h)))
+        text(*(f"H[{k}] = {total([f'h{r}_{k}' for r in range(sums)])};" for k in range(h)))

@@ -11,7 +11,7 @@ import hashlib
 import numpy as np
 
 from lse_material.kernel.generate import NEGLIGIBLE
-from lse_material.kernel.mathematics import ACTIVATION_FUNCTIONS, mathematics
+from lse_material.kernel.mathematics import ACTIVATION_FUNCTIONS, mathematics, write_activation
 from lse_material.kernel.modes import ModeShape
 from lse_material.kernel.point_layout import CHAINS, PointLayout, runs, whole
 from lse_material.kernel.text import Text, groups, total, upper_triangle
@@ -52,6 +52,9 @@ def point_header(potential: SoftMinimum, *, lanes: int, frozen: bool = False) ->
     text.paste(_SHARED.replace("@SUM@", _lane_sum(0, lanes)))
     text("")
     layouts = [PointLayout.of(mode, lanes) for mode in potential.modes]
+    together = {pair for first, count in runs(layouts) for pair in layouts[first].activated_together(count)}
+    for activation, number in sorted(together):
+        write_activation(text, activation, number, lanes)
     for layout in dict.fromkeys(layouts):
         prefix = f"{name}_{layout.shape.name}"
         for count in sorted({count for first, count in runs(layouts) if layouts[first] == layout}):
@@ -104,7 +107,7 @@ def _write_values(text: Text, layout: PointLayout, prefix: str, count: int) -> N
         for layer, width in enumerate(shape.widths):
             padded, start = layout.padded(layer), layout.start(layer)
             text(f"/* layer {layer}: {width} neurons */")
-            for loop, blocks in groups(layout.blocks(layer), max(1, CHAINS // count)):
+            for loop, blocks in layout.groups(layer, count):
                 with text.braces(loop):
                     sums = [(m, b, f"s{m}_{b}") for m in modes for b in range(blocks)]
                     for m, b, s in sums:
@@ -121,11 +124,14 @@ def _write_values(text: Text, layout: PointLayout, prefix: str, count: int) -> N
                             for m in modes:
                                 text(f"const double z{m} = z[{m * neurons + before} + j];")
                             text(*(f"{s} += z{m} * LSE_READ(v + {m * end + b * lanes});" for m, b, s in sums))
-                    for m, b, s in sums:
+                    text(f"const lse_vec a[] = {{{', '.join(s for _, _, s in sums)}}};")
+                    together = len(sums)
+                    text(f"lse_vec value[{together}], first[{together}], second[{together}];")
+                    text(f"{activate}_{together}(a, value, first, second);")
+                    for k, (m, b, _) in enumerate(sums):
                         n = f"{m * neurons + start + b * lanes} + i * {lanes}"
-                        text("{", f"  const int n = {n};", "  lse_vec first, second;")
-                        text(f"  LSE_AT(z + n) = {activate}({s}, &first, &second);")
-                        text("  LSE_AT(slope + n) = first;", "  LSE_AT(curvature + n) = second;", "}")
+                        for array, result in (("z", "value"), ("slope", "first"), ("curvature", "second")):
+                            text(f"LSE_AT({array} + {n}) = {result}[{k}];")
         for m in modes:
             with text.braces():
                 text(f"const double *a = w + {m * end + at['x_output']};")

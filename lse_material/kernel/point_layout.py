@@ -9,7 +9,7 @@ import numpy as np
 
 from lse_material.checks import Array
 from lse_material.kernel.modes import ModeShape, reduced_quadratic
-from lse_material.kernel.text import upper_triangle
+from lse_material.kernel.text import groups, upper_triangle
 from lse_material.network import ConvexNetwork
 
 CHAINS = 8  # independent sums that keep the multiply-add units busy
@@ -61,6 +61,15 @@ class PointLayout:
     def together(self) -> int:
         """How many modes of this layout to take at a time, so that short layers give enough independent sums."""
         return max(1, CHAINS // max([self.blocks(layer) for layer in range(len(self.shape.widths))], default=1))
+
+    def groups(self, layer: int, count: int) -> list[tuple[str, int]]:
+        """Loops over the vectors of a layer of `count` modes, as many at a time as give enough independent sums."""
+        return groups(self.blocks(layer), max(1, CHAINS // count))
+
+    def activated_together(self, count: int) -> set[tuple[str, int]]:
+        """Of `count` modes: (activation, vectors) for all that its loops activate together."""
+        layers = range(len(self.shape.widths))
+        return {(self.shape.activation, count * blocks) for n in layers for _, blocks in self.groups(n, count)}
 
     @property
     def neurons(self) -> int:
