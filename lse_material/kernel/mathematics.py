@@ -5,7 +5,7 @@ one AVX-512 register, two AVX or four SSE/NEON registers. Everything is correct 
 numbers, and NaN stays NaN wherever a result of the network depends on it.
 
 An activation is one long chain of dependent operations. Several are therefore written together, statement by statement, so
-that a CPU always finds independent ones near each other.
+that a CPU always finds independent ones near each other; and the exponentials of the next before the results of the last.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from lse_material.activations import ACTIVATIONS
 from lse_material.kernel.text import Text
 
 ACTIVATION_FUNCTIONS = {name: f"lse_{name}" for name in ACTIVATIONS}
+
+TOGETHER = 8  # activations that are written statement by statement
 
 # r coth(r/2) in powers of r^2 for |r| <= ln(2)/2: exp(r) = (c + r)/(c - r) to 2e-19
 _COTH = (
@@ -139,23 +141,26 @@ def write_activation(text: Text, name: str, count: int, lanes: int) -> str:
         "squared_softplus": "softplus(a)^2 / 2, slope and curvature",
     }
     with text.function(head, comment[name]):
-        _together(text, _SOFTPLUS, count)
-        _write_inverses(text, count, lanes)
-        _together(text, _SOFTPLUS_RESULTS, count)
+        groups = [range(first, min(first + TOGETHER, count)) for first in range(0, count, TOGETHER)]
+        for group, before in zip(
+            [*groups, range(0)], [range(0), *groups]
+        ):  # a division runs beside the next exponentials
+            _together(text, _SOFTPLUS, group)
+            _write_inverses(text, group, 4 if lanes == 8 else 1)
+            _together(text, _SOFTPLUS_RESULTS, before)
         if name == "squared_softplus":
-            _together(text, _SQUARED, count)
+            _together(text, _SQUARED, range(count))
     text("#endif")
     return function
 
 
-def _write_inverses(text: Text, count: int, lanes: int) -> None:
+def _write_inverses(text: Text, vectors: range, shared: int) -> None:
     """1/product of each vector. A division of 8 doubles keeps its unit busy for 16 cycles, so that four vectors share one.
 
     All belong to one point, or to modes at one point: where a NaN spreads to a neighbour, the result is NaN anyway.
     """
-    shared = 4 if lanes == 8 else 1
-    for first in range(0, count, shared):
-        names = [str(k) for k in range(first, min(first + shared, count))]
+    for first in range(vectors.start, vectors.stop, shared):
+        names = [str(k) for k in range(first, min(first + shared, vectors.stop))]
         steps = []  # products of pairs, of pairs of pairs, ..
         while len(names) > 1:
             pairs = [(names[k], names[k + 1], f"{names[k]}_{names[k + 1]}") for k in range(0, len(names) - 1, 2)]
@@ -168,9 +173,9 @@ def _write_inverses(text: Text, count: int, lanes: int) -> None:
                 text(f"const lse_vec inverse{a} = inverse{both} * product{b}, inverse{b} = inverse{both} * product{a};")
 
 
-def _together(text: Text, statements: str, count: int) -> None:
-    """Each statement for all vectors before the next statement."""
+def _together(text: Text, statements: str, vectors: range) -> None:
+    """Each statement for all these vectors before the next statement."""
     polynomials = {"@COTH@": _horner("c$", "z$", _COTH), "@LOG@": _horner("l$", "y$", _LOG_RATIO)}
     for statement in statements.strip().splitlines():
         for line in polynomials.get(statement, statement).splitlines():
-            text(*(line.replace("$", str(k)) for k in range(count)))
+            text(*(line.replace("$", str(k)) for k in vectors))

@@ -105,11 +105,11 @@ def reduced_quadratic(quadratic: Array) -> Array:
 
 
 def write_activations(text: Text, activation: str, lanes: int) -> None:
-    """A function that activates all neurons of a layer, as many together as the registers hold."""
-    widest = 8 if lanes == 8 else 4
+    """A function that activates all neurons of a layer, as many together as keep the CPU busy."""
     head = f"LSE_FUNCTION void {ACTIVATION_FUNCTIONS[activation]}(int n, const lse_vec *a,"
     head += " lse_vec *restrict z, lse_vec *restrict slope, lse_vec *restrict curvature)"
-    inner = {count: write_activation(text, activation, count, lanes) for count in (widest, 2, 1)}
+    counts = (16, 8, 2, 1) if lanes == 8 else (4, 2, 1)
+    inner = {count: write_activation(text, activation, count, lanes) for count in counts}
     with text.function(head, "activations z of n preactivations a; slope and curvature"):
         text("int i = 0;")
         for count, function in inner.items():
@@ -124,7 +124,7 @@ def write_mode(text: Text, shape: ModeShape, registers: int) -> None:
 
 
 def rows_in_registers(registers: int, columns: int) -> int:
-    """How many rows of `columns` sums to take at a time: 8, 4, 2 or 1."""
+    """How many rows of `columns` sums to take at a time: 16, 8, 4, 2 or 1."""
     return next((rows for rows in (16, 8, 4, 2) if rows * columns <= registers - registers // 4), 1)
 
 

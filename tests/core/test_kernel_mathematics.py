@@ -12,7 +12,7 @@ from lse_material.kernel.mathematics import mathematics, write_activation
 from lse_material.kernel.text import Text
 
 pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler")
-COUNTS = (1, 2, 3, 4, 5, 8)  # vectors that are activated together
+COUNTS = (1, 2, 3, 4, 5, 8, 16)  # vectors that are activated together
 
 
 @pytest.fixture(scope="module", params=(2, 4, 8))
