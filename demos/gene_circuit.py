@@ -51,6 +51,7 @@ from scipy.optimize import root
 import lse_material as lse
 from lse_material import landscape as ls
 from lse_material.fem import potential_energy
+from lse_material.fem.ranks import on_rank_0
 from lse_material.kernel import potential_evaluator
 from lse_material.langevin import Dynamics, first_passage_times, kramers_rate, stationary_samples
 from lse_material.stationary import StationaryPoint
@@ -101,20 +102,6 @@ class Circuit:
 
 
 TOGGLE, PROGENITOR = Circuit(b=2.75, s=0.0, c=1.0), Circuit(b=0.2, s=1.5, c=0.4)
-
-
-def on_rank_0(work: Callable[[], Any]) -> Any:
-    """What `work` returns on rank 0, for every rank; an error there is raised everywhere, so that nobody waits."""
-    outcome = None
-    if COMM.rank == 0:
-        try:
-            outcome = work()
-        except Exception as error:
-            outcome = error
-    outcome = COMM.bcast(outcome)
-    if isinstance(outcome, Exception):
-        raise outcome
-    return outcome
 
 
 def learn(circuit: Circuit, modes: int | str, seed: int) -> lse.SoftMinimum:
@@ -334,7 +321,7 @@ def main() -> int:
     cells, blocks = (60, 30) if quick else (160, 40)
     found = {}
     for name, circuit, modes in (("toggle", TOGGLE, 2), ("progenitor", PROGENITOR, 4)):
-        found[name] = on_rank_0(lambda c=circuit, m=modes: compared(c, learn(c, m if quick else "auto", seed)))
+        found[name] = on_rank_0(COMM, lambda c=circuit, m=modes: compared(c, learn(c, m if quick else "auto", seed)))
     potential, land = found["toggle"].pop("potential"), found["toggle"].pop("land")
     wells = np.array([well.x for well in land.wells[:2]])
 

@@ -167,6 +167,20 @@ def test_fit_takes_every_field_of_its_dataclasses_and_writes_a_material(tmp_path
     assert made.provenance["seed"] == 3
     assert found["modes"] == 3
     assert set(found["errors"]) == {"training", "validation", "test"}
+    code, text = refusal(capsys, "fit", tmp_path / "data.csv", "-o", out, *short, "--growth", "much")
+    assert code == UNUSABLE
+    assert "--growth is 'much'" in text
+
+
+def test_fit_finds_the_coefficient_of_the_growth_term(tmp_path, capsys):
+    """One quadratic mode in E and c (J - 1 - ln J): all of it is in the class."""
+    F = np.eye(2) + np.random.default_rng(0).uniform(-0.3, 0.3, (120, 2, 2))
+    mode = lse.ConvexNetwork.from_arrays([], [np.zeros((1, 3))], [[0.0]], quadratic=np.eye(3))
+    exact = lse.Material(lse.SoftMinimum((mode,), 1.0), lse.GreenLagrange(2), lse.Growth(0.7))
+    lse.write_samples(lse.Samples(F=F, energy=exact.energy(F), stress=exact.stress(F)), tmp_path / "rows.npz")
+    out, shape = tmp_path / "m.safetensors", ["--modes", "auto", "--depth", "0", "--max-modes", "2"]
+    figures(capsys, "fit", tmp_path / "rows.npz", "-o", out, *shape, "--growth", "auto")
+    assert lse.load(out).growth.coefficient == pytest.approx(0.7, rel=1e-6)
 
 
 def test_fit_of_rows_of_x_saves_a_plain_potential(tmp_path, capsys):

@@ -36,6 +36,7 @@ import lse_material as lse
 from lse_material.fem import potential_energy
 from lse_material.fem.evolution import Evolution
 from lse_material.fem.operator import weights
+from lse_material.fem.ranks import on_rank_0
 
 COMM = MPI.COMM_WORLD
 SHIPPED = Path(__file__).parents[1] / "materials" / "mechanochemistry.safetensors"
@@ -45,16 +46,15 @@ INFLUX, FILLED = 1.5, 0.5  # of the particle: per length and time, and the mean 
 
 def discover(rows: int, seed: int) -> lse.SoftMinimum:
     """Number of modes, transition scale and weights from the data; on rank 0, the same on all."""
-    potential = None
-    if COMM.rank == 0:
+
+    def fitting() -> lse.SoftMinimum:
         from lse_material.fit import Architecture, Sparsity, fit
 
+        architecture = Architecture(modes="auto", max_modes=4)
         sparsity = Sparsity(restarts=1, prune=1.0, adam_steps=600, trials=2, trial_rows=200)
-        found = fit(
-            samples(rows, seed), architecture=Architecture(modes="auto", max_modes=4), sparsity=sparsity, seed=seed
-        )
-        potential = found.potential
-    return COMM.bcast(potential)
+        return fit(samples(rows, seed), architecture=architecture, sparsity=sparsity, seed=seed).potential
+
+    return on_rank_0(COMM, fitting)
 
 
 def quality(potential: lse.SoftMinimum) -> dict[str, Any]:

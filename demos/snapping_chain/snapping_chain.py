@@ -33,6 +33,7 @@ from mpi4py import MPI
 
 import lse_material as lse
 from lse_material.fem.homogenise import PeriodicCell
+from lse_material.fem.ranks import on_rank_0
 from lse_material.fem.sampling import CellPath, sample
 from lse_material.landscape import landscape
 
@@ -60,16 +61,16 @@ def samples_of_the_cell(points: int, out: Path) -> lse.Samples:
 
 def fitted(samples: lse.Samples) -> lse.SoftMinimum:
     """Modes, transition scale and weights from two rows of three; a serial fit, the same potential on all ranks."""
-    potential = None
-    if COMM.rank == 0:
+
+    def fitting() -> lse.SoftMinimum:
         from lse_material.fit import Architecture, Sparsity, fit
 
         rows = np.arange(len(samples))
         train = samples.take(rows[rows % 3 != 1])
-        potential = fit(
-            train, architecture=Architecture(modes="auto", stress_free=True), sparsity=Sparsity(restarts=1)
-        ).potential
-    return COMM.bcast(potential)
+        architecture = Architecture(modes="auto", stress_free=True)
+        return fit(train, architecture=architecture, sparsity=Sparsity(restarts=1)).potential
+
+    return on_rank_0(COMM, fitting)
 
 
 def quality(potential: lse.SoftMinimum, samples: lse.Samples) -> dict[str, Any]:

@@ -37,7 +37,10 @@ def fit(
         Literal["green-lagrange", "small-strain", "invariants"], typer.Option(help="Strain measure, for rows of F.")
     ] = "green-lagrange",
     growth: Annotated[
-        float | None, typer.Option(help="Coefficient c of c (J - 1 - ln J), in energy units.", show_default=False)
+        str | None,
+        typer.Option(
+            metavar="c|auto", help="Coefficient of c (J - 1 - ln J), in energy units; auto fits it.", show_default=False
+        ),
     ] = None,
     symmetry: Annotated[
         str | None, typer.Option(help="Point group, PARENT:VARIANT, as square:rectangle.", show_default=False)
@@ -66,7 +69,7 @@ def fit(
         choices["kinematics"] = None
     else:
         choices["kinematics"] = getattr(lse, KINEMATICS[kinematics])(dim=samples.dim)
-        choices["growth"] = None if growth is None else lse.Growth(growth)
+        choices["growth"] = lse.Growth(_number(growth)) if growth not in (None, "auto") else growth
         choices["symmetry"] = parse(symmetry, samples.dim) if symmetry else None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", floor.DataWarning)  # they are part of the summary
@@ -90,3 +93,10 @@ def fit(
             "interrupted": result.interrupted,
         }
     )
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise InvalidInputError(f"--growth is {text!r}; it must be a number, or auto to fit it.") from None
