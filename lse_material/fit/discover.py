@@ -65,7 +65,9 @@ class Discovery:
 
     def run(self) -> TorchPotential:
         """The whole search; returns the twin that was chosen."""
-        if not self._quadratic_modes_suffice():
+        if self._quadratic_modes_suffice():  # fewer modes by more weights would be no simpler
+            self.architecture = replace(self.architecture, depth=0)
+        else:
             last = math.inf
             for error in self._starts():
                 if error <= self.sparsity.tolerance or SAME * last < error < last / SAME:
@@ -82,8 +84,11 @@ class Discovery:
         twin = self.chosen()
         assert twin is not None
         error = self._error(self._refit(surgery.copy_of(twin), 60, "polish", finely=True))
-        if not NOTHING < error / self.sparsity.tolerance < WIDER_THAN:
-            return error <= NOTHING * self.sparsity.tolerance
+        if error <= NOTHING * self.sparsity.tolerance:
+            return True
+        many = twin.architecture.count > self.architecture.max_modes // 2  # so many can imitate neurons
+        if many or error >= WIDER_THAN * self.sparsity.tolerance:
+            return False
         wider = surgery.widened(
             twin, self.architecture, self.rng
         )  # only to see: it has more modes than neurons would need
@@ -205,7 +210,11 @@ class Discovery:
         if error <= NOISE * self.sparsity.tolerance or more not in self.best or self.best[more][0] > 0.5 * error:
             return twin
         larger = self._polish(self.best[more][1])
-        return larger if self._error(larger) <= error / DECISIVE else twin
+        if self._error(larger) > error / DECISIVE:
+            return twin
+        few = self.train.part(slice(0, self.sparsity.trial_rows))
+        again = self._polish(self._fresh(more - 1, few))  # unless it was a minimum beside the best that missed so much
+        return larger if self._error(larger) <= self._error(again) / DECISIVE else again
 
     def _lower_rho(self, twin: TorchPotential) -> TorchPotential:
         """The transition scale lowered as far as the data allow; how far it could be raised is found too."""
