@@ -89,9 +89,7 @@ class Discovery:
         many = twin.architecture.count > self.architecture.max_modes // 2  # so many can imitate neurons
         if many or error >= WIDER_THAN * self.sparsity.tolerance:
             return False
-        wider = surgery.widened(
-            twin, self.architecture, self.rng
-        )  # only to see: it has more modes than neurons would need
+        wider = surgery.widened(twin, self.architecture, self.rng)  # only to see: neurons would do with fewer modes
         adam(wider, self.train, 200, RATE)
         levenberg_marquardt(wider, self.train, 100, tolerance=2e-4, patience=10)
         return self._error(wider) > SAME * error
