@@ -32,6 +32,7 @@ WIDER_THAN = 5.0  # a model within this many tolerances may be mended by neurons
 NOTHING = 0.01  # tolerances below which an error counts as none
 NOISE = 0.3  # tolerances above which what is left of the error counts as noise
 OTHER_RHO = 4.0, 0.25, 0.5, 2.0  # factors that are tried
+FINE = 0.1  # tolerances that a polished fit should meet, by twice the neurons if they halve the error
 DECISIVE = 30.0  # by this factor one mode more must lower the error of a number that is good enough
 RATE = 0.02  # of Adam in refits
 SAME = 0.9  # an error that another start does not bring below this share is the data's own
@@ -73,7 +74,7 @@ class Discovery:
                 if error <= self.sparsity.tolerance or SAME * last < error < last / SAME:
                     break
                 last = min(error, last)
-        return self._prune(self._lower_rho(self._larger(self._polish(self._eliminate()))))
+        return self._prune(self._lower_rho(self._larger(self._again(self._polish(self._eliminate())))))
 
     def _quadratic_modes_suffice(self) -> bool:
         """Whether modes without neurons explain the data, exactly or but for noise, which is cheap to find out."""
@@ -198,10 +199,18 @@ class Discovery:
             if self._error(self._refit(renewed, 125, "renew", finely=True)) >= self._error(twin):
                 break
             twin = renewed
-        if self._error(twin) > NOISE * self.sparsity.tolerance and self.architecture.depth:
+        if self._error(twin) > FINE * self.sparsity.tolerance and self.architecture.depth:
             wider = self._refit(surgery.widened(twin, self.architecture, self.rng), 60, "widen", finely=True)
             twin = wider if self._error(wider) < 0.5 * self._error(twin) else twin
         return twin
+
+    def _again(self, twin: TorchPotential) -> TorchPotential:
+        """Another start with as many modes if it is much better: what is missed may be noise, or a minimum beside the best."""
+        modes = twin.architecture.count
+        if self._error(twin) <= NOISE * self.sparsity.tolerance or modes * self.constraints.variants == 1:
+            return twin
+        again = self._polish(self._fresh(modes, self.train.part(slice(0, self.sparsity.trial_rows))))
+        return again if self._error(again) < 0.5 * self._error(twin) else twin
 
     def _larger(self, twin: TorchPotential) -> TorchPotential:
         """One mode more if that is decisively better: the smaller number only just met the tolerance then."""
@@ -209,11 +218,7 @@ class Discovery:
         if error <= NOISE * self.sparsity.tolerance or more not in self.best or self.best[more][0] > 0.5 * error:
             return twin
         larger = self._polish(self.best[more][1])
-        if self._error(larger) > error / DECISIVE:
-            return twin
-        few = self.train.part(slice(0, self.sparsity.trial_rows))
-        again = self._polish(self._fresh(more - 1, few))  # unless it was a minimum beside the best that missed so much
-        return larger if self._error(larger) <= self._error(again) / DECISIVE else again
+        return larger if self._error(larger) <= error / DECISIVE else twin
 
     def _lower_rho(self, twin: TorchPotential) -> TorchPotential:
         """The transition scale lowered as far as the data allow; how far it could be raised is found too."""
