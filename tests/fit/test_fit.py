@@ -160,13 +160,14 @@ def deep(material, n=200, seed=0, **left_out):
 
 @pytest.mark.parametrize("left_out", [{}, {"energy": None}, {"stress": None}], ids=["both", "stress", "energy"])
 def test_a_growth_coefficient_is_fitted_along(left_out):
+    """With the term the truth is in the class, modes without neurons; without it, it is not."""
     exact = lse.Material(wells(3, rho=0.1, distance=0.12, stiffness=10.0), lse.GreenLagrange(2), lse.Growth(0.5))
-    training = Training(restarts=1, adam_steps=300, lbfgs_steps=300)
-    options = {"kinematics": exact.kinematics, "architecture": Architecture(width=4), "progress": False}
+    training = Training(restarts=3, adam_steps=300, lbfgs_steps=300)
+    options = {"kinematics": exact.kinematics, "architecture": Architecture(depth=0), "progress": False}
     data, test = deep(exact, **left_out), deep(exact, seed=1, energy=None)
     with_it, without = (fit(data, growth=growth, training=training, **options) for growth in ("auto", None))
-    assert with_it.material.growth.coefficient == pytest.approx(0.5, rel=0.05)
-    assert with_it.error(test).stress < 0.8 * without.error(test).stress
+    assert with_it.material.growth.coefficient == pytest.approx(0.5, rel=1e-3)
+    assert with_it.error(test).stress < 0.1 * without.error(test).stress
     assert without.material.growth is None
 
 
