@@ -44,7 +44,8 @@ import lse_material as lse
 
 COMM = MPI.COMM_WORLD
 SECONDS = 60  # of one problem, before it counts as hanging
-AGREE = 1e-8  # relative: of results that must be the same
+AGREE = 1e-8  # of the largest energy on the path: of results that must be the same
+TINY = 1e-12  # of the energy of a strain of one: less is that of a body at rest
 REMEDY = re.compile(
     r"\b(take|give|pass|hold|use|check|try|start|look|lower|raise|add|choose|multiply|refine|set|make|kick|clamp|ask)\b", re.I
 )
@@ -66,12 +67,12 @@ def judged(problem: Problem) -> dict[str, Any]:
     try:
         result = problem.run()
         record |= {"faults": result.faults, "energy": result.energy, "least": result.least, "corner": result.corner}
-        record |= {"unique": result.unique, "states": result.states, "negative": result.negative}
+        record |= {"peak": result.peak, "unique": result.unique, "states": result.states, "negative": result.negative}
         if result.unique and not result.faults:
             for name, twin in problem.twins():
                 other = twin.run()
                 record["faults"] += [f"{name}: {fault}" for fault in other.faults]
-                apart = abs(other.energy - result.energy) / max(abs(result.energy), abs(other.energy), 1e-300)
+                apart = abs(other.energy - result.energy) / max(result.peak, other.peak, TINY)
                 if other.states != result.states or apart > AGREE:
                     record["faults"].append(f"{name}: energies {apart:.1e} apart, {other.states} states")
         record["verdict"] = "wrong" if record["faults"] else "solved"
@@ -135,7 +136,7 @@ def compared(one: dict[str, Any], two: dict[str, Any] | None) -> list[str]:
         if two["verdict"] == "refused":
             faults.append(f"refused on two ranks alone: {two['error']}")
         elif two["verdict"] == "solved":
-            apart = abs(one["energy"] - two["energy"]) / max(abs(one["energy"]), abs(two["energy"]), 1e-300)
+            apart = abs(one["energy"] - two["energy"]) / max(one["peak"], two["peak"], TINY)
             if apart > AGREE:
                 faults.append(f"on two ranks the energy is {apart:.1e} away")
     return faults

@@ -10,6 +10,7 @@ import numpy as np
 import ufl
 from campaign_materials import PAIRS, Pair, material
 from dolfinx import fem, mesh
+from dolfinx.la import InsertMode
 from independent import Assembly, State, negative_eigenvalues
 from mpi4py import MPI
 
@@ -43,6 +44,7 @@ class Result:
     unique: bool
     faults: list[str] = field(default_factory=list)
     energy: float = np.nan
+    peak: float = 0.0  # largest size of the energy so far
     least: float = np.inf
     corner: float = np.inf
     states: int = 0
@@ -280,15 +282,32 @@ class Body:
     def external(self) -> np.ndarray:
         """The dead loads as a whole vector."""
         b = fem.assemble_vector(self._external)
-        b.scatter_reverse(lse_insert_mode())
+        b.scatter_reverse(InsertMode.add)
         return self.assembly.whole(b.array)
 
-    def potential(self) -> float:
-        """Stored energy less the work of the loads, in NumPy; infinite where a cell is turned inside out."""
+    def start_energy(self) -> float:
+        """The energy from which a minimiser goes down after `apply`: where the new Dirichlet values have been entered.
+
+        That is by a linear step where the tangent is positive definite. Infinite, which says nothing, where it is not and the
+        values change, or where the step turns a cell inside out.
+        """
         u = self.assembly.whole(self.u.x.array)
+        before = self.u.x.array.copy()
+        for bc in self.bcs:
+            bc.set(self.u.x.array, None, 1.0)
+        change = self.assembly.whole(self.u.x.array) - u
+        self.u.x.array[:] = before
+        loads = self.external()
+        if change.any():
+            state, free = self.assembly.state(u, tangent=True), ~self.held
+            assert state.tangent is not None
+            inner = state.tangent[np.ix_(free, free)]
+            if not np.isfinite(inner).all() or np.linalg.eigvalsh(inner).min(initial=np.inf) <= 0.0:
+                return np.inf
+            change[free] = -np.linalg.solve(inner, (state.residual - loads + state.tangent @ change)[free])
+            u = u + change
         state = self.assembly.state(u)
-        inside_out = not self.small() and not state.least > 0.0
-        return np.inf if inside_out else state.energy - float(self.external() @ u)
+        return np.inf if not self.small() and not state.least > 0.0 else state.energy - float(loads @ u)
 
     def small(self) -> bool:
         """Whether the material knows no det F."""
@@ -328,12 +347,12 @@ class Body:
         if not potential <= start + hidden:
             faults.append(f"{where}: the energy rose from {start / unit:.9g} to {potential / unit:.9g}")
         result.energy, result.states = potential / unit, result.states + 1
+        result.peak = max(result.peak, abs(result.energy))
         if stable is not None and state.tangent is not None:
             dense = negative_eigenvalues(state.tangent[np.ix_(~self.held, ~self.held)])
             result.negative = dense
-            said = stable if isinstance(stable, bool) else stable
-            if dense is not None and said != ((dense == 0) if isinstance(stable, bool) else dense):
-                faults.append(f"{where}: stability {said!r}, but {dense} negative eigenvalues")
+            if dense is not None and stable != ((dense == 0) if isinstance(stable, bool) else dense):
+                faults.append(f"{where}: stability {stable!r}, but {dense} negative eigenvalues")
 
 
 def judge_shape(body: Body, state: State, where: str) -> None:
@@ -344,12 +363,6 @@ def judge_shape(body: Body, state: State, where: str) -> None:
     result.least, result.corner = min(result.least, state.least), min(result.corner, state.corner)
     if not state.least > 0.0:
         result.faults.append(f"{where}: det F is {state.least:.3g} at a quadrature point")
-
-
-def lse_insert_mode() -> Any:
-    from dolfinx.la import InsertMode
-
-    return InsertMode.add
 
 
 # ---- the solvers ---------------------------------------------------------------------------------------------------------
@@ -368,14 +381,9 @@ def run_energy(body: Body) -> None:
     body.start()
     for level in body.levels():
         body.apply(level)
-        before = body.u.x.array.copy()
-        problem.apply_bcs()
-        start = body.potential()
-        body.u.x.array[:] = before
+        start = body.start_energy()
         problem.solve()
-        body.judge(
-            f"load {level:.3g}", energy=problem.energy(), start=start, stable=is_stable(problem)
-        )
+        body.judge(f"load {level:.3g}", energy=problem.energy(), start=start, stable=is_stable(problem))
 
 
 def run_material(body: Body) -> None:
@@ -424,7 +432,7 @@ def run_arc(body: Body) -> None:
     work = ufl.inner(force, body.u) * measure
     unit = fem.form(ufl.inner(force, ufl.TestFunction(body.V)) * measure)
     b = fem.assemble_vector(unit)
-    b.scatter_reverse(lse_insert_mode())
+    b.scatter_reverse(InsertMode.add)
     load = body.assembly.whole(b.array)
     path = ArcLength(problem, work, 0.02 * p.size)
     high = max(p.amount, 1e-3)
@@ -469,6 +477,7 @@ def run_cell(problem: Problem) -> Result:
         assert state.tangent is not None
         forces, K = T.T @ state.residual, T.T @ state.tangent @ T
         result.states, result.energy = result.states + 1, state.energy / unit
+        result.peak = max(result.peak, abs(result.energy))
         result.least, result.corner = min(result.least, state.least), min(result.corner, state.corner)
         scale = max(float(np.linalg.norm(state.stress)) / size, STRAIN * assembly.strain_force)
         rest = float(np.linalg.norm(forces[: -dim * dim]))
