@@ -1,35 +1,47 @@
 """The frozen-weight tangent of an energy: symmetric, positive where the rest is, and right up to how mode weights change.
 
-With W = -rho ln sum_k exp(-psi_k/rho) and w_k the mode weights,
+With W = -rho ln sum_k exp(-psi_k(x)/rho), the strain x(F), w_k the mode weights and g = dW/dx,
 
-    d2W/dx2 = sum_k w_k d2psi_k/dx2 - (sum_k w_k g_k g_k^T - g g^T)/rho.
+    d2W = dx . [sum_k w_k d2psi_k/dx2] . dx  -  dx . [sum_k w_k g_k g_k^T - g g^T] . dx / rho  +  g . d2x.
 
-The tangent keeps the first sum and leaves the second out, and at finite strain also dW/dx . d2x. It is the second derivative of
-a majoriser (each mode is convex), so it serves as preconditioner and as fallback where the true one is indefinite.
+The tangent keeps the first sum, which is positive since each mode is convex, and leaves the second out. Of the third it keeps what
+is positive for certain. For strains that are affine in F^T F that is nothing. Isotropic invariants have dx = 0 at F = I, where all
+stiffness is in the third sum; with L = dF F^-1, D = sym(dev L), b = J^(-2/3) F F^T (F with its third diagonal entry 1 in 2D),
+
+    d2(I1 J^(-2/3)) ~ 4 tr(D b D),    d2(I2 J^(-4/3)) ~ 4 tr(D b^-1 D),    d2((J-1)^2) ~ 2 J^2 tr(L)^2,
+
+the second derivatives along logarithmic strains of fixed axes, exact at F = I, each times the positive part of its g. Of the growth term
+a (J - 1 - ln J) it keeps a tr(L)^2. The result serves as preconditioner and as fallback where the true tangent is indefinite.
 """
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import ufl
 from dolfinx import fem
 from ufl.algorithms.apply_algebra_lowering import apply_algebra_lowering
 from ufl.algorithms.apply_derivatives import apply_derivatives
-from ufl.algorithms.map_integrands import map_integrands
-from ufl.corealg.map_dag import map_expr_dag
-from ufl.corealg.multifunction import MultiFunction
+from ufl.variable import Label, Variable
 
 from lse_material.errors import InvalidInputError
 from lse_material.fem.operator import PotentialComponent, frozen_hessian
+from lse_material.growth import Growth
+from lse_material.kinematics import IsotropicInvariants
 
 Expr = Any  # a UFL expression
+
+
+def marked(expression: Expr, by: IsotropicInvariants | Growth) -> Variable:
+    """The expression, with a mark by which `frozen_tangent` finds it: F of isotropic invariants, or F of a growth term."""
+    return Variable(expression, _label(by))
 
 
 def frozen_tangent(energy: ufl.Form, u: fem.Function) -> ufl.Form | None:
     """The frozen-weight tangent of an energy functional, a bilinear form; None if it holds no compiled potential.
 
-    Terms without a potential (elastic foundations, gradient energies, loads, growth) keep their full second derivative.
+    Terms of the user's own (elastic foundations, gradient energies, loads) keep their full second derivative.
 
     Args:
         energy: functional in which energies of `lse.fem.energy` (or `potential_energy`) stand as they are: times anything that
@@ -48,18 +60,108 @@ def frozen_tangent(energy: ufl.Form, u: fem.Function) -> ufl.Form | None:
             "only. Pass frozen= with a bilinear form of your own."
         )
     v, du = ufl.TestFunction(u.function_space), ufl.TrialFunction(u.function_space)
-    rest = map_integrands(lambda integrand: replaced(integrand, dict.fromkeys(found, ufl.as_ufl(0.0))), energy)
+    terms = {W: _potential_curvature(W, u, v, du) for W in found}
+    terms |= {term: _growth_curvature(term, u, v, du) for term in _growth_terms(energy)}
+    rest = ufl.replace(energy, dict.fromkeys(terms, ufl.as_ufl(0.0)))
     form = ufl.derivative(ufl.derivative(rest, u, v), u, du) if rest.integrals() else ufl.Form([])
     amount = ufl.variable(fem.Constant(u.function_space.mesh, 1.0))
-    for W in found:
-        H = frozen_hessian(W)
-        dv, ddu = ([ufl.derivative(x, u, direction) for x in W.x] for direction in (v, du))
-        second = sum(H[i][j] * dv[i] * ddu[j] for i in range(len(dv)) for j in range(len(dv)))
+    for term, curvature in terms.items():
         for integral in energy.integrals():
-            if W in ufl.algorithms.extract_type(integral.integrand(), PotentialComponent):
-                factor = _factor(replaced(integral.integrand(), {W: amount}), amount)
-                form += ufl.Form([integral.reconstruct(integrand=factor * second)])
+            if term in ufl.algorithms.extract_type(integral.integrand(), type(term)):
+                factor = _factor(ufl.replace(integral.integrand(), {term: amount}), amount)
+                form += ufl.Form([integral.reconstruct(integrand=factor * curvature)])
     return form
+
+
+def _potential_curvature(W: PotentialComponent, u: fem.Function, v: Expr, du: Expr) -> Expr:
+    """The bilinear form that stands for the second derivative of one potential in the directions v and du."""
+    H = frozen_hessian(W)
+    dv, ddu = ([ufl.derivative(x, u, direction) for x in W.x] for direction in (v, du))
+    second = sum(H[i][j] * dv[i] * ddu[j] for i in range(len(dv)) for j in range(len(dv)))
+    for F, kinematics in _marks(W, IsotropicInvariants):
+        first = len(W.x) - kinematics.size  # after the fields
+        g = [W.at(1 + first + i) for i in range(kinematics.size)]
+        second += _invariant_curvature(kinematics, F, g, *(ufl.derivative(F, u, direction) for direction in (v, du)))
+    return second
+
+
+def _invariant_curvature(kinematics: IsotropicInvariants, F: Expr, g: list[Expr], h: Expr, k: Expr) -> Expr:
+    """The positive part of sum_i g_i d2x_i/dF2 in the directions h and k: see the module's text."""
+    positive = [ufl.conditional(ufl.gt(gi, 0.0), gi, 0.0) for gi in g]
+    inverse = ufl.inv(F)
+    L, M = h * inverse, k * inverse
+    D, E = (_deviator(ufl.sym(A), kinematics.dim) for A in (L, M))
+    b = ufl.det(F) ** (-2 / 3) * _three(F * F.T, kinematics.dim, 1.0)
+    curvature = 4.0 * positive[0] * ufl.inner(D * b, E) + 4.0 * positive[1] * ufl.inner(D * ufl.inv(b), E)
+    if kinematics.squared_volume:
+        curvature += 2.0 * positive[2] * ufl.det(F) ** 2 * ufl.tr(L) * ufl.tr(M)
+    return curvature
+
+
+def _deviator(A: Expr, dim: int) -> Expr:
+    return _three(A, dim, 0.0) - ufl.tr(A) / 3.0 * ufl.Identity(3)
+
+
+def _three(A: Expr, dim: int, last: float) -> Expr:
+    """A as a tensor in three dimensions, with `last` as the third diagonal entry of plane strain."""
+    if dim == 3:
+        return A
+    return ufl.as_matrix([[A[0, 0], A[0, 1], 0.0], [A[1, 0], A[1, 1], 0.0], [0.0, 0.0, last]])
+
+
+def _growth_terms(energy: ufl.Form) -> list[Variable]:
+    """The growth terms in an energy."""
+    terms = ufl.algorithms.extract_type(energy, Variable)
+    return sorted((term for term in terms if isinstance(_meaning(term), _Term)), key=repr)
+
+
+def growth_energy(growth: Growth, F: Expr) -> Variable:
+    """The growth term a (J - 1 - ln J), NaN with its derivatives where J < 0, marked for `frozen_tangent`."""
+    J = ufl.det(marked(F, growth))
+    return Variable(growth.coefficient * (J - 1.0 - 2.0 * ufl.ln(ufl.sqrt(J))), _label(_Term(growth)))
+
+
+def _growth_curvature(term: Variable, u: fem.Function, v: Expr, du: Expr) -> Expr:
+    """The positive part of the second derivative of a growth term: a tr(dF F^-1)^2."""
+    ((F, growth),) = _marks(term, Growth)
+    inverse = ufl.inv(F)
+    traces = [ufl.tr(ufl.derivative(F, u, direction) * inverse) for direction in (v, du)]
+    return growth.coefficient * traces[0] * traces[1]
+
+
+class _Term:
+    """A mark by which the growth term as a whole is known."""
+
+    def __init__(self, growth: Growth) -> None:
+        self.growth = growth
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Term) and self.growth == other.growth
+
+    def __hash__(self) -> int:
+        return hash(("term", self.growth))
+
+
+@functools.cache
+def _label(mark: Any) -> Label:
+    """The label of a mark: one for all expressions that bear it."""
+    label = Label()
+    _marks_by_label[label.count()] = mark
+    return label
+
+
+_marks_by_label: dict[int, Any] = {}
+
+
+def _meaning(variable: Variable) -> Any:
+    """What a variable was marked by; None if it is the user's own."""
+    return _marks_by_label.get(variable.label().count())
+
+
+def _marks(expression: Expr, kind: type) -> list[tuple[Expr, Any]]:
+    """The marked deformation gradients in an expression, with what they are marked by, each once."""
+    variables = sorted(ufl.algorithms.extract_type(expression, Variable), key=repr)
+    return [(v.expression(), _meaning(v)) for v in variables if isinstance(_meaning(v), kind)]
 
 
 def _factor(integrand: Expr, amount: Expr) -> Expr:
@@ -71,26 +173,3 @@ def _factor(integrand: Expr, amount: Expr) -> Expr:
             "with a bilinear form of your own."
         )
     return factor
-
-
-def replaced(integrand: Expr, values: dict[PotentialComponent, Expr]) -> Expr:
-    """The integrand with expressions in place of some potentials."""
-    return map_expr_dag(_Replaced(values), integrand)
-
-
-class _Replaced(MultiFunction):
-    """An expression with some potentials replaced."""
-
-    def __init__(self, values: dict[PotentialComponent, Expr]) -> None:
-        super().__init__()
-        self._values = values
-
-    def expr(self, o: Expr, *operands: Expr) -> Expr:
-        """Any other node, with its operands replaced."""
-        return self.reuse_if_untouched(o, *operands)
-
-    def _component(self, o: PotentialComponent, *operands: Expr) -> Expr:
-        return self._values[o] if o in self._values else self.reuse_if_untouched(o, *operands)
-
-
-setattr(_Replaced, PotentialComponent._ufl_handler_name_, _Replaced._component)

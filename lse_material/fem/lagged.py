@@ -17,11 +17,9 @@ from typing import Any
 
 import ufl
 from dolfinx import fem
-from ufl.algorithms.map_integrands import map_integrands
 
 from lse_material.errors import InvalidInputError
 from lse_material.fem import operator
-from lse_material.fem.frozen import replaced
 from lse_material.fem.header import potential_of
 from lse_material.fem.operator import PotentialComponent
 from lse_material.potential import SoftMinimum
@@ -58,7 +56,7 @@ def lagged(energy: ufl.Form, state: fem.Function, before: fem.Function) -> ufl.F
         potential, x = potential_of(W.number), list(W.x)
         then = operator.weights(potential, [ufl.replace(xi, {state: before}) for xi in x])
         above[W] = sum(w * psi for w, psi in zip(then, mode_energies(potential, x)))
-    return map_integrands(lambda integrand: replaced(integrand, above), energy)
+    return ufl.replace(energy, above)
 
 
 def _alone(potential: SoftMinimum, k: int) -> SoftMinimum:

@@ -10,7 +10,7 @@ from mpi4py import MPI
 
 from lse_material.checks import Array
 from lse_material.errors import CompilationError
-from lse_material.fem.symbolic import growth_stress, pull_back, strain
+from lse_material.fem.symbolic import growth_stress, orientation, pull_back, strain
 from lse_material.kernel import CompiledPotential, InterpretedPotential, potential_evaluator
 from lse_material.kernel.text import upper_triangle
 from lse_material.material import Material
@@ -83,7 +83,9 @@ class PotentialLaw:
     def stress(self, F: Expr, first: Expr) -> Expr:
         """sum_i dW/dx_i dx_i/dF, and the growth term."""
         P = pull_back(self._material.kinematics, F, [first[i] for i in range(self.shape[0])])
-        return P if self._material.growth is None else P + growth_stress(self._material.growth, F)
+        if self._material.growth is not None:
+            P = P + growth_stress(self._material.growth, F)
+        return orientation(self._material.kinematics, F) * P  # NaN where det F <= 0
 
     def tangent(self, second: Expr) -> Expr:
         """The symmetric matrix whose upper triangle is stored."""

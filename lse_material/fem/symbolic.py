@@ -23,6 +23,7 @@ import ufl
 
 from lse_material.errors import InvalidInputError
 from lse_material.fem import operator
+from lse_material.fem.frozen import growth_energy, marked
 from lse_material.growth import Growth
 from lse_material.kinematics import MANDEL, GreenLagrange, IsotropicInvariants, Kinematics, SmallStrain
 from lse_material.material import Material
@@ -32,14 +33,20 @@ from lse_material.potential import SoftMinimum
 Expr = Any  # a UFL expression
 
 
-def energy(material: Material, F: Expr, *, fields: Sequence[Expr] = (), expanded: bool = False) -> Expr:
+def energy(
+    material: Material, F: Expr, *, fields: Sequence[Expr] = (), expanded: bool = False, inverted: bool = False
+) -> Expr:
     """W(F), a UFL scalar in energy units per reference volume.
+
+    W and its derivatives are NaN where det F <= 0 (at small strain, det F is not looked at): an energy of F^T F alone does
+    not tell a cell from its mirror image, and would take one that is turned inside out for a minimum.
 
     Args:
         material: any material.
         F: UFL expression of shape (dim, dim); wrap it in ufl.variable to use ufl.diff.
         fields: UFL scalars, one for each of the material's fields, in their order.
         expanded: write the networks out in plain UFL instead of calling compiled C.
+        inverted: let the strain measure say what W is where det F <= 0.
 
     Raises:
         InvalidInputError: F has another shape than the material's dimension asks for, or fields are too few or too many.
@@ -47,15 +54,14 @@ def energy(material: Material, F: Expr, *, fields: Sequence[Expr] = (), expanded
     expect_shape(material, F)
     W = potential_energy(material.potential, inputs(material, F, fields), expanded=expanded)
     if material.growth is not None:
-        J = ufl.det(F)
-        W = W + material.growth.coefficient * (
-            J - 1.0 - 2.0 * ufl.ln(ufl.sqrt(J))
-        )  # NaN, with derivatives, where J < 0
-    return W
+        W = W + growth_energy(material.growth, F)
+    return W if inverted else orientation(material.kinematics, F) * W
 
 
-def stress(material: Material, F: Expr, *, fields: Sequence[Expr] = (), expanded: bool = False) -> Expr:
-    """P = dW/dF, first Piola-Kirchhoff stress of shape (dim, dim).
+def stress(
+    material: Material, F: Expr, *, fields: Sequence[Expr] = (), expanded: bool = False, inverted: bool = False
+) -> Expr:
+    """P = dW/dF, first Piola-Kirchhoff stress of shape (dim, dim); NaN where W is.
 
     The arguments and errors are those of `energy`. Expanded, the networks' gradients are written out by a reverse sweep: a
     Jacobian derived from it is differentiated once instead of twice and compiles faster.
@@ -64,15 +70,32 @@ def stress(material: Material, F: Expr, *, fields: Sequence[Expr] = (), expanded
     x = inputs(material, F, fields)
     gradient = (_potential_gradient if expanded else operator.gradient)(material.potential, x)
     P = pull_back(material.kinematics, F, gradient[len(material.fields) :])
-    return P if material.growth is None else P + growth_stress(material.growth, F)
+    if material.growth is not None:
+        P = P + growth_stress(material.growth, F)
+    return P if inverted else orientation(material.kinematics, F) * P
 
 
-def conjugates(material: Material, F: Expr, *, fields: Sequence[Expr], expanded: bool = False) -> Expr:
+def conjugates(
+    material: Material, F: Expr, *, fields: Sequence[Expr], expanded: bool = False, inverted: bool = False
+) -> Expr:
     """dW/dfields, a UFL vector with one entry for each field. Arguments and errors as in `energy`."""
     expect_shape(material, F)
     x = inputs(material, F, fields)
     gradient = (_potential_gradient if expanded else operator.gradient)(material.potential, x)
-    return ufl.as_vector(gradient[: len(material.fields)])
+    result = ufl.as_vector(gradient[: len(material.fields)])
+    return result if inverted else orientation(material.kinematics, F) * result
+
+
+def orientation(kinematics: Kinematics, F: Expr) -> Expr:
+    """1 where det F > 0 and NaN elsewhere, a UFL scalar whose derivative is zero; 1 everywhere at small strain.
+
+    What it multiplies is NaN, with all derivatives, where a cell is turned inside out. It costs a comparison at each point,
+    and does not raise the estimate of the quadrature degree.
+    """
+    if isinstance(kinematics, SmallStrain):
+        return ufl.as_ufl(1.0)
+    kept = ufl.conditional(ufl.gt(ufl.det(F), 0.0), 1.0, 0.0)
+    return kept / kept
 
 
 def growth_stress(growth: Growth, F: Expr) -> Expr:
@@ -136,7 +159,7 @@ def _(kinematics: SmallStrain, F: Expr) -> list[Expr]:
 
 @strain.register
 def _(kinematics: IsotropicInvariants, F: Expr) -> list[Expr]:
-    J, I1, I2 = _invariants(kinematics, F)
+    J, I1, I2 = _invariants(kinematics, marked(F, kinematics))
     volume = (J - 1.0) ** 2 if kinematics.squared_volume else J - 1.0
     return [I1 * J ** (-2 / 3) - 3.0, I2 * J ** (-4 / 3) - 3.0, volume]
 
