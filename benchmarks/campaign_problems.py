@@ -19,11 +19,11 @@ from lse_material.fem import EnergyProblem, MaterialProblem, QuadratureStress, e
 from lse_material.fem.arclength import ArcLength
 from lse_material.fem.continuation import LoadPath
 from lse_material.fem.homogenise import PeriodicCell
-from lse_material.fem.measures import with_quadrature_degree
 from lse_material.fem.stability import is_stable
 
 COMM = MPI.COMM_WORLD
 RESIDUAL = 1e-8  # of the reactions
+DEGREES = 14  # of quadrature, among which one is looked for where a measure names none
 STRAIN = 1e-4  # whose forces count as reactions where there are none
 SMALL = 0.02  # load up to which a problem with one mode, from rest, is easy
 CELLS = {
@@ -231,13 +231,38 @@ class Body:
         self.result = Result(problem.unique())
         self._largest = 0.0
         self._assembly: Assembly | None = None
-        self.held = np.zeros(0)
+        self.held = np.zeros(0, dtype=bool)
 
-    def judge_by(self, form: ufl.Form) -> None:
-        """Take the quadrature rule of this form: the one that it names, or UFL's estimate for it."""
-        degree = with_quadrature_degree(form).integrals()[0].metadata()["quadrature_degree"]
+    def judge_by(self, residual: fem.Form | None) -> None:
+        """Take the quadrature rule that the measure names; else that of this residual, which must be one of NumPy's.
+
+        Where the measure names none, the rule is found by comparison, at a displacement like any other and without loads.
+
+        Raises:
+            AssertionError: the residual is that of no rule.
+        """
+        degree = self.problem.pair.degree
+        if degree is None:
+            assert residual is not None
+            degree = self._rule_of(residual)
         self._assembly = Assembly(self.V, self.material, degree)
-        self.held = self._assembly.held(self.bcs) > 0.5
+        self.held = self._assembly.held(self.bcs)
+
+    def _rule_of(self, residual: fem.Form) -> int:
+        """The degree whose residual is nearest to this one."""
+        before = self.u.x.array.copy()
+        self.waves(0.1, seed=0)
+        b = fem.assemble_vector(residual)
+        b.scatter_reverse(InsertMode.add)
+        apart = []
+        for degree in range(1, DEGREES + 1):
+            assembly = Assembly(self.V, self.material, degree)
+            ours, theirs = assembly.state(assembly.whole(self.u.x.array)).residual, assembly.whole(b.array)
+            apart.append(float(np.linalg.norm(ours - theirs) / np.linalg.norm(theirs)))
+        self.u.x.array[:] = before
+        if not min(apart) <= 1e-11:
+            raise AssertionError(f"the residual is that of no quadrature rule up to degree {DEGREES}")
+        return int(np.argmin(apart)) + 1
 
     @property
     def assembly(self) -> Assembly:
@@ -261,18 +286,20 @@ class Body:
             which.value = amount * factor * (p.direction[0] if dim == 1 else p.direction)
 
     def start(self) -> None:
+        """At rest or at random; the Dirichlet values are entered."""
+        if self.problem.noise:
+            self.waves(self.problem.noise, self.problem.seed)
+            for bc in self.bcs:
+                bc.set(self.u.x.array, None, 1.0)
+            self.u.x.scatter_forward()
+
+    def waves(self, strain: float, seed: int) -> None:
         """A few random waves, the same on any number of ranks and in any unit."""
-        p = self.problem
-        if p.noise == 0.0:
-            return
-        rng = np.random.default_rng([p.seed, 1])
+        p, rng = self.problem, np.random.default_rng([seed, 1])
         waves = rng.normal(size=(20, p.dim)) * np.pi * p.cells / p.size / 2.0
         phases = rng.uniform(0.0, 2.0 * np.pi, 20)
-        sizes = rng.normal(size=(p.dim, 20)) * p.noise / np.sqrt(20.0) / np.linalg.norm(waves, axis=1)
+        sizes = rng.normal(size=(p.dim, 20)) * strain / np.sqrt(20.0) / np.linalg.norm(waves, axis=1)
         self.u.interpolate(lambda x: sizes @ np.sin(waves @ x[: p.dim] + phases[:, None]))
-        for bc in self.bcs:
-            bc.set(self.u.x.array, None, 1.0)
-        self.u.x.scatter_forward()
 
     def levels(self) -> list[float]:
         """Shares of the load, one for each step."""
@@ -369,10 +396,10 @@ def judge_shape(body: Body, state: State, where: str) -> None:
 
 
 def energy_problem(body: Body) -> EnergyProblem:
-    body.judge_by(body.stored)
-    return EnergyProblem(
-        body.stored - body.work, body.u, bcs=body.bcs, petsc_options_prefix=f"campaign_{body.problem.seed}_"
-    )
+    prefix = f"campaign_{body.problem.seed}_"
+    problem = EnergyProblem(body.stored - body.work, body.u, bcs=body.bcs, petsc_options_prefix=prefix)
+    body.judge_by(problem.F)
+    return problem
 
 
 def run_energy(body: Body) -> None:
@@ -392,14 +419,13 @@ def run_material(body: Body) -> None:
     if body.problem.solver == "stress":
         stress = QuadratureStress(body.material, body.F, degree=body.problem.pair.degree)
         stored, stresses = ufl.inner(stress.operator, ufl.grad(v)) * stress.dx, [stress]
-        body.judge_by(body.stored)
     else:
         stored = ufl.derivative(body.stored, body.u, v)
-        body.judge_by(stored)
     problem = MaterialProblem(
         stored - ufl.derivative(body.work, body.u, v), body.u, bcs=body.bcs, stresses=stresses,
         petsc_options_prefix=f"campaign_{body.problem.seed}_",
     )  # fmt: skip
+    body.judge_by(problem.F)
     for level in body.levels():
         body.apply(level)
         problem.solve()
