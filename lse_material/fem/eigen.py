@@ -81,6 +81,29 @@ def lowest_eigenpairs(
     )
 
 
+def nearest_eigenpairs(
+    K: PETSc.Mat, M: PETSc.Mat, count: int = 1, *, target: float, start: PETSc.Vec | None = None
+) -> tuple[Array, list[PETSc.Vec]]:
+    """The `count` eigenvalues nearest to `target`, ascending, and their eigenvectors, as `lowest_eigenpairs`; collective."""
+    most = _rayleigh_quotients(K, M)[0]
+    if not 1 <= count <= most:
+        raise InvalidInputError(f"count is {count}; this problem has {most} eigenvalues, the other rows are held.")
+    for matrix in (K, M):
+        matrix.setOption(PETSc.Mat.Option.SYMMETRIC, True)  # type: ignore[arg-type]
+    size = count + 2
+    for _ in range(ATTEMPTS):
+        basis = min(max(2 * size, size + 18), max(most, count + 1), K.getSize()[0])
+        values, vectors = _nearest(K, M, target, count, basis, start)
+        if len(values) == count:
+            return values, vectors
+        for x in vectors:
+            x.destroy()
+        size = min(2 * size, most)
+    raise ConvergenceError(
+        f"SLEPc found {len(values)} of the {count} modes nearest to {target:.6g}, in a basis of {basis}."
+    )
+
+
 def _rayleigh_quotients(K: PETSc.Mat, M: PETSc.Mat) -> tuple[int, float, float]:
     """Number, smallest and largest modulus of K_ii/M_ii, of what is not held, on all ranks."""
     diagonals = [matrix.getDiagonal() for matrix in (K, M)]

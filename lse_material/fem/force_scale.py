@@ -46,8 +46,8 @@ class RoundingForces:
                 dofs = bc.dof_indices()[0]
                 free[dofs[dofs < size]] = False
             self._free.append(free)
-            for leaf, dofs in _leaves(V):
-                self._fields.append((block, dofs[dofs < size], _is_displacement(leaf)))
+            for leaf, dofs in leaves(V):
+                self._fields.append((block, dofs[dofs < size], is_displacement(leaf)))
         self._lengths: list[Array] | None = None
         self._largest = [np.zeros(size) for size in self._sizes]
 
@@ -69,6 +69,17 @@ class RoundingForces:
         """
         blocks = np.split(_owned(residual), np.cumsum(self._sizes)[:-1])
         squares = [float((blocks[block][dofs[self._free[block][dofs]]] ** 2).sum()) for block, dofs, _ in self._fields]
+        result: Array = np.sqrt(self._comm.allreduce(np.array(squares)))
+        return result
+
+    def held_norms(self, forces: Array) -> Array:
+        """Norm of forces over the rows of each field that are held: reactions, if these are what balances u; collective.
+
+        Args:
+            forces: the owned entries on this rank, of the one unknown.
+        """
+        (free,) = self._free
+        squares = [float((forces[dofs[~free[dofs]]] ** 2).sum()) for _, dofs, _ in self._fields]
         result: Array = np.sqrt(self._comm.allreduce(np.array(squares)))
         return result
 
@@ -119,7 +130,7 @@ def node_sizes(V: fem.FunctionSpace) -> Array:
     return result
 
 
-def _leaves(V: fem.FunctionSpace) -> Iterator[tuple[fem.FunctionSpace, Array]]:
+def leaves(V: fem.FunctionSpace) -> Iterator[tuple[fem.FunctionSpace, Array]]:
     """The spaces that a mixed one is made of, with their positions in the vector of V; V itself if it is not mixed."""
 
     def walk(space: fem.FunctionSpace) -> Iterator[tuple[fem.FunctionSpace, Array]]:
@@ -134,7 +145,7 @@ def _leaves(V: fem.FunctionSpace) -> Iterator[tuple[fem.FunctionSpace, Array]]:
     yield from walk(V)
 
 
-def _is_displacement(space: fem.FunctionSpace) -> bool:
+def is_displacement(space: fem.FunctionSpace) -> bool:
     """Whether a field may be one: as many components as space has dimensions, each with nodes of its own."""
     gdim = space.mesh.geometry.dim
     element = space.ufl_element()
@@ -161,10 +172,17 @@ def _absolute_product(A: PETSc.Mat, x: list[Array]) -> list[Array]:
         ]
     pointers, columns, values = A.getValuesCSR()
     absolute = PETSc.Mat().createAIJ(A.getSizes(), csr=(pointers, columns, np.abs(values)), comm=A.comm)
-    right, left = absolute.createVecs()
+    right, left = absolute.createVecRight(), absolute.createVecLeft()
     right.array[:] = np.concatenate(x)
     absolute.mult(right, left)
     result = left.array.copy()
     for item in (absolute, right, left):
         item.destroy()
     return np.split(result, np.cumsum([len(y) for y in x])[:-1]) if len(x) > 1 else [result]
+
+
+def absolute_row_sums(A: PETSc.Mat) -> PETSc.Vec:
+    """sum_j |A_ij|, a vector that the caller destroys; collective."""
+    sums = A.createVecLeft()
+    sums.array[:] = _absolute_product(A, [np.ones(A.getLocalSize()[1])])[0]
+    return sums
