@@ -73,6 +73,8 @@ class EnergyProblem(MaterialProblem):
         kwargs: passed on to `MaterialProblem` (jit_options, form_compiler_options).
 
     Attributes:
+        functional: the energy, a UFL form.
+        bcs: the Dirichlet conditions.
         fallbacks: how often `minimise` had to take over.
         iterations: of the last solve, both solvers together.
         force_scale: norm of the largest reactions so far, which `tolerance` is relative to; may be set.
@@ -114,6 +116,7 @@ class EnergyProblem(MaterialProblem):
             self.default_options = DEFAULT_OPTIONS
         if chosen.get("pc_type", "lu") not in DIRECT:
             self.default_options = {k: v for k, v in self.default_options.items() if not k.startswith("pc_factor_")}
+        self.functional, self.bcs = energy, tuple(bcs)
         self.tolerance, self.fallback, self.predictor = tolerance, fallback, predictor
         self.fallbacks = self.iterations = 0
         self.force_scale = 0.0
