@@ -53,7 +53,7 @@ def fingerprint(
             if isinstance(f, fem.Function) and not any(f is other for other in left_out):
                 parts[f"coefficient {k} of the {name} ({f.name})"] = _of_function(f)
         for domain, by_type in form.subdomain_data().items():
-            meshes.append(domain.ufl_cargo())
+            meshes.append(mesh.Mesh(domain.ufl_cargo(), domain))
             for kind, data in by_type.items():
                 tags = [d for d in data if d is not None]
                 if tags:
