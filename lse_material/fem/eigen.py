@@ -19,6 +19,7 @@ from lse_material.fem.inertia import SymmetricFactor
 
 TOLERANCE = 1e-10  # of SLEPc, relative to the distance of an eigenvalue from the shift
 SAME = 1e-6  # two eigenvalues count as one if they differ by less than this share of their distance from the shift
+ROUNDING = 1e-11  # of the largest Rayleigh quotient: no factor counts more finely
 RESTARTS = 100  # of the Lanczos method, before the shift comes closer and the basis grows
 FIRST = 1e-3  # first shift below zero, in units of the largest Rayleigh quotient of a degree of freedom
 GROWTH, STEPS = 4.0, 80  # of that shift
@@ -62,7 +63,7 @@ def lowest_eigenpairs(
         basis = min(max(2 * size, size + 18), max(most, count + 1), K.getSize()[0])
         values, vectors = _nearest(K, M, low, count, basis, start)
         if len(values) == count:
-            margin = SAME * max(values[-1] - low, np.finfo(float).eps * scale)
+            margin = SAME * (values[-1] - low) + ROUNDING * scale
             if _below(K, M, values[-1] - margin) == int((values < values[-1] - margin).sum()):
                 return values, vectors
         for x in vectors:

@@ -87,6 +87,8 @@ class EnergyProblem(MaterialProblem):
         kwargs: passed on to `MaterialProblem` (jit_options, form_compiler_options, entity_maps).
 
     Attributes:
+        functional: the energy, a UFL form.
+        bcs: the Dirichlet conditions.
         fallbacks: how often `minimise` had to take over.
         iterations: of the last solve, both solvers together.
         force_scale: norm of forces that `tolerance` is relative to if reactions are smaller; 0 unless it is set.
@@ -130,6 +132,7 @@ class EnergyProblem(MaterialProblem):
             self.default_options = DEFAULT_OPTIONS
         if chosen.get("pc_type", "lu") not in DIRECT:
             self.default_options = {k: v for k, v in self.default_options.items() if not k.startswith("pc_factor_")}
+        self.functional, self.bcs = energy, tuple(bcs)
         self.tolerance, self.fallback, self.predictor = tolerance, fallback, predictor
         self.fallbacks = self.iterations = 0
         self.force_scale = 0.0
