@@ -18,15 +18,18 @@ import dolfinx.fem.petsc
 import numpy as np
 import ufl
 from dolfinx import fem
+from dolfinx.fem.petsc import assign
 from dolfinx.la import InsertMode
 from mpi4py import MPI
 from petsc4py import PETSc
 
 from lse_material.checks import Array
 from lse_material.errors import ConvergenceError, InvalidInputError
+from lse_material.fem.advice import explain
 from lse_material.fem.field_scales import FieldScales
-from lse_material.fem.force_scale import ROUNDING, RoundingForces
+from lse_material.fem.force_scale import ROUNDING
 from lse_material.fem.frozen import frozen_tangent
+from lse_material.fem.garbage import collect_garbage
 from lse_material.fem.inertia import SymmetricFactor
 from lse_material.fem.measures import with_quadrature_degree
 from lse_material.fem.minimise import minimise
@@ -159,9 +162,8 @@ class EnergyProblem(MaterialProblem):
         self._energy = self.compiled(energy)
         self._convex = None if convex is None else self.compiled(convex)
         self._convex_matrix: PETSc.Mat | None = None
-        self._fields = RoundingForces(u, bcs)
         self.scales = FieldScales(u, bcs)
-        self._uncancelled = np.zeros(len(self._fields))  # of the tangent that was assembled last
+        self._uncancelled = np.zeros(len(self.rounding))  # forces of the tangent that was assembled last
         self._first_norm = np.inf
         self._may_turn = not comm_any(u.function_space.mesh.comm, any(len(bc.dof_indices()[0]) for bc in bcs))
         for matrix in (self.A, self.P_mat):
@@ -177,18 +179,13 @@ class EnergyProblem(MaterialProblem):
 
     # ---- the energy and its derivatives at the present u -----------------------------------------------------------------
 
-    @property
-    def bcs(self) -> Sequence[fem.DirichletBC]:
-        """The Dirichlet conditions."""
-        return tuple(self._bcs)
-
     def compiled(self, form: ufl.Form) -> fem.Form:
         """A form compiled as those of this problem are: with its entity maps and options."""
         return fem.form(form, **self._options)
 
     def energy(self) -> float:
         """The energy of the present u, the same on every rank; NaN where an element is turned inside out."""
-        return float(self.u.function_space.mesh.comm.allreduce(fem.assemble_scalar(self._energy), MPI.SUM))
+        return float(self.comm.allreduce(fem.assemble_scalar(self._energy), MPI.SUM))
 
     def residual(self, out: PETSc.Vec) -> None:
         """Write the gradient of the energy to `out`, zero where u is held; collective."""
@@ -204,7 +201,7 @@ class EnergyProblem(MaterialProblem):
         """
         self._update_tangents()
         self._assemble(self.A, self.J)
-        self._uncancelled = self._fields.allowed(self.A) / ROUNDING
+        self._uncancelled = self.rounding.allowed(self.A) / ROUNDING
         return self.A
 
     def convex_tangent(self) -> PETSc.Mat | None:
@@ -229,7 +226,7 @@ class EnergyProblem(MaterialProblem):
 
         Each field's is compared with `tolerance` times the reactions on it, and with what rounding makes.
         """
-        norms = self._fields.norms(residual)
+        norms = self.rounding.norms(residual)
         if bool((norms <= self.allowed_residuals()).all()):
             return True
         whole = float(np.linalg.norm(norms))
@@ -257,7 +254,7 @@ class EnergyProblem(MaterialProblem):
 
     def _reactions(self) -> Array:
         """Norm of the reactions on each field."""
-        return self._fields.held_norms(self._unbalanced())
+        return self.rounding.held_norms(self._unbalanced())
 
     def _assemble(self, matrix: PETSc.Mat, form: fem.Form) -> None:
         matrix.zeroEntries()
@@ -273,6 +270,7 @@ class EnergyProblem(MaterialProblem):
             ConvergenceError: neither solver converged, or a cell was turned inside out; `u` is then as it was before the call.
             InvalidInputError: nothing stops the body from moving rigidly: it is held nowhere, and its tangent is singular.
         """
+        collect_garbage(self.comm)
         before = self.u.x.array.copy()
         try:
             self._minimise_from_here()
@@ -306,11 +304,27 @@ class EnergyProblem(MaterialProblem):
             )
 
     def _solve_scaled(self) -> None:
-        """Run the PETSc solver, whose unknowns are those of u divided by the scale of their field."""
-        self._first_norm = np.inf
-        self.scales.divide(self.u.x.array)
-        super().solve()
-        self.scales.multiply(self.u.x.array)
+        """Run the PETSc solver, whose unknowns are those of u divided by the scale of their field.
+
+        Raises:
+            ConvergenceError: it did not converge; u is then its last iterate.
+        """
+        self._first_norm, self._failure = np.inf, None
+        assign(self.u, self.x)
+        self.scales.divide(self.x.array)
+        physical = self.x.duplicate()
+        try:
+            self.solver.solve(None, self.x)
+            reason = int(self.solver.getConvergedReason())
+            message = explain(self, reason) if reason < 0 else ""
+        except PETSc.Error as error:
+            reason, message = 0, f"PETSc stopped the solver: {error}"
+        self.scales.to_physical(self.x, physical)
+        self._take_iterate(physical)
+        physical.destroy()
+        if message:
+            self.solver.getKSP().getPC().reset()  # a factor that failed would be used again
+            raise ConvergenceError(message, reason=reason, iterations=int(self.solver.getIterationNumber()))
 
     def _install_callbacks(self) -> None:
         """Scale what the solver sees, give it the energy as objective, and test convergence at its iterate.
@@ -322,7 +336,7 @@ class EnergyProblem(MaterialProblem):
         vector, (assemble_residual, args, kargs) = self.solver.getFunction()
 
         def residual(snes: PETSc.SNES, x: PETSc.Vec, b: PETSc.Vec, *args: Any, **kargs: Any) -> None:
-            problem = alive(weak)
+            problem = _alive(weak)
             problem.scales.to_physical(x, physical)
             assemble_residual(snes, physical, b, *args, **kargs)
             problem.scales.multiply(b.array)
@@ -333,31 +347,31 @@ class EnergyProblem(MaterialProblem):
         A, P, (assemble_jacobian, args, kargs) = self.solver.getJacobian()
 
         def jacobian(snes: PETSc.SNES, x: PETSc.Vec, A: PETSc.Mat, P: PETSc.Mat, *args: Any, **kargs: Any) -> None:
-            problem = alive(weak)
+            problem = _alive(weak)
             problem.scales.to_physical(x, physical)
             assemble_jacobian(snes, physical, A, P, *args, **kargs)
-            problem._uncancelled = problem._fields.allowed(A) / ROUNDING
+            problem._uncancelled = problem.rounding.allowed(A) / ROUNDING
             for matrix in (A, P) if P.handle != A.handle else (A,):
                 problem.scales.scale(matrix)
 
         self.solver.setJacobian(jacobian, A, P, args=args, kargs=kargs)
 
         def objective(snes: PETSc.SNES, x: PETSc.Vec) -> float:
-            problem = alive(weak)
+            problem = _alive(weak)
             problem.scales.to_physical(x, physical)
             problem._take_iterate(physical)
             value = problem.energy()
             return value if np.isfinite(value) else INFINITE
 
         def converged(snes: PETSc.SNES, iteration: int, norms: tuple[float, float, float]) -> Any:
-            problem, reason = alive(weak), PETSc.SNES.ConvergedReason
+            problem, reason = _alive(weak), PETSc.SNES.ConvergedReason
             # PETSc asks after a trial that it refuses, too, and gives the norm there: what counts is the iterate
             problem.scales.to_physical(snes.getSolution(), physical)
             problem._take_iterate(physical)
-            problem._fields.note()
+            problem.rounding.note()
             snes.getFunction()[0].copy(work)
             problem.scales.divide(work.array)
-            norm = float(np.linalg.norm(problem._fields.norms(work)))
+            norm = float(np.linalg.norm(problem.rounding.norms(work)))
             if not norm < REFUSED:
                 return reason.DIVERGED_FUNCTION_NANORINF
             if iteration == 0:
@@ -397,7 +411,7 @@ class EnergyProblem(MaterialProblem):
         before = self.u.x.array.copy()
         self.apply_bcs()
         changed = bool((self.u.x.array != before).any())
-        if not self.predictor or not comm_any(self.u.function_space.mesh.comm, changed):
+        if not self.predictor or not comm_any(self.comm, changed):
             return
         entered = self.u.x.array.copy()
         self.u.x.array[:] = before
@@ -422,7 +436,7 @@ class EnergyProblem(MaterialProblem):
             for halvings in range(1, NEARER + 1) if np.isfinite(self.energy()) else ():
                 self.u.x.array[:] = undeformed + 0.5**halvings * (guess - undeformed)
                 if np.isfinite(self.energy()):
-                    if self.u.function_space.mesh.comm.rank == 0:
+                    if self.comm.rank == 0:
                         logger.warning(
                             "Cells of the initial guess are turned inside out (det F <= 0): %g of its distance from u = 0 "
                             "is kept.",
@@ -484,10 +498,6 @@ class EnergyProblem(MaterialProblem):
 
     def _fall_back(self, error: ConvergenceError, start: Any, energy: float) -> None:
         """Go on with `minimise` from the last iterate, or from the start if that was better."""
-        physical = self.x.duplicate()
-        self.scales.to_physical(self.x, physical)
-        self._take_iterate(physical)
-        physical.destroy()
         if not self.energy() <= energy:
             self.u.x.array[:] = start
         try:  # rounding of the energy may be all that stopped a trust region
@@ -496,7 +506,7 @@ class EnergyProblem(MaterialProblem):
         except ConvergenceError:
             pass
         self.fallbacks += 1
-        if self.u.function_space.mesh.comm.rank == 0:
+        if self.comm.rank == 0:
             logger.warning("%s Going on with the inertia-controlled minimiser.", error)
         self.iterations += minimise(self)
 
@@ -506,7 +516,7 @@ def comm_any(comm: MPI.Comm, here: bool) -> bool:
     return bool(comm.allreduce(here, MPI.LOR))
 
 
-def alive(weak: weakref.ref[EnergyProblem]) -> EnergyProblem:
+def _alive(weak: weakref.ref[EnergyProblem]) -> EnergyProblem:
     """The problem of a callback."""
     problem = weak()
     if problem is None:
