@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from lse_material.fem import compat as _compat  # isort: skip  (registers UFL types before any form is made)
+from lse_material.fem import compat as _compat  # isort: skip  (refuses a DOLFINx that is too old before anything else)
+from lse_material.fem.checkpoint import load_state, save_state
 from lse_material.fem.energy_problem import EnergyProblem
 from lse_material.fem.operator import jit_options
 from lse_material.fem.problem import MaterialProblem
@@ -16,8 +17,10 @@ __all__ = [
     "conjugates",
     "energy",
     "jit_options",
+    "load_state",
     "mode_weights",
     "potential_energy",
+    "save_state",
     "stress",
 ]
 

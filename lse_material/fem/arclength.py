@@ -28,10 +28,10 @@ from lse_material.checks import Array
 from lse_material.errors import ConvergenceError, InvalidInputError
 from lse_material.fem.energy_problem import EnergyProblem
 from lse_material.fem.inertia import SymmetricFactor
-from lse_material.fem.minimise import assembled_tangent, free_residual
 
 OWN_COLUMNS = ("factor", "length", "energy", "negative", "iterations")
 FAR = 1e100  # load factors that are no bound
+PEAK = 1e-9  # of the distance between the states around a limit point, to which its place is found
 EASY = 4  # iterations of a step after which the next may be longer
 
 
@@ -57,7 +57,8 @@ class ArcLength:
     Attributes:
         problem: its energy is without the load that is followed; dead loads that stay may be in it.
         work: UFL functional, linear in the problem's u: the work of the load for the load factor 1.
-        size: longest step, as root mean square of all entries of the change of u: a displacement, whatever the mesh.
+        size: longest step, as root mean square of all entries of the change of u: a displacement, whatever the mesh. In a mixed
+            space the entries of other fields count in units in which their mean stiffness is that of the displacement.
         observe: name -> what is recorded of each state, a number that is the same on every rank.
         halvings: how often `size` may be halved before a step is given up.
         iterations: of one step, before it is repeated with half the length.
@@ -94,7 +95,7 @@ class ArcLength:
         if u in load.coefficients():
             raise InvalidInputError("work is not linear in u: only dead loads are followed, whose direction stays.")
         self.table = {name: [] for name in (*OWN_COLUMNS, *self.observe)}
-        self._load = fem.form(load) if load.integrals() else None
+        self._load = self.problem.compiled(load) if load.integrals() else None
         self._step = self.size
         self._last = np.zeros(0)  # the step before, on this rank
 
@@ -137,7 +138,9 @@ class ArcLength:
                 near = slice(max(i - 2, 0), i + 3)
                 sign = np.sign(f[i] - f[i - 1])
                 through = BarycentricInterpolator(s[near], sign * f[near])
-                peak = minimize_scalar(lambda at, g=through: -g(at), bounds=(s[i - 1], s[i + 1]), method="bounded")
+                ends = s[i - 1], s[i + 1]
+                precise = {"xatol": PEAK * (ends[1] - ends[0])}
+                peak = minimize_scalar(lambda at, g=through: -g(at), bounds=ends, method="bounded", options=precise)
                 found.append(LimitPoint(float(-sign * peak.fun), bool(sign > 0.0), i))
         return found
 
@@ -171,6 +174,7 @@ class ArcLength:
                     "does it branch there? Look at the lowest modes, and kick along one."
                 )
         self._last = (u.x.array - before)[: Q.getLocalSize()]
+        self.problem.scales.divide(self._last)
         square = u.function_space.mesh.comm.allreduce(float(self._last @ self._last))
         length = float(np.sqrt(square / Q.getSize()))
         self._note(factor, self.table["length"][-1] + length, iterations, Q)
@@ -180,54 +184,64 @@ class ArcLength:
 
     def _solve(self, Q: PETSc.Vec, at: float, low: float, high: float) -> tuple[float | None, int]:
         """One increment of SNESNEWTONAL; the load factor, None if it failed, and the iterations."""
-        problem, sign = self.problem, self._sign
+        problem, sign, scales = self.problem, self._sign, self.problem.scales
         Reason = PETSc.SNES.ConvergedReason
         snes = PETSc.SNES().create(problem.x.comm)
-        arrived, x = [], problem.x.duplicate()
+        arrived, x, physical, b = [], problem.x.duplicate(), problem.x.duplicate(), problem.x.duplicate()
 
-        def residual(snes: PETSc.SNES, x: PETSc.Vec, b: PETSc.Vec) -> None:
-            problem._take_iterate(x)
-            free_residual(problem, b)
+        def residual(snes: PETSc.SNES, y: PETSc.Vec, b: PETSc.Vec) -> None:
+            scales.to_physical(y, physical)
+            problem.set_iterate(physical)
+            problem.residual(b)
             b.axpy(-(at + sign * snes.getNewtonALLoadParameter()), Q)
+            scales.multiply(b.array)
 
-        def tangent(snes: PETSc.SNES, x: PETSc.Vec, A: PETSc.Mat, P: PETSc.Mat) -> None:
-            problem._take_iterate(x)
-            assembled_tangent(problem)
+        def tangent(snes: PETSc.SNES, y: PETSc.Vec, A: PETSc.Mat, P: PETSc.Mat) -> None:
+            scales.to_physical(y, physical)
+            problem.set_iterate(physical)
+            scales.scale(problem.tangent())
 
-        def load(snes: PETSc.SNES, x: PETSc.Vec, q: PETSc.Vec) -> None:
+        def load(snes: PETSc.SNES, y: PETSc.Vec, q: PETSc.Vec) -> None:
             Q.copy(q)
             q.scale(sign)
+            scales.multiply(q.array)
 
         def converged(snes: PETSc.SNES, iteration: int, norms: tuple[float, float, float]) -> Any:
             if iteration == 0:
                 return Reason.CONVERGED_ITERATING
             if not np.isfinite(norms[2]):
                 return Reason.DIVERGED_FUNCTION_NANORINF
-            if norms[2] > problem.allowed_residual():
+            scales.to_physical(snes.getSolution(), physical)
+            problem.set_iterate(physical)
+            snes.getFunction()[0].copy(physical)
+            scales.divide(physical.array)
+            if not problem.is_converged(physical):
                 return Reason.CONVERGED_ITERATING
             arrived.append(at + sign * snes.getNewtonALLoadParameter())
             return Reason.CONVERGED_FNORM_ABS
 
         try:
             snes.setType("newtonal")
-            snes.setFunction(residual, problem.b.duplicate())
+            snes.setFunction(residual, b)
             snes.setJacobian(tangent, problem.A)
             snes.setNewtonALFunction(load)
             self._set_options(snes, high - at if sign > 0.0 else at - low, Q)
             snes.setConvergenceTest(converged)
             assign(problem.u, x)
+            scales.divide(x.array)
             snes.solve(None, x)
             iterations = int(snes.getIterationNumber())
             if not arrived:
                 return None, iterations
-            assign(x, problem.u)
-            problem.u.x.scatter_forward()
+            scales.to_physical(x, physical)
+            problem.set_iterate(physical)
             bound = high if sign > 0.0 else low
             reached = abs(arrived[-1] - bound) <= 1e-12 * max(abs(bound), abs(at))
             return bound if reached else arrived[-1], iterations
         finally:
-            x.destroy()
             snes.destroy()
+            for vector in (x, physical, b):
+                vector.destroy()
 
     def _set_options(self, snes: PETSc.SNES, room: float, Q: PETSc.Vec) -> None:
         """One increment of the present length, and no further than `room` in the load factor."""
@@ -257,11 +271,12 @@ class ArcLength:
 
     def _note(self, factor: float, length: float, iterations: int, Q: PETSc.Vec) -> None:
         """Add a state to the table; with the factor of its tangent, find the sign of the next step."""
-        A, _ = assembled_tangent(self.problem)
+        A = self.problem.tangent()
         rate = Q.duplicate()
         with SymmetricFactor(A.comm) as factorised:
             negative = factorised.inertia(A)[0]
             factorised.solve(Q, rate)
+        self.problem.scales.divide(rate.array)
         along = A.comm.tompi4py().allreduce(float(rate.array_r @ self._last))
         self._sign = 1.0 if along >= 0.0 else -1.0
         rate.destroy()
@@ -277,7 +292,7 @@ class ArcLength:
         if self._load is not None:
             b = fem.assemble_vector(self._load)
             b.scatter_reverse(dolfinx.la.InsertMode.add)
-            for bc in self.problem._bcs:
+            for bc in self.problem.bcs:
                 b.array[bc.dof_indices()[0]] = 0.0
             Q.array[:] = b.array[: Q.getLocalSize()]
         if _norm(Q) == 0.0:

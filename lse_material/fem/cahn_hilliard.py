@@ -68,6 +68,8 @@ class CahnHilliard:
 
     Attributes:
         problem: the `MaterialProblem` of one step; its `solver` is the PETSc SNES.
+        residual: of one step, a UFL form.
+        bcs: the Dirichlet conditions.
         before: the state at the beginning of the last step.
         iterations: Newton iterations of the last step.
 
@@ -118,6 +120,7 @@ class CahnHilliard:
             for integral in supply.integrals():
                 weighted = self.dt * integral.integrand() * ufl.split(test)[1]
                 residual += ufl.Form([integral.reconstruct(integrand=weighted)])
+        self.residual, self.bcs = residual, tuple(bcs)
         options = {**STEP_OPTIONS, "pc_type": "cholesky" if symmetric else "lu", **(petsc_options or {})}
         self.problem = MaterialProblem(
             residual, state, bcs=bcs, petsc_options_prefix=petsc_options_prefix, petsc_options=options, **kwargs

@@ -16,8 +16,12 @@ from lse_material.fem.inertia import SymmetricFactor
 
 ITERATIONS = 60
 ARMIJO = 1e-4
-SHORTEST = 1e-6
-RAISED = 1e-3, 1e-2, 1e-1, 1.0, 10.0  # shares, in units of the stiffness
+SHORTEST = 1e-6  # share of a Newton step
+STRAIN = 1e-2  # whose forces the tolerance is a share of
+ROUNDING = 1e-15  # of the forces that cancel in the residual
+HIDDEN = 1e-13  # share of the energy, and
+HIDDEN_STRAIN = 1e-15  # of the energy of a strain of order one, below which a rise counts as rounding
+RAISED = 1e-3, 1e-2, 1e-1, 1.0, 10.0  # shares, in units of the modulus
 
 
 class CellNewton:
@@ -25,13 +29,13 @@ class CellNewton:
 
     Args:
         system: the cell.
-        tolerance: of the residual, as a share of the forces that a strain of 1e-2 makes.
+        tolerance: of the residual, as a share of the force on a side of the cell that a strain of 1e-2 makes.
     """
 
     def __init__(self, system: CellSystem, tolerance: float) -> None:
         self._system, self.comm, self.q = system, system.comm, system.q
-        self._force = system.stiffness_scale * system.volume
-        self._allowed = tolerance * 1e-2 * self._force
+        self._allowed = tolerance * STRAIN * system.force_scale
+        self._g, self._step, self._before, self._moved = (self.q.duplicate() for _ in range(4))
 
     def enter(self, change: Array) -> None:
         """Change the components of F that are held, by (dim, dim), and spread that over the cell by one linear step.
@@ -42,25 +46,26 @@ class CellNewton:
         change = change.copy()
         for place in self._system.free:
             change[place] = 0.0
-        g, K = self._system.gradient(), self._system.tangent()
-        moved = self.q.duplicate()
+        right, moved, step = self._g, self._moved, self._step
+        K = self._system.tangent()
         moved.set(0.0)
         self._system.map.set_average(moved, change)
-        right = self.q.duplicate()
         K.mult(moved, right)
-        right.axpy(1.0, g)
+        self._system.gradient(step)
+        right.axpy(1.0, step)
         self._system.hold(right)
-        step = self.q.duplicate()
+        held = self._system.held(K)
         with SymmetricFactor(self.comm) as factor:
-            stable = factor.is_positive(self._system.held(K))
+            stable = factor.is_positive(held)
             if stable:
                 factor.solve(right, step)
-        before = self.q.copy()
+        held.destroy()
+        self.q.copy(self._before)
         self.q.axpy(1.0, moved)
         if stable:
             self.q.axpy(-1.0, step)
             if not np.isfinite(self._system.potential()):
-                before.copy(self.q)
+                self._before.copy(self.q)
                 self.q.axpy(1.0, moved)
         if not np.isfinite(self._system.potential()):
             raise ConvergenceError("the step turns elements inside out.")
@@ -75,21 +80,19 @@ class CellNewton:
             ConvergenceError: it did not converge.
         """
         energy = self._system.potential()
-        step = self.q.duplicate()
+        g, step, before = self._g, self._step, self._before
         for iteration in range(ITERATIONS):
-            g = self._system.hold(self._system.gradient())
+            self._system.hold(self._system.gradient(g))
             norm = g.norm()
             if not np.isfinite(norm):
                 raise ConvergenceError("the cell's residual is not finite: an element was turned inside out.")
-            if norm <= self._allowed:
+            K = self._system.tangent()
+            if norm <= self._allowed + ROUNDING * self._system.uncancelled_force():
                 return iteration
-            with SymmetricFactor(self.comm) as factor:
-                K = self._system.held(self._system.tangent())
-                if not factor.is_positive(K) and descend:
-                    self._raise(K, factor)
-                factor.solve(g, step)
-            slope, length, before = -g.dot(step), 1.0, self.q.copy()
-            hidden = 1e-13 * abs(energy) + 1e-15 * self._force
+            self._newton_step(K, descend=descend)
+            slope, length = -g.dot(step), 1.0
+            self.q.copy(before)
+            hidden = HIDDEN * abs(energy) + HIDDEN_STRAIN * self._system.energy_scale
             while True:
                 before.copy(self.q)
                 self.q.axpy(-length, step)
@@ -98,16 +101,37 @@ class CellNewton:
                     break
                 length *= 0.5
                 if length < SHORTEST:
-                    raise ConvergenceError(f"no step lowers the cell's energy, residual norm {norm:.3e}.")
+                    raise ConvergenceError(
+                        f"no step lowers the cell's energy; the residual is {norm / self._system.force_scale:.2e} of the force "
+                        "of a strain of one."
+                    )
             energy = new
-        raise ConvergenceError(f"the cell did not converge in {ITERATIONS} iterations.", iterations=ITERATIONS)
+        raise ConvergenceError(
+            f"the cell did not converge in {ITERATIONS} iterations; the residual is "
+            f"{norm / self._system.force_scale:.2e} of the force of a strain of one.",
+            iterations=ITERATIONS,
+        )
+
+    def _newton_step(self, K: PETSc.Mat, *, descend: bool) -> None:
+        """K step = g, with K raised where it must be positive."""
+        held = self._system.held(K)
+        try:
+            with SymmetricFactor(self.comm) as factor:
+                if not factor.is_positive(held) and descend:
+                    self._raise(held, factor)
+                factor.solve(self._g, self._step)
+        finally:
+            held.destroy()
 
     def _raise(self, K: PETSc.Mat, factor: SymmetricFactor) -> None:
-        """Factor K + share M, positive definite, with the least share that makes it so."""
-        M = self._system.held(self._system.inner_product.copy(), diagonal=0.0)
-        for share in RAISED:
-            raised = K.copy()
-            raised.axpy(share * self._system.stiffness_scale, M)
-            if factor.is_positive(raised):
-                return
+        """Factor K + share M, positive definite, with the least share that makes it so; K takes it."""
+        M, before = self._system.held(self._system.inner_product, diagonal=0.0), 0.0
+        try:
+            for share in RAISED:
+                K.axpy((share - before) * self._system.modulus, M)
+                before = share
+                if factor.is_positive(K):
+                    return
+        finally:
+            M.destroy()
         raise ConvergenceError("no multiple of the inner product makes the cell's tangent positive definite.")

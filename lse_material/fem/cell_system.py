@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import dolfinx.fem.petsc
@@ -11,50 +12,72 @@ import ufl
 from dolfinx import fem, mesh
 from mpi4py import MPI
 from petsc4py import PETSc
-from slepc4py import SLEPc
 
 from lse_material.checks import Array
-from lse_material.errors import ConvergenceError
+from lse_material.errors import InvalidInputError
+from lse_material.fem.eigen import lowest_eigenpairs
 from lse_material.fem.inertia import SymmetricFactor
+from lse_material.fem.measures import with_quadrature_degree
 from lse_material.fem.periodic import PeriodicMap
+
+Free = dict[tuple[int, int], float]
 
 
 class CellSystem:
     """The discrete cell. Its arguments are those of `PeriodicCell`.
 
+    All unknowns are lengths, so that all entries of a gradient are forces and all of a tangent are stiffnesses.
+
     Attributes:
         u: the displacement, T q.
         q: fluctuation and average gradient, a PETSc vector.
         free: (i, J) -> average P_iJ, for components of the average gradient that are unknown; the others are held.
-        inner_product: of int grad v . grad w + v . w/l^2, in q.
-        stiffness_scale: the largest modulus that an affine deformation meets at q = 0.
+        inner_product: of int grad v . grad w + v . w/L^2, in q.
+        modulus: the largest that an affine deformation meets at q = 0.
+        energy_scale: that times the volume of the cell: of a strain of order one.
+        force_scale: energy_scale / L.
     """
 
-    def __init__(self, domain: mesh.Mesh, energy: Callable[[Any], Any], degree: int, quadrature_degree: int) -> None:
+    def __init__(
+        self, domain: mesh.Mesh, energy: Callable[[Any], Any], degree: int, quadrature_degree: int, lattice: Any = None
+    ) -> None:
         dim = self.dim = domain.geometry.dim
         V = fem.functionspace(domain, ("Lagrange", degree, (dim,)))
         self.comm = domain.comm
-        self.map = PeriodicMap(V)
+        self.map = PeriodicMap(V, lattice)
         self.volume = self.map.volume
         self.u = fem.Function(V, name="displacement")
-        dx = ufl.dx(degree=quadrature_degree)
-        W = energy(ufl.Identity(dim) + ufl.grad(self.u)) * dx
+        dx = ufl.dx(domain, degree=quadrature_degree)
+        density = energy(ufl.Identity(dim) + ufl.grad(self.u))
+        W = with_quadrature_degree(density) if isinstance(density, ufl.Form) else density * dx
+        if W.arguments() or self.u not in W.coefficients():
+            raise InvalidInputError(
+                "the energy of a cell is a UFL scalar of the F that it is given, or a functional of it with its own measures."
+            )
+        self.functional = W
         v, du = ufl.TestFunction(V), ufl.TrialFunction(V)
         self._energy_form, self._residual_form = fem.form(W), fem.form(ufl.derivative(W, self.u, v))
         self._tangent_form = fem.form(ufl.derivative(ufl.derivative(W, self.u, v), self.u, du))
         self.solid_volume = float(self.comm.allreduce(fem.assemble_scalar(fem.form(fem.Constant(domain, 1.0) * dx))))
-        self.signature = f"{W.signature()[:32]} {self.map.size} {self.volume:.9e} {self.solid_volume:.9e}"
         self._A = dolfinx.fem.petsc.create_matrix(self._tangent_form)
         self._b = dolfinx.fem.petsc.create_vector(V)
+        self._x = self.map.T.createVecLeft()
         self._Kq: PETSc.Mat | None = None
-        product = ufl.inner(ufl.grad(v), ufl.grad(du)) + ufl.inner(v, du) / self.map.lengths.max() ** 2
+        product = ufl.inner(ufl.grad(v), ufl.grad(du)) + ufl.inner(v, du) / self.map.length**2
         M = dolfinx.fem.petsc.assemble_matrix(fem.form(product * ufl.dx))
         M.assemble()
         self.inner_product = M.ptap(self.map.T)
+        M.destroy()
         self.q = self.map.T.createVecRight()
-        self.free: dict[tuple[int, int], float] = {}
-        columns = self.average_columns()
-        self.stiffness_scale = max(abs(K.dot(self._unit(i))) for i, K in enumerate(columns)) / self.volume
+        self.free: Free = {}
+        self.modulus = max(abs(A[i]) for i, A in enumerate(self._average_stiffness())) / self.volume
+        if not (np.isfinite(self.modulus) and self.modulus > 0.0):
+            raise InvalidInputError(
+                f"the largest modulus of the cell at F = I is {self.modulus:g}: its energy must have a finite second "
+                "derivative there that does not vanish, which forces are measured by."
+            )
+        self.energy_scale = self.modulus * self.volume
+        self.force_scale = self.energy_scale / self.map.length
 
     def average(self) -> Array:
         """The average deformation gradient F, (dim, dim)."""
@@ -62,9 +85,8 @@ class CellSystem:
 
     def push(self) -> None:
         """Set u = T q."""
-        x = self.map.T.createVecLeft()
-        self.map.T.mult(self.q, x)
-        self.u.x.array[: x.getLocalSize()] = x.array_r
+        self.map.T.mult(self.q, self._x)
+        self.u.x.array[: self._x.getLocalSize()] = self._x.array_r
         self.u.x.scatter_forward()
 
     def potential(self, *, loads: bool = True) -> float:
@@ -76,19 +98,19 @@ class CellSystem:
             value -= self.volume * sum(P * H[place] for place, P in self.free.items())
         return value
 
-    def gradient(self) -> PETSc.Vec:
-        """T^T b at the present q."""
+    def gradient(self, g: PETSc.Vec | None = None) -> PETSc.Vec:
+        """T^T b at the present q, in g if that is given."""
         self.push()
         with self._b.localForm() as local:
             local.set(0.0)
         dolfinx.fem.petsc.assemble_vector(self._b, self._residual_form)
         self._b.ghostUpdate(addv=PETSc.InsertMode.ADD, mode=PETSc.ScatterMode.REVERSE)
-        g = self.q.duplicate()
+        g = self.q.duplicate() if g is None else g
         self.map.T.multTranspose(self._b, g)
         return g
 
     def tangent(self) -> PETSc.Mat:
-        """T^T A T at the present q."""
+        """T^T A T at the present q; the same matrix each time, with new values."""
         self.push()
         self._A.zeroEntries()
         dolfinx.fem.petsc.assemble_matrix(self._A, self._tangent_form)
@@ -96,15 +118,45 @@ class CellSystem:
         self._Kq = self._A.ptap(self.map.T) if self._Kq is None else self._A.ptap(self.map.T, self._Kq)
         return self._Kq
 
+    def uncancelled_force(self) -> float:
+        """Norm of |A_ii u_i|, A as it was assembled last: the size of the forces that cancel in the residual."""
+        diagonal = self._A.getDiagonal()
+        self.push()
+        diagonal.pointwiseMult(diagonal, self._x)
+        norm = float(diagonal.norm())
+        diagonal.destroy()
+        return norm
+
+    def average_stress(self) -> Array:
+        """Average P at the present q, (dim, dim)."""
+        g = self.gradient()
+        P: Array = self.map.gather_average_force(g) / self.volume
+        g.destroy()
+        return P
+
+    # ---- what is held ----------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def all_held(self) -> Iterator[None]:
+        """All components of F are held meanwhile."""
+        free, self.free = self.free, {}
+        try:
+            yield
+        finally:
+            self.free = free
+
     def _fixed(self) -> Any:
         """Indices of the components of F that are held, on the rank that owns them."""
         places = [self.dim * i + j for i in range(self.dim) for j in range(self.dim) if (i, j) not in self.free]
         return self.map.average[places] if self.comm.rank == self.comm.size - 1 else self.map.average[:0]
 
-    def held(self, K: PETSc.Mat, diagonal: float = 1.0) -> PETSc.Mat:
-        """A copy of K whose rows and columns of what is held have `diagonal` on the diagonal alone."""
+    def held(self, K: PETSc.Mat, diagonal: float | None = None) -> PETSc.Mat:
+        """A copy of K whose rows and columns of what is held have `diagonal`, a stiffness, on the diagonal alone.
+
+        The caller destroys it.
+        """
         K = K.copy()
-        K.zeroRowsColumns(self._fixed(), diagonal)
+        K.zeroRowsColumns(self._fixed(), self.energy_scale / self.map.length**2 if diagonal is None else diagonal)
         return K
 
     def hold(self, g: PETSc.Vec) -> PETSc.Vec:
@@ -112,86 +164,76 @@ class CellSystem:
         first = g.getOwnershipRange()[0]
         if self.comm.rank == self.comm.size - 1:
             for (i, j), stress in self.free.items():
-                g.array[self.map.average[self.dim * i + j] - first] -= self.volume * stress
+                g.array[self.map.average[self.dim * i + j] - first] -= self.volume * stress / self.map.length
             g.array[self._fixed() - first] = 0.0
         return g
 
-    def _unit(self, component: int) -> PETSc.Vec:
-        e = self.q.duplicate()
-        e.set(0.0)
-        H = np.zeros(self.dim**2)
-        H[component] = 1.0
-        self.map.set_average(e, H)
-        return e
+    # ---- homogenisation --------------------------------------------------------------------------------------------------
 
-    def average_columns(self) -> list[PETSc.Vec]:
-        """The columns of K that belong to the average, at the present q."""
-        K = self.tangent()
-        columns = []
+    def _average_columns(self, K: PETSc.Mat) -> list[PETSc.Vec]:
+        """K times unit average gradients; the caller destroys them."""
+        columns, unit = [], self.q.duplicate()
         for component in range(self.dim**2):
+            unit.set(0.0)
+            self.map.set_average(unit, np.eye(self.dim**2)[component].reshape(self.dim, self.dim))
             column = self.q.duplicate()
-            K.mult(self._unit(component), column)
+            K.mult(unit, column)
             columns.append(column)
+        unit.destroy()
         return columns
+
+    def _average_stiffness(self) -> Array:
+        """Second derivatives of the energy by F at the present q, without relaxation, (dim^2, dim^2)."""
+        columns = self._average_columns(self.tangent())
+        A = np.array([self.map.gather_average_force(column).reshape(-1) for column in columns])
+        for column in columns:
+            column.destroy()
+        return A
 
     def homogenised_tangent(self) -> Array:
         """(K_FF - K_Fw K_ww^-1 K_wF)/|V|, all components of F held: (dim, dim, dim, dim)."""
-        n, free = self.dim**2, self.free
-        self.free = {}
-        columns = self.average_columns()
-        A = np.array([self.map.gather_average(column).reshape(-1) for column in columns])
-        assert self._Kq is not None
-        with SymmetricFactor(self.comm) as factor:
-            factor.inertia(self.held(self._Kq))
-            sides = [self.hold(column) for column in columns]
-            for j, side in enumerate(sides):
-                x = self.q.duplicate()
-                factor.solve(side, x)
-                for i in range(n):
-                    A[i, j] -= sides[i].dot(x)
-        self.free = free
+        n = self.dim**2
+        with self.all_held():
+            K = self.tangent()
+            columns = self._average_columns(K)
+            A = np.array([self.map.gather_average_force(column).reshape(-1) for column in columns])
+            held, x = self.held(K), self.q.duplicate()
+            with SymmetricFactor(self.comm) as factor:
+                factor.inertia(held)
+                sides = [self.hold(column) for column in columns]
+                for j, side in enumerate(sides):
+                    factor.solve(side, x)
+                    for i in range(n):
+                        A[i, j] -= sides[i].dot(x)
+            for item in (held, x, *columns):
+                item.destroy()
         result: Array = (0.5 * (A + A.T) / self.volume).reshape((self.dim,) * 4)
         return result
 
-    def _scaled(self, x: PETSc.Vec) -> PETSc.Vec:
-        """A mode with largest entry 1; its sign is that of the entry that is largest."""
-        values = x.array_r
-        largest = float(values[np.abs(values).argmax()]) if len(values) else 0.0
-        x.scale(1.0 / max(self.comm.allgather(largest), key=abs))
-        return x
+    # ---- stability -------------------------------------------------------------------------------------------------------
 
     def lowest_mode(self) -> tuple[float, PETSc.Vec]:
-        """The eigenvalue of the tangent nearest to instability and its mode, as unknowns q; collective."""
+        """The lowest eigenvalue of the tangent, a modulus, and its mode, as unknowns q; collective.
+
+        The largest entry of the mode's displacement is 1, and its sign the same on any number of ranks.
+        """
+        K, M = self.held(self.tangent()), self.held(self.inner_product, diagonal=0.0)
+        start, image = self.map.irregular(), self.q.duplicate()
+        try:
+            values, (mode,) = lowest_eigenpairs(K, M, 1, start=start)
+            M.mult(start, image)
+            self.map.T.mult(mode, self._x)
+            largest = self.comm.allreduce(float(np.abs(self._x.array_r).max(initial=0.0)), MPI.MAX)
+            mode.scale(np.copysign(1.0 / largest, image.dot(mode)))
+        finally:
+            for item in (K, M, start, image):
+                item.destroy()
+        return float(values[0]), mode
+
+    def inertia(self) -> tuple[int, int]:
+        """Numbers of negative and zero eigenvalues of the tangent at the present state, free components of F included."""
         K = self.held(self.tangent())
         with SymmetricFactor(self.comm) as factor:
-            wanted = factor.inertia(K)[0] + 1
-        M = self.held(self.inner_product.copy(), diagonal=0.0)
-        M.setOption(PETSc.Mat.Option.SYMMETRIC, True)  # type: ignore[arg-type]
-        eps = SLEPc.EPS().create(self.comm)
-        try:
-            eps.setOperators(K, M)
-            eps.setProblemType(SLEPc.EPS.ProblemType.GHEP)
-            eps.setDimensions(wanted)
-            eps.setTarget(0.0)
-            eps.setWhichEigenpairs(SLEPc.EPS.Which.TARGET_MAGNITUDE)
-            eps.setTolerances(1e-10, 500)
-            transform = eps.getST()
-            transform.setType("sinvert")
-            transform.getKSP().setType("preonly")
-            transform.getKSP().getPC().setType("cholesky")
-            transform.getKSP().getPC().setFactorSolverType("mumps")
-            eps.solve()
-            if eps.getConverged() < 1:
-                raise ConvergenceError("SLEPc found no mode of the cell's tangent.")
-            values = [eps.getEigenvalue(i).real for i in range(eps.getConverged())]
-            x = K.createVecRight()
-            eps.getEigenvector(int(np.argmin(values)), x)
-        finally:
-            eps.destroy()
-        return float(min(values)), self._scaled(x)
-
-    def negative_eigenvalues(self) -> int:
-        """Of the tangent at the present state, with the free components of F among the unknowns; collective."""
-        with SymmetricFactor(self.comm) as factor:
-            negative, zero, _ = factor.inertia(self.held(self.tangent()))
-        return negative + zero
+            negative, zero, _ = factor.inertia(K)
+        K.destroy()
+        return negative, zero

@@ -1,9 +1,4 @@
-"""The one place that knows how versions of UFL, DOLFINx and dolfinx_external_operator differ from what the package needs.
-
-Importing dolfinx_external_operator registers a new UFL type. UFL's visitors cache one handler per registered type; a
-visitor that has run before (because a form was compiled) then lacks the new entry, and the next form ends in
-`IndexError: list index out of range`. The stale caches are emptied here; UFL fills them again when they are needed.
-"""
+"""The one place that knows how versions of DOLFINx differ from each other, and which the package takes."""
 
 from __future__ import annotations
 
@@ -12,18 +7,9 @@ from typing import Any
 
 import dolfinx
 import dolfinx.mesh
-import dolfinx_external_operator  # noqa: F401  (registers its UFL type, before the caches are emptied)
-from ufl.algorithms.transformer import Transformer
-from ufl.corealg.multifunction import MultiFunction
 
 OLDEST = (0, 10)
 NEWEST = (0, 11)
-
-
-def empty_visitor_caches() -> None:
-    """Make UFL look its handlers up again, for all types registered by now."""
-    for visitor in (MultiFunction, Transformer):
-        visitor._handlers_cache.clear()
 
 
 def geometry_dofmap(domain: dolfinx.mesh.Mesh) -> Any:
@@ -54,4 +40,3 @@ def require_dolfinx(found: str = dolfinx.__version__) -> None:
 
 
 require_dolfinx()
-empty_visitor_caches()

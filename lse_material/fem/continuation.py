@@ -6,23 +6,28 @@ its lowest mode. Checkpoints are whole or not there, so that a process that is k
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from dolfinx import fem
+from mpi4py import MPI
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from lse_material.checks import Array
-from lse_material.errors import ConvergenceError, InvalidInputError
+from lse_material.errors import ConvergenceError, FormatError, InvalidInputError
 from lse_material.fem.checkpoint import load_state, save_state
 from lse_material.fem.energy_problem import EnergyProblem
+from lse_material.fem.fingerprint import SAME, Fingerprint, differences_from, fingerprint, to_text
 from lse_material.fem.ranks import on_rank_0
 from lse_material.fem.stability import is_stable, kick
 from lse_material.table import write_table
 
 KICKS = 5  # after one solve
+FINGERPRINT = "fingerprint"  # of the problem, in a checkpoint
+DIRICHLET = "Dirichlet values"
 
 
 @dataclass
@@ -58,7 +63,7 @@ class LoadPath:
     def __post_init__(self) -> None:
         own = ("load", "energy", "iterations", "kicks")
         for name in self.observe:
-            if name in own:
+            if name in (*own, FINGERPRINT, "force_scale"):
                 raise InvalidInputError(f"the table has a column {name!r} of its own; observe it under another name.")
         self.table = {name: [] for name in (*own, *self.observe)}
 
@@ -108,22 +113,45 @@ class LoadPath:
         """
         on_rank_0(self.problem.u.function_space.mesh.comm, lambda: write_table(path, self.table))
 
-    def resume(self) -> int:
+    def resume(self, *, changed: Collection[str] = ()) -> int:
         """Take state and table from the checkpoint if there is one; returns the number of steps that it holds. Collective.
 
+        The checkpoint must be of this problem: the same formula and potentials, mesh and tags, the same values of constants
+        and coefficients after `apply(last load)`, and u must keep the Dirichlet values of that load. Options of the
+        solvers, levels to come, halvings and the like may be others.
+
+        Args:
+            changed: parts that may differ from what they were, by the names that the error gives them: a path is then continued
+                with another material, say.
+
         Raises:
-            FormatError: the checkpoint cannot be read, or is of another mesh, space or table.
+            FormatError: the checkpoint cannot be read, or is of another mesh, space, table or problem; u and table are then as
+                before the call.
         """
         u = self.problem.u
-        data = load_state(self._path(), u, {"force_scale", *self.table})
+        before = u.x.array.copy()
+        data = load_state(self._path(), u, {FINGERPRINT, "force_scale", *self.table})
         if data is None:
             return 0
+        values = u.x.array.copy()
+        if len(data["load"]):
+            self.apply(float(data["load"][-1]))
+        other = differences_from(data[FINGERPRINT], self._fingerprint())
+        if len(data["load"]) and not self._keeps_dirichlet_values(values):
+            other.append(DIRICHLET)
+        other = [name for name in other if name not in changed]
+        if other:
+            u.x.array[:] = before
+            if self.table["load"]:
+                self.apply(self.table["load"][-1])
+                u.x.array[:] = before
+            raise FormatError(
+                f"the checkpoint {self._path()} is of another problem; what differs: {', '.join(other)}. Remove it to start "
+                f"anew, or go on from it nevertheless by resume(changed={other})."
+            )
+        u.x.array[:] = values
         self.problem.force_scale = float(data["force_scale"])
         self.table = {name: data[name].tolist() for name in self.table}
-        if self.table["load"]:
-            values = u.x.array.copy()
-            self.apply(self.table["load"][-1])
-            u.x.array[:] = values
         return len(self.table["load"])
 
     # ---- one step --------------------------------------------------------------------------------------------------------
@@ -177,7 +205,27 @@ class LoadPath:
 
     def _save(self) -> None:
         columns = {name: np.array(values) for name, values in self.table.items()}
-        save_state(self._path(), self.problem.u, {"force_scale": np.array(self.problem.force_scale), **columns})
+        own = {"force_scale": self.problem.force_scale, FINGERPRINT: to_text(self._fingerprint())}
+        save_state(self._path(), self.problem.u, {**own, **columns})
+
+    def _fingerprint(self) -> Fingerprint:
+        u = self.problem.u
+        where = fem.Function(u.function_space, name="where u is held")
+        for bc in self.problem.bcs:
+            where.x.array[bc.dof_indices()[0]] = 1.0
+        where.x.scatter_forward()
+        return fingerprint(
+            {"energy": self.problem.functional}, without=(u,), functions={"places where u is held": where}
+        )
+
+    def _keeps_dirichlet_values(self, values: Array) -> bool:
+        """Whether values of u are those that the Dirichlet conditions prescribe now; collective."""
+        wanted = values.copy()
+        for bc in self.problem.bcs:
+            bc.set(wanted, None, 1.0)
+        comm = self.problem.u.function_space.mesh.comm
+        apart, largest = (comm.allreduce(float(np.abs(v).max(initial=0.0)), MPI.MAX) for v in (wanted - values, wanted))
+        return apart <= SAME * largest
 
     def _path(self) -> Path:
         if self.checkpoint is None:

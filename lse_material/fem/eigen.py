@@ -19,6 +19,7 @@ from lse_material.fem.inertia import SymmetricFactor
 
 TOLERANCE = 1e-10  # of SLEPc, relative to the distance of an eigenvalue from the shift
 SAME = 1e-6  # two eigenvalues count as one if they differ by less than this share of their distance from the shift
+ROUNDING = 1e-11  # of the largest Rayleigh quotient: no factor counts more finely
 RESTARTS = 100  # of the Lanczos method, before the shift comes closer and the basis grows
 FIRST = 1e-3  # first shift below zero, in units of the largest Rayleigh quotient of a degree of freedom
 GROWTH, STEPS = 4.0, 80  # of that shift
@@ -62,7 +63,7 @@ def lowest_eigenpairs(
         basis = min(max(2 * size, size + 18), max(most, count + 1), K.getSize()[0])
         values, vectors = _nearest(K, M, low, count, basis, start)
         if len(values) == count:
-            margin = SAME * max(values[-1] - low, np.finfo(float).eps * scale)
+            margin = SAME * (values[-1] - low) + ROUNDING * scale
             if _below(K, M, values[-1] - margin) == int((values < values[-1] - margin).sum()):
                 return values, vectors
         for x in vectors:
@@ -78,6 +79,29 @@ def lowest_eigenpairs(
     raise ConvergenceError(
         f"SLEPc found {len(values)} of the {count} lowest modes between {low:.6g} and {high:.6g}, in a basis of {basis}: do "
         "very many lie there, or is K not symmetric?"
+    )
+
+
+def nearest_eigenpairs(
+    K: PETSc.Mat, M: PETSc.Mat, count: int = 1, *, target: float, start: PETSc.Vec | None = None
+) -> tuple[Array, list[PETSc.Vec]]:
+    """The `count` eigenvalues nearest to `target`, ascending, and their eigenvectors, as `lowest_eigenpairs`; collective."""
+    most = _rayleigh_quotients(K, M)[0]
+    if not 1 <= count <= most:
+        raise InvalidInputError(f"count is {count}; this problem has {most} eigenvalues, the other rows are held.")
+    for matrix in (K, M):
+        matrix.setOption(PETSc.Mat.Option.SYMMETRIC, True)  # type: ignore[arg-type]
+    size = count + 2
+    for _ in range(ATTEMPTS):
+        basis = min(max(2 * size, size + 18), max(most, count + 1), K.getSize()[0])
+        values, vectors = _nearest(K, M, target, count, basis, start)
+        if len(values) == count:
+            return values, vectors
+        for x in vectors:
+            x.destroy()
+        size = min(2 * size, most)
+    raise ConvergenceError(
+        f"SLEPc found {len(values)} of the {count} modes nearest to {target:.6g}, in a basis of {basis}."
     )
 
 

@@ -14,6 +14,7 @@ import weakref
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import dolfinx.fem.petsc
 import numpy as np
 import ufl
 from dolfinx import fem
@@ -22,17 +23,23 @@ from dolfinx.la import InsertMode
 from mpi4py import MPI
 from petsc4py import PETSc
 
+from lse_material.checks import Array
 from lse_material.errors import ConvergenceError, InvalidInputError
+from lse_material.fem.advice import explain
+from lse_material.fem.field_scales import FieldScales
+from lse_material.fem.force_scale import ROUNDING
 from lse_material.fem.frozen import frozen_tangent
+from lse_material.fem.garbage import collect_garbage
 from lse_material.fem.inertia import SymmetricFactor
+from lse_material.fem.measures import with_quadrature_degree
 from lse_material.fem.minimise import minimise
 from lse_material.fem.multigrid import DIRECT, is_direct, keep_dirichlet_values, linear_step, set_rigid_modes
+from lse_material.fem.preconditioner import keep_positive
 from lse_material.fem.problem import DEFAULT_OPTIONS, MaterialProblem
 from lse_material.fem.quadrature import QuadratureStress
 
 TRUST_REGION: Mapping[str, Any] = {
     "snes_type": "newtontr",
-    "snes_tr_delta0": 10.0,
     "snes_max_it": 400,
     "snes_stol": 0.0,
     "ksp_type": "stcg",
@@ -41,9 +48,10 @@ TRUST_REGION: Mapping[str, Any] = {
     "pc_factor_mat_solver_type": "mumps",
 }
 FINISH = 3  # iterations after a failure that count as the end of a solve, not as another solver
+NEARER = 20  # halvings of the distance of an initial guess from the undeformed state
 INFINITE = 1e300  # energy of a state that has none: the trust region steps back from it
-ROUNDING = 1e-13  # of the forces that cancel in the residual
-UNCANCELLED = 1e-4  # of |diagonal of the tangent| |u|, next to reactions, as a measure of forces
+REFUSED = 1e150  # entries of the residual there, whose square is finite
+SMALL_STRAIN = 1e-4  # the forces that it makes count, next to reactions, as forces that the tolerance is relative to
 
 logger = logging.getLogger("lse_material")
 
@@ -51,34 +59,46 @@ logger = logging.getLogger("lse_material")
 class EnergyProblem(MaterialProblem):
     """A minimum of an energy: `MaterialProblem` with an objective, a safe default solver and a fallback.
 
-    Residual, tangent and the frozen-weight tangent, on which the preconditioner is built, are derived from the energy. The
-    default is SNES `newtontr` with the energy as objective, `stcg` inside and a Cholesky factor of the frozen-weight tangent
-    as preconditioner; every PETSc option can be overridden. Where it fails, `minimise` goes on.
+    Residual, tangent and the frozen-weight tangent, on which the preconditioner is built, are derived from the energy, all
+    with the same quadrature rule: integrals without a degree are given UFL's estimate for the energy. The default is SNES
+    `newtontr` with the energy as objective, `stcg` inside and a Cholesky factor of the frozen-weight tangent as
+    preconditioner; every PETSc option can be overridden. The first radius of the trust region is the size of the body. Where
+    it fails, `minimise` goes on.
+
+    A state is accepted if its energy is finite, so that det F > 0 at every quadrature point, and if the residual of each field
+    (each part of a mixed space) is below `tolerance` times the reactions on that field, or below what rounding makes.
 
     Args:
         energy: UFL functional, any energies of `lse.fem.energy` in it, expanded or not, minus the work of dead loads.
-        u: the unknown, and the initial guess.
-        bcs: Dirichlet conditions; `solve` brings u to their values before it starts.
+        u: the unknown, and the initial guess: one function, of a mixed space if there are several fields.
+        bcs: Dirichlet conditions; `solve` brings u to their values before it starts. None are needed where springs or inertia
+            in the energy stop rigid motions.
         petsc_options_prefix: mandatory.
-        petsc_options: override single entries of `TRUST_REGION`, or those of `MaterialProblem` if snes_type is another.
+        petsc_options: override single entries of `TRUST_REGION`, or those of `MaterialProblem` if snes_type is another. With
+            snes_rtol or snes_atol a state is also accepted when the norm of the whole residual has fallen by that factor, or
+            below that value. With ksp_type preonly the tangent itself is factored, not the frozen-weight tangent.
         residual: in place of the derivative of `energy`, with operators of a `QuadratureStress`, say; it must be equal to it.
         stresses: every `QuadratureStress` in `residual`.
         frozen: bilinear form that the preconditioner is built on; the frozen-weight tangent of the compiled potentials in
             `energy` if left out, the tangent itself if there are none.
-        tolerance: of the residual, relative to the reactions (and to a share of the forces that cancel in it).
+        tolerance: of the residual, relative to the reactions at that state, at least to the forces that a strain of 1e-4 makes.
         fallback: whether `minimise` goes on where the PETSc solver fails.
-        predictor: whether changed Dirichlet values are spread over the body by one linear step where the tangent is positive
-            definite: with a direct solver if the preconditioner is one, else by conjugate gradients. Otherwise they are
-            entered at once, and the cells next to them may be carried over a ridge.
-        kwargs: passed on to `MaterialProblem` (jit_options, form_compiler_options).
+        predictor: whether changed Dirichlet values are spread over the body by one linear step, with the tangent where it is
+            positive definite and with the frozen-weight tangent elsewhere: with a direct solver if the preconditioner is one,
+            else by conjugate gradients. Otherwise they are entered at once, and the cells next to them may be carried over a
+            ridge or turned inside out.
+        kwargs: passed on to `MaterialProblem` (jit_options, form_compiler_options, entity_maps).
 
     Attributes:
+        functional: the energy, a UFL form.
+        bcs: the Dirichlet conditions.
         fallbacks: how often `minimise` had to take over.
         iterations: of the last solve, both solvers together.
-        force_scale: norm of the largest reactions so far, which `tolerance` is relative to; may be set.
+        force_scale: norm of forces that `tolerance` is relative to if reactions are smaller; 0 unless it is set.
+        scales: units of the fields of u, in which solvers measure steps.
 
     Raises:
-        InvalidInputError: the energy is no functional, or there is no Dirichlet condition (rigid motions would be free).
+        InvalidInputError: the energy is no functional, or u is a list.
     """
 
     default_options = TRUST_REGION
@@ -103,20 +123,31 @@ class EnergyProblem(MaterialProblem):
             raise InvalidInputError(
                 "an EnergyProblem takes an energy: a UFL form without test function, such as energy(material, F)*dx."
             )
-        if not bcs:
+        if not isinstance(u, fem.Function):
             raise InvalidInputError(
-                "there is no Dirichlet condition: rigid motions are free, and no minimum is the only one."
+                "an EnergyProblem has one unknown: take a Function of a mixed space (basix.ufl.mixed_element) for several "
+                "fields. A saddle point, such as displacement and pressure, has no minimum: it is a MaterialProblem."
             )
         if not 0.0 < tolerance < 1.0:
             raise InvalidInputError(f"tolerance is {tolerance}; it must lie between 0 and 1.")
-        chosen = petsc_options or {}
+        chosen = dict(petsc_options or {})
         if chosen.get("snes_type", "newtontr") != "newtontr":
             self.default_options = DEFAULT_OPTIONS
         if chosen.get("pc_type", "lu") not in DIRECT:
             self.default_options = {k: v for k, v in self.default_options.items() if not k.startswith("pc_factor_")}
+        self.functional, self.bcs = energy, tuple(bcs)
         self.tolerance, self.fallback, self.predictor = tolerance, fallback, predictor
         self.fallbacks = self.iterations = 0
         self.force_scale = 0.0
+        energy = with_quadrature_degree(energy)
+        convex = frozen_tangent(energy, u) if frozen is None else frozen
+        plain = {**self.default_options, **chosen}.get(
+            "ksp_type"
+        ) == "preonly"  # which applies its preconditioner alone
+        database: Any = PETSc.Options(petsc_options_prefix)
+        self._asked = {
+            name for name in ("snes_rtol", "snes_atol", "snes_tr_delta0") if name in chosen or database.hasName(name)
+        }
         super().__init__(
             ufl.derivative(energy, u) if residual is None else residual,
             u,
@@ -124,60 +155,89 @@ class EnergyProblem(MaterialProblem):
             petsc_options_prefix=petsc_options_prefix,
             stresses=stresses,
             petsc_options=petsc_options,
-            P=frozen_tangent(energy, u) if frozen is None else frozen,
+            P=None if plain else convex,
             **kwargs,
         )
-        self._energy = fem.form(energy, **{k: v for k, v in kwargs.items() if k != "kind"})
-        symmetric = PETSc.Mat.Option.SYMMETRIC
+        self._options = {k: v for k, v in kwargs.items() if k != "kind"}
+        self._energy = self.compiled(energy)
+        self._convex = None if convex is None else self.compiled(convex)
+        self._convex_matrix: PETSc.Mat | None = None
+        self.scales = FieldScales(u, bcs)
+        self._uncancelled = np.zeros(len(self.rounding))  # forces of the tangent that was assembled last
+        self._first_norm = np.inf
+        self._may_turn = not comm_any(u.function_space.mesh.comm, any(len(bc.dof_indices()[0]) for bc in bcs))
         for matrix in (self.A, self.P_mat):
             if matrix is not None:
-                matrix.setOption(symmetric, True)
+                matrix.setOption(PETSc.Mat.Option.SYMMETRIC, True)
         ksp = self.solver.getKSP()
         if ksp.getPC().getType() == "gamg":
             set_rigid_modes(self.A if self.P_mat is None else self.P_mat, u.function_space)
         if not is_direct(ksp):
-            keep_dirichlet_values(ksp, self._bcs)
-        weak = weakref.ref(self)
+            keep_dirichlet_values(ksp, bcs)
+        keep_positive(ksp)
+        self._install_callbacks()
 
-        def objective(snes: PETSc.SNES, x: PETSc.Vec) -> float:
-            problem = weak()
-            assert problem is not None
-            problem._take_iterate(x)
-            value = problem.energy()
-            return value if np.isfinite(value) else INFINITE
+    # ---- the energy and its derivatives at the present u -----------------------------------------------------------------
 
-        def converged(snes: PETSc.SNES, iteration: int, norms: tuple[float, float, float]) -> Any:
-            problem = weak()
-            assert problem is not None
-            reason = PETSc.SNES.ConvergedReason
-            if not np.isfinite(norms[2]):
-                return reason.DIVERGED_FUNCTION_NANORINF
-            return reason.CONVERGED_FNORM_ABS if norms[2] <= problem.allowed_residual() else reason.CONVERGED_ITERATING
-
-        self.solver.setObjective(objective)
-        self.solver.setConvergenceTest(converged)
+    def compiled(self, form: ufl.Form) -> fem.Form:
+        """A form compiled as those of this problem are: with its entity maps and options."""
+        return fem.form(form, **self._options)
 
     def energy(self) -> float:
         """The energy of the present u, the same on every rank; NaN where an element is turned inside out."""
-        return float(self.u.function_space.mesh.comm.allreduce(fem.assemble_scalar(self._energy), MPI.SUM))
+        return float(self.comm.allreduce(fem.assemble_scalar(self._energy), MPI.SUM))
 
-    def allowed_residual(self) -> float:
-        """Norm of the residual that counts as none at the present u; collective."""
-        self._update_stresses()
-        b = fem.assemble_vector(self.F)
-        b.scatter_reverse(InsertMode.add)
-        owned = self.u.function_space.dofmap.index_map.size_local * self.u.function_space.dofmap.index_map_bs
-        held = np.zeros(len(b.array), dtype=bool)
+    def residual(self, out: PETSc.Vec) -> None:
+        """Write the gradient of the energy to `out`, zero where u is held; collective."""
+        values = self._unbalanced()
         for bc in self._bcs:
-            held[bc.dof_indices()[0]] = True
-        reactions = (b.array[:owned][held[:owned]] ** 2).sum()
-        uncancelled = 0.0
-        if self.A.isAssembled():
-            uncancelled = ((self.A.getDiagonal().array * self.u.x.array[:owned])[~held[:owned]] ** 2).sum()
-        comm = self.u.function_space.mesh.comm
-        reactions, uncancelled = (float(np.sqrt(comm.allreduce(v))) for v in (reactions, uncancelled))
-        self.force_scale = max(self.force_scale, reactions, UNCANCELLED * uncancelled)
-        return self.tolerance * self.force_scale + ROUNDING * uncancelled
+            values[bc.dof_indices()[0]] = 0.0
+        out.array[:] = values[: out.getLocalSize()]
+
+    def tangent(self) -> PETSc.Mat:
+        """The second derivative of the energy, with a 1 on the diagonal where u is held; collective.
+
+        It is the matrix `A`: the next call, and the next solve, change it.
+        """
+        self._update_tangents()
+        self._assemble(self.A, self.J)
+        self._uncancelled = self.rounding.allowed(self.A) / ROUNDING
+        return self.A
+
+    def convex_tangent(self) -> PETSc.Mat | None:
+        """The frozen-weight tangent, as `tangent`; None if there is none. The next call changes it."""
+        if self._convex is None:
+            return None
+        if self._convex_matrix is None:
+            if self.P_mat is None:
+                matrix = self._convex_matrix = dolfinx.fem.petsc.create_matrix(self._convex)
+                matrix.setOption(PETSc.Mat.Option.SYMMETRIC, True)
+            else:
+                self._convex_matrix = self.P_mat
+        self._assemble(self._convex_matrix, self._convex)
+        return self._convex_matrix
+
+    def set_iterate(self, x: PETSc.Vec) -> None:
+        """Set u, ghosts included, to the values of a vector of its layout; collective."""
+        self._take_iterate(x)
+
+    def is_converged(self, residual: PETSc.Vec) -> bool:
+        """Whether a residual, that of the present u, counts as none; collective.
+
+        Each field's is compared with `tolerance` times the reactions on it, and with what rounding makes.
+        """
+        norms = self.rounding.norms(residual)
+        if bool((norms <= self.allowed_residuals()).all()):
+            return True
+        whole = float(np.linalg.norm(norms))
+        absolute = "snes_atol" in self._asked and whole <= self.solver.atol
+        return absolute or ("snes_rtol" in self._asked and whole <= self.solver.rtol * self._first_norm)
+
+    def allowed_residuals(self) -> Array:
+        """Norm of the residual of each field that counts as none at the present u; collective."""
+        forces = np.maximum(self._reactions(), SMALL_STRAIN * self._uncancelled)
+        result: Array = self.tolerance * np.maximum(forces, self.force_scale) + ROUNDING * self._uncancelled
+        return result
 
     def apply_bcs(self) -> None:
         """Set u to its Dirichlet values."""
@@ -185,63 +245,259 @@ class EnergyProblem(MaterialProblem):
             bc.set(self.u.x.array, None, 1.0)
         self.u.x.scatter_forward()
 
+    def _unbalanced(self) -> Array:
+        """The derivative of the energy at the present u, reactions included, with entries for ghosts."""
+        self._update_stresses()
+        b = fem.assemble_vector(self.F)
+        b.scatter_reverse(InsertMode.add)
+        return b.array
+
+    def _reactions(self) -> Array:
+        """Norm of the reactions on each field."""
+        return self.rounding.held_norms(self._unbalanced())
+
+    def _assemble(self, matrix: PETSc.Mat, form: fem.Form) -> None:
+        matrix.zeroEntries()
+        dolfinx.fem.petsc.assemble_matrix(matrix, form, bcs=self._bcs)
+        matrix.assemble()
+
+    # ---- solving ---------------------------------------------------------------------------------------------------------
+
     def solve(self) -> fem.Function:
         """Minimise from the present values of `u`, and return `u`.
 
         Raises:
-            ConvergenceError: neither solver converged; `u` is then as it was before the call.
+            ConvergenceError: neither solver converged, or a cell was turned inside out; `u` is then as it was before the call.
+            InvalidInputError: nothing stops the body from moving rigidly: it is held nowhere, and its tangent is singular.
         """
+        collect_garbage(self.comm)
         before = self.u.x.array.copy()
-        self._enter_dirichlet_values()
-        start = self.u.x.array.copy(), self.energy()
         try:
-            super().solve()
+            self._minimise_from_here()
+        except BaseException:
+            self.u.x.array[:] = before
+            raise
+        return self.u
+
+    def _minimise_from_here(self) -> None:
+        if self._may_turn:
+            self._refuse_rigid_motions()
+        guess = self.u.x.array.copy()
+        self._enter_dirichlet_values()
+        if not np.isfinite(self.energy()):
+            self._leave_inverted_guess(guess)
+        start = self.u.x.array.copy(), self.energy()
+        self._prepare_trust_region()
+        try:
+            self._solve_scaled()
             self.iterations = int(self.solver.getIterationNumber())
         except ConvergenceError as error:
             self.iterations = error.iterations
-            if not self.fallback or not np.isfinite(start[1]):
-                self.u.x.array[:] = before
+            if not self.fallback:
                 raise
-            self._fall_back(error, *start, before)
-        return self.u
+            self._fall_back(error, *start)
+        if not np.isfinite(self.energy()):
+            raise ConvergenceError(
+                "the solver ended in a state whose energy is not finite: a cell is turned inside out (det F <= 0). Take "
+                "smaller load steps.",
+                iterations=self.iterations,
+            )
+
+    def _solve_scaled(self) -> None:
+        """Run the PETSc solver, whose unknowns are those of u divided by the scale of their field.
+
+        Raises:
+            ConvergenceError: it did not converge; u is then its last iterate.
+        """
+        self._first_norm, self._failure = np.inf, None
+        assign(self.u, self.x)
+        self.scales.divide(self.x.array)
+        physical = self.x.duplicate()
+        try:
+            self.solver.solve(None, self.x)
+            reason = int(self.solver.getConvergedReason())
+            message = explain(self, reason) if reason < 0 else ""
+        except PETSc.Error as error:
+            reason, message = 0, f"PETSc stopped the solver: {error}"
+        self.scales.to_physical(self.x, physical)
+        self._take_iterate(physical)
+        physical.destroy()
+        if message:
+            self.solver.getKSP().getPC().reset()  # a factor that failed would be used again
+            raise ConvergenceError(message, reason=reason, iterations=int(self.solver.getIterationNumber()))
+
+    def _install_callbacks(self) -> None:
+        """Scale what the solver sees, give it the energy as objective, and test convergence at its iterate.
+
+        The callbacks hold this object weakly, as those of the base class.
+        """
+        weak = weakref.ref(self)
+        work, physical = self.x.duplicate(), self.x.duplicate()
+        vector, (assemble_residual, args, kargs) = self.solver.getFunction()
+
+        def residual(snes: PETSc.SNES, x: PETSc.Vec, b: PETSc.Vec, *args: Any, **kargs: Any) -> None:
+            problem = _alive(weak)
+            problem.scales.to_physical(x, physical)
+            assemble_residual(snes, physical, b, *args, **kargs)
+            problem.scales.multiply(b.array)
+            if snes.getType() == "newtontr" and not np.isfinite(b.norm()):
+                b.set(REFUSED)  # a trial that its energy refuses; PETSc would give up on NaN
+
+        self.solver.setFunction(residual, vector, args=args, kargs=kargs)
+        A, P, (assemble_jacobian, args, kargs) = self.solver.getJacobian()
+
+        def jacobian(snes: PETSc.SNES, x: PETSc.Vec, A: PETSc.Mat, P: PETSc.Mat, *args: Any, **kargs: Any) -> None:
+            problem = _alive(weak)
+            problem.scales.to_physical(x, physical)
+            assemble_jacobian(snes, physical, A, P, *args, **kargs)
+            problem._uncancelled = problem.rounding.allowed(A) / ROUNDING
+            for matrix in (A, P) if P.handle != A.handle else (A,):
+                problem.scales.scale(matrix)
+
+        self.solver.setJacobian(jacobian, A, P, args=args, kargs=kargs)
+
+        def objective(snes: PETSc.SNES, x: PETSc.Vec) -> float:
+            problem = _alive(weak)
+            problem.scales.to_physical(x, physical)
+            problem._take_iterate(physical)
+            value = problem.energy()
+            return value if np.isfinite(value) else INFINITE
+
+        def converged(snes: PETSc.SNES, iteration: int, norms: tuple[float, float, float]) -> Any:
+            problem, reason = _alive(weak), PETSc.SNES.ConvergedReason
+            # PETSc asks after a trial that it refuses, too, and gives the norm there: what counts is the iterate
+            problem.scales.to_physical(snes.getSolution(), physical)
+            problem._take_iterate(physical)
+            problem.rounding.note()
+            snes.getFunction()[0].copy(work)
+            problem.scales.divide(work.array)
+            norm = float(np.linalg.norm(problem.rounding.norms(work)))
+            if not norm < REFUSED:
+                return reason.DIVERGED_FUNCTION_NANORINF
+            if iteration == 0:
+                problem._first_norm = norm
+            return reason.CONVERGED_FNORM_ABS if problem.is_converged(work) else reason.CONVERGED_ITERATING
+
+        self.solver.setObjective(objective)
+        self.solver.setConvergenceTest(converged)
+
+    def _prepare_trust_region(self) -> None:
+        """The scales of the fields, and radii in units of the body: the first step may be as large as the body is."""
+        newtontr, A = self.solver.getType() == "newtontr", self.A
+        if not self.scales.known or (newtontr and not self.scales.has_displacement):
+            A = self.convex_tangent() or self.tangent()
+            if not self.scales.known:
+                self.scales.measure(A)
+        if newtontr:
+            self.residual(self.b)
+            size = self.scales.largest_step(self.u, self.b.array_r.copy(), A)
+            first = self.solver.getTRTolerances()[2] if "snes_tr_delta0" in self._asked else size
+            self.solver.setTRTolerances(delta_min=1e-12 * size, delta_max=1e10 * size, delta_0=first)
+
+    def _refuse_rigid_motions(self) -> None:
+        """Raise unless something in the energy holds a body that no Dirichlet condition holds."""
+        A = self.convex_tangent() or self.tangent()
+        with SymmetricFactor(A.comm) as factor:
+            zero = factor.inertia(A)[1]
+        if zero:
+            raise InvalidInputError(
+                f"there is no Dirichlet condition, and {zero} motions cost no energy at the initial state: hold the body, or "
+                "add springs or inertia to its energy."
+            )
+        self._may_turn = False
 
     def _enter_dirichlet_values(self) -> None:
-        """Bring u to its Dirichlet values: by a linear step from where it is if that is stable, else at once."""
+        """Bring u to its Dirichlet values: by a linear step from where it is, else at once."""
         before = self.u.x.array.copy()
         self.apply_bcs()
-        comm = self.u.function_space.mesh.comm
-        if not self.predictor or not comm.allreduce(bool((self.u.x.array != before).any()), MPI.LOR):
+        changed = bool((self.u.x.array != before).any())
+        if not self.predictor or not comm_any(self.comm, changed):
             return
         entered = self.u.x.array.copy()
         self.u.x.array[:] = before
-        assign(self.u, self.x)
-        self.solver.computeFunction(self.x, self.b)
-        self.solver.computeJacobian(self.x, self.A, self.P_mat)
-        step = self.x.duplicate()
-        if self._predicted(step):
-            self.x.axpy(-1.0, step)
-            assign(self.x, self.u)
+        if self._predict(entered - before):
             self.apply_bcs()
             entered = self.u.x.array.copy() if np.isfinite(self.energy()) else entered
-        step.destroy()
         self._failure = None
         self.u.x.array[:] = entered
 
-    def _predicted(self, step: PETSc.Vec) -> bool:
-        """Solve tangent * step = residual; False if the tangent is not positive definite."""
+    def _leave_inverted_guess(self, guess: Array) -> None:
+        """Bring a guess in which cells are turned inside out nearer to u = 0, until its energy is finite.
+
+        Raises:
+            ConvergenceError: the guess is finite, so that the new Dirichlet values are what turned cells inside out; or no
+                state near u = 0 is finite with these values.
+        """
+        self.u.x.array[:] = guess
+        if not np.isfinite(self.energy()):
+            self.u.x.array[:] = 0.0
+            self._enter_dirichlet_values()
+            undeformed = self.u.x.array.copy()
+            for halvings in range(1, NEARER + 1) if np.isfinite(self.energy()) else ():
+                self.u.x.array[:] = undeformed + 0.5**halvings * (guess - undeformed)
+                if np.isfinite(self.energy()):
+                    if self.comm.rank == 0:
+                        logger.warning(
+                            "Cells of the initial guess are turned inside out (det F <= 0): %g of its distance from u = 0 "
+                            "is kept.",
+                            0.5**halvings,
+                        )
+                    return
+        raise ConvergenceError(
+            "the energy is not finite once u has its Dirichlet values: a cell is turned inside out (det F <= 0), or the "
+            "input holds NaN. Take smaller load steps (lse.fem.continuation.LoadPath halves them by itself)."
+        )
+
+    def _predict(self, change: Array) -> bool:
+        """Move u by a linear step that takes the change of its held values; False if no tangent is positive definite.
+
+        Args:
+            change: of u where it is held, zero elsewhere, with entries for ghosts.
+        """
+        b, step = self.b.duplicate(), self.b.duplicate()
+        try:
+            for matrix, form in ((self.tangent(), self.J), (self.convex_tangent(), self._convex)):
+                if matrix is None or form is None:
+                    continue
+                self._right_hand_side(form, change, b)
+                if np.isfinite(b.norm()) and self._positive_step(matrix, b, step):
+                    owned = step.getLocalSize()
+                    self.u.x.array[:owned] += step.array_r
+                    self.u.x.scatter_forward()
+                    return True
+            return False
+        finally:
+            b.destroy()
+            step.destroy()
+
+    def _right_hand_side(self, form: fem.Form, change: Array, out: PETSc.Vec) -> None:
+        """Minus the residual and what the change of held values does to it; the change itself where u is held."""
+        values = self._unbalanced()
+        lifted = values.copy()
+        lifted[:] = 0.0
+        fem.apply_lifting(lifted, [form], [self._bcs], x0=[self.u.x.array], alpha=-1.0)
+        moved = fem.Function(self.u.function_space)
+        moved.x.array[:] = lifted
+        moved.x.scatter_reverse(InsertMode.add)
+        total = -(values + moved.x.array)
+        for bc in self._bcs:
+            dofs = bc.dof_indices()[0]
+            total[dofs] = change[dofs]
+        out.array[:] = total[: out.getLocalSize()]
+
+    def _positive_step(self, A: PETSc.Mat, b: PETSc.Vec, step: PETSc.Vec) -> bool:
+        """Solve A step = b; False if A is not positive definite."""
         ksp = self.solver.getKSP()
         if not is_direct(ksp):
-            return linear_step(ksp, self.A, self.P_mat, self.b, step)
-        with SymmetricFactor(self.A.comm) as factor:
-            if not factor.is_positive(self.A):
+            return linear_step(ksp, A, self.P_mat, b, step)
+        with SymmetricFactor(A.comm) as factor:
+            if not factor.is_positive(A):
                 return False
-            factor.solve(self.b, step)
+            factor.solve(b, step)
         return True
 
-    def _fall_back(self, error: ConvergenceError, start: Any, energy: float, before: Any) -> None:
+    def _fall_back(self, error: ConvergenceError, start: Any, energy: float) -> None:
         """Go on with `minimise` from the last iterate, or from the start if that was better."""
-        assign(self.x, self.u)
-        self.u.x.scatter_forward()
         if not self.energy() <= energy:
             self.u.x.array[:] = start
         try:  # rounding of the energy may be all that stopped a trust region
@@ -250,10 +506,21 @@ class EnergyProblem(MaterialProblem):
         except ConvergenceError:
             pass
         self.fallbacks += 1
-        if self.u.function_space.mesh.comm.rank == 0:
+        if self.comm.rank == 0:
             logger.warning("%s Going on with the inertia-controlled minimiser.", error)
-        try:
-            self.iterations += minimise(self)
-        except ConvergenceError:
-            self.u.x.array[:] = before
-            raise
+        self.iterations += minimise(self)
+
+
+def comm_any(comm: MPI.Comm, here: bool) -> bool:
+    """Whether something holds on any rank; collective."""
+    return bool(comm.allreduce(here, MPI.LOR))
+
+
+def _alive(weak: weakref.ref[EnergyProblem]) -> EnergyProblem:
+    """The problem of a callback."""
+    problem = weak()
+    if problem is None:
+        raise ReferenceError(
+            "this SNES belongs to an EnergyProblem that is gone: keep the problem, not only its solver."
+        )
+    return problem

@@ -10,7 +10,7 @@ II.4), that of lagged mode weights included, which estimates from the past of th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,10 @@ from dolfinx import fem
 from mpi4py import MPI
 
 from lse_material.checks import Array
-from lse_material.errors import ConvergenceError, InvalidInputError
+from lse_material.errors import ConvergenceError, FormatError, InvalidInputError
 from lse_material.fem.cahn_hilliard import CahnHilliard
 from lse_material.fem.checkpoint import load_state, save_state
+from lse_material.fem.fingerprint import Fingerprint, differences_from, fingerprint, to_text
 from lse_material.fem.ranks import on_rank_0
 from lse_material.fem.training_box import BoxWatch
 from lse_material.table import write_table
@@ -31,6 +32,7 @@ from lse_material.table import write_table
 Expr = Any  # a UFL expression
 SAFETY, SHRINK, GROW = 0.8, 0.3, 1.4  # of the step that the estimate asks for; least and largest factor of the next
 OWN = ("time", "dt", "energy", "mass", "supplied", "work", "error", "iterations", "excess")
+FINGERPRINT = "fingerprint"  # of the problem, in a checkpoint
 
 
 @dataclass
@@ -81,7 +83,7 @@ class Evolution:
         if not self.shortest <= self.dt <= self.longest:
             raise InvalidInputError(f"dt is {self.dt}; it must lie between {self.shortest} and {self.longest}.")
         for name in self.observe:
-            if name in OWN:
+            if name in (*OWN, FINGERPRINT, "next_dt", "counts"):
                 raise InvalidInputError(f"the table has a column {name!r} of its own; observe it under another name.")
         state = self.flow.state
         self._other = fem.Function(state.function_space)
@@ -125,22 +127,51 @@ class Evolution:
     def save(self) -> None:
         """Write the checkpoint now."""
         counts = np.array([self.rejected, self.increases])
-        values = {**self.arrays(), "next_dt": np.array(self.dt), "counts": counts}
-        save_state(self._path(), self.flow.state, values)
+        own = {"next_dt": self.dt, "counts": counts, FINGERPRINT: to_text(self._fingerprint())}
+        save_state(self._path(), self.flow.state, {**own, **self.arrays()})
 
-    def resume(self) -> int:
+    def resume(self, *, changed: Collection[str] = ()) -> int:
         """Take state and table from the checkpoint if there is one; returns the number of steps that it holds. Collective.
 
+        The checkpoint must be of this problem: the same formula and potentials, mesh and tags, and the same values of constants
+        and coefficients as when it was written. Set what a script changes in the course of time (a current, say) to what it
+        was before, or name it in `changed`. Steps, tolerances and options of the solver may be others.
+
+        Args:
+            changed: parts that may differ from what they were, by the names that the error gives them.
+
         Raises:
-            FormatError: the checkpoint cannot be read, or is of another mesh, space or table.
+            FormatError: the checkpoint cannot be read, or is of another mesh, space, table or problem; the state is then as
+                before the call.
         """
-        data = load_state(self._path(), self.flow.state, {*self.table, "next_dt", "counts"})
+        state = self.flow.state
+        before = state.x.array.copy()
+        data = load_state(self._path(), state, {*self.table, "next_dt", "counts", FINGERPRINT})
         if data is None:
             return 0
+        other = [name for name in differences_from(data[FINGERPRINT], self._fingerprint()) if name not in changed]
+        if other:
+            state.x.array[:] = before
+            raise FormatError(
+                f"the checkpoint {self._path()} is of another problem; what differs: {', '.join(other)}. Remove it to start "
+                f"anew, or go on from it nevertheless by resume(changed={other})."
+            )
         self.dt = float(data["next_dt"])
         self.rejected, self.increases = (int(count) for count in data["counts"])
         self.table = {name: data[name].tolist() for name in self.table}
         return len(self.table["time"]) - 1
+
+    def _fingerprint(self) -> Fingerprint:
+        flow = self.flow
+        where = fem.Function(flow.state.function_space)
+        for bc in flow.bcs:
+            where.x.array[bc.dof_indices()[0]] = 1.0
+        where.x.scatter_forward()
+        return fingerprint(
+            {"step": flow.residual},
+            without=(flow.state, flow.before, flow.dt),
+            functions={"places of conditions": where},
+        )
 
     # ---- one step --------------------------------------------------------------------------------------------------------
 

@@ -46,8 +46,8 @@ class RoundingForces:
                 dofs = bc.dof_indices()[0]
                 free[dofs[dofs < size]] = False
             self._free.append(free)
-            for leaf, dofs in _leaves(V):
-                self._fields.append((block, dofs[dofs < size], _is_displacement(leaf)))
+            for leaf, dofs in leaves(V):
+                self._fields.append((block, dofs[dofs < size], is_displacement(leaf)))
         self._lengths: list[Array] | None = None
         self._largest = [np.zeros(size) for size in self._sizes]
 
@@ -67,21 +67,36 @@ class RoundingForces:
         Args:
             residual: a vector of the problem's layout, or its owned entries on this rank, block after block.
         """
-        blocks = np.split(_owned(residual), np.cumsum(self._sizes)[:-1])
+        blocks = self._blocks(residual)
         squares = [float((blocks[block][dofs[self._free[block][dofs]]] ** 2).sum()) for block, dofs, _ in self._fields]
         result: Array = np.sqrt(self._comm.allreduce(np.array(squares)))
         return result
 
-    def allowed(self, A: PETSc.Mat) -> Array:
-        """Norm of the residual that counts as none, of each field, at the present u with the tangent A; collective.
+    def held_norms(self, forces: Array) -> Array:
+        """Norm of forces over the rows of each field that are held: reactions, if these are what balances u; collective.
+
+        Args:
+            forces: the owned entries on this rank, of the one unknown, with those of ghosts behind them or not.
+        """
+        (free,) = self._free
+        squares = [float((forces[dofs[~free[dofs]]] ** 2).sum()) for _, dofs, _ in self._fields]
+        result: Array = np.sqrt(self._comm.allreduce(np.array(squares)))
+        return result
+
+    def allowed(self, A: PETSc.Mat, x: PETSc.Vec | None = None) -> Array:
+        """Norm of the residual that counts as none, of each field, with the tangent A; collective.
 
         It is `ROUNDING` times the norm of |A| (|u| + h), with h the mean size of the cells at a node for displacements (vectors
         of the dimension of the space). Other fields have the largest value that `note` has seen in place of h.
 
         Args:
             A: assembled tangent, its held rows and columns empty up to the diagonal, as DOLFINx makes them.
+            x: values of the unknowns, those of `u` if left out.
         """
-        scales = [np.abs(unknown.x.array[:size]) for unknown, size in zip(self._unknowns, self._sizes)]
+        if x is None:
+            scales = [np.abs(unknown.x.array[:size]) for unknown, size in zip(self._unknowns, self._sizes)]
+        else:
+            scales = [np.abs(part) for part in self._blocks(x)]
         if self._lengths is None:
             self._lengths = [node_sizes(unknown.function_space) for unknown in self._unknowns]
         for block, dofs, displacement in self._fields:
@@ -90,6 +105,24 @@ class RoundingForces:
             else:
                 scales[block][dofs] = np.fmax(scales[block][dofs], self._largest[block][dofs])
         return ROUNDING * self.norms(np.concatenate(_absolute_product(A, scales)))
+
+    def held_rows(self, diagonal: PETSc.Vec) -> Array:
+        """What gives the rows of conditions, u - g, the unit of their field's forces: factors of the owned rows; collective.
+
+        Args:
+            diagonal: of the tangent. Its mean size over the free rows of a field is the factor; 1 if these vanish.
+        """
+        blocks = self._blocks(diagonal)
+        factors = [np.ones(size) for size in self._sizes]
+        for block, dofs, _ in self._fields:
+            free = dofs[self._free[block][dofs]]
+            total, count = self._comm.allreduce(np.array([float(np.abs(blocks[block][free]).sum()), float(len(free))]))
+            if 0.0 < total < np.inf:
+                factors[block][dofs[~self._free[block][dofs]]] = total / count
+        return np.concatenate(factors)
+
+    def _blocks(self, values: PETSc.Vec | Array) -> list[Array]:
+        return np.split(owned_entries(values), np.cumsum(self._sizes)[:-1])
 
 
 def held_by_block(
@@ -119,7 +152,7 @@ def node_sizes(V: fem.FunctionSpace) -> Array:
     return result
 
 
-def _leaves(V: fem.FunctionSpace) -> Iterator[tuple[fem.FunctionSpace, Array]]:
+def leaves(V: fem.FunctionSpace) -> Iterator[tuple[fem.FunctionSpace, Array]]:
     """The spaces that a mixed one is made of, with their positions in the vector of V; V itself if it is not mixed."""
 
     def walk(space: fem.FunctionSpace) -> Iterator[tuple[fem.FunctionSpace, Array]]:
@@ -134,20 +167,20 @@ def _leaves(V: fem.FunctionSpace) -> Iterator[tuple[fem.FunctionSpace, Array]]:
     yield from walk(V)
 
 
-def _is_displacement(space: fem.FunctionSpace) -> bool:
+def is_displacement(space: fem.FunctionSpace) -> bool:
     """Whether a field may be one: as many components as space has dimensions, each with nodes of its own."""
     gdim = space.mesh.geometry.dim
     element = space.ufl_element()
     return bool(np.prod(element.reference_value_shape, dtype=int) == gdim == element.block_size)
 
 
-def _owned(residual: Any) -> Array:
-    """The entries that this rank owns, block after block."""
-    if not isinstance(residual, PETSc.Vec):
-        return np.asarray(residual)
-    if residual.getType() == PETSc.Vec.Type.NEST:
-        return np.concatenate([part.array_r for part in residual.getNestSubVecs()])
-    result: Array = residual.array_r
+def owned_entries(values: Any) -> Array:
+    """The entries of a vector that this rank owns, block after block; an array of them is returned as it is."""
+    if isinstance(values, np.ndarray):
+        return values
+    if values.getType() == PETSc.Vec.Type.NEST:
+        return np.concatenate([part.array_r for part in values.getNestSubVecs()])
+    result: Array = values.array_r
     return result
 
 
@@ -161,10 +194,17 @@ def _absolute_product(A: PETSc.Mat, x: list[Array]) -> list[Array]:
         ]
     pointers, columns, values = A.getValuesCSR()
     absolute = PETSc.Mat().createAIJ(A.getSizes(), csr=(pointers, columns, np.abs(values)), comm=A.comm)
-    right, left = absolute.createVecs()
+    right, left = absolute.createVecRight(), absolute.createVecLeft()
     right.array[:] = np.concatenate(x)
     absolute.mult(right, left)
     result = left.array.copy()
     for item in (absolute, right, left):
         item.destroy()
     return np.split(result, np.cumsum([len(y) for y in x])[:-1]) if len(x) > 1 else [result]
+
+
+def absolute_row_sums(A: PETSc.Mat) -> PETSc.Vec:
+    """sum_j |A_ij|, a vector that the caller destroys; collective."""
+    sums = A.createVecLeft()
+    sums.array[:] = _absolute_product(A, [np.ones(A.getLocalSize()[1])])[0]
+    return sums

@@ -31,7 +31,12 @@ def number_of(potential: SoftMinimum, *, frozen: bool = False) -> int:
 
 def potential_of(number: int) -> SoftMinimum:
     """The potential that `number_of` gave this number."""
-    return _known[number][0]
+    return known(number)[0]
+
+
+def known(number: int) -> tuple[SoftMinimum, bool]:
+    """The potential that `number_of` gave this number, and whether it is frozen."""
+    return _known[number]
 
 
 def component_function(number: int) -> str:

@@ -24,12 +24,18 @@ from lse_material.checks import Array, float_array, frozen
 from lse_material.errors import ConvergenceError, InvalidInputError
 from lse_material.fem.cell_newton import CellNewton
 from lse_material.fem.cell_system import CellSystem
+from lse_material.fem.fingerprint import Fingerprint, fingerprint
 
 KICKS = 4  # after one solve
 HALVINGS = 8
+BUCKLED = 1e-6  # order, as a share of the shortest lattice vector, beyond which a cell counts as buckled
+ALIKE = 1e-9  # two ways down a saddle, in units of the energy of the kick
+NEUTRAL = 1e-9  # eigenvalue, as a share of the modulus, of a deformation that costs no energy
 
 Free = Mapping[tuple[int, int], float]
-Snapshot = tuple[PETSc.Vec, Array, PETSc.Vec | None]
+Snapshot = tuple[
+    Array, Array, Array | None, dict[tuple[int, int], float]
+]  # q and mode of this rank, F between, and `free`
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +51,7 @@ class CellState:
         kicks: how often a saddle was left on the way from the state before.
         order: amplitude of the fluctuation along the mode in which the cell buckled last, a length; 0 before.
         iterations: of Newton's method, all steps and kicks together.
+        size: length of the shortest lattice vector, which `order` is compared with.
     """
 
     F: Array
@@ -55,11 +62,12 @@ class CellState:
     kicks: int
     order: float
     iterations: int
+    size: float
 
     @property
     def buckled(self) -> bool:
-        """Whether the cell is on a branch that it was kicked to."""
-        return abs(self.order) > 1e-6
+        """Whether the cell is on a branch that it was kicked to: `order` is more than 1e-6 of `size`."""
+        return abs(self.order) > BUCKLED * self.size
 
 
 class PeriodicCell:
@@ -68,11 +76,16 @@ class PeriodicCell:
     Args:
         domain: mesh of a box, with or without holes, opposite sides meshed alike. Mirror-symmetric meshes keep bifurcations
             sharp; any other is itself an imperfection.
-        energy: W_local(F), a UFL scalar of a UFL deformation gradient: `lambda F: lse.fem.energy(material, F)`, say.
+        energy: W_local(F), a UFL scalar of a UFL deformation gradient: `lambda F: lse.fem.energy(material, F)`, say. Or a
+            functional of it, `lambda F: energy(soft, F) * dx(1) + energy(hard, F) * dx(2)`; integrals of it that name no
+            quadrature degree are given one, which residual and tangent share.
         degree: of the displacement.
-        quadrature_degree: of the energy.
-        kick_size: largest displacement with which a saddle is left; a hundredth of the smallest side if left out.
-        tolerance: of the residual, as a share of the forces that a strain of 1e-2 makes.
+        quadrature_degree: of the energy, its residual and its tangent, where the energy is a scalar.
+        kick_size: largest displacement with which a saddle is left; a hundredth of the shortest lattice vector if left out.
+        tolerance: of the residual, as a share of the force on a side of the cell that a strain of 1e-2 makes. Rounding of
+            the forces that cancel in the residual is allowed for beside it.
+        lattice: rows are the lattice vectors, (dim, dim), of a cell that is a parallelepiped with sides along them; those of
+            the bounding box if left out.
 
     Attributes:
         u: the displacement (fem.Function).
@@ -80,9 +93,11 @@ class PeriodicCell:
         volume: of the box.
         solid_volume: of the mesh.
         unknowns: independent ones.
+        lattice: rows are the lattice vectors, (dim, dim).
 
     Raises:
-        InvalidInputError: opposite sides are meshed differently.
+        InvalidInputError: opposite sides are meshed differently, the mesh is no parallelepiped of the lattice or falls into
+            loose pieces, or the energy has no stiffness at F = I.
     """
 
     def __init__(
@@ -94,20 +109,26 @@ class PeriodicCell:
         quadrature_degree: int = 4,
         kick_size: float | None = None,
         tolerance: float = 1e-10,
+        lattice: Any = None,
     ) -> None:
-        self._system = CellSystem(domain, energy, degree, quadrature_degree)
+        for name, value in (("kick_size", kick_size), ("tolerance", tolerance)):
+            if value is not None and not (np.isfinite(value) and value > 0.0):
+                raise InvalidInputError(f"{name} is {value!r}; it must be > 0.")
+        self._system = CellSystem(domain, energy, degree, quadrature_degree, lattice)
         self.comm, self.dim, self.u, self.q = domain.comm, self._system.dim, self._system.u, self._system.q
         self.volume, self.solid_volume = self._system.volume, self._system.solid_volume
-        self.unknowns = self._system.map.size
-        lengths = self._system.map.lengths
-        self.kick_size = 0.01 * float(lengths.min()) if kick_size is None else kick_size
-        self._mode: PETSc.Vec | None = None
+        self.unknowns, self.lattice = self._system.map.size, self._system.map.lattice
+        self.size = float(self._system.map.lengths.min())
+        self.kick_size = 0.01 * self.size if kick_size is None else kick_size
+        self.tolerance = tolerance
+        self._mode: Array | None = None
         self.F = np.eye(self.dim)
         self._newton = CellNewton(self._system, tolerance)
 
-    def signature(self) -> str:
-        """Of mesh and energy, the same for any number of ranks; numbers in the energy count if they are plain numbers."""
-        return f"{self._system.signature} {self.kick_size:.3e}"
+    def fingerprint(self) -> Fingerprint:
+        """What the numbers of this cell depend on, the same for any number of ranks; see `lse_material.fem.fingerprint`."""
+        options = {"kick_size": [self.kick_size], "tolerance": [self.tolerance], "lattice": self.lattice}
+        return fingerprint({"energy": self._system.functional}, without=(self.u,), numbers=options)
 
     # ---- states ----------------------------------------------------------------------------------------------------------
 
@@ -117,13 +138,13 @@ class PeriodicCell:
         self.F, self._mode, self._system.free = np.eye(self.dim), None, {}
 
     def snapshot(self) -> Snapshot:
-        """What `restore` takes."""
-        return self.q.copy(), self.F.copy(), self._mode
+        """What `restore` takes, on as many ranks."""
+        return self.q.array_r.copy(), self.F.copy(), self._mode, dict(self._system.free)
 
     def restore(self, snapshot: Snapshot) -> None:
         """Back to an earlier state."""
-        snapshot[0].copy(self.q)
-        self.F, self._mode = snapshot[1].copy(), snapshot[2]
+        self.q.array[:] = snapshot[0]
+        self.F, self._mode, self._system.free = snapshot[1].copy(), snapshot[2], dict(snapshot[3])
 
     def equilibrium(self, F: Any, free: Free | None = None) -> int:
         """An equilibrium at F by plain Newton, which stays on its branch, saddle or not; returns the iterations. Collective.
@@ -144,33 +165,42 @@ class PeriodicCell:
         """
         before = self.snapshot()
         iterations = self._go(F, free, descend=True)
-        for kicks in range(KICKS + 1):
-            if self.negative_eigenvalues() == 0:
-                return self.state(tangent=tangent, kicks=kicks, iterations=iterations)
-            if kicks < KICKS:
-                self._kick()
-                iterations += self._solve(descend=True)
-        self.restore(before)
-        raise ConvergenceError(f"still a saddle after {KICKS} kicks of {self.kick_size:g}: take another kick_size.")
+        try:
+            for kicks in range(KICKS + 1):
+                if self.negative_eigenvalues() == 0:
+                    return self.state(tangent=tangent, kicks=kicks, iterations=iterations)
+                if kicks < KICKS:
+                    self._kick()
+                    iterations += self._solve(descend=True)
+            raise ConvergenceError(self._why_no_minimum(), iterations=iterations)
+        except ConvergenceError:
+            self.restore(before)
+            raise
 
     def state(self, *, tangent: bool = True, kicks: int = 0, iterations: int = 0) -> CellState:
         """The present state, homogenised; collective."""
         negative = self.negative_eigenvalues()
         W = self._system.potential(loads=False) / self.volume
-        P = self._system.map.gather_average(self._system.gradient()) / self.volume
+        P = self._system.average_stress()
         return CellState(
             frozen(self.F.copy()), W, frozen(P), frozen(self._system.homogenised_tangent()) if tangent else None,
-            negative, kicks, self._order(), iterations,
+            negative, kicks, self._order(), iterations, self.size,
         )  # fmt: skip
 
     # ---- stability -------------------------------------------------------------------------------------------------------
 
     def negative_eigenvalues(self) -> int:
-        """Of the tangent at the present state, with the free components of F among the unknowns; collective."""
-        return self._system.negative_eigenvalues()
+        """Of the tangent at the present state, with the free components of F among the unknowns; collective.
+
+        Eigenvalues that vanish count as negative.
+        """
+        return sum(self._system.inertia())
 
     def lowest_mode(self) -> tuple[float, PETSc.Vec]:
-        """The lowest eigenvalue of the tangent and its mode, as unknowns q with largest entry 1; collective."""
+        """The lowest eigenvalue of the tangent, a modulus, and its mode, as unknowns q; collective.
+
+        The mode's largest displacement is 1.
+        """
         return self._system.lowest_mode()
 
     def critical(
@@ -184,23 +214,27 @@ class PeriodicCell:
     ) -> float:
         """The load between `low` and `high` at which the equilibrium that starts at F = I ceases to be stable; collective.
 
-        The state is then at that load (to `tolerance`).
+        The state is then at that load, on the branch of F = I.
 
         Args:
             path: load -> F.
             low: a load at which it is stable.
             high: one at which it is not.
             free: as in `equilibrium`.
-            tolerance: of the load.
+            tolerance: of the load, as a share of |high - low|.
 
         Raises:
             InvalidInputError: it is unstable at `low`, or stable at `high`.
         """
+        if not 0.0 < tolerance < 1.0:
+            raise InvalidInputError(f"tolerance is {tolerance!r}; it is a share of |high - low|, between 0 and 1.")
 
         def eigenvalue(load: float) -> float:
             self.restore(stable)  # a solve that starts near the critical point may leave the branch
             self._go(path(load), free, descend=False)
-            return self.lowest_mode()[0]
+            value, mode = self.lowest_mode()
+            mode.destroy()
+            return value
 
         self.reset()
         self._go(path(low), free, descend=False)
@@ -211,7 +245,10 @@ class PeriodicCell:
                 f"the lowest eigenvalue is {ends[0]:.3g} at the load {low:g} and {ends[1]:.3g} at {high:g}: it must be "
                 "positive at the first and negative at the second."
             )
-        return float(brentq(eigenvalue, low, high, xtol=tolerance))
+        load = float(brentq(eigenvalue, low, high, xtol=tolerance * abs(high - low)))
+        self.restore(stable)
+        self._go(path(load), free, descend=False)
+        return load
 
     # ---- solving ---------------------------------------------------------------------------------------------------------
 
@@ -228,6 +265,7 @@ class PeriodicCell:
                 )
         if len(free) == self.dim**2:
             raise InvalidInputError("every component of F is free: the cell could turn. Hold some.")
+        PETSc.garbage_cleanup(self.comm)  # what Python has dropped on several ranks
         before, self._system.free = self.snapshot(), free
         start, done, step, iterations = self.F.copy(), 0.0, 1.0, 0
         while done < 1.0:
@@ -264,25 +302,47 @@ class PeriodicCell:
 
     def _kick(self) -> None:
         """Move along the lowest mode to the side of lower energy."""
-        _, mode = self.lowest_mode()
-        before, energies = self.q.copy(), []
+        _, vector = self.lowest_mode()
+        mode = vector.array_r.copy()
+        vector.destroy()
+        before, energies = self.q.array_r.copy(), []
         for sign in (1.0, -1.0):
-            before.copy(self.q)
-            self.q.axpy(sign * self.kick_size, mode)
+            self.q.array[:] = before + sign * self.kick_size * mode
             value = self._system.potential()
             energies.append(value if np.isfinite(value) else np.inf)
-        before.copy(self.q)
+        self.q.array[:] = before
         if not np.isfinite(min(energies)):
             raise ConvergenceError(f"a kick of {self.kick_size:g} turns elements inside out; take a smaller kick_size.")
-        sign = 1.0 if energies[0] <= energies[1] + 1e-9 * abs(energies[1]) else -1.0
-        self.q.axpy(sign * self.kick_size, mode)
+        alike = ALIKE * self._system.energy_scale * (self.kick_size / self.size) ** 2
+        sign = 1.0 if energies[0] <= energies[1] + alike else -1.0
+        self.q.array[:] = before + sign * self.kick_size * mode
         self._mode = mode
+
+    def _why_no_minimum(self) -> str:
+        """What to say of a state that is a saddle still."""
+        value, mode = self.lowest_mode()
+        mode.destroy()
+        share = value / self._system.modulus
+        if abs(share) <= NEUTRAL:
+            return (
+                f"a deformation of the cell costs no energy (lowest eigenvalue {share:.1e} of the modulus): a part that hangs "
+                "by hinges, a material without stiffness there (slack), or a critical point to the last digit."
+            )
+        return (
+            f"still a saddle after {KICKS} kicks of {self.kick_size:g} (lowest eigenvalue {share:.1e} of the modulus): take "
+            "another kick_size."
+        )
 
     def _order(self) -> float:
         """The fluctuation along the last kick's mode."""
         if self._mode is None:
             return 0.0
-        w, Mm = self.q.copy(), self.q.duplicate()
+        w, mode, image = (self.q.duplicate() for _ in range(3))
+        self.q.copy(w)
         self._system.map.set_average(w, np.zeros((self.dim, self.dim)))
-        self._system.inner_product.mult(self._mode, Mm)
-        return float(w.dot(Mm) / self._mode.dot(Mm))
+        mode.array[:] = self._mode
+        self._system.inner_product.mult(mode, image)
+        order = float(w.dot(image) / mode.dot(image))
+        for vector in (w, mode, image):
+            vector.destroy()
+        return order

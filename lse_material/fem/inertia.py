@@ -55,3 +55,11 @@ class SymmetricFactor:
         """x = A^-1 b, with the A that was factored last."""
         assert self._ksp is not None
         self._ksp.solve(b, x)
+
+
+def raise_diagonal(A: PETSc.Mat, amounts: PETSc.Vec, share: float) -> None:
+    """A_ii += share * amounts_i; collective."""
+    more = amounts.copy()
+    more.scale(share)
+    A.setDiagonal(more, PETSc.InsertMode.ADD_VALUES)
+    more.destroy()

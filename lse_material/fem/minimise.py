@@ -1,8 +1,9 @@
 """Newton's method on an energy with the inertia of its tangent under control: slow, direct, and hard to defeat.
 
 Each tangent is factored as L D L^T by MUMPS, which counts its negative eigenvalues. If there are any, it is blended with the
-frozen-weight tangent, C = t A + (1 - t) P for t = 1/2, 0, and then its diagonal raised, until there are none: the step then
-lowers the energy, and its length is found by halving (Armijo). J. Nocedal, S. Wright, Numerical Optimization, 2006, ch. 3.4.
+frozen-weight tangent, C = t A + (1 - t) P for t = 1/2, 0, and then its diagonal raised by shares of the sums of the absolute
+entries of its rows, until there are none (a share of 2 makes any symmetric matrix positive): the step then lowers the energy,
+and its length is found by halving (Armijo). J. Nocedal, S. Wright, Numerical Optimization, 2006, ch. 3.4.
 """
 
 from __future__ import annotations
@@ -11,22 +12,22 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from dolfinx import fem
-from dolfinx.fem.petsc import assemble_jacobian, assign
-from dolfinx.la import InsertMode
+from dolfinx.fem.petsc import assign
 from petsc4py import PETSc
 
 from lse_material.errors import ConvergenceError
-from lse_material.fem.inertia import SymmetricFactor
+from lse_material.fem.force_scale import absolute_row_sums
+from lse_material.fem.inertia import SymmetricFactor, raise_diagonal
 
 if TYPE_CHECKING:
     from lse_material.fem.energy_problem import EnergyProblem
 
 ITERATIONS = 400
 BLEND = (0.5, 0.0)
-RAISED = (1e-3, 1e-2, 1e-1, 1.0, 10.0)  # shares by which the diagonal is raised
+RAISED = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 2.0)  # shares of the absolute row sums by which the diagonal is raised
 ARMIJO = 1e-4
 SHORTEST = 1e-8
-EXACT = 1e-14  # relative energy decrease that rounding hides
+HIDDEN = 1e-13  # relative change of the energy that rounding hides
 
 
 def minimise(problem: EnergyProblem, iterations: int = ITERATIONS) -> int:
@@ -35,108 +36,93 @@ def minimise(problem: EnergyProblem, iterations: int = ITERATIONS) -> int:
     Raises:
         ConvergenceError: it did not converge; `u` is then the last iterate.
     """
-    u, x = problem.u, problem.x
-    energy, residual = problem.energy(), free_residual(problem)
+    u = problem.u
     step = fem.Function(u.function_space)
-    d = x.duplicate()
-    with SymmetricFactor(x.comm) as factor:
-        try:
-            for iteration in range(iterations):
-                if _norm(residual) <= problem.allowed_residual():
-                    return iteration
-                plain = _positive_tangent(problem, factor)
-                factor.solve(residual, d)
-                d.scale(-1.0)
-                slope = residual.dot(d)
-                assign(d, step)
-                step.x.scatter_forward()
-                norm, length, new = _norm(residual), *_armijo(problem, step, energy, slope)
-                small = plain and abs(slope) <= EXACT * max(abs(energy), 1e-300)
-                if length == 0.0 and plain:  # rounding hides the decrease: the residual sees it still
-                    problem.u.x.array[:] += step.x.array
-                    residual = free_residual(problem, residual)
-                    if _norm(residual) < 0.5 * norm:
-                        energy = problem.energy()
-                        continue
-                    problem.u.x.array[:] -= step.x.array
-                    if small:
-                        return iteration
-                if length == 0.0:
-                    raise ConvergenceError(
-                        f"the minimiser found no lower energy along a direction of descent after {iteration} iterations, "
-                        f"residual norm {norm:.3e}: is `residual` the derivative of `energy`?",
-                        iterations=iteration,
-                    )
-                energy, residual = new, free_residual(problem, residual)
-                if small and _norm(residual) >= 0.5 * norm:
-                    return iteration + 1
-        finally:
-            d.destroy()
+    residual, d = problem.x.duplicate(), problem.x.duplicate()
+    energy = problem.energy()
+    problem.residual(residual)
+    norm = _norm(residual)
+    try:
+        for iteration in range(iterations + 1):
+            plain = _positive_direction(problem, residual, d)
+            if problem.is_converged(residual):
+                return iteration
+            if iteration == iterations:
+                break
+            slope = residual.dot(d)
+            assign(d, step)
+            step.x.scatter_forward()
+            length, energy = _armijo(problem, step, energy, slope)
+            if length == 0.0 and plain:  # rounding hides the decrease; the residual sees it still
+                u.x.array[:] += step.x.array
+                problem.residual(residual)
+                if _norm(residual) < 0.5 * norm and np.isfinite(problem.energy()):
+                    energy, norm = problem.energy(), _norm(residual)
+                    continue
+                u.x.array[:] -= step.x.array
+            if length == 0.0:
+                raise ConvergenceError(
+                    f"the minimiser found no lower energy along a direction of descent after {iteration} iterations, "
+                    f"residual norm {norm:.3e}: is `residual` the derivative of `energy`?",
+                    iterations=iteration,
+                )
+            problem.residual(residual)
             norm = _norm(residual)
-            residual.destroy()
+    finally:
+        d.destroy()
+        residual.destroy()
     raise ConvergenceError(
         f"the minimiser ran out of its {iterations} iterations, residual norm {norm:.3e}: take smaller load steps.",
         iterations=iterations,
     )
 
 
-def free_residual(problem: EnergyProblem, b: PETSc.Vec | None = None) -> PETSc.Vec:
-    """The gradient of the energy at the present u, zero where u is held."""
-    b = problem.b.duplicate() if b is None else b
-    problem._update_stresses()
-    values = fem.assemble_vector(problem.F)
-    values.scatter_reverse(InsertMode.add)
-    owned = b.getLocalSize()
-    for bc in problem._bcs:
-        values.array[bc.dof_indices()[0]] = 0.0
-    b.array[:] = values.array[:owned]
-    return b
-
-
 def _norm(b: PETSc.Vec) -> float:
     return float(b.norm(PETSc.NormType.NORM_2))  # type: ignore[arg-type]
 
 
-def _positive_tangent(problem: EnergyProblem, factor: SymmetricFactor) -> bool:
-    """Factor the tangent, changed until it is positive definite; returns whether it had to be changed not at all."""
-    A, P = assembled_tangent(problem)
-    if factor.is_positive(A):
-        return True
-    C = A
-    for share in BLEND if P is not None else ():
-        assert P is not None
-        C = P.copy()
-        C.scale(1.0 - share)
-        C.axpy(share, A)
-        if factor.is_positive(C):
-            return False
-    diagonal = C.getDiagonal()
-    diagonal.abs()
-    for share in RAISED:
-        raised, more = C.copy(), diagonal.copy()
-        more.scale(share)
-        raised.setDiagonal(more, PETSc.InsertMode.ADD_VALUES)
-        if factor.is_positive(raised):
-            return False
+def _positive_direction(problem: EnergyProblem, residual: PETSc.Vec, d: PETSc.Vec) -> bool:
+    """Set d = -C^-1 residual with C the tangent, changed until it is positive definite; whether it was not changed at all."""
+    A = problem.tangent()
+    with SymmetricFactor(A.comm) as factor:
+        plain = factor.is_positive(A)
+        if not plain:
+            _factor_raised(A, problem.convex_tangent(), factor)
+        factor.solve(residual, d)
+    d.scale(-1.0)
+    return plain
+
+
+def _factor_raised(A: PETSc.Mat, P: PETSc.Mat | None, factor: SymmetricFactor) -> None:
+    """Factor a positive definite matrix near A: a blend with P, or A or P with a raised diagonal."""
+    C = A.copy()
+    try:
+        for share in BLEND if P is not None else ():
+            assert P is not None
+            P.copy(C)
+            C.scale(1.0 - share)
+            C.axpy(share, A)
+            if factor.is_positive(C):
+                return
+        sums = absolute_row_sums(C)
+        try:
+            for share, before in zip(RAISED, (0.0, *RAISED)):
+                raise_diagonal(C, sums, share - before)
+                if factor.is_positive(C):
+                    return
+        finally:
+            sums.destroy()
+    finally:
+        C.destroy()
     raise ConvergenceError(
-        "no multiple of its diagonal makes the tangent positive definite: is an entry of it not finite?"
+        "no multiple of its diagonal makes the tangent positive definite: an entry of it is not finite."
     )
-
-
-def assembled_tangent(problem: EnergyProblem) -> tuple[PETSc.Mat, PETSc.Mat | None]:
-    """The tangent and the frozen-weight tangent at the present u; rows where u is held have a 1 on the diagonal."""
-    problem._update_tangents()
-    assign(problem.u, problem.x)
-    assemble_jacobian(
-        None, problem.x, problem.A, problem.P_mat, problem.u, problem.J, problem.preconditioner, problem._bcs
-    )
-    return problem.A, problem.P_mat
 
 
 def _armijo(problem: EnergyProblem, step: fem.Function, energy: float, slope: float) -> tuple[float, float]:
     """Length of the step and the energy there; 0 and the old one, at the old u, if no length lowers it."""
     u, before, length = problem.u, problem.u.x.array.copy(), 1.0
-    hidden = 1e-13 * abs(energy)
+    hidden = HIDDEN * abs(energy)
     while length > SHORTEST:
         u.x.array[:] = before + length * step.x.array
         new = problem.energy()

@@ -3,8 +3,9 @@
     PotentialComponent(x_0, .., x_(d-1); number, code)      number: which potential, code: W, dW/dx_i, d2W/dx_i dx_j or w_k
 
 Its derivative rule is exact, so an energy can be differentiated twice by ufl.derivative or ufl.diff and used in any integral
-or Expression. UFL and FFCx have no public way to add an operator: this is the one module that reaches into them, in five
-places, each registered below and each with a test of its own (tests/fem/test_operator.py).
+or Expression, and UFL's operations on forms (lhs, rhs, system, action, adjoint, replace) take it as any other operator. UFL and
+FFCx have no public way to add an operator: this is the one module that reaches into them. Each place is registered below and
+has a test of its own (tests/fem/test_operator.py).
 """
 
 from __future__ import annotations
@@ -14,21 +15,29 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import dolfinx.jit
+import dolfinx_external_operator  # noqa: F401  (registers its UFL type, before UFL's lists are brought up to date)
 import ffcx.codegeneration.jit
 import ffcx.codegeneration.lnodes as lnodes
+import ffcx.compiler
 import ffcx.ir.analysis.reconstruct
 import numpy as np
 import ufl
+import ufl.classes
+import ufl.formatting.ufl2unicode as ufl2unicode
 from ufl.algorithms.apply_derivatives import GenericDerivativeRuleset
+from ufl.algorithms.check_arities import ArityMismatch
+from ufl.algorithms.comparison_checker import ComplexComparisonError
 from ufl.algorithms.estimate_degrees import SumDegreeEstimator
+from ufl.algorithms.transformer import Transformer
 from ufl.constantvalue import IntValue, Zero
+from ufl.core.expr import Expr as UFLExpr
 from ufl.core.operator import Operator
 from ufl.core.ufl_type import ufl_type
 from ufl.corealg.dag_traverser import DAGTraverser
+from ufl.corealg.multifunction import MultiFunction
 
 from lse_material.errors import InvalidInputError
-from lse_material.fem.compat import empty_visitor_caches
-from lse_material.fem.header import compile_arguments, component_function, number_of, potential_of
+from lse_material.fem.header import compile_arguments, component_function, known, number_of, potential_of
 from lse_material.kernel.text import upper_triangle
 from lse_material.potential import SoftMinimum
 
@@ -62,6 +71,16 @@ class PotentialComponent(Operator):
     def at(self, code: int) -> PotentialComponent:
         """Another component at the same x."""
         return PotentialComponent(*self.x, IntValue(self.number), IntValue(code))
+
+    def evaluate(self, x: Any, mapping: Any, component: Any, index_values: Any) -> float:
+        """The value where UFL can say those of its inputs, as in W((0.1, 0.2))."""
+        potential, frozen = known(self.number)
+        if frozen:
+            raise InvalidInputError("the frozen second derivatives of a potential have values in compiled forms only.")
+        at = np.array([[float(operand.evaluate(x, mapping, (), index_values)) for operand in self.x]])
+        hessian = potential.hessian(at)[0][np.triu_indices(len(self.x))]
+        values = (potential.energy(at), potential.gradient(at)[0], hessian, potential.mode_weights(at)[0])
+        return float(np.concatenate(values)[self.code])
 
     def __str__(self) -> str:
         return f"potential_{self.number:016x}[{self.code}]({', '.join(map(str, self.x))})"
@@ -130,6 +149,11 @@ def _call(o: PotentialComponent, *arguments: Any) -> Any:
     return call(component_function(o.number), arguments[:-2] + arguments[-1:])
 
 
+def _unicode(self: Any, o: PotentialComponent, *operands: str) -> str:
+    """As `__str__`, in the pretty printer's text of the inputs."""
+    return f"potential_{o.number:016x}[{o.code}]({', '.join(operands[:-2])})"
+
+
 _compiling: list[bool] = []
 
 
@@ -141,11 +165,8 @@ def _with_headers(compile_objects: Callable[..., Any]) -> Callable[..., Any]:
         options = {} if options is None else options
         numbers = sorted({number for item in objects for number in potentials_in(item)})
         if numbers:
-            scalar = np.dtype(options.get("scalar_type", np.float64))
-            if scalar != np.float64:
-                raise InvalidInputError(
-                    f"compiled potentials are float64, and this form is of {scalar}: use energy(..., expanded=True)."
-                )
+            for item in objects:
+                refuse_other_precision(item, options)
             kwargs["cffi_extra_compile_args"] = extended(kwargs.get("cffi_extra_compile_args") or [], numbers)
         _compiling.append(True)
         try:
@@ -154,6 +175,76 @@ def _with_headers(compile_objects: Callable[..., Any]) -> Callable[..., Any]:
             _compiling.pop()
 
     return compile_with_headers
+
+
+def _with_exceptions(generate: Callable[..., Any]) -> Callable[..., Any]:
+    """`compile_ufl_objects` of FFCx, raising exceptions where UFL raises what is none.
+
+    UFL's ArityMismatch and ComplexComparisonError derive from BaseException. FFCx then leaves a broken entry in the cache of
+    compiled forms, for which the next process waits in vain, and with several ranks all but the first wait for ever.
+    """
+
+    @functools.wraps(generate)
+    def generate_or_raise(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return generate(*args, **kwargs)
+        except ComplexComparisonError as error:
+            raise InvalidInputError(
+                f"UFL refuses this form in complex arithmetic: {error} Compare real parts, ufl.real(a) with ufl.real(b)."
+            ) from None
+        except ArityMismatch as error:
+            raise InvalidInputError(
+                f"UFL refuses this form: {error} A form must be linear in its test function and in its trial function; in "
+                "complex arithmetic it must hold the conjugate of the test function, as ufl.inner(P, ufl.grad(v)) does and "
+                "ufl.derivative of an energy does not."
+            ) from None
+
+    return generate_or_raise
+
+
+def _checked_on_every_rank(ffcx_jit: Callable[..., Any]) -> Callable[..., Any]:
+    """`ffcx_jit` of DOLFINx, which compiles on one rank and waits on the others: what can be refused is refused before."""
+
+    @functools.wraps(ffcx_jit)
+    def checked(comm: Any, item: Any, form_compiler_options: Any = None, *args: Any, **kwargs: Any) -> Any:
+        if isinstance(item, (ufl.Form, tuple)) and potentials_in(item):
+            refuse_other_precision(item, form_compiler_options or {})
+        return ffcx_jit(comm, item, form_compiler_options, *args, **kwargs)
+
+    return checked
+
+
+def refuse_other_precision(item: Any, options: Mapping[str, Any]) -> None:
+    """Refuse to compile potentials, whose C is of doubles, in a form of other scalars or on a mesh of single precision.
+
+    Args:
+        item: a form, or a pair (expression, points).
+        options: of FFCx; their scalar_type is float64 if left out.
+
+    Raises:
+        InvalidInputError: the scalars or the mesh are of another type than float64.
+    """
+    scalar = np.dtype(options.get("scalar_type", np.float64))
+    advice = "write the potential out in plain UFL, by expanded=True in energy, stress and mode_weights"
+    if np.issubdtype(scalar, np.complexfloating):
+        raise InvalidInputError(
+            f"compiled potentials are real, float64, and this form is of {scalar}: {advice}, and the stress in a form by "
+            "ufl.inner(stress(..., expanded=True), ufl.grad(v)), which conjugates the test function."
+        )
+    single = [np.dtype(t) for t in _mesh_types(item) if t != np.float64]
+    if scalar != np.float64 or single:
+        what = f"this form is of {scalar}" if scalar != np.float64 else f"its mesh is of {single[0]}"
+        raise InvalidInputError(
+            f"compiled potentials are float64, and {what}: make mesh and functions with dtype=numpy.float64, or {advice} on a "
+            "mesh and with functions of dtype=numpy.float32."
+        )
+
+
+def _mesh_types(item: Any) -> list[Any]:
+    """The types of the coordinates of all meshes in a form, or in a pair (expression, points)."""
+    domains = ufl.domain.extract_domains(item[0]) if isinstance(item, tuple) else item.ufl_domains()
+    cargo = [domain.ufl_cargo() for domain in domains]
+    return [domain.geometry.x.dtype for domain in cargo if domain is not None]
 
 
 def potentials_in(item: Any) -> set[int]:
@@ -187,14 +278,31 @@ def jit_options(item: Any, options: Mapping[str, Any] | None = None) -> dict[str
     return result
 
 
-# ---- the five places in UFL and FFCx ---------------------------------------------------------------------------------
+# ---- the places in UFL, FFCx and DOLFINx -----------------------------------------------------------------------------
+
+
+def refresh_visitors() -> None:
+    """Bring UFL's lists of types up to date: with this operator, and with that of dolfinx_external_operator.
+
+    UFL's visitors keep one handler for each type that was registered when the first of their class was made; a form compiled
+    before then ends in `IndexError: list index out of range`. Its transformers (lhs, rhs, system, expand_indices) and the
+    precedences of its printer read a list made at its own import. UFL fills the caches again when they are needed.
+    """
+    ufl.classes.all_ufl_classes.update(UFLExpr._ufl_all_classes_)
+    for visitor in (MultiFunction, Transformer):
+        visitor._handlers_cache.clear()
+    ufl2unicode._precrules.__init__()  # the only visitor that UFL keeps
+
 
 GenericDerivativeRuleset.__dict__["process"].register(PotentialComponent)(DAGTraverser.postorder(_derivative))
 setattr(SumDegreeEstimator, PotentialComponent._ufl_handler_name_, _degree)
+setattr(ufl2unicode.Expression2UnicodeHandler, PotentialComponent._ufl_handler_name_, _unicode)
 ffcx.ir.analysis.reconstruct._reconstruct_call_lookup[PotentialComponent] = (
     ffcx.ir.analysis.reconstruct.handle_scalar_nary
 )
 lnodes._ufl_call_lookup[PotentialComponent] = _call
 for _name in ("compile_forms", "compile_expressions"):
     setattr(ffcx.codegeneration.jit, _name, _with_headers(getattr(ffcx.codegeneration.jit, _name)))
-empty_visitor_caches()
+ffcx.compiler.compile_ufl_objects = _with_exceptions(ffcx.compiler.compile_ufl_objects)
+dolfinx.jit.ffcx_jit = _checked_on_every_rank(dolfinx.jit.ffcx_jit)
+refresh_visitors()

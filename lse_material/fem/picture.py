@@ -13,8 +13,7 @@ from dolfinx import fem, plot
 
 from lse_material.checks import Array
 from lse_material.errors import InvalidInputError
-
-TRIANGLE, QUADRILATERAL = 5, 9  # of VTK
+from lse_material.fem.ranks import on_rank_0
 
 
 def draw_cells(
@@ -30,6 +29,8 @@ def draw_cells(
 ) -> None:
     """Draw a field that is constant in each cell; collective. 2D by Matplotlib, 3D by PyVista off-screen.
 
+    Cells where the field is not a number, as `MaterialFields` are where there is no material, are left blank.
+
     Args:
         field: of degree 0, as those of `MaterialFields`.
         path: of the PNG, whose folder exists.
@@ -42,6 +43,7 @@ def draw_cells(
 
     Raises:
         InvalidInputError: the field is not of degree 0, or has no such component.
+        OSError: the file cannot be written; on every rank.
     """
     V = field.function_space
     if V.element.basix_element.degree != 0:
@@ -49,13 +51,15 @@ def draw_cells(
     if not 0 <= component < V.dofmap.bs:
         raise InvalidInputError(f"component is {component}; the field has {V.dofmap.bs}.")
     topology, kinds, x, values = _gathered(field, component, displacement)
-    if V.mesh.comm.rank > 0:
-        return
-    low, high = (float(np.min(values)), float(np.max(values))) if limits is None else limits
-    if V.mesh.topology.dim == 2:
-        _draw_2d(topology, x, values, Path(path), label, title, (low, high), unit)
-    else:
-        _draw_3d(topology, kinds, x, values, Path(path), label, title, (low, high))
+    limits = _range(values) if limits is None else limits
+
+    def draw() -> None:
+        if V.mesh.topology.dim == 2:
+            _draw_2d(topology, x, values, Path(path), label, title, limits, unit)
+        else:
+            _draw_3d(topology, kinds, x, values, Path(path), label, title, limits)
+
+    on_rank_0(V.mesh.comm, draw)
 
 
 def _gathered(
@@ -78,17 +82,23 @@ def _gathered(
     return whole[0], whole[1], whole[2], np.concatenate(whole[3])
 
 
+def _range(values: Array) -> tuple[float, float]:
+    """From the least to the largest number among the values; 0 to 1 if there is none."""
+    numbers = values[np.isfinite(values)]
+    return (float(numbers.min()), float(numbers.max())) if len(numbers) else (0.0, 1.0)
+
+
 def _draw_2d(
     topology: list[Array], x: list[Array], values: Array, path: Path, label: str, title: str, limits: Any, unit: str
 ) -> None:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.collections import PolyCollection
+    from matplotlib.figure import Figure
 
     corners = [points[cells.reshape(-1, cells[0] + 1)[:, 1:], :2] for cells, points in zip(topology, x) if len(cells)]
-    figure, axes = plt.subplots(figsize=(5.6, 4.6), layout="constrained")
+    figure = Figure(figsize=(5.6, 4.6), layout="constrained")
+    FigureCanvasAgg(figure)  # the user's backend stays as it is
+    axes = figure.subplots()
     cells = PolyCollection(
         list(np.concatenate(corners)), array=values, cmap="cividis", edgecolors="face", linewidths=0.1, rasterized=True
     )
@@ -99,7 +109,6 @@ def _draw_2d(
     axes.set(aspect="equal", xlabel=f"x{suffix}", ylabel=f"y{suffix}", title=title)
     figure.colorbar(cells, ax=axes, label=label, shrink=0.9)
     figure.savefig(path, dpi=120)
-    plt.close(figure)
 
 
 def _draw_3d(
@@ -116,7 +125,7 @@ def _draw_3d(
     plotter = pyvista.Plotter(off_screen=True, window_size=(1100, 900))
     for grid in grids:
         plotter.add_mesh(
-            grid.extract_surface(), scalars=label, cmap="cividis", clim=limits, show_edges=False, show_scalar_bar=False
+            grid.extract_surface(), scalars=label, cmap="cividis", clim=limits, nan_opacity=0.0, show_scalar_bar=False
         )
     plotter.add_scalar_bar(title=label, vertical=True, fmt="%.2g")
     plotter.add_axes()

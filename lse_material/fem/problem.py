@@ -13,15 +13,20 @@ import dolfinx.jit
 import numpy as np
 import ufl
 from dolfinx import fem
-from dolfinx.fem.petsc import NonlinearProblem, assign
+from dolfinx.fem.petsc import NonlinearProblem, assign, derivative_block
 from dolfinx.la import InsertMode
-from dolfinx_external_operator import FEMExternalOperator, replace_external_operators
+from mpi4py import MPI
 from petsc4py import PETSc
 
+from lse_material.checks import Array
 from lse_material.errors import ConvergenceError, InvalidInputError
-from lse_material.fem.disposal import Disposal
+from lse_material.fem.advice import explain
+from lse_material.fem.force_scale import ROUNDING, RoundingForces, held_by_block, owned_entries
+from lse_material.fem.garbage import collect_garbage, holder_of
 from lse_material.fem.header import machine_arguments
-from lse_material.fem.quadrature import QuadratureStress
+from lse_material.fem.measures import with_quadrature_degree
+from lse_material.fem.quadrature import QuadratureStress, require_double
+from lse_material.fem.stored import operators_in, with_stored_values
 
 DEFAULT_OPTIONS: Mapping[str, Any] = {
     "snes_type": "newtonls",
@@ -33,26 +38,9 @@ DEFAULT_OPTIONS: Mapping[str, Any] = {
     "pc_type": "lu",
     "pc_factor_mat_solver_type": "mumps",
 }
+STALLED = 0.5  # of the last residual norm: an iteration that leaves more has not lowered it
 
-ADVICE: Mapping[str, str] = {
-    "MAX_IT": "it ran out of iterations: take smaller load steps, or raise snes_max_it if the residual was still falling",
-    "LINE_SEARCH": (
-        "no step along the Newton direction lowered the residual, as happens where the energy is not convex: take smaller "
-        "load steps, add a small viscous term, or use the trust region (snes_type newtontr with an objective)"
-    ),
-    "LINEAR_SOLVE": (
-        "the linear solver failed: check that the Dirichlet conditions exclude rigid motions, and look at it with "
-        "ksp_error_if_not_converged, ksp_monitor"
-    ),
-    "FNORM_NAN": (
-        "the residual is not a number: an element was turned inside out (det F <= 0) or the input holds NaN; take smaller "
-        "load steps"
-    ),
-    "FUNCTION_NANORINF": "the residual is not finite: an element was turned inside out (det F <= 0); take smaller load steps",
-    "DTOL": "the residual grew without bound: take smaller load steps or start nearer to the solution",
-    "LOCAL_MIN": "it is stuck in a minimum of the residual that is no solution: start elsewhere or take smaller steps",
-    "INNER": "its inner solver failed: look at it with ksp_monitor",
-}
+Forms = Any  # a UFL form, a list of them, or a list of lists
 
 
 class MaterialProblem(NonlinearProblem):
@@ -60,83 +48,117 @@ class MaterialProblem(NonlinearProblem):
 
     Everything of its base class is there: `solver` is the PETSc SNES, and `petsc_options` are ordinary PETSc options.
 
+    A state counts as solved by PETSc's criteria (snes_rtol, snes_atol, snes_stol), in each field of a mixed problem; or, where
+    the residual falls no more, if it is no larger than the forces that rounding makes (`lse_material.fem.force_scale`). So a
+    load of zero, and a state that is solved already, are solved.
+
+    Rows of Dirichlet conditions are multiplied by the mean diagonal of the tangent, so that the residual is a force in
+    every row, and its norm does not depend on the unit of length.
+
     Args:
-        residual: UFL form, linear in the test function. It may hold operators of `QuadratureStress`, `lse.fem.stress` or
-            derivatives of `lse.fem.energy`, on any subdomains, and terms of the user's own: body forces, tractions,
-            contact, viscosity.
-        u: the unknown, and the initial guess.
+        residual: UFL form, linear in the test function, or a list of forms, one for each unknown. It may hold operators of
+            `QuadratureStress`, `lse.fem.stress` or derivatives of `lse.fem.energy`, on any subdomains, and terms of the user's
+            own: body forces, tractions, contact, viscosity. Integrals without a quadrature degree are given the one that
+            UFL estimates for the residual; the Jacobian that is derived from it then has the same.
+        u: the unknown, and the initial guess; a list of unknowns where `residual` is a list.
         stresses: every `QuadratureStress` in `residual`.
         bcs: Dirichlet conditions.
-        J: the Jacobian, derived from `residual` if left out.
+        J: the Jacobian, derived from `residual` if left out. It may be derived by `ufl.derivative` from a form with operators
+            of a `QuadratureStress`; leave it unexpanded.
+        P: what the preconditioner is built on, the Jacobian if left out.
         petsc_options_prefix: as in the base class; mandatory.
         petsc_options: override single entries of `DEFAULT_OPTIONS`.
         jit_options: as DOLFINx takes them. Left out, forms with a `QuadratureStress` are compiled for this CPU.
-        kwargs: passed on to the base class (P, kind, form_compiler_options, entity_maps).
+        kwargs: passed on to the base class (kind, form_compiler_options, entity_maps).
+
+    Attributes:
+        rounding: the forces that rounding makes in each field.
 
     Raises:
         InvalidInputError: a `QuadratureStress` in the form is not among `stresses`, or stands under another measure
-            than its own.
+            than its own, or was made for another u; the mesh is not of double precision.
     """
 
     default_options: Mapping[str, Any] = DEFAULT_OPTIONS
-    _snes = _A = _P_mat = _b = _x = None  # where the base class's __init__ was never reached
 
     def __init__(
         self,
-        residual: ufl.Form,
-        u: fem.Function,
+        residual: ufl.Form | Sequence[ufl.Form],
+        u: fem.Function | Sequence[fem.Function],
         *,
         petsc_options_prefix: str,
         stresses: Sequence[QuadratureStress] = (),
         bcs: Sequence[fem.DirichletBC] = (),
-        J: ufl.Form | None = None,
+        J: Forms | None = None,
+        P: Forms | None = None,
         petsc_options: Mapping[str, Any] | None = None,
         jit_options: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        self._disposal = Disposal(u.function_space.mesh.comm)
+        self._unknowns: tuple[fem.Function, ...] = tuple(u) if isinstance(u, Sequence) else (u,)
+        _check_blocks(residual, u)
+        self.comm = self._unknowns[0].function_space.mesh.comm
+        collect_garbage(self.comm)
+        require_double(*self._unknowns, what="a MaterialProblem")
         self._failure: str | None = None  # what an evaluation on this rank said when it failed
         self._stresses = tuple(stresses)
-        _check_stresses(residual, self._stresses)
-        jacobian = ufl.derivative(residual, u, ufl.TrialFunction(u.function_space)) if J is None else J
-        residual, _ = replace_external_operators(residual)
-        jacobian, differentiated = replace_external_operators(jacobian)
-        jacobian = ufl.replace(jacobian, _tangents(differentiated))
+        residual = _each(lambda form: self._checked(form, with_quadrature_degree), residual)
+        jacobian = derivative_block(residual, u) if J is None else J
         self._bcs = list(bcs)
+        self.rounding = RoundingForces(u, self._bcs)
+        self._held_scale: Array | None = None  # of the rows of conditions, while a solve lasts that needs it
+        self._assembled_at: Array | None = None  # the iterate that A belongs to already
+        self._norms: list[float] = []  # of the residual, at the iterates of this solve
+        self._first_norms: Array = np.zeros(len(self.rounding))
+        options = {**self.default_options, **(petsc_options or {})}
         super().__init__(
-            residual,
+            _each(self._with_values, residual),
             u,
-            J=jacobian,
+            J=_each(lambda form: self._with_values(self._checked(form)), jacobian),
+            P=None if P is None else _each(lambda form: self._with_values(self._checked(form)), P),
             bcs=self._bcs,
             petsc_options_prefix=petsc_options_prefix,
-            petsc_options={**self.default_options, **(petsc_options or {})},
+            petsc_options=options,
             jit_options=_for_this_cpu() if jit_options is None and self._stresses else jit_options,
             **kwargs,
         )
-        if self._stresses:
-            self._wrap_callbacks()
+        self._holder = holder_of(self.solver, self.comm)
+        self._wrap_callbacks()
+        if "snes_convergence_test" not in options:
+            self._set_convergence_test()
 
     def __del__(self) -> None:
-        """In place of the base class, which destroys at once."""
-        objects = (self._snes, self._A, self._b, self._x, self._P_mat)
-        if any(item is not None for item in objects):
-            self._disposal.drop([item for item in objects if item is not None])
+        """In place of the base class, which destroys at once: `lse_material.fem.garbage` says when it is done."""
 
-    def solve(self) -> fem.Function:
+    def solve(self) -> fem.Function | Sequence[fem.Function]:
         """Solve from the present values of `u`, and return `u`.
 
         Raises:
             ConvergenceError: it did not converge; `u` is then as it was before the call (the last iterate is in `x`).
         """
-        before = self.u.x.array.copy()
+        collect_garbage(self.comm)
+        before = [unknown.x.array.copy() for unknown in self._unknowns]
         self._failure = None
-        super().solve()
-        reason = self.solver.getConvergedReason()
+        self._norms = []
+        self.rounding.note()
+        try:
+            self._scale_held_rows()
+            super().solve()
+            reason = self.solver.getConvergedReason()
+            if reason < 0 and self._failed_at_rounding():
+                reason = PETSc.SNES.ConvergedReason.CONVERGED_FNORM_ABS
+                self.solver.setConvergedReason(reason)
+            if reason < 0:
+                message = explain(self, int(reason))
+        except BaseException:
+            self._restore(before)
+            raise
+        finally:
+            self._held_scale = self._assembled_at = None
         if reason < 0:
-            self.u.x.array[:] = before
-            raise ConvergenceError(
-                self._explain(reason), reason=int(reason), iterations=int(self.solver.getIterationNumber())
-            )
+            self._restore(before)
+            raise ConvergenceError(message, reason=int(reason), iterations=int(self.solver.getIterationNumber()))
+        self.rounding.note()
         return self.u
 
     def reaction(self, bc: fem.DirichletBC) -> float:
@@ -146,10 +168,30 @@ class MaterialProblem(NonlinearProblem):
         (per unit thickness in 2D).
         """
         self._update_stresses()
-        b = fem.assemble_vector(self.F)
-        b.scatter_reverse(InsertMode.add)
-        dofs, owned = bc.dof_indices()
-        return float(self.u.function_space.mesh.comm.allreduce(b.array[dofs[:owned]].sum()))
+        spaces = [unknown.function_space for unknown in self._unknowns]
+        total = 0.0
+        for block, held in enumerate(held_by_block(spaces, [bc])):
+            if held:
+                b = fem.assemble_vector(self.F[block] if isinstance(self.F, Sequence) else self.F)
+                b.scatter_reverse(InsertMode.add)
+                dofs, owned = bc.dof_indices()
+                total += b.array[dofs[:owned]].sum()
+        return float(self.comm.allreduce(total))
+
+    def _checked(self, form: Any, prepare: Callable[[ufl.Form], ufl.Form] = lambda form: form) -> Any:
+        """A form whose stored stresses are known and stand where they should; collective."""
+        if form is None:
+            return None
+        if not isinstance(form, ufl.Form):
+            raise InvalidInputError(
+                f"a form of type {type(form).__name__} was given: MaterialProblem takes ufl.Form. Leave derivatives with a "
+                "QuadratureStress as ufl.derivative makes them, without expand_derivatives."
+            )
+        _check_stresses(form, self._stresses)
+        return prepare(form)
+
+    def _with_values(self, form: Any) -> Any:
+        return None if form is None else with_stored_values(form, self._stresses)
 
     def _wrap_callbacks(self) -> None:
         """Update stresses before the base class assembles the residual, and tangents before the Jacobian.
@@ -164,25 +206,128 @@ class MaterialProblem(NonlinearProblem):
             problem = _alive(weak)
             problem._take_iterate(x)
             # without a line search a Jacobian follows at this iterate: one evaluation then serves both
-            if basic or problem._lifting_needs_tangent():
+            if problem._stresses and (basic or problem._lifting_needs_tangent()):
                 problem._update_tangents()
             problem._update_stresses()
             assemble_residual(snes, x, b, *args, **kargs)
+            if problem._held_scale is not None:
+                _multiply(b, problem._held_scale)
 
         self.solver.setFunction(residual, vector, args=args, kargs=kargs)
         A, P, (assemble_jacobian, args, kargs) = self.solver.getJacobian()
+        self._assemble_jacobian = assemble_jacobian, args, kargs
 
         def jacobian(snes: PETSc.SNES, x: PETSc.Vec, A: PETSc.Mat, P: PETSc.Mat, *args: Any, **kargs: Any) -> None:
             problem = _alive(weak)
             problem._take_iterate(x)
+            if problem._assembled(x):
+                return
             problem._update_tangents()
             assemble_jacobian(snes, x, A, P, *args, **kargs)
+            if problem._held_scale is not None:
+                _scale_rows((A, P), x, problem._held_scale)
 
         self.solver.setJacobian(jacobian, A, P, args=args, kargs=kargs)
 
+    def _set_convergence_test(self) -> None:
+        """PETSc's own test, of each field, and that of a residual that rounding alone makes."""
+        weak = weakref.ref(self)
+        reasons = PETSc.SNES.ConvergedReason
+
+        def test(snes: PETSc.SNES, iteration: int, norms: tuple[float, float, float]) -> Any:
+            problem = _alive(weak)
+            size, step, residual = norms
+            rtol, atol, stol, _ = snes.getTolerances()
+            problem._norms = [*problem._norms[:iteration], residual]
+            if not np.isfinite(residual):
+                return reasons.DIVERGED_FUNCTION_NANORINF
+            if residual <= atol:
+                return reasons.CONVERGED_FNORM_ABS
+            if 0 <= snes.getMaxFunctionEvaluations() <= snes.getFunctionEvaluations():
+                return reasons.DIVERGED_FUNCTION_COUNT
+            problem._note_fields(iteration)
+            if iteration == 0:
+                return reasons.CONVERGED_ITERATING
+            if residual <= rtol * problem._norms[0] and problem._each_field_converged(rtol):
+                return reasons.CONVERGED_FNORM_RELATIVE
+            if residual > STALLED * problem._norms[-2] and problem._is_rounding():
+                return reasons.CONVERGED_FNORM_ABS
+            if step < stol * size and problem._each_field_converged(rtol):
+                return reasons.CONVERGED_SNORM_RELATIVE
+            limit = snes.getDivergenceTolerance()
+            return reasons.DIVERGED_DTOL if 0.0 < limit * problem._norms[0] < residual else reasons.CONVERGED_ITERATING
+
+        self.solver.setConvergenceTest(test)
+
+    def _note_fields(self, iteration: int) -> None:
+        """Norms of the fields at the start and after one step: a pressure's residual may vanish at the start."""
+        if len(self.rounding) > 1 and iteration <= 1:
+            norms = self.rounding.norms(self.solver.getFunction()[0])
+            self._first_norms = norms if iteration == 0 else np.maximum(norms, self._first_norms)
+
+    def _each_field_converged(self, rtol: float) -> bool:
+        """Whether the residual of each field of several has fallen, or is what rounding makes; collective."""
+        if len(self.rounding) == 1:
+            return True
+        fallen = self.rounding.norms(self.solver.getFunction()[0]) <= rtol * self._first_norms
+        return bool(fallen.all()) or self._is_rounding(fallen)
+
+    def _is_rounding(self, fallen: Any = False) -> bool:
+        """Whether the residual of the solver's iterate is what rounding makes, in fields that have not `fallen`; collective."""
+        x = self.solver.getSolution()
+        if not self.A.isAssembled():
+            self._take_iterate(x)
+            self._assemble_tangent(x)
+        norms, allowed = self.rounding.norms(self.solver.getFunction()[0]), self.rounding.allowed(self.A, x)
+        return bool((fallen | (norms <= allowed)).all()) and not self.comm.allreduce(
+            self._lifting_needs_tangent(), MPI.LOR
+        )
+
+    def _failed_at_rounding(self) -> bool:
+        """Whether all that stopped the solver was rounding: its last iterate, which u holds, is a solution; collective."""
+        if self.comm.allreduce(self._failure is not None, MPI.LOR):
+            return False
+        vector, (assemble, args, kargs) = self.solver.getFunction()
+        assemble(self.solver, self.x, vector, *args, **kargs)
+        return self._is_rounding()
+
+    def _scale_held_rows(self) -> None:
+        """Give the rows of Dirichlet conditions, which DOLFINx makes u - g, the unit of forces; collective.
+
+        Only where u differs from g anywhere: else these rows are zero.
+        """
+        if not self.comm.allreduce(self._lifting_needs_tangent(), MPI.LOR):
+            return
+        assign(self.u, self.x)
+        self._take_iterate(self.x)
+        self._assemble_tangent(self.x)
+        diagonal = self.A.getDiagonal()
+        self._held_scale = self.rounding.held_rows(diagonal)
+        diagonal.destroy()
+        _scale_rows((self.A, self.P_mat), self.x, self._held_scale)
+        self._assembled_at = owned_entries(self.x).copy()
+
+    def _assemble_tangent(self, x: PETSc.Vec) -> None:
+        self._update_tangents()
+        assemble, args, kargs = self._assemble_jacobian
+        assemble(self.solver, x, self.A, self.P_mat, *args, **kargs)
+
+    def _assembled(self, x: PETSc.Vec) -> bool:
+        """Whether the tangent at x was assembled before the solve; once; collective."""
+        before, self._assembled_at = self._assembled_at, None
+        if before is None:
+            return False
+        return bool(self.comm.allreduce(np.array_equal(before, owned_entries(x)), MPI.LAND))
+
     def _take_iterate(self, x: PETSc.Vec) -> None:
-        x.ghostUpdate(addv=PETSc.InsertMode.INSERT, mode=PETSc.ScatterMode.FORWARD)
+        parts: Any = x.getNestSubVecs() if x.getType() == PETSc.Vec.Type.NEST else [x]
+        for part in parts:
+            part.ghostUpdate(addv=PETSc.InsertMode.INSERT, mode=PETSc.ScatterMode.FORWARD)
         assign(x, self.u)
+
+    def _restore(self, values: Sequence[Array]) -> None:
+        for unknown, before in zip(self._unknowns, values):
+            unknown.x.array[:] = before
 
     def _update_stresses(self) -> None:
         for stress in self._stresses:
@@ -201,34 +346,48 @@ class MaterialProblem(NonlinearProblem):
             stress.invalidate()
 
     def _lifting_needs_tangent(self) -> bool:
-        """Whether u differs from the Dirichlet values on this rank: DOLFINx then lifts the residual with the Jacobian."""
-        u = self.u.x.array
-        held = u.copy()
-        for bc in self._bcs:
-            bc.set(held, None, 1.0)
-        return not np.allclose(held, u, rtol=1e-13, atol=1e-15)
+        """Whether u differs from the Dirichlet values on this rank: DOLFINx then lifts the residual with the Jacobian.
 
-    def _explain(self, reason: int) -> str:
-        """Why the solve failed; collective."""
-        failures = self.u.function_space.mesh.comm.allgather(self._failure)
-        for rank, failure in enumerate(failures):
-            if failure is not None:
-                return f"the evaluation of a material failed on rank {rank}: {failure}"
-        name = _name(PETSc.SNES.ConvergedReason, reason)
-        advice = ADVICE.get(name, "see PETSc's SNESConvergedReason")
-        if name == "LINEAR_SOLVE":
-            advice = f"{_name(PETSc.KSP.ConvergedReason, self.solver.ksp.getConvergedReason())}: {advice}"
-        return (
-            f"SNES did not converge: {name} ({int(reason)}) after {self.solver.getIterationNumber()} iterations, residual norm "
-            f"{self.solver.getFunctionNorm():.3e}; {advice}. The option {self.solver.getOptionsPrefix()}snes_monitor "
-            "shows its way."
-        )
+        By more than rounding of the values that a condition holds, and of those that the solve started from.
+        """
+        spaces = [unknown.function_space for unknown in self._unknowns]
+        for unknown, bcs in zip(self._unknowns, held_by_block(spaces, self._bcs)):
+            u = unknown.x.array
+            held = u.copy()
+            for bc in bcs:
+                bc.set(held, None, 1.0)
+            for bc in bcs:
+                dofs = bc.dof_indices()[0]
+                gap = np.abs(held[dofs] - u[dofs])
+                size = np.maximum(np.abs(held[dofs]), np.abs(u[dofs])).max(initial=0.0)
+                if (gap > ROUNDING * size).any():
+                    return True
+        return False
 
 
-def _name(reasons: Any, reason: int) -> str:
-    """PETSc's name of a reason for divergence."""
-    names = {value: name for name, value in vars(reasons).items() if name.startswith("DIVERGED")}
-    return names.get(reason, f"reason {reason}").removeprefix("DIVERGED_")
+def _each(change: Callable[[Any], Any], forms: Any) -> Any:
+    """A form, or each of a nested list of forms, changed."""
+    if isinstance(forms, Sequence):
+        return [_each(change, form) for form in forms]
+    return change(forms)
+
+
+def _scale_rows(matrices: Sequence[PETSc.Mat | None], like: PETSc.Vec, factors: Array) -> None:
+    left = like.duplicate()
+    left.set(1.0)
+    _multiply(left, factors)
+    for matrix in {m.handle: m for m in matrices if m is not None}.values():
+        matrix.diagonalScale(left, None)
+    left.destroy()
+
+
+def _multiply(b: PETSc.Vec, factors: Array) -> None:
+    """Multiply the entries that this rank owns."""
+    parts: Any = b.getNestSubVecs() if b.getType() == PETSc.Vec.Type.NEST else [b]
+    start = 0
+    for part in parts:
+        part.array[:] *= factors[start : start + part.getLocalSize()]
+        start += part.getLocalSize()
 
 
 def _for_this_cpu() -> dict[str, Any]:
@@ -246,36 +405,33 @@ def _alive(weak: weakref.ref[MaterialProblem]) -> MaterialProblem:
     return problem
 
 
-def _tangents(operators: Sequence[FEMExternalOperator]) -> dict[fem.Function, Any]:
-    """What stands for the coefficient of each differentiated operator: the tangent that its `QuadratureStress` stores."""
-    found = {}
-    for operator in operators:
-        order = sum(operator.derivatives)
-        if order > 1:
-            raise InvalidInputError(
-                "the form differentiates a QuadratureStress twice; only its first derivative is known."
-            )
-        if order == 1:
-            found[operator.ref_coefficient] = operator.external_function.stress.tangent
-    return found
+def _check_blocks(residual: Any, u: Any) -> None:
+    """A list of residuals needs as many unknowns, and a form one."""
+    lists = [isinstance(item, Sequence) for item in (residual, u)]
+    if lists[0] != lists[1] or (lists[0] and len(residual) != len(u)):
+        said = [f"a list of {len(item)}" if isinstance(item, Sequence) else "one" for item in (residual, u)]
+        raise InvalidInputError(
+            f"residual is {said[0]} and u is {said[1]}: give a form and a function, or a list of forms and as many functions "
+            "(ufl.extract_blocks parts a form over a MixedFunctionSpace)."
+        )
 
 
 def _check_stresses(form: ufl.Form, stresses: Sequence[QuadratureStress]) -> None:
-    """Every quadrature stress of the form must be known, and stand under its own measure.
+    """Every quadrature stress of the form must be known, of the present u, and stand under its own measure.
 
     Any other quadrature rule would read the values of other points.
     """
     for integral in form.integrals():
-        for operator in ufl.algorithms.extract_type(integral.integrand(), FEMExternalOperator):
+        for operator in operators_in(integral.integrand()):
             stress = getattr(operator.external_function, "stress", None)
             if stress is None or not any(stress is known for known in stresses):
                 raise InvalidInputError(
                     "the form holds an external operator that is not among `stresses`: pass every QuadratureStress of "
                     "the form to MaterialProblem(..., stresses=[...])."
                 )
-            degree = integral.metadata().get("quadrature_degree")
-            if integral.integral_type() != "cell" or degree != stress.degree:
+            if operator.ufl_operands[0] != stress.inputs:
                 raise InvalidInputError(
-                    f"a QuadratureStress of degree {stress.degree} stands in an integral of type "
-                    f"{integral.integral_type()} with degree {degree}: multiply it by its own measure `.dx`."
+                    "the form holds a QuadratureStress of another F than it was made of, as ufl.replace leaves it: it would be "
+                    "evaluated at the old one. Make a QuadratureStress of the F that the form needs."
                 )
+            stress.check_integral(integral)

@@ -8,6 +8,7 @@ groups.
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import time
 import zipfile
@@ -24,6 +25,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from lse_material.checks import Array, deformation_gradients, frozen
 from lse_material.errors import ConvergenceError, FormatError, InvalidInputError, LseError
+from lse_material.fem.fingerprint import differences_from, to_text
 from lse_material.fem.homogenise import Free, PeriodicCell
 from lse_material.fem.ranks import on_rank_0
 from lse_material.reading import write_samples
@@ -31,7 +33,8 @@ from lse_material.samples import Samples
 from lse_material.storage import write_atomically
 from lse_material.table import npz
 
-COLUMNS = ("F", "energy", "stress", "tangent", "negative", "kicks", "order", "iterations", "seconds")
+COLUMNS = ("F", "energy", "stress", "tangent", "negative", "kicks", "order", "iterations", "buckled", "seconds")
+FINGERPRINT = "fingerprint"  # of cell and path, in the file of a path
 
 logger = logging.getLogger("lse_material")
 
@@ -74,7 +77,8 @@ class CellSamples:
         path: the path of each row, (n,).
         tangent: dP/dF, (n, dim, dim, dim, dim).
         negative: negative eigenvalues of the cell's tangent, 0 where it is stable, (n,).
-        order: amplitude along the mode in which it buckled, 0 on the branch of F = I, (n,).
+        order: amplitude along the mode in which it buckled, 0 on the branch of F = I, a length, (n,).
+        buckled: whether it is on a branch that it was kicked to, (n,).
         kicks, iterations, seconds: effort of each row; CPU time of one rank.
         volume, solid_volume: of the box and of the solid.
         lost: states that were not found, at the ends of paths.
@@ -85,6 +89,7 @@ class CellSamples:
     tangent: Array
     negative: Array
     order: Array
+    buckled: Array
     kicks: Array
     iterations: Array
     seconds: Array
@@ -105,8 +110,8 @@ def sample(
 ) -> CellSamples:
     """Follow every path and write `out`, an archive of `Samples`, and beside it STEM.states.npz with the other columns.
 
-    Finished paths are kept in the folder STEM.paths; a path found there, of the same cell, is not followed again. Numbers in
-    the cell's energy that are UFL constants (not plain numbers) are not seen by this comparison. Collective.
+    Finished paths are kept in the folder STEM.paths; a path found there is not followed again if it is of the same cell: the
+    same formula and potentials, values of constants and coefficients, mesh, lattice, kick size and tolerance. Collective.
 
     Args:
         make_cell: makes a cell on the ranks that it is given.
@@ -172,11 +177,11 @@ def _follow_all(
         task = bar.add_task("", total=len(paths))
         for index, path in paths.items():
             file = folder / f"path_{index:05d}.npz"
-            signature = _signature(cell, path)
-            part = on_rank_0(cell.comm, partial(_read, file, signature))
+            key = _key(cell, path)
+            part = on_rank_0(cell.comm, partial(_read, file, key))
             if part is None:
                 part = _follow(cell, path)
-                content = npz({"signature": np.array(signature), **part})
+                content = npz({FINGERPRINT: np.array(key), **part})
                 on_rank_0(cell.comm, partial(write_atomically, file, content))
             parts[index] = part
             bar.update(task, advance=1)
@@ -196,7 +201,9 @@ def _follow(cell: PeriodicCell, path: CellPath) -> dict[str, Any]:
                 logger.warning("A path ends after %d of %d states: %s", len(rows), len(path.F), error)
             break
         seconds = cell.comm.bcast(time.process_time() - start, root=0)
-        rows.append((s.F, s.energy, s.stress, s.tangent, s.negative, s.kicks, s.order, s.iterations, seconds))
+        rows.append(
+            (s.F, s.energy, s.stress, s.tangent, s.negative, s.kicks, s.order, s.iterations, s.buckled, seconds)
+        )
     return {name: np.array(column) for name, column in zip(COLUMNS, zip(*rows))} if rows else {}
 
 
@@ -209,30 +216,30 @@ def _assembled(
     rows = {name: np.concatenate([parts[index][name] for index in whole]) for name in COLUMNS}
     path = np.concatenate([np.full(len(parts[index]["energy"]), index) for index in whole])
     samples = Samples(F=rows["F"], energy=rows["energy"], stress=rows["stress"], units=units)
-    others = {name: rows[name] for name in ("tangent", "negative", "order", "kicks", "iterations", "seconds")}
+    others = {name: rows[name] for name in COLUMNS[3:]}
     lost = sum(len(p.F) for p in paths) - len(path)
     return CellSamples(samples, path, **others, volume=volumes[0], solid_volume=volumes[1], lost=lost)
 
 
 def _write_states(result: CellSamples, file: Path) -> None:
-    names = ("path", "tangent", "negative", "order", "kicks", "iterations", "seconds", "volume", "solid_volume", "lost")
+    names = ("path", *COLUMNS[3:], "volume", "solid_volume", "lost")
     write_atomically(file, npz({name: np.asarray(getattr(result, name)) for name in names}))
 
 
-def _read(file: Path, signature: str) -> dict[str, Any] | None:
+def _read(file: Path, key: str) -> dict[str, Any] | None:
     """A path followed before; None if there is none, or one of another cell or path."""
     if not file.exists():
         return None
     try:
         with file.open("rb") as opened, np.load(opened, allow_pickle=False) as archive:
-            if str(archive["signature"]) != signature:
+            if differences_from(archive[FINGERPRINT], json.loads(key)):
                 return None
             return {name: archive[name] for name in COLUMNS if name in archive.files}
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise FormatError(f"{file} cannot be read: {error}. Remove it.") from None
 
 
-def _signature(cell: PeriodicCell, path: CellPath) -> str:
-    h = hashlib.sha256(cell.signature().encode())
-    h.update(np.ascontiguousarray(path.F).tobytes() + repr(sorted(path.free.items())).encode())
-    return h.hexdigest()[:16]
+def _key(cell: PeriodicCell, path: CellPath) -> str:
+    """What the states of a path depend on; collective."""
+    loads = np.array([[*place, stress] for place, stress in sorted(path.free.items())])
+    return to_text({**cell.fingerprint(), "path": hashlib.sha256(path.F.tobytes() + loads.tobytes()).hexdigest()})

@@ -1,11 +1,12 @@
 """Is an equilibrium a minimum? Negative eigenvalues of its tangent, its lowest modes, and the way out of a saddle.
 
 The lowest modes solve A m = s M m with the tangent A, and M of int grad(m).grad(v) + m.v/l^2 (l the size of the body), for m
-that vanish where u is held. V. Hernandez, J. E. Roman, V. Vidal, SLEPc, ACM Trans. Math. Softw. 31, 351 (2005).
+that vanish where u is held. How they are found: `lse_material.fem.eigen`.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -13,19 +14,16 @@ import dolfinx.fem.petsc
 import numpy as np
 import ufl
 from dolfinx import fem
-from mpi4py import MPI
 from petsc4py import PETSc
 from scipy.optimize import brentq
-from slepc4py import SLEPc
 
 from lse_material.checks import Array
 from lse_material.errors import ConvergenceError, InvalidInputError
+from lse_material.fem.eigen import lowest_eigenpairs, nearest_eigenpairs
 from lse_material.fem.energy_problem import EnergyProblem
+from lse_material.fem.field_scales import FieldScales, body_diameter
+from lse_material.fem.force_scale import is_displacement, leaves
 from lse_material.fem.inertia import SymmetricFactor
-from lse_material.fem.minimise import assembled_tangent
-
-TOLERANCE = 1e-10  # of SLEPc
-MOST = 30  # modes that are looked for at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +32,7 @@ class Modes:
 
     Attributes:
         values: eigenvalues s, lowest first; negative for directions in which the energy falls.
-        shapes: one function of u's space for each, largest entry 1.
+        shapes: one function of u's space for each; the largest entry of the displacement is 1.
     """
 
     values: Array
@@ -45,11 +43,9 @@ def negative_eigenvalues(problem: EnergyProblem) -> int:
     """Number of negative eigenvalues of the tangent at the present u: 0 at a minimum; collective.
 
     Raises:
-        ConvergenceError: the tangent is singular.
+        ConvergenceError: the tangent is singular, or not finite.
     """
-    A, _ = assembled_tangent(problem)
-    with SymmetricFactor(A.comm) as factor:
-        negative, zero, _ = factor.inertia(A)
+    negative, zero = _inertia(problem)
     if zero:
         raise ConvergenceError(
             f"the tangent has {zero} eigenvalues that vanish: a critical point, or rigid motions that no Dirichlet condition "
@@ -59,68 +55,67 @@ def negative_eigenvalues(problem: EnergyProblem) -> int:
 
 
 def is_stable(problem: EnergyProblem) -> bool:
-    """Whether the present u is a minimum as far as second derivatives say; collective."""
-    A, _ = assembled_tangent(problem)
+    """Whether the present u is a minimum as far as second derivatives say; collective.
+
+    Raises:
+        ConvergenceError: the tangent is not finite: a cell is turned inside out.
+    """
+    return _inertia(problem) == (0, 0)
+
+
+def _inertia(problem: EnergyProblem) -> tuple[int, int]:
+    """Numbers of negative and of vanishing eigenvalues of the tangent."""
+    A = problem.tangent()
+    if not np.isfinite(A.norm()):
+        raise ConvergenceError("the tangent is not finite at this state: is a cell turned inside out (det F <= 0)?")
     with SymmetricFactor(A.comm) as factor:
-        return factor.is_positive(A)
+        negative, zero, _ = factor.inertia(A)
+    return negative, zero
 
 
 def lowest_modes(problem: EnergyProblem, count: int = 1, *, target: float | None = None) -> Modes:
     """The `count` modes of lowest eigenvalue at the present u, by shift and invert; collective.
 
+    In a mixed space the inner product is that of the displacement alone, and the other fields follow it: an eigenvalue is that
+    of the energy left when they are minimised. If the energy is not convex in them, they are in the inner product too, in units
+    in which their mean stiffness is that of the displacement.
+
     Args:
         problem: at equilibrium, usually.
         count: how many.
-        target: where on the axis they are looked for, instead of at the lowest end.
+        target: the modes nearest to this value are returned, instead of the lowest.
 
     Raises:
-        ConvergenceError: SLEPc found fewer.
+        InvalidInputError: count is no number of modes that the problem has.
+        ConvergenceError: they were not found.
     """
     if count < 1:
         raise InvalidInputError(f"count is {count}; it must be >= 1.")
-    A, _ = assembled_tangent(problem)
-    wanted = count
-    if target is None:  # those below 0 first, wherever they are
-        with SymmetricFactor(A.comm) as factor:
-            wanted = min(max(count, factor.inertia(A)[0] + 1), MOST)
-    V, bcs = problem.u.function_space, problem._bcs
-    M = _inner_product(V, bcs)
-    eps = SLEPc.EPS().create(A.comm)
+    A = problem.tangent()
+    scales = FieldScales(problem.u, problem.bcs)
+    if len(scales) > 1 and scales.has_displacement:
+        try:
+            return _modes(problem, A, _inner_product(problem, scales, others=False), count, target)
+        except ConvergenceError:
+            pass
+    scales.measure(A)
+    return _modes(problem, A, _inner_product(problem, scales, others=True), count, target)
+
+
+def _modes(problem: EnergyProblem, A: PETSc.Mat, M: PETSc.Mat, count: int, target: float | None) -> Modes:
+    """The modes of A in the inner product M, which is destroyed."""
+    start = A.createVecRight()
+    start.set(1.0)  # the same on any number of ranks
     try:
-        eps.setOperators(A, M)
-        eps.setProblemType(SLEPc.EPS.ProblemType.GHEP)
-        eps.setDimensions(wanted)
-        eps.setTolerances(TOLERANCE, 500)
-        eps.setTarget(0.0 if target is None else target)
-        eps.setWhichEigenpairs(SLEPc.EPS.Which.TARGET_MAGNITUDE)
-        transform = eps.getST()
-        transform.setType("sinvert")
-        pc = transform.getKSP().getPC()
-        transform.getKSP().setType("preonly")
-        pc.setType("cholesky")
-        pc.setFactorSolverType("mumps")
-        # the start must not hold what the Dirichlet rows do, and must be the same on any number of ranks
-        x = A.createVecRight()
-        x.set(1.0)
-        M.mult(x.copy(), x)
-        eps.setInitialSpace([x])
-        eps.solve()
-        found = eps.getConverged()
-        if found < count:
-            raise ConvergenceError(
-                f"SLEPc found {found} of {count} modes of the tangent in {eps.getIterationNumber()} iterations."
-            )
-        values = np.array([eps.getEigenvalue(i).real for i in range(found)])
-        order = np.argsort(values)[:count]
-        shapes = []
-        for i in order:
-            eps.getEigenvector(int(i), x)
-            shapes.append(_shape(V, x))
-        x.destroy()
-        return Modes(values[order], tuple(shapes))
+        find = lowest_eigenpairs if target is None else functools.partial(nearest_eigenpairs, target=target)
+        values, vectors = find(A, M, count, start=start)
     finally:
-        eps.destroy()
         M.destroy()
+        start.destroy()
+    shapes = tuple(_shape(problem.u.function_space, x) for x in vectors)
+    for x in vectors:
+        x.destroy()
+    return Modes(values, shapes)
 
 
 def critical_load(
@@ -128,15 +123,15 @@ def critical_load(
 ) -> tuple[float, fem.Function]:
     """The load between `low` and `high` at which an eigenvalue of the tangent vanishes, and its mode; collective.
 
-    The path must stay on one branch beyond that load: start each solve from a state of its symmetry, or use plain Newton
-    (snes_type newtonls, ksp_type preonly), which does not leave a saddle.
+    The path must stay on one branch beyond that load: start each solve from a state of its symmetry, or use Newton's method on
+    the tangent (snes_type newtonls, ksp_type preonly), which converges to saddles as well as to minima.
 
     Args:
         problem: of which `apply` changes conditions.
         apply: sets the load, and the start of the solve if it likes.
         low: a load.
         high: another; an odd number of eigenvalues changes sign between the two.
-        tolerance: of the load.
+        tolerance: of the load, as a share of |high - low|.
 
     Raises:
         InvalidInputError: the eigenvalue nearest to zero has the same sign at both ends.
@@ -155,12 +150,19 @@ def critical_load(
             f"the eigenvalue nearest to zero is {ends[0]:.3g} at the load {low:g} and {ends[1]:.3g} at {high:g}: none changes "
             "its sign between them, or two do. Take other ends."
         )
-    load = float(brentq(eigenvalue, low, high, xtol=tolerance))
+    # brentq never asks for less than a few roundings of the load itself
+    load = float(brentq(eigenvalue, low, high, xtol=tolerance * abs(high - low), rtol=4 * np.finfo(float).eps))
     return load, nearest[load].shapes[0] if load in nearest else lowest_modes(problem, 1, target=0.0).shapes[0]
 
 
 def kick(problem: EnergyProblem, size: float, mode: fem.Function | None = None) -> fem.Function:
-    """Move u along its lowest mode by `size` (largest entry), to the side of lower energy; returns the mode. Collective."""
+    """Move u along its lowest mode by `size`, to the side of lower energy; returns the mode. Collective.
+
+    Args:
+        problem: at a saddle.
+        size: largest entry of the change of the displacement, or of u if there is none.
+        mode: another than the lowest.
+    """
     mode = lowest_modes(problem).shapes[0] if mode is None else mode
     before = problem.u.x.array.copy()
     energies = []
@@ -193,29 +195,35 @@ def solve_to_minimum(problem: EnergyProblem, *, size: float, kicks: int = 5) -> 
     )
 
 
-def _inner_product(V: fem.FunctionSpace, bcs: Sequence[fem.DirichletBC]) -> PETSc.Mat:
-    """M, without the rows and columns where u is held."""
-    x = V.mesh.geometry.x
-    comm = V.mesh.comm
-    low, high = (np.zeros(3) for _ in range(2))
-    comm.Allreduce(x.min(axis=0) if len(x) else np.full(3, np.inf), low, MPI.MIN)
-    comm.Allreduce(x.max(axis=0) if len(x) else np.full(3, -np.inf), high, MPI.MAX)
-    length = float(np.linalg.norm(high - low))
+def _inner_product(problem: EnergyProblem, scales: FieldScales, *, others: bool) -> PETSc.Mat:
+    """M of the displacement, without the rows and columns where u is held; of the other fields too, each in its unit."""
+    V = problem.u.function_space
+    length = body_diameter(V.mesh)
     m, v = ufl.TrialFunction(V), ufl.TestFunction(V)
-    form = fem.form((ufl.inner(ufl.grad(m), ufl.grad(v)) + ufl.inner(m, v) / length**2) * ufl.dx)
-    M = dolfinx.fem.petsc.assemble_matrix(form, bcs=list(bcs), diag=0.0)
+    parts = list(zip(ufl.split(m), ufl.split(v))) if V.num_sub_spaces > 0 and len(scales) > 1 else [(m, v)]
+    products = [ufl.inner(ufl.grad(a), ufl.grad(b)) + ufl.inner(a, b) / length**2 for a, b in parts]
+    if len(parts) > 1 and not others:
+        products = [p for (a, _), p in zip(parts, products) if a.ufl_shape == (V.mesh.geometry.dim,)][:1]
+    M = dolfinx.fem.petsc.assemble_matrix(
+        fem.form(sum(products[1:], products[0]) * ufl.dx), bcs=list(problem.bcs), diag=0.0
+    )
     M.assemble()
+    if others:
+        scales.unscale(M)
     M.setOption(PETSc.Mat.Option.SYMMETRIC, True)
     return M
 
 
 def _shape(V: fem.FunctionSpace, x: PETSc.Vec) -> fem.Function:
-    """A mode as a function, largest entry 1; its sign is that of the entry that is largest."""
+    """A mode as a function; the largest entry of the displacement, or of all if there is none, is 1."""
     mode = fem.Function(V, name="mode")
-    mode.x.array[: x.getLocalSize()] = x.array_r
+    owned = x.getLocalSize()
+    mode.x.array[:owned] = x.array_r
     mode.x.scatter_forward()
-    values = mode.x.array
+    displacements = [dofs for space, dofs in leaves(V) if is_displacement(space)]
+    dofs = displacements[0] if displacements else np.arange(owned)
+    values = mode.x.array[dofs[dofs < owned]]
     largest = float(values[np.abs(values).argmax()]) if len(values) else 0.0
     sizes = V.mesh.comm.allgather(largest)
-    mode.x.array[:] /= max(sizes, key=abs)
+    mode.x.array[:] /= max(sizes, key=abs) or 1.0
     return mode

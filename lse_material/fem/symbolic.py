@@ -94,7 +94,7 @@ def orientation(kinematics: Kinematics, F: Expr) -> Expr:
     """
     if isinstance(kinematics, SmallStrain):
         return ufl.as_ufl(1.0)
-    kept = ufl.conditional(ufl.gt(ufl.det(F), 0.0), 1.0, 0.0)
+    kept = ufl.conditional(ufl.gt(ufl.real(ufl.det(F)), 0.0), 1.0, 0.0)
     return kept / kept
 
 
@@ -193,7 +193,7 @@ def _invariants(kinematics: IsotropicInvariants, F: Expr) -> tuple[Expr, Expr, E
     C = F.T * F
     plane = 1.0 if kinematics.dim == 2 else 0.0
     I1 = ufl.tr(C) + plane
-    return ufl.det(F), I1, 0.5 * (I1**2 - ufl.inner(C, C) - plane)
+    return ufl.det(F), I1, 0.5 * (I1**2 - ufl.inner(C, ufl.conj(C)) - plane)
 
 
 def _potential_gradient(potential: SoftMinimum, x: list[Expr]) -> list[Expr]:
@@ -211,7 +211,7 @@ def _weights(psi: list[Expr], rho: float) -> list[Expr]:
         return [ufl.as_ufl(1.0)]
     lowest = psi[0]
     for other in psi[1:]:
-        lowest = ufl.conditional(ufl.lt(other, lowest), other, lowest)
+        lowest = ufl.conditional(ufl.lt(ufl.real(other), ufl.real(lowest)), other, lowest)
     shares = [ufl.exp((lowest - value) / rho) for value in psi]
     total = sum(shares[1:], shares[0])
     return [share / total for share in shares]
@@ -256,7 +256,7 @@ def _affine(weights: Any, values: Any, constant: float) -> Expr:
 
 def _softplus(a: Expr) -> tuple[Expr, Expr]:
     """Softplus and its slope, each differentiable once more and exact at a = 0."""
-    positive = ufl.gt(a, 0.0)
+    positive = ufl.gt(ufl.real(a), 0.0)  # complex builds compare real numbers only
     size = ufl.conditional(positive, 1.0, -1.0) * a
     e = ufl.exp(-size)
     return 0.5 * (a + size) + ufl.ln(1.0 + e), ufl.conditional(positive, 1.0, e) / (1.0 + e)

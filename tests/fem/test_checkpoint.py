@@ -115,8 +115,50 @@ def test_what_does_not_fit_is_refused_on_all_ranks(tmp_path_factory):
         load_state(path, u, {"load"})
     with pytest.raises(OSError, match="folder"):
         save_state(path / "no folder" / "state.npz", u, {})
-    with pytest.raises(lse.InvalidInputError, match="array 'u' of its own"):
-        save_state(path, u, {"u": np.zeros(1)})
+    with pytest.raises(lse.InvalidInputError, match="'function:u' does"):
+        save_state(path, u, {"function:u": np.zeros(1)})
     for family, degree in (("P", 3), ("N1curl", 1)):
         with pytest.raises(lse.InvalidInputError, match="edges and faces are turned"):
             save_state(path, fem.Function(fem.functionspace(square(WORLD), (family, degree))), {})
+
+
+@pytest.mark.mpi
+def test_a_time_loop_keeps_several_functions_and_a_table(tmp_path_factory):
+    """Two meshes, three spaces, one file; on all ranks from one rank, and back."""
+    here = folder(tmp_path_factory)
+
+    def functions(comm):
+        first, second = square(comm), mesh.create_box(comm, [[0.0] * 3, [2e-3] * 3], [3, 2, 2])
+        return {
+            "u": fem.Function(SPACES["P2 vector"](first)),
+            "damage/history": fem.Function(SPACES["quadrature"](first)),
+            "T": fem.Function(fem.functionspace(second, ("P", 1))),
+        }
+
+    alone, among, back = functions(MPI.COMM_SELF), functions(WORLD), functions(MPI.COMM_SELF)
+    rng = np.random.default_rng(3)
+    for f in alone.values():
+        f.x.array[:] = rng.normal(size=f.x.array.size)
+    table = rng.normal(size=(4, 2))
+    if WORLD.rank == 0:
+        lse.fem.save_state(str(here / "one.npz"), alone, {"time": 0.7, "table": table})
+    WORLD.barrier()
+    data = lse.fem.load_state(here / "one.npz", among)
+    assert sorted(data) == ["table", "time"]
+    assert float(data["time"]) == 0.7
+    assert np.array_equal(data["table"], WORLD.bcast(table))
+    lse.fem.save_state(here / "all.npz", dict(reversed(among.items())))
+    assert lse.fem.load_state(here / "all.npz", back) == {}
+    assert all(np.array_equal(back[name].x.array, WORLD.bcast(alone[name].x.array)) for name in alone)
+    with pytest.raises(lse.FormatError, match=r"functions \['T', 'damage/history', 'u'\], not \['u'\]"):
+        lse.fem.load_state(here / "one.npz", {"u": among["u"]})
+    moved = functions(WORLD)
+    moved["T"].function_space.mesh.geometry.x[:] *= 1.001
+    with pytest.raises(lse.FormatError, match="another mesh, as the vertices under 'T' say"):
+        lse.fem.load_state(here / "one.npz", moved)
+    assert all((f.x.array == 0.0).all() for f in moved.values())  # nothing is taken of a file that does not fit
+    with pytest.raises(lse.InvalidInputError, match="no function"):
+        lse.fem.save_state(here / "none.npz", {})
+    if WORLD.size > 1:
+        with pytest.raises(lse.InvalidInputError, match="on the same ranks"):
+            lse.fem.save_state(here / "none.npz", {"u": among["u"], "v": alone["u"]})

@@ -41,7 +41,7 @@ def twins(n=8, seed=0, noise=0.02, comm=WORLD, route="energy", **options):
     x = V.tabulate_dof_coordinates()
     # the same start on any number of ranks: a function of the place
     wave = np.sin(37.0 * x[:, 0] + 3.0 * seed) * np.sin(29.0 * x[:, 1] + 5.0 * seed)
-    u.x.array[:] = noise * np.stack([wave, np.roll(wave, 0) * 0.5], axis=1).reshape(-1)
+    u.x.array[:] = noise * np.stack([wave, 0.5 * wave], axis=1).reshape(-1)
     return problem, material
 
 
@@ -57,7 +57,7 @@ def derivative_along(problem, direction, h):
 
 @pytest.mark.mpi
 def test_the_result_is_a_stable_minimum_far_below_the_homogeneous_state():
-    problem, material = twins()
+    problem, _ = twins()
     flat = fem.Function(problem.u.function_space)
     start = problem.u.x.array.copy()
     problem.u.x.array[:] = flat.x.array
@@ -65,7 +65,7 @@ def test_the_result_is_a_stable_minimum_far_below_the_homogeneous_state():
     assert negative_eigenvalues(problem) > 0  # between the wells: a maximum in many directions
     problem.u.x.array[:] = start
     solve_to_minimum(problem, size=0.01)
-    assert problem.energy() < 0.5 * homogeneous + 0.5 * float(material.energy(np.eye(2)[None] * 1.0).min() * 0.0)
+    assert problem.energy() < 0.5 * homogeneous
     assert negative_eigenvalues(problem) == 0
     assert is_stable(problem)
 
@@ -231,8 +231,10 @@ def test_bad_input_is_refused():
     u = fem.Function(V)
     W = energy(two_variants(), ufl.Identity(2) + ufl.grad(u)) * ufl.dx(degree=1)
     bcs = [held_everywhere(V, lambda x: 0.0 * x[:2])]
-    with pytest.raises(lse.InvalidInputError, match="no Dirichlet condition"):
-        EnergyProblem(W, u, petsc_options_prefix="bad_")
+    loose = EnergyProblem(W, u, petsc_options_prefix="loose_")
+    for _ in range(2):  # it is refused again
+        with pytest.raises(lse.InvalidInputError, match="no Dirichlet condition, and 3 motions cost no energy"):
+            loose.solve()
     with pytest.raises(lse.InvalidInputError, match="without test function"):
         EnergyProblem(ufl.derivative(W, u), u, bcs=bcs, petsc_options_prefix="bad_")
     with pytest.raises(lse.InvalidInputError, match="tolerance"):

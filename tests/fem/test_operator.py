@@ -17,6 +17,7 @@ from petsc4py import PETSc
 from ufl.algorithms.apply_algebra_lowering import apply_algebra_lowering
 from ufl.algorithms.apply_derivatives import apply_derivatives
 from ufl.algorithms.estimate_degrees import estimate_total_polynomial_degree
+from ufl.formatting.ufl2unicode import ufl2unicode
 
 import lse_material as lse
 from lse_material.fem import energy, mode_weights, potential_energy, stress
@@ -95,10 +96,143 @@ def test_forms_and_expressions_are_compiled_with_the_header_and_the_users_own_op
     assert "-include" in arguments
 
 
-def test_complex_and_single_precision_are_refused():
+def test_ufls_operations_on_forms_take_it_as_any_other_operator():
+    """An explicit step, rho (a - b, v) + (P, grad v) = 0: system() parts it, and both sides are those of the expanded form."""
+    _, u, F = deformed()
+    V = u.function_space
+    a, v, b = ufl.TrialFunction(V), ufl.TestFunction(V), ufl.as_vector([0.3, -2.0])
+    material = random_material(np.random.default_rng(4), lse.GreenLagrange(2))
+    sides = []
+    for expanded in (False, True):
+        P = stress(material, F, expanded=expanded)
+        form = 2.5 * ufl.inner(a - b, v) * ufl.dx(degree=4) + ufl.inner(P, ufl.grad(v)) * ufl.dx(degree=4)
+        for left, right in (ufl.system(form), (ufl.lhs(form), ufl.rhs(form))):
+            matrix, vector = fem.assemble_matrix(fem.form(left)), fem.assemble_vector(fem.form(right))
+            sides.append((matrix.to_dense(), vector.array))
+    mass = fem.assemble_matrix(fem.form(2.5 * ufl.inner(a, v) * ufl.dx(degree=4))).to_dense()
+    for matrix, vector in sides:
+        assert np.abs(matrix - mass).max() < 1e-14
+        assert np.abs(vector - sides[0][1]).max() < 1e-12 * np.abs(vector).max()
+    W = energy(material, F) * ufl.dx(degree=4)
+    assert integral(ufl.functional(W)) == pytest.approx(integral(W), rel=1e-14)
+
+
+def test_action_adjoint_energy_norm_and_indices_of_its_tangent():
+    _, u, F = deformed()
+    V = u.function_space
+    v, w = ufl.TestFunction(V), ufl.TrialFunction(V)
+    material = random_material(np.random.default_rng(5), lse.GreenLagrange(2))
+    residual = ufl.derivative(energy(material, F) * ufl.dx(degree=4), u, v)
+    tangent = ufl.derivative(residual, u, w)
+    way = fem.Function(V)
+    way.x.array[:] = np.random.default_rng(6).normal(size=way.x.array.size)
+    K = fem.assemble_matrix(fem.form(tangent)).to_dense()
+    size = np.abs(K).max()
+    assert np.abs(fem.assemble_matrix(fem.form(ufl.adjoint(tangent))).to_dense() - K.T).max() < 1e-13 * size
+    assert np.abs(fem.assemble_vector(fem.form(ufl.action(tangent, way))).array - K @ way.x.array).max() < 1e-11 * size
+    assert integral(ufl.energy_norm(tangent, way)) == pytest.approx(way.x.array @ K @ way.x.array, rel=1e-11)
+    for changed in (ufl.algorithms.expand_indices, ufl.algorithms.strip_variables):
+        same = fem.assemble_vector(fem.form(changed(ufl.algorithms.expand_derivatives(residual)))).array
+        assert np.abs(same - fem.assemble_vector(fem.form(residual)).array).max() < 1e-13 * size
+
+
+def test_derivatives_in_the_shape_of_the_body_are_those_of_the_expanded_form():
+    domain, u, F = deformed()
+    X, V = ufl.SpatialCoordinate(domain), fem.functionspace(domain, ("Lagrange", 1, (2,)))
+    v, w = ufl.TestFunction(V), ufl.TrialFunction(V)
+    material = random_material(np.random.default_rng(7), lse.GreenLagrange(2))
+    u.interpolate(lambda x: np.stack([0.1 * x[0] * x[1], 0.05 * x[1] ** 2]))
+    found = []
+    for expanded in (False, True):
+        W = energy(material, F, expanded=expanded) * ufl.dx(degree=3)
+        first = ufl.derivative(W, X, v)
+        found.append(
+            (
+                fem.assemble_vector(fem.form(first)).array,
+                fem.assemble_matrix(fem.form(ufl.derivative(first, X, w))).to_dense(),
+            )
+        )
+    for one, other in zip(*found):
+        assert np.abs(one - other).max() < 1e-12 * np.abs(one).max()
+
+
+def test_it_is_printed_and_evaluated_at_a_point():
+    domain, _, F = deformed()
+    p = random_material(np.random.default_rng(8), lse.GreenLagrange(2), modes=3).potential
+    W = energy(two_variants(), F)
+    for text in (str(2 * W), str(W**2 + 1), str(W("+")), ufl2unicode(W), ufl2unicode((2 * W + 1) * ufl.dx)):
+        assert f"potential_{W.number:016x}[0](" in text
+    x = ufl.SpatialCoordinate(domain)
+    at = np.array([[0.1, 0.2, 0.1 * 0.2]])
+    inside = potential_energy(p, [x[0], x[1], x[0] * x[1]])
+    exact = [p.energy(at)[0], *p.gradient(at)[0], *p.hessian(at)[0][np.triu_indices(3)], *p.mode_weights(at)[0]]
+    assert [inside.at(code)((0.1, 0.2)) for code in range(len(exact))] == pytest.approx(exact, rel=1e-14)
+
+
+def test_complex_and_single_precision_are_refused_before_anything_is_compiled(tmp_path):
     _, _, F = deformed()
-    with pytest.raises(lse.InvalidInputError, match=r"float64.*float32"):
-        fem.form(energy(two_variants(), F) * ufl.dx(degree=2), dtype=np.float32)
+    W, cache = energy(two_variants(), F) * ufl.dx(degree=2), {"cache_dir": tmp_path}
+    with pytest.raises(lse.InvalidInputError, match=r"float64, and this form is of float32: make mesh"):
+        fem.form(W, dtype=np.float32, jit_options=cache)
+    with pytest.raises(lse.InvalidInputError, match=r"complex128.*expanded=True.*conjugates"):
+        fem.form(W, dtype=np.complex128, jit_options=cache)
+    domain = mesh.create_unit_square(MPI.COMM_SELF, 2, 2, dtype=np.float32)
+    single = fem.Function(fem.functionspace(domain, ("Lagrange", 1, (2,))), dtype=np.float32)
+    G = ufl.Identity(2) + ufl.grad(single)
+    for dtype in (np.float32, np.float64):
+        with pytest.raises(lse.InvalidInputError, match="float32"):
+            fem.form(energy(two_variants(), G) * ufl.dx(degree=2), dtype=dtype, jit_options=cache)
+        with pytest.raises(lse.InvalidInputError, match="float32"):
+            fem.Expression(energy(two_variants(), G), np.array([[0.3, 0.3]], dtype=np.float32), dtype=dtype)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("measure", [lse.GreenLagrange(2), lse.SmallStrain(2), lse.IsotropicInvariants(2)])
+def test_what_the_messages_advise_works_in_complex_and_in_single_precision(measure):
+    """Residual and tangent of the expanded stress at a real state are those of the real form; float32 to its own rounding."""
+    material = random_material(np.random.default_rng(9), measure, growth=lse.Growth(0.7))
+    found = []
+    for scalar, real in ((np.float64, np.float64), (np.complex128, np.float64), (np.float32, np.float32)):
+        domain = mesh.create_unit_square(MPI.COMM_SELF, 2, 2, dtype=real)
+        V = fem.functionspace(domain, ("Lagrange", 1, (2,)))
+        u, v, w = fem.Function(V, dtype=scalar), ufl.TestFunction(V), ufl.TrialFunction(V)
+        u.interpolate(lambda x: np.stack([0.1 * x[0] * x[1], 0.05 * x[1] ** 2 - 0.02 * x[0]]))
+        F = ufl.Identity(2) + ufl.grad(u)
+        P = stress(material, F, expanded=True)
+        residual = ufl.inner(P, ufl.grad(v)) * ufl.dx(degree=2)
+        K = fem.assemble_matrix(fem.form(ufl.derivative(residual, u, w), dtype=scalar)).to_dense()
+        W, share = energy(material, F, expanded=True), mode_weights(material, F, expanded=True)[0]
+        scalars = [fem.assemble_scalar(fem.form(f * ufl.dx(degree=2), dtype=scalar)) for f in (W, share)]
+        found.append((fem.assemble_vector(fem.form(residual, dtype=scalar)).array, K, np.array(scalars)))
+    for exact, others in zip(found[0], zip(*found[1:])):
+        for other, tolerance in zip(others, (1e-13, 1e-4)):
+            assert np.abs(other - exact).max() < tolerance * np.abs(exact).max()
+
+
+@pytest.mark.parametrize("kind", ["complex", "argument", "comparison"])
+def test_what_ufl_refuses_is_an_exception_and_leaves_no_broken_entry(tmp_path, kind):
+    """UFL raises a BaseException: FFCx would leave an entry in its cache for which the next attempt waits in vain."""
+    _, u, F = deformed(n=1, degree=1)
+    v, w = ufl.TestFunction(u.function_space), ufl.TrialFunction(u.function_space)
+    material, dtype = two_variants(), np.complex128
+    if kind == "complex":
+        form, match = ufl.derivative(energy(material, F, expanded=True) * ufl.dx(degree=1), u, v), "conjugate"
+    elif kind == "argument":
+        P = stress(material, ufl.Identity(2) + ufl.grad(w))
+        form, match, dtype = ufl.inner(P, ufl.grad(v)) * ufl.dx(degree=1), "linear in its test function", np.float64
+    else:
+        form, match = ufl.conditional(ufl.lt(u[0], 0.1), 1.0, 2.0) * ufl.dx(degree=1), "real parts"
+    for _ in range(2):
+        with pytest.raises(lse.InvalidInputError, match=match):
+            fem.form(form, dtype=dtype, jit_options={"cache_dir": tmp_path, "timeout": 1})
+    assert not list(tmp_path.glob("*.c"))
+
+
+@pytest.mark.mpi
+def test_what_cannot_be_compiled_is_refused_on_every_rank():
+    _, _, F = deformed(comm=WORLD)
+    with pytest.raises(lse.InvalidInputError, match="float64"):
+        fem.form(energy(two_variants(), F) * ufl.dx(degree=2), dtype=np.complex128)
 
 
 # ---- its use ----------------------------------------------------------------------------------------------------------------
