@@ -19,7 +19,7 @@ from lse_material.potential import SoftMinimum
 
 
 def point_function(potential: SoftMinimum, *, frozen: bool = False) -> str:
-    """Name of the C function in `point_header(potential, frozen=frozen)`: different for different potentials."""
+    """Name of the C function in `point_header(potential, frozen=frozen, lanes=...)`: different for different potentials."""
     parts = [repr(tuple(ModeShape.of(mode) for mode in potential.modes)).encode()]
     parts += [ModeShape.of(mode).pack(mode).tobytes() for mode in potential.modes]
     parts += [np.array([potential.rho, potential.energy_scale, potential.energy_shift]).tobytes()]
