@@ -105,12 +105,13 @@ def bars(path: Path, table: dict[str, dict[str, float]], ylabel: str, title: str
     figure.savefig(path, dpi=150)
 
 
+def short(value: Any, digits: int = 4) -> Any:
+    """Figures with numbers to so many digits."""
+    if isinstance(value, dict):
+        return {key: short(entry, digits) for key, entry in value.items()}
+    return float(f"{value:.{digits}g}") if isinstance(value, float) else value
+
+
 def finish(figures: dict[str, Any], digits: int = 4) -> None:
     """Print the figures as one line of JSON, numbers to so many digits."""
-
-    def short(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {key: short(entry) for key, entry in value.items()}
-        return float(f"{value:.{digits}g}") if isinstance(value, float) else value
-
-    print(json.dumps(short(figures)))
+    print(json.dumps(short(figures, digits)))

@@ -69,30 +69,32 @@ def theoretical_limits() -> tuple[float, float]:
 
 
 class Arch:
-    """The strip by quadratic elements, `cells` along it and two across."""
+    """The strip by quadratic elements, `cells` along it and two across; all lengths times `size`."""
 
-    def __init__(self, cells: int) -> None:
+    def __init__(self, cells: int, size: float = 1.0) -> None:
+        self.rise = RISE * size
         corners = [[0.0, -THICKNESS / 2], [LENGTH, THICKNESS / 2]]
         domain = mesh.create_rectangle(COMM, corners, [cells, 2], mesh.CellType.quadrilateral)
         x, across = domain.geometry.x[:, 0].copy(), domain.geometry.x[:, 1].copy()
         slope = np.arctan(RISE / 2.0 * WAVE * np.sin(WAVE * x))
         domain.geometry.x[:, 0] = x - across * np.sin(slope)
         domain.geometry.x[:, 1] = RISE / 2.0 * (1.0 - np.cos(WAVE * x)) + across * np.cos(slope)
+        domain.geometry.x[:] *= size
         V = fem.functionspace(domain, ("Lagrange", 2, (2,)))
         self.u = fem.Function(V)
         F = ufl.Identity(2) + ufl.grad(self.u)
         log_J = ufl.ln(ufl.det(F))
         W = MU / 2 * (ufl.inner(F, F) - 2.0 - 2.0 * log_J) + LAMBDA / 2 * log_J**2
-        ends = fem.locate_dofs_geometrical(V, lambda x: np.isclose(x[0], 0.0) | np.isclose(x[0], LENGTH))
+        ends = fem.locate_dofs_geometrical(V, lambda x: np.isclose(x[0] / size, 0.0) | np.isclose(x[0] / size, LENGTH))
         self.problem = EnergyProblem(
             W * ufl.dx(degree=4),
             self.u,
             bcs=[fem.dirichletbc(np.zeros(2), ends, V)],
-            petsc_options_prefix=f"arch_{cells}_",
+            petsc_options_prefix=f"arch_{cells}_{size:g}_",
         )
-        work = -UNIT / THICKNESS * self.u[1] * ufl.dx(degree=2)
-        self._mean = fem.form(-self.u[1] / THICKNESS / LENGTH * ufl.dx(degree=2))
-        self.path = ArcLength(self.problem, work, 0.05 * RISE, {"deflection": self.deflection})
+        work = -UNIT / (THICKNESS * size) * self.u[1] * ufl.dx(degree=2)  # UNIT is a stress: forces go with lengths
+        self._mean = fem.form(-self.u[1] / (THICKNESS * LENGTH * size**2) * ufl.dx(degree=2))
+        self.path = ArcLength(self.problem, work, 0.05 * self.rise, {"deflection": self.deflection})
 
     def deflection(self) -> float:
         """Its mean, which is what the load works with."""
@@ -100,7 +102,7 @@ class Arch:
 
     def limits(self) -> dict[str, float]:
         """Limit load and minimum load in q_0, and the most negative eigenvalues between them."""
-        while self.deflection() < RISE:
+        while self.deflection() < self.rise:
             self.path.run(5)
         peak, trough = self.path.limit_points()
         return {"limit_load": peak.factor, "minimum_load": trough.factor, "negative": max(self.path.table["negative"])}
