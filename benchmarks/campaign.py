@@ -36,7 +36,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from campaign_problems import Problem, draw
 from mpi4py import MPI
 
@@ -47,7 +46,8 @@ SECONDS = 60  # of one problem, before it counts as hanging
 AGREE = 1e-8  # of the largest energy on the path: of results that must be the same
 TINY = 1e-12  # of the energy of a strain of one: less is that of a body at rest
 REMEDY = re.compile(
-    r"\b(take|give|pass|hold|use|check|try|start|look|lower|raise|add|choose|multiply|refine|set|make|kick|clamp|ask)\b", re.I
+    r"\b(take|give|pass|hold|use|check|try|start|look|lower|raise|add|choose|multiply|refine|set|make|kick|clamp|ask)\b",
+    re.I,
 )
 
 

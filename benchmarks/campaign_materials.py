@@ -89,9 +89,7 @@ def electrode(concentration: float) -> lse.Material:
             biases[-1] = biases[-1] + 0.5 * level @ level
             quadratic = quadratic @ change
         networks.append(
-            lse.ConvexNetwork.from_arrays(
-                mode.z_weights, rows, biases, activation=mode.activation, quadratic=quadratic
-            )
+            lse.ConvexNetwork.from_arrays(mode.z_weights, rows, biases, activation=mode.activation, quadratic=quadratic)
         )
     potential = lse.SoftMinimum(tuple(networks), held.rho, energy_scale=held.energy_scale)
     return lse.Material(potential, lse.GreenLagrange(2))

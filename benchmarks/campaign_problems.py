@@ -367,7 +367,7 @@ class Body:
         judge_shape(self, state, where)
         volume = self.problem.aspect * self.problem.size**self.problem.dim
         unit = self.problem.modulus * volume
-        potential = state.energy - float((self.external() @ u))
+        potential = state.energy - float(self.external() @ u)
         hidden = 1e-11 * (abs(state.energy) + abs(float(self.external() @ u))) + 1e-15 * unit
         if energy is not None and not abs(energy - potential) <= 10.0 * hidden:
             faults.append(f"{where}: energy {energy / unit:.12g} is {potential / unit:.12g}")

@@ -274,13 +274,16 @@ def spinodal(mm: float, quick: bool) -> Figures:
         )
         bcs.append(fem.dirichletbc(0.0, fem.locate_dofs_topological(part, 1, side), part))
     flow = CahnHilliard(
-        W * ufl.dx(degree=2), state, petsc_options_prefix=f"spinodal_{mm:g}_", mobility=mm**2, viscous=[(G, 1e-3)], bcs=bcs
+        W * ufl.dx(degree=2),
+        state,
+        petsc_options_prefix=f"spinodal_{mm:g}_",
+        mobility=mm**2,
+        viscous=[(G, 1e-3)],
+        bcs=bcs,
     )
     part, dofs = V.sub(0).collapse()
     start = fem.Function(part)
-    start.interpolate(
-        lambda x: 0.45 + 0.02 * np.cos(3.0 * np.pi * x[0] / mm) * np.cos(2.0 * np.pi * x[1] / mm + 1.0)
-    )
+    start.interpolate(lambda x: 0.45 + 0.02 * np.cos(3.0 * np.pi * x[0] / mm) * np.cos(2.0 * np.pi * x[1] / mm + 1.0))
     state.x.array[dofs] = start.x.array
     state.x.scatter_forward()
     rich = fem.form(ufl.conditional(ufl.gt(c, 0.5), 1.0, 0.0) * ufl.dx(degree=2))
@@ -346,7 +349,9 @@ def main() -> int:
         else:
             figure = figures[name] = {**compared(found), "allowed": allowed}
             least, most = min(figure["iterations"]), max(figure["iterations"])
-            figure["right"] = bool(figure["difference"] <= allowed and figure["counts_agree"] and most <= 1.1 * least + 3)
+            figure["right"] = bool(
+                figure["difference"] <= allowed and figure["counts_agree"] and most <= 1.1 * least + 3
+            )
             right = right and figure["right"]
             iterations = ", ".join(str(count) for count in figure["iterations"])
             counts = "equal" if figure["counts_agree"] else "differ"

@@ -36,6 +36,7 @@ from mpi4py import MPI
 
 import lse_material as lse
 from lse_material.fem import EnergyProblem, energy, mode_weights
+from lse_material.fem.compat import geometry_dofmap
 from lse_material.fem.continuation import LoadPath
 from lse_material.fem.multigrid import MULTIGRID
 from lse_material.fem.ranks import on_rank_0
@@ -174,7 +175,7 @@ class Block:
         for pair in ((2, 3), (2, 0), (3, 0)):
             domain.topology.create_connectivity(*pair)
         nodes = np.zeros(len(domain.geometry.x), dtype=np.int32)
-        nodes[domain.geometry.dofmaps[0].reshape(-1)] = V.dofmap.list.reshape(-1)
+        nodes[geometry_dofmap(domain).reshape(-1)] = V.dofmap.list.reshape(-1)
         x = domain.geometry.x + self.u.x.array.reshape(-1, 3)[nodes]
         facets = mesh.exterior_facet_indices(domain.topology)
         cells = [domain.topology.connectivity(2, 3).links(f)[0] for f in facets]

@@ -1,17 +1,22 @@
 """Activations: convex, non-decreasing functions with their first two derivatives, stable for any argument.
 
 A mode is convex because its activations are convex and non-decreasing and its z-weights are non-negative (Amos, Xu and
-Kolter, "Input convex neural networks", ICML 2017, Prop. 1). Every floor translates the names of `ACTIVATIONS`.
+Kolter, "Input convex neural networks", ICML 2017, Prop. 1). Every floor translates the names of `ACTIVATIONS`: each keeps a
+table by name and reads it with `translation`, which refuses a name that the table lacks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
 from lse_material.checks import Array
+from lse_material.errors import InvalidInputError
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -50,3 +55,21 @@ ACTIVATIONS: dict[str, Activation] = {
         curvature=lambda a: sigmoid(a) ** 2 + softplus(a) * _sigmoid_slope(a),
     ),
 }
+
+
+def translation(table: Mapping[str, T], name: str, into: str) -> T:
+    """The entry of one floor's table for an activation.
+
+    Args:
+        table: what the floor knows, by the names of `ACTIVATIONS`.
+        name: of the activation.
+        into: what the floor is called, for the message.
+
+    Raises:
+        InvalidInputError: the floor does not know the name.
+    """
+    if name not in table:
+        raise InvalidInputError(
+            f"the activation {name!r} has no translation into {into}; take one of {sorted(table)}, or add it to that table."
+        )
+    return table[name]

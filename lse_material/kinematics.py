@@ -246,6 +246,23 @@ def _outer(scalar: Array, tensor: Array) -> Array:
     return scalar.reshape(-1, *(1,) * (tensor.ndim - 1)) * tensor
 
 
+def known_measure(kinematics: Kinematics, into: str) -> str:
+    """The name of a strain measure that other floors write out again.
+
+    A subclass may define another strain, which the translation of its parent would not give: it counts as unknown.
+
+    Raises:
+        InvalidInputError: it is none of those of this module; `into` says in the message what was wanted.
+    """
+    known = (GreenLagrange, SmallStrain, IsotropicInvariants)
+    if type(kinematics) not in known:
+        names = ", ".join(sorted(kind.__name__ for kind in known))
+        raise InvalidInputError(
+            f"the strain measure {type(kinematics).__name__} has no translation into {into}; known are {names}."
+        )
+    return type(kinematics).__name__
+
+
 def kinematics_from_dict(data: Any) -> Kinematics:
     """The strain measure that `Kinematics.to_dict` described; FormatError if it is not one."""
     known: dict[str, type[Kinematics]] = {c.__name__: c for c in (GreenLagrange, SmallStrain, IsotropicInvariants)}

@@ -76,6 +76,11 @@ class Material:
         for name, kind in (("potential", SoftMinimum), ("kinematics", Kinematics)):
             if not isinstance(getattr(self, name), kind):
                 raise InvalidInputError(f"{name} is a {type(getattr(self, name)).__name__}, not a {kind.__name__}.")
+        if self.growth is not None and type(self.growth) is not Growth:
+            raise InvalidInputError(
+                f"growth is a {type(self.growth).__name__}; a material takes a Growth or None (a subclass would be compiled "
+                "and saved as its parent)."
+            )
         if self.potential.size != len(self.fields) + self.kinematics.size:
             beside = f", beside the fields {', '.join(self.fields)}" if self.fields else ""
             raise InvalidInputError(

@@ -13,7 +13,14 @@ import numpy as np
 
 from lse_material.checks import Array
 from lse_material.ellipticity import acoustic_minimum
-from lse_material.kinematics import GreenLagrange, IsotropicInvariants, from_mandel, positive_determinant
+from lse_material.kinematics import (
+    GreenLagrange,
+    IsotropicInvariants,
+    Kinematics,
+    SmallStrain,
+    from_mandel,
+    positive_determinant,
+)
 from lse_material.material import Material
 from lse_material.potential import SoftMinimum
 from lse_material.stationary import StationaryPoint
@@ -29,12 +36,13 @@ MARGIN = 22
 COARSE = 5  # every so many points of the grid is looked at for ellipticity
 LEVELS = 14
 DASHES = ("-", "--", ":", "-.")
+LETTERS: dict[type[Kinematics], str] = {GreenLagrange: "E", SmallStrain: "ε"}
 
-LOAD_PATHS: dict[str, tuple[str, Callable[[float, int], Array], tuple[int, int]]] = {
-    "uniaxial": ("stretch along 1, sides held", lambda s, dim: _stretched(dim, {0: s}), (0, 0)),
-    "biaxial": ("equal stretch along 1 and 2", lambda s, dim: _stretched(dim, {0: s, 1: s}), (0, 0)),
-    "pure_shear": ("stretch along 1, inverse along 2", lambda s, dim: _pure_shear(dim, s), (0, 0)),
-    "simple_shear": ("simple shear 12", lambda s, dim: _sheared(dim, s), (0, 1)),
+LOAD_PATHS: dict[str, tuple[str, str, Callable[[float, int], Array], tuple[int, int]]] = {
+    "uniaxial": ("stretch along 1, sides held", "stretch - 1", lambda s, dim: _stretched(dim, {0: s}), (0, 0)),
+    "biaxial": ("equal stretch along 1 and 2", "stretch - 1", lambda s, dim: _stretched(dim, {0: s, 1: s}), (0, 0)),
+    "pure_shear": ("stretch along 1, inverse along 2", "stretch - 1", lambda s, dim: _pure_shear(dim, s), (0, 0)),
+    "simple_shear": ("simple shear 12", "shear", lambda s, dim: _sheared(dim, s), (0, 1)),
 }
 
 
@@ -62,10 +70,12 @@ def input_names(fitted: Material | SoftMinimum) -> list[str]:
     """What the inputs are called on axes."""
     if not isinstance(fitted, Material):
         return [f"x{i + 1}" for i in range(fitted.size)]
-    if isinstance(fitted.kinematics, IsotropicInvariants):
+    if type(fitted.kinematics) is IsotropicInvariants:
         volume = "(J-1)²" if fitted.kinematics.squared_volume else "J-1"
         return [*fitted.fields, "J^(-2/3) I1 - 3", "J^(-4/3) I2 - 3", volume]
-    letter = "E" if isinstance(fitted.kinematics, GreenLagrange) else "ε"
+    if type(fitted.kinematics) not in LETTERS:
+        return [*fitted.fields, *(f"x{i + 1}" for i in range(fitted.kinematics.size))]
+    letter = LETTERS[type(fitted.kinematics)]
     pairs = {2: ("11", "22", "12"), 3: ("11", "22", "33", "23", "13", "12")}[fitted.dim]
     return [*fitted.fields, *(f"{letter}{p}" if p[0] == p[1] else f"√2 {letter}{p}" for p in pairs)]
 
@@ -117,7 +127,7 @@ def load_path(material: Material, name: str, points: int = 121) -> dict[str, Arr
 
     The amount is stretch - 1 or the shear; the stress is the component of P that works on it (P11, or P12).
     """
-    _, deformation, (i, j) = LOAD_PATHS[name]
+    _, _, deformation, (i, j) = LOAD_PATHS[name]
     material = held(material)
     amounts = np.linspace(-0.6, 1.0, 1601)
     F = np.array([deformation(s, material.dim) for s in amounts])
@@ -165,7 +175,7 @@ def _section(ax: Axes, fitted: Material | SoftMinimum, pair: tuple[int, int], we
     levels = low + (np.quantile(W, 0.9) - low) * np.linspace(0.0, 1.0, LEVELS + 1) ** 2
     drawn = ax.contourf(first, second, W, levels=levels, cmap="Greys_r", extend="max", alpha=0.6)
     ax.contour(first, second, W, levels=levels, colors="0.35", linewidths=0.4)
-    if isinstance(fitted, Material) and isinstance(fitted.kinematics, GreenLagrange):
+    if isinstance(fitted, Material) and type(fitted.kinematics) is GreenLagrange:
         _hatch_unstable(ax, fitted, x[::COARSE, ::COARSE], first[::COARSE], second[::COARSE])
     if len(potential.modes) > 1:
         leading = values.mode_weights.argmax(axis=1).reshape(GRID, GRID)
@@ -190,7 +200,7 @@ def _section(ax: Axes, fitted: Material | SoftMinimum, pair: tuple[int, int], we
     ax.set(xlabel=names[a], ylabel=names[b], xlim=first[[0, -1]], ylim=second[[0, -1]])
     ax.figure.colorbar(drawn, ax=ax, label=f"W{_unit(fitted)}", format="%.2g", pad=0.02)
     others = [f"{names[i]} = {round(base[i], 3) + 0.0:g}" for i in range(potential.size) if i not in pair]
-    elastic = isinstance(fitted, Material) and isinstance(fitted.kinematics, GreenLagrange)
+    elastic = isinstance(fitted, Material) and type(fitted.kinematics) is GreenLagrange
     ax.set_title(", ".join([*others[:3], *(["hatched: not elliptic"] if elastic else [])]), fontsize="small")
 
 
@@ -225,12 +235,12 @@ def _line(ax: Axes, fitted: Material | SoftMinimum, wells: Any, saddles: Any) ->
 
 def _path(ax: Axes, material: Material, name: str) -> None:
     """Stress along a load path, and the mode weights in the same picture."""
-    title, _, (i, j) = LOAD_PATHS[name]
+    title, amount, _, (i, j) = LOAD_PATHS[name]
     curve = load_path(material, name)
     ax.plot(curve["amount"], curve["stress"], color="black", linewidth=2, label=f"P{i + 1}{j + 1}")
     ax.axhline(0.0, color="0.8", linewidth=0.8, zorder=0)
     ax.set(
-        xlabel="shear" if name == "simple_shear" else "stretch - 1",
+        xlabel=amount,
         ylabel=f"P{i + 1}{j + 1}{_unit(material, 'stress')}",
     )
     ax.set_title(title, fontsize="small")

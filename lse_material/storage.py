@@ -22,7 +22,7 @@ import safetensors.numpy
 from lse_material.checks import Array, expect_shape
 from lse_material.errors import FormatError, InvalidInputError
 from lse_material.growth import growth_from_dict
-from lse_material.kinematics import kinematics_from_dict
+from lse_material.kinematics import kinematics_from_dict, known_measure
 from lse_material.material import Material, TrainingBox
 from lse_material.network import ConvexNetwork
 from lse_material.potential import SoftMinimum
@@ -39,8 +39,8 @@ def save(material: Material | SoftMinimum, path: str | Path) -> None:
     """Write a material, or a plain potential, to `path`; whole or not at all.
 
     Raises:
-        InvalidInputError: the name does not end in .safetensors, modes differ in activation, or JSON cannot hold units
-            or provenance.
+        InvalidInputError: the name does not end in .safetensors, modes differ in activation, the strain measure is a user's
+            own, or JSON cannot hold units or provenance.
         OSError: the file cannot be written.
     """
     path = Path(path)
@@ -61,6 +61,7 @@ def save(material: Material | SoftMinimum, path: str | Path) -> None:
         "provenance": "{}",
     }
     if isinstance(material, Material):
+        known_measure(material.kinematics, "a file of format 1")
         box = material.training_box
         metadata |= {
             "kinematics": json.dumps(material.kinematics.to_dict()),

@@ -213,7 +213,7 @@ def sample_deformations(material: Material, n: int = 64, *, seed: int = 0) -> Ar
     dim, box = material.without_fields("sample_deformations").dim, material.training_box
     F: Array
     turn = random_rotations(16 * n, dim, seed=seed)
-    if box is not None and isinstance(material.kinematics, (GreenLagrange, SmallStrain)):
+    if box is not None and type(material.kinematics) in (GreenLagrange, SmallStrain):
         strain = from_mandel(rng.uniform(box.lower, box.upper, (16 * n, len(MANDEL[dim]))))
         if isinstance(material.kinematics, SmallStrain):
             F = np.eye(dim) + strain

@@ -46,6 +46,14 @@ def test_peer_torch():
     assert run_benchmark("peer_torch")["N1"]["2d"]["vs_kernel"] > 0.0
 
 
+def test_a_whole_solve_by_torch_finds_the_same_and_takes_longer():
+    figures = run_benchmark("whole_solve")
+    assert figures["difference"] < 1e-9
+    assert figures["newton_steps"]["stored"] == figures["newton_steps"]["form_operator"]
+    for ours in ("stored", "form_operator"):
+        assert figures[f"torch_external_over_{ours}"] > 3.0
+
+
 def test_two_ranks_assemble_what_one_does():
     figures = run_benchmark("strong_scaling")
     assert max(figures[route]["difference"] for route in ("stored", "form_operator")) < 1e-12

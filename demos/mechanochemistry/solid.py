@@ -14,6 +14,7 @@ from free_energy import BOX, D_C, D_E, NAMES, S_E
 from mpi4py import MPI
 
 from lse_material.fem.cahn_hilliard import CahnHilliard
+from lse_material.fem.compat import geometry_dofmap
 from lse_material.fem.evolution import Evolution
 from lse_material.fem.regularise import micromorphic
 from lse_material.fem.training_box import BoxWatch
@@ -126,7 +127,7 @@ class Solid:
         cells = np.arange(domain.topology.index_map(2).size_local, dtype=np.int32)
         corners = basix.geometry(basix.CellType.triangle)
         values = fem.Expression(ufl.as_vector(expressions), corners).eval(domain, cells)
-        places = domain.geometry.x[domain.geometry.dofmap[: len(cells)]][:, :, :2]
+        places = domain.geometry.x[geometry_dofmap(domain)[: len(cells)]][:, :, :2]
         parts = COMM.gather((places, np.asarray(values).reshape(len(cells), 3, -1)))
         if parts is None:
             return None

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from lse_material.activations import translation
 from lse_material.export.c_text import (
     ACTIVATIONS,
     COMPONENTS,
@@ -35,7 +36,7 @@ def c_source(material: Material | SoftMinimum, name: str) -> str:
     text += "#include <math.h>\n#include <stddef.h>\n" + POTENTIAL
     replacements: dict[str, object] = {
         "DATA": "\n".join(_data(p)),
-        "ACTIVATION": ACTIVATIONS[activation_of(p)],
+        "ACTIVATION": translation(ACTIVATIONS, activation_of(p), "exported C"),
         "LAYERS": max(2, *(len(mode.biases) for mode in p.modes)),  # 2: GCC 16 warns of a bound that it cannot see
         "WIDTH": max(len(bias) for mode in p.modes for bias in mode.biases),
         "D": p.size,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lse_material.activations import translation
 from lse_material.export.text import activation_of, description, number, potential_of, python_modes, python_scales
 from lse_material.kinematics import IsotropicInvariants
 from lse_material.material import Material
@@ -118,6 +119,8 @@ def geometric(F, g):
 '''
 )
 
+_STRAIN = {"GreenLagrange": _GREEN_LAGRANGE, "SmallStrain": _SMALL_STRAIN}
+
 _VOLUME = '''
 LEVI_CIVITA = np.zeros((3, 3, 3))
 for i in range(3):
@@ -218,7 +221,7 @@ def numpy_source(material: Material | SoftMinimum, name: str) -> str:
     """A module with `evaluate(F)`, or `evaluate(x)` for a plain potential, and the weights as nested lists."""
     p = potential_of(material)
     head = ['"""' + "\n".join(description(material, name)) + '\n"""', "", "import numpy as np", ""]
-    parts = [_POTENTIAL.replace("@ACTIVATION@", ACTIVATIONS[activation_of(p)])]
+    parts = [_POTENTIAL.replace("@ACTIVATION@", translation(ACTIVATIONS, activation_of(p), "exported NumPy"))]
     if isinstance(material, Material):
         head.append(f"DIM = {material.dim}")
         kinematics = material.kinematics
@@ -231,7 +234,7 @@ def numpy_source(material: Material | SoftMinimum, name: str) -> str:
             text = text.replace("@VOLUME1@", "2.0 * (J - 1.0)" if squared else "np.ones_like(J)")
             parts.append(text.replace("@VOLUME2@", "2.0" if squared else "0.0"))
         else:
-            parts.append(_GREEN_LAGRANGE if type(kinematics).__name__ == "GreenLagrange" else _SMALL_STRAIN)
+            parts.append(_STRAIN[type(kinematics).__name__])
         if material.growth is not None:
             head.append(f"GROWTH = {number(material.growth.coefficient)}")
             parts.append(_GROWTH)

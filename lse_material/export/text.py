@@ -10,15 +10,15 @@ import numpy as np
 
 import lse_material
 from lse_material.errors import InvalidInputError
-from lse_material.kinematics import GreenLagrange, IsotropicInvariants, SmallStrain
+from lse_material.kinematics import known_measure
 from lse_material.material import Material
 from lse_material.network import ConvexNetwork
 from lse_material.potential import SoftMinimum
 
 MEASURES = {
-    GreenLagrange: "Green-Lagrange strain (F^T F - I)/2, in Mandel order",
-    SmallStrain: "small strain (F + F^T)/2 - I, in Mandel order",
-    IsotropicInvariants: "(J^(-2/3) I1 - 3, J^(-4/3) I2 - 3, volume)",
+    "GreenLagrange": "Green-Lagrange strain (F^T F - I)/2, in Mandel order",
+    "SmallStrain": "small strain (F + F^T)/2 - I, in Mandel order",
+    "IsotropicInvariants": "(J^(-2/3) I1 - 3, J^(-4/3) I2 - 3, volume)",
 }
 
 
@@ -48,20 +48,13 @@ def description(material: Material | SoftMinimum, name: str) -> list[str]:
     ]
     if not isinstance(material, Material):
         return [*lines, f"Written by lse_material {lse_material.__version__}."]
-    kind = type(material.kinematics)
-    if kind not in MEASURES:
-        raise InvalidInputError(f"the strain measure {kind.__name__} has no export; known are {measure_names()}.")
+    kind = known_measure(material.kinematics, "exported source")
     plane = ", plane strain" if material.dim == 2 else ""
     lines.append(f"Inputs: {MEASURES[kind]}; {material.dim}D{plane}. P = dW/dF, W per reference volume.")
     for title, content in (("Units", material.units), ("Provenance", material.provenance)):
         if content:
             lines.append(f"{title}: {_plain(content)}")
     return [*lines, f"Written by lse_material {lse_material.__version__}."]
-
-
-def measure_names() -> list[str]:
-    """The strain measures that can be exported."""
-    return sorted(kind.__name__ for kind in MEASURES)
 
 
 def _plain(content: Any) -> str:

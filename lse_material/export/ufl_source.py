@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lse_material.activations import translation
 from lse_material.export.text import activation_of, description, number, potential_of, python_modes, python_scales
 from lse_material.kinematics import MANDEL, IsotropicInvariants
 from lse_material.material import Material
@@ -82,6 +83,11 @@ def strain(F):
 """,
 }
 
+_COMPONENTS = {  # a factor, and what loses 1 on the diagonal
+    "GreenLagrange": ("0.5 * ", "C[a, b]"),
+    "SmallStrain": ("", "0.5 * (F[a, b] + F[b, a])"),
+}
+
 _MATERIAL = '''
 
 def energy(F):
@@ -99,7 +105,7 @@ def ufl_source(material: Material | SoftMinimum, name: str) -> str:
     """A module with `energy(F)` and `mode_weights(F)` of a UFL F, or `potential(x)` of UFL scalars for a plain potential."""
     p = potential_of(material)
     head = ['"""' + "\n".join(description(material, name)) + '\n"""', "", "import ufl", ""]
-    parts = [_POTENTIAL.replace("@ACTIVATION@", ACTIVATIONS[activation_of(p)])]
+    parts = [_POTENTIAL.replace("@ACTIVATION@", translation(ACTIVATIONS, activation_of(p), "exported UFL"))]
     if isinstance(material, Material):
         parts += ["\n", _strain(material)]
         growth = "return potential(strain(F))"
@@ -121,7 +127,7 @@ def _strain(material: Material) -> str:
         return text.replace("@VOLUME@", "(J - 1.0) ** 2" if kinematics.squared_volume else "J - 1.0")
     entries = []
     for a, b in MANDEL[kinematics.dim]:
-        value = f"C[{a}, {b}]" if kind == "GreenLagrange" else f"0.5 * (F[{a}, {b}] + F[{b}, {a}])"
-        value = f"({value} - 1.0)" if a == b else f"2.0**0.5 * {value}"
-        entries.append(f"0.5 * {value}" if kind == "GreenLagrange" else value)
+        factor, value = _COMPONENTS[kind]
+        value = value.replace("a", str(a)).replace("b", str(b))
+        entries.append(factor + (f"({value} - 1.0)" if a == b else f"2.0**0.5 * {value}"))
     return _STRAIN[kind].replace("@LIST@", ", ".join(entries))

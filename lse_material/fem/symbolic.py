@@ -14,18 +14,19 @@ differentiation,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import singledispatch
 from typing import Any
 
 import numpy as np
 import ufl
 
+from lse_material.activations import translation
 from lse_material.errors import InvalidInputError
 from lse_material.fem import operator
 from lse_material.fem.frozen import growth_energy, marked
 from lse_material.growth import Growth
-from lse_material.kinematics import MANDEL, GreenLagrange, IsotropicInvariants, Kinematics, SmallStrain
+from lse_material.kinematics import MANDEL, GreenLagrange, IsotropicInvariants, Kinematics, SmallStrain, known_measure
 from lse_material.material import Material
 from lse_material.network import ConvexNetwork
 from lse_material.potential import SoftMinimum
@@ -138,49 +139,67 @@ def inputs(material: Material, F: Expr, fields: Sequence[Expr]) -> list[Expr]:
     return [*fields, *strain(material.kinematics, F)]
 
 
-@singledispatch
 def strain(kinematics: Kinematics, F: Expr) -> list[Expr]:
-    """The components of x(F) as UFL scalars."""
-    raise InvalidInputError(f"the strain measure {type(kinematics).__name__} has no translation into UFL.")
+    """The components of x(F) as UFL scalars.
+
+    Raises:
+        InvalidInputError: the strain measure has no translation into UFL.
+    """
+    known_measure(kinematics, "UFL")
+    return _strain(kinematics, F)
 
 
-@strain.register
+@singledispatch
+def _strain(kinematics: Kinematics, F: Expr) -> list[Expr]:
+    raise NotImplementedError(type(kinematics).__name__)
+
+
+@_strain.register
 def _(kinematics: GreenLagrange, F: Expr) -> list[Expr]:
     C = F.T * F
     return [_mandel_factor(a, b) * 0.5 * (C[a, b] - (1.0 if a == b else 0.0)) for a, b in MANDEL[kinematics.dim]]
 
 
-@strain.register
+@_strain.register
 def _(kinematics: SmallStrain, F: Expr) -> list[Expr]:
     return [
         _mandel_factor(a, b) * (0.5 * (F[a, b] + F[b, a]) - (1.0 if a == b else 0.0)) for a, b in MANDEL[kinematics.dim]
     ]
 
 
-@strain.register
+@_strain.register
 def _(kinematics: IsotropicInvariants, F: Expr) -> list[Expr]:
     J, I1, I2 = _invariants(kinematics, marked(F, kinematics))
     volume = (J - 1.0) ** 2 if kinematics.squared_volume else J - 1.0
     return [I1 * J ** (-2 / 3) - 3.0, I2 * J ** (-4 / 3) - 3.0, volume]
 
 
-@singledispatch
 def pull_back(kinematics: Kinematics, F: Expr, g: list[Expr]) -> Expr:
-    """sum_i g_i dx_i/dF, a UFL tensor."""
-    raise InvalidInputError(f"the strain measure {type(kinematics).__name__} has no translation into UFL.")
+    """sum_i g_i dx_i/dF, a UFL tensor.
+
+    Raises:
+        InvalidInputError: the strain measure has no translation into UFL.
+    """
+    known_measure(kinematics, "UFL")
+    return _pull_back(kinematics, F, g)
 
 
-@pull_back.register
+@singledispatch
+def _pull_back(kinematics: Kinematics, F: Expr, g: list[Expr]) -> Expr:
+    raise NotImplementedError(type(kinematics).__name__)
+
+
+@_pull_back.register
 def _(kinematics: GreenLagrange, F: Expr, g: list[Expr]) -> Expr:
     return F * _from_mandel(kinematics.dim, g)
 
 
-@pull_back.register
+@_pull_back.register
 def _(kinematics: SmallStrain, F: Expr, g: list[Expr]) -> Expr:
     return _from_mandel(kinematics.dim, g)
 
 
-@pull_back.register
+@_pull_back.register
 def _(kinematics: IsotropicInvariants, F: Expr, g: list[Expr]) -> Expr:
     J, I1, I2 = _invariants(kinematics, F)
     volume = 2.0 * (J - 1.0) if kinematics.squared_volume else 1.0
@@ -265,11 +284,14 @@ def _softplus(a: Expr) -> tuple[Expr, Expr]:
 def _activation(name: str, a: Expr) -> tuple[Expr, Expr]:
     """An activation of `lse_material.activations` and its slope."""
     value, slope = _softplus(a)
-    if name == "softplus":
-        return value, slope
-    if name == "squared_softplus":
-        return 0.5 * value**2, value * slope
-    raise InvalidInputError(f"the activation {name!r} has no translation into UFL.")
+    return translation(_ACTIVATIONS, name, "UFL")(value, slope)
+
+
+# value and slope from those of softplus
+_ACTIVATIONS: dict[str, Callable[[Expr, Expr], tuple[Expr, Expr]]] = {
+    "softplus": lambda value, slope: (value, slope),
+    "squared_softplus": lambda value, slope: (0.5 * value**2, value * slope),
+}
 
 
 def _scaled(potential: SoftMinimum, x: list[Expr]) -> list[Expr]:

@@ -7,6 +7,10 @@ much less noise (L. Richter et al., "VarGrad", NeurIPS 2020); the second is the 
 Hyvarinen, J. Mach. Learn. Res. 6, 695 (2005)), which alone is blind to how much each of several separate modes weighs. The
 first points come from particles that are annealed from a box to the target, p^b with b from 0 to 1 (P. Del Moral, A. Doucet,
 A. Jasra, J. R. Stat. Soc. B 68, 411 (2006)): they find the modes; then q is sampled and fitted again.
+
+The target's normaliser Z is estimated from samples of q, ln Z = ln E_q(p/q), and checked by the particles, which are near p:
+ln Z = -ln E_p(q/p). Where q lacks a mode or a tail of p, the first is too low by ln of what q covers, with weights that look
+even; the second is not (both in X.-L. Meng, W. H. Wong, Stat. Sinica 6, 831 (1996)). Their difference is part of the error.
 """
 
 from __future__ import annotations
@@ -74,9 +78,12 @@ class Inferred:
     Attributes:
         density: q.
         log_evidence: ln of the target's normaliser, by importance weights of samples of q.
-        evidence_error: its standard error.
-        ess: effective sample size of the weights, as a share.
+        evidence_error: its standard error: of the weights, of q's own normaliser (`density.error`, most often the largest
+            part), and what the annealed particles say is missing. A mode that neither they nor q have found is in no part.
+        ess: effective sample size of the weights of samples of q to p, as a share.
         evaluations: of the target and its gradient.
+        coverage: effective sample size of the weights of the annealed particles to q, as a share; near the share of p's mass
+            that q has where q lacks a mode.
     """
 
     density: Density
@@ -84,6 +91,7 @@ class Inferred:
     evidence_error: float
     ess: float
     evaluations: int
+    coverage: float
 
 
 class Counted:
@@ -160,15 +168,33 @@ def infer(
             x, energy, gradient = (np.concatenate(p) for p in ((x, more), (energy, found[0]), (gradient, found[1])))
             density = regression.fit(x, energy, gradient, inference.depth)
         check = density.sample(n, seed=int(rng.integers(2**31)))
-        log_z, error, ess = importance(-walked(check)[0], density.log_density(check))
-        covered = importance(density.log_density(particles), log_p)[2]
-        result = Inferred(density, log_z, error, ess, walked.evaluations)
-        if best is None or min(ess, covered) > best[0]:
-            best = min(ess, covered), result
+        forward = importance(-walked(check)[0], density.log_density(check))
+        backward = importance(density.log_density(particles), log_p)
+        (log_z, _, ess), coverage = forward, backward[2]
+        error = evidence_error(forward, backward, density.error)
+        result = Inferred(density, log_z, error, ess, walked.evaluations, coverage)
+        if best is None or min(ess, coverage) > best[0]:
+            best = min(ess, coverage), result
         if best[0] >= inference.least:
             break
     assert best is not None
     return replace(best[1], evaluations=walked.evaluations)
+
+
+def evidence_error(
+    forward: tuple[float, float, float], backward: tuple[float, float, float], normaliser: float
+) -> float:
+    """The standard error of ln Z as samples of q give it.
+
+    Args:
+        forward: ln Z and its standard error (and a share) by `importance` of samples of q weighted to p.
+        backward: the same with the parts of q and p exchanged, which gives -ln Z, at points of p.
+        normaliser: standard error of ln of the normaliser of q, which is in both.
+    """
+    variance = forward[1] ** 2 + normaliser**2
+    difference = (forward[0] + backward[0]) ** 2
+    by_chance = forward[1] ** 2 + backward[1] ** 2
+    return math.sqrt(variance + max(difference - by_chance, 0.0))
 
 
 def annealed(walked: Counted, box: Box, inference: Inference, rng: np.random.Generator) -> Array:

@@ -11,11 +11,12 @@ differentiating row by row, which serves the others.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
 
+from lse_material.activations import translation
 from lse_material.fit.network import TorchPotential
 
 
@@ -109,7 +110,15 @@ def _rho_slope(twin: TorchPotential) -> Tensor:
 def _activation(name: str, a: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """An activation of `lse_material.activations`, its slope and its second derivative."""
     value, slope = torch.nn.functional.softplus(a, threshold=40.0), torch.sigmoid(a)
-    second = slope * (1.0 - slope)
-    if name == "softplus":
-        return value, slope, second
-    return 0.5 * value * value, value * slope, slope * slope + value * second
+    return translation(_ACTIVATIONS, name, "torch")(value, slope, slope * (1.0 - slope))
+
+
+# value, slope and second derivative from those of softplus
+_ACTIVATIONS: dict[str, Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]] = {
+    "softplus": lambda value, slope, second: (value, slope, second),
+    "squared_softplus": lambda value, slope, second: (
+        0.5 * value * value,
+        value * slope,
+        slope * slope + value * second,
+    ),
+}

@@ -8,7 +8,7 @@ reverse sweep, so that a loss on stresses needs one backward pass. Weights that 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import pairwise
 
@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter, ParameterList
 
+from lse_material.activations import translation
 from lse_material.errors import InvalidInputError
 from lse_material.fit.constraints import Constraints, variants_of
 from lse_material.fit.options import Architecture
@@ -37,6 +38,9 @@ class TorchPotential(torch.nn.Module):
         rho_bounds: the interval that rho is kept in.
         constraints: what holds by construction; with a symmetry each of the `architecture.count` trained modes stands for
             its variants.
+
+    Raises:
+        InvalidInputError: the activation has no translation into torch.
     """
 
     def __init__(
@@ -49,6 +53,7 @@ class TorchPotential(torch.nn.Module):
         constraints: Constraints | None = None,
     ) -> None:
         super().__init__()
+        translation(_ACTIVATIONS, architecture.activation, "torch")
         self.architecture, self.size, self.rho_bounds = architecture, size, rho_bounds
         self.constraints = constraints or Constraints()
         widths = [architecture.width] * architecture.depth + [1]
@@ -268,7 +273,11 @@ def _softplus(a: Tensor) -> Tensor:
 
 def _activation(name: str, a: Tensor) -> tuple[Tensor, Tensor]:
     """An activation of `lse_material.activations` and its slope."""
-    value, slope = _softplus(a), torch.sigmoid(a)
-    if name == "softplus":
-        return value, slope
-    return 0.5 * value * value, value * slope
+    return translation(_ACTIVATIONS, name, "torch")(_softplus(a), torch.sigmoid(a))
+
+
+# value and slope from those of softplus
+_ACTIVATIONS: dict[str, Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]] = {
+    "softplus": lambda value, slope: (value, slope),
+    "squared_softplus": lambda value, slope: (0.5 * value * value, value * slope),
+}

@@ -12,10 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lse_material.activations import ACTIVATIONS
+from lse_material.activations import translation
 from lse_material.kernel.text import Text
-
-ACTIVATION_FUNCTIONS = {name: f"lse_{name}" for name in ACTIVATIONS}
 
 TOGETHER = 8  # activations that are written statement by statement
 
@@ -116,6 +114,21 @@ slope[$] = value[$] * slope[$];
 value[$] = 0.5 * value[$] * value[$];
 """
 
+ACTIVATIONS = {  # what it is, and what makes it of softplus
+    "softplus": ("log(1 + exp(a)), its slope 1/(1 + exp(-a)) and its curvature", ""),
+    "squared_softplus": ("softplus(a)^2 / 2, slope and curvature", _SQUARED),
+}
+
+
+def activation_function(name: str) -> str:
+    """The name in C of an activation.
+
+    Raises:
+        InvalidInputError: it has no translation into C.
+    """
+    translation(ACTIVATIONS, name, "C")
+    return f"lse_{name}"
+
 
 def mathematics(lanes: int) -> str:
     """The C text, for vectors of `lanes` doubles."""
@@ -132,15 +145,12 @@ def _horner(name: str, argument: str, coefficients: Sequence[float]) -> str:
 
 def write_activation(text: Text, name: str, count: int, lanes: int) -> str:
     """An inline function of `count` vectors at a time; its name. No two of its arrays overlap."""
-    function = f"{ACTIVATION_FUNCTIONS[name]}_{count}"
+    function = f"{activation_function(name)}_{count}"
+    comment, made_of_softplus = ACTIVATIONS[name]
     text(f"#ifndef {function.upper()}", f"#define {function.upper()}")
     head = f"LSE_INLINE void {function}(const lse_vec *a, lse_vec *restrict value, lse_vec *restrict slope,"
     head += " lse_vec *restrict curvature)"
-    comment = {
-        "softplus": "log(1 + exp(a)), its slope 1/(1 + exp(-a)) and its curvature",
-        "squared_softplus": "softplus(a)^2 / 2, slope and curvature",
-    }
-    with text.function(head, comment[name]):
+    with text.function(head, comment):
         groups = [range(first, min(first + TOGETHER, count)) for first in range(0, count, TOGETHER)]
         for group, before in zip(
             [*groups, range(0)], [range(0), *groups]
@@ -148,8 +158,8 @@ def write_activation(text: Text, name: str, count: int, lanes: int) -> str:
             _together(text, _SOFTPLUS, group)
             _write_inverses(text, group, 4 if lanes == 8 else 1)
             _together(text, _SOFTPLUS_RESULTS, before)
-        if name == "squared_softplus":
-            _together(text, _SQUARED, range(count))
+        if made_of_softplus:
+            _together(text, made_of_softplus, range(count))
     text("#endif")
     return function
 

@@ -15,7 +15,7 @@ from functools import cached_property
 import numpy as np
 
 from lse_material.checks import Array
-from lse_material.kernel.mathematics import ACTIVATION_FUNCTIONS, write_activation
+from lse_material.kernel.mathematics import activation_function, write_activation
 from lse_material.kernel.text import Text, groups, total, upper_triangle
 from lse_material.network import ConvexNetwork
 
@@ -106,7 +106,7 @@ def reduced_quadratic(quadratic: Array) -> Array:
 
 def write_activations(text: Text, activation: str, lanes: int) -> None:
     """A function that activates all neurons of a layer, as many together as keep the CPU busy."""
-    head = f"LSE_FUNCTION void {ACTIVATION_FUNCTIONS[activation]}(int n, const lse_vec *a,"
+    head = f"LSE_FUNCTION void {activation_function(activation)}(int n, const lse_vec *a,"
     head += " lse_vec *restrict z, lse_vec *restrict slope, lse_vec *restrict curvature)"
     counts = (16, 8, 2, 1) if lanes == 8 else (4, 2, 1)
     inner = {count: write_activation(text, activation, count, lanes) for count in counts}
@@ -135,7 +135,7 @@ def chains(sums: int) -> int:
 
 def _write_values(text: Text, shape: ModeShape, registers: int) -> None:
     d, at = shape.size, shape.offsets
-    activate = ACTIVATION_FUNCTIONS[shape.activation]
+    activate = activation_function(shape.activation)
     head = (
         f"LSE_FUNCTION lse_vec {shape.name}_values"
         "(const double *restrict w, const lse_vec *x, lse_vec *sums, lse_vec *z, lse_vec *slope, lse_vec *curvature)"

@@ -11,7 +11,7 @@ import hashlib
 import numpy as np
 
 from lse_material.kernel.generate import NEGLIGIBLE
-from lse_material.kernel.mathematics import ACTIVATION_FUNCTIONS, mathematics, write_activation
+from lse_material.kernel.mathematics import activation_function, mathematics, write_activation
 from lse_material.kernel.modes import ModeShape
 from lse_material.kernel.point_layout import CHAINS, PointLayout, runs, whole
 from lse_material.kernel.text import Text, groups, total, upper_triangle
@@ -19,7 +19,7 @@ from lse_material.potential import SoftMinimum
 
 
 def point_function(potential: SoftMinimum, *, frozen: bool = False) -> str:
-    """Name of the C function in `point_header(potential, frozen=frozen)`: different for different potentials."""
+    """Name of the C function in `point_header(potential, frozen=frozen, lanes=...)`: different for different potentials."""
     parts = [repr(tuple(ModeShape.of(mode) for mode in potential.modes)).encode()]
     parts += [ModeShape.of(mode).pack(mode).tobytes() for mode in potential.modes]
     parts += [np.array([potential.rho, potential.energy_scale, potential.energy_shift]).tobytes()]
@@ -98,7 +98,7 @@ def _write_values(text: Text, layout: PointLayout, prefix: str, count: int) -> N
     d, at, end, neurons, shape = layout.shape.size, layout.offsets, layout.offsets["end"], layout.neurons, layout.shape
     lanes = layout.lanes
     modes = range(count)
-    activate = ACTIVATION_FUNCTIONS[shape.activation]
+    activate = activation_function(shape.activation)
     head = (
         f"LSE_FUNCTION void {prefix}_values_{count}"
         "(const double *w, const double *x, double *z, double *slope, double *curvature, double *psi)"

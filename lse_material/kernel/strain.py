@@ -10,9 +10,8 @@ from itertools import product
 
 import numpy as np
 
-from lse_material.errors import InvalidInputError
 from lse_material.kernel.text import Text, total, upper_triangle
-from lse_material.kinematics import MANDEL, GreenLagrange, IsotropicInvariants, Kinematics, SmallStrain
+from lse_material.kinematics import MANDEL, GreenLagrange, IsotropicInvariants, Kinematics, known_measure
 
 ROOT_HALF = float(np.sqrt(0.5))
 PIOLA = (
@@ -23,10 +22,7 @@ PIOLA = (
 
 def write_strain(text: Text, kinematics: Kinematics, growth: bool) -> None:
     """Functions `strain`, `first_piola`, for GreenLagrange `second_piola`, and with a growth term `growth_energy`."""
-    if not isinstance(kinematics, (GreenLagrange, SmallStrain, IsotropicInvariants)):
-        raise InvalidInputError(
-            f"{type(kinematics).__name__} has no compiled form: use the Material itself, which evaluates with NumPy."
-        )
+    known_measure(kinematics, "C (the Material itself evaluates it with NumPy)")
     if growth or isinstance(kinematics, IsotropicInvariants):
         _write_volume(text, kinematics.dim)
     if growth:

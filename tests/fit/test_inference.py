@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from lse_material import InvalidInputError
+from lse_material import ConvexNetwork, InvalidInputError, SoftMinimum
+from lse_material.density import Density, importance
 from lse_material.fit import Architecture, Training
-from lse_material.fit.inference import Counted, Inference, annealed, infer
+from lse_material.fit.inference import Counted, Inference, annealed, evidence_error, infer
 from lse_material.stationary import Box
 
 WEIGHTS = torch.tensor([0.3, 0.7], dtype=torch.float64)
@@ -81,3 +82,87 @@ def test_targets_and_settings_that_cannot_be_are_refused():
         infer(two_gaussians, [-6.0] * 2, [6.0] * 2, architecture=Architecture(modes="auto"))
     with pytest.raises(InvalidInputError, match="below upper"):
         infer(two_gaussians, [6.0] * 2, [-6.0] * 2)
+
+
+def known_mixture(components, d, seed):
+    """ln p of a random Gaussian mixture times a random constant, and the log of that constant."""
+    rng = np.random.default_rng([components, d, seed])
+    places = torch.tensor(rng.uniform(-3.0, 3.0, (components, d)))
+    spread = [rng.normal(size=(d, d)) for _ in range(components)]
+    inverse = [torch.tensor(np.linalg.inv(0.4 * (s @ s.T / d + 0.3 * np.eye(d)))) for s in spread]
+    shares = torch.tensor(np.log(rng.dirichlet(np.full(components, 3.0))))
+    level = [0.5 * float(torch.linalg.slogdet(Q)[1]) - 0.5 * d * np.log(2.0 * np.pi) for Q in inverse]
+    evidence = rng.uniform(-4.0, 4.0)
+
+    def log_p(x):
+        square = [torch.einsum("ni,ij,nj->n", x - m, Q, x - m) for m, Q in zip(places, inverse)]
+        parts = [s + c - 0.5 * q for s, c, q in zip(shares, level, square)]
+        return torch.logsumexp(torch.stack(parts), 0) + evidence
+
+    return log_p, evidence
+
+
+def quick(target, d, seed, modes):
+    return infer(
+        target,
+        [-6.0] * d,
+        [6.0] * d,
+        architecture=Architecture(modes=modes, width=2, stiffness=1e-3),
+        training=Training(restarts=1, adam_steps=150, lbfgs_steps=120, batch=300),
+        inference=Inference(particles=400, rounds=1, moves=5, attempts=1),
+        seed=seed,
+    )
+
+
+def test_the_stated_error_of_the_evidence_is_that_of_gaussians_and_mixtures_in_one_to_four_dimensions():
+    scaled = []
+    for components in (1, 2, 3):
+        for d in (1, 2, 3, 4):
+            for seed in (0, 1):
+                target, evidence = known_mixture(components, d, seed)
+                result = quick(target, d, seed, modes=3)
+                scaled.append(abs(result.log_evidence - evidence) / result.evidence_error)
+    scaled = np.array(scaled)  # 24 of them
+    assert (scaled < 2.0).mean() >= 0.9  # 95 % of a normal distribution
+    assert (scaled < 3.0).mean() >= 0.95
+    assert (
+        np.median(scaled) > 0.2
+    )  # and it is not so wide that nothing could lie outside: 0.67 of a normal distribution
+
+
+def test_the_error_of_the_evidence_has_that_of_the_fitted_density_in_it():
+    result = quick(*known_mixture(1, 2, 5)[:1], 2, 5, modes=1)
+    assert result.ess > 0.999  # q is the target: the weights alone say nothing
+    assert result.evidence_error >= result.density.error > 1e-3
+
+
+@pytest.mark.parametrize("share", [0.05, 0.3, 0.6])
+def test_a_mode_that_the_density_lacks_shows_in_the_error_of_the_evidence(share):
+    # samples of q know the other mode only, with perfectly even weights; the annealed particles know both
+    away = np.array([4.5, 0.0])
+    weights = np.log([1.0 - share, share])
+
+    def log_p(x):
+        parts = [w - 0.5 * ((x - m) ** 2).sum(axis=1) - np.log(2.0 * np.pi) for w, m in zip(weights, (-away, away))]
+        return np.logaddexp(*parts) + 1.5
+
+    q = Density.of(
+        SoftMinimum((ConvexNetwork.from_arrays([], [[away]], [[0.5 * away @ away]], quadratic=np.eye(2)),), 1.0)
+    )
+    rng = np.random.default_rng(11)
+    particles = rng.normal(size=(2000, 2)) + np.where(rng.random((2000, 1)) < share, away, -away)
+    samples = q.sample(2000, seed=2)
+    forward = importance(log_p(samples), q.log_density(samples))
+    backward = importance(q.log_density(particles), log_p(particles))
+    assert forward[2] > 0.999
+    assert backward[2] == pytest.approx(1.0 - share, abs=0.05)  # the share of the mass that q has
+    missing = 1.5 - forward[0]
+    assert missing == pytest.approx(-np.log(1.0 - share), abs=4.0 * q.error)
+    error = evidence_error(forward, backward, q.error)
+    assert 0.5 * error < missing < 2.0 * error
+
+
+def test_a_coverage_below_one_comes_with_the_result():
+    result = quick(two_gaussians, 2, 0, modes=1)  # one log-concave mode for two
+    assert result.coverage < 0.9
+    assert abs(result.log_evidence) < 3.0 * result.evidence_error

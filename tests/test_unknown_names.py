@@ -1,0 +1,172 @@
+"""A name that a floor does not know is refused there; none takes it for another that it knows."""
+
+import numpy as np
+import pytest
+import torch
+import ufl
+
+import lse_material as lse
+from lse_material.activations import ACTIVATIONS, Activation
+from lse_material.export import source
+from lse_material.fem import symbolic
+from lse_material.fit import Architecture, TorchPotential, fit
+from lse_material.fit import jacobian as fit_jacobian
+from lse_material.fit import network as fit_network
+from lse_material.kernel import Architecture as KernelArchitecture
+from lse_material.kernel import CompiledMaterial, CompiledPotential, kernel_source, point_header
+from lse_material.pictures import input_names
+from tests.core.factories import random_material, random_potential
+
+# convex and non-decreasing, with the right derivatives: NumPy takes it as soon as it is in the table
+SHIFTED = Activation(
+    value=lambda a: ACTIVATIONS["softplus"].value(a - 1.0),
+    slope=lambda a: ACTIVATIONS["softplus"].slope(a - 1.0),
+    curvature=lambda a: ACTIVATIONS["softplus"].curvature(a - 1.0),
+)
+POINTS = torch.zeros(2, 3, dtype=torch.float64)
+
+
+@pytest.fixture
+def novel(monkeypatch):
+    """A potential whose activation stands in NumPy's table alone, as a new one does before its translations are written."""
+    monkeypatch.setitem(ACTIVATIONS, "shifted_softplus", SHIFTED)
+    return random_potential(np.random.default_rng(7), 3, modes=2, activation="shifted_softplus", equal_widths=True)
+
+
+def in_torch(potential):
+    TorchPotential.from_potential(potential)
+
+
+def in_torch_fit(potential):
+    x = np.random.default_rng(8).normal(size=(60, 3))
+    samples = lse.Samples(x=x, energy=potential.energy(x))
+    fit(samples, architecture=Architecture(modes=1, activation="shifted_softplus"), progress=False)
+
+
+def in_torch_jacobian(potential):
+    del potential
+    fit_jacobian._activation("shifted_softplus", POINTS)
+
+
+def in_torch_evaluation(potential):
+    del potential
+    fit_network._activation("shifted_softplus", POINTS)
+
+
+def in_expanded_ufl(potential):
+    symbolic.potential_energy(potential, [ufl.as_ufl(0.1)] * 3, expanded=True)
+
+
+def in_the_batch_kernel(potential):
+    kernel_source(KernelArchitecture.of(potential))
+
+
+def in_compiled_batches(potential):
+    CompiledPotential(potential)
+
+
+def in_the_point_kernel(potential):
+    point_header(potential, lanes=4)
+
+
+BACKENDS = (
+    in_torch,
+    in_torch_fit,
+    in_torch_jacobian,
+    in_torch_evaluation,
+    in_expanded_ufl,
+    in_the_batch_kernel,
+    in_compiled_batches,
+    in_the_point_kernel,
+)
+
+
+@pytest.mark.parametrize("backend", BACKENDS, ids=lambda f: f.__name__)
+def test_an_activation_without_translation_is_refused_by_its_name(backend, novel):
+    assert np.isfinite(novel.energy(np.zeros((1, 3)))).all()  # NumPy knows it, and is the meaning of the formula
+    with pytest.raises(lse.InvalidInputError, match="'shifted_softplus' has no translation into"):
+        backend(novel)
+
+
+@pytest.mark.parametrize("language", ["c", "numpy", "ufl"])
+def test_an_activation_without_translation_is_not_exported(language, novel):
+    with pytest.raises(lse.InvalidInputError, match="'shifted_softplus' has no translation into exported"):
+        source(novel, language)
+
+
+@pytest.mark.parametrize("name", ["relu", "Softplus", "softplus ", ""])
+def test_an_activation_that_nobody_knows_is_refused_when_a_network_or_an_architecture_is_made(name):
+    with pytest.raises(lse.InvalidInputError, match="activation"):
+        lse.ConvexNetwork.from_arrays([], [np.ones((1, 3))], [np.zeros(1)], activation=name)
+    with pytest.raises(lse.InvalidInputError, match="activation"):
+        Architecture(activation=name)
+
+
+def test_a_file_with_an_activation_of_another_version_is_refused(novel, tmp_path, monkeypatch):
+    lse.save(novel, tmp_path / "novel.safetensors")
+    monkeypatch.delitem(ACTIVATIONS, "shifted_softplus")
+    with pytest.raises(lse.FormatError, match="'shifted_softplus'"):
+        lse.load_potential(tmp_path / "novel.safetensors")
+
+
+@pytest.mark.parametrize("name", sorted(ACTIVATIONS))
+def test_every_known_activation_means_the_same_in_torch_as_in_numpy_with_its_slope_and_curvature(name):
+    a = np.linspace(-6.0, 6.0, 25)
+    value, slope, curvature = fit_jacobian._activation(name, torch.tensor(a))
+    again = fit_network._activation(name, torch.tensor(a))
+    exact = ACTIVATIONS[name]
+    for got, function in zip((value, slope, curvature), (exact.value, exact.slope, exact.curvature)):
+        np.testing.assert_allclose(got.numpy(), function(a), rtol=1e-13)
+    for one, other in zip(again, (value, slope)):
+        assert torch.equal(one, other)
+
+
+class Hencky(lse.GreenLagrange):
+    """A user's own measure: it has the components of its parent but not its values."""
+
+    def strain(self, F):
+        """Half the logarithm of F^T F, to first order what its parent gives."""
+        x = super().strain(F)
+        return x - (x**2).sum(axis=1, keepdims=True) * x
+
+
+@pytest.fixture
+def own_measure():
+    law = random_material(np.random.default_rng(9), lse.GreenLagrange(2), modes=2)
+    return lse.Material(law.potential, Hencky(2)), law
+
+
+def test_a_measure_that_inherits_from_a_known_one_is_not_taken_for_it(own_measure, tmp_path):
+    own, known = own_measure
+    F = ufl.Identity(2)
+    for write in (
+        lambda law: CompiledMaterial(law),
+        lambda law: symbolic.energy(law, F),
+        lambda law: symbolic.energy(law, F, expanded=True),
+        lambda law: symbolic.stress(law, F),
+        lambda law: source(law, "c"),
+        lambda law: source(law, "numpy"),
+        lambda law: source(law, "ufl"),
+        lambda law: lse.save(law, tmp_path / "own.safetensors"),
+    ):
+        write(known)
+        with pytest.raises(lse.InvalidInputError, match="the strain measure Hencky has no translation into"):
+            write(own)
+
+
+def test_a_picture_names_the_inputs_of_each_measure_and_none_wrongly(own_measure):
+    own, known = own_measure
+    assert input_names(known) == ["E11", "E22", "√2 E12"]
+    assert input_names(lse.Material(known.potential, lse.SmallStrain(2))) == ["ε11", "ε22", "√2 ε12"]
+    assert input_names(lse.Material(known.potential, lse.IsotropicInvariants(2)))[2] == "(J-1)²"
+    assert input_names(own) == ["x1", "x2", "x3"]
+
+
+def test_a_growth_term_of_another_kind_is_no_growth_term(own_measure):
+    class Quadratic(lse.Growth):
+        """Another function of J."""
+
+    _, known = own_measure
+    for growth in ("auto", 3.0, Quadratic(1.0)):
+        with pytest.raises(lse.InvalidInputError, match=f"growth is a {type(growth).__name__}"):
+            lse.Material(known.potential, known.kinematics, growth)
