@@ -10,7 +10,8 @@ from mpi4py import MPI
 
 from lse_material.checks import Array
 from lse_material.errors import CompilationError
-from lse_material.fem.symbolic import growth_stress, orientation, pull_back, strain
+from lse_material.fem.orientation import orientation
+from lse_material.fem.symbolic import growth_stress, pull_back, strain
 from lse_material.kernel import CompiledPotential, InterpretedPotential, potential_evaluator
 from lse_material.kernel.text import upper_triangle
 from lse_material.material import Material
