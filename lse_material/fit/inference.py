@@ -36,6 +36,8 @@ from lse_material.fit.train import search
 from lse_material.samples import Samples
 from lse_material.stationary import Box
 
+COINCIDE = 1e-6  # spread of particles along an input, in units of the box, below which they count as one point
+
 Target = Callable[[Tensor], Tensor]
 
 
@@ -213,7 +215,7 @@ def annealed(walked: Counted, box: Box, inference: Inference, rng: np.random.Gen
             value, slope = walked(y)
             return power * value, power * slope
 
-        x = mala(tempered, x, inference.moves, rng)
+        x = mala(tempered, x, inference.moves, rng, scale=np.maximum(x.std(axis=0), COINCIDE * (box.upper - box.lower)))
         energy, _ = walked(x)
         if power >= 0.25:
             kept.append(x)
