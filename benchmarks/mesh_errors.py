@@ -125,7 +125,7 @@ def mechanochemistry(folder: Path) -> Pair:
         rows.append(
             {
                 "final_energy": fitted["energy"],
-                "rich": fitted["rich"],
+                **{name: fitted[name] for name in ("rich", "wide", "tall")},
                 "final_energy_difference": abs(fitted["energy"] / true["energy"] - 1.0),
                 "phase_difference": max(abs(fitted[name] - true[name]) for name in ("rich", "wide", "tall")),
             }
