@@ -167,4 +167,5 @@ def _vertices(domain: mesh.Mesh) -> Any:
 def _by_cell(u: fem.Function) -> Any:
     """Values of u, shape (cells, degrees of freedom of a cell)."""
     dofmap = u.function_space.dofmap
-    return u.x.array.reshape(-1, dofmap.index_map_bs)[dofmap.list].reshape(len(dofmap.list), -1)
+    size = dofmap.list.shape[1] * dofmap.index_map_bs  # said, since -1 has no meaning on a rank without cells
+    return u.x.array.reshape(-1, dofmap.index_map_bs)[dofmap.list].reshape(len(dofmap.list), size)
