@@ -7,6 +7,9 @@ memory of every rank, once the first solves have filled the caches.
 `cell`: minima of a periodic cell with a stiff layer that wrinkles, compressed to and fro across the bifurcation: Newton steps,
 kicks along modes, homogenised tangents.
 
+`fallback`: minima of an energy with two wells from random starts, by a solver that is stopped after one iteration, so that the
+inertia-controlled minimiser takes over: indefinite tangents, blends and raised diagonals; then the lowest mode of each.
+
     ./fenicsx mpirun -n 2 python3 benchmarks/memory.py
 
 One line of JSON: {part: {solves, growth_mb: of the rank that grows most, resident_mb: of the largest, ...}}. It exits with 1
@@ -15,6 +18,7 @@ where a part grows by 5 MB or more.
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Callable
@@ -24,10 +28,12 @@ from typing import Any
 import numpy as np
 import ufl
 from common import arguments, finish
-from dolfinx import mesh
+from dolfinx import fem, mesh
 from mpi4py import MPI
 
+import lse_material as lse
 from lse_material.fem.homogenise import PeriodicCell
+from lse_material.fem.stability import lowest_modes
 
 COMM = MPI.COMM_WORLD
 FIRST = 20  # solves after which memory is looked at
@@ -79,8 +85,47 @@ def cell(count: int, divisions: int) -> dict[str, Any]:
     return {**growth(solve, count), "kicks": kicks}
 
 
+def fallback(count: int, divisions: int) -> dict[str, Any]:
+    """Minima of two variants in a square whose rim is held, each by `minimise`."""
+    logging.getLogger("lse_material").setLevel(logging.ERROR)
+    stiffness = np.array([[3.0, 1.0, 0.0], [1.0, 3.0, 0.0], [0.0, 0.0, 2.0]])
+    modes = [
+        lse.ConvexNetwork.from_arrays(
+            [], [-(stiffness @ c)[None]], [np.array([c @ stiffness @ c / 2])], quadratic=np.linalg.cholesky(stiffness).T
+        )
+        for c in (np.array([0.05, -0.05, 0.0]), np.array([-0.05, 0.05, 0.0]))
+    ]
+    material = lse.Material(lse.SoftMinimum(tuple(modes), 5e-4), lse.GreenLagrange(2))
+    domain = mesh.create_unit_square(COMM, divisions, divisions)
+    V = fem.functionspace(domain, ("Lagrange", 1, (2,)))
+    u = fem.Function(V)
+    domain.topology.create_connectivity(1, 2)
+    rim = fem.locate_dofs_topological(V, 1, mesh.exterior_facet_indices(domain.topology))
+    problem = lse.fem.EnergyProblem(
+        lse.fem.energy(material, ufl.Identity(2) + ufl.grad(u)) * ufl.dx,
+        u,
+        bcs=[fem.dirichletbc(np.zeros(2), rim, V)],
+        petsc_options_prefix="memory_",
+        petsc_options={"snes_max_it": 1},
+    )
+
+    def solve(i: int) -> None:
+        rng = np.random.default_rng(i)
+        u.interpolate(lambda x: sum(0.01 * np.sin(k * x[0] + a) * np.cos(k * x[1] + b) for k, a, b in waves(rng)))
+        problem.solve()
+        lowest_modes(problem)
+
+    return {**growth(solve, count), "fallbacks": problem.fallbacks}
+
+
+def waves(rng: np.random.Generator) -> list[tuple[float, Any, Any]]:
+    """Wave numbers and phases, a phase for each component."""
+    return [(k, rng.uniform(0, 6, (2, 1)), rng.uniform(0, 6, (2, 1))) for k in (3.0, 9.0, 20.0)]
+
+
 PARTS: dict[str, Callable[[bool], dict[str, Any]]] = {
     "cell": lambda quick: cell(40 if quick else 200, 8 if quick else 24),
+    "fallback": lambda quick: fallback(40 if quick else 100, 8 if quick else 16),
 }
 
 

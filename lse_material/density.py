@@ -75,7 +75,13 @@ class Density:
         return -self.potential.energy(x) - self.log_normaliser
 
     def sample(self, n: int, *, seed: int = 0, moves: int = 30) -> Array:
-        """Samples (n, d): draws chosen by their weights, then moved."""
+        """Samples (n, d): draws chosen by their weights, then moved.
+
+        Raises:
+            InvalidInputError: n is no number of samples, or moves no number of moves.
+        """
+        if n < 1 or moves < 0:
+            raise InvalidInputError(f"n is {n} and moves {moves}; a sample has n >= 1 points and moves >= 0.")
         rng = np.random.default_rng(seed)
         chosen = self.draws[systematic(self.weights, n, rng)]
 
@@ -83,7 +89,8 @@ class Density:
             values = self.potential.evaluate(x)
             return values.energy, values.gradient
 
-        return mala(both, chosen, moves, rng)
+        centred = self.draws - self.weights @ self.draws
+        return mala(both, chosen, moves, rng, scale=np.sqrt(self.weights @ centred**2))
 
 
 def importance(log_target: Array, log_proposal: Array) -> tuple[float, float, float]:
@@ -92,7 +99,14 @@ def importance(log_target: Array, log_proposal: Array) -> tuple[float, float, fl
     Args:
         log_target: unnormalised, at samples of the proposal, (n,).
         log_proposal: normalised, (n,).
+
+    Raises:
+        InvalidInputError: their shapes differ, or are not (n,).
     """
+    if log_target.shape != log_proposal.shape or log_target.ndim != 1:
+        raise InvalidInputError(
+            f"log_target is of shape {log_target.shape}, log_proposal of {log_proposal.shape}; both must be (n,)."
+        )
     log_z, error, weights = summed(log_target - log_proposal)
     return log_z, error, float(1.0 / (weights**2).sum() / len(weights))
 
@@ -113,13 +127,16 @@ def systematic(weights: Array, n: int, rng: np.random.Generator) -> Any:
     return rng.permutation(index)
 
 
-def mala(walked: Walked, x: Array, moves: int, rng: np.random.Generator) -> Array:
-    """Move points (n, d) by the Metropolis-adjusted Langevin algorithm; steps are tuned in the first half only.
+def mala(walked: Walked, x: Array, moves: int, rng: np.random.Generator, *, scale: Array) -> Array:
+    """Move points by the Metropolis-adjusted Langevin algorithm; steps are tuned in the first half only.
 
-    Each input is scaled by the spread of the points.
+    Args:
+        walked: energies and gradients of points.
+        x: points (n, d).
+        moves: number of moves.
+        rng: of the steps.
+        scale: (d,), about the spread of the density along each input: steps are a share of it.
     """
-    scale = x.std(axis=0)
-    scale = np.where(scale > 0.0, scale, 1.0)
     size = 0.3 / x.shape[1] ** (1.0 / 3.0)
     energy, gradient = walked(x)
     for move in range(moves):

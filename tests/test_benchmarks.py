@@ -54,6 +54,15 @@ def test_a_whole_solve_by_torch_finds_the_same_and_takes_longer():
         assert figures[f"torch_external_over_{ours}"] > 3.0
 
 
+def test_the_boundary_of_the_bar_has_an_energy_error_of_second_order_in_the_mesh():
+    figures = run_benchmark("mesh_errors")["phase_transforming_bar"]
+    coarse, fine = (ratio - 1.0 for ratio in figures["boundary_energy_ratio"])
+    assert coarse / fine == pytest.approx(4.0, rel=0.1)
+    assert abs(fine) < 1e-3
+    for stresses in (figures["local_stress"], figures["plateau_stress"]):
+        assert stresses == pytest.approx([0.05, 0.05], rel=1e-8)  # the Maxwell stress on any mesh
+
+
 def test_two_ranks_assemble_what_one_does():
     figures = run_benchmark("strong_scaling")
     assert max(figures[route]["difference"] for route in ("stored", "form_operator")) < 1e-12

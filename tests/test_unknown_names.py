@@ -9,6 +9,7 @@ import lse_material as lse
 from lse_material.activations import ACTIVATIONS, Activation
 from lse_material.export import source
 from lse_material.fem import symbolic
+from lse_material.fem.law import EvaluatorLaw
 from lse_material.fit import Architecture, TorchPotential, fit
 from lse_material.fit import jacobian as fit_jacobian
 from lse_material.fit import network as fit_network
@@ -170,3 +171,11 @@ def test_a_growth_term_of_another_kind_is_no_growth_term(own_measure):
     for growth in ("auto", 3.0, Quadratic(1.0)):
         with pytest.raises(lse.InvalidInputError, match=f"growth is a {type(growth).__name__}"):
             lse.Material(known.potential, known.kinematics, growth)
+
+
+def test_what_is_neither_a_material_nor_an_evaluator_is_not_taken_for_one(own_measure):
+    _, known = own_measure
+    for thing in (known.potential, "neo-Hookean", None):
+        with pytest.raises(lse.InvalidInputError, match=f"this is a {type(thing).__name__}"):
+            EvaluatorLaw(thing, 2)
+    EvaluatorLaw(known, 2)  # NumPy's own evaluation of a material is one

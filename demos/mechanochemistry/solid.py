@@ -128,7 +128,7 @@ class Solid:
         corners = basix.geometry(basix.CellType.triangle)
         values = fem.Expression(ufl.as_vector(expressions), corners).eval(domain, cells)
         places = domain.geometry.x[geometry_dofmap(domain)[: len(cells)]][:, :, :2]
-        parts = COMM.gather((places, np.asarray(values).reshape(len(cells), 3, -1)))
+        parts = COMM.gather((places, np.asarray(values).reshape(len(cells), 3, len(expressions))))
         if parts is None:
             return None
         return np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])

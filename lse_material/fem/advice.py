@@ -26,6 +26,10 @@ ADVICE: Mapping[str, str] = {
     ),
     "FUNCTION_NANORINF": "the residual is not finite: an element was turned inside out (det F <= 0); take smaller load steps",
     "DTOL": "the residual grew without bound: take smaller load steps or start nearer to the solution",
+    "TR_DELTA": (
+        "the trust region shrank to nothing: no step lowered the energy. Is `residual` the derivative of the energy? If the "
+        "residual is as small as can be hoped for, raise `tolerance`"
+    ),
     "LOCAL_MIN": "it is stuck in a minimum of the residual that is no solution: start elsewhere or take smaller steps",
     "INNER": "its inner solver failed: look at it with ksp_monitor",
 }

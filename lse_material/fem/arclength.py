@@ -235,6 +235,8 @@ class ArcLength:
                 return None, iterations
             scales.to_physical(x, physical)
             problem.set_iterate(physical)
+            if not problem.inverted_cells.smallest() > 0.0:
+                return None, iterations
             bound = high if sign > 0.0 else low
             reached = abs(arrived[-1] - bound) <= 1e-12 * max(abs(bound), abs(at))
             return bound if reached else arrived[-1], iterations

@@ -11,6 +11,8 @@ fields, of
 
 with G = Pi (fully implicit: one solution only for short steps) or Pi with lagged mode weights (`lse_material.fem.lagged`): one
 solution for any dt, Pi never rises by more than the supply brings, and Newton is nearly linear. Mass is exact in both.
+One quadrature rule serves the energy, the steps derived from it and what is recorded of it: integrals without a degree are
+given that which UFL estimates for the energy density, for supply times mu, and for c mu (`lse_material.fem.measures`).
 J. W. Cahn and J. E. Hilliard, J. Chem. Phys. 28, 258 (1958); coupled with strain: S. Rudraraju, A. Van der Ven and
 K. Garikipati, npj Comput. Mater. 2, 16012 (2016).
 """
@@ -27,17 +29,21 @@ from mpi4py import MPI
 from petsc4py import PETSc
 
 from lse_material.errors import InvalidInputError
+from lse_material.fem.fieldwise import FieldwiseTest
 from lse_material.fem.lagged import lagged
+from lse_material.fem.measures import with_quadrature_degree
 from lse_material.fem.problem import MaterialProblem
 
 Expr = Any  # a UFL expression
 
-# A small last Newton step is the test (what is left is its square): residuals of a body near rest are rounding. The analysis of
-# MUMPS looks at the pattern of the matrix alone (icntl_6, icntl_12), so that a resumed run repeats the other bit by bit.
+# The test is a small last Newton step in each field (`lse_material.fem.fieldwise`): what is left is its square. Residuals of a
+# body near rest are rounding, and norms over fields of different units say nothing. The analysis of MUMPS looks at the pattern
+# of the matrix alone (icntl_6, icntl_12), so that a resumed run repeats the other bit by bit.
 STEP_OPTIONS: Mapping[str, Any] = {
     "snes_type": "newtonls",
     "snes_linesearch_type": "basic",
-    "snes_rtol": 1e-13,
+    "snes_rtol": 0.0,
+    "snes_atol": 0.0,
     "snes_stol": 1e-7,
     "snes_max_it": 15,
     "mat_mumps_icntl_6": 0,
@@ -63,7 +69,8 @@ class CahnHilliard:
             rest is not unique, as at the onset of twinning.
         bcs: Dirichlet conditions, on parts of the mixed space; none on c or mu keep the mass balance.
         implicit: do not lag the mode weights.
-        petsc_options: override single entries of `STEP_OPTIONS`.
+        petsc_options: override single entries of `STEP_OPTIONS`. snes_stol is the tolerance of the last Newton step in each
+            field; snes_rtol and snes_atol, of the residual over all fields, whose units differ, are 0 unless given.
         kwargs: passed on to `MaterialProblem` (jit_options, form_compiler_options).
 
     Attributes:
@@ -106,35 +113,41 @@ class CahnHilliard:
         self.iterations = 0
         c, mu = parts[:2]
         self.dt = fem.Constant(V.mesh, 1.0)
-        test = ufl.TestFunction(V)
+        energy = with_quadrature_degree(energy)
+        dx = _measure(c * mu * ufl.dx(V.mesh))
+        exchanged = mu * (c - ufl.split(self.before)[0]) * dx
         M = ufl.replace(ufl.as_ufl(mobility), {state: self.before})
-        flow = 0.5 * self.dt * ufl.inner(M * ufl.grad(mu), ufl.grad(mu))
-        exchanged = (mu * (c - ufl.split(self.before)[0]) + flow) * ufl.dx
+        exchanged += with_quadrature_degree(0.5 * self.dt * ufl.inner(M * ufl.grad(mu), ufl.grad(mu)) * ufl.dx(V.mesh))
         for y, viscosity in viscous:
             change = y - ufl.replace(y, {state: self.before})
-            exchanged -= 0.5 * viscosity / self.dt * ufl.inner(change, change) * ufl.dx
+            exchanged -= with_quadrature_degree(0.5 * viscosity / self.dt * ufl.inner(change, change) * ufl.dx(V.mesh))
+        test = ufl.TestFunction(V)
         residual = ufl.derivative((energy if implicit else lagged(energy, state, self.before)) - exchanged, state, test)
-        symmetric = True
+        symmetric, work = True, None
         if supply is not None:
             symmetric = state not in supply.coefficients()
-            for integral in supply.integrals():
-                weighted = self.dt * integral.integrand() * ufl.split(test)[1]
-                residual += ufl.Form([integral.reconstruct(integrand=weighted)])
+            work = with_quadrature_degree(_times(supply, mu))
+            supply = ufl.Form(
+                [
+                    i.reconstruct(metadata=w.metadata())
+                    for i, w in zip(supply.integrals(), work.integrals(), strict=True)
+                ]
+            )
+            residual += _times(supply, self.dt * ufl.split(test)[1])
         self.residual, self.bcs = residual, tuple(bcs)
         options = {**STEP_OPTIONS, "pc_type": "cholesky" if symmetric else "lu", **(petsc_options or {})}
         self.problem = MaterialProblem(
             residual, state, bcs=bcs, petsc_options_prefix=petsc_options_prefix, petsc_options=options, **kwargs
         )
+        self.problem.solver.setConvergenceTest(FieldwiseTest(V, bcs))
         if symmetric:
             self.problem.A.setOption(PETSc.Mat.Option.SYMMETRIC, True)
         compiled = {k: v for k, v in kwargs.items() if k != "kind"}
         self._energy = fem.form(energy, **compiled)
-        self._mass = fem.form(c * ufl.dx)
-        self._supply = self._work = None
-        if supply is not None:
-            self._supply = fem.form(supply, **compiled)
-            times_mu = [i.reconstruct(integrand=i.integrand() * mu) for i in supply.integrals()]
-            self._work = fem.form(ufl.Form(times_mu), **compiled)
+        self._size = fem.form(_magnitude(energy), **compiled)
+        self._mass = fem.form(c * dx, **compiled)
+        self._supply = None if supply is None else fem.form(supply, **compiled)
+        self._work = None if work is None else fem.form(work, **compiled)
 
     @property
     def comm(self) -> MPI.Comm:
@@ -170,6 +183,10 @@ class CahnHilliard:
         """Pi of the present state, the same on every rank; collective, as the following."""
         return self._total(self._energy)
 
+    def energy_size(self) -> float:
+        """The integrals in Pi with their integrands' absolute values: what the rounding of Pi is relative to."""
+        return self._total(self._size)
+
     def mass(self) -> float:
         """Integral of the concentration."""
         return self._total(self._mass)
@@ -184,3 +201,19 @@ class CahnHilliard:
 
     def _total(self, form: fem.Form | None) -> float:
         return 0.0 if form is None else float(self.comm.allreduce(fem.assemble_scalar(form), MPI.SUM))
+
+
+def _measure(form: ufl.Form) -> ufl.Measure:
+    """dx with the quadrature degree that UFL estimates for the form, of one cell integral."""
+    (integral,) = with_quadrature_degree(form).integrals()
+    return ufl.dx(integral.ufl_domain(), metadata=integral.metadata())
+
+
+def _times(form: ufl.Form, factor: Expr) -> ufl.Form:
+    """The form with each integrand multiplied."""
+    return ufl.Form([integral.reconstruct(integrand=factor * integral.integrand()) for integral in form.integrals()])
+
+
+def _magnitude(form: ufl.Form) -> ufl.Form:
+    """The form with the absolute value of each integrand."""
+    return ufl.Form([integral.reconstruct(integrand=abs(integral.integrand())) for integral in form.integrals()])

@@ -34,6 +34,7 @@ from lse_material.fem.inertia import SymmetricFactor
 from lse_material.fem.measures import with_quadrature_degree
 from lse_material.fem.minimise import minimise
 from lse_material.fem.multigrid import DIRECT, is_direct, keep_dirichlet_values, linear_step, set_rigid_modes
+from lse_material.fem.objective import EnergyDifferences
 from lse_material.fem.preconditioner import keep_positive
 from lse_material.fem.problem import DEFAULT_OPTIONS, MaterialProblem
 from lse_material.fem.quadrature import QuadratureStress
@@ -49,7 +50,6 @@ TRUST_REGION: Mapping[str, Any] = {
 }
 FINISH = 3  # iterations after a failure that count as the end of a solve, not as another solver
 NEARER = 20  # halvings of the distance of an initial guess from the undeformed state
-INFINITE = 1e300  # energy of a state that has none: the trust region steps back from it
 REFUSED = 1e150  # entries of the residual there, whose square is finite
 SMALL_STRAIN = 1e-4  # the forces that it makes count, next to reactions, as forces that the tolerance is relative to
 
@@ -65,8 +65,9 @@ class EnergyProblem(MaterialProblem):
     preconditioner; every PETSc option can be overridden. The first radius of the trust region is the size of the body. Where
     it fails, `minimise` goes on.
 
-    A state is accepted if its energy is finite, so that det F > 0 at every quadrature point, and if the residual of each field
-    (each part of a mixed space) is below `tolerance` times the reactions on that field, or below what rounding makes.
+    A state is accepted if its energy is finite, so that det F > 0 at every quadrature point (and it must be so at corners and
+    on edges of cells, too), and if the residual of each field (each part of a mixed space) is below `tolerance` times the
+    reactions on that field, or below what rounding makes.
 
     Args:
         energy: UFL functional, any energies of `lse.fem.energy` in it, expanded or not, minus the work of dead loads.
@@ -302,6 +303,7 @@ class EnergyProblem(MaterialProblem):
                 "smaller load steps.",
                 iterations=self.iterations,
             )
+        self.refuse_inverted_cells()
 
     def _solve_scaled(self) -> None:
         """Run the PETSc solver, whose unknowns are those of u divided by the scale of their field.
@@ -310,6 +312,7 @@ class EnergyProblem(MaterialProblem):
             ConvergenceError: it did not converge; u is then its last iterate.
         """
         self._first_norm, self._failure = np.inf, None
+        self._objective.restart()
         assign(self.u, self.x)
         self.scales.divide(self.x.array)
         physical = self.x.duplicate()
@@ -356,12 +359,18 @@ class EnergyProblem(MaterialProblem):
 
         self.solver.setJacobian(jacobian, A, P, args=args, kargs=kargs)
 
-        def objective(snes: PETSc.SNES, x: PETSc.Vec) -> float:
+        def energy(x: PETSc.Vec) -> float:
             problem = _alive(weak)
             problem.scales.to_physical(x, physical)
             problem._take_iterate(physical)
-            value = problem.energy()
-            return value if np.isfinite(value) else INFINITE
+            return problem.energy()
+
+        def gradient(x: PETSc.Vec, out: PETSc.Vec) -> None:
+            problem = _alive(weak)
+            problem.scales.to_physical(x, physical)
+            problem._take_iterate(physical)
+            problem.residual(out)
+            problem.scales.multiply(out.array)
 
         def converged(snes: PETSc.SNES, iteration: int, norms: tuple[float, float, float]) -> Any:
             problem, reason = _alive(weak), PETSc.SNES.ConvergedReason
@@ -378,7 +387,8 @@ class EnergyProblem(MaterialProblem):
                 problem._first_norm = norm
             return reason.CONVERGED_FNORM_ABS if problem.is_converged(work) else reason.CONVERGED_ITERATING
 
-        self.solver.setObjective(objective)
+        self._objective = EnergyDifferences(energy, gradient, self.x)
+        self.solver.setObjective(self._objective)
         self.solver.setConvergenceTest(converged)
 
     def _prepare_trust_region(self) -> None:

@@ -31,6 +31,7 @@ from lse_material.table import write_table
 
 Expr = Any  # a UFL expression
 SAFETY, SHRINK, GROW = 0.8, 0.3, 1.4  # of the step that the estimate asks for; least and largest factor of the next
+ROUNDING = 1e-11  # of the terms that make up an energy
 OWN = ("time", "dt", "energy", "mass", "supplied", "work", "error", "iterations", "excess")
 FINGERPRINT = "fingerprint"  # of the problem, in a checkpoint
 
@@ -236,7 +237,7 @@ class Evolution:
 
     def _rose(self, work: float) -> bool:
         before = self.table["energy"][-1]
-        return bool(self.flow.energy() > before + work + 1e-11 * (abs(before) + abs(work)))
+        return bool(self.flow.energy() > before + work + ROUNDING * (self.flow.energy_size() + abs(work)))
 
     def _note(self, time: float, dt: float, supplied: float, work: float, error: float, iterations: int) -> None:
         before = {name: self.table[name][-1] if self.table[name] else 0.0 for name in ("supplied", "work")}

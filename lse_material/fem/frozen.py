@@ -17,26 +17,22 @@ indefinite.
 
 from __future__ import annotations
 
-import functools
+from dataclasses import dataclass
 from typing import Any
 
 import ufl
 from dolfinx import fem
 from ufl.algorithms.apply_algebra_lowering import apply_algebra_lowering
 from ufl.algorithms.apply_derivatives import apply_derivatives
-from ufl.variable import Label, Variable
+from ufl.variable import Variable
 
 from lse_material.errors import InvalidInputError
+from lse_material.fem.marks import marked, marks_in
 from lse_material.fem.operator import PotentialComponent, frozen_hessian
 from lse_material.growth import Growth
 from lse_material.kinematics import IsotropicInvariants
 
 Expr = Any  # a UFL expression
-
-
-def marked(expression: Expr, by: IsotropicInvariants | Growth) -> Variable:
-    """The expression, with a mark by which `frozen_tangent` finds it: F of isotropic invariants, or F of a growth term."""
-    return Variable(expression, _label(by))
 
 
 def frozen_tangent(energy: ufl.Form, u: fem.Function) -> ufl.Form | None:
@@ -79,7 +75,8 @@ def _potential_curvature(W: PotentialComponent, u: fem.Function, v: Expr, du: Ex
     H = frozen_hessian(W)
     dv, ddu = ([ufl.derivative(x, u, direction) for x in W.x] for direction in (v, du))
     second = sum(H[i][j] * dv[i] * ddu[j] for i in range(len(dv)) for j in range(len(dv)))
-    for F, kinematics in _marks(W, IsotropicInvariants):
+    for mark, kinematics in marks_in(W, IsotropicInvariants):
+        F = mark.expression()
         first = len(W.x) - kinematics.size  # after the fields
         g = [W.at(1 + first + i) for i in range(kinematics.size)]
         second += _invariant_curvature(kinematics, F, g, *(ufl.derivative(F, u, direction) for direction in (v, du)))
@@ -112,57 +109,29 @@ def _three(A: Expr, dim: int, last: float) -> Expr:
 
 def _growth_terms(energy: ufl.Form) -> list[Variable]:
     """The growth terms in an energy."""
-    terms = ufl.algorithms.extract_type(energy, Variable)
-    return sorted((term for term in terms if isinstance(_meaning(term), _Term)), key=repr)
+    return [term for term, _ in marks_in(energy, _Term)]
 
 
 def growth_energy(growth: Growth, F: Expr) -> Variable:
     """The growth term a (J - 1 - ln J), NaN with its derivatives where J < 0, marked for `frozen_tangent`."""
     J = ufl.det(marked(F, growth))
-    return Variable(growth.coefficient * (J - 1.0 - 2.0 * ufl.ln(ufl.sqrt(J))), _label(_Term(growth)))
+    return marked(growth.coefficient * (J - 1.0 - 2.0 * ufl.ln(ufl.sqrt(J))), _Term(growth))
 
 
 def _growth_curvature(term: Variable, u: fem.Function, v: Expr, du: Expr) -> Expr:
     """The positive part of the second derivative of a growth term: a tr(dF F^-1)^2."""
-    ((F, growth),) = _marks(term, Growth)
+    ((mark, growth),) = marks_in(term, Growth)
+    F = mark.expression()
     inverse = ufl.inv(F)
     traces = [ufl.tr(ufl.derivative(F, u, direction) * inverse) for direction in (v, du)]
     return growth.coefficient * traces[0] * traces[1]
 
 
+@dataclass(frozen=True)
 class _Term:
-    """A mark by which the growth term as a whole is known."""
+    """The meaning of a mark on a growth term as a whole."""
 
-    def __init__(self, growth: Growth) -> None:
-        self.growth = growth
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Term) and self.growth == other.growth
-
-    def __hash__(self) -> int:
-        return hash(("term", self.growth))
-
-
-@functools.cache
-def _label(mark: Any) -> Label:
-    """The label of a mark: one for all expressions that bear it."""
-    label = Label()
-    _marks_by_label[label.count()] = mark
-    return label
-
-
-_marks_by_label: dict[int, Any] = {}
-
-
-def _meaning(variable: Variable) -> Any:
-    """What a variable was marked by; None if it is the user's own."""
-    return _marks_by_label.get(variable.label().count())
-
-
-def _marks(expression: Expr, kind: type) -> list[tuple[Expr, Any]]:
-    """The marked deformation gradients in an expression, with what they are marked by, each once."""
-    variables = sorted(ufl.algorithms.extract_type(expression, Variable), key=repr)
-    return [(v.expression(), _meaning(v)) for v in variables if isinstance(_meaning(v), kind)]
+    growth: Growth
 
 
 def _factor(integrand: Expr, amount: Expr) -> Expr:

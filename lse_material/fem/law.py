@@ -9,8 +9,9 @@ import ufl
 from mpi4py import MPI
 
 from lse_material.checks import Array
-from lse_material.errors import CompilationError
-from lse_material.fem.symbolic import growth_stress, orientation, pull_back, strain
+from lse_material.errors import CompilationError, InvalidInputError
+from lse_material.fem.orientation import orientation
+from lse_material.fem.symbolic import growth_stress, pull_back, strain
 from lse_material.kernel import CompiledPotential, InterpretedPotential, potential_evaluator
 from lse_material.kernel.text import upper_triangle
 from lse_material.material import Material
@@ -103,9 +104,19 @@ class PotentialLaw:
 
 
 class EvaluatorLaw:
-    """P and dP/dF as an evaluator gives them."""
+    """P and dP/dF as an evaluator gives them.
+
+    Raises:
+        InvalidInputError: what is given is no evaluator.
+    """
 
     def __init__(self, evaluator: Evaluator, dim: int) -> None:
+        given: Any = evaluator  # whatever its annotation says
+        if isinstance(given, SoftMinimum) or not callable(getattr(given, "evaluate", None)):
+            raise InvalidInputError(
+                f"a stress is made of a Material or of an object whose evaluate(F) returns stress and tangent; this is a "
+                f"{type(given).__name__}. A potential takes a strain measure: Material(potential, GreenLagrange(dim))."
+            )
         self._evaluator = evaluator
         self._values: Values | None = None
         self._inputs: Array = np.empty(0)

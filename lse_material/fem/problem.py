@@ -25,6 +25,7 @@ from lse_material.fem.force_scale import ROUNDING, RoundingForces, held_by_block
 from lse_material.fem.garbage import collect_garbage, holder_of
 from lse_material.fem.header import machine_arguments
 from lse_material.fem.measures import with_quadrature_degree
+from lse_material.fem.orientation import InvertedCells
 from lse_material.fem.quadrature import QuadratureStress, require_double
 from lse_material.fem.stored import operators_in, with_stored_values
 
@@ -73,6 +74,7 @@ class MaterialProblem(NonlinearProblem):
 
     Attributes:
         rounding: the forces that rounding makes in each field.
+        inverted_cells: looks at det F between the quadrature points.
 
     Raises:
         InvalidInputError: a `QuadratureStress` in the form is not among `stresses`, or stands under another measure
@@ -106,6 +108,8 @@ class MaterialProblem(NonlinearProblem):
         jacobian = derivative_block(residual, u) if J is None else J
         self._bcs = list(bcs)
         self.rounding = RoundingForces(u, self._bcs)
+        forms = residual if isinstance(residual, Sequence) else [residual]
+        self.inverted_cells = InvertedCells(forms, self.comm, kwargs.get("entity_maps"))
         self._held_scale: Array | None = None  # of the rows of conditions, while a solve lasts that needs it
         self._assembled_at: Array | None = None  # the iterate that A belongs to already
         self._norms: list[float] = []  # of the residual, at the iterates of this solve
@@ -150,6 +154,8 @@ class MaterialProblem(NonlinearProblem):
                 self.solver.setConvergedReason(reason)
             if reason < 0:
                 message = explain(self, int(reason))
+            else:
+                self.refuse_inverted_cells()
         except BaseException:
             self._restore(before)
             raise
@@ -160,6 +166,20 @@ class MaterialProblem(NonlinearProblem):
             raise ConvergenceError(message, reason=int(reason), iterations=int(self.solver.getIterationNumber()))
         self.rounding.note()
         return self.u
+
+    def refuse_inverted_cells(self) -> None:
+        """Raise if det F <= 0 at a corner or a middle of an edge of a cell at the present u; collective.
+
+        Raises:
+            ConvergenceError: so it is. At quadrature points the energy is NaN there, and no solver comes so far.
+        """
+        smallest = self.inverted_cells.smallest()
+        if not smallest > 0.0:
+            raise ConvergenceError(
+                f"the state that was found turns a cell inside out between its quadrature points: det F is {smallest:.3g} at a "
+                "corner or an edge of it. Take smaller load steps, a quadrature rule of higher degree, or a finer mesh there.",
+                iterations=int(self.solver.getIterationNumber()),
+            )
 
     def reaction(self, bc: fem.DirichletBC) -> float:
         """Sum over the degrees of freedom that `bc` holds of the residual at the present `u`; the same on every rank.

@@ -20,6 +20,7 @@ from dolfinx import fem, mesh
 from mpi4py import MPI
 
 from lse_material.errors import InvalidInputError
+from lse_material.fem.measures import with_quadrature_degree
 
 Expr = Any  # a UFL expression
 RESOLVED = 4.0  # cells per length that a boundary needs, or it sticks to the mesh
@@ -59,7 +60,7 @@ def interior_penalty(u: fem.Function, *, length: float, modulus: float, degree: 
         u: of degree 2 or more.
         length: about the width of a boundary.
         modulus: of the order of the elastic moduli: kappa = modulus length^2.
-        degree: of the quadrature in cells.
+        degree: of the quadrature in cells; on facets it is UFL's estimate for the energy, also for what is derived from it.
         penalty: of jumps, in units of kappa / cell size; 10 serves degree 2.
 
     Raises:
@@ -75,7 +76,7 @@ def interior_penalty(u: fem.Function, *, length: float, modulus: float, degree: 
     bending = ufl.avg(ufl.dot(ufl.dot(second, n), n))
     jump = ufl.jump(ufl.grad(u), n)
     size = ufl.avg(ufl.CellDiameter(u.function_space.mesh))
-    return (
+    return with_quadrature_degree(
         0.5 * kappa * ufl.inner(second, second) * ufl.dx(degree=degree)
         - kappa * ufl.inner(bending, jump) * ufl.dS
         + 0.5 * penalty * kappa / size * ufl.inner(jump, jump) * ufl.dS
@@ -89,7 +90,11 @@ def viscous(gradient: Expr, before: Expr, *, viscosity: float, dt: float) -> Exp
 
 
 def check_resolution(domain: mesh.Mesh, length: float) -> float:
-    """Cells per `length` where the mesh is coarsest, the same on every rank; warns if they are fewer than 4."""
+    """Cells per `length` where the mesh is coarsest, the same on every rank. Collective; call it once for a new mesh.
+
+    Warns:
+        MeshWarning: they are fewer than 4.
+    """
     _positive(length=length)
     tdim = domain.topology.dim
     cells = np.arange(domain.topology.index_map(tdim).size_local, dtype=np.int32)

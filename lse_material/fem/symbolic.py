@@ -24,7 +24,9 @@ import ufl
 from lse_material.activations import translation
 from lse_material.errors import InvalidInputError
 from lse_material.fem import operator
-from lse_material.fem.frozen import growth_energy, marked
+from lse_material.fem.frozen import growth_energy
+from lse_material.fem.marks import marked
+from lse_material.fem.orientation import orientation
 from lse_material.growth import Growth
 from lse_material.kinematics import MANDEL, GreenLagrange, IsotropicInvariants, Kinematics, SmallStrain, known_measure
 from lse_material.material import Material
@@ -85,18 +87,6 @@ def conjugates(
     gradient = (_potential_gradient if expanded else operator.gradient)(material.potential, x)
     result = ufl.as_vector(gradient[: len(material.fields)])
     return result if inverted else orientation(material.kinematics, F) * result
-
-
-def orientation(kinematics: Kinematics, F: Expr) -> Expr:
-    """1 where det F > 0 and NaN elsewhere, a UFL scalar whose derivative is zero; 1 everywhere at small strain.
-
-    What it multiplies is NaN, with all derivatives, where a cell is turned inside out. It costs a comparison at each point,
-    and does not raise the estimate of the quadrature degree.
-    """
-    if isinstance(kinematics, SmallStrain):
-        return ufl.as_ufl(1.0)
-    kept = ufl.conditional(ufl.gt(ufl.real(ufl.det(F)), 0.0), 1.0, 0.0)
-    return kept / kept
 
 
 def growth_stress(growth: Growth, F: Expr) -> Expr:

@@ -9,9 +9,10 @@ from typing import Any
 import basix
 import numpy as np
 import ufl
-from dolfinx import fem
+from dolfinx import fem, mesh
 
 from lse_material.errors import InvalidInputError
+from lse_material.fem.cells import marked_cells, owned_cells
 from lse_material.fem.quadrature import mesh_of
 from lse_material.material import TrainingBox
 
@@ -31,9 +32,10 @@ class BoxWatch:
         names: of the inputs, for the message.
         degree: of the quadrature.
         tolerance: share of the box's width by which x may lie outside without a warning.
+        tags, tag: cell tags and those of the cells that are watched, one tag or several; all cells if left out.
 
     Raises:
-        InvalidInputError: x, names and box are of different lengths, or x holds no Function.
+        InvalidInputError: x, names and box are of different lengths, x holds no Function, or the tags mark no cells.
     """
 
     def __init__(
@@ -44,6 +46,8 @@ class BoxWatch:
         names: Sequence[str] = (),
         degree: int = 2,
         tolerance: float = 0.0,
+        tags: mesh.MeshTags | None = None,
+        tag: int | Sequence[int] | None = None,
     ) -> None:
         self.box, self.tolerance, self.warned = box, tolerance, False
         self.names = tuple(names) or tuple(f"x{i + 1}" for i in range(len(x)))
@@ -55,8 +59,9 @@ class BoxWatch:
         self._mesh = mesh_of(vector)
         points, _ = basix.make_quadrature(self._mesh.basix_cell(), degree)
         self._expression = fem.Expression(vector, points)
-        count = self._mesh.topology.index_map(self._mesh.topology.dim).size_local
-        self._cells = np.arange(count, dtype=np.int32)
+        if (tags is None) != (tag is None):
+            raise InvalidInputError("give both tags and tag, or neither to watch all cells.")
+        self._cells = owned_cells(self._mesh) if tags is None or tag is None else marked_cells(self._mesh, tags, tag)
 
     def excess(self) -> float:
         """How far x lies outside now, as a share of the box's width; 0 inside; the same on every rank. Collective.
@@ -71,7 +76,7 @@ class BoxWatch:
         low, high = x.min(axis=0, initial=np.inf), x.max(axis=0, initial=-np.inf)
         parts = self._mesh.comm.allgather((low, high))
         low, high = np.min([p[0] for p in parts], axis=0), np.max([p[1] for p in parts], axis=0)
-        # one point for each input, the others inside: what lies furthest out names its input
+        # one point for each input, with the others inside the box: what lies furthest out names its input
         inside = np.tile(lower, (lower.size, 1))
         furthest = [np.where(np.eye(lower.size, dtype=bool), end, inside) for end in (low, high)]
         each = np.maximum(*(self.box.excess(points) for points in furthest))

@@ -36,6 +36,8 @@ from lse_material.fit.train import search
 from lse_material.samples import Samples
 from lse_material.stationary import Box
 
+COINCIDE = 1e-6  # spread of particles along an input, in units of the box, below which they count as one point
+
 Target = Callable[[Tensor], Tensor]
 
 
@@ -67,8 +69,14 @@ class Inference:
 
     def __post_init__(self) -> None:
         whole_numbers(self, particles=100, rounds=0, moves=1, attempts=1)
-        if not 0.0 < self.even < 1.0 or not self.depth > 0.0:
-            raise InvalidInputError(f"Inference.even {self.even} must lie in (0, 1), and depth {self.depth} be > 0.")
+        for name, low, high in (("even", 0.0, 1.0), ("depth", 0.0, math.inf)):
+            value = getattr(self, name)
+            if not low < value < high:
+                raise InvalidInputError(f"Inference.{name} is {value!r}; it must lie between {low:g} and {high:g}.")
+        if not self.least >= 0.0:
+            raise InvalidInputError(
+                f"Inference.least is {self.least!r}; it must be >= 0, and above 1 makes all attempts."
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +112,7 @@ class Counted:
         """Energies (n,) and gradients (n, d) at x (n, d).
 
         Raises:
-            InvalidInputError: the target gives another shape, or a NaN.
+            InvalidInputError: the target gives another shape, a NaN, or +inf.
         """
         t = torch.tensor(x, dtype=torch.float64, requires_grad=True)
         log_p = self.target(t)
@@ -117,6 +125,9 @@ class Counted:
         if np.isnan(energy).any():
             row = int(np.argmax(np.isnan(energy)))
             raise InvalidInputError(f"the target is NaN at {x[row].tolist()}; outside its support let it be -inf.")
+        if np.isneginf(energy).any():
+            row = int(np.argmin(energy))
+            raise InvalidInputError(f"the target is +inf at {x[row].tolist()}: exp of it has no finite integral.")
         return energy, np.where(np.isfinite(gradient), gradient, 0.0)
 
 
@@ -142,7 +153,8 @@ def infer(
         seed: of everything random.
 
     Raises:
-        InvalidInputError: a box as it must not be, modes="auto", or a target that gives NaN or another shape.
+        InvalidInputError: a box as it must not be, modes="auto", or a target that gives NaN, +inf or another shape, or
+            that is -inf all over the box.
     """
     size = len(float_array("lower", lower, 1))
     box = Box.of(lower, upper, size)
@@ -203,6 +215,11 @@ def annealed(walked: Counted, box: Box, inference: Inference, rng: np.random.Gen
     x = rng.uniform(box.lower, box.upper, (n, walked.size))
     power, kept = 0.0, []
     energy, _ = walked(x)
+    if np.isposinf(energy).all():
+        raise InvalidInputError(
+            f"the target is -inf at all {n} points of the box from {box.lower.tolist()} to {box.upper.tolist()}: give a box "
+            "that its support fills better, or more Inference.particles."
+        )
     while power < 1.0:
         step = _step(energy, 1.0 - power, inference.even)
         power += step
@@ -213,7 +230,7 @@ def annealed(walked: Counted, box: Box, inference: Inference, rng: np.random.Gen
             value, slope = walked(y)
             return power * value, power * slope
 
-        x = mala(tempered, x, inference.moves, rng)
+        x = mala(tempered, x, inference.moves, rng, scale=np.maximum(x.std(axis=0), COINCIDE * (box.upper - box.lower)))
         energy, _ = walked(x)
         if power >= 0.25:
             kept.append(x)

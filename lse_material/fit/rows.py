@@ -61,8 +61,8 @@ def rows_of(samples: Samples, kinematics: Kinematics | None, growth: Growth | Li
     d = x.shape[1]
     if growth is not None and samples.F is None:
         raise InvalidInputError("a growth term acts on samples of F; these are samples of x.")
-    if not (growth is None or growth == "auto" or isinstance(growth, Growth)):
-        raise InvalidInputError(f'growth is {growth!r}; it must be a lse.Growth, "auto" or None.')
+    if not (growth is None or growth == "auto" or type(growth) is Growth):
+        raise InvalidInputError(f'growth is {growth!r}; it must be a lse.Growth (no subclass of it), "auto" or None.')
     energy_rows = _known(samples.energy_mask)
     energy = np.zeros(0) if samples.energy is None else np.asarray(samples.energy[energy_rows])
     slopes = samples.stress if samples.F is not None else samples.gradient

@@ -58,7 +58,7 @@ def test_corrected_moves_leave_a_density_as_it_is_and_find_it_from_elsewhere():
     def quartic(x):  # exp(-x^4/4): <x^2> = 2 Gamma(3/4)/Gamma(1/4) = 0.675978
         return 0.25 * x[:, 0] ** 4, x**3
 
-    x = mala(quartic, rng.uniform(-2.0, 2.0, (4000, 1)), 200, rng)
+    x = mala(quartic, rng.uniform(-2.0, 2.0, (4000, 1)), 200, rng, scale=np.ones(1))
     assert (x**2).mean() == pytest.approx(0.675978, abs=0.04)
 
 
@@ -66,6 +66,26 @@ def test_importance_weights_of_a_density_to_itself_are_one():
     log_q = np.random.default_rng(5).normal(size=100)
     log_z, error, ess = importance(log_q + 3.0, log_q)
     assert (log_z, error, ess) == (pytest.approx(3.0), pytest.approx(0.0, abs=1e-12), pytest.approx(1.0))
+
+
+@pytest.mark.parametrize("unit", [1e-4, 1.0, 1e4])
+def test_a_single_sample_is_moved_by_a_share_of_the_densitys_width_in_any_unit(unit):
+    q = Density.of(lse.SoftMinimum(mixture().modes, 1.0, input_scale=np.full(2, unit)), draws=500)
+    chosen, moved = (np.array([q.sample(1, seed=seed, moves=moves)[0] for seed in range(20)]) for moves in (0, 30))
+    away = np.abs(moved - chosen) / unit
+    assert 0.1 < np.median(away) < 5.0
+    if unit != 1.0:
+        same = Density.of(mixture(), draws=500)
+        np.testing.assert_allclose(moved[:3] / unit, [same.sample(1, seed=seed)[0] for seed in range(3)], rtol=1e-6)
+
+
+def test_samples_and_weights_that_cannot_be_are_refused():
+    q = Density.of(mixture(), draws=500)
+    for options in ({"n": 0}, {"n": 5, "moves": -1}):
+        with pytest.raises(lse.InvalidInputError, match="a sample has"):
+            q.sample(**options)
+    with pytest.raises(lse.InvalidInputError, match="both must be"):
+        importance(np.zeros((5, 1)), np.zeros(5))
 
 
 def test_systematic_resampling_gives_each_draw_its_share_to_within_one():

@@ -328,6 +328,154 @@ def test_leaving_the_training_box_is_told_once_and_recorded():
         BoxWatch(solid.x[:2], box)
 
 
+# ---- one quadrature rule, any units, order in dt -----------------------------------------------------------------------------
+
+
+def in_plain_dx(cells=3, implicit=False, supply=None, name="plain"):
+    """Wells of networks, in c and the strain of a bar, with measures that name no degree."""
+    rng = np.random.default_rng(11)
+    p = lse.SoftMinimum(tuple(random_network(rng, 2, (4,)) for _ in range(3)), 0.05, [0.4, 0.0], [0.3, 0.1])
+    domain = mesh.create_unit_interval(WORLD, cells)
+    state = mixed(domain, 2, 2, 2)
+    c, _, u = ufl.split(state)
+    energy = (potential_energy(p, [c, u.dx(0)]) + 0.02 * c.dx(0) ** 2 + 0.1 * u**4) * ufl.dx
+    options = {"viscous": [(u.dx(0), 1e-3)], "implicit": implicit, "mobility": 1.0 + 0.2 * c**2}
+    flow = CahnHilliard(
+        energy, state, petsc_options_prefix=f"{name}_", supply=None if supply is None else supply(c), **options
+    )
+    set_part(state, 0, lambda x: 0.5 + 0.4 * np.sin(4.0 * x[0]))
+    set_part(state, 2, lambda x: 0.1 * np.cos(3.0 * x[0]))
+    flow.before.x.array[:] = state.x.array
+    return flow
+
+
+def test_with_plain_dx_the_step_is_derived_from_the_energy_that_is_summed():
+    """At the state where a step begins, with mu = 0, the residual is the derivative of the energy."""
+    flow = in_plain_dx()
+    x, V = flow.state.x.array, flow.state.function_space
+    way = np.random.default_rng(12).normal(size=x.size)
+    way[V.sub(1).collapse()[1]] = 0.0
+    start, h = x.copy(), 1e-4
+    slope = float(fem.assemble_vector(flow.problem.F).array @ way)
+    values = []
+    for share in (-2.0, -1.0, 1.0, 2.0):
+        x[:] = start + share * h * way
+        values.append(flow.energy())
+    found = (values[0] - 8.0 * values[1] + 8.0 * values[2] - values[3]) / (12.0 * h)
+    assert found == pytest.approx(slope, rel=1e-8)
+
+
+@pytest.mark.parametrize("dt", [1e-4, 1e-2, 1.0, 1e3])
+def test_with_plain_dx_the_energy_never_rises(dt):
+    flow = in_plain_dx()
+    values = [flow.energy()]
+    for _ in range(8):
+        flow.step(dt)
+        values.append(flow.energy())
+    assert (np.diff(values) <= 1e-12 * flow.energy_size()).all()
+    assert values[-1] < values[0] - 1e-3 * flow.energy_size()
+
+
+def test_with_plain_ds_the_mass_is_what_was_supplied():
+    """The supply is no polynomial, so that another rule would say another mass."""
+    domain = mesh.create_unit_square(WORLD, 2, 2)
+    state = mixed(domain, 2, 2)
+    c, _ = ufl.split(state)
+    energy = (potential_energy(two_wells(1.5), [c]) + 0.05 * ufl.inner(ufl.grad(c), ufl.grad(c))) * ufl.dx
+    supply = 0.3 * ufl.exp(-20.0 * c**2) * ufl.ds - 0.1 * ufl.sqrt(0.01 + (c - 0.4) ** 2) * ufl.dx
+    flow = CahnHilliard(energy, state, petsc_options_prefix="balance_", supply=supply)
+    set_part(state, 0, lambda x: 0.3 + 0.2 * np.cos(3.0 * x[0]) * x[1])
+    before, energy_before = flow.mass(), flow.energy()
+    flow.step(0.01)
+    assert abs(flow.supplied()) > 1e-4
+    assert flow.mass() - before == pytest.approx(flow.supplied(), rel=1e-9)
+    assert flow.energy() <= energy_before + flow.work() + 1e-13
+
+
+def particle(length, stress, implicit):
+    """A square of 20 um and 3 GPa in units of which `length` make a metre and `stress` a pascal; sizes are dimensionless."""
+    L, E, hour = 2e-5 * length, 3e9 * stress, 3600.0
+    base = variants(2.0)
+    W = lse.SoftMinimum(base.modes, base.rho, energy_scale=E)
+    domain = mesh.create_rectangle(WORLD, [[0.0, 0.0], [L, L]], [5, 5])
+    state = mixed(domain, 1, 1, (2, (2,)), 1)
+    c, mu, u, eta = ufl.split(state)
+    e, root = ufl.sym(ufl.grad(u)), np.sqrt(2.0)
+    x = [c, (e[0, 0] + e[1, 1]) / root, (e[0, 0] - e[1, 1]) / root, root * e[0, 1]]
+    density = potential_energy(W, x) + 0.05 * E * L**2 * ufl.inner(ufl.grad(c), ufl.grad(c))
+    density += micromorphic(x[2], eta, length=0.1 * L, modulus=40.0 * E, penalty=90.0 * E)
+    V = state.function_space.sub(2)
+    domain.topology.create_connectivity(1, 2)
+    sides = fem.locate_dofs_topological((V, V.collapse()[0]), 1, mesh.exterior_facet_indices(domain.topology))
+    set_part(state, 0, lambda x: 0.4 + 0.1 * np.cos(np.pi * x[0] / L) * np.cos(2.0 * np.pi * x[1] / L))
+    bump = lambda x: np.sin(np.pi * x[0] / L) * np.sin(np.pi * x[1] / L)  # noqa: E731
+    set_part(state, 2, lambda x: 2e-3 * L * np.vstack([bump(x), -0.5 * bump(x)]))
+    flow = CahnHilliard(
+        density * ufl.dx,
+        state,
+        petsc_options_prefix=f"units_{length}_{stress}_{implicit}_",
+        mobility=L**2 / (E * hour),
+        bcs=[fem.dirichletbc(fem.Function(V.collapse()[0]), sides, V)],
+        supply=0.05 * L / hour * (1.0 - c) * ufl.ds,
+        implicit=implicit,
+    )
+    table = Evolution(flow, 1e-5 * hour, tolerance=5e-3).run(1e3 * hour, steps=4)
+    sizes = {
+        "time": hour,
+        "dt": hour,
+        "energy": E * L**2,
+        "mass": L**2,
+        "supplied": L**2,
+        "work": E * L**2,
+        "error": 1.0,
+    }
+    found = {name: table[name] / size for name, size in sizes.items()}
+    for name, form, size in (
+        ("c", c**2, L**2),
+        ("mu", mu**2, (E * L) ** 2),
+        ("u", ufl.inner(u, u), L**4),
+        ("eta", eta**2, L**2),
+    ):
+        found[name] = np.sqrt(total(form * ufl.dx) / size)
+    return found, table["iterations"]
+
+
+@pytest.mark.parametrize("implicit", [False, True])
+def test_units_change_no_iteration_and_no_digit(implicit):
+    """m and Pa, mm and MPa, um and GPa, um and Pa."""
+    exact, iterations = particle(1.0, 1.0, implicit)
+    for length, stress in ((1e3, 1e-6), (1e6, 1e-9), (1e6, 1.0)):
+        found, others = particle(length, stress, implicit)
+        assert np.array_equal(others, iterations)
+        for name, value in exact.items():
+            np.testing.assert_allclose(
+                found[name], value, rtol=1e-8, atol=1e-12, err_msg=f"{name} at {length}, {stress}"
+            )
+
+
+def wave_after(until, steps, implicit):
+    """Concentrations of a wave that grows to about twice its size."""
+    domain = mesh.create_unit_interval(WORLD, 12)
+    state = mixed(domain, 1, 1)
+    c = ufl.split(state)[0]
+    energy = (potential_energy(two_wells(6.0), [c]) + 0.02 * c.dx(0) ** 2) * ufl.dx
+    flow = CahnHilliard(energy, state, petsc_options_prefix=f"order_{implicit}_{steps}_", implicit=implicit)
+    set_part(state, 0, lambda x: 0.35 + 0.1 * np.cos(np.pi * x[0]))
+    for _ in range(steps):
+        flow.step(until / steps)
+    return state.x.array[state.function_space.sub(0).collapse()[1]]
+
+
+def test_steps_are_of_first_order_in_dt_with_lagged_weights_too():
+    """Against the implicit steps, extrapolated to dt = 0: both ways lead to the same state."""
+    until = 1e-3
+    exact = 2.0 * wave_after(until, 256, True) - wave_after(until, 128, True)
+    for implicit, counts in ((True, (32, 64)), (False, (128, 256))):
+        errors = [np.abs(wave_after(until, n, implicit) - exact).max() for n in counts]
+        assert 1e-5 < errors[0] < 1e-3
+        assert np.log2(errors[0] / errors[1]) == pytest.approx(1.0, abs=0.04)
+
+
 def test_what_cannot_flow_is_refused():
     domain = mesh.create_unit_square(MPI.COMM_SELF, 2, 2)
     state = mixed(domain, (1, (2,)), 1)

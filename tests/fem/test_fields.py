@@ -10,6 +10,7 @@ import lse_material as lse
 from lse_material.ellipticity import acoustic_minimum
 from lse_material.fem.fields import MaterialFields, share_not_elliptic
 from lse_material.fem.picture import draw_cells
+from lse_material.fem.training_box import BoxWatch, OutsideBoxWarning
 from tests.fem.materials import random_material, saint_venant_kirchhoff
 
 BETWEEN = np.sqrt((0.92**2 + 1.10**2) / 2.0)  # the stretch half way between the wells
@@ -316,3 +317,17 @@ def test_single_precision_and_complex():
     z = fem.Function(fem.functionspace(body(MPI.COMM_SELF)[0], ("Lagrange", 1, (2,))), dtype=np.complex128)
     with pytest.raises(lse.InvalidInputError, match="complex"):
         MaterialFields(two_variants(), ufl.Identity(2) + ufl.grad(z))
+
+
+@pytest.mark.mpi
+def test_a_box_is_watched_in_the_cells_of_its_material():
+    domain, u, F = body()
+    tags = halves(domain)
+    u.interpolate(lambda x: np.stack([0.3 * np.maximum(x[0] - 1.0, 0.0), 0.0 * x[0]]))
+    box = lse.TrainingBox([-0.05], [0.1])
+    assert BoxWatch([F[0, 0] - 1.0], box, tags=tags, tag=3).excess() < 1e-12
+    watch = BoxWatch([F[0, 0] - 1.0], box, names=["stretch"], tags=tags, tag=(5, 6))
+    with pytest.warns(OutsideBoxWarning, match=r"stretch is 0\.3, outside"):
+        assert watch.excess() == pytest.approx(0.2 / 0.15, rel=1e-12)
+    with pytest.raises(lse.InvalidInputError, match="both tags and tag"):
+        BoxWatch([F[0, 0]], box, tag=3)

@@ -76,6 +76,14 @@ def test_targets_and_settings_that_cannot_be_are_refused():
         Counted(lambda x: x, 2)(np.zeros((3, 2)))
     with pytest.raises(InvalidInputError, match="NaN at"):
         Counted(lambda x: x.sum(1) * torch.nan, 2)(np.zeros((3, 2)))
+    with pytest.raises(InvalidInputError, match=r"\+inf at"):
+        Counted(lambda x: 1.0 / torch.clamp(x.sum(1), min=0.0), 2)(np.zeros((3, 2)))
+    box = Box.of([-1.0] * 2, [1.0] * 2, 2)
+    with pytest.raises(InvalidInputError, match="-inf at all 100 points of the box"):
+        annealed(Counted(lambda x: x.sum(1) * 0.0 - torch.inf, 2), box, Inference(100), np.random.default_rng(0))
+    for name, value in (("even", 1.0), ("depth", 0.0), ("least", -0.1)):
+        with pytest.raises(InvalidInputError, match=f"Inference.{name} is"):
+            Inference(**{name: value})
     with pytest.raises(InvalidInputError, match="particles"):
         Inference(particles=5)
     with pytest.raises(InvalidInputError, match="auto"):
