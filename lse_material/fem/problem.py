@@ -39,6 +39,10 @@ DEFAULT_OPTIONS: Mapping[str, Any] = {
     "pc_factor_mat_solver_type": "mumps",
 }
 STALLED = 0.5  # of the last residual norm: an iteration that leaves more has not lowered it
+EXPANDED = (
+    "a form {} was given; MaterialProblem takes a ufl.Form, and derivatives of a QuadratureStress as ufl.derivative makes "
+    "them, without expand_derivatives."
+)
 
 Forms = Any  # a UFL form, a list of them, or a list of lists
 
@@ -183,10 +187,7 @@ class MaterialProblem(NonlinearProblem):
         if form is None:
             return None
         if not isinstance(form, ufl.Form):
-            raise InvalidInputError(
-                f"a form of type {type(form).__name__} was given: MaterialProblem takes ufl.Form. Leave derivatives with a "
-                "QuadratureStress as ufl.derivative makes them, without expand_derivatives."
-            )
+            raise InvalidInputError(EXPANDED.format(f"of type {type(form).__name__}"))
         _check_stresses(form, self._stresses)
         return prepare(form)
 
@@ -429,6 +430,8 @@ def _check_stresses(form: ufl.Form, stresses: Sequence[QuadratureStress]) -> Non
                     "the form holds an external operator that is not among `stresses`: pass every QuadratureStress of "
                     "the form to MaterialProblem(..., stresses=[...])."
                 )
+            if sum(operator.derivatives):
+                raise InvalidInputError(EXPANDED.format("with an expanded derivative of a QuadratureStress"))
             if operator.ufl_operands[0] != stress.inputs:
                 raise InvalidInputError(
                     "the form holds a QuadratureStress of another F than it was made of, as ufl.replace leaves it: it would be "
