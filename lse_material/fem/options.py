@@ -26,6 +26,7 @@ SEVERAL_FIELDS: Mapping[str, Any] = {
 WITHOUT_JACOBIAN = ("qn", "ngmres", "nrichardson", "ncg", "anderson", "ms")
 NEEDS_MORE = ("fas", "ngs", "nasm", "aspin", "composite", "multiblock", "patch", "shell", "python")
 PROBE = "lse_material_probe"
+_left: dict[str, tuple[str, ...]] = {}  # what problems have set, by prefix
 SYMMETRIC = ("cg", "minres", "symmlq", "stcg", "nash", "gltr", "cholesky", "icc")  # solvers for symmetric matrices
 
 
@@ -66,25 +67,31 @@ def needs_symmetry(ksp: PETSc.KSP) -> bool:
 
 
 @contextmanager
-def given_back(prefix: str, options: Mapping[str, Any]) -> Iterator[None]:
-    """Where PETSc refuses an option, take back what DOLFINx has put into its database: later problems would lose theirs.
+def in_database(prefix: str, options: Mapping[str, Any]) -> Iterator[None]:
+    """While DOLFINx puts the options of a problem into PETSc's database: what it leaves behind there is taken back.
+
+    What a former problem of this prefix set stays in the database, and would hold for this one too; and where PETSc refuses an
+    option, DOLFINx's prefix stays before the names of all later options, which then reach nobody.
 
     Raises:
-        InvalidInputError: PETSc refused one.
+        InvalidInputError: PETSc refused an option.
     """
+    database = PETSc.Options()
+    for name in _left.pop(prefix, ()):
+        database.delValue(f"{prefix}{name}")
     before = _pushed_prefix()
     try:
         yield
     except PETSc.Error as error:
         pushed = _pushed_prefix()
         if pushed != before:
-            database = PETSc.Options()
             database.prefixPop()
             for name in options:
                 database.delValue(f"{pushed.removeprefix(before)}{name}")
         raise InvalidInputError(
             f"PETSc refused to set up the problem {prefix!r} with {dict(options)}: {error}"
         ) from error
+    _left[prefix] = tuple(options)
 
 
 def _pushed_prefix() -> str:

@@ -25,7 +25,7 @@ from lse_material.fem.force_scale import ROUNDING, RoundingForces, held_by_block
 from lse_material.fem.garbage import collect_garbage, holder_of
 from lse_material.fem.header import machine_arguments
 from lse_material.fem.measures import with_quadrature_degree
-from lse_material.fem.options import DEFAULT_OPTIONS, given_back, needs_symmetry, solver_options
+from lse_material.fem.options import DEFAULT_OPTIONS, in_database, needs_symmetry, solver_options
 from lse_material.fem.quadrature import QuadratureStress, require_double
 from lse_material.fem.stored import operators_in, with_stored_values
 
@@ -109,7 +109,7 @@ class MaterialProblem(NonlinearProblem):
         self.norms: list[float] = []  # of the residual, at the iterates of this solve
         self._first_norms: Array = np.zeros(len(self.rounding))
         options = solver_options(self.default_options, petsc_options or {}, fields=len(self.rounding))
-        with given_back(petsc_options_prefix, options):
+        with in_database(petsc_options_prefix, options):
             super().__init__(
                 _each(self._with_values, residual),
                 u,
@@ -262,7 +262,7 @@ class MaterialProblem(NonlinearProblem):
                 return reasons.CONVERGED_FNORM_RELATIVE
             if residual > STALLED * problem.norms[-2] and problem._is_rounding():
                 return reasons.CONVERGED_FNORM_ABS
-            if step < stol * size and problem._each_field_converged(rtol):
+            if step < stol * size and residual < STALLED * problem.norms[0] and problem._each_field_converged(rtol):
                 return reasons.CONVERGED_SNORM_RELATIVE
             limit = snes.getDivergenceTolerance()
             return reasons.DIVERGED_DTOL if 0.0 < limit * problem.norms[0] < residual else reasons.CONVERGED_ITERATING
@@ -308,14 +308,14 @@ class MaterialProblem(NonlinearProblem):
         return self.rounding.norms(vector)
 
     def _require_linear(self, start: Array) -> None:
-        """A single linear solve (snes_type ksponly) must have solved the problem: it looks at no residual itself; collective."""
+        """A single linear solve (snes_type ksponly), which looks at no residual, must have solved the problem; collective."""
         ksp = self.solver.getKSP()
         tolerance = self.solver.getTolerances()[0] if ksp.getType() == "preonly" else 10 * ksp.getTolerances()[0]
         norms = self._residual_norms()
         if not (norms <= tolerance * start.max()).all() and not self._failed_at_rounding():
             raise ConvergenceError(
-                f"snes_type ksponly solved one linear problem, but the residual fell from {start} to {norms} only: the problem is "
-                "not linear. Take snes_type newtonls.",
+                f"snes_type ksponly solved one linear problem, but the residual fell from {start} to {norms} only: the problem "
+                "is not linear. Take snes_type newtonls.",
                 reason=int(PETSc.SNES.ConvergedReason.DIVERGED_MAX_IT),
                 iterations=1,
             )
