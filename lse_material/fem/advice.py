@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from petsc4py import PETSc
 
 from lse_material.fem.loose import free_motion, rows_without_stiffness
+from lse_material.fem.options import mumps_error
 
 if TYPE_CHECKING:
     from lse_material.fem.problem import MaterialProblem
@@ -38,8 +39,9 @@ LINEAR: Mapping[str, str] = {
     "PCSETUP_FAILED": "the preconditioner could not be made of this tangent",
 }
 MUMPS: Mapping[int, str] = {
-    -8: "MUMPS ran out of its own work space: raise mat_mumps_icntl_14 (per cent), to 200, say",
-    -9: "MUMPS ran out of its own work space: raise mat_mumps_icntl_14 (per cent), to 200, say",
+    -8: "MUMPS ran out of its own work space: raise mat_mumps_icntl_14 (per cent), or give the fields like units",
+    -9: "MUMPS ran out of its own work space: raise mat_mumps_icntl_14 (per cent), or give the fields like units",
+    -6: "MUMPS found the tangent singular in structure: it has rows without entries",
     -10: "MUMPS found the tangent singular",
     -13: "MUMPS could not get the memory that it needs: use more ranks, or an iterative solver",
 }
@@ -60,7 +62,7 @@ def explain(problem: MaterialProblem, reason: int) -> str:
         advice = ADVICE.get(name, "see PETSc's SNESConvergedReason")
     if name == "LINEAR_SOLVE":
         advice = f"{advice}, {_linear(problem)}"
-    if name in ("LINE_SEARCH", "LINEAR_SOLVE", "DTOL"):
+    if name in ("LINE_SEARCH", "LINEAR_SOLVE", "DTOL") or (name == "MAX_IT" and not _falling(problem)):
         advice = _singular(problem) or advice
     return (
         f"SNES did not converge: {name} ({int(reason)}) after {solver.getIterationNumber()} iterations, residual norm "
@@ -68,15 +70,31 @@ def explain(problem: MaterialProblem, reason: int) -> str:
     )
 
 
+def explain_error(problem: MaterialProblem, error: PETSc.Error) -> str:
+    """Why PETSc stopped with an error, where it should have said that it did not converge."""
+    said = str(error)
+    pc = problem.solver.getKSP().getPC()
+    if "missing diagonal" in said:
+        return (
+            f"pc_type {pc.getType()} of {pc.getFactorSolverType()} needs an entry in every place of the diagonal, and the "
+            "tangent has none in rows of an unknown such as a pressure: take pc_factor_mat_solver_type mumps."
+        )
+    return f"PETSc cannot solve this problem with these options: {said}"
+
+
 def _out_of_iterations(problem: MaterialProblem) -> str:
-    norms = problem.norms
     limit = problem.solver.getTolerances()[3]
-    if len(norms) > 2 and norms[-1] < 0.5 * norms[-3]:
+    if _falling(problem):
         return f"it ran out of iterations (snes_max_it = {limit}) while the residual was falling: raise snes_max_it"
     return (
         f"it ran out of iterations (snes_max_it = {limit}) and the residual did not fall any more: take smaller load steps, or "
         "minimise the energy (lse.fem.EnergyProblem) where it is not convex"
     )
+
+
+def _falling(problem: MaterialProblem) -> bool:
+    norms = problem.norms
+    return len(norms) > 2 and norms[-1] < 0.5 * norms[-3]
 
 
 def _not_finite(problem: MaterialProblem) -> str:
@@ -96,7 +114,7 @@ def _linear(problem: MaterialProblem) -> str:
     if name == "PCSETUP_FAILED" and pc.getType() in ("lu", "cholesky"):
         package = pc.getFactorSolverType()
         if package == "mumps":
-            said = MUMPS.get(int(pc.getFactorMatrix().getMumpsInfog(1)), said)
+            said = MUMPS.get(mumps_error(ksp), said)
         else:
             said = (
                 f"the factorisation of {package} met a zero pivot: it does not exchange rows as tangents with a zero diagonal "

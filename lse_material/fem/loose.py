@@ -14,22 +14,28 @@ from lse_material.checks import Array
 from lse_material.fem.force_scale import Field, RoundingForces, product
 
 NO_FORCE = 1e-8  # of the forces that would cancel: a motion that makes less is free
+NOTHING = 1e-14  # of the largest row: rounding
 MOST = 50  # parts that are looked at
 
 
 def rows_without_stiffness(forces: RoundingForces, A: PETSc.Mat) -> tuple[int, list[float]] | None:
     """Number of free rows of A that are zero but for rounding, and the place of one; None if there are none. Collective."""
-    sums = forces.split(np.concatenate(product(A, [np.ones(size) for size in forces.sizes], absolute=True)))
     count, place = 0, None
-    for field in forces.fields:
-        free = forces.free[field.block][field.dofs]
-        rows = sums[field.block][field.dofs]
-        largest = forces.comm.allreduce(rows.max(initial=0.0), MPI.MAX)
-        zero = free & (rows <= 1e-14 * largest)
-        number = forces.comm.allreduce(int(zero.sum()))
+    zero = [np.ones(len(field.dofs), dtype=bool) for field in forces.fields]
+    for column in forces.fields:  # one by one: entries of different fields have different units
+        ones = [np.zeros(size) for size in forces.sizes]
+        ones[column.block][column.dofs] = 1.0
+        sums = product(A, ones, absolute=True)
+        for rows, field in zip(zero, forces.fields):
+            size = sums[field.block][field.dofs]
+            free = forces.free[field.block][field.dofs]
+            largest = forces.comm.allreduce(size[free].max(initial=0.0), MPI.MAX)
+            rows &= free & (size <= NOTHING * largest)
+    for rows, field in zip(zero, forces.fields):
+        number = forces.comm.allreduce(int(rows.sum()))
         if number and place is None:
             nodes = np.repeat(_places(field)[: field.nodes], field.block_size, axis=0)
-            place = _first(forces.comm, nodes[zero])
+            place = _first(forces.comm, nodes[rows])
         count += number
     return None if place is None else (count, place)
 

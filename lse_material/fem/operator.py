@@ -141,8 +141,8 @@ def _with_headers(compile_objects: Callable[..., Any]) -> Callable[..., Any]:
         options = {} if options is None else options
         if any(ufl.algorithms.extract_type(_expression(item), ufl.ExternalOperator) for item in objects):
             raise InvalidInputError(
-                "this form or expression holds a stress that is stored at points (QuadratureStress), which FFCx cannot compile: "
-                "solve with it by MaterialProblem, look at it by its stress_function(), or use lse.fem.stress, which is UFL."
+                "this form or expression holds a stress stored at points (QuadratureStress), which FFCx cannot compile. "
+                "Solve with it by MaterialProblem, look at it by its stress_function(), or use lse.fem.stress, which is UFL."
             )
         numbers = sorted({number for item in objects for number in potentials_in(item)})
         if numbers:

@@ -20,9 +20,8 @@ DEFAULT_OPTIONS: Mapping[str, Any] = {
     "pc_type": "lu",
     "pc_factor_mat_solver_type": "mumps",
 }
-SEVERAL_FIELDS: Mapping[str, Any] = {
-    "mat_mumps_icntl_14": 100
-}  # rows with small diagonals are put off: more work space
+WORK_SPACES = (100, 400, 1600)  # per cent beyond what MUMPS expects: pivots that it puts off need more
+NEEDS_WORK_SPACE = (-8, -9)  # MUMPS's errors
 WITHOUT_JACOBIAN = ("qn", "ngmres", "nrichardson", "ncg", "anderson", "ms")
 NEEDS_MORE = ("fas", "ngs", "nasm", "aspin", "composite", "multiblock", "patch", "shell", "python")
 PROBE = "lse_material_probe"
@@ -30,13 +29,12 @@ _left: dict[str, tuple[str, ...]] = {}  # what problems have set, by prefix
 SYMMETRIC = ("cg", "minres", "symmlq", "stcg", "nash", "gltr", "cholesky", "icc")  # solvers for symmetric matrices
 
 
-def solver_options(defaults: Mapping[str, Any], given: Mapping[str, Any], *, fields: int) -> dict[str, Any]:
+def solver_options(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
     """The options of a problem: the defaults, as far as they go with those that are given, and these.
 
     Args:
         defaults: of the class of the problem.
         given: by the user.
-        fields: of the unknown.
 
     Raises:
         InvalidInputError: a solver is asked for that cannot work on a problem of one grid, or without the Jacobian that
@@ -56,14 +54,28 @@ def solver_options(defaults: Mapping[str, Any], given: Mapping[str, Any], *, fie
                 "snes_linesearch_type cp, or leave it out."
             )
         del options["snes_linesearch_type"]  # PETSc has one for each of these
-    if fields > 1 and options.get("pc_factor_mat_solver_type") == "mumps":
-        options = {**SEVERAL_FIELDS, **options}
     return options
 
 
 def needs_symmetry(ksp: PETSc.KSP) -> bool:
     """Whether a linear solver takes symmetric matrices only."""
     return ksp.getType() in SYMMETRIC or ksp.getPC().getType() in SYMMETRIC
+
+
+def mumps_error(ksp: PETSc.KSP) -> int:
+    """MUMPS's INFOG(1) of a factorisation: negative where it failed; 0 where MUMPS is not the solver."""
+    pc = ksp.getPC()
+    if pc.getType() not in ("lu", "cholesky") or pc.getFactorSolverType() != "mumps":
+        return 0
+    return int(pc.getFactorMatrix().getMumpsInfog(1))
+
+
+def give_work_space(ksp: PETSc.KSP, share: int) -> None:
+    """Have MUMPS analyse anew, with work space `share` per cent beyond what it expects; later factors keep it. Collective."""
+    prefix = ksp.getOptionsPrefix() or ""
+    PETSc.Options().setValue(f"{prefix}mat_mumps_icntl_14", str(share))
+    _left[prefix] = (*_left.get(prefix, ()), "mat_mumps_icntl_14")
+    ksp.getPC().reset()
 
 
 @contextmanager

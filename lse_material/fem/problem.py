@@ -20,17 +20,27 @@ from petsc4py import PETSc
 
 from lse_material.checks import Array
 from lse_material.errors import ConvergenceError, InvalidInputError
-from lse_material.fem.advice import explain
+from lse_material.fem.advice import explain, explain_error
 from lse_material.fem.force_scale import ROUNDING, RoundingForces, held_by_block, owned_entries
 from lse_material.fem.garbage import collect_garbage, holder_of
 from lse_material.fem.header import machine_arguments
 from lse_material.fem.measures import with_quadrature_degree
-from lse_material.fem.options import DEFAULT_OPTIONS, in_database, needs_symmetry, solver_options
+from lse_material.fem.options import (
+    DEFAULT_OPTIONS,
+    NEEDS_WORK_SPACE,
+    WORK_SPACES,
+    give_work_space,
+    in_database,
+    mumps_error,
+    needs_symmetry,
+    solver_options,
+)
 from lse_material.fem.quadrature import QuadratureStress, require_double
 from lse_material.fem.stored import operators_in, with_stored_values
 
 __all__ = ["DEFAULT_OPTIONS", "MaterialProblem"]
 
+FAILED_LINEAR = int(PETSc.SNES.ConvergedReason.DIVERGED_LINEAR_SOLVE)
 STALLED = 0.5  # of the last residual norm: an iteration that leaves more has not lowered it
 EXPANDED = (
     "a form {} was given; MaterialProblem takes a ufl.Form, and derivatives of a QuadratureStress as ufl.derivative makes "
@@ -108,7 +118,7 @@ class MaterialProblem(NonlinearProblem):
         self._assembled_at: Array | None = None  # the iterate that A belongs to already
         self.norms: list[float] = []  # of the residual, at the iterates of this solve
         self._first_norms: Array = np.zeros(len(self.rounding))
-        options = solver_options(self.default_options, petsc_options or {}, fields=len(self.rounding))
+        options = solver_options(self.default_options, petsc_options or {})
         with in_database(petsc_options_prefix, options):
             super().__init__(
                 _each(self._with_values, residual),
@@ -145,11 +155,23 @@ class MaterialProblem(NonlinearProblem):
             start = self._residual_norms() if self.solver.getType() == "ksponly" else None
             super().solve()
             reason = self.solver.getConvergedReason()
+            for share in WORK_SPACES:
+                if reason != FAILED_LINEAR or mumps_error(self.solver.ksp) not in NEEDS_WORK_SPACE:
+                    break
+                give_work_space(self.solver.ksp, share)
+                self._restore(before)
+                super().solve()
+                reason = self.solver.getConvergedReason()
             if reason < 0 and self._failed_at_rounding():
                 reason = PETSc.SNES.ConvergedReason.CONVERGED_FNORM_ABS
                 self.solver.setConvergedReason(reason)
             if start is not None and reason > 0:
                 self._require_linear(start)
+        except PETSc.Error as error:
+            self._restore(before)
+            if self.solver.getErrorIfNotConverged() or self.solver.getKSP().getErrorIfNotConverged():
+                raise
+            raise ConvergenceError(explain_error(self, error), reason=FAILED_LINEAR, iterations=0) from error
         except BaseException:
             self._restore(before)
             raise
@@ -158,7 +180,10 @@ class MaterialProblem(NonlinearProblem):
         if reason < 0:
             iterations = int(self.solver.getIterationNumber())
             self._restore(before)
-            raise ConvergenceError(explain(self, int(reason)), reason=int(reason), iterations=iterations)
+            message = explain(self, int(reason))
+            if reason == FAILED_LINEAR:
+                self.solver.ksp.getPC().reset()  # MUMPS does not start anew after an analysis that failed
+            raise ConvergenceError(message, reason=int(reason), iterations=iterations)
         self.rounding.note()
         return self.u
 
