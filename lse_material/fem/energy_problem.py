@@ -25,7 +25,7 @@ from petsc4py import PETSc
 
 from lse_material.checks import Array
 from lse_material.errors import ConvergenceError, InvalidInputError
-from lse_material.fem.advice import explain
+from lse_material.fem.advice import explain, explain_error
 from lse_material.fem.field_scales import FieldScales
 from lse_material.fem.force_scale import ROUNDING
 from lse_material.fem.frozen import frozen_tangent
@@ -35,8 +35,9 @@ from lse_material.fem.measures import with_quadrature_degree
 from lse_material.fem.minimise import minimise
 from lse_material.fem.multigrid import DIRECT, is_direct, keep_dirichlet_values, linear_step, set_rigid_modes
 from lse_material.fem.objective import EnergyDifferences
+from lse_material.fem.options import DEFAULT_OPTIONS
 from lse_material.fem.preconditioner import keep_positive
-from lse_material.fem.problem import DEFAULT_OPTIONS, MaterialProblem
+from lse_material.fem.problem import FAILED_LINEAR, MaterialProblem
 from lse_material.fem.quadrature import QuadratureStress
 
 TRUST_REGION: Mapping[str, Any] = {
@@ -145,10 +146,7 @@ class EnergyProblem(MaterialProblem):
         plain = {**self.default_options, **chosen}.get(
             "ksp_type"
         ) == "preonly"  # which applies its preconditioner alone
-        database: Any = PETSc.Options(petsc_options_prefix)
-        self._asked = {
-            name for name in ("snes_rtol", "snes_atol", "snes_tr_delta0") if name in chosen or database.hasName(name)
-        }
+        self._asked = {name for name in ("snes_rtol", "snes_atol", "snes_tr_delta0") if name in chosen}
         super().__init__(
             ufl.derivative(energy, u) if residual is None else residual,
             u,
@@ -316,16 +314,17 @@ class EnergyProblem(MaterialProblem):
         assign(self.u, self.x)
         self.scales.divide(self.x.array)
         physical = self.x.duplicate()
+        failure: PETSc.Error | None = None
         try:
             self.solver.solve(None, self.x)
             reason = int(self.solver.getConvergedReason())
-            message = explain(self, reason) if reason < 0 else ""
         except PETSc.Error as error:
-            reason, message = 0, f"PETSc stopped the solver: {error}"
+            reason, failure = FAILED_LINEAR, error
         self.scales.to_physical(self.x, physical)
         self._take_iterate(physical)
         physical.destroy()
-        if message:
+        if reason < 0:
+            message = explain(self, reason) if failure is None else explain_error(self, failure)
             self.solver.getKSP().getPC().reset()  # a factor that failed would be used again
             raise ConvergenceError(message, reason=reason, iterations=int(self.solver.getIterationNumber()))
 
