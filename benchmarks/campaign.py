@@ -93,13 +93,13 @@ def judged(problem: Problem) -> dict[str, Any]:
     return record
 
 
-def run_all(seeds: list[int], note: Callable[[dict[str, Any]], None]) -> None:
+def run_all(seeds: list[int], note: Callable[[dict[str, Any]], None], *, quick: bool) -> None:
     """Judge them one after another."""
     for seed in seeds:
         if COMM.rank == 0:
             print(f"{seed}: ", end="", file=sys.stderr, flush=True)
         start = time.perf_counter()
-        record = judged(draw(seed))
+        record = judged(draw(seed, quick=quick))
         record["seconds"] = round(time.perf_counter() - start, 2)
         faults = sorted({fault for part in COMM.allgather(record["faults"]) for fault in part})
         if faults:
@@ -111,14 +111,14 @@ def run_all(seeds: list[int], note: Callable[[dict[str, Any]], None]) -> None:
         note(record)
 
 
-def on_two_ranks(seeds: list[int], out: Path, seconds: float) -> dict[int, dict[str, Any]]:
+def on_two_ranks(seeds: list[int], out: Path, seconds: float, *, quick: bool) -> dict[int, dict[str, Any]]:
     """The records of the same problems on two ranks."""
     file = out / "two_ranks.jsonl"
     file.unlink(missing_ok=True)
     outside = ("PMIX_", "PRTE_MCA_ess", "PMI_")
     environment = {k: v for k, v in os.environ.items() if not k.startswith(outside)}
     command = ["mpirun", "-n", "2", sys.executable, "-W", "ignore", __file__, "--records", str(file)]
-    command += ["--only", *map(str, seeds)]
+    command += [*(["--quick"] if quick else []), "--only", *map(str, seeds)]
     try:
         subprocess.run(command, env=environment, timeout=seconds, check=False, stdout=subprocess.DEVNULL)
     except subprocess.TimeoutExpired:
@@ -192,10 +192,10 @@ def main() -> int:
             with file.open("a") as stream:
                 stream.write(json.dumps(record) + "\n")
 
-    run_all(seeds, note)
+    run_all(seeds, note, quick=options.quick)
     if COMM.size == 1 and options.two and options.records is None:
         shared = [seed for i, seed in enumerate(seeds) if i % options.two == 0]
-        found = on_two_ranks(shared, options.out, 2.0 * SECONDS + 20.0 * len(shared))
+        found = on_two_ranks(shared, options.out, 2.0 * SECONDS + 20.0 * len(shared), quick=options.quick)
         for record in records:
             if record["seed"] in shared:
                 record["two"] = found.get(record["seed"])
@@ -207,7 +207,7 @@ def main() -> int:
     figures = summary(records)
     if COMM.rank == 0:
         for seed in figures["wrong_seeds"]:
-            print(f"wrong: --only {seed}")
+            print(f"wrong: {'--quick ' if options.quick else ''}--only {seed}")
         print(json.dumps(figures))
     return 1 if figures["wrong"] else 0
 

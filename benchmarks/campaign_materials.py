@@ -163,3 +163,4 @@ PAIRS = (
     Pair("snapping_cell", "interval", 1, 2, 1e-3),
     Pair("snapping_cell", "interval", 2, 4, 1e-3),
 )
+QUICK = tuple(PAIRS[i] for i in (0, 3, 4, 11, 18))  # of the short form

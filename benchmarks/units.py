@@ -140,12 +140,16 @@ def two_phases(rho: float) -> lse.SoftMinimum:
 
 
 def bar(mm: float, quick: bool) -> Figures:
-    """1 mm long; its energy and the share of the second phase at each elongation, out and back."""
+    """1 mm long; its energy and the share of the second phase at each elongation, out and back.
+
+    A residual stress that rises along the bar says where boundaries begin: in a uniform bar rounding would.
+    """
     cells, width, found = (50, 0.05 * mm, Figures()) if quick else (200, 0.02 * mm, Figures())
     domain = mesh.create_interval(COMM, cells, [0.0, mm])
     V = fem.functionspace(domain, ("Lagrange", 2))
     u = fem.Function(V)
-    W = potential_energy(two_phases(0.03), [u.dx(0)]) * ufl.dx(degree=6)
+    residual = 0.02 * ufl.SpatialCoordinate(domain)[0] / mm
+    W = (potential_energy(two_phases(0.03), [u.dx(0)]) - residual * u.dx(0)) * ufl.dx(degree=6)
     W += interior_penalty(u, length=width, modulus=1.0, degree=6)
     end = fem.Constant(domain, 0.0)
     left, right = (
@@ -169,8 +173,8 @@ def bar(mm: float, quick: bool) -> Figures:
 
 def twins(mm: float, quick: bool) -> Figures:
     """A square of 1 mm held half way between two variants; energies and shares of the minima from random starts."""
-    cells, material, found = 12 if quick else 32, martensite(0.05), Figures()
-    length = (0.06 if quick else 0.03) * mm
+    cells, material, found = 16 if quick else 32, martensite(0.03), Figures()
+    length = (0.04 if quick else 0.025) * mm
     domain = mesh.create_rectangle(COMM, [[0.0, 0.0], [mm, mm]], [cells, cells], mesh.CellType.quadrilateral)
     parts = [basix.ufl.element("Lagrange", domain.basix_cell(), 1, shape=shape) for shape in ((2,), (2, 2))]
     V = fem.functionspace(domain, basix.ufl.mixed_element(parts))
@@ -190,7 +194,7 @@ def twins(mm: float, quick: bool) -> Figures:
     )
     share = fem.form(ufl.conditional(ufl.gt(mode_weights(material, F)[0], 0.5), 1.0, 0.0) * ufl.dx(degree=4))
     energies = []
-    for seed in range(2 if quick else 6):
+    for seed in range(3 if quick else 6):
         rng = np.random.default_rng(seed)
         waves, phases = rng.normal(size=(30, 2)) * 0.6 * cells / mm, rng.uniform(0.0, 2.0 * np.pi, 30)
         sizes = rng.normal(size=(2, 30)) * 2e-3 * mm
@@ -287,8 +291,8 @@ def spinodal(mm: float, quick: bool) -> Figures:
     state.x.array[dofs] = start.x.array
     state.x.scatter_forward()
     rich = fem.form(ufl.conditional(ufl.gt(c, 0.5), 1.0, 0.0) * ufl.dx(degree=2))
-    run = Evolution(flow, 1e-6, tolerance=8e-3, observe={"rich": lambda: total(rich) / mm**2})
-    table = run.run(1e-2 if quick else 5e-2, steps=12 if quick else 60)
+    run = Evolution(flow, 1e-5, tolerance=2e-2 if quick else 8e-3, observe={"rich": lambda: total(rich) / mm**2})
+    table = run.run(0.1, steps=25 if quick else 80)
     found.values = {"energy": (table["energy"] / mm**2).tolist(), "mass": (table["mass"] / mm**2).tolist(),
                     "time": table["time"].tolist(), "rich": table["rich"].tolist()}  # fmt: skip
     found.counts = [len(table["time"]), run.rejected]
