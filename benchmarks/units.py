@@ -1,7 +1,7 @@
 """The same bodies in metres, millimetres and micrometres: no result may depend on the unit of length.
 
-Six problems whose lengths differ by a factor of 1e3 from one unit to the next while stresses stay in MPa, so that gradient lengths
-go with the unit, mobilities with its square, and moduli, viscosities and rates not at all:
+Six problems whose lengths differ by a factor of 1e3 from one unit to the next while stresses stay in MPa, so that gradient
+lengths go with the unit, mobilities with its square, and moduli, viscosities and rates not at all:
 
     plate   a martensite plate with a hole, pulled through its transformation with a viscosity (demos/fit_then_simulate.py)
     bar     a bar of two phases, pulled out and let back, with a second gradient (demos/phase_transforming_bar.py)
@@ -10,8 +10,9 @@ go with the unit, mobilities with its square, and moduli, viscosities and rates 
     arch    a shallow clamped arch that snaps through under a dead load (benchmarks/shallow_arch.py)
     spinodal   a square that unmixes, with the free energy of demos/mechanochemistry, by steps whose error is controlled
 
-Dimensionless results of plate, arch and spinodal, whose paths are unique, agree to 1e-8, and so do critical and limit loads; energies of
-bar, twins and cell, where minima compete, to 1e-6, with as many variants, boundaries and buckled states. Iterations are alike.
+Dimensionless results of plate, arch and spinodal, whose paths are unique, agree to 1e-8, and so do critical and limit loads;
+energies of bar, twins and cell, where minima compete, to 1e-6, with as many variants, boundaries and buckled states. Iterations
+are alike.
 
 A table, and one line of JSON: {"plate": {"difference", "counts", "iterations": [m, mm, um], "allowed"}, ..., "right"}.
 """
