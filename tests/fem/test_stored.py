@@ -11,7 +11,7 @@ from dolfinx import fem, mesh
 from mpi4py import MPI
 
 import lse_material as lse
-from lse_material.fem import MaterialProblem, QuadratureStress
+from lse_material.fem import MaterialProblem, QuadratureStress, energy
 from tests.fem.materials import random_material, saint_venant_kirchhoff, two_variants
 
 ALONE = MPI.COMM_SELF
@@ -126,6 +126,14 @@ def a_variable_around_F():
     P = QuadratureStress(two_variants(rho=0.02), F, degree=2)
     neo = ufl.diff(0.4 * ufl.tr(F.T * F) - 0.4 * ufl.ln(ufl.det(F)), F)
     return ufl.inner(P.operator + neo, ufl.derivative(F, u, v)) * P.dx, u, [P]
+
+
+@case
+def integrals_without_a_degree():
+    """Residual and Jacobian would get estimates of their own: one rule serves both."""
+    u, v, F = plane()
+    W = energy(two_variants(rho=0.02), F) * ufl.dx + ufl.exp(u[0]) * u[1] ** 2 * ufl.ds
+    return ufl.derivative(W, u, v), u, []
 
 
 @case
