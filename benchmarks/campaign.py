@@ -10,8 +10,7 @@ Of each state that a solver accepts, NumPy (`independent.Assembly`) must say: it
 of the forces that a strain of 1e-4 makes if these are larger; det F > 0 at every quadrature point; the same energy and, of
 solvers that go down, no more than at the start; as many negative eigenvalues as the package says. Where one mode alone is
 loaded from rest the path is unique: the results in other units of length and of stress, and on two ranks, agree to 1e-8. All
-else must be an error of the package that says what to do. An easy problem (one mode, from rest, at most 2 %) must not be
-refused.
+else must be an error of the package that says what to do. An easy problem (one mode, from rest, at most 2 %) is not refused.
 
     ./fenicsx python3 benchmarks/campaign.py                 # some 20 minutes
     ./fenicsx python3 benchmarks/campaign.py --only 17       # a problem that was reported

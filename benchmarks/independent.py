@@ -16,6 +16,7 @@ from dolfinx import fem
 from mpi4py import MPI
 
 import lse_material as lse
+from lse_material.fem.compat import geometry_dofmap
 
 EIGENVALUE = 1e-9  # of the largest one: a lowest eigenvalue nearer to zero than that has no sign
 
@@ -76,7 +77,7 @@ class Assembly:
         points, weights = basix.make_quadrature(cell, degree)
         corners = basix.geometry(cell)
         straight = basix.create_element(basix.ElementFamily.P, cell, 1)
-        nodes = domain.geometry.x[domain.geometry.dofmap[:cells]][:, :, : self.dim]
+        nodes = domain.geometry.x[geometry_dofmap(domain)[:cells]][:, :, : self.dim]
         self._gradients, self._weights = _gradients(element, straight, nodes, points, weights)
         self._at_corners, _ = _gradients(element, straight, nodes, corners, np.ones(len(corners)))
         local = V.dofmap.list[:cells]

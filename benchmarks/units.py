@@ -10,9 +10,8 @@ lengths go with the unit, mobilities with its square, and moduli, viscosities an
     arch    a shallow clamped arch that snaps through under a dead load (benchmarks/shallow_arch.py)
     spinodal   a square that unmixes, with the free energy of demos/mechanochemistry, by steps whose error is controlled
 
-Dimensionless results of plate, arch and spinodal, whose paths are unique, agree to 1e-8, and so do critical and limit loads;
-energies of bar, twins and cell, where minima compete, to 1e-6, with as many variants, boundaries and buckled states. Iterations
-are alike.
+Dimensionless results of plate, arch and spinodal, whose paths are unique, agree to 1e-8, limit loads included; those of bar,
+twins and cell, where minima compete, to 1e-6, with as many variants, boundaries and buckled states. Iterations are alike.
 
 A table, and one line of JSON: {"plate": {"difference", "counts", "iterations": [m, mm, um], "allowed"}, ..., "right"}.
 """
