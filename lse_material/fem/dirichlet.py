@@ -122,7 +122,7 @@ def _positive_step(problem: EnergyProblem, A: PETSc.Mat, b: PETSc.Vec, step: PET
     """Solve A step = b; False if A is not positive definite."""
     ksp = problem.solver.getKSP()
     if not is_direct(ksp):
-        return linear_step(ksp, A, problem.P_mat, b, step)
+        return linear_step(ksp, A, problem.convex_tangent() or A, b, step)
     with SymmetricFactor(A.comm) as factor:
         if not factor.is_positive(A):
             return False
