@@ -287,7 +287,7 @@ class MaterialProblem(NonlinearProblem):
                 return reasons.CONVERGED_FNORM_RELATIVE
             if residual > STALLED * problem.norms[-2] and problem._is_rounding():
                 return reasons.CONVERGED_FNORM_ABS
-            if step < stol * size and residual < STALLED * problem.norms[0] and problem._each_field_converged(rtol):
+            if step < stol * size and problem._each_step_small(stol):
                 return reasons.CONVERGED_SNORM_RELATIVE
             limit = snes.getDivergenceTolerance()
             return reasons.DIVERGED_DTOL if 0.0 < limit * problem.norms[0] < residual else reasons.CONVERGED_ITERATING
@@ -306,6 +306,14 @@ class MaterialProblem(NonlinearProblem):
             return True
         fallen = self.rounding.norms(self.solver.getFunction()[0]) <= rtol * self._first_norms
         return bool(fallen.all()) or self._is_rounding(fallen)
+
+    def _each_step_small(self, stol: float) -> bool:
+        """Whether Newton's step, before a line search cut it, is small in each field, or has nothing left to do; collective."""
+        update = self.solver.getSolutionUpdate()
+        if not update:
+            return True
+        small = self.rounding.norms(update) <= stol * self.rounding.norms(self.solver.getSolution())
+        return bool(small.all()) or self._is_rounding(small)
 
     def _is_rounding(self, fallen: Any = False) -> bool:
         """Whether the residual of the solver's iterate is what rounding makes, in fields that have not `fallen`; collective."""

@@ -152,6 +152,15 @@ def test_the_tolerances_of_petsc_are_respected():
     assert len(absolute) < len(tight)
 
 
+def test_a_step_that_is_small_because_it_was_cut_is_no_convergence():
+    damped = {"snes_linesearch_type": "basic", "snes_linesearch_damping": 1e-14, "snes_max_it": 4}
+    plate = Plate("energy", 1.0, 1.0, petsc_options=damped)
+    plate.load.value[:] = 0.05, 0.02
+    plate.u.x.array.reshape(-1, 2)[:, 0] = 0.01 * plate.u.function_space.tabulate_dof_coordinates()[:, 0]
+    with pytest.raises(lse.ConvergenceError, match="MAX_IT"):
+        plate.problem.solve()
+
+
 def test_what_is_no_solution_is_still_a_failure():
     plate = Plate("energy", 1.0, 1e-12, petsc_options={"snes_max_it": 2})
     plate.load.value[0] = 0.3
