@@ -36,17 +36,12 @@ from lse_material.fem.options import (
     solver_options,
 )
 from lse_material.fem.quadrature import QuadratureStress, require_double
-from lse_material.fem.stored import operators_in, with_stored_values
+from lse_material.fem.stored import check_operators, with_stored_values
 
 __all__ = ["DEFAULT_OPTIONS", "MaterialProblem"]
 
 FAILED_LINEAR = int(PETSc.SNES.ConvergedReason.DIVERGED_LINEAR_SOLVE)
 STALLED = 0.5  # of the last residual norm: an iteration that leaves more has not lowered it
-EXPANDED = (
-    "a form {} was given; MaterialProblem takes a ufl.Form, and derivatives of a QuadratureStress as ufl.derivative makes "
-    "them, without expand_derivatives."
-)
-
 Forms = Any  # a UFL form, a list of them, or a list of lists
 
 
@@ -220,9 +215,7 @@ class MaterialProblem(NonlinearProblem):
         """A form whose stored stresses are known and stand where they should; collective."""
         if form is None:
             return None
-        if not isinstance(form, ufl.Form):
-            raise InvalidInputError(EXPANDED.format(f"of type {type(form).__name__}"))
-        _check_stresses(form, self._stresses)
+        check_operators(form, self._stresses)
         return prepare(form)
 
     def _with_values(self, form: Any) -> Any:
@@ -480,26 +473,3 @@ def _check_blocks(residual: Any, u: Any) -> None:
             f"residual is {said[0]} and u is {said[1]}: give a form and a function, or a list of forms and as many functions "
             "(ufl.extract_blocks parts a form over a MixedFunctionSpace)."
         )
-
-
-def _check_stresses(form: ufl.Form, stresses: Sequence[QuadratureStress]) -> None:
-    """Every quadrature stress of the form must be known, of the present u, and stand under its own measure.
-
-    Any other quadrature rule would read the values of other points.
-    """
-    for integral in form.integrals():
-        for operator in operators_in(integral.integrand()):
-            stress = getattr(operator.external_function, "stress", None)
-            if stress is None or not any(stress is known for known in stresses):
-                raise InvalidInputError(
-                    "the form holds an external operator that is not among `stresses`: pass every QuadratureStress of "
-                    "the form to MaterialProblem(..., stresses=[...])."
-                )
-            if sum(operator.derivatives):
-                raise InvalidInputError(EXPANDED.format("with an expanded derivative of a QuadratureStress"))
-            if operator.ufl_operands[0] != stress.inputs:
-                raise InvalidInputError(
-                    "the form holds a QuadratureStress of another F than it was made of, as ufl.replace leaves it: it would be "
-                    "evaluated at the old one. Make a QuadratureStress of the F that the form needs."
-                )
-            stress.check_integral(integral)
