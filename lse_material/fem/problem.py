@@ -37,17 +37,12 @@ from lse_material.fem.options import (
 )
 from lse_material.fem.orientation import InvertedCells
 from lse_material.fem.quadrature import QuadratureStress, require_double
-from lse_material.fem.stored import operators_in, with_stored_values
+from lse_material.fem.stored import check_operators, with_stored_values
 
 __all__ = ["DEFAULT_OPTIONS", "MaterialProblem"]
 
 FAILED_LINEAR = int(PETSc.SNES.ConvergedReason.DIVERGED_LINEAR_SOLVE)
 STALLED = 0.5  # of the last residual norm: an iteration that leaves more has not lowered it
-EXPANDED = (
-    "a form {} was given; MaterialProblem takes a ufl.Form, and derivatives of a QuadratureStress as ufl.derivative makes "
-    "them, without expand_derivatives."
-)
-
 Forms = Any  # a UFL form, a list of them, or a list of lists
 
 
@@ -240,9 +235,7 @@ class MaterialProblem(NonlinearProblem):
         """A form whose stored stresses are known and stand where they should; collective."""
         if form is None:
             return None
-        if not isinstance(form, ufl.Form):
-            raise InvalidInputError(EXPANDED.format(f"of type {type(form).__name__}"))
-        _check_stresses(form, self._stresses)
+        check_operators(form, self._stresses)
         return prepare(form)
 
     def _with_values(self, form: Any) -> Any:
@@ -307,7 +300,7 @@ class MaterialProblem(NonlinearProblem):
                 return reasons.CONVERGED_FNORM_RELATIVE
             if residual > STALLED * problem.norms[-2] and problem._is_rounding():
                 return reasons.CONVERGED_FNORM_ABS
-            if step < stol * size and residual < STALLED * problem.norms[0] and problem._each_field_converged(rtol):
+            if step < stol * size and problem._each_step_small(stol):
                 return reasons.CONVERGED_SNORM_RELATIVE
             limit = snes.getDivergenceTolerance()
             return reasons.DIVERGED_DTOL if 0.0 < limit * problem.norms[0] < residual else reasons.CONVERGED_ITERATING
@@ -326,6 +319,14 @@ class MaterialProblem(NonlinearProblem):
             return True
         fallen = self.rounding.norms(self.solver.getFunction()[0]) <= rtol * self._first_norms
         return bool(fallen.all()) or self._is_rounding(fallen)
+
+    def _each_step_small(self, stol: float) -> bool:
+        """Whether Newton's step, before a line search cut it, is small in each field, or has nothing left to do; collective."""
+        update = self.solver.getSolutionUpdate()
+        if not update:
+            return True
+        small = self.rounding.norms(update) <= stol * self.rounding.norms(self.solver.getSolution())
+        return bool(small.all()) or self._is_rounding(small)
 
     def _is_rounding(self, fallen: Any = False) -> bool:
         """Whether the residual of the solver's iterate is what rounding makes, in fields that have not `fallen`; collective."""
@@ -492,26 +493,3 @@ def _check_blocks(residual: Any, u: Any) -> None:
             f"residual is {said[0]} and u is {said[1]}: give a form and a function, or a list of forms and as many functions "
             "(ufl.extract_blocks parts a form over a MixedFunctionSpace)."
         )
-
-
-def _check_stresses(form: ufl.Form, stresses: Sequence[QuadratureStress]) -> None:
-    """Every quadrature stress of the form must be known, of the present u, and stand under its own measure.
-
-    Any other quadrature rule would read the values of other points.
-    """
-    for integral in form.integrals():
-        for operator in operators_in(integral.integrand()):
-            stress = getattr(operator.external_function, "stress", None)
-            if stress is None or not any(stress is known for known in stresses):
-                raise InvalidInputError(
-                    "the form holds an external operator that is not among `stresses`: pass every QuadratureStress of "
-                    "the form to MaterialProblem(..., stresses=[...])."
-                )
-            if sum(operator.derivatives):
-                raise InvalidInputError(EXPANDED.format("with an expanded derivative of a QuadratureStress"))
-            if operator.ufl_operands[0] != stress.inputs:
-                raise InvalidInputError(
-                    "the form holds a QuadratureStress of another F than it was made of, as ufl.replace leaves it: it would be "
-                    "evaluated at the old one. Make a QuadratureStress of the F that the form needs."
-                )
-            stress.check_integral(integral)

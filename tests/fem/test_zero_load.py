@@ -152,6 +152,30 @@ def test_the_tolerances_of_petsc_are_respected():
     assert len(absolute) < len(tight)
 
 
+@pytest.mark.parametrize("own", [False, True])
+def test_a_large_field_does_not_hide_the_step_of_another(own):
+    """A temperature of 1e9 beside displacements: steps of 1e-2 are no small steps. PETSc's test alone stops there."""
+    domain = mesh.create_unit_square(WORLD, 4, 3)
+    V, Q = fem.functionspace(domain, ("Lagrange", 1, (2,))), fem.functionspace(domain, ("Lagrange", 1))
+    u, T, v, q = fem.Function(V), fem.Function(Q), ufl.TestFunction(V), ufl.TestFunction(Q)
+    F = ufl.Identity(2) + ufl.grad(u)
+    neo = 0.5 * (ufl.inner(F, F) - 2 - 2 * ufl.ln(ufl.det(F))) - ufl.inner(ufl.as_vector([0.2, -0.1]), u)
+    residual = [ufl.derivative(neo * ufl.dx(degree=2), u, v), (T - 1e9) * q * ufl.dx]
+    held = fem.dirichletbc(np.zeros(2), fem.locate_dofs_geometrical(V, lambda x: np.isclose(x[0], 0.0)), V)
+    options = {"snes_rtol": 1e-300, "snes_stol": 1e-6, "snes_linesearch_type": "basic"}
+    if not own:
+        options["snes_convergence_test"] = "default"
+    problem = MaterialProblem(
+        residual, [u, T], bcs=[held], kind="mpi", petsc_options_prefix=f"large_{own}_", petsc_options=options
+    )
+    problem.solve()
+    found = u.x.array.copy()
+    exact = MaterialProblem(residual[0], u, bcs=[held], petsc_options_prefix="without_it_")
+    exact.solve()
+    error = np.abs(found - u.x.array).max() / np.abs(u.x.array).max()
+    assert error < 1e-11 if own else error > 1e-5
+
+
 def test_what_is_no_solution_is_still_a_failure():
     plate = Plate("energy", 1.0, 1e-12, petsc_options={"snes_max_it": 2})
     plate.load.value[0] = 0.3
