@@ -116,3 +116,9 @@ def test_the_modes_of_a_gaussian_mixture_are_found():
     figures = run_benchmark("potentials")["mixture_2"]
     assert figures["success"] == 1.0
     assert figures["gain"] > 10.0
+
+
+def test_long_runs_leave_no_memory_behind():
+    figures = run_benchmark("memory", ranks=2)
+    assert figures["cell"]["kicks"] > 0
+    assert all(part["growth_mb"] < 5.0 for part in figures.values())

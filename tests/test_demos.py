@@ -71,6 +71,8 @@ def test_buckling_metamaterial_sample(tmp_path):
     figures = run_demo("buckling_metamaterial/sample.py", 2, tmp_path / "out")
     assert figures["critical_strain"] == pytest.approx(0.030068, abs=1e-6)
     assert figures["plateau_stress"] == pytest.approx(-0.027546, abs=1e-6)  # as in demos/data, made on one rank
+    assert figures["critical_mesh_error"] == pytest.approx(0.0112, abs=5e-4)
+    assert figures["plateau_mesh_error"] == pytest.approx(0.0319, abs=5e-4)
     assert figures["lost"] == 0
 
 

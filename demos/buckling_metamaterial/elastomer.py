@@ -46,8 +46,12 @@ def positive_part(F: Any, a: Any, b: Any) -> Any:
     return MU * ufl.inner(a, b) + bulk * ufl.inner(cofactor, a) * ufl.inner(cofactor, b)
 
 
-def cell_mesh(comm: MPI.Comm) -> mesh.Mesh:
-    """The 2 x 2 cell, from its file."""
+def cell_mesh(comm: MPI.Comm, fineness: tuple[int, int] | None = None) -> mesh.Mesh:
+    """The 2 x 2 cell, from its file, or as fine as is wanted."""
+    import porous_cell
+
+    if fineness is not None:
+        return _from_gmsh(comm, lambda: porous_cell.build((2, 2), fineness=fineness))
     return _from_gmsh(comm, lambda: gmsh.open(str(MESHES / "porous_cell.msh")))
 
 

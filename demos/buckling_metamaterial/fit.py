@@ -47,7 +47,7 @@ def split(samples: lse.Samples, path: np.ndarray) -> tuple[np.ndarray, np.ndarra
 
 def near_bifurcation(path: np.ndarray, order: np.ndarray) -> np.ndarray:
     """The rows up to NEAR beyond the bifurcation of each path, and the two before it."""
-    buckled = np.abs(order) > 1e-6
+    buckled = np.abs(order) > 1e-6 * np.abs(order).max()
     near = buckled & (np.abs(order) < NEAR)
     first = np.flatnonzero(buckled[1:] & ~buckled[:-1] & (path[1:] == path[:-1])) + 1
     for before in (0, 1, 2):

@@ -85,9 +85,12 @@ class CellNewton:
             self._system.hold(self._system.gradient(g))
             norm = g.norm()
             if not np.isfinite(norm):
-                raise ConvergenceError("the cell's residual is not finite: an element was turned inside out.")
+                raise ConvergenceError(
+                    "the cell's residual is not finite: an element was turned inside out. Take smaller steps of F."
+                )
             K = self._system.tangent()
             if norm <= self._allowed + ROUNDING * self._system.uncancelled_force():
+                self._refuse_inverted_cells()
                 return iteration
             self._newton_step(K, descend=descend)
             slope, length = -g.dot(step), 1.0
@@ -103,14 +106,22 @@ class CellNewton:
                 if length < SHORTEST:
                     raise ConvergenceError(
                         f"no step lowers the cell's energy; the residual is {norm / self._system.force_scale:.2e} of the force "
-                        "of a strain of one."
+                        "of a strain of one. Take smaller steps of F, or a smoother energy."
                     )
             energy = new
         raise ConvergenceError(
             f"the cell did not converge in {ITERATIONS} iterations; the residual is "
-            f"{norm / self._system.force_scale:.2e} of the force of a strain of one.",
+            f"{norm / self._system.force_scale:.2e} of the force of a strain of one. Take smaller steps of F.",
             iterations=ITERATIONS,
         )
+
+    def _refuse_inverted_cells(self) -> None:
+        smallest = self._system.inverted_cells.smallest()
+        if not smallest > 0.0:
+            raise ConvergenceError(
+                f"an element of the cell is turned inside out between its quadrature points: det F is {smallest:.3g} at a "
+                "corner or an edge of it. Take smaller steps of F, a higher quadrature_degree, or a finer mesh."
+            )
 
     def _newton_step(self, K: PETSc.Mat, *, descend: bool) -> None:
         """K step = g, with K raised where it must be positive."""

@@ -18,6 +18,7 @@ from lse_material.errors import InvalidInputError
 from lse_material.fem.eigen import lowest_eigenpairs
 from lse_material.fem.inertia import SymmetricFactor
 from lse_material.fem.measures import with_quadrature_degree
+from lse_material.fem.orientation import InvertedCells
 from lse_material.fem.periodic import PeriodicMap
 
 Free = dict[tuple[int, int], float]
@@ -32,6 +33,7 @@ class CellSystem:
         u: the displacement, T q.
         q: fluctuation and average gradient, a PETSc vector.
         free: (i, J) -> average P_iJ, for components of the average gradient that are unknown; the others are held.
+        inverted_cells: looks at det F between the quadrature points.
         inner_product: of int grad v . grad w + v . w/L^2, in q.
         modulus: the largest that an affine deformation meets at q = 0.
         energy_scale: that times the volume of the cell: of a strain of order one.
@@ -54,7 +56,7 @@ class CellSystem:
             raise InvalidInputError(
                 "the energy of a cell is a UFL scalar of the F that it is given, or a functional of it with its own measures."
             )
-        self.functional = W
+        self.functional, self.inverted_cells = W, InvertedCells([W], self.comm)
         v, du = ufl.TestFunction(V), ufl.TrialFunction(V)
         self._energy_form, self._residual_form = fem.form(W), fem.form(ufl.derivative(W, self.u, v))
         self._tangent_form = fem.form(ufl.derivative(ufl.derivative(W, self.u, v), self.u, du))

@@ -157,6 +157,7 @@ def _nearest(
         ksp.getPC().setType("cholesky")
         ksp.getPC().setFactorSolverType("mumps")
         eps.setInitialSpace([first])
+        del transform, ksp  # petsc4py would file them, and the factor, if they outlived eps on several ranks
         eps.solve()
         pairs = []
         for i in range(eps.getConverged()):

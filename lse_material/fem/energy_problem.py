@@ -25,7 +25,8 @@ from petsc4py import PETSc
 
 from lse_material.checks import Array
 from lse_material.errors import ConvergenceError, InvalidInputError
-from lse_material.fem.advice import explain
+from lse_material.fem.advice import explain, explain_error
+from lse_material.fem.dirichlet import enter_dirichlet_values
 from lse_material.fem.field_scales import FieldScales
 from lse_material.fem.force_scale import ROUNDING
 from lse_material.fem.frozen import frozen_tangent
@@ -33,10 +34,11 @@ from lse_material.fem.garbage import collect_garbage
 from lse_material.fem.inertia import SymmetricFactor
 from lse_material.fem.measures import with_quadrature_degree
 from lse_material.fem.minimise import minimise
-from lse_material.fem.multigrid import DIRECT, is_direct, keep_dirichlet_values, linear_step, set_rigid_modes
+from lse_material.fem.multigrid import DIRECT, is_direct, keep_dirichlet_values, set_rigid_modes
 from lse_material.fem.objective import EnergyDifferences
+from lse_material.fem.options import DEFAULT_OPTIONS
 from lse_material.fem.preconditioner import keep_positive
-from lse_material.fem.problem import DEFAULT_OPTIONS, MaterialProblem
+from lse_material.fem.problem import FAILED_LINEAR, MaterialProblem
 from lse_material.fem.quadrature import QuadratureStress
 
 TRUST_REGION: Mapping[str, Any] = {
@@ -49,7 +51,6 @@ TRUST_REGION: Mapping[str, Any] = {
     "pc_factor_mat_solver_type": "mumps",
 }
 FINISH = 3  # iterations after a failure that count as the end of a solve, not as another solver
-NEARER = 20  # halvings of the distance of an initial guess from the undeformed state
 REFUSED = 1e150  # entries of the residual there, whose square is finite
 SMALL_STRAIN = 1e-4  # the forces that it makes count, next to reactions, as forces that the tolerance is relative to
 
@@ -93,6 +94,7 @@ class EnergyProblem(MaterialProblem):
     Attributes:
         functional: the energy, a UFL form.
         bcs: the Dirichlet conditions.
+        convex_form: the frozen-weight tangent, compiled; None if there is none.
         fallbacks: how often `minimise` had to take over.
         iterations: of the last solve, both solvers together.
         force_scale: norm of forces that `tolerance` is relative to if reactions are smaller; 0 unless it is set.
@@ -145,10 +147,7 @@ class EnergyProblem(MaterialProblem):
         plain = {**self.default_options, **chosen}.get(
             "ksp_type"
         ) == "preonly"  # which applies its preconditioner alone
-        database: Any = PETSc.Options(petsc_options_prefix)
-        self._asked = {
-            name for name in ("snes_rtol", "snes_atol", "snes_tr_delta0") if name in chosen or database.hasName(name)
-        }
+        self._asked = {name for name in ("snes_rtol", "snes_atol", "snes_tr_delta0") if name in chosen}
         super().__init__(
             ufl.derivative(energy, u) if residual is None else residual,
             u,
@@ -161,12 +160,13 @@ class EnergyProblem(MaterialProblem):
         )
         self._options = {k: v for k, v in kwargs.items() if k != "kind"}
         self._energy = self.compiled(energy)
-        self._convex = None if convex is None else self.compiled(convex)
+        self.convex_form = None if convex is None else self.compiled(convex)
         self._convex_matrix: PETSc.Mat | None = None
         self.scales = FieldScales(u, bcs)
         self._uncancelled = np.zeros(len(self.rounding))  # forces of the tangent that was assembled last
         self._first_norm = np.inf
-        self._may_turn = not comm_any(u.function_space.mesh.comm, any(len(bc.dof_indices()[0]) for bc in bcs))
+        held = any(len(bc.dof_indices()[0]) for bc in bcs)
+        self._may_turn = not self.comm.allreduce(held, MPI.LOR)
         for matrix in (self.A, self.P_mat):
             if matrix is not None:
                 matrix.setOption(PETSc.Mat.Option.SYMMETRIC, True)
@@ -190,7 +190,7 @@ class EnergyProblem(MaterialProblem):
 
     def residual(self, out: PETSc.Vec) -> None:
         """Write the gradient of the energy to `out`, zero where u is held; collective."""
-        values = self._unbalanced()
+        values = self.forces()
         for bc in self._bcs:
             values[bc.dof_indices()[0]] = 0.0
         out.array[:] = values[: out.getLocalSize()]
@@ -207,15 +207,15 @@ class EnergyProblem(MaterialProblem):
 
     def convex_tangent(self) -> PETSc.Mat | None:
         """The frozen-weight tangent, as `tangent`; None if there is none. The next call changes it."""
-        if self._convex is None:
+        if self.convex_form is None:
             return None
         if self._convex_matrix is None:
             if self.P_mat is None:
-                matrix = self._convex_matrix = dolfinx.fem.petsc.create_matrix(self._convex)
+                matrix = self._convex_matrix = dolfinx.fem.petsc.create_matrix(self.convex_form)
                 matrix.setOption(PETSc.Mat.Option.SYMMETRIC, True)
             else:
                 self._convex_matrix = self.P_mat
-        self._assemble(self._convex_matrix, self._convex)
+        self._assemble(self._convex_matrix, self.convex_form)
         return self._convex_matrix
 
     def set_iterate(self, x: PETSc.Vec) -> None:
@@ -246,8 +246,8 @@ class EnergyProblem(MaterialProblem):
             bc.set(self.u.x.array, None, 1.0)
         self.u.x.scatter_forward()
 
-    def _unbalanced(self) -> Array:
-        """The derivative of the energy at the present u, reactions included, with entries for ghosts."""
+    def forces(self) -> Array:
+        """The derivative of the energy at the present u, reactions included, with entries for ghosts; collective."""
         self._update_stresses()
         b = fem.assemble_vector(self.F)
         b.scatter_reverse(InsertMode.add)
@@ -255,7 +255,7 @@ class EnergyProblem(MaterialProblem):
 
     def _reactions(self) -> Array:
         """Norm of the reactions on each field."""
-        return self.rounding.held_norms(self._unbalanced())
+        return self.rounding.held_norms(self.forces())
 
     def _assemble(self, matrix: PETSc.Mat, form: fem.Form) -> None:
         matrix.zeroEntries()
@@ -283,10 +283,7 @@ class EnergyProblem(MaterialProblem):
     def _minimise_from_here(self) -> None:
         if self._may_turn:
             self._refuse_rigid_motions()
-        guess = self.u.x.array.copy()
-        self._enter_dirichlet_values()
-        if not np.isfinite(self.energy()):
-            self._leave_inverted_guess(guess)
+        enter_dirichlet_values(self)
         start = self.u.x.array.copy(), self.energy()
         self._prepare_trust_region()
         try:
@@ -316,16 +313,17 @@ class EnergyProblem(MaterialProblem):
         assign(self.u, self.x)
         self.scales.divide(self.x.array)
         physical = self.x.duplicate()
+        failure: PETSc.Error | None = None
         try:
             self.solver.solve(None, self.x)
             reason = int(self.solver.getConvergedReason())
-            message = explain(self, reason) if reason < 0 else ""
         except PETSc.Error as error:
-            reason, message = 0, f"PETSc stopped the solver: {error}"
+            reason, failure = FAILED_LINEAR, error
         self.scales.to_physical(self.x, physical)
         self._take_iterate(physical)
         physical.destroy()
-        if message:
+        if reason < 0:
+            message = explain(self, reason) if failure is None else explain_error(self, failure)
             self.solver.getKSP().getPC().reset()  # a factor that failed would be used again
             raise ConvergenceError(message, reason=reason, iterations=int(self.solver.getIterationNumber()))
 
@@ -416,96 +414,6 @@ class EnergyProblem(MaterialProblem):
             )
         self._may_turn = False
 
-    def _enter_dirichlet_values(self) -> None:
-        """Bring u to its Dirichlet values: by a linear step from where it is, else at once."""
-        before = self.u.x.array.copy()
-        self.apply_bcs()
-        changed = bool((self.u.x.array != before).any())
-        if not self.predictor or not comm_any(self.comm, changed):
-            return
-        entered = self.u.x.array.copy()
-        self.u.x.array[:] = before
-        if self._predict(entered - before):
-            self.apply_bcs()
-            entered = self.u.x.array.copy() if np.isfinite(self.energy()) else entered
-        self._failure = None
-        self.u.x.array[:] = entered
-
-    def _leave_inverted_guess(self, guess: Array) -> None:
-        """Bring a guess in which cells are turned inside out nearer to u = 0, until its energy is finite.
-
-        Raises:
-            ConvergenceError: the guess is finite, so that the new Dirichlet values are what turned cells inside out; or no
-                state near u = 0 is finite with these values.
-        """
-        self.u.x.array[:] = guess
-        if not np.isfinite(self.energy()):
-            self.u.x.array[:] = 0.0
-            self._enter_dirichlet_values()
-            undeformed = self.u.x.array.copy()
-            for halvings in range(1, NEARER + 1) if np.isfinite(self.energy()) else ():
-                self.u.x.array[:] = undeformed + 0.5**halvings * (guess - undeformed)
-                if np.isfinite(self.energy()):
-                    if self.comm.rank == 0:
-                        logger.warning(
-                            "Cells of the initial guess are turned inside out (det F <= 0): %g of its distance from u = 0 "
-                            "is kept.",
-                            0.5**halvings,
-                        )
-                    return
-        raise ConvergenceError(
-            "the energy is not finite once u has its Dirichlet values: a cell is turned inside out (det F <= 0), or the "
-            "input holds NaN. Take smaller load steps (lse.fem.continuation.LoadPath halves them by itself)."
-        )
-
-    def _predict(self, change: Array) -> bool:
-        """Move u by a linear step that takes the change of its held values; False if no tangent is positive definite.
-
-        Args:
-            change: of u where it is held, zero elsewhere, with entries for ghosts.
-        """
-        b, step = self.b.duplicate(), self.b.duplicate()
-        try:
-            for matrix, form in ((self.tangent(), self.J), (self.convex_tangent(), self._convex)):
-                if matrix is None or form is None:
-                    continue
-                self._right_hand_side(form, change, b)
-                if np.isfinite(b.norm()) and self._positive_step(matrix, b, step):
-                    owned = step.getLocalSize()
-                    self.u.x.array[:owned] += step.array_r
-                    self.u.x.scatter_forward()
-                    return True
-            return False
-        finally:
-            b.destroy()
-            step.destroy()
-
-    def _right_hand_side(self, form: fem.Form, change: Array, out: PETSc.Vec) -> None:
-        """Minus the residual and what the change of held values does to it; the change itself where u is held."""
-        values = self._unbalanced()
-        lifted = values.copy()
-        lifted[:] = 0.0
-        fem.apply_lifting(lifted, [form], [self._bcs], x0=[self.u.x.array], alpha=-1.0)
-        moved = fem.Function(self.u.function_space)
-        moved.x.array[:] = lifted
-        moved.x.scatter_reverse(InsertMode.add)
-        total = -(values + moved.x.array)
-        for bc in self._bcs:
-            dofs = bc.dof_indices()[0]
-            total[dofs] = change[dofs]
-        out.array[:] = total[: out.getLocalSize()]
-
-    def _positive_step(self, A: PETSc.Mat, b: PETSc.Vec, step: PETSc.Vec) -> bool:
-        """Solve A step = b; False if A is not positive definite."""
-        ksp = self.solver.getKSP()
-        if not is_direct(ksp):
-            return linear_step(ksp, A, self.P_mat, b, step)
-        with SymmetricFactor(A.comm) as factor:
-            if not factor.is_positive(A):
-                return False
-            factor.solve(b, step)
-        return True
-
     def _fall_back(self, error: ConvergenceError, start: Any, energy: float) -> None:
         """Go on with `minimise` from the last iterate, or from the start if that was better."""
         if not self.energy() <= energy:
@@ -519,11 +427,6 @@ class EnergyProblem(MaterialProblem):
         if self.comm.rank == 0:
             logger.warning("%s Going on with the inertia-controlled minimiser.", error)
         self.iterations += minimise(self)
-
-
-def comm_any(comm: MPI.Comm, here: bool) -> bool:
-    """Whether something holds on any rank; collective."""
-    return bool(comm.allreduce(here, MPI.LOR))
 
 
 def _alive(weak: weakref.ref[EnergyProblem]) -> EnergyProblem:

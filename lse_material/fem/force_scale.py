@@ -10,6 +10,7 @@ and Stability of Numerical Algorithms, SIAM 2002, ch. 7, for |A| |x| as the meas
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,33 @@ from lse_material.checks import Array
 ROUNDING = 1e-13  # of the forces that cancel: those of a strain of 1e-13
 
 
+@dataclass(frozen=True, eq=False)
+class Field:
+    """A leaf of the unknown's space.
+
+    Attributes:
+        block: which of the unknowns it belongs to.
+        dofs: where its entries stand among those of that unknown that this rank owns.
+        space: a space of its own.
+        displacement: whether it may be one: as many components as space has dimensions, each with nodes of its own.
+    """
+
+    block: int
+    dofs: Array
+    space: fem.FunctionSpace
+    displacement: bool
+
+    @property
+    def block_size(self) -> int:
+        """Components at each node."""
+        return int(self.space.dofmap.index_map_bs)
+
+    @property
+    def nodes(self) -> int:
+        """Nodes that this rank owns."""
+        return int(self.space.dofmap.index_map.size_local)
+
+
 class RoundingForces:
     """Forces that rounding makes in the residual of a problem, field by field.
 
@@ -31,29 +59,34 @@ class RoundingForces:
     Args:
         u: the unknown, or the unknowns of a block problem.
         bcs: Dirichlet conditions; their rows hold no forces and are left out.
+
+    Attributes:
+        fields: the fields.
+        sizes: entries of each unknown that this rank owns.
+        free: which of them no condition holds.
     """
 
     def __init__(self, u: fem.Function | Sequence[fem.Function], bcs: Sequence[fem.DirichletBC] = ()) -> None:
         self._unknowns = tuple(u) if isinstance(u, Sequence) else (u,)
-        self._comm: MPI.Comm = self._unknowns[0].function_space.mesh.comm
+        self.comm: MPI.Comm = self._unknowns[0].function_space.mesh.comm
         spaces = [unknown.function_space for unknown in self._unknowns]
-        self._sizes = [V.dofmap.index_map.size_local * V.dofmap.index_map_bs for V in spaces]
-        self._free: list[Array] = []
-        self._fields: list[tuple[int, Array, bool]] = []  # block, positions among its owned entries, a displacement?
-        for block, (V, size, held) in enumerate(zip(spaces, self._sizes, held_by_block(spaces, bcs))):
+        self.sizes = [V.dofmap.index_map.size_local * V.dofmap.index_map_bs for V in spaces]
+        self.free: list[Array] = []
+        self.fields: list[Field] = []
+        for block, (V, size, held) in enumerate(zip(spaces, self.sizes, held_by_block(spaces, bcs))):
             free = np.ones(size, dtype=bool)
             for bc in held:
                 dofs = bc.dof_indices()[0]
                 free[dofs[dofs < size]] = False
-            self._free.append(free)
+            self.free.append(free)
             for leaf, dofs in leaves(V):
-                self._fields.append((block, dofs[dofs < size], is_displacement(leaf)))
+                self.fields.append(Field(block, dofs[dofs < size], leaf, is_displacement(leaf)))
         self._lengths: list[Array] | None = None
-        self._largest = [np.zeros(size) for size in self._sizes]
+        self._largest = [np.zeros(size) for size in self.sizes]
 
     def __len__(self) -> int:
         """Number of fields."""
-        return len(self._fields)
+        return len(self.fields)
 
     def note(self) -> None:
         """Remember the size of the unknowns: fields that are no displacements have no other scale once they vanish."""
@@ -67,9 +100,9 @@ class RoundingForces:
         Args:
             residual: a vector of the problem's layout, or its owned entries on this rank, block after block.
         """
-        blocks = self._blocks(residual)
-        squares = [float((blocks[block][dofs[self._free[block][dofs]]] ** 2).sum()) for block, dofs, _ in self._fields]
-        result: Array = np.sqrt(self._comm.allreduce(np.array(squares)))
+        blocks = self.split(residual)
+        squares = [float((np.abs(blocks[f.block][f.dofs[self.free[f.block][f.dofs]]]) ** 2).sum()) for f in self.fields]
+        result: Array = np.sqrt(self.comm.allreduce(np.array(squares)))
         return result
 
     def held_norms(self, forces: Array) -> Array:
@@ -78,9 +111,9 @@ class RoundingForces:
         Args:
             forces: the owned entries on this rank, of the one unknown, with those of ghosts behind them or not.
         """
-        (free,) = self._free
-        squares = [float((forces[dofs[~free[dofs]]] ** 2).sum()) for _, dofs, _ in self._fields]
-        result: Array = np.sqrt(self._comm.allreduce(np.array(squares)))
+        (free,) = self.free
+        squares = [float((forces[f.dofs[~free[f.dofs]]] ** 2).sum()) for f in self.fields]
+        result: Array = np.sqrt(self.comm.allreduce(np.array(squares)))
         return result
 
     def allowed(self, A: PETSc.Mat, x: PETSc.Vec | None = None) -> Array:
@@ -94,17 +127,18 @@ class RoundingForces:
             x: values of the unknowns, those of `u` if left out.
         """
         if x is None:
-            scales = [np.abs(unknown.x.array[:size]) for unknown, size in zip(self._unknowns, self._sizes)]
+            scales = [np.abs(unknown.x.array[:size]) for unknown, size in zip(self._unknowns, self.sizes)]
         else:
-            scales = [np.abs(part) for part in self._blocks(x)]
+            scales = [np.abs(part) for part in self.split(x)]
         if self._lengths is None:
             self._lengths = [node_sizes(unknown.function_space) for unknown in self._unknowns]
-        for block, dofs, displacement in self._fields:
-            if displacement:
+        for field in self.fields:
+            block, dofs = field.block, field.dofs
+            if field.displacement:
                 scales[block][dofs] += self._lengths[block][dofs]
             else:
                 scales[block][dofs] = np.fmax(scales[block][dofs], self._largest[block][dofs])
-        return ROUNDING * self.norms(np.concatenate(_absolute_product(A, scales)))
+        return ROUNDING * self.norms(np.concatenate(product(A, scales, absolute=True)))
 
     def held_rows(self, diagonal: PETSc.Vec) -> Array:
         """What gives the rows of conditions, u - g, the unit of their field's forces: factors of the owned rows; collective.
@@ -112,17 +146,37 @@ class RoundingForces:
         Args:
             diagonal: of the tangent. Its mean size over the free rows of a field is the factor; 1 if these vanish.
         """
-        blocks = self._blocks(diagonal)
-        factors = [np.ones(size) for size in self._sizes]
-        for block, dofs, _ in self._fields:
-            free = dofs[self._free[block][dofs]]
-            total, count = self._comm.allreduce(np.array([float(np.abs(blocks[block][free]).sum()), float(len(free))]))
+        blocks = self.split(diagonal)
+        factors = [np.ones(size) for size in self.sizes]
+        for field in self.fields:
+            block, dofs, free = field.block, field.dofs, field.dofs[self.free[field.block][field.dofs]]
+            total, count = self.comm.allreduce(np.array([float(np.abs(blocks[block][free]).sum()), float(len(free))]))
             if 0.0 < total < np.inf:
-                factors[block][dofs[~self._free[block][dofs]]] = total / count
+                factors[block][dofs[~self.free[block][dofs]]] = total / count
         return np.concatenate(factors)
 
-    def _blocks(self, values: PETSc.Vec | Array) -> list[Array]:
-        return np.split(owned_entries(values), np.cumsum(self._sizes)[:-1])
+    def rows_as_first(self, A: PETSc.Mat) -> Array:
+        """What brings rows of each field to the forces of the first: factors of the owned rows; collective.
+
+        Args:
+            A: assembled tangent at the present u.
+        """
+        forces = self.allowed(A)
+        factors = [np.ones(size) for size in self.sizes]
+        for force, field in zip(forces, self.fields):
+            if 0.0 < force < np.inf and 0.0 < forces[0] < np.inf:
+                factors[field.block][field.dofs] = forces[0] / force
+        return np.concatenate(factors)
+
+    def split(self, values: PETSc.Vec | Array) -> list[Array]:
+        """Entries that this rank owns, of each unknown."""
+        return np.split(owned_entries(values), np.cumsum(self.sizes)[:-1])
+
+    def values(self, field: Field) -> Array:
+        """The present values of a field that this rank owns."""
+        unknown = self._unknowns[field.block]
+        result: Array = unknown.x.array[: self.sizes[field.block]][field.dofs]
+        return result
 
 
 def held_by_block(
@@ -162,13 +216,14 @@ def leaves(V: fem.FunctionSpace) -> Iterator[tuple[fem.FunctionSpace, Array]]:
         elif space is V:
             yield V, np.arange(V.dofmap.index_map.size_local * V.dofmap.index_map_bs)
         else:
-            yield space, np.ravel(space.collapse()[1])
+            own, dofs = space.collapse()
+            yield own, np.ravel(dofs)
 
     yield from walk(V)
 
 
 def is_displacement(space: fem.FunctionSpace) -> bool:
-    """Whether a field may be one: as many components as space has dimensions, each with nodes of its own."""
+    """See `Field`."""
     gdim = space.mesh.geometry.dim
     element = space.ufl_element()
     return bool(np.prod(element.reference_value_shape, dtype=int) == gdim == element.block_size)
@@ -184,27 +239,31 @@ def owned_entries(values: Any) -> Array:
     return result
 
 
-def _absolute_product(A: PETSc.Mat, x: list[Array]) -> list[Array]:
-    """|A| x, owned entries block by block."""
+def product(A: PETSc.Mat, x: list[Array], *, absolute: bool = False) -> list[Array]:
+    """A x, or |A| x with the absolute entries of A: entries that this rank owns, of each unknown. Collective."""
     if A.getType() == PETSc.Mat.Type.NEST:
         pairs = [[A.getNestSubMatrix(i, j) for j in range(len(x))] for i in range(len(x))]
         return [
-            sum((_absolute_product(B, [y])[0] for B, y in zip(row, x) if B), np.zeros(len(z)))
+            sum((product(B, [y], absolute=absolute)[0] for B, y in zip(row, x) if B), np.zeros(len(z)))
             for row, z in zip(pairs, x)
         ]
-    pointers, columns, values = A.getValuesCSR()
-    absolute = PETSc.Mat().createAIJ(A.getSizes(), csr=(pointers, columns, np.abs(values)), comm=A.comm)
-    right, left = absolute.createVecRight(), absolute.createVecLeft()
+    right, left = A.createVecRight(), A.createVecLeft()
     right.array[:] = np.concatenate(x)
-    absolute.mult(right, left)
-    result = left.array.copy()
-    for item in (absolute, right, left):
-        item.destroy()
-    return np.split(result, np.cumsum([len(y) for y in x])[:-1]) if len(x) > 1 else [result]
+    if absolute:
+        pointers, columns, values = A.getValuesCSR()
+        entries = PETSc.Mat().createAIJ(A.getSizes(), csr=(pointers, columns, np.abs(values)), comm=A.comm)
+        entries.mult(right, left)
+        entries.destroy()
+    else:
+        A.mult(right, left)
+    result = np.split(left.array.copy(), np.cumsum([len(y) for y in x])[:-1])
+    right.destroy()
+    left.destroy()
+    return result
 
 
 def absolute_row_sums(A: PETSc.Mat) -> PETSc.Vec:
     """sum_j |A_ij|, a vector that the caller destroys; collective."""
     sums = A.createVecLeft()
-    sums.array[:] = _absolute_product(A, [np.ones(A.getLocalSize()[1])])[0]
+    sums.array[:] = product(A, [np.ones(A.getLocalSize()[1])], absolute=True)[0]
     return sums

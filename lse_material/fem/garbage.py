@@ -9,20 +9,22 @@ all problems on the same ranks share.
 
 from __future__ import annotations
 
+from typing import Any
+
 from mpi4py import MPI
 from petsc4py import PETSc
 
 _shared: list[MPI.Comm] = []  # one for each set of ranks
 
 
-def collect_garbage(comm: MPI.Comm) -> None:
+def collect_garbage(comm: Any) -> None:
     """Destroy what all ranks of `comm` have dropped, on it and on what problems on these ranks share. Collective."""
     if comm.size > 1:  # on one rank nothing is filed: what is dropped is destroyed
-        PETSc.garbage_cleanup(shared_communicator(comm))  # type: ignore[arg-type]
-        PETSc.garbage_cleanup(comm)  # type: ignore[arg-type]
+        PETSc.garbage_cleanup(shared_communicator(comm))
+        PETSc.garbage_cleanup(comm)
 
 
-def shared_communicator(comm: MPI.Comm) -> MPI.Comm:
+def shared_communicator(comm: MPI.Comm) -> Any:
     """The communicator of all problems on the ranks of `comm`, always the same; collective."""
     for known in (MPI.COMM_SELF, MPI.COMM_WORLD, *_shared):
         if MPI.Comm.Compare(known, comm) in (MPI.IDENT, MPI.CONGRUENT):
@@ -31,8 +33,8 @@ def shared_communicator(comm: MPI.Comm) -> MPI.Comm:
     return _shared[-1]
 
 
-def holder_of(item: PETSc.Object, comm: MPI.Comm) -> PETSc.IS:
+def holder_of(item: PETSc.Object, comm: Any) -> PETSc.IS:
     """An object that keeps `item` alive, and with it what `item` uses: to be dropped after it. Collective."""
-    holder = PETSc.IS().createStride(0, comm=PETSc.Comm(shared_communicator(comm)))  # type: ignore[call-arg]
+    holder = PETSc.IS().createStride(0, comm=shared_communicator(comm))
     holder.compose("held", item)
     return holder

@@ -163,6 +163,11 @@ def _with_headers(compile_objects: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(compile_objects)
     def compile_with_headers(objects: Any, options: Any = None, *args: Any, **kwargs: Any) -> Any:
         options = {} if options is None else options
+        if any(ufl.algorithms.extract_type(_expression(item), ufl.ExternalOperator) for item in objects):
+            raise InvalidInputError(
+                "this form or expression holds a stress stored at points (QuadratureStress), which FFCx cannot compile. "
+                "Solve with it by MaterialProblem, look at it by its stress_function(), or use lse.fem.stress, which is UFL."
+            )
         numbers = sorted({number for item in objects for number in potentials_in(item)})
         if numbers:
             for item in objects:
@@ -249,8 +254,11 @@ def _mesh_types(item: Any) -> list[Any]:
 
 def potentials_in(item: Any) -> set[int]:
     """Numbers of the potentials in a form, an expression, or a pair (expression, points)."""
-    item = item[0] if isinstance(item, tuple) else item
-    return {o.number for o in ufl.algorithms.extract_type(item, PotentialComponent)}
+    return {o.number for o in ufl.algorithms.extract_type(_expression(item), PotentialComponent)}
+
+
+def _expression(item: Any) -> Any:
+    return item[0] if isinstance(item, tuple) else item
 
 
 def extended(arguments: list[str], numbers: list[int]) -> list[str]:

@@ -20,27 +20,29 @@ from petsc4py import PETSc
 
 from lse_material.checks import Array
 from lse_material.errors import ConvergenceError, InvalidInputError
-from lse_material.fem.advice import explain
+from lse_material.fem.advice import explain, explain_error
 from lse_material.fem.force_scale import ROUNDING, RoundingForces, held_by_block, owned_entries
 from lse_material.fem.garbage import collect_garbage, holder_of
 from lse_material.fem.header import machine_arguments
 from lse_material.fem.measures import with_quadrature_degree
+from lse_material.fem.options import (
+    DEFAULT_OPTIONS,
+    NEEDS_WORK_SPACE,
+    WORK_SPACES,
+    give_work_space,
+    in_database,
+    mumps_error,
+    needs_symmetry,
+    solver_options,
+)
 from lse_material.fem.orientation import InvertedCells
 from lse_material.fem.quadrature import QuadratureStress, require_double
-from lse_material.fem.stored import operators_in, with_stored_values
+from lse_material.fem.stored import check_operators, with_stored_values
 
-DEFAULT_OPTIONS: Mapping[str, Any] = {
-    "snes_type": "newtonls",
-    "snes_linesearch_type": "bt",
-    "snes_rtol": 1e-10,
-    "snes_stol": 1e-12,
-    "snes_max_it": 50,
-    "ksp_type": "preonly",
-    "pc_type": "lu",
-    "pc_factor_mat_solver_type": "mumps",
-}
+__all__ = ["DEFAULT_OPTIONS", "MaterialProblem"]
+
+FAILED_LINEAR = int(PETSc.SNES.ConvergedReason.DIVERGED_LINEAR_SOLVE)
 STALLED = 0.5  # of the last residual norm: an iteration that leaves more has not lowered it
-
 Forms = Any  # a UFL form, a list of them, or a list of lists
 
 
@@ -53,8 +55,9 @@ class MaterialProblem(NonlinearProblem):
     the residual falls no more, if it is no larger than the forces that rounding makes (`lse_material.fem.force_scale`). So a
     load of zero, and a state that is solved already, are solved.
 
-    Rows of Dirichlet conditions are multiplied by the mean diagonal of the tangent, so that the residual is a force in
-    every row, and its norm does not depend on the unit of length.
+    While it solves, rows of Dirichlet conditions are multiplied by the mean diagonal of the tangent, and rows of a second and
+    further fields by the ratio of their forces to those of the first: the norm of the residual is then one of forces, in any
+    unit of length. (Solvers for symmetric matrices get the rows of all fields as they are.)
 
     Args:
         residual: UFL form, linear in the test function, or a list of forms, one for each unknown. It may hold operators of
@@ -78,7 +81,7 @@ class MaterialProblem(NonlinearProblem):
 
     Raises:
         InvalidInputError: a `QuadratureStress` in the form is not among `stresses`, or stands under another measure
-            than its own, or was made for another u; the mesh is not of double precision.
+            than its own, or was made for another u; the mesh is not of double precision; PETSc refuses an option.
     """
 
     default_options: Mapping[str, Any] = DEFAULT_OPTIONS
@@ -110,22 +113,23 @@ class MaterialProblem(NonlinearProblem):
         self.rounding = RoundingForces(u, self._bcs)
         forms = residual if isinstance(residual, Sequence) else [residual]
         self.inverted_cells = InvertedCells(forms, self.comm, kwargs.get("entity_maps"))
-        self._held_scale: Array | None = None  # of the rows of conditions, while a solve lasts that needs it
+        self._row_scale: Array | None = None  # of the rows of conditions, while a solve lasts that needs it
         self._assembled_at: Array | None = None  # the iterate that A belongs to already
-        self._norms: list[float] = []  # of the residual, at the iterates of this solve
+        self.norms: list[float] = []  # of the residual, at the iterates of this solve
         self._first_norms: Array = np.zeros(len(self.rounding))
-        options = {**self.default_options, **(petsc_options or {})}
-        super().__init__(
-            _each(self._with_values, residual),
-            u,
-            J=_each(lambda form: self._with_values(self._checked(form)), jacobian),
-            P=None if P is None else _each(lambda form: self._with_values(self._checked(form)), P),
-            bcs=self._bcs,
-            petsc_options_prefix=petsc_options_prefix,
-            petsc_options=options,
-            jit_options=_for_this_cpu() if jit_options is None and self._stresses else jit_options,
-            **kwargs,
-        )
+        options = solver_options(self.default_options, petsc_options or {})
+        with in_database(petsc_options_prefix, options):
+            super().__init__(
+                _each(self._with_values, residual),
+                u,
+                J=_each(lambda form: self._with_values(self._checked(form)), jacobian),
+                P=None if P is None else _each(lambda form: self._with_values(self._checked(form)), P),
+                bcs=self._bcs,
+                petsc_options_prefix=petsc_options_prefix,
+                petsc_options=options,
+                jit_options=_for_this_cpu() if jit_options is None and self._stresses else jit_options,
+                **kwargs,
+            )
         self._holder = holder_of(self.solver, self.comm)
         self._wrap_callbacks()
         if "snes_convergence_test" not in options:
@@ -143,27 +147,44 @@ class MaterialProblem(NonlinearProblem):
         collect_garbage(self.comm)
         before = [unknown.x.array.copy() for unknown in self._unknowns]
         self._failure = None
-        self._norms = []
+        self.norms = []
         self.rounding.note()
         try:
-            self._scale_held_rows()
+            self._scale_rows()
+            start = self._residual_norms() if self.solver.getType() == "ksponly" else None
             super().solve()
             reason = self.solver.getConvergedReason()
+            for share in WORK_SPACES:
+                if reason != FAILED_LINEAR or mumps_error(self.solver.ksp) not in NEEDS_WORK_SPACE:
+                    break
+                give_work_space(self.solver.ksp, share)
+                self._restore(before)
+                super().solve()
+                reason = self.solver.getConvergedReason()
             if reason < 0 and self._failed_at_rounding():
                 reason = PETSc.SNES.ConvergedReason.CONVERGED_FNORM_ABS
                 self.solver.setConvergedReason(reason)
-            if reason < 0:
-                message = explain(self, int(reason))
-            else:
+            if start is not None and reason > 0:
+                self._require_linear(start)
+            if reason > 0:
                 self.refuse_inverted_cells()
+        except PETSc.Error as error:
+            self._restore(before)
+            if self.solver.getErrorIfNotConverged() or self.solver.getKSP().getErrorIfNotConverged():
+                raise
+            raise ConvergenceError(explain_error(self, error), reason=FAILED_LINEAR, iterations=0) from error
         except BaseException:
             self._restore(before)
             raise
         finally:
-            self._held_scale = self._assembled_at = None
+            self._row_scale = self._assembled_at = None
         if reason < 0:
+            iterations = int(self.solver.getIterationNumber())
             self._restore(before)
-            raise ConvergenceError(message, reason=int(reason), iterations=int(self.solver.getIterationNumber()))
+            message = explain(self, int(reason))
+            if reason == FAILED_LINEAR:
+                self.solver.ksp.getPC().reset()  # MUMPS does not start anew after an analysis that failed
+            raise ConvergenceError(message, reason=int(reason), iterations=iterations)
         self.rounding.note()
         return self.u
 
@@ -180,6 +201,18 @@ class MaterialProblem(NonlinearProblem):
                 "corner or an edge of it. Take smaller load steps, a quadrature rule of higher degree, or a finer mesh there.",
                 iterations=int(self.solver.getIterationNumber()),
             )
+
+    @property
+    def failure(self) -> str | None:
+        """What the evaluation of a material on this rank said when it failed in the last solve."""
+        return self._failure
+
+    def tangent(self) -> PETSc.Mat:
+        """The tangent, assembled at the present u into `A`; collective."""
+        assign(self.u, self.x)
+        self._take_iterate(self.x)
+        self._assemble_tangent(self.x)
+        return self.A
 
     def reaction(self, bc: fem.DirichletBC) -> float:
         """Sum over the degrees of freedom that `bc` holds of the residual at the present `u`; the same on every rank.
@@ -202,12 +235,7 @@ class MaterialProblem(NonlinearProblem):
         """A form whose stored stresses are known and stand where they should; collective."""
         if form is None:
             return None
-        if not isinstance(form, ufl.Form):
-            raise InvalidInputError(
-                f"a form of type {type(form).__name__} was given: MaterialProblem takes ufl.Form. Leave derivatives with a "
-                "QuadratureStress as ufl.derivative makes them, without expand_derivatives."
-            )
-        _check_stresses(form, self._stresses)
+        check_operators(form, self._stresses)
         return prepare(form)
 
     def _with_values(self, form: Any) -> Any:
@@ -230,8 +258,8 @@ class MaterialProblem(NonlinearProblem):
                 problem._update_tangents()
             problem._update_stresses()
             assemble_residual(snes, x, b, *args, **kargs)
-            if problem._held_scale is not None:
-                _multiply(b, problem._held_scale)
+            if problem._row_scale is not None:
+                _multiply(b, problem._row_scale)
 
         self.solver.setFunction(residual, vector, args=args, kargs=kargs)
         A, P, (assemble_jacobian, args, kargs) = self.solver.getJacobian()
@@ -244,8 +272,8 @@ class MaterialProblem(NonlinearProblem):
                 return
             problem._update_tangents()
             assemble_jacobian(snes, x, A, P, *args, **kargs)
-            if problem._held_scale is not None:
-                _scale_rows((A, P), x, problem._held_scale)
+            if problem._row_scale is not None:
+                _scale_rows((A, P), x, problem._row_scale)
 
         self.solver.setJacobian(jacobian, A, P, args=args, kargs=kargs)
 
@@ -258,7 +286,7 @@ class MaterialProblem(NonlinearProblem):
             problem = _alive(weak)
             size, step, residual = norms
             rtol, atol, stol, _ = snes.getTolerances()
-            problem._norms = [*problem._norms[:iteration], residual]
+            problem.norms = [*problem.norms[:iteration], residual]
             if not np.isfinite(residual):
                 return reasons.DIVERGED_FUNCTION_NANORINF
             if residual <= atol:
@@ -268,14 +296,14 @@ class MaterialProblem(NonlinearProblem):
             problem._note_fields(iteration)
             if iteration == 0:
                 return reasons.CONVERGED_ITERATING
-            if residual <= rtol * problem._norms[0] and problem._each_field_converged(rtol):
+            if residual <= rtol * problem.norms[0] and problem._each_field_converged(rtol):
                 return reasons.CONVERGED_FNORM_RELATIVE
-            if residual > STALLED * problem._norms[-2] and problem._is_rounding():
+            if residual > STALLED * problem.norms[-2] and problem._is_rounding():
                 return reasons.CONVERGED_FNORM_ABS
-            if step < stol * size and problem._each_field_converged(rtol):
+            if step < stol * size and problem._each_step_small(stol):
                 return reasons.CONVERGED_SNORM_RELATIVE
             limit = snes.getDivergenceTolerance()
-            return reasons.DIVERGED_DTOL if 0.0 < limit * problem._norms[0] < residual else reasons.CONVERGED_ITERATING
+            return reasons.DIVERGED_DTOL if 0.0 < limit * problem.norms[0] < residual else reasons.CONVERGED_ITERATING
 
         self.solver.setConvergenceTest(test)
 
@@ -292,6 +320,14 @@ class MaterialProblem(NonlinearProblem):
         fallen = self.rounding.norms(self.solver.getFunction()[0]) <= rtol * self._first_norms
         return bool(fallen.all()) or self._is_rounding(fallen)
 
+    def _each_step_small(self, stol: float) -> bool:
+        """Whether Newton's step, before a line search cut it, is small in each field, or has nothing left to do; collective."""
+        update = self.solver.getSolutionUpdate()
+        if not update:
+            return True
+        small = self.rounding.norms(update) <= stol * self.rounding.norms(self.solver.getSolution())
+        return bool(small.all()) or self._is_rounding(small)
+
     def _is_rounding(self, fallen: Any = False) -> bool:
         """Whether the residual of the solver's iterate is what rounding makes, in fields that have not `fallen`; collective."""
         x = self.solver.getSolution()
@@ -307,24 +343,47 @@ class MaterialProblem(NonlinearProblem):
         """Whether all that stopped the solver was rounding: its last iterate, which u holds, is a solution; collective."""
         if self.comm.allreduce(self._failure is not None, MPI.LOR):
             return False
-        vector, (assemble, args, kargs) = self.solver.getFunction()
-        assemble(self.solver, self.x, vector, *args, **kargs)
+        self._residual_norms()
         return self._is_rounding()
 
-    def _scale_held_rows(self) -> None:
-        """Give the rows of Dirichlet conditions, which DOLFINx makes u - g, the unit of forces; collective.
-
-        Only where u differs from g anywhere: else these rows are zero.
-        """
-        if not self.comm.allreduce(self._lifting_needs_tangent(), MPI.LOR):
-            return
+    def _residual_norms(self) -> Array:
+        """Norms of the fields at the present u, which is not counted as an evaluation of the solver's; collective."""
         assign(self.u, self.x)
-        self._take_iterate(self.x)
-        self._assemble_tangent(self.x)
-        diagonal = self.A.getDiagonal()
-        self._held_scale = self.rounding.held_rows(diagonal)
+        vector, (assemble, args, kargs) = self.solver.getFunction()
+        assemble(self.solver, self.x, vector, *args, **kargs)
+        return self.rounding.norms(vector)
+
+    def _require_linear(self, start: Array) -> None:
+        """A single linear solve (snes_type ksponly), which looks at no residual, must have solved the problem; collective."""
+        ksp = self.solver.getKSP()
+        tolerance = self.solver.getTolerances()[0] if ksp.getType() == "preonly" else 10 * ksp.getTolerances()[0]
+        norms = self._residual_norms()
+        if not (norms <= tolerance * start.max()).all() and not self._failed_at_rounding():
+            raise ConvergenceError(
+                f"snes_type ksponly solved one linear problem, but the residual fell from {start} to {norms} only: the problem "
+                "is not linear. Take snes_type newtonls.",
+                reason=int(PETSc.SNES.ConvergedReason.DIVERGED_MAX_IT),
+                iterations=1,
+            )
+
+    def _scale_rows(self) -> None:
+        """Give all rows one unit, for the norm of the residual that the solver minimises; collective.
+
+        Rows of Dirichlet conditions, which DOLFINx makes u - g, become forces. Rows of other fields are scaled to the forces of
+        the first, unless the linear solver needs the matrix to be symmetric.
+        """
+        if self.solver.getObjective() is not None:  # its derivative is the residual as it is
+            return
+        lifted = self.comm.allreduce(self._lifting_needs_tangent(), MPI.LOR)
+        several = len(self.rounding) > 1 and not needs_symmetry(self.solver.getKSP())
+        if not lifted and not several:
+            return
+        diagonal = self.tangent().getDiagonal()
+        self._row_scale = self.rounding.held_rows(diagonal)
         diagonal.destroy()
-        _scale_rows((self.A, self.P_mat), self.x, self._held_scale)
+        if several:
+            self._row_scale *= self.rounding.rows_as_first(self.A)
+        _scale_rows((self.A, self.P_mat), self.x, self._row_scale)
         self._assembled_at = owned_entries(self.x).copy()
 
     def _assemble_tangent(self, x: PETSc.Vec) -> None:
@@ -434,24 +493,3 @@ def _check_blocks(residual: Any, u: Any) -> None:
             f"residual is {said[0]} and u is {said[1]}: give a form and a function, or a list of forms and as many functions "
             "(ufl.extract_blocks parts a form over a MixedFunctionSpace)."
         )
-
-
-def _check_stresses(form: ufl.Form, stresses: Sequence[QuadratureStress]) -> None:
-    """Every quadrature stress of the form must be known, of the present u, and stand under its own measure.
-
-    Any other quadrature rule would read the values of other points.
-    """
-    for integral in form.integrals():
-        for operator in operators_in(integral.integrand()):
-            stress = getattr(operator.external_function, "stress", None)
-            if stress is None or not any(stress is known for known in stresses):
-                raise InvalidInputError(
-                    "the form holds an external operator that is not among `stresses`: pass every QuadratureStress of "
-                    "the form to MaterialProblem(..., stresses=[...])."
-                )
-            if operator.ufl_operands[0] != stress.inputs:
-                raise InvalidInputError(
-                    "the form holds a QuadratureStress of another F than it was made of, as ufl.replace leaves it: it would be "
-                    "evaluated at the old one. Make a QuadratureStress of the F that the form needs."
-                )
-            stress.check_integral(integral)

@@ -25,6 +25,10 @@ from lse_material.errors import InvalidInputError
 from lse_material.fem.quadrature import QuadratureStress
 
 Expr = Any  # a UFL expression
+EXPANDED = (
+    "a form {} was given; MaterialProblem takes a ufl.Form, and derivatives of a QuadratureStress as ufl.derivative makes "
+    "them, without expand_derivatives."
+)
 
 
 def with_stored_values(form: ufl.Form, stresses: Iterable[QuadratureStress]) -> ufl.Form:
@@ -49,6 +53,35 @@ def with_stored_values(form: ufl.Form, stresses: Iterable[QuadratureStress]) -> 
 def operators_in(item: Any) -> list[FEMExternalOperator]:
     """The external operators in a form, integrand or expression."""
     return sorted(ufl.algorithms.extract_type(item, FEMExternalOperator), key=lambda o: o.ref_coefficient.count())
+
+
+def check_operators(form: Any, stresses: Iterable[QuadratureStress]) -> None:
+    """Every stored stress of a form must be known, of the F that it was made of, and stand under its own measure. Collective.
+
+    Any other quadrature rule would read the values of other points.
+
+    Raises:
+        InvalidInputError: one is not, or the form is no `ufl.Form`; on every rank.
+    """
+    if not isinstance(form, ufl.Form):
+        raise InvalidInputError(EXPANDED.format(f"of type {type(form).__name__}"))
+    known = tuple(stresses)
+    for integral in form.integrals():
+        for operator in operators_in(integral.integrand()):
+            stress = getattr(operator.external_function, "stress", None)
+            if stress is None or not any(stress is one for one in known):
+                raise InvalidInputError(
+                    "the form holds an external operator that is not among `stresses`: pass every QuadratureStress of "
+                    "the form to MaterialProblem(..., stresses=[...])."
+                )
+            if sum(operator.derivatives):
+                raise InvalidInputError(EXPANDED.format("with an expanded derivative of a QuadratureStress"))
+            if operator.ufl_operands[0] != stress.inputs:
+                raise InvalidInputError(
+                    "the form holds a QuadratureStress of another F than it was made of, as ufl.replace leaves it: it would be "
+                    "evaluated at the old one. Make a QuadratureStress of the F that the form needs."
+                )
+            stress.check_integral(integral)
 
 
 class _StoredValues(MultiFunction):

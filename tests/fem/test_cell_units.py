@@ -36,8 +36,8 @@ def history(cell, modulus):
 
 @pytest.mark.mpi
 @pytest.mark.parametrize(("length", "modulus"), [(3e-3, 1.0), (7e-6, 4e9), (2e3, 1e-7)])
-def test_a_cell_that_buckles_is_the_same_in_any_unit(length, modulus):
-    expected, counts = history(scaled(1.0, 1.0, WORLD), 1.0)
+def test_a_cell_that_buckles_is_the_same_in_any_unit_and_on_any_number_of_ranks(length, modulus):
+    expected, counts = history(scaled(1.0, 1.0, SELF), 1.0)
     found, same = history(scaled(length, modulus, WORLD), modulus)
     np.testing.assert_allclose(found, expected, rtol=1e-8, atol=1e-8)
     assert same == counts

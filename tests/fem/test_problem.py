@@ -323,10 +323,11 @@ def test_the_stress_is_computed_once_per_iterate_and_the_tangent_only_for_jacobi
         problem.solve()
     residuals = problem.solver.getFunctionEvaluations()
     assert residuals > 60
-    assert residuals == P.stress_evaluations
+    # after the solve has failed, the tangent at its start is looked at once more, for the message
+    assert residuals == P.stress_evaluations - 1
     # lifting the Dirichlet values needs the tangent at the start: the kernel gives the stress along with it
-    assert counted["residual"] == residuals - (0 if own else 1)
-    assert counted["jacobian"] == P.tangent_evaluations == 20
+    assert counted["residual"] == residuals - (-1 if own else 1)
+    assert counted["jacobian"] == P.tangent_evaluations == 20 + 1
 
 
 def test_without_a_line_search_one_evaluation_serves_residual_and_jacobian(monkeypatch):

@@ -1,0 +1,118 @@
+"""PETSc's options for nonlinear problems: the defaults, what goes together, and what a refused option leaves behind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from petsc4py import PETSc
+
+from lse_material.errors import InvalidInputError
+
+DEFAULT_OPTIONS: Mapping[str, Any] = {
+    "snes_type": "newtonls",
+    "snes_linesearch_type": "bt",
+    "snes_rtol": 1e-10,
+    "snes_stol": 1e-12,
+    "snes_max_it": 50,
+    "ksp_type": "preonly",
+    "pc_type": "lu",
+    "pc_factor_mat_solver_type": "mumps",
+}
+WORK_SPACES = (100, 400, 1600)  # per cent beyond what MUMPS expects: pivots that it puts off need more
+NEEDS_WORK_SPACE = (-8, -9)  # MUMPS's errors
+WITHOUT_JACOBIAN = ("qn", "ngmres", "nrichardson", "ncg", "anderson", "ms")
+NEEDS_MORE = ("fas", "ngs", "nasm", "aspin", "composite", "multiblock", "patch", "shell", "python")
+PROBE = "lse_material_probe"
+_left: dict[str, tuple[str, ...]] = {}  # what problems have set, by prefix
+SYMMETRIC = ("cg", "minres", "symmlq", "stcg", "nash", "gltr", "cholesky", "icc")  # solvers for symmetric matrices
+
+
+def solver_options(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a problem: the defaults, as far as they go with those that are given, and these.
+
+    Args:
+        defaults: of the class of the problem.
+        given: by the user.
+
+    Raises:
+        InvalidInputError: a solver is asked for that cannot work on a problem of one grid, or without the Jacobian that
+            its line search needs.
+    """
+    options = {**defaults, **given}
+    kind, search = str(options.get("snes_type")), options.get("snes_linesearch_type")
+    if kind in NEEDS_MORE:
+        raise InvalidInputError(
+            f"snes_type {kind} needs what a problem on one mesh does not have (grids, subdomains or solvers of its own): take "
+            "newtonls or newtontr, or one without Jacobian: qn, ngmres, anderson."
+        )
+    if kind in WITHOUT_JACOBIAN and search == "bt":
+        if "snes_linesearch_type" in given:
+            raise InvalidInputError(
+                f"the line search bt needs the Jacobian, which snes_type {kind} does not assemble: take "
+                "snes_linesearch_type cp, or leave it out."
+            )
+        del options["snes_linesearch_type"]  # PETSc has one for each of these
+    return options
+
+
+def needs_symmetry(ksp: PETSc.KSP) -> bool:
+    """Whether a linear solver takes symmetric matrices only."""
+    return ksp.getType() in SYMMETRIC or ksp.getPC().getType() in SYMMETRIC
+
+
+def mumps_error(ksp: PETSc.KSP) -> int:
+    """MUMPS's INFOG(1) of a factorisation: negative where it failed; 0 where MUMPS is not the solver."""
+    pc = ksp.getPC()
+    if pc.getType() not in ("lu", "cholesky") or pc.getFactorSolverType() != "mumps":
+        return 0
+    return int(pc.getFactorMatrix().getMumpsInfog(1))
+
+
+def give_work_space(ksp: PETSc.KSP, share: int) -> None:
+    """Have MUMPS analyse anew, with work space `share` per cent beyond what it expects; later factors keep it. Collective."""
+    prefix = ksp.getOptionsPrefix() or ""
+    PETSc.Options().setValue(f"{prefix}mat_mumps_icntl_14", str(share))
+    _left[prefix] = (*_left.get(prefix, ()), "mat_mumps_icntl_14")
+    ksp.getPC().reset()
+
+
+@contextmanager
+def in_database(prefix: str, options: Mapping[str, Any]) -> Iterator[None]:
+    """While DOLFINx puts the options of a problem into PETSc's database: what it leaves behind there is taken back.
+
+    What a former problem of this prefix set stays in the database, and would hold for this one too; and where PETSc refuses an
+    option, DOLFINx's prefix stays before the names of all later options, which then reach nobody.
+
+    Raises:
+        InvalidInputError: PETSc refused an option.
+    """
+    database = PETSc.Options()
+    for name in _left.pop(prefix, ()):
+        database.delValue(f"{prefix}{name}")
+    before = _pushed_prefix()
+    try:
+        yield
+    except PETSc.Error as error:
+        pushed = _pushed_prefix()
+        if pushed != before:
+            database.prefixPop()
+            for name in options:
+                database.delValue(f"{pushed.removeprefix(before)}{name}")
+        raise InvalidInputError(
+            f"PETSc refused to set up the problem {prefix!r} with {dict(options)}: {error}"
+        ) from error
+    _left[prefix] = tuple(options)
+
+
+def _pushed_prefix() -> str:
+    """What PETSc puts before the name of an option that is set now."""
+    database = PETSc.Options()
+    before = set(database.getAll())
+    database.setValue(PROBE, "1")
+    (name,) = set(database.getAll()) - before
+    database.delValue(PROBE)
+    database.delValue(name)
+    prefix: str = name.removesuffix(PROBE)
+    return prefix
