@@ -45,8 +45,8 @@ COMM = MPI.COMM_WORLD
 SECONDS = 60  # of one problem, before it counts as hanging
 AGREE = 1e-8  # of the largest energy on the path: of results that must be the same
 TINY = 1e-12  # of the energy of a strain of one: less is that of a body at rest
-REMEDY = re.compile(
-    r"\b(take|give|pass|hold|use|check|try|start|look|lower|raise|add|choose|multiply|refine|set|make|kick|clamp|ask)\b",
+REMEDY = re.compile(  # a verb that tells the user to do something
+    r"\b(take|give|pass|hold|use|check|try|start from|start nearer|look at|raise|add|choose|refine|set|kick|minimise the)\b",
     re.I,
 )
 

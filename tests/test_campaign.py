@@ -11,6 +11,7 @@ from tests.test_benchmarks import BENCHMARKS, run_benchmark
 
 sys.path.insert(0, str(BENCHMARKS))
 
+from campaign import REMEDY
 from campaign_materials import PAIRS, material
 from campaign_problems import Body, Problem, draw, energy_problem
 from dolfinx import fem, mesh
@@ -99,6 +100,11 @@ def test_a_seed_draws_one_problem_of_every_kind():
 def test_eigenvalues_too_near_to_zero_have_no_sign():
     assert negative_eigenvalues(np.diag([-1.0, 2.0, -3.0])) == 2
     assert negative_eigenvalues(np.diag([1.0, 2.0, 1e-12])) is None
+
+
+def test_a_remedy_tells_the_user_to_do_something():
+    assert REMEDY.search("the solve failed: take smaller load steps.")
+    assert not REMEDY.search("the minimiser found no lower energy along a direction of descent after 3 iterations.")
 
 
 @pytest.mark.slow
