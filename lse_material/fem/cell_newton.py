@@ -14,7 +14,8 @@ from lse_material.errors import ConvergenceError
 from lse_material.fem.cell_system import CellSystem
 from lse_material.fem.inertia import SymmetricFactor
 
-ITERATIONS = 60
+ITERATIONS = 60  # of Newton's method on its branch
+DESCENT = 400  # of steps down; where the minimum is nearly degenerate, each halves the residual
 ARMIJO = 1e-4
 SHORTEST = 1e-6  # share of a Newton step
 STRAIN = 1e-2  # whose forces the tolerance is a share of
@@ -81,7 +82,8 @@ class CellNewton:
         """
         energy = self._system.potential()
         g, step, before = self._g, self._step, self._before
-        for iteration in range(ITERATIONS):
+        most = DESCENT if descend else ITERATIONS
+        for iteration in range(most):
             self._system.hold(self._system.gradient(g))
             norm = g.norm()
             if not np.isfinite(norm):
@@ -110,9 +112,9 @@ class CellNewton:
                     )
             energy = new
         raise ConvergenceError(
-            f"the cell did not converge in {ITERATIONS} iterations; the residual is "
+            f"the cell did not converge in {most} iterations; the residual is "
             f"{norm / self._system.force_scale:.2e} of the force of a strain of one. Take smaller steps of F.",
-            iterations=ITERATIONS,
+            iterations=most,
         )
 
     def _refuse_inverted_cells(self) -> None:

@@ -52,7 +52,7 @@ def minimise(problem: EnergyProblem, iterations: int = ITERATIONS) -> int:
             slope = residual.dot(d)
             assign(d, step)
             step.x.scatter_forward()
-            length, energy = _armijo(problem, step, energy, slope)
+            length, energy, inverted = _armijo(problem, step, energy, slope)
             if length == 0.0 and plain:  # rounding hides the decrease; the residual sees it still
                 u.x.array[:] += step.x.array
                 problem.residual(residual)
@@ -60,10 +60,17 @@ def minimise(problem: EnergyProblem, iterations: int = ITERATIONS) -> int:
                     energy, norm = problem.energy(), _norm(residual)
                     continue
                 u.x.array[:] -= step.x.array
+            if length == 0.0 and inverted:
+                raise ConvergenceError(
+                    f"the energy falls towards states in which a cell is turned inside out (det F <= 0), after {iteration} "
+                    f"iterations, residual norm {norm:.3e}: take smaller load steps, a finer mesh there, or a material with a "
+                    "growth term (lse.Growth), whose energy is infinite as a cell vanishes.",
+                    iterations=iteration,
+                )
             if length == 0.0:
                 raise ConvergenceError(
                     f"the minimiser found no lower energy along a direction of descent after {iteration} iterations, "
-                    f"residual norm {norm:.3e}: is `residual` the derivative of `energy`?",
+                    f"residual norm {norm:.3e}: see that `residual` is the derivative of `energy`, or take smaller load steps.",
                     iterations=iteration,
                 )
             problem.residual(residual)
@@ -119,15 +126,19 @@ def _factor_raised(A: PETSc.Mat, P: PETSc.Mat | None, factor: SymmetricFactor) -
     )
 
 
-def _armijo(problem: EnergyProblem, step: fem.Function, energy: float, slope: float) -> tuple[float, float]:
-    """Length of the step and the energy there; 0 and the old one, at the old u, if no length lowers it."""
-    u, before, length = problem.u, problem.u.x.array.copy(), 1.0
+def _armijo(problem: EnergyProblem, step: fem.Function, energy: float, slope: float) -> tuple[float, float, bool]:
+    """Length of the step and the energy there; 0 and the old one, at the old u, if no length lowers it.
+
+    The last says whether a cell was turned inside out on the way.
+    """
+    u, before, length, inverted = problem.u, problem.u.x.array.copy(), 1.0, False
     hidden = HIDDEN * abs(energy)
     while length > SHORTEST:
         u.x.array[:] = before + length * step.x.array
         new = problem.energy()
         if np.isfinite(new) and new <= energy + ARMIJO * length * slope + hidden:
-            return length, new
+            return length, new, inverted
+        inverted = inverted or not np.isfinite(new)
         length *= 0.5
     u.x.array[:] = before
-    return 0.0, energy
+    return 0.0, energy, inverted
