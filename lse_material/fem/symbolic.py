@@ -101,8 +101,9 @@ def conjugates(
 
 
 def growth_stress(growth: Growth, F: Expr) -> Expr:
-    """Derivative of the growth term: a (1 - 1/J) cof F, NaN where J < 0."""
-    return growth.coefficient * (1.0 - 1.0 / ufl.sqrt(ufl.det(F)) ** 2) * ufl.cofac(F)
+    """Derivative of the growth term in F, NaN where J < 0."""
+    J = marked(ufl.det(F), _DifferentiatedIn(growth))
+    return ufl.diff(growth.of_volume(J), J) * ufl.cofac(F)
 
 
 def mode_weights(material: Material, F: Expr, *, fields: Sequence[Expr] = (), expanded: bool = False) -> Expr:
@@ -162,7 +163,7 @@ def pull_back(kinematics: Kinematics, F: Expr, g: list[Expr]) -> Expr:
     short = _PULL_BACKS.get(type(kinematics).components)
     if short is not None:
         return short(kinematics, F, g)
-    variable = marked(F, _PulledBack(kinematics))
+    variable = marked(F, _DifferentiatedIn(kinematics))
     terms = [gi * ufl.diff(x, variable) for gi, x in zip(g, _components(kinematics, variable))]
     return sum(terms[1:], terms[0])
 
@@ -179,10 +180,10 @@ for _any_kind, _of_ufl in ((sqrt, ufl.sqrt), (log, ufl.ln), (exp, ufl.exp)):
 
 
 @dataclass(frozen=True)
-class _PulledBack:
-    """The meaning of a mark on the F that the components of a measure are differentiated in."""
+class _DifferentiatedIn:
+    """The meaning of a mark on what a strain measure (F) or a growth term (J) is differentiated in."""
 
-    kinematics: Kinematics
+    what: Kinematics | Growth
 
 
 def _pull_back_green_lagrange(kinematics: Kinematics, F: Expr, g: list[Expr]) -> Expr:
