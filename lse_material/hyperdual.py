@@ -27,27 +27,30 @@ class HyperDual:
         order: derivatives that are carried: 0, 1 or 2.
     """
 
+    __slots__ = ("first", "order", "second", "value")
     __array_ufunc__ = None  # array * number is the product of this class, not an array of numbers
 
     def __init__(self, value: Any, first: Array | None = None, second: Array | None = None, *, order: int = 2) -> None:
         self.value, self.first, self.second, self.order = value, first, second, order
 
     def __add__(self, other: Any) -> Any:
-        if _holds_scalars(other):
+        if isinstance(other, HyperDual):
+            first, second = _sum(self.first, other.first), _sum(self.second, other.second)
+            return HyperDual(self.value + other.value, first, second, order=self.order)
+        if _is_tensor(other):
             return _each(self.__add__, other)
-        if not isinstance(other, HyperDual):
-            return HyperDual(self.value + other, self.first, self.second, order=self.order)
-        first, second = _sum(self.first, other.first), _sum(self.second, other.second)
-        return HyperDual(self.value + other.value, first, second, order=self.order)
+        return HyperDual(self.value + other, self.first, self.second, order=self.order)
 
     def __mul__(self, other: Any) -> Any:
         a, b = self, other
-        if _holds_scalars(b):
-            return _each(a.__mul__, b)
-        if not isinstance(b, HyperDual):
-            return HyperDual(a.value * b, _scaled(a.first, b), _scaled(a.second, b), order=a.order)
         if a is b:
             return a**2
+        if not isinstance(b, HyperDual):
+            if _is_tensor(b):
+                return _each(a.__mul__, b)
+            return HyperDual(a.value * b, _scaled(a.first, b), _scaled(a.second, b), order=a.order)
+        if a.order == 0:
+            return HyperDual(a.value * b.value, order=0)
         first = _sum(_scaled(a.first, b.value), _scaled(b.first, a.value))
         second = _sum(_scaled(a.second, b.value), _scaled(b.second, a.value))
         if a.order > 1 and a.first is not None and b.first is not None:
@@ -55,7 +58,7 @@ class HyperDual:
             second = _sum(second, product + product.swapaxes(0, 1))
         return HyperDual(a.value * b.value, first, second, order=a.order)
 
-    def __pow__(self, power: float) -> Any:
+    def __pow__(self, power: Any) -> Any:
         if isinstance(power, HyperDual):
             raise TypeError("the power of a hyper-dual number is a plain number; write exp(b * log(a)) for a to the b.")
         if power in (0, 1):
@@ -90,8 +93,8 @@ class HyperDual:
     __radd__, __rmul__ = __add__, __mul__
 
 
-def _holds_scalars(other: Any) -> bool:
-    """Whether it is an array of scalars, a tensor."""
+def _is_tensor(other: Any) -> bool:
+    """Whether it is an array of scalars."""
     return isinstance(other, np.ndarray) and other.dtype == object
 
 
