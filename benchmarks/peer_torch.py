@@ -2,7 +2,8 @@
 
 W(F) is a torch function of one deformation gradient; vmap(grad(W)) gives P and vmap(jacfwd(grad(W))) gives dP/dF, each
 called by the evaluation loop of dolfinx_external_operator. `benchmarks/assembly.py` compares it with the routes of the
-package; run by itself it prints microseconds per point of stress and tangent, and the ratios to the compiled kernel.
+package; run by itself it prints microseconds per point of stress and tangent, and the ratios to the compiled
+potential with the strain measure in NumPy (`lse_material.kernel.CompiledEvaluator`).
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ def functions(law: lse.Material) -> tuple[Callable[[Any], Any], Callable[[Any], 
 
 
 def compare(name: str, dim: int, n: int) -> dict[str, float]:
-    """Microseconds per point of this route, and how many times the compiled kernel."""
+    """Microseconds per point of this route, and how many times the compiled potential with the strain in NumPy."""
     law = material(name, dim)
     F = np.eye(dim) + 0.1 * np.random.default_rng(0).normal(size=(n, dim, dim))
     stress, tangent = functions(law)
