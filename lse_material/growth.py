@@ -9,6 +9,7 @@ import numpy as np
 
 from lse_material.checks import Array
 from lse_material.errors import FormatError, InvalidInputError
+from lse_material.hyperdual import HyperDual, log, sqrt, variables
 from lse_material.kinematics import cofactor, determinant_second_derivative, positive_determinant
 
 
@@ -33,24 +34,34 @@ class Growth:
             )
         object.__setattr__(self, "coefficient", float(self.coefficient))
 
+    def of_volume(self, J: Any) -> Any:
+        """The term as a function of J, a scalar of any kind; NaN with its derivatives where J < 0, as sqrt(J) is."""
+        return self.coefficient * (J - 1.0 - 2.0 * log(sqrt(J)))
+
     def energy(self, F: Array) -> Array:
         """(n, dim, dim) -> (n,)."""
-        J = positive_determinant(F)
-        result: Array = self.coefficient * (J - 1.0 - np.log(J))
-        return result
+        energy: Array = self.of_volume(positive_determinant(F))
+        return energy
 
     def stress(self, F: Array) -> Array:
-        """P = coefficient * (1 - 1/J) cof F: (n, dim, dim) -> (n, dim, dim)."""
-        J = positive_determinant(F)
-        return (self.coefficient * (1.0 - 1.0 / J))[:, None, None] * cofactor(F)
+        """P: (n, dim, dim) -> (n, dim, dim)."""
+        slope, _ = self._derivatives(F)
+        return slope[:, None, None] * cofactor(F)
 
     def tangent(self, F: Array) -> Array:
         """dP/dF: (n, dim, dim) -> (n, dim, dim, dim, dim)."""
-        J = positive_determinant(F)[:, None, None, None, None]
+        slope, curvature = (values[:, None, None, None, None] for values in self._derivatives(F))
         dJ = cofactor(F)
-        product = np.einsum("niJ,nkL->niJkL", dJ, dJ)
-        result: Array = self.coefficient * (product / J**2 + (1.0 - 1.0 / J) * determinant_second_derivative(F))
+        result: Array = curvature * np.einsum("niJ,nkL->niJkL", dJ, dJ) + slope * determinant_second_derivative(F)
         return result
+
+    def _derivatives(self, F: Array) -> tuple[Array, Array]:
+        """First and second derivative in J, (n,) each."""
+        (J,) = variables([positive_determinant(F)], 2)
+        number: HyperDual = self.of_volume(J)
+        assert number.first is not None
+        assert number.second is not None
+        return number.first[0], number.second[0, 0]
 
     def to_dict(self) -> dict[str, Any]:
         """Type and parameters, for the file."""

@@ -1,18 +1,23 @@
-"""Strain measures x(F): what a potential takes as input, with first and second derivatives in closed form.
+"""Strain measures x(F): what a potential takes as input. Each is written once, for scalars of any kind.
 
-2D is plane strain: F has a third diagonal entry 1, which enters the invariants and leaves E33 = 0 out of x.
+`components` is called with hyper-dual numbers for values and derivatives at points, and with UFL scalars for forms. 2D is plane
+strain: F has a third diagonal entry 1, which enters the invariants and leaves E33 = 0 out of x.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
 import numpy as np
 
 from lse_material.checks import Array
 from lse_material.errors import FormatError, InvalidInputError
+from lse_material.hyperdual import HyperDual, variables
+
+BLOCK = 512  # points whose derivatives are computed at a time; they stay in the processor's cache
 
 # (row, column) of each component in Mandel order; off-diagonal components carry a factor sqrt(2)
 MANDEL: dict[int, tuple[tuple[int, int], ...]] = {
@@ -25,6 +30,18 @@ MANDEL: dict[int, tuple[tuple[int, int], ...]] = {
 class Kinematics(ABC):
     """A strain measure x(F) with d = `size` components.
 
+    A measure of your own is a subclass with `size` and `components`:
+
+        class Karni(lse.Kinematics):
+            size = 3
+
+            def components(self, F):
+                C = F.T @ F
+                return mandel(0.25 * (C - inverse(C)))
+
+    It works in fit, in files (`lse.load(path, kinematics=[Karni])`), in forms and at quadrature points. Parameters are
+    fields of a frozen dataclass; the file holds them.
+
     Attributes:
         dim: 2 (plane strain) or 3.
 
@@ -34,6 +51,12 @@ class Kinematics(ABC):
 
     dim: int
     objective: ClassVar[bool] = True  # x(Q F) = x(F) for every rotation Q
+    name: ClassVar[str] = "Kinematics"  # in files; a class that does not set it bears its own
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "name" not in cls.__dict__:
+            cls.name = cls.__name__
 
     def __post_init__(self) -> None:
         if not isinstance(self.dim, (int, np.integer)) or self.dim not in (2, 3):
@@ -45,27 +68,127 @@ class Kinematics(ABC):
     def size(self) -> int:
         """Number of components of x."""
 
-    @abstractmethod
+    def components(self, F: Any) -> Sequence[Any] | Array:
+        """The components of x as scalars of the kind that F holds: the definition of the measure.
+
+        Args:
+            F: (dim, dim), an array of scalars (of dtype object). Use + - * / **, @, `numpy.trace`, the functions of this module
+                and sqrt, log, exp of `lse_material.hyperdual`; neither comparisons nor functions of NumPy on numbers.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not say what its components are: write components(F).")
+
     def strain(self, F: Array) -> Array:
-        """X: F (n, dim, dim) -> (n, size)."""
+        """X: F (n, dim, dim) -> (n, size); NaN where a component is not finite."""
+        x, _ = self._at(F, 0)
+        return x
 
-    @abstractmethod
     def derivative(self, F: Array) -> Array:
-        """dx/dF: F (n, dim, dim) -> (n, size, dim, dim)."""
+        """dx/dF: F (n, dim, dim) -> (n, size, dim, dim); NaN where x is."""
+        result = np.zeros((len(F), self.size, self.dim**2))
+        for start in range(0, len(F), BLOCK):
+            part = slice(start, start + BLOCK)
+            x, numbers = self._at(F[part], 1)
+            for i, number in enumerate(numbers):
+                if number.first is not None:
+                    result[part, i] = number.first.T
+            result[part][np.isnan(x[:, 0])] = np.nan
+        return result.reshape(len(F), self.size, self.dim, self.dim)
 
-    @abstractmethod
     def geometric(self, F: Array, g: Array) -> Array:
         """sum_i g_i d2x_i/dF dF: F (n, dim, dim), g (n, size) -> (n, dim, dim, dim, dim), index [n, i, J, k, L]."""
+        m = self.dim**2
+        result = np.empty((len(F), m, m))
+        for start in range(0, len(F), BLOCK):
+            part = slice(start, start + BLOCK)
+            x, numbers = self._at(F[part], 2)
+            result[part] = _weighted([number.second for number in numbers], g[part], m)
+            result[part][np.isnan(x[:, 0])] = np.nan
+        return result.reshape(len(F), *(self.dim,) * 4)
 
     def to_dict(self) -> dict[str, Any]:
-        """Type and parameters, for the file."""
-        return {"type": type(self).__name__, "dim": self.dim}
+        """Name and parameters, for the file."""
+        return {"type": self.name, **{field.name: getattr(self, field.name) for field in fields(self)}}
+
+    def _at(self, F: Array, order: int) -> tuple[Array, list[HyperDual]]:
+        """The components at F, as values (n, size) and with their derivatives."""
+        entries = np.ascontiguousarray(np.moveaxis(F, 0, -1)).reshape(self.dim**2, -1)
+        with np.errstate(all="ignore"):
+            found = self.components(tensor(variables(list(entries), order), self.dim))
+            expect_components(self, found)
+            numbers = [c if isinstance(c, HyperDual) else HyperDual(float(c), order=order) for c in found]
+            x = np.empty((len(F), self.size))
+            for i, number in enumerate(numbers):
+                x[:, i] = number.value
+        x[~np.isfinite(x).all(axis=1)] = np.nan
+        return x, numbers
+
+
+def _weighted(seconds: list[Array | None], g: Array, m: int) -> Array:
+    """sum_i g_i seconds_i, (n, m, m): what is the same at all points in one product of matrices."""
+    same = [i for i, second in enumerate(seconds) if second is not None and second.shape[2] == 1]
+    constant = np.reshape([seconds[i] for i in same], (len(same), m * m))
+    result: Array = (g[:, same] @ constant).reshape(len(g), m, m)
+    others = [second * weight for second, weight in zip(seconds, g.T) if second is not None and second.shape[2] != 1]
+    return result + np.moveaxis(sum(others), 2, 0) if others else result
+
+
+def tensor(scalars: Sequence[Any], dim: int) -> Any:
+    """dim^2 scalars of any kind, row by row, as an array (dim, dim) that `Kinematics.components` takes."""
+    result = np.empty((dim, dim), dtype=object)
+    for i, scalar in enumerate(scalars):
+        result[divmod(i, dim)] = scalar
+    return result
+
+
+def expect_components(kinematics: Kinematics, found: Sequence[Any] | Array) -> None:
+    """Raise InvalidInputError unless there are as many components as the measure says."""
+    if len(found) != kinematics.size:
+        raise InvalidInputError(
+            f"{type(kinematics).__name__}.components gives {len(found)} scalars, but its size is {kinematics.size}."
+        )
+
+
+def right_cauchy_green(F: Any) -> Any:
+    """C = F^T F of an array (dim, dim) of scalars of any kind; as F.T @ F, in two thirds of the time, since C is symmetric."""
+    dim = len(F)
+    C = np.empty((dim, dim), dtype=object)
+    for a in range(dim):
+        for b in range(a, dim):
+            C[a, b] = C[b, a] = sum((F[k, a] * F[k, b] for k in range(1, dim)), F[0, a] * F[0, b])
+    return C
+
+
+def determinant(A: Any) -> Any:
+    """The determinant of an array (2, 2) or (3, 3) of scalars of any kind."""
+    if len(A) == 2:
+        return A[0, 0] * A[1, 1] - A[0, 1] * A[1, 0]
+    return sum(
+        A[0, j] * (A[1, (j + 1) % 3] * A[2, (j + 2) % 3] - A[1, (j + 2) % 3] * A[2, (j + 1) % 3]) for j in range(3)
+    )
+
+
+def inverse(A: Any) -> Any:
+    """The inverse of an array (2, 2) or (3, 3) of scalars of any kind."""
+    if len(A) == 2:
+        adjugate = tensor([A[1, 1], -A[0, 1], -A[1, 0], A[0, 0]], 2)
+    else:
+        cyclic = [(1, 2), (2, 0), (0, 1)]
+        adjugate = tensor([A[j, k] * A[m, n] - A[j, n] * A[m, k] for k, n in cyclic for j, m in cyclic], 3)
+    return adjugate * (1.0 / determinant(A))
 
 
 def mandel(symmetric: Array) -> Array:
-    """Mandel components of symmetric tensors: (..., dim, dim) -> (..., d), so that dot products are tensor products."""
-    pairs = MANDEL[symmetric.shape[-1]]
-    return np.stack([symmetric[..., a, b] * (1.0 if a == b else np.sqrt(2.0)) for a, b in pairs], axis=-1)
+    """Mandel components of symmetric tensors: (..., dim, dim) -> (..., d), so that dot products are tensor products.
+
+    They may also be of one tensor of scalars of any kind (dtype object).
+    """
+    pairs, root2 = MANDEL[symmetric.shape[-1]], float(np.sqrt(2.0))
+    if symmetric.dtype != object:
+        return np.stack([symmetric[..., a, b] * (1.0 if a == b else root2) for a, b in pairs], axis=-1)
+    result = np.empty(len(pairs), dtype=object)
+    for i, (a, b) in enumerate(pairs):
+        result[i] = symmetric[a, b] if a == b else symmetric[a, b] * root2
+    return result
 
 
 def from_mandel(x: Array) -> Array:
@@ -75,11 +198,6 @@ def from_mandel(x: Array) -> Array:
     for i, (a, b) in enumerate(MANDEL[dim]):
         tensor[..., a, b] = tensor[..., b, a] = x[..., i] * (1.0 if a == b else np.sqrt(0.5))
     return tensor
-
-
-def _mandel_basis(dim: int) -> Array:
-    """basis[i, a, b] with x_i = basis[i] : symmetric tensor; (d, dim, dim)."""
-    return from_mandel(np.eye(len(MANDEL[dim])))
 
 
 @dataclass(frozen=True)
@@ -93,18 +211,8 @@ class GreenLagrange(Kinematics):
     def size(self) -> int:  # noqa: D102
         return len(MANDEL[self.dim])
 
-    def strain(self, F: Array) -> Array:  # noqa: D102
-        C = np.swapaxes(F, -1, -2) @ F
-        return mandel(0.5 * (C - np.eye(self.dim)))
-
-    def derivative(self, F: Array) -> Array:  # noqa: D102
-        # dE_ab/dF_kL = (delta_aL F_kb + F_ka delta_bL)/2, against a symmetric basis: F_ka basis[i, a, L]
-        return F[:, None] @ _mandel_basis(self.dim)
-
-    def geometric(self, F: Array, g: Array) -> Array:  # noqa: D102
-        S = from_mandel(g)  # sum_i g_i basis[i]
-        result: Array = np.einsum("ik,nJL->niJkL", np.eye(self.dim), S)
-        return result
+    def components(self, F: Any) -> Sequence[Any] | Array:  # noqa: D102
+        return mandel(0.5 * (right_cauchy_green(F) - np.eye(self.dim)))
 
 
 @dataclass(frozen=True)
@@ -117,15 +225,8 @@ class SmallStrain(Kinematics):
     def size(self) -> int:  # noqa: D102
         return len(MANDEL[self.dim])
 
-    def strain(self, F: Array) -> Array:  # noqa: D102
-        return mandel(0.5 * (F + np.swapaxes(F, -1, -2)) - np.eye(self.dim))
-
-    def derivative(self, F: Array) -> Array:  # noqa: D102
-        basis = _mandel_basis(self.dim)
-        return np.broadcast_to(basis, (len(F), *basis.shape))
-
-    def geometric(self, F: Array, g: Array) -> Array:  # noqa: D102
-        return np.zeros((len(F), *(self.dim,) * 4))
+    def components(self, F: Any) -> Sequence[Any] | Array:  # noqa: D102
+        return mandel(0.5 * (F + F.T) - np.eye(self.dim))
 
 
 @dataclass(frozen=True)
@@ -151,67 +252,12 @@ class IsotropicInvariants(Kinematics):
     def size(self) -> int:  # noqa: D102
         return 3
 
-    def to_dict(self) -> dict[str, Any]:  # noqa: D102
-        return {**super().to_dict(), "squared_volume": self.squared_volume}
-
-    def strain(self, F: Array) -> Array:  # noqa: D102
-        J, I1, I2 = self._invariants(F)
-        volume = (J - 1.0) ** 2 if self.squared_volume else J - 1.0
-        return np.stack([J ** (-2 / 3) * I1 - 3.0, J ** (-4 / 3) * I2 - 3.0, volume], axis=1)
-
-    def derivative(self, F: Array) -> Array:  # noqa: D102
-        J, I1, I2 = self._invariants(F)
-        dJ, dI1, dI2 = self._first(F, I1)
-        rows = [
-            _outer(J ** (-2 / 3), dI1) + _outer(-2 / 3 * J ** (-5 / 3) * I1, dJ),
-            _outer(J ** (-4 / 3), dI2) + _outer(-4 / 3 * J ** (-7 / 3) * I2, dJ),
-            _outer(2.0 * (J - 1.0), dJ) if self.squared_volume else dJ,
-        ]
-        return np.stack(rows, axis=1)
-
-    def geometric(self, F: Array, g: Array) -> Array:  # noqa: D102
-        J, I1, I2 = self._invariants(F)
-        dJ, dI1, dI2 = self._first(F, I1)
-        eye = np.eye(self.dim)
-        C, B = np.swapaxes(F, 1, 2) @ F, F @ np.swapaxes(F, 1, 2)
-        identity = np.einsum("ik,JL->iJkL", eye, eye)
-        d2I2 = 2.0 * (
-            2.0 * np.einsum("niJ,nkL->niJkL", F, F)
-            + I1[:, None, None, None, None] * identity
-            - np.einsum("ik,nJL->niJkL", eye, C)
-            - np.einsum("niL,nkJ->niJkL", F, F)
-            - np.einsum("JL,nik->niJkL", eye, B)
-        )
-        g1, g2, g3 = g.T
-        # the chain rule through (J, I1, I2): weights of d2J, d2I1, d2I2 and of the products of first derivatives
-        wJ = g1 * (-2 / 3) * J ** (-5 / 3) * I1 + g2 * (-4 / 3) * J ** (-7 / 3) * I2
-        wJJ = g1 * (10 / 9) * J ** (-8 / 3) * I1 + g2 * (28 / 9) * J ** (-10 / 3) * I2
-        if self.squared_volume:
-            wJ, wJJ = wJ + g3 * 2.0 * (J - 1.0), wJJ + 2.0 * g3
-        else:
-            wJ = wJ + g3
-        cross = _outer(g1 * (-2 / 3) * J ** (-5 / 3), dI1) + _outer(g2 * (-4 / 3) * J ** (-7 / 3), dI2)
-        product = np.einsum("niJ,nkL->niJkL", cross + _outer(0.5 * wJJ, dJ), dJ)
-        result: Array = (
-            _outer(2.0 * g1 * J ** (-2 / 3), identity[None])
-            + _outer(g2 * J ** (-4 / 3), d2I2)
-            + _outer(wJ, determinant_second_derivative(F))
-            + product
-            + np.moveaxis(product, (1, 2), (3, 4))
-        )
-        return result
-
-    def _invariants(self, F: Array) -> tuple[Array, Array, Array]:
-        J = positive_determinant(F)
-        C = np.swapaxes(F, 1, 2) @ F
+    def components(self, F: Any) -> Sequence[Any] | Array:  # noqa: D102
+        C, J = right_cauchy_green(F), determinant(F)
         plane = 1.0 if self.dim == 2 else 0.0
-        I1 = np.trace(C, axis1=1, axis2=2) + plane
-        I2 = 0.5 * (I1**2 - (C * C).sum(axis=(1, 2)) - plane)
-        return J, I1, I2
-
-    def _first(self, F: Array, I1: Array) -> tuple[Array, Array, Array]:
-        C = np.swapaxes(F, 1, 2) @ F
-        return cofactor(F), 2.0 * F, 2.0 * (_outer(I1, F) - F @ C)
+        I1 = np.trace(C) + plane
+        I2 = 0.5 * (I1**2 - (C * C).sum() - plane)
+        return J ** (-2 / 3) * I1 - 3.0, J ** (-4 / 3) * I2 - 3.0, (J - 1.0) ** 2 if self.squared_volume else J - 1.0
 
 
 def positive_determinant(F: Array) -> Array:
@@ -241,33 +287,43 @@ def determinant_second_derivative(F: Array) -> Array:
     return result
 
 
-def _outer(scalar: Array, tensor: Array) -> Array:
-    """Pointwise scalar (n,) times tensor (n, ...)."""
-    return scalar.reshape(-1, *(1,) * (tensor.ndim - 1)) * tensor
-
-
 def known_measure(kinematics: Kinematics, into: str) -> str:
-    """The name of a strain measure that other floors write out again.
-
-    A subclass may define another strain, which the translation of its parent would not give: it counts as unknown.
+    """The name of a strain measure that is written out again, by hand, in another language.
 
     Raises:
-        InvalidInputError: it is none of those of this module; `into` says in the message what was wanted.
+        InvalidInputError: it is a user's own; `into` says in the message what was wanted.
     """
-    known = (GreenLagrange, SmallStrain, IsotropicInvariants)
-    if type(kinematics) not in known:
-        names = ", ".join(sorted(kind.__name__ for kind in known))
+    if BUILT_IN.get(kinematics.name) is not type(kinematics):
         raise InvalidInputError(
-            f"the strain measure {type(kinematics).__name__} has no translation into {into}; known are {names}."
+            f"the strain measure {type(kinematics).__name__} has no translation into {into}; known are "
+            f"{', '.join(sorted(BUILT_IN))}."
         )
-    return type(kinematics).__name__
+    return kinematics.name
 
 
-def kinematics_from_dict(data: Any) -> Kinematics:
-    """The strain measure that `Kinematics.to_dict` described; FormatError if it is not one."""
-    known: dict[str, type[Kinematics]] = {c.__name__: c for c in (GreenLagrange, SmallStrain, IsotropicInvariants)}
+def expect_one_definition(kinematics: Kinematics, into: str) -> None:
+    """Raise InvalidInputError if a measure is more, or other, than its `components` say; `into` says what was wanted."""
+    kind = type(kinematics)
+    if kind.components is Kinematics.components or any(
+        getattr(kind, method) is not getattr(Kinematics, method) for method in ("strain", "derivative", "geometric")
+    ):
+        raise InvalidInputError(
+            f"the strain measure {kind.__name__} has no translation into {into}: it is not defined by components(F) alone. "
+            "Write components(F) on scalars of any kind, and leave strain, derivative and geometric as they are."
+        )
+
+
+BUILT_IN: dict[str, type[Kinematics]] = {kind.name: kind for kind in (GreenLagrange, SmallStrain, IsotropicInvariants)}
+
+
+def kinematics_from_dict(data: Any, own: Sequence[type[Kinematics]] = ()) -> Kinematics:
+    """The strain measure that `Kinematics.to_dict` described, one of this module or of `own`; FormatError if it is neither."""
+    known = {kind.name: kind for kind in own} | BUILT_IN
     if not isinstance(data, dict) or not isinstance(data.get("type"), str) or data["type"] not in known:
-        raise FormatError(f"the strain measure {data!r} is not known; this version reads {sorted(known)}.")
+        raise FormatError(
+            f"the strain measure {data!r} is not known; this version reads {sorted(known)}. If it is a class of your own, pass "
+            "it: lse.load(path, kinematics=[TheClass])."
+        )
     options = {key: value for key, value in data.items() if key != "type"}
     try:
         return known[data["type"]](**options)

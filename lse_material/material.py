@@ -200,14 +200,21 @@ class Material:
 
 
 class MaterialValues:
-    """A material at one batch of deformation gradients (n, dim, dim); arrays as `Material` returns them."""
+    """A material at one batch of deformation gradients (n, dim, dim); arrays as `Material` returns them.
 
-    def __init__(self, material: Material, F: Array, fields: Array) -> None:
+    Args:
+        material: what is evaluated.
+        F: (n, dim, dim).
+        fields: (n, m).
+        potential: what evaluates the material's potential in its place, compiled say.
+    """
+
+    def __init__(self, material: Material, F: Array, fields: Array, potential: Any = None) -> None:
         self._material, self._F = material, F
         self._first = len(material.fields)  # of the potential's inputs that are strains
         x = _inputs(material, F, fields)
         self.strain: Array = x[:, self._first :]
-        self._potential = material.potential.evaluate(x)
+        self._potential = (potential or material.potential).evaluate(x)
 
     @property
     def mode_weights(self) -> Array:

@@ -11,7 +11,7 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ import safetensors.numpy
 from lse_material.checks import Array, expect_shape
 from lse_material.errors import FormatError, InvalidInputError
 from lse_material.growth import growth_from_dict
-from lse_material.kinematics import kinematics_from_dict, known_measure
+from lse_material.kinematics import BUILT_IN, Kinematics, expect_one_definition, kinematics_from_dict
 from lse_material.material import Material, TrainingBox
 from lse_material.network import ConvexNetwork
 from lse_material.potential import SoftMinimum
@@ -39,8 +39,8 @@ def save(material: Material | SoftMinimum, path: str | Path) -> None:
     """Write a material, or a plain potential, to `path`; whole or not at all.
 
     Raises:
-        InvalidInputError: the name does not end in .safetensors, modes differ in activation, the strain measure is a user's
-            own, or JSON cannot hold units or provenance.
+        InvalidInputError: the name does not end in .safetensors, modes differ in activation, a strain measure of the user's own
+            is not defined by its components alone or bears the name of another, or JSON cannot hold it, units or provenance.
         OSError: the file cannot be written.
     """
     path = Path(path)
@@ -61,10 +61,15 @@ def save(material: Material | SoftMinimum, path: str | Path) -> None:
         "provenance": "{}",
     }
     if isinstance(material, Material):
-        known_measure(material.kinematics, "a file of format 1")
+        kinematics = material.kinematics
+        expect_one_definition(kinematics, "a file of format 1")
+        if BUILT_IN.get(kinematics.name, type(kinematics)) is not type(kinematics):
+            raise InvalidInputError(
+                f"the strain measure {kinematics.name} is not that of lse_material: give yours another name."
+            )
         box = material.training_box
         metadata |= {
-            "kinematics": json.dumps(material.kinematics.to_dict()),
+            "kinematics": _to_json("kinematics", kinematics.to_dict()),
             "growth": json.dumps(material.growth.to_dict() if material.growth else None),
             "units": _to_json("units", material.units),
             "training_box": json.dumps(None if box is None else [box.lower.tolist(), box.upper.tolist()]),
@@ -75,8 +80,12 @@ def save(material: Material | SoftMinimum, path: str | Path) -> None:
     write_atomically(path, _ordered(safetensors.numpy.save(_tensors(potential), metadata)))
 
 
-def load(path: str | Path) -> Material:
+def load(path: str | Path, *, kinematics: Sequence[type[Kinematics]] = ()) -> Material:
     """Read a material.
+
+    Args:
+        path: of the file.
+        kinematics: strain measures of your own, classes, that the file may name.
 
     Raises:
         FormatError: the file is truncated, foreign, of a newer format, malformed, holds a NaN or a mode that is not
@@ -86,13 +95,13 @@ def load(path: str | Path) -> Material:
     tensors, metadata = _read(Path(path))
     try:
         potential = _potential(tensors, metadata)
-        kinematics = _json(metadata, "kinematics")
-        if kinematics is None:
+        measure = _json(metadata, "kinematics")
+        if measure is None:
             raise FormatError("it holds a plain potential without a strain measure: read it with load_potential().")
         box = _json(metadata, "training_box")
         material = Material(
             potential,
-            kinematics_from_dict(kinematics),
+            kinematics_from_dict(measure, kinematics),
             growth_from_dict(_json(metadata, "growth")),
             _json(metadata, "units", dict),
             None if box is None else _training_box(box),

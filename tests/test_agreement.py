@@ -13,7 +13,7 @@ from mpi4py import MPI
 
 import lse_material as lse
 from lse_material.fit import TorchPotential
-from lse_material.kernel import CompiledMaterial, CompiledPotential
+from lse_material.kernel import CompiledEvaluator, CompiledPotential
 from tests.core.factories import STRAIN_MEASURES, random_deformations, random_material, random_potential, relative_error
 
 POINTS = 24
@@ -123,7 +123,7 @@ def by_external_operator(material, F):
 
 
 def by_compiled_c(material, F):
-    values = CompiledMaterial(material).evaluate(F)
+    values = CompiledEvaluator(material).evaluate(F)
     return {"W": values.energy, "P": values.stress, "A": values.tangent}
 
 

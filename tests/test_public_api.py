@@ -49,7 +49,7 @@ FLOORS = {
     "export": ["LANGUAGES", "export", "source"],
     "kernel": [
         "Architecture",
-        "CompiledMaterial",
+        "CompiledEvaluator",
         "CompiledPotential",
         "InterpretedPotential",
         "build",

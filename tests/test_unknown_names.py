@@ -14,7 +14,7 @@ from lse_material.fit import Architecture, TorchPotential, fit
 from lse_material.fit import jacobian as fit_jacobian
 from lse_material.fit import network as fit_network
 from lse_material.kernel import Architecture as KernelArchitecture
-from lse_material.kernel import CompiledMaterial, CompiledPotential, kernel_source, point_header
+from lse_material.kernel import CompiledPotential, kernel_source, point_header
 from lse_material.pictures import input_names
 from tests.core.factories import random_material, random_potential
 
@@ -141,7 +141,6 @@ def test_a_measure_that_inherits_from_a_known_one_is_not_taken_for_it(own_measur
     own, known = own_measure
     F = ufl.Identity(2)
     for write in (
-        lambda law: CompiledMaterial(law),
         lambda law: symbolic.energy(law, F),
         lambda law: symbolic.energy(law, F, expanded=True),
         lambda law: symbolic.stress(law, F),

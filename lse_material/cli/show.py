@@ -98,6 +98,7 @@ def _landscape(fitted: Material | SoftMinimum) -> dict[str, Any]:
 def _cost(fitted: Material | SoftMinimum) -> dict[str, float | None]:
     """Of energy and both derivatives: by NumPy, and compiled if a C compiler is there."""
     from lse_material.errors import CompilationError
+    from lse_material.kernel import CompiledEvaluator, CompiledPotential
     from lse_material.pictures import held
 
     fitted = held(fitted) if isinstance(fitted, Material) else fitted
@@ -107,26 +108,20 @@ def _cost(fitted: Material | SoftMinimum) -> dict[str, float | None]:
     else:
         at = fitted.input_shift + fitted.input_scale * rng.normal(size=(POINTS, fitted.size))
 
-    def interpreted() -> None:
-        values: Any = fitted.evaluate(at)
-        _ = values.energy, values.tangent if isinstance(fitted, Material) else values.hessian
+    def evaluating(evaluator: Any) -> Callable[[], None]:
+        def evaluate() -> None:
+            values = evaluator.evaluate(at)
+            _ = values.tangent if isinstance(fitted, Material) else values.hessian, values.energy
 
+        return evaluate
+
+    interpreted = _time(evaluating(fitted))
     try:
-        compiled = _compiled(fitted, at)
+        if isinstance(fitted, Material):
+            return {"numpy": interpreted, "compiled": _time(evaluating(CompiledEvaluator(fitted)))}
+        return {"numpy": interpreted, "compiled": _time(evaluating(CompiledPotential(fitted)))}
     except CompilationError:
-        return {"numpy": _time(interpreted), "compiled": None}
-    return {"numpy": _time(interpreted), "compiled": _time(compiled)}
-
-
-def _compiled(fitted: Material | SoftMinimum, at: Any) -> Callable[[], None]:
-    from lse_material.kernel import CompiledMaterial, CompiledPotential
-
-    W, first = np.empty(len(at)), np.empty(at.shape)
-    if isinstance(fitted, Material):
-        material, A = CompiledMaterial(fitted), np.empty((*at.shape, fitted.dim, fitted.dim))
-        return lambda: material.energy_stress_tangent(at, W, first, A)
-    potential, H = CompiledPotential(fitted), np.empty((len(at), fitted.size * (fitted.size + 1) // 2))
-    return lambda: potential.energy_gradient_hessian(at, W, first, H)
+        return {"numpy": interpreted, "compiled": None}
 
 
 def _time(evaluate: Callable[[], None]) -> float:

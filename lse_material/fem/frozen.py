@@ -114,8 +114,7 @@ def _growth_terms(energy: ufl.Form) -> list[Variable]:
 
 def growth_energy(growth: Growth, F: Expr) -> Variable:
     """The growth term a (J - 1 - ln J), NaN with its derivatives where J < 0, marked for `frozen_tangent`."""
-    J = ufl.det(marked(F, growth))
-    return marked(growth.coefficient * (J - 1.0 - 2.0 * ufl.ln(ufl.sqrt(J))), _Term(growth))
+    return marked(growth.of_volume(ufl.det(marked(F, growth))), _Term(growth))
 
 
 def _growth_curvature(term: Variable, u: fem.Function, v: Expr, du: Expr) -> Expr:

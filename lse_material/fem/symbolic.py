@@ -15,11 +15,12 @@ differentiation,
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import singledispatch
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import ufl
+from ufl.core.expr import Expr as Expression
 
 from lse_material.activations import translation
 from lse_material.errors import InvalidInputError
@@ -28,7 +29,17 @@ from lse_material.fem.frozen import growth_energy
 from lse_material.fem.marks import marked
 from lse_material.fem.orientation import orientation
 from lse_material.growth import Growth
-from lse_material.kinematics import MANDEL, GreenLagrange, IsotropicInvariants, Kinematics, SmallStrain, known_measure
+from lse_material.hyperdual import exp, log, sqrt
+from lse_material.kinematics import (
+    MANDEL,
+    GreenLagrange,
+    IsotropicInvariants,
+    Kinematics,
+    SmallStrain,
+    expect_components,
+    expect_one_definition,
+    tensor,
+)
 from lse_material.material import Material
 from lse_material.network import ConvexNetwork
 from lse_material.potential import SoftMinimum
@@ -90,8 +101,9 @@ def conjugates(
 
 
 def growth_stress(growth: Growth, F: Expr) -> Expr:
-    """Derivative of the growth term: a (1 - 1/J) cof F, NaN where J < 0."""
-    return growth.coefficient * (1.0 - 1.0 / ufl.sqrt(ufl.det(F)) ** 2) * ufl.cofac(F)
+    """Derivative of the growth term in F, NaN where J < 0."""
+    J = marked(ufl.det(F), _DifferentiatedIn(growth))
+    return ufl.diff(growth.of_volume(J), J) * ufl.cofac(F)
 
 
 def mode_weights(material: Material, F: Expr, *, fields: Sequence[Expr] = (), expanded: bool = False) -> Expr:
@@ -133,76 +145,72 @@ def strain(kinematics: Kinematics, F: Expr) -> list[Expr]:
     """The components of x(F) as UFL scalars.
 
     Raises:
-        InvalidInputError: the strain measure has no translation into UFL.
+        InvalidInputError: the strain measure is not defined by its components alone.
     """
-    known_measure(kinematics, "UFL")
-    return _strain(kinematics, F)
-
-
-@singledispatch
-def _strain(kinematics: Kinematics, F: Expr) -> list[Expr]:
-    raise NotImplementedError(type(kinematics).__name__)
-
-
-@_strain.register
-def _(kinematics: GreenLagrange, F: Expr) -> list[Expr]:
-    C = F.T * F
-    return [_mandel_factor(a, b) * 0.5 * (C[a, b] - (1.0 if a == b else 0.0)) for a, b in MANDEL[kinematics.dim]]
-
-
-@_strain.register
-def _(kinematics: SmallStrain, F: Expr) -> list[Expr]:
-    return [
-        _mandel_factor(a, b) * (0.5 * (F[a, b] + F[b, a]) - (1.0 if a == b else 0.0)) for a, b in MANDEL[kinematics.dim]
-    ]
-
-
-@_strain.register
-def _(kinematics: IsotropicInvariants, F: Expr) -> list[Expr]:
-    J, I1, I2 = _invariants(kinematics, marked(F, kinematics))
-    volume = (J - 1.0) ** 2 if kinematics.squared_volume else J - 1.0
-    return [I1 * J ** (-2 / 3) - 3.0, I2 * J ** (-4 / 3) - 3.0, volume]
+    expect_one_definition(kinematics, "UFL")
+    if type(kinematics).components is IsotropicInvariants.components:
+        F = marked(F, kinematics)  # for `frozen_tangent`, which knows their curvature
+    return _components(kinematics, F)
 
 
 def pull_back(kinematics: Kinematics, F: Expr, g: list[Expr]) -> Expr:
     """sum_i g_i dx_i/dF, a UFL tensor.
 
     Raises:
-        InvalidInputError: the strain measure has no translation into UFL.
+        InvalidInputError: the strain measure is not defined by its components alone.
     """
-    known_measure(kinematics, "UFL")
-    return _pull_back(kinematics, F, g)
+    expect_one_definition(kinematics, "UFL")
+    short = _PULL_BACKS.get(type(kinematics).components)
+    if short is not None:
+        return short(kinematics, F, g)
+    variable = marked(F, _DifferentiatedIn(kinematics))
+    terms = [gi * ufl.diff(x, variable) for gi, x in zip(g, _components(kinematics, variable))]
+    return sum(terms[1:], terms[0])
 
 
-@singledispatch
-def _pull_back(kinematics: Kinematics, F: Expr, g: list[Expr]) -> Expr:
-    raise NotImplementedError(type(kinematics).__name__)
+def _components(kinematics: Kinematics, F: Expr) -> list[Expr]:
+    dim = kinematics.dim
+    found = kinematics.components(tensor([F[i, j] for i in range(dim) for j in range(dim)], dim))
+    expect_components(kinematics, found)
+    return [ufl.as_ufl(x) for x in found]
 
 
-@_pull_back.register
-def _(kinematics: GreenLagrange, F: Expr, g: list[Expr]) -> Expr:
+for _any_kind, _of_ufl in ((sqrt, ufl.sqrt), (log, ufl.ln), (exp, ufl.exp)):
+    _any_kind.register(Expression, _of_ufl)
+
+
+@dataclass(frozen=True)
+class _DifferentiatedIn:
+    """The meaning of a mark on what a strain measure (F) or a growth term (J) is differentiated in."""
+
+    what: Kinematics | Growth
+
+
+def _pull_back_green_lagrange(kinematics: Kinematics, F: Expr, g: list[Expr]) -> Expr:
     return F * _from_mandel(kinematics.dim, g)
 
 
-@_pull_back.register
-def _(kinematics: SmallStrain, F: Expr, g: list[Expr]) -> Expr:
+def _pull_back_small_strain(kinematics: Kinematics, F: Expr, g: list[Expr]) -> Expr:
     return _from_mandel(kinematics.dim, g)
 
 
-@_pull_back.register
-def _(kinematics: IsotropicInvariants, F: Expr, g: list[Expr]) -> Expr:
-    J, I1, I2 = _invariants(kinematics, F)
+def _pull_back_invariants(kinematics: IsotropicInvariants, F: Expr, g: list[Expr]) -> Expr:
+    J, C = ufl.det(F), F.T * F
+    plane = 1.0 if kinematics.dim == 2 else 0.0
+    I1 = ufl.tr(C) + plane
+    I2 = 0.5 * (I1**2 - ufl.inner(C, ufl.conj(C)) - plane)
     volume = 2.0 * (J - 1.0) if kinematics.squared_volume else 1.0
     dJ = -2 / 3 * g[0] * J ** (-5 / 3) * I1 - 4 / 3 * g[1] * J ** (-7 / 3) * I2 + g[2] * volume
     dI1, dI2 = g[0] * J ** (-2 / 3), g[1] * J ** (-4 / 3)
-    return 2.0 * dI1 * F + 2.0 * dI2 * (I1 * F - F * (F.T * F)) + dJ * ufl.cofac(F)
+    return 2.0 * dI1 * F + 2.0 * dI2 * (I1 * F - F * C) + dJ * ufl.cofac(F)
 
 
-def _invariants(kinematics: IsotropicInvariants, F: Expr) -> tuple[Expr, Expr, Expr]:
-    C = F.T * F
-    plane = 1.0 if kinematics.dim == 2 else 0.0
-    I1 = ufl.tr(C) + plane
-    return ufl.det(F), I1, 0.5 * (I1**2 - ufl.inner(C, ufl.conj(C)) - plane)
+# by the definition that they follow from: shorter than what differentiation of the components gives, and quicker to compile
+_PULL_BACKS: dict[Any, Callable[[Any, Expr, list[Expr]], Expr]] = {
+    GreenLagrange.components: _pull_back_green_lagrange,
+    SmallStrain.components: _pull_back_small_strain,
+    IsotropicInvariants.components: _pull_back_invariants,
+}
 
 
 def _potential_gradient(potential: SoftMinimum, x: list[Expr]) -> list[Expr]:
@@ -286,10 +294,6 @@ _ACTIVATIONS: dict[str, Callable[[Expr, Expr], tuple[Expr, Expr]]] = {
 
 def _scaled(potential: SoftMinimum, x: list[Expr]) -> list[Expr]:
     return [(xi - float(a)) / float(b) for xi, a, b in zip(x, potential.input_shift, potential.input_scale)]
-
-
-def _mandel_factor(a: int, b: int) -> float:
-    return 1.0 if a == b else float(np.sqrt(2.0))
 
 
 def _from_mandel(dim: int, g: list[Expr]) -> Expr:

@@ -1,15 +1,15 @@
-"""Compiled evaluation: C generated from a material, compiled once with the system's compiler, loaded through cffi.
+"""Compiled evaluation: C generated from a potential, compiled once with the system's compiler, loaded through cffi.
 
     material = lse.load("cell.safetensors")
     fast = evaluator(material)            # compiled, or the material itself where there is no compiler
     P = fast.evaluate(F).stress
 
-`CompiledMaterial` writes into arrays of the caller. `kernel_source`, `build` and `load` are the steps by themselves.
+`CompiledPotential` writes into arrays of the caller. `kernel_source`, `build` and `load` are the steps by themselves.
 """
 
 from lse_material.kernel.build import build, cache_directory, compilations
 from lse_material.kernel.evaluator import (
-    CompiledMaterial,
+    CompiledEvaluator,
     CompiledPotential,
     InterpretedPotential,
     evaluator,
@@ -22,7 +22,7 @@ from lse_material.kernel.point import point_function, point_header
 
 __all__ = [
     "Architecture",
-    "CompiledMaterial",
+    "CompiledEvaluator",
     "CompiledPotential",
     "InterpretedPotential",
     "build",

@@ -1,4 +1,4 @@
-"""Compiled evaluators of a material and of a potential: the same answers as the NumPy floor, a hundred times sooner."""
+"""A potential as machine code, alone and in a material: the same answers as the NumPy floor, many times sooner."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ from lse_material.errors import CompilerNotFoundError, InvalidInputError
 from lse_material.kernel.build import build, compiler
 from lse_material.kernel.generate import DECLARATIONS, Architecture, source
 from lse_material.kernel.text import upper_triangle
-from lse_material.kinematics import GreenLagrange
-from lse_material.material import Material
+from lse_material.material import Material, MaterialValues
 from lse_material.potential import SoftMinimum
 
 
@@ -94,137 +93,18 @@ def _describe(array: Any) -> str:
     return f"of shape {array.shape}, {array.dtype}, {'' if array.flags.c_contiguous else 'not '}C-contiguous"
 
 
-class CompiledMaterial:
-    """A `Material` as machine code: compiled once, cached on disk, loaded.
+class CompiledPotential:
+    """A `SoftMinimum` as machine code: compiled once, cached on disk, loaded.
 
-    The methods with outputs write into arrays of the caller (C-contiguous float64) and allocate nothing; W may be None.
-    Where W is not defined (J <= 0 with a growth term or invariants, NaN in F) the values are NaN; nothing is raised.
+    Where the potential is not defined (NaN in x) the values are NaN; nothing is raised.
 
     Args:
-        material: what to compile.
+        potential: what to compile.
         threads: OpenMP threads of a call. Leave it 1 under MPI.
 
     Raises:
         CompilationError: there is no compiler or cffi (`CompilerNotFoundError`), or it fails.
     """
-
-    def __init__(self, material: Material, *, threads: int = 1) -> None:
-        material = material.without_fields("CompiledMaterial")
-        growth = material.growth.coefficient if material.growth else 0.0
-        architecture = Architecture.of(material.potential, material.kinematics, material.growth is not None)
-        self.material = material
-        self._kernel = _Kernel(architecture, architecture.pack(material.potential, growth), threads)
-        self._square = (material.dim,) * 2
-
-    @property
-    def dim(self) -> int:
-        """2 (plane strain) or 3."""
-        return self.material.dim
-
-    def evaluate(self, F: Any) -> CompiledValues:
-        """As `Material.evaluate`: values at F (n, dim, dim), each computed when asked for."""
-        return CompiledValues(self, deformation_gradients(F, self.dim).reshape(-1, *self._square))
-
-    def energy(self, F: Array, W: Array) -> None:
-        """W (n,) at F (n, dim, dim)."""
-        self._first_piola(F, W=W)
-
-    def energy_stress(self, F: Array, W: Array | None, P: Array) -> None:
-        """W (n,) or None and P = dW/dF (n, dim, dim)."""
-        self._first_piola(F, W=W, P=P)
-
-    def energy_stress_tangent(self, F: Array, W: Array | None, P: Array, A: Array) -> None:
-        """W (n,) or None, P (n, dim, dim) and A = dP/dF (n, dim, dim, dim, dim), index [n, i, J, k, L]."""
-        self._first_piola(F, W=W, P=P, A=A)
-
-    def mode_weights(self, F: Array, weights: Array) -> None:
-        """Mode weights (n, K)."""
-        self._first_piola(F, weights=weights)
-
-    def energy_S_D(self, F: Array, W: Array | None, S: Array, D: Array | None) -> None:
-        """Second Piola-Kirchhoff stress and material tangent, for `GreenLagrange`.
-
-        Both in Mandel components, so that dW = S . dE and dS = D dE with dE in Mandel components too:
-        (11, 22, sqrt2*12) in 2D, (11, 22, 33, sqrt2*23, sqrt2*13, sqrt2*12) in 3D.
-
-        Args:
-            F: (n, dim, dim).
-            W: (n,) or None.
-            S: (n, d), d = 3 or 6.
-            D: (n, d(d+1)/2), upper triangle row by row: 00, 01, .. 0(d-1), 11, 12, ..; None for stress only.
-
-        Raises:
-            InvalidInputError: another strain measure, or an array that cannot be written.
-        """
-        if not isinstance(self.material.kinematics, GreenLagrange):
-            raise InvalidInputError(
-                f"S and D are derivatives in the Green-Lagrange strain; this material is one of "
-                f"{type(self.material.kinematics).__name__}: use energy_stress_tangent."
-            )
-        d = self.material.potential.size
-        outputs = {"W": (W, ()), "S": (S, (d,)), "D": (D, (d * (d + 1) // 2,))}
-        self._kernel("lse_second_piola", F, self._square, outputs)
-
-    def _first_piola(
-        self,
-        F: Array,
-        *,
-        W: Array | None = None,
-        P: Array | None = None,
-        A: Array | None = None,
-        weights: Array | None = None,
-    ) -> None:
-        square = self._square
-        outputs = {"W": (W, ()), "P": (P, square), "A": (A, square * 2), "weights": (weights, (self.material.modes,))}
-        self._kernel("lse_first_piola", F, square, outputs)
-
-
-class CompiledValues:
-    """A compiled material at one batch of deformation gradients (n, dim, dim); arrays as `MaterialValues` holds them."""
-
-    def __init__(self, compiled: CompiledMaterial, F: Array) -> None:
-        self._compiled, self._F = compiled, F
-
-    @functools.cached_property
-    def strain(self) -> Array:
-        """(n, d)."""
-        return self._compiled.material.kinematics.strain(self._F)
-
-    @functools.cached_property
-    def energy(self) -> Array:
-        """(n,)."""
-        W = np.empty(len(self._F))
-        self._compiled.energy(self._F, W)
-        return W
-
-    @functools.cached_property
-    def stress(self) -> Array:
-        """(n, dim, dim). The energy comes with it."""
-        W, P = np.empty(len(self._F)), np.empty_like(self._F)
-        self._compiled.energy_stress(self._F, W, P)
-        self.__dict__.setdefault("energy", W)
-        return P
-
-    @functools.cached_property
-    def tangent(self) -> Array:
-        """(n, dim, dim, dim, dim). Energy and stress come with it."""
-        n, dim = self._F.shape[:2]
-        W, P, A = np.empty(n), np.empty_like(self._F), np.empty((n, dim, dim, dim, dim))
-        self._compiled.energy_stress_tangent(self._F, W, P, A)
-        self.__dict__.setdefault("energy", W)
-        self.__dict__.setdefault("stress", P)
-        return A
-
-    @functools.cached_property
-    def mode_weights(self) -> Array:
-        """(n, K)."""
-        weights = np.empty((len(self._F), self._compiled.material.modes))
-        self._compiled.mode_weights(self._F, weights)
-        return weights
-
-
-class CompiledPotential:
-    """A `SoftMinimum` as machine code; see `CompiledMaterial`."""
 
     def __init__(self, potential: SoftMinimum, *, threads: int = 1) -> None:
         architecture = Architecture.of(potential)
@@ -234,13 +114,17 @@ class CompiledPotential:
     def energy_gradient_hessian(
         self, x: Array, W: Array | None, g: Array | None = None, H: Array | None = None, weights: Array | None = None
     ) -> None:
-        """Write what is not None at x (n, d).
+        """Write what is not None at x (n, d), into C-contiguous float64 arrays of the caller.
 
         W (n,), gradient g (n, d), upper triangle of the Hessian H (n, d(d+1)/2), row by row, mode weights (n, K).
         """
         d, K = self.potential.size, len(self.potential.modes)
         outputs = {"W": (W, ()), "g": (g, (d,)), "H": (H, (d * (d + 1) // 2,)), "weights": (weights, (K,))}
         self._kernel("lse_potential", x, (d,), outputs)
+
+    def evaluate(self, x: Array) -> CompiledPotentialValues:
+        """As `SoftMinimum.evaluate`: values at x (n, d), each computed when asked for."""
+        return CompiledPotentialValues(self, np.ascontiguousarray(x))
 
     def energy(self, x: Any) -> Array:
         """W(x), energy units: x (..., d) -> (...)."""
@@ -278,6 +162,61 @@ class CompiledPotential:
         return weights.reshape(*array.shape[:-1], -1)
 
 
+class CompiledPotentialValues:
+    """A compiled potential at one batch of points (n, d); arrays as `PotentialValues` holds them."""
+
+    def __init__(self, compiled: CompiledPotential, x: Array) -> None:
+        self._compiled, self._x = compiled, x
+
+    @functools.cached_property
+    def energy(self) -> Array:
+        """(n,)."""
+        return self._compiled.energy(self._x)
+
+    @functools.cached_property
+    def gradient(self) -> Array:
+        """(n, d)."""
+        return self._compiled.gradient(self._x)
+
+    @functools.cached_property
+    def hessian(self) -> Array:
+        """(n, d, d). Energy and gradient come with it."""
+        n, d = self._x.shape
+        p, q = np.array(upper_triangle(d)).T
+        W, g, packed, H = np.empty(n), np.empty((n, d)), np.empty((n, len(p))), np.empty((n, d, d))
+        self._compiled.energy_gradient_hessian(self._x, W, g, packed)
+        H[:, p, q] = H[:, q, p] = packed
+        self.__dict__.setdefault("energy", W)
+        self.__dict__.setdefault("gradient", g)
+        return H
+
+    @functools.cached_property
+    def mode_weights(self) -> Array:
+        """(n, K)."""
+        return self._compiled.mode_weights(self._x)
+
+
+class CompiledEvaluator:
+    """A `Material` of F alone whose potential is machine code; strain measure and growth term stay in NumPy.
+
+    Args and errors are those of `CompiledPotential`.
+    """
+
+    def __init__(self, material: Material, *, threads: int = 1) -> None:
+        self.material = material.without_fields("CompiledEvaluator")
+        self.potential = CompiledPotential(material.potential, threads=threads)
+
+    @property
+    def dim(self) -> int:
+        """2 (plane strain) or 3."""
+        return self.material.dim
+
+    def evaluate(self, F: Any) -> MaterialValues:
+        """As `Material.evaluate`."""
+        array = deformation_gradients(F, self.dim).reshape(-1, self.dim, self.dim)
+        return MaterialValues(self.material, array, np.zeros((len(array), 0)), self.potential)
+
+
 class InterpretedPotential:
     """What stands in for a `CompiledPotential` where there is no compiler: NumPy, with the same call."""
 
@@ -300,8 +239,8 @@ class InterpretedPotential:
             weights[:] = values.mode_weights
 
 
-def evaluator(material: Material, *, threads: int = 1) -> CompiledMaterial | Material:
-    """The compiled material, or the material itself with one warning per process where there is no compiler or no cffi.
+def evaluator(material: Material, *, threads: int = 1) -> CompiledEvaluator | Material:
+    """The material with its potential compiled, or as it is, with one warning per process, where there is no compiler or cffi.
 
     Both have `evaluate(F)`.
 
@@ -309,7 +248,7 @@ def evaluator(material: Material, *, threads: int = 1) -> CompiledMaterial | Mat
         CompilationError: there is a compiler, but it failed.
     """
     try:
-        return CompiledMaterial(material, threads=threads)
+        return CompiledEvaluator(material, threads=threads)
     except CompilerNotFoundError as error:
         _warn_once(str(error))
         return material

@@ -12,7 +12,7 @@ import lse_material as lse
 from lse_material import kernel
 from lse_material.errors import CompilationError, CompilerNotFoundError
 from lse_material.kernel import (
-    CompiledMaterial,
+    CompiledEvaluator,
     CompiledPotential,
     InterpretedPotential,
     evaluator,
@@ -35,7 +35,7 @@ def test_compiled_energy_stress_and_tangent_are_those_of_the_material(kinematics
     rng = np.random.default_rng(kinematics.size)
     material = random_material(rng, kinematics, activation=activation, growth=growth)
     F = random_deformations(rng, 37, kinematics.dim)
-    values, exact = CompiledMaterial(material).evaluate(F), material.evaluate(F)
+    values, exact = CompiledEvaluator(material).evaluate(F), material.evaluate(F)
     assert relative_error(values.energy, exact.energy) < 1e-13
     assert relative_error(values.stress, exact.stress) < 1e-13
     assert relative_error(values.tangent, exact.tangent) < 1e-12
@@ -65,7 +65,7 @@ def test_wells_and_ridges_are_as_accurate_as_any(rho):
     ridge = np.stack([np.diag([1.0 + s, 1.0 + s]) for s in np.linspace(-0.1, 0.1, 9)])
     ridge[:, 0, 1] = ridge[:, 1, 0] = np.linspace(0.0, 0.2, 9)
     wells = np.stack([np.diag([0.9, 1.15]), np.diag([1.15, 0.9])])
-    values = CompiledMaterial(material).evaluate(np.concatenate([ridge, wells]))
+    values = CompiledEvaluator(material).evaluate(np.concatenate([ridge, wells]))
     exact = material.evaluate(np.concatenate([ridge, wells]))
     assert np.allclose(exact.mode_weights[:9], 0.5, rtol=0, atol=1e-10)
     assert relative_error(values.energy, exact.energy) < 1e-13
@@ -108,23 +108,10 @@ def test_nan_stays_at_its_point_and_is_never_a_number():
 def test_deformations_turned_inside_out_give_nan_with_a_growth_term():
     material = random_material(np.random.default_rng(0), lse.GreenLagrange(2), growth=lse.Growth(1.0))
     F = np.stack([np.eye(2), np.diag([1.0, -1.0]), np.diag([1.0, 0.0])])
-    values = CompiledMaterial(material).evaluate(F)
+    values = CompiledEvaluator(material).evaluate(F)
     for array in (values.energy, values.stress, values.tangent):
         assert np.isfinite(array[0]).all()
         assert np.isnan(array[1]).all()
-
-
-def test_second_piola_stress_and_its_tangent_are_derivatives_in_the_strain():
-    """S = dW/dE and D = d2W/dE2 in Mandel components are gradient and Hessian of the potential itself."""
-    rng = np.random.default_rng(2)
-    material = random_material(rng, lse.GreenLagrange(3))
-    F = random_deformations(rng, 20, 3)
-    S, D = np.empty((20, 6)), np.empty((20, 21))
-    CompiledMaterial(material).energy_S_D(F, None, S, D)
-    x = material.kinematics.strain(F)
-    upper = np.triu_indices(6)
-    assert relative_error(S, material.potential.gradient(x)) < 1e-13
-    assert relative_error(D, material.potential.hessian(x)[:, upper[0], upper[1]]) < 1e-12
 
 
 def test_the_interpreted_potential_takes_the_same_call():
@@ -162,7 +149,7 @@ def test_where_there_is_no_compiler_numpy_serves_with_one_warning(monkeypatch):
     _warn_once.cache_clear()
     material = random_material(np.random.default_rng(0), lse.GreenLagrange(2))
     with pytest.raises(CompilerNotFoundError, match="no-such-compiler"):
-        CompiledMaterial(material)
+        CompiledEvaluator(material)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         assert evaluator(material) is material
@@ -180,7 +167,7 @@ def test_a_compiler_that_fails_says_what_was_called_and_leaves_nothing(monkeypat
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     material = random_material(np.random.default_rng(0), lse.GreenLagrange(2))
     with pytest.raises(CompilationError, match=r"(?s)exit status 3.*broken-cc.*out of paper"):
-        CompiledMaterial(material)
+        CompiledEvaluator(material)
     left = [path.suffix for path in kernel.cache_directory().iterdir()]
     assert set(left) <= {".lock"}
 
@@ -251,4 +238,4 @@ def test_numpy_alone_needs_no_compiler():
 def test_no_warning_is_given_where_there_is_a_compiler():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert isinstance(evaluator(random_material(np.random.default_rng(0), lse.GreenLagrange(2))), CompiledMaterial)
+        assert isinstance(evaluator(random_material(np.random.default_rng(0), lse.GreenLagrange(2))), CompiledEvaluator)

@@ -7,7 +7,7 @@ import pytest
 
 import lse_material as lse
 from lse_material.export import source
-from lse_material.kernel import CompiledMaterial
+from lse_material.kernel import CompiledEvaluator
 from tests.fem.materials import random_network
 
 RNG = np.random.default_rng(3)
@@ -94,7 +94,7 @@ def test_what_needs_a_material_of_deformation_alone_says_so():
     with pytest.raises(lse.InvalidInputError, match="fields has shape"):
         m.energy(np.eye(2)[None], np.zeros((2, 2)))
     with pytest.raises(lse.InvalidInputError, match=r"hold them by material\.at"):
-        CompiledMaterial(m)
+        CompiledEvaluator(m)
     with pytest.raises(lse.InvalidInputError, match=r"hold them by material\.at"):
         source(m, "numpy")
     with pytest.raises(lse.InvalidInputError, match="one each"):
