@@ -26,7 +26,7 @@ from scipy.optimize import minimize_scalar
 
 from lse_material.checks import Array
 from lse_material.errors import ConvergenceError, InvalidInputError
-from lse_material.fem.energy_problem import EnergyProblem
+from lse_material.fem.energy_protocol import PathEnergy
 from lse_material.fem.inertia import SymmetricFactor
 
 OWN_COLUMNS = ("factor", "length", "energy", "negative", "iterations")
@@ -72,7 +72,7 @@ class ArcLength:
             move, or an observable has a name that the table uses.
     """
 
-    problem: EnergyProblem
+    problem: PathEnergy
     work: ufl.Form
     size: float
     observe: Mapping[str, Callable[[], float]] = field(default_factory=dict)

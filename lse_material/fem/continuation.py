@@ -19,7 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from lse_material.checks import Array
 from lse_material.errors import ConvergenceError, FormatError, InvalidInputError
 from lse_material.fem.checkpoint import load_state, save_state
-from lse_material.fem.energy_problem import EnergyProblem
+from lse_material.fem.energy_protocol import PathEnergy
 from lse_material.fem.fingerprint import SAME, Fingerprint, differences_from, fingerprint, to_text
 from lse_material.fem.ranks import on_rank_0
 from lse_material.fem.stability import is_stable, kick
@@ -50,7 +50,7 @@ class LoadPath:
         InvalidInputError: an observable has a name that the table uses.
     """
 
-    problem: EnergyProblem
+    problem: PathEnergy
     apply: Callable[[float], None]
     observe: Mapping[str, Callable[[], float]] = field(default_factory=dict)
     kick_size: float = 0.0

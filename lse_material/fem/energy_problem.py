@@ -10,7 +10,7 @@ well to the next. A. R. Conn, N. I. M. Gould, Ph. L. Toint, Trust-Region Methods
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from typing import Any
 
 import dolfinx.fem.petsc
@@ -33,7 +33,7 @@ from lse_material.fem.frozen import frozen_tangent
 from lse_material.fem.garbage import collect_garbage
 from lse_material.fem.inertia import SymmetricFactor
 from lse_material.fem.measures import with_quadrature_degree
-from lse_material.fem.minimise import minimise
+from lse_material.fem.minimise import blended_and_raised, minimise
 from lse_material.fem.multigrid import DIRECT, is_direct, keep_dirichlet_values, set_rigid_modes
 from lse_material.fem.objective import EnergyDifferences
 from lse_material.fem.options import DEFAULT_OPTIONS
@@ -98,6 +98,8 @@ class EnergyProblem(MaterialProblem):
         fallbacks: how often `minimise` had to take over.
         iterations: of the last solve, both solvers together.
         force_scale: norm of forces that `tolerance` is relative to if reactions are smaller; 0 unless it is set.
+        energy_scale: energy, a tiny share of which `minimise` takes for rounding where the energy itself vanishes; 0 unless
+            it is set.
         scales: units of the fields of u, in which solvers measure steps.
 
     Raises:
@@ -141,7 +143,7 @@ class EnergyProblem(MaterialProblem):
         self.functional, self.bcs = energy, tuple(bcs)
         self.tolerance, self.fallback, self.predictor = tolerance, fallback, predictor
         self.fallbacks = self.iterations = 0
-        self.force_scale = 0.0
+        self.force_scale = self.energy_scale = 0.0
         energy = with_quadrature_degree(energy)
         convex = frozen_tangent(energy, u) if frozen is None else frozen
         plain = {**self.default_options, **chosen}.get(
@@ -220,6 +222,14 @@ class EnergyProblem(MaterialProblem):
                 self._convex_matrix = self.P_mat
         self._assemble(self._convex_matrix, self.convex_form)
         return self._convex_matrix
+
+    def positive_tangents(self) -> Generator[PETSc.Mat, None, None]:
+        """Matrices near the tangent that was assembled last, each nearer to a positive one; see `Energy`."""
+        return blended_and_raised(self.A, self.convex_tangent())
+
+    def iterate(self, out: PETSc.Vec) -> None:
+        """Write u to a vector of the layout of `x`; collective."""
+        assign(self.u, out)
 
     def set_iterate(self, x: PETSc.Vec) -> None:
         """Set u, ghosts included, to the values of a vector of its layout; collective."""
