@@ -84,7 +84,7 @@ def explain(problem: NewtonProblem, reason: int) -> str:
     if name == "LINEAR_SOLVE":
         advice = f"{advice}, {_linear(problem)}"
     if name in ("LINE_SEARCH", "LINEAR_SOLVE", "DTOL") or (name == "MAX_IT" and not _falling(problem)):
-        advice = _singular(problem) or advice
+        advice = unresisted(problem) or advice
     return (
         f"SNES did not converge: {name} ({int(reason)}) after {solver.getIterationNumber()} iterations, residual norm "
         f"{solver.getFunctionNorm():.3e}; {advice}. The option {solver.getOptionsPrefix()}snes_monitor shows its way."
@@ -144,8 +144,8 @@ def _linear(problem: NewtonProblem) -> str:
     return f"{name}: {said}"
 
 
-def _singular(problem: NewtonProblem) -> str | None:
-    """What a tangent shows that cannot be solved with, at the state that the solve started from; None if nothing."""
+def unresisted(problem: NewtonProblem) -> str | None:
+    """What the tangent at the present u does not resist, and what to do about it; None if there is nothing. Collective."""
     A = problem.tangent()
     slack = rows_without_stiffness(problem.rounding, A)
     if slack is not None:

@@ -10,7 +10,8 @@ from lse_material.fem.cell_system import CellSystem
 from lse_material.fem.inertia import SymmetricFactor
 from lse_material.fem.minimise import minimise, newton
 
-ITERATIONS = 60
+ITERATIONS = 60  # of Newton's method on its branch
+DESCENT = 400  # of steps down; where the minimum is nearly degenerate, each halves the residual
 
 
 class CellNewton:
@@ -63,7 +64,7 @@ class CellNewton:
             ConvergenceError: it did not converge.
         """
         try:
-            iterations = (minimise if descend else newton)(self._system, ITERATIONS)
+            iterations = minimise(self._system, DESCENT) if descend else newton(self._system, ITERATIONS)
         except ConvergenceError as error:
             self._system.residual(self._g)
             norm = self._g.norm()

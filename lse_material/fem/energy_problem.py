@@ -24,14 +24,13 @@ from petsc4py import PETSc
 
 from lse_material.checks import Array
 from lse_material.errors import ConvergenceError, InvalidInputError
-from lse_material.fem.advice import explain, explain_error
+from lse_material.fem.advice import explain, explain_error, unresisted
 from lse_material.fem.callbacks import held_weakly
 from lse_material.fem.dirichlet import enter_dirichlet_values
 from lse_material.fem.field_scales import FieldScales
 from lse_material.fem.force_scale import ROUNDING
 from lse_material.fem.frozen import frozen_tangent
 from lse_material.fem.garbage import collect_garbage
-from lse_material.fem.inertia import SymmetricFactor
 from lse_material.fem.measures import with_quadrature_degree
 from lse_material.fem.minimise import blended_and_raised, minimise
 from lse_material.fem.multigrid import DIRECT, is_direct, keep_dirichlet_values, set_rigid_modes
@@ -288,6 +287,12 @@ class EnergyProblem(MaterialProblem):
         before = self.u.x.array.copy()
         try:
             self._minimise_from_here()
+        except ConvergenceError as error:
+            self.u.x.array[:] = before
+            motion = unresisted(self)
+            if motion is None:
+                raise
+            raise ConvergenceError(f"{error} {motion}.", reason=error.reason, iterations=error.iterations) from None
         except BaseException:
             self.u.x.array[:] = before
             raise
@@ -399,14 +404,9 @@ class EnergyProblem(MaterialProblem):
 
     def _refuse_rigid_motions(self) -> None:
         """Raise unless something in the energy holds a body that no Dirichlet condition holds."""
-        A = self.convex_tangent() or self.tangent()
-        with SymmetricFactor(A.comm) as factor:
-            zero = factor.inertia(A)[1]
-        if zero:
-            raise InvalidInputError(
-                f"there is no Dirichlet condition, and {zero} motions cost no energy at the initial state: hold the body, or "
-                "add springs or inertia to its energy."
-            )
+        motion = unresisted(self)
+        if motion is not None:
+            raise InvalidInputError(f"There is no Dirichlet condition, and {motion}.")
         self._may_turn = False
 
     def _fall_back(self, error: ConvergenceError, start: Any, energy: float) -> None:

@@ -17,7 +17,7 @@ from mpi4py import MPI
 from petsc4py import PETSc
 
 from lse_material.checks import Array
-from lse_material.fem.force_scale import is_displacement, leaves
+from lse_material.fem.force_scale import body_diameter, is_displacement, leaves
 
 
 class FieldScales:
@@ -126,12 +126,3 @@ class FieldScales:
         squares = self._comm.allreduce(np.array([step @ step, values @ values]))
         size = float(np.sqrt(squares[1]) + self._entries ** (2 / self._dim) * np.sqrt(squares[0]))
         return size if np.isfinite(size) and size > 0.0 else 1.0  # nothing to do: any radius serves
-
-
-def body_diameter(domain: Any) -> float:
-    """The diagonal of the bounding box of a mesh, the same on every rank; collective."""
-    x = domain.geometry.x
-    low, high = (np.zeros(3) for _ in range(2))
-    domain.comm.Allreduce(x.min(axis=0) if len(x) else np.full(3, np.inf), low, MPI.MIN)
-    domain.comm.Allreduce(x.max(axis=0) if len(x) else np.full(3, -np.inf), high, MPI.MAX)
-    return float(np.linalg.norm(high - low))

@@ -20,6 +20,7 @@ from petsc4py import PETSc
 
 from lse_material.checks import Array
 
+FARTHEST = 1e3  # diameters of the body, beyond which a displacement is no reason for larger forces
 ROUNDING = 1e-13  # of the forces that cancel: those of a strain of 1e-13
 
 
@@ -82,6 +83,7 @@ class RoundingForces:
             for leaf, dofs in leaves(V):
                 self.fields.append(Field(block, dofs[dofs < size], leaf, is_displacement(leaf)))
         self._lengths: list[Array] | None = None
+        self._farthest = np.inf
         self._largest = [np.zeros(size) for size in self.sizes]
 
     def __len__(self) -> int:
@@ -120,7 +122,8 @@ class RoundingForces:
         """Norm of the residual that counts as none, of each field, with the tangent A; collective.
 
         It is `ROUNDING` times the norm of |A| (|u| + h), with h the mean size of the cells at a node for displacements (vectors
-        of the dimension of the space). Other fields have the largest value that `note` has seen in place of h.
+        of the dimension of the space), of which |u| counts up to a thousand diameters of the body: one that slides away without
+        end is not at rest. Other fields have the largest value that `note` has seen in place of h.
 
         Args:
             A: assembled tangent, its held rows and columns empty up to the diagonal, as DOLFINx makes them.
@@ -132,10 +135,11 @@ class RoundingForces:
             scales = [np.abs(part) for part in self.split(x)]
         if self._lengths is None:
             self._lengths = [node_sizes(unknown.function_space) for unknown in self._unknowns]
+            self._farthest = FARTHEST * body_diameter(self._unknowns[0].function_space.mesh)
         for field in self.fields:
             block, dofs = field.block, field.dofs
             if field.displacement:
-                scales[block][dofs] += self._lengths[block][dofs]
+                scales[block][dofs] = np.fmin(scales[block][dofs], self._farthest) + self._lengths[block][dofs]
             else:
                 scales[block][dofs] = np.fmax(scales[block][dofs], self._largest[block][dofs])
         return ROUNDING * self.norms(np.concatenate(product(A, scales, absolute=True)))
@@ -267,3 +271,12 @@ def absolute_row_sums(A: PETSc.Mat) -> PETSc.Vec:
     sums = A.createVecLeft()
     sums.array[:] = product(A, [np.ones(A.getLocalSize()[1])], absolute=True)[0]
     return sums
+
+
+def body_diameter(domain: Any) -> float:
+    """The diagonal of the bounding box of a mesh, the same on every rank; collective."""
+    x = domain.geometry.x
+    low, high = (np.zeros(3) for _ in range(2))
+    domain.comm.Allreduce(x.min(axis=0) if len(x) else np.full(3, np.inf), low, MPI.MIN)
+    domain.comm.Allreduce(x.max(axis=0) if len(x) else np.full(3, -np.inf), high, MPI.MAX)
+    return float(np.linalg.norm(high - low))

@@ -16,6 +16,8 @@ from ufl.algorithms.estimate_degrees import estimate_total_polynomial_degree
 def with_quadrature_degree(form: ufl.Form) -> ufl.Form:
     """The form with a quadrature degree attached to each integral that has none: UFL's estimate for its integrand.
 
+    The factor of a cell's volume, which varies in quadrilaterals and curved cells, is not in the estimate.
+
     Integrals whose measure names a degree, as `ufl.dx(degree=2)` does, stay as they are. What is derived from the result
     by `ufl.derivative` has the same rule.
 

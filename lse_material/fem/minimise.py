@@ -47,7 +47,7 @@ def minimise(problem: Energy, iterations: int = ITERATIONS) -> int:
                 break
             plain = _positive_direction(problem, A, residual, d)
             problem.iterate(here)
-            length, energy = _armijo(problem, here, d, energy, residual.dot(d))
+            length, energy, inverted = _armijo(problem, here, d, energy, residual.dot(d))
             if length == 0.0 and plain:  # rounding hides the decrease; the residual sees it still
                 _go(problem, here, d, 1.0)
                 problem.residual(residual)
@@ -55,10 +55,17 @@ def minimise(problem: Energy, iterations: int = ITERATIONS) -> int:
                     energy, norm = problem.energy(), _norm(residual)
                     continue
                 problem.set_iterate(here)
+            if length == 0.0 and inverted:
+                raise ConvergenceError(
+                    f"the energy falls towards states in which a cell is turned inside out (det F <= 0), after {iteration} "
+                    f"iterations, residual norm {norm:.3e}: take smaller load steps, a finer mesh there, or a material with a "
+                    "growth term (lse.Growth), whose energy is infinite as a cell vanishes.",
+                    iterations=iteration,
+                )
             if length == 0.0:
                 raise ConvergenceError(
                     f"the minimiser found no lower energy along a direction of descent after {iteration} iterations, "
-                    f"residual norm {norm:.3e}: is `residual` the derivative of `energy`?",
+                    f"residual norm {norm:.3e}: see that `residual` is the derivative of `energy`, or take smaller load steps.",
                     iterations=iteration,
                 )
             problem.residual(residual)
@@ -179,17 +186,21 @@ def _positive_direction(problem: Energy, A: PETSc.Mat, residual: PETSc.Vec, d: P
     return plain
 
 
-def _armijo(problem: Energy, here: PETSc.Vec, d: PETSc.Vec, energy: float, slope: float) -> tuple[float, float]:
-    """Length of the step along d and the energy there; 0 and the old one, at the old unknowns, if no length lowers it."""
-    length, hidden = 1.0, HIDDEN * abs(energy) + HIDDEN_SCALE * problem.energy_scale
+def _armijo(problem: Energy, here: PETSc.Vec, d: PETSc.Vec, energy: float, slope: float) -> tuple[float, float, bool]:
+    """Length of the step along d and the energy there; 0 and the old one, at the old unknowns, if no length lowers it.
+
+    The last says whether a cell was turned inside out on the way.
+    """
+    length, inverted, hidden = 1.0, False, HIDDEN * abs(energy) + HIDDEN_SCALE * problem.energy_scale
     while length > SHORTEST:
         _go(problem, here, d, length)
         new = problem.energy()
         if np.isfinite(new) and new <= energy + ARMIJO * length * slope + hidden:
-            return length, new
+            return length, new, inverted
+        inverted = inverted or not np.isfinite(new)
         length *= 0.5
     problem.set_iterate(here)
-    return 0.0, energy
+    return 0.0, energy, inverted
 
 
 def _go(problem: Energy, here: PETSc.Vec, d: PETSc.Vec, length: float) -> None:

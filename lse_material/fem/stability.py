@@ -22,8 +22,8 @@ from lse_material.checks import Array
 from lse_material.errors import ConvergenceError, InvalidInputError
 from lse_material.fem.eigen import lowest_eigenpairs, nearest_eigenpairs
 from lse_material.fem.energy_protocol import FieldEnergy
-from lse_material.fem.field_scales import FieldScales, body_diameter
-from lse_material.fem.force_scale import is_displacement, leaves
+from lse_material.fem.field_scales import FieldScales
+from lse_material.fem.force_scale import body_diameter, is_displacement, leaves
 from lse_material.fem.inertia import SymmetricFactor
 from lse_material.fem.minimise import perturb
 

@@ -233,7 +233,7 @@ def test_bad_input_is_refused():
     bcs = [held_everywhere(V, lambda x: 0.0 * x[:2])]
     loose = EnergyProblem(W, u, petsc_options_prefix="loose_")
     for _ in range(2):  # it is refused again
-        with pytest.raises(lse.InvalidInputError, match="no Dirichlet condition, and 3 motions cost no energy"):
+        with pytest.raises(lse.InvalidInputError, match=r"no Dirichlet condition, and the body .* can move rigidly"):
             loose.solve()
     with pytest.raises(lse.InvalidInputError, match="without test function"):
         EnergyProblem(ufl.derivative(W, u), u, bcs=bcs, petsc_options_prefix="bad_")

@@ -389,6 +389,26 @@ def test_springs_and_inertia_hold_a_body_as_well_as_conditions_do():
         assert negative_eigenvalues(problem) == 0
 
 
+def test_a_body_that_can_slide_is_told_so():
+    """Rollers below, pulled along: no load step is small enough. Held at one node it hangs down like a pendulum."""
+    V = rectangle(1.0, 4)
+    u = fem.Function(V)
+    W = energy(saint_venant_kirchhoff(2), ufl.Identity(2) + ufl.grad(u)) * ufl.dx
+    below = fem.locate_dofs_geometrical((V.sub(1), V.sub(1).collapse()[0]), lambda x: np.isclose(x[1], 0.0))[0]
+    rollers = fem.dirichletbc(0.0, below, V.sub(1))
+    sliding = EnergyProblem(W - 1e-3 * u[0] * ufl.ds, u, bcs=[rollers], petsc_options_prefix=prefix())
+    with pytest.raises(lse.ConvergenceError, match="can move rigidly at no force"):
+        sliding.solve()
+    corner = fem.locate_dofs_geometrical(V, lambda x: np.isclose(x[0], 0.0) & np.isclose(x[1], 0.0))
+    held = fem.dirichletbc(np.zeros(2), corner, V)
+    hanging = EnergyProblem(W - 1e-4 * u[0] * ufl.dx, u, bcs=[held], petsc_options_prefix=prefix())
+    hanging.solve()
+    at = ufl.SpatialCoordinate(V.mesh) + u
+    centre = [V.mesh.comm.allreduce(fem.assemble_scalar(fem.form(at[i] * ufl.dx))) / 0.7 for i in range(2)]
+    assert centre[1] == pytest.approx(0.0, abs=1e-6)  # straight below the node that holds it, seen along the force
+    assert centre[0] == pytest.approx(np.hypot(0.5, 0.35), rel=1e-2)
+
+
 def test_tolerances_of_petsc_are_heard():
     """snes_rtol 0.5 needs fewer iterations than the default; snes_atol above the first residual none."""
     V = rectangle(1.0, 6)
