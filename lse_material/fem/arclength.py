@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-import dolfinx.fem.petsc
 import numpy as np
 import ufl
 from dolfinx import fem
@@ -27,6 +26,7 @@ from scipy.optimize import minimize_scalar
 
 from lse_material.checks import Array
 from lse_material.errors import ConvergenceError, InvalidInputError
+from lse_material.fem.assembly import assembled
 from lse_material.fem.energy_protocol import PathEnergy
 from lse_material.fem.history import History
 from lse_material.fem.inertia import SymmetricFactor
@@ -325,11 +325,10 @@ class ArcLength:
         Q = self.problem.x.duplicate()
         Q.set(0.0)
         if self._load is not None:
-            b = fem.assemble_vector(self._load)
-            b.scatter_reverse(dolfinx.la.InsertMode.add)
+            b = assembled(self._load)
             for bc in self.problem.bcs:
-                b.array[bc.dof_indices()[0]] = 0.0
-            Q.array[:] = b.array[: Q.getLocalSize()]
+                b[bc.dof_indices()[0]] = 0.0
+            Q.array[:] = b[: Q.getLocalSize()]
         if _norm(Q) == 0.0:
             Q.destroy()
             raise InvalidInputError("the load does no work in any displacement that is free.")

@@ -18,6 +18,7 @@ from petsc4py import PETSc
 
 from lse_material.checks import Array
 from lse_material.errors import InvalidInputError
+from lse_material.fem.assembly import integral
 from lse_material.fem.eigen import lowest_eigenpairs
 from lse_material.fem.inertia import SymmetricFactor
 from lse_material.fem.measures import with_quadrature_degree
@@ -73,7 +74,7 @@ class CellSystem:
         v, du = ufl.TestFunction(V), ufl.TrialFunction(V)
         self._energy_form, self._residual_form = fem.form(W), fem.form(ufl.derivative(W, self.u, v))
         self._tangent_form = fem.form(ufl.derivative(ufl.derivative(W, self.u, v), self.u, du))
-        self.solid_volume = float(self.comm.allreduce(fem.assemble_scalar(fem.form(fem.Constant(domain, 1.0) * dx))))
+        self.solid_volume = integral(self.comm, fem.form(fem.Constant(domain, 1.0) * dx))
         self._A = dolfinx.fem.petsc.create_matrix(self._tangent_form)
         self._b = dolfinx.fem.petsc.create_vector(V)
         self._x = self.map.T.createVecLeft()
@@ -109,7 +110,7 @@ class CellSystem:
     def potential(self, *, loads: bool = True) -> float:
         """Energy of the cell less the work of the average stresses."""
         self.push()
-        value = float(self.comm.allreduce(fem.assemble_scalar(self._energy_form), MPI.SUM))
+        value = integral(self.comm, self._energy_form)
         if loads and self.free:
             H = self.map.gather_average(self.q)
             value -= self.volume * sum(P * H[place] for place, P in self.free.items())

@@ -18,13 +18,13 @@ import numpy as np
 import ufl
 from dolfinx import fem
 from dolfinx.fem.petsc import assign
-from dolfinx.la import InsertMode
 from mpi4py import MPI
 from petsc4py import PETSc
 
 from lse_material.checks import Array
 from lse_material.errors import ConvergenceError, InvalidInputError
 from lse_material.fem.advice import explain, explain_error, unresisted
+from lse_material.fem.assembly import assembled, integral
 from lse_material.fem.callbacks import held_weakly
 from lse_material.fem.dirichlet import enter_dirichlet_values
 from lse_material.fem.field_scales import FieldScales
@@ -190,7 +190,7 @@ class EnergyProblem(MaterialProblem):
 
     def energy(self) -> float:
         """The energy of the present u, the same on every rank; NaN where an element is turned inside out."""
-        return float(self.comm.allreduce(fem.assemble_scalar(self._energy), MPI.SUM))
+        return integral(self.comm, self._energy)
 
     def residual(self, out: PETSc.Vec) -> None:
         """Write the gradient of the energy to `out`, zero where u is held; collective."""
@@ -261,9 +261,7 @@ class EnergyProblem(MaterialProblem):
     def forces(self) -> Array:
         """The derivative of the energy at the present u, reactions included, with entries for ghosts; collective."""
         self._update_stresses()
-        b = fem.assemble_vector(self.F)
-        b.scatter_reverse(InsertMode.add)
-        return b.array
+        return assembled(self.F)
 
     def _reactions(self) -> Array:
         """Norm of the reactions on each field."""

@@ -20,10 +20,10 @@ from typing import Any
 import numpy as np
 import ufl
 from dolfinx import fem
-from mpi4py import MPI
 
 from lse_material.checks import Array
 from lse_material.errors import ConvergenceError, InvalidInputError
+from lse_material.fem.assembly import integral
 from lse_material.fem.cahn_hilliard import CahnHilliard
 from lse_material.fem.fingerprint import Fingerprint, differences_from, fingerprint
 from lse_material.fem.history import FINGERPRINT, History
@@ -85,14 +85,11 @@ class _Estimate:
         compared = list(compare) or [ufl.split(state)[0]]
         squares = [(value - ufl.replace(value, {state: self.whole})) ** 2 for value in compared]
         self._difference = fem.form(sum(squares[1:], squares[0]) * ufl.dx)
-        self._volume = self._sum(fem.form(fem.Constant(state.function_space.mesh, 1.0) * ufl.dx))
+        self._volume = integral(flow.comm, fem.form(fem.Constant(state.function_space.mesh, 1.0) * ufl.dx))
 
     def error(self) -> float:
         """Root mean square over the body of the difference between the state and `whole`; collective."""
-        return float(np.sqrt(self._sum(self._difference) / self._volume))
-
-    def _sum(self, form: fem.Form) -> float:
-        return float(self._comm.allreduce(fem.assemble_scalar(form), MPI.SUM))
+        return float(np.sqrt(integral(self._comm, self._difference) / self._volume))
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,13 +13,13 @@ import numpy as np
 import ufl
 from dolfinx import fem
 from dolfinx.fem.petsc import NonlinearProblem, assign, derivative_block
-from dolfinx.la import InsertMode
 from mpi4py import MPI
 from petsc4py import PETSc
 
 from lse_material.checks import Array
 from lse_material.errors import ConvergenceError, InvalidInputError
 from lse_material.fem.advice import explain, explain_error
+from lse_material.fem.assembly import assembled
 from lse_material.fem.callbacks import held_weakly
 from lse_material.fem.force_scale import ROUNDING, RoundingForces, held_by_block, owned_entries
 from lse_material.fem.garbage import collect_garbage, holder_of
@@ -226,10 +226,9 @@ class MaterialProblem(NonlinearProblem):
         total = 0.0
         for block, held in enumerate(held_by_block(spaces, [bc])):
             if held:
-                b = fem.assemble_vector(self.F[block] if isinstance(self.F, Sequence) else self.F)
-                b.scatter_reverse(InsertMode.add)
+                b = assembled(self.F[block] if isinstance(self.F, Sequence) else self.F)
                 dofs, owned = bc.dof_indices()
-                total += b.array[dofs[:owned]].sum()
+                total += b[dofs[:owned]].sum()
         return float(self.comm.allreduce(total))
 
     def _checked(self, form: Any, prepare: Callable[[ufl.Form], ufl.Form] = lambda form: form) -> Any:

@@ -146,8 +146,7 @@ def fit(
         }
         material = replace(material, provenance=provenance)
     return FitResult(
-        potential=potential,
-        _material=material,
+        fitted=material or potential,
         usage=potential.mode_weights(x).mean(axis=0),
         train_errors=train_errors,
         validation_errors=None if held_back is None else errors_of(material or potential, held_back),
