@@ -141,6 +141,7 @@ class CahnHilliard:
             residual, state, bcs=bcs, petsc_options_prefix=petsc_options_prefix, petsc_options=options, **kwargs
         )
         self.problem.solver.setConvergenceTest(FieldwiseTest(V, bcs))
+        self.problem.scales_rows = False  # the test compares each field with its own
         if symmetric:
             self.problem.A.setOption(PETSc.Mat.Option.SYMMETRIC, True)
         compiled = {k: v for k, v in kwargs.items() if k != "kind"}

@@ -206,7 +206,7 @@ class EnergyProblem(MaterialProblem):
         """
         self._update_tangents()
         self._assemble(self.A, self.J)
-        self._uncancelled = self.rounding.allowed(self.A) / ROUNDING
+        self._note_forces(self.A)
         return self.A
 
     def convex_tangent(self) -> PETSc.Mat | None:
@@ -266,6 +266,11 @@ class EnergyProblem(MaterialProblem):
     def _reactions(self) -> Array:
         """Norm of the reactions on each field."""
         return self.rounding.held_norms(self.forces())
+
+    def _note_forces(self, A: PETSc.Mat) -> None:
+        """Keep the size of the forces that cancel in the residual; without factors, memory is what large bodies lack."""
+        sparing = not is_direct(self.solver.getKSP())
+        self._uncancelled = self.rounding.allowed(A, sparing=sparing) / ROUNDING
 
     def _assemble(self, matrix: PETSc.Mat, form: fem.Form) -> None:
         matrix.zeroEntries()
@@ -355,7 +360,7 @@ class EnergyProblem(MaterialProblem):
     def _jacobian_at(self, snes: PETSc.SNES, x: PETSc.Vec, A: PETSc.Mat, P: PETSc.Mat) -> None:
         self.scales.to_physical(x, self._physical)
         super()._jacobian_at(snes, self._physical, A, P)
-        self._uncancelled = self.rounding.allowed(A) / ROUNDING
+        self._note_forces(A)
         for matrix in (A, P) if P.handle != A.handle else (A,):
             self.scales.scale(matrix)
 

@@ -118,7 +118,7 @@ class RoundingForces:
         result: Array = np.sqrt(self.comm.allreduce(np.array(squares)))
         return result
 
-    def allowed(self, A: PETSc.Mat, x: PETSc.Vec | None = None) -> Array:
+    def allowed(self, A: PETSc.Mat, x: PETSc.Vec | None = None, *, sparing: bool = False) -> Array:
         """Norm of the residual that counts as none, of each field, with the tangent A; collective.
 
         It is `ROUNDING` times the norm of |A| (|u| + h), with h the mean size of the cells at a node for displacements (vectors
@@ -128,6 +128,7 @@ class RoundingForces:
         Args:
             A: assembled tangent, its held rows and columns empty up to the diagonal, as DOLFINx makes them.
             x: values of the unknowns, those of `u` if left out.
+            sparing: take |A_ii| for |A|, which needs no memory for another matrix: of one unknown, without pressures.
         """
         if x is None:
             scales = [np.abs(unknown.x.array[:size]) for unknown, size in zip(self._unknowns, self.sizes)]
@@ -142,7 +143,13 @@ class RoundingForces:
                 scales[block][dofs] = np.fmin(scales[block][dofs], self._farthest) + self._lengths[block][dofs]
             else:
                 scales[block][dofs] = np.fmax(scales[block][dofs], self._largest[block][dofs])
-        return ROUNDING * self.norms(np.concatenate(product(A, scales, absolute=True)))
+        if sparing:
+            diagonal = A.getDiagonal()
+            forces = np.abs(diagonal.array_r) * scales[0]
+            diagonal.destroy()
+        else:
+            forces = np.concatenate(product(A, scales, absolute=True))
+        return ROUNDING * self.norms(forces)
 
     def held_rows(self, diagonal: PETSc.Vec) -> Array:
         """What gives the rows of conditions, u - g, the unit of their field's forces: factors of the owned rows; collective.

@@ -1,7 +1,7 @@
 """Marks on UFL expressions: parts of a form that later steps must find again, whatever has been replaced in it since.
 
-A mark is a `ufl.Variable` with a label of its own for each meaning; it changes neither values nor derivatives nor the code that
-FFCx makes.
+A mark is what `ufl.variable` makes, with a label of its own for each meaning; it changes neither values nor derivatives nor
+the code that FFCx makes.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ RAISED = (
 def keep_positive(ksp: PETSc.KSP) -> None:
     """Before each linear solve, raise the diagonal of the preconditioner's matrix until MUMPS finds no negative pivot.
 
-    Nothing is done for other preconditioners than a Cholesky factor by MUMPS of a matrix of its own.
+    Nothing is done for other preconditioners than a Cholesky factor by MUMPS.
     """
     pc = ksp.getPC()
     if pc.getType() != "cholesky" or pc.getFactorSolverType() != "mumps":
@@ -37,12 +37,17 @@ def keep_positive(ksp: PETSc.KSP) -> None:
 
     def raise_until_positive(ksp: PETSc.KSP, b: PETSc.Vec, x: PETSc.Vec) -> None:
         A, P = ksp.getOperators()
-        if A.handle == P.handle or not np.isfinite(P.norm()):
+        if not np.isfinite(P.norm()):
             return
         count_pivots(ksp.getPC())
         ksp.setUp()
         if _is_positive(ksp):
             return
+        if A.handle == P.handle:  # the tangent itself is what the preconditioner is made of: leave it as it is
+            P = A.copy()
+            ksp.setOperators(A, P)
+            P.destroy()
+            P = ksp.getOperators()[1]
         sums = absolute_row_sums(P)
         largest = sums.max()[1]
         sums.array[:] = np.maximum(sums.array_r, 1e-12 * largest)  # rows of cells without any stiffness

@@ -79,6 +79,8 @@ class MaterialProblem(NonlinearProblem):
     Attributes:
         rounding: the forces that rounding makes in each field.
         inverted_cells: looks at det F between the quadrature points.
+        scales_rows: whether rows of different units are brought to one before a solve; false for those who set a convergence
+            test of their own that tells fields apart.
 
     Raises:
         InvalidInputError: a `QuadratureStress` in the form is not among `stresses`, or stands under another measure
@@ -114,6 +116,7 @@ class MaterialProblem(NonlinearProblem):
         self.rounding = RoundingForces(u, self._bcs)
         forms = residual if isinstance(residual, Sequence) else [residual]
         self.inverted_cells = InvertedCells(forms, self.comm, kwargs.get("entity_maps"))
+        self.scales_rows = True
         self._row_scale: Array | None = None  # of the rows of conditions, while a solve lasts that needs it
         self._assembled_at: Array | None = None  # the iterate that A belongs to already
         self.norms: list[float] = []  # of the residual, at the iterates of this solve
@@ -363,7 +366,7 @@ class MaterialProblem(NonlinearProblem):
         Rows of Dirichlet conditions, which DOLFINx makes u - g, become forces. Rows of other fields are scaled to the forces of
         the first, unless the linear solver needs the matrix to be symmetric.
         """
-        if self.solver.getObjective() is not None:  # its derivative is the residual as it is
+        if not self.scales_rows or self.solver.getObjective() is not None:  # the objective's derivative is the residual
             return
         lifted = self.comm.allreduce(self._lifting_needs_tangent(), MPI.LOR)
         several = len(self.rounding) > 1 and not needs_symmetry(self.solver.getKSP())
