@@ -59,7 +59,7 @@ def plain_network(data: Any, weights: int, seed: int, training: Training) -> tup
     held = len(data) // 5
     rows = [rows_of(data.take(part), None, None) for part in (np.arange(held, len(data)), np.arange(held))]
     scales = scales_of(rows[0])
-    train, validation = (Loss(part, scales, 1.0, 1.0) for part in rows)
+    train, validation = (Loss.on(part, scales, 1.0, 1.0) for part in rows)
     starts: list[Any] = [Plain(d, width) for _ in range(training.restarts)]
     net: Any = search(starts, train, validation, training, progress=False)[0]
 

@@ -1,8 +1,11 @@
-"""Imports point down: what each floor may load is seen in a process of its own."""
+"""Imports point down: what each floor may load is seen in a process of its own, and what modules import in their text."""
 
+import ast
 import importlib.util
 import subprocess
 import sys
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +17,55 @@ FLOORS = {
     "lse_material.fit": ("dolfinx", "ufl", "basix", "ffcx", "mpi4py", "petsc4py", "lse_material.fem"),
     "lse_material.fem": ("torch", "lse_material.fit"),
 }
+
+PACKAGE = Path(importlib.util.find_spec("lse_material").origin).parent
+# a material can write itself: one line of `Material.save` loads the file format, which must know materials, when it is called
+LATE = {("lse_material.material", "lse_material.storage")}
+
+
+def modules():
+    """Name -> syntax tree of every module of the package."""
+    paths = {
+        ".".join(("lse_material", *p.relative_to(PACKAGE).with_suffix("").parts)): p for p in PACKAGE.rglob("*.py")
+    }
+    return {name.removesuffix(".__init__"): ast.parse(path.read_text()) for name, path in paths.items()}
+
+
+def imports(trees):
+    """(importing module, imported module of the package, imported name or None), under TYPE_CHECKING and in functions, too."""
+    for module, tree in trees.items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Import):
+                yield from ((module, alias.name, None) for alias in node.names if alias.name in trees)
+            elif isinstance(node, ast.ImportFrom):
+                assert node.level == 0, module
+                for alias in node.names:
+                    submodule = f"{node.module}.{alias.name}"
+                    if submodule in trees:
+                        yield module, submodule, None
+                    elif node.module in trees:
+                        yield module, node.module, alias.name
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    trees = modules()
+    assert len(trees) > 100
+    needs = {module: set() for module in trees}
+    for module, imported, _ in imports(trees):
+        if (module, imported) not in LATE:
+            needs[module].add(imported)
+    try:
+        TopologicalSorter(needs).prepare()
+    except CycleError as circle:
+        pytest.fail(" needs ".join(reversed(circle.args[1])))
+    late = {(module, imported) for module, imported, _ in imports(trees)} & LATE
+    assert late == LATE  # an exception that is not needed any more is struck out
+
+
+def test_no_module_imports_a_private_name_of_another():
+    """Attributes are seen by ruff (SLF001)."""
+    private = [edge for edge in imports(modules()) if (edge[2] or "").startswith("_") and edge[2] != "__version__"]
+    assert private == []
 
 
 def loaded_after(statement):

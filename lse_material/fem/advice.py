@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from petsc4py import PETSc
 
+from lse_material.fem.force_scale import RoundingForces
 from lse_material.fem.loose import free_motion, rows_without_stiffness
 from lse_material.fem.options import mumps_error
-
-if TYPE_CHECKING:
-    from lse_material.fem.problem import MaterialProblem
 
 NOT_FINITE = "the residual is not finite: {}, or a load, coefficient or Dirichlet value holds NaN. {}"
 ADVICE: Mapping[str, str] = {
@@ -47,7 +45,30 @@ MUMPS: Mapping[int, str] = {
 }
 
 
-def explain(problem: MaterialProblem, reason: int) -> str:
+class NewtonProblem(Protocol):
+    """What is asked of a problem whose solve failed.
+
+    Attributes:
+        comm: the communicator.
+        solver: the PETSc SNES.
+        rounding: the forces that rounding makes in each field.
+        norms: of the residual, at the iterates of this solve.
+    """
+
+    comm: Any
+    solver: PETSc.SNES
+    rounding: RoundingForces
+    norms: list[float]
+
+    @property
+    def failure(self) -> str | None:
+        """What the evaluation of a material on this rank said when it failed."""
+
+    def tangent(self) -> PETSc.Mat:
+        """The tangent at the present u; collective."""
+
+
+def explain(problem: NewtonProblem, reason: int) -> str:
     """Why a solve failed from the present u; collective."""
     solver = problem.solver
     for rank, failure in enumerate(problem.comm.allgather(problem.failure)):
@@ -70,7 +91,7 @@ def explain(problem: MaterialProblem, reason: int) -> str:
     )
 
 
-def explain_error(problem: MaterialProblem, error: PETSc.Error) -> str:
+def explain_error(problem: NewtonProblem, error: PETSc.Error) -> str:
     """Why PETSc stopped with an error, where it should have said that it did not converge."""
     said = str(error)
     pc = problem.solver.getKSP().getPC()
@@ -82,7 +103,7 @@ def explain_error(problem: MaterialProblem, error: PETSc.Error) -> str:
     return f"PETSc cannot solve this problem with these options: {said}"
 
 
-def _out_of_iterations(problem: MaterialProblem) -> str:
+def _out_of_iterations(problem: NewtonProblem) -> str:
     limit = problem.solver.getTolerances()[3]
     if _falling(problem):
         return f"it ran out of iterations (snes_max_it = {limit}) while the residual was falling: raise snes_max_it"
@@ -92,12 +113,12 @@ def _out_of_iterations(problem: MaterialProblem) -> str:
     )
 
 
-def _falling(problem: MaterialProblem) -> bool:
+def _falling(problem: NewtonProblem) -> bool:
     norms = problem.norms
     return len(norms) > 2 and norms[-1] < 0.5 * norms[-3]
 
 
-def _not_finite(problem: MaterialProblem) -> str:
+def _not_finite(problem: NewtonProblem) -> str:
     if problem.solver.getIterationNumber() == 0:
         return NOT_FINITE.format(
             "at the start, an element of the initial guess is turned inside out (det F <= 0)", "Start from a sound u"
@@ -105,7 +126,7 @@ def _not_finite(problem: MaterialProblem) -> str:
     return NOT_FINITE.format("a step turned an element inside out (det F <= 0)", "Take smaller load steps")
 
 
-def _linear(problem: MaterialProblem) -> str:
+def _linear(problem: NewtonProblem) -> str:
     """What the linear solver says."""
     ksp = problem.solver.getKSP()
     name = _name(PETSc.KSP.ConvergedReason, ksp.getConvergedReason())
@@ -123,7 +144,7 @@ def _linear(problem: MaterialProblem) -> str:
     return f"{name}: {said}"
 
 
-def unresisted(problem: MaterialProblem) -> str | None:
+def unresisted(problem: NewtonProblem) -> str | None:
     """What the tangent at the present u does not resist, and what to do about it; None if there is nothing. Collective."""
     A = problem.tangent()
     slack = rows_without_stiffness(problem.rounding, A)
@@ -146,7 +167,7 @@ def unresisted(problem: MaterialProblem) -> str | None:
     return None
 
 
-def _name(reasons: Any, reason: int) -> str:
+def _name(reasons: Any, reason: Any) -> str:
     """PETSc's name of a reason for divergence."""
     names = {value: name for name, value in vars(reasons).items() if name.startswith("DIVERGED")}
     return names.get(reason, f"reason {reason}").removeprefix("DIVERGED_")

@@ -13,9 +13,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
-import dolfinx.fem.petsc
 import numpy as np
 import ufl
 from dolfinx import fem
@@ -26,7 +26,9 @@ from scipy.optimize import minimize_scalar
 
 from lse_material.checks import Array
 from lse_material.errors import ConvergenceError, InvalidInputError
-from lse_material.fem.energy_problem import EnergyProblem
+from lse_material.fem.assembly import assembled
+from lse_material.fem.energy_protocol import PathEnergy
+from lse_material.fem.history import History
 from lse_material.fem.inertia import SymmetricFactor
 
 OWN_COLUMNS = ("factor", "length", "energy", "negative", "iterations")
@@ -51,6 +53,21 @@ class LimitPoint:
 
 
 @dataclass
+class _Onward:
+    """How the path goes on from its last state.
+
+    Attributes:
+        step: length of the next step.
+        sign: of its change of the load factor.
+        last: the step before, on this rank.
+    """
+
+    step: float
+    sign: float = 1.0
+    last: Array = field(default_factory=lambda: np.zeros(0))
+
+
+@dataclass(frozen=True, eq=False)
 class ArcLength:
     """A path of equilibria of a problem under a dead load whose factor is an unknown.
 
@@ -63,41 +80,58 @@ class ArcLength:
         halvings: how often `size` may be halved before a step is given up.
         iterations: of one step, before it is repeated with half the length.
         petsc_options: of the linear solver (ksp_*, pc_*) and of SNESNEWTONAL.
-        table: name -> values so far, one for each state: factor, length (of the path so far, in the measure of `size`), energy
-            (of `problem`, without the load), negative (eigenvalues of the tangent), iterations, and what is observed.
-        failed: steps that failed and were repeated with half the length.
+        history: what has happened so far. Its table has a row for each state: factor, length (of the path so far, in the
+            measure of `size`), energy (of `problem`, without the load), negative (eigenvalues of the tangent), iterations, and
+            what is observed.
 
     Raises:
         InvalidInputError: `size` is not positive, `work` is no functional linear in u, or it does no work in what is free to
             move, or an observable has a name that the table uses.
     """
 
-    problem: EnergyProblem
+    problem: PathEnergy
     work: ufl.Form
     size: float
     observe: Mapping[str, Callable[[], float]] = field(default_factory=dict)
     halvings: int = 8
     iterations: int = 12
     petsc_options: Mapping[str, Any] = field(default_factory=dict)
-    table: dict[str, list[float]] = field(default_factory=dict)
-    failed: int = 0
 
     def __post_init__(self) -> None:
         if not (np.isfinite(self.size) and self.size > 0.0):
             raise InvalidInputError(f"size is {self.size!r}; the length of a step must be > 0.")
-        for name in self.observe:
-            if name in OWN_COLUMNS:
-                raise InvalidInputError(f"the table has a column {name!r} of its own; observe it under another name.")
+        self.history  # noqa: B018 (it looks at the names of what is observed)
         if not isinstance(self.work, ufl.Form) or self.work.arguments():
             raise InvalidInputError("work is a UFL form without test function, such as inner(traction, u)*ds.")
+        self._load  # noqa: B018 (it looks whether the load is a dead one)
+
+    @cached_property
+    def history(self) -> History:
+        """What has happened so far."""
+        return History(self.problem.u, OWN_COLUMNS, self.observe)
+
+    @property
+    def table(self) -> dict[str, list[float]]:
+        """That of the history."""
+        return self.history.table
+
+    @property
+    def failed(self) -> int:
+        """Steps that failed and were repeated with half the length."""
+        return self.history.failed
+
+    @cached_property
+    def _onward(self) -> _Onward:
+        return _Onward(self.size)
+
+    @cached_property
+    def _load(self) -> fem.Form | None:
+        """The load for the factor 1; None if there is none."""
         u = self.problem.u
         load = ufl.algorithms.expand_derivatives(ufl.derivative(self.work, u))
         if u in load.coefficients():
             raise InvalidInputError("work is not linear in u: only dead loads are followed, whose direction stays.")
-        self.table = {name: [] for name in (*OWN_COLUMNS, *self.observe)}
-        self._load = self.problem.compiled(load) if load.integrals() else None
-        self._step = self.size
-        self._last = np.zeros(0)  # the step before, on this rank
+        return self.problem.compiled(load) if load.integrals() else None
 
     def run(self, steps: int, *, low: float = -FAR, high: float = FAR) -> dict[str, Array]:
         """Follow the path for so many steps, or until the load factor is `low` or `high`, exactly; returns the table as arrays.
@@ -111,7 +145,7 @@ class ArcLength:
         """
         if steps < 1:
             raise InvalidInputError(f"steps is {steps}; it must be >= 1.")
-        at = self.table["factor"][-1] if self.table["factor"] else 0.0
+        at = self.history.last("factor")
         if not low <= at <= high or low >= high:
             raise InvalidInputError(
                 f"the path is at the load factor {at:g}, which is not between {low:g} and {high:g}."
@@ -119,7 +153,7 @@ class ArcLength:
         Q = self._load_vector()
         if not self.table["factor"]:
             self._start(Q)
-            self._last = np.zeros(Q.getLocalSize())
+            self._onward.last = np.zeros(Q.getLocalSize())
             self._note(0.0, 0.0, self.problem.iterations, Q)
         try:
             for _ in range(steps):
@@ -127,7 +161,7 @@ class ArcLength:
                     break
         finally:
             Q.destroy()
-        return {name: np.array(values) for name, values in self.table.items()}
+        return self.history.arrays()
 
     def limit_points(self) -> list[LimitPoint]:
         """Where the load factor turned so far."""
@@ -164,27 +198,28 @@ class ArcLength:
             factor, iterations = self._solve(Q, at, low, high)
             if factor is not None:
                 break
-            self.failed += 1
+            self.history.failed += 1
+            self.history.rejected += 1
             u.x.array[:] = before
-            self._step *= 0.5
-            if self._step < shortest * (1.0 - 1e-9):
-                self._step = self.size
+            self._onward.step *= 0.5
+            if self._onward.step < shortest * (1.0 - 1e-9):
+                self._onward.step = self.size
                 raise ConvergenceError(
                     f"the path could not be followed from the load factor {at:.6g} with steps as short as {shortest:.3g}: "
                     "does it branch there? Look at the lowest modes, and kick along one."
                 )
-        self._last = (u.x.array - before)[: Q.getLocalSize()]
-        self.problem.scales.divide(self._last)
-        square = u.function_space.mesh.comm.allreduce(float(self._last @ self._last))
+        self._onward.last = (u.x.array - before)[: Q.getLocalSize()]
+        self.problem.scales.divide(self._onward.last)
+        square = u.function_space.mesh.comm.allreduce(float(self._onward.last @ self._onward.last))
         length = float(np.sqrt(square / Q.getSize()))
         self._note(factor, self.table["length"][-1] + length, iterations, Q)
         if iterations <= EASY:
-            self._step = min(1.5 * self._step, self.size)
+            self._onward.step = min(1.5 * self._onward.step, self.size)
         return factor
 
     def _solve(self, Q: PETSc.Vec, at: float, low: float, high: float) -> tuple[float | None, int]:
         """One increment of SNESNEWTONAL; the load factor, None if it failed, and the iterations."""
-        problem, sign, scales = self.problem, self._sign, self.problem.scales
+        problem, sign, scales = self.problem, self._onward.sign, self.problem.scales
         Reason = PETSc.SNES.ConvergedReason
         snes = PETSc.SNES().create(problem.x.comm)
         arrived, x, physical, b = [], problem.x.duplicate(), problem.x.duplicate(), problem.x.duplicate()
@@ -248,7 +283,7 @@ class ArcLength:
     def _set_options(self, snes: PETSc.SNES, room: float, Q: PETSc.Vec) -> None:
         """One increment of the present length, and no further than `room` in the load factor."""
         options = {
-            "snes_newtonal_step_size": self._step * np.sqrt(Q.getSize()),
+            "snes_newtonal_step_size": self._onward.step * np.sqrt(Q.getSize()),
             "snes_newtonal_max_continuation_steps": 1,
             "snes_newtonal_psisq": 0.0,
             "snes_newtonal_lambda_min": -FAR,
@@ -279,24 +314,21 @@ class ArcLength:
             negative = factorised.inertia(A)[0]
             factorised.solve(Q, rate)
         self.problem.scales.divide(rate.array)
-        along = A.comm.tompi4py().allreduce(float(rate.array_r @ self._last))
-        self._sign = 1.0 if along >= 0.0 else -1.0
+        along = A.comm.tompi4py().allreduce(float(rate.array_r @ self._onward.last))
+        self._onward.sign = 1.0 if along >= 0.0 else -1.0
         rate.destroy()
-        values = {"factor": factor, "length": length, "energy": self.problem.energy(), "negative": negative}
-        values |= {"iterations": iterations, **{name: float(function()) for name, function in self.observe.items()}}
-        for name, value in values.items():
-            self.table[name].append(value)
+        energy = self.problem.energy()
+        self.history.add(factor=factor, length=length, energy=energy, negative=negative, iterations=iterations)
 
     def _load_vector(self) -> PETSc.Vec:
         """The load for the factor 1 on what is free to move."""
         Q = self.problem.x.duplicate()
         Q.set(0.0)
         if self._load is not None:
-            b = fem.assemble_vector(self._load)
-            b.scatter_reverse(dolfinx.la.InsertMode.add)
+            b = assembled(self._load)
             for bc in self.problem.bcs:
-                b.array[bc.dof_indices()[0]] = 0.0
-            Q.array[:] = b.array[: Q.getLocalSize()]
+                b[bc.dof_indices()[0]] = 0.0
+            Q.array[:] = b[: Q.getLocalSize()]
         if _norm(Q) == 0.0:
             Q.destroy()
             raise InvalidInputError("the load does no work in any displacement that is free.")

@@ -29,6 +29,7 @@ from mpi4py import MPI
 from petsc4py import PETSc
 
 from lse_material.errors import InvalidInputError
+from lse_material.fem.assembly import integral
 from lse_material.fem.fieldwise import FieldwiseTest
 from lse_material.fem.lagged import lagged
 from lse_material.fem.measures import with_quadrature_degree
@@ -201,7 +202,7 @@ class CahnHilliard:
         return float(self.dt.value) * self._total(self._work)
 
     def _total(self, form: fem.Form | None) -> float:
-        return 0.0 if form is None else float(self.comm.allreduce(fem.assemble_scalar(form), MPI.SUM))
+        return 0.0 if form is None else integral(self.comm, form)
 
 
 def _measure(form: ufl.Form) -> ufl.Measure:

@@ -1,8 +1,11 @@
-"""Energy, residual, tangent and stability of a periodic cell, as functions of the unknowns q of its `PeriodicMap`."""
+"""Energy, residual, tangent and stability of a periodic cell, as functions of the unknowns q of its `PeriodicMap`.
+
+Where the tangent K is not positive definite, K + share M is, M the inner product of the cell.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,17 +18,22 @@ from petsc4py import PETSc
 
 from lse_material.checks import Array
 from lse_material.errors import InvalidInputError
+from lse_material.fem.assembly import integral
 from lse_material.fem.eigen import lowest_eigenpairs
 from lse_material.fem.inertia import SymmetricFactor
 from lse_material.fem.measures import with_quadrature_degree
 from lse_material.fem.orientation import InvertedCells
 from lse_material.fem.periodic import PeriodicMap
 
+STRAIN = 1e-2  # whose forces the tolerance is a share of
+ROUNDING = 1e-15  # of the forces that cancel in the residual
+RAISED = 1e-3, 1e-2, 1e-1, 1.0, 10.0  # shares of the inner product that are added to a tangent, in units of the modulus
+
 Free = dict[tuple[int, int], float]
 
 
 class CellSystem:
-    """The discrete cell. Its arguments are those of `PeriodicCell`.
+    """The discrete cell, an `Energy` of its q. Its arguments are those of `PeriodicCell`.
 
     All unknowns are lengths, so that all entries of a gradient are forces and all of a tangent are stiffnesses.
 
@@ -41,7 +49,13 @@ class CellSystem:
     """
 
     def __init__(
-        self, domain: mesh.Mesh, energy: Callable[[Any], Any], degree: int, quadrature_degree: int, lattice: Any = None
+        self,
+        domain: mesh.Mesh,
+        energy: Callable[[Any], Any],
+        degree: int,
+        quadrature_degree: int,
+        lattice: Any = None,
+        tolerance: float = 1e-10,
     ) -> None:
         dim = self.dim = domain.geometry.dim
         V = fem.functionspace(domain, ("Lagrange", degree, (dim,)))
@@ -60,17 +74,18 @@ class CellSystem:
         v, du = ufl.TestFunction(V), ufl.TrialFunction(V)
         self._energy_form, self._residual_form = fem.form(W), fem.form(ufl.derivative(W, self.u, v))
         self._tangent_form = fem.form(ufl.derivative(ufl.derivative(W, self.u, v), self.u, du))
-        self.solid_volume = float(self.comm.allreduce(fem.assemble_scalar(fem.form(fem.Constant(domain, 1.0) * dx))))
+        self.solid_volume = integral(self.comm, fem.form(fem.Constant(domain, 1.0) * dx))
         self._A = dolfinx.fem.petsc.create_matrix(self._tangent_form)
         self._b = dolfinx.fem.petsc.create_vector(V)
         self._x = self.map.T.createVecLeft()
         self._Kq: PETSc.Mat | None = None
+        self._held: PETSc.Mat | None = None
         product = ufl.inner(ufl.grad(v), ufl.grad(du)) + ufl.inner(v, du) / self.map.length**2
         M = dolfinx.fem.petsc.assemble_matrix(fem.form(product * ufl.dx))
         M.assemble()
         self.inner_product = M.ptap(self.map.T)
         M.destroy()
-        self.q = self.map.T.createVecRight()
+        self.q = self.x = self.map.T.createVecRight()
         self.free: Free = {}
         self.modulus = max(abs(A[i]) for i, A in enumerate(self._average_stiffness())) / self.volume
         if not (np.isfinite(self.modulus) and self.modulus > 0.0):
@@ -80,6 +95,7 @@ class CellSystem:
             )
         self.energy_scale = self.modulus * self.volume
         self.force_scale = self.energy_scale / self.map.length
+        self._allowed = tolerance * STRAIN * self.force_scale
 
     def average(self) -> Array:
         """The average deformation gradient F, (dim, dim)."""
@@ -94,7 +110,7 @@ class CellSystem:
     def potential(self, *, loads: bool = True) -> float:
         """Energy of the cell less the work of the average stresses."""
         self.push()
-        value = float(self.comm.allreduce(fem.assemble_scalar(self._energy_form), MPI.SUM))
+        value = integral(self.comm, self._energy_form)
         if loads and self.free:
             H = self.map.gather_average(self.q)
             value -= self.volume * sum(P * H[place] for place, P in self.free.items())
@@ -111,8 +127,8 @@ class CellSystem:
         self.map.T.multTranspose(self._b, g)
         return g
 
-    def tangent(self) -> PETSc.Mat:
-        """T^T A T at the present q; the same matrix each time, with new values."""
+    def stiffness(self) -> PETSc.Mat:
+        """T^T A T at the present q, nothing held; the same matrix each time, with new values."""
         self.push()
         self._A.zeroEntries()
         dolfinx.fem.petsc.assemble_matrix(self._A, self._tangent_form)
@@ -135,6 +151,47 @@ class CellSystem:
         P: Array = self.map.gather_average_force(g) / self.volume
         g.destroy()
         return P
+
+    # ---- as an `Energy` --------------------------------------------------------------------------------------------------
+
+    def iterate(self, out: PETSc.Vec) -> None:
+        """Write q to `out`."""
+        self.q.copy(out)
+
+    def set_iterate(self, x: PETSc.Vec) -> None:
+        """Take q from x."""
+        x.copy(self.q)
+
+    def energy(self) -> float:
+        """Energy of the cell less the work of the average stresses; collective."""
+        return self.potential()
+
+    def residual(self, out: PETSc.Vec) -> None:
+        """Write the gradient of `energy` to `out`, zero where F is held; collective."""
+        self.hold(self.gradient(out))
+
+    def tangent(self) -> PETSc.Mat:
+        """The second derivative of `energy`, a stiffness on the diagonal where F is held; the next call destroys it."""
+        if self._held is not None:
+            self._held.destroy()
+        self._held = self.held(self.stiffness())
+        return self._held
+
+    def positive_tangents(self) -> Generator[PETSc.Mat, None, None]:
+        """K + share M for growing shares, K the tangent that was assembled last, which takes them."""
+        assert self._held is not None
+        M, before = self.held(self.inner_product, diagonal=0.0), 0.0
+        try:
+            for share in RAISED:
+                self._held.axpy((share - before) * self.modulus, M)
+                before = share
+                yield self._held
+        finally:
+            M.destroy()
+
+    def is_converged(self, residual: PETSc.Vec) -> bool:
+        """Whether a residual, that of the present q, counts as none; collective."""
+        return bool(residual.norm() <= self._allowed + ROUNDING * self.uncancelled_force())
 
     # ---- what is held ----------------------------------------------------------------------------------------------------
 
@@ -186,7 +243,7 @@ class CellSystem:
 
     def _average_stiffness(self) -> Array:
         """Second derivatives of the energy by F at the present q, without relaxation, (dim^2, dim^2)."""
-        columns = self._average_columns(self.tangent())
+        columns = self._average_columns(self.stiffness())
         A = np.array([self.map.gather_average_force(column).reshape(-1) for column in columns])
         for column in columns:
             column.destroy()
@@ -196,7 +253,7 @@ class CellSystem:
         """(K_FF - K_Fw K_ww^-1 K_wF)/|V|, all components of F held: (dim, dim, dim, dim)."""
         n = self.dim**2
         with self.all_held():
-            K = self.tangent()
+            K = self.stiffness()
             columns = self._average_columns(K)
             A = np.array([self.map.gather_average_force(column).reshape(-1) for column in columns])
             held, x = self.held(K), self.q.duplicate()
@@ -219,7 +276,7 @@ class CellSystem:
 
         The largest entry of the mode's displacement is 1, and its sign the same on any number of ranks.
         """
-        K, M = self.held(self.tangent()), self.held(self.inner_product, diagonal=0.0)
+        K, M = self.held(self.stiffness()), self.held(self.inner_product, diagonal=0.0)
         start, image = self.map.irregular(), self.q.duplicate()
         try:
             values, (mode,) = lowest_eigenpairs(K, M, 1, start=start)
@@ -234,8 +291,6 @@ class CellSystem:
 
     def inertia(self) -> tuple[int, int]:
         """Numbers of negative and zero eigenvalues of the tangent at the present state, free components of F included."""
-        K = self.held(self.tangent())
         with SymmetricFactor(self.comm) as factor:
-            negative, zero, _ = factor.inertia(K)
-        K.destroy()
+            negative, zero, _ = factor.inertia(self.tangent())
         return negative, zero

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -18,19 +19,17 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from lse_material.checks import Array
 from lse_material.errors import ConvergenceError, FormatError, InvalidInputError
-from lse_material.fem.checkpoint import load_state, save_state
-from lse_material.fem.energy_problem import EnergyProblem
-from lse_material.fem.fingerprint import SAME, Fingerprint, differences_from, fingerprint, to_text
-from lse_material.fem.ranks import on_rank_0
+from lse_material.fem.energy_protocol import PathEnergy
+from lse_material.fem.fingerprint import SAME, Fingerprint, differences_from, fingerprint
+from lse_material.fem.history import FINGERPRINT, History
 from lse_material.fem.stability import is_stable, kick
-from lse_material.table import write_table
 
 KICKS = 5  # after one solve
-FINGERPRINT = "fingerprint"  # of the problem, in a checkpoint
 DIRICHLET = "Dirichlet values"
+OWN = ("load", "energy", "iterations", "kicks")
 
 
-@dataclass
+@dataclass(frozen=True, eq=False)
 class LoadPath:
     """Equilibria of a problem under a load that follows given levels.
 
@@ -43,29 +42,38 @@ class LoadPath:
         halvings: how often a step may be halved before it is given up.
         checkpoint: npz file to which the state goes after each step; any number of ranks can go on from it.
         progress: show a bar on a terminal.
-        table: name -> values so far, one for each state: load, energy, iterations, kicks, and what is observed.
-        failed: solves that failed and were repeated with smaller steps.
+        history: what has happened so far. Its table has a row for each step: load, energy, iterations, kicks, and what is
+            observed.
 
     Raises:
         InvalidInputError: an observable has a name that the table uses.
     """
 
-    problem: EnergyProblem
+    problem: PathEnergy
     apply: Callable[[float], None]
     observe: Mapping[str, Callable[[], float]] = field(default_factory=dict)
     kick_size: float = 0.0
     halvings: int = 6
     checkpoint: Path | str | None = None
     progress: bool = True
-    table: dict[str, list[float]] = field(default_factory=dict)
-    failed: int = 0
 
     def __post_init__(self) -> None:
-        own = ("load", "energy", "iterations", "kicks")
-        for name in self.observe:
-            if name in (*own, FINGERPRINT, "force_scale"):
-                raise InvalidInputError(f"the table has a column {name!r} of its own; observe it under another name.")
-        self.table = {name: [] for name in (*own, *self.observe)}
+        self.history  # noqa: B018 (it looks at the names of what is observed)
+
+    @cached_property
+    def history(self) -> History:
+        """What has happened so far."""
+        return History(self.problem.u, OWN, self.observe, numbers=("force_scale",), checkpoint=self.checkpoint)
+
+    @property
+    def table(self) -> dict[str, list[float]]:
+        """That of the history."""
+        return self.history.table
+
+    @property
+    def failed(self) -> int:
+        """Solves that failed and were repeated with smaller steps."""
+        return self.history.failed
 
     def run(self, levels: Sequence[float]) -> dict[str, Array]:
         """Go through the levels, one after another, from where the table ends; returns the table as arrays.
@@ -98,20 +106,16 @@ class LoadPath:
             task = bar.add_task("", total=len(levels), completed=len(done))
             for level in levels[len(done) :]:
                 iterations, kicks = self._to(level)
-                self._note(level, iterations, kicks)
+                energy = self.problem.energy()
+                self.history.add(load=level, energy=energy, iterations=iterations, kicks=kicks)
                 if self.checkpoint is not None:
-                    self._save()
+                    self.history.save(self._fingerprint(), force_scale=self.problem.force_scale)
                 bar.update(task, advance=1, description=f"{level:.4g}: {iterations} iterations")
-        return {name: np.array(values) for name, values in self.table.items()}
+        return self.history.arrays()
 
     def save_table(self, path: Path | str) -> None:
-        """Write the table as .csv or .npz, whole or not at all. Collective.
-
-        Raises:
-            FormatError: the name has another ending.
-            OSError: the file cannot be written.
-        """
-        on_rank_0(self.problem.u.function_space.mesh.comm, lambda: write_table(path, self.table))
+        """Write the table; see `History.save_table`. Collective."""
+        self.history.save_table(path)
 
     def resume(self, *, changed: Collection[str] = ()) -> int:
         """Take state and table from the checkpoint if there is one; returns the number of steps that it holds. Collective.
@@ -130,36 +134,24 @@ class LoadPath:
         """
         u = self.problem.u
         before = u.x.array.copy()
-        data = load_state(self._path(), u, {FINGERPRINT, "force_scale", *self.table})
-        if data is None:
-            return 0
-        values = u.x.array.copy()
-        if len(data["load"]):
-            self.apply(float(data["load"][-1]))
-        other = differences_from(data[FINGERPRINT], self._fingerprint())
-        if len(data["load"]) and not self._keeps_dirichlet_values(values):
-            other.append(DIRICHLET)
-        other = [name for name in other if name not in changed]
-        if other:
-            u.x.array[:] = before
+        try:
+            data = self.history.resume(self._differences, changed)
+        except FormatError:
             if self.table["load"]:
                 self.apply(self.table["load"][-1])
                 u.x.array[:] = before
-            raise FormatError(
-                f"the checkpoint {self._path()} is of another problem; what differs: {', '.join(other)}. Remove it to start "
-                f"anew, or go on from it nevertheless by resume(changed={other})."
-            )
-        u.x.array[:] = values
+            raise
+        if data is None:
+            return 0
         self.problem.force_scale = float(data["force_scale"])
-        self.table = {name: data[name].tolist() for name in self.table}
-        return len(self.table["load"])
+        return len(self.history)
 
     # ---- one step --------------------------------------------------------------------------------------------------------
 
     def _to(self, level: float) -> tuple[int, int]:
         """Solve at a level, in smaller steps if need be; returns iterations and kicks."""
         u, iterations, kicks = self.problem.u, 0, 0
-        start = at = self.table["load"][-1] if self.table["load"] else 0.0
+        start = at = self.history.last("load")
         step = level - start
         smallest = abs(step) / 2**self.halvings
         while True:
@@ -169,7 +161,8 @@ class LoadPath:
             try:
                 count, more = self._minimum()
             except ConvergenceError:
-                self.failed += 1
+                self.history.failed += 1
+                self.history.rejected += 1
                 u.x.array[:] = before
                 self.apply(at)
                 u.x.array[:] = before
@@ -195,18 +188,18 @@ class LoadPath:
                 iterations += self.problem.iterations
         raise ConvergenceError(f"still a saddle after {KICKS} kicks of {self.kick_size:g}.")
 
-    def _note(self, level: float, iterations: int, kicks: int) -> None:
-        values = {"load": level, "energy": self.problem.energy(), "iterations": iterations, "kicks": kicks}
-        values.update({name: float(function()) for name, function in self.observe.items()})
-        for name, value in values.items():
-            self.table[name].append(value)
-
     # ---- checkpoints -----------------------------------------------------------------------------------------------------
 
-    def _save(self) -> None:
-        columns = {name: np.array(values) for name, values in self.table.items()}
-        own = {"force_scale": self.problem.force_scale, FINGERPRINT: to_text(self._fingerprint())}
-        save_state(self._path(), self.problem.u, {**own, **columns})
+    def _differences(self, data: Mapping[str, Array]) -> list[str]:
+        """What differs between a checkpoint, whose state u is, and this problem under the last load of it; collective."""
+        values = self.problem.u.x.array.copy()
+        if len(data["load"]):
+            self.apply(float(data["load"][-1]))
+        other = differences_from(data[FINGERPRINT], self._fingerprint())
+        if len(data["load"]) and not self._keeps_dirichlet_values(values):
+            other.append(DIRICHLET)
+        self.problem.u.x.array[:] = values
+        return other
 
     def _fingerprint(self) -> Fingerprint:
         u = self.problem.u
@@ -226,8 +219,3 @@ class LoadPath:
         comm = self.problem.u.function_space.mesh.comm
         apart, largest = (comm.allreduce(float(np.abs(v).max(initial=0.0)), MPI.MAX) for v in (wanted - values, wanted))
         return apart <= SAME * largest
-
-    def _path(self) -> Path:
-        if self.checkpoint is None:
-            raise InvalidInputError("this path has no checkpoint: give LoadPath(checkpoint=...).")
-        return Path(self.checkpoint)

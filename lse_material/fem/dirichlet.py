@@ -11,7 +11,6 @@ frozen-weight tangent is taken.
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
 
 import numpy as np
 from dolfinx import fem
@@ -21,18 +20,16 @@ from petsc4py import PETSc
 
 from lse_material.checks import Array
 from lse_material.errors import ConvergenceError
+from lse_material.fem.energy_protocol import FieldEnergy
 from lse_material.fem.inertia import SymmetricFactor
 from lse_material.fem.multigrid import is_direct, linear_step
-
-if TYPE_CHECKING:
-    from lse_material.fem.energy_problem import EnergyProblem
 
 NEARER = 20  # halvings of the distance of an initial guess from the undeformed state
 
 logger = logging.getLogger("lse_material")
 
 
-def enter_dirichlet_values(problem: EnergyProblem) -> None:
+def enter_dirichlet_values(problem: FieldEnergy) -> None:
     """Bring u to its Dirichlet values: by a linear step from where it is, else at once; collective.
 
     Raises:
@@ -44,7 +41,7 @@ def enter_dirichlet_values(problem: EnergyProblem) -> None:
         _leave_inverted_guess(problem, guess)
 
 
-def _enter(problem: EnergyProblem) -> None:
+def _enter(problem: FieldEnergy) -> None:
     u = problem.u.x.array
     before = u.copy()
     problem.apply_bcs()
@@ -59,7 +56,7 @@ def _enter(problem: EnergyProblem) -> None:
     u[:] = entered
 
 
-def _leave_inverted_guess(problem: EnergyProblem, guess: Array) -> None:
+def _leave_inverted_guess(problem: FieldEnergy, guess: Array) -> None:
     """Bring a guess in which cells are turned inside out nearer to u = 0, until its energy is finite."""
     u = problem.u.x.array
     u[:] = guess
@@ -82,7 +79,7 @@ def _leave_inverted_guess(problem: EnergyProblem, guess: Array) -> None:
     )
 
 
-def _predict(problem: EnergyProblem, change: Array) -> bool:
+def _predict(problem: FieldEnergy, change: Array) -> bool:
     """Move u by a linear step that takes the change of its held values; False if no tangent is positive definite.
 
     Args:
@@ -106,7 +103,7 @@ def _predict(problem: EnergyProblem, change: Array) -> bool:
         step.destroy()
 
 
-def _right_hand_side(problem: EnergyProblem, form: fem.Form, change: Array, out: PETSc.Vec) -> None:
+def _right_hand_side(problem: FieldEnergy, form: fem.Form, change: Array, out: PETSc.Vec) -> None:
     """Minus the residual and what the change of held values does to it; the change itself where u is held."""
     moved = fem.Function(problem.u.function_space)
     fem.apply_lifting(moved.x.array, [form], [list(problem.bcs)], x0=[problem.u.x.array], alpha=-1.0)
@@ -118,7 +115,7 @@ def _right_hand_side(problem: EnergyProblem, form: fem.Form, change: Array, out:
     out.array[:] = total[: out.getLocalSize()]
 
 
-def _positive_step(problem: EnergyProblem, A: PETSc.Mat, b: PETSc.Vec, step: PETSc.Vec) -> bool:
+def _positive_step(problem: FieldEnergy, A: PETSc.Mat, b: PETSc.Vec, step: PETSc.Vec) -> bool:
     """Solve A step = b; False if A is not positive definite."""
     ksp = problem.solver.getKSP()
     if not is_direct(ksp):

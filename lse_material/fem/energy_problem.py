@@ -10,8 +10,7 @@ well to the next. A. R. Conn, N. I. M. Gould, Ph. L. Toint, Trust-Region Methods
 from __future__ import annotations
 
 import logging
-import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from typing import Any
 
 import dolfinx.fem.petsc
@@ -19,20 +18,21 @@ import numpy as np
 import ufl
 from dolfinx import fem
 from dolfinx.fem.petsc import assign
-from dolfinx.la import InsertMode
 from mpi4py import MPI
 from petsc4py import PETSc
 
 from lse_material.checks import Array
 from lse_material.errors import ConvergenceError, InvalidInputError
 from lse_material.fem.advice import explain, explain_error, unresisted
+from lse_material.fem.assembly import assembled, integral
+from lse_material.fem.callbacks import held_weakly
 from lse_material.fem.dirichlet import enter_dirichlet_values
 from lse_material.fem.field_scales import FieldScales
 from lse_material.fem.force_scale import ROUNDING
 from lse_material.fem.frozen import frozen_tangent
 from lse_material.fem.garbage import collect_garbage
 from lse_material.fem.measures import with_quadrature_degree
-from lse_material.fem.minimise import minimise
+from lse_material.fem.minimise import blended_and_raised, minimise
 from lse_material.fem.multigrid import DIRECT, is_direct, keep_dirichlet_values, set_rigid_modes
 from lse_material.fem.objective import EnergyDifferences
 from lse_material.fem.options import DEFAULT_OPTIONS
@@ -97,6 +97,8 @@ class EnergyProblem(MaterialProblem):
         fallbacks: how often `minimise` had to take over.
         iterations: of the last solve, both solvers together.
         force_scale: norm of forces that `tolerance` is relative to if reactions are smaller; 0 unless it is set.
+        energy_scale: energy, a tiny share of which `minimise` takes for rounding where the energy itself vanishes; 0 unless
+            it is set.
         scales: units of the fields of u, in which solvers measure steps.
 
     Raises:
@@ -140,7 +142,7 @@ class EnergyProblem(MaterialProblem):
         self.functional, self.bcs = energy, tuple(bcs)
         self.tolerance, self.fallback, self.predictor = tolerance, fallback, predictor
         self.fallbacks = self.iterations = 0
-        self.force_scale = 0.0
+        self.force_scale = self.energy_scale = 0.0
         energy = with_quadrature_degree(energy)
         convex = frozen_tangent(energy, u) if frozen is None else frozen
         plain = {**self.default_options, **chosen}.get(
@@ -175,7 +177,10 @@ class EnergyProblem(MaterialProblem):
         if not is_direct(ksp):
             keep_dirichlet_values(ksp, bcs)
         keep_positive(ksp)
-        self._install_callbacks()
+        self._work, self._physical = self.x.duplicate(), self.x.duplicate()
+        self._objective = EnergyDifferences(held_weakly(self._energy_at), held_weakly(self._gradient_at), self.x)
+        self.solver.setObjective(self._objective)
+        self.solver.setConvergenceTest(held_weakly(self._converged))
 
     # ---- the energy and its derivatives at the present u -----------------------------------------------------------------
 
@@ -185,7 +190,7 @@ class EnergyProblem(MaterialProblem):
 
     def energy(self) -> float:
         """The energy of the present u, the same on every rank; NaN where an element is turned inside out."""
-        return float(self.comm.allreduce(fem.assemble_scalar(self._energy), MPI.SUM))
+        return integral(self.comm, self._energy)
 
     def residual(self, out: PETSc.Vec) -> None:
         """Write the gradient of the energy to `out`, zero where u is held; collective."""
@@ -216,6 +221,14 @@ class EnergyProblem(MaterialProblem):
                 self._convex_matrix = self.P_mat
         self._assemble(self._convex_matrix, self.convex_form)
         return self._convex_matrix
+
+    def positive_tangents(self) -> Generator[PETSc.Mat, None, None]:
+        """Matrices near the tangent that was assembled last, each nearer to a positive one; see `Energy`."""
+        return blended_and_raised(self.A, self.convex_tangent())
+
+    def iterate(self, out: PETSc.Vec) -> None:
+        """Write u to a vector of the layout of `x`; collective."""
+        assign(self.u, out)
 
     def set_iterate(self, x: PETSc.Vec) -> None:
         """Set u, ghosts included, to the values of a vector of its layout; collective."""
@@ -248,9 +261,7 @@ class EnergyProblem(MaterialProblem):
     def forces(self) -> Array:
         """The derivative of the energy at the present u, reactions included, with entries for ghosts; collective."""
         self._update_stresses()
-        b = fem.assemble_vector(self.F)
-        b.scatter_reverse(InsertMode.add)
-        return b.array
+        return assembled(self.F)
 
     def _reactions(self) -> Array:
         """Norm of the reactions on each field."""
@@ -337,67 +348,49 @@ class EnergyProblem(MaterialProblem):
             self.solver.getKSP().getPC().reset()  # a factor that failed would be used again
             raise ConvergenceError(message, reason=reason, iterations=int(self.solver.getIterationNumber()))
 
-    def _install_callbacks(self) -> None:
-        """Scale what the solver sees, give it the energy as objective, and test convergence at its iterate.
+    # ---- what the solver calls -------------------------------------------------------------------------------------------
 
-        The callbacks hold this object weakly, as those of the base class.
-        """
-        weak = weakref.ref(self)
-        work, physical = self.x.duplicate(), self.x.duplicate()
-        vector, (assemble_residual, args, kargs) = self.solver.getFunction()
+    def _residual_at(self, snes: PETSc.SNES, x: PETSc.Vec, b: PETSc.Vec) -> None:
+        self.scales.to_physical(x, self._physical)
+        super()._residual_at(snes, self._physical, b)
+        self.scales.multiply(b.array)
+        if snes.getType() == "newtontr" and not np.isfinite(b.norm()):
+            b.set(REFUSED)  # a trial that its energy refuses; PETSc would give up on NaN
 
-        def residual(snes: PETSc.SNES, x: PETSc.Vec, b: PETSc.Vec, *args: Any, **kargs: Any) -> None:
-            problem = _alive(weak)
-            problem.scales.to_physical(x, physical)
-            assemble_residual(snes, physical, b, *args, **kargs)
-            problem.scales.multiply(b.array)
-            if snes.getType() == "newtontr" and not np.isfinite(b.norm()):
-                b.set(REFUSED)  # a trial that its energy refuses; PETSc would give up on NaN
+    def _jacobian_at(self, snes: PETSc.SNES, x: PETSc.Vec, A: PETSc.Mat, P: PETSc.Mat) -> None:
+        self.scales.to_physical(x, self._physical)
+        super()._jacobian_at(snes, self._physical, A, P)
+        self._note_forces(A)
+        for matrix in (A, P) if P.handle != A.handle else (A,):
+            self.scales.scale(matrix)
 
-        self.solver.setFunction(residual, vector, args=args, kargs=kargs)
-        A, P, (assemble_jacobian, args, kargs) = self.solver.getJacobian()
+    def _energy_at(self, x: PETSc.Vec) -> float:
+        self.scales.to_physical(x, self._physical)
+        self._take_iterate(self._physical)
+        return self.energy()
 
-        def jacobian(snes: PETSc.SNES, x: PETSc.Vec, A: PETSc.Mat, P: PETSc.Mat, *args: Any, **kargs: Any) -> None:
-            problem = _alive(weak)
-            problem.scales.to_physical(x, physical)
-            assemble_jacobian(snes, physical, A, P, *args, **kargs)
-            problem._note_forces(A)
-            for matrix in (A, P) if P.handle != A.handle else (A,):
-                problem.scales.scale(matrix)
+    def _gradient_at(self, x: PETSc.Vec, out: PETSc.Vec) -> None:
+        self.scales.to_physical(x, self._physical)
+        self._take_iterate(self._physical)
+        self.residual(out)
+        self.scales.multiply(out.array)
 
-        self.solver.setJacobian(jacobian, A, P, args=args, kargs=kargs)
+    def _converged(self, snes: PETSc.SNES, iteration: int, norms: tuple[float, float, float]) -> Any:
+        """Whether the iterate is converged; PETSc asks after a trial that it refuses, too, and gives the norm there."""
+        reason, residual = PETSc.SNES.ConvergedReason, self._work
+        self.scales.to_physical(snes.getSolution(), self._physical)
+        self._take_iterate(self._physical)
+        self.rounding.note()
+        snes.getFunction()[0].copy(residual)
+        self.scales.divide(residual.array)
+        norm = float(np.linalg.norm(self.rounding.norms(residual)))
+        if not norm < REFUSED:
+            return reason.DIVERGED_FUNCTION_NANORINF
+        if iteration == 0:
+            self._first_norm = norm
+        return reason.CONVERGED_FNORM_ABS if self.is_converged(residual) else reason.CONVERGED_ITERATING
 
-        def energy(x: PETSc.Vec) -> float:
-            problem = _alive(weak)
-            problem.scales.to_physical(x, physical)
-            problem._take_iterate(physical)
-            return problem.energy()
-
-        def gradient(x: PETSc.Vec, out: PETSc.Vec) -> None:
-            problem = _alive(weak)
-            problem.scales.to_physical(x, physical)
-            problem._take_iterate(physical)
-            problem.residual(out)
-            problem.scales.multiply(out.array)
-
-        def converged(snes: PETSc.SNES, iteration: int, norms: tuple[float, float, float]) -> Any:
-            problem, reason = _alive(weak), PETSc.SNES.ConvergedReason
-            # PETSc asks after a trial that it refuses, too, and gives the norm there: what counts is the iterate
-            problem.scales.to_physical(snes.getSolution(), physical)
-            problem._take_iterate(physical)
-            problem.rounding.note()
-            snes.getFunction()[0].copy(work)
-            problem.scales.divide(work.array)
-            norm = float(np.linalg.norm(problem.rounding.norms(work)))
-            if not norm < REFUSED:
-                return reason.DIVERGED_FUNCTION_NANORINF
-            if iteration == 0:
-                problem._first_norm = norm
-            return reason.CONVERGED_FNORM_ABS if problem.is_converged(work) else reason.CONVERGED_ITERATING
-
-        self._objective = EnergyDifferences(energy, gradient, self.x)
-        self.solver.setObjective(self._objective)
-        self.solver.setConvergenceTest(converged)
+    # ---- before the solver, and after it ---------------------------------------------------------------------------------
 
     def _prepare_trust_region(self) -> None:
         """The scales of the fields, and radii in units of the body: the first step may be as large as the body is."""
@@ -432,13 +425,3 @@ class EnergyProblem(MaterialProblem):
         if self.comm.rank == 0:
             logger.warning("%s Going on with the inertia-controlled minimiser.", error)
         self.iterations += minimise(self)
-
-
-def _alive(weak: weakref.ref[EnergyProblem]) -> EnergyProblem:
-    """The problem of a callback."""
-    problem = weak()
-    if problem is None:
-        raise ReferenceError(
-            "this SNES belongs to an EnergyProblem that is gone: keep the problem, not only its solver."
-        )
-    return problem

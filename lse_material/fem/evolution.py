@@ -12,37 +12,93 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import ufl
 from dolfinx import fem
-from mpi4py import MPI
 
 from lse_material.checks import Array
-from lse_material.errors import ConvergenceError, FormatError, InvalidInputError
+from lse_material.errors import ConvergenceError, InvalidInputError
+from lse_material.fem.assembly import integral
 from lse_material.fem.cahn_hilliard import CahnHilliard
-from lse_material.fem.checkpoint import load_state, save_state
-from lse_material.fem.fingerprint import Fingerprint, differences_from, fingerprint, to_text
-from lse_material.fem.ranks import on_rank_0
+from lse_material.fem.fingerprint import Fingerprint, differences_from, fingerprint
+from lse_material.fem.history import FINGERPRINT, History
 from lse_material.fem.training_box import BoxWatch
-from lse_material.table import write_table
 
 Expr = Any  # a UFL expression
 SAFETY, SHRINK, GROW = 0.8, 0.3, 1.4  # of the step that the estimate asks for; least and largest factor of the next
 ROUNDING = 1e-11  # of the terms that make up an energy
 OWN = ("time", "dt", "energy", "mass", "supplied", "work", "error", "iterations", "excess")
-FINGERPRINT = "fingerprint"  # of the problem, in a checkpoint
 
 
-@dataclass
+class Rejected(Enum):
+    """Why a step is repeated with a shorter one."""
+
+    ERROR = "its error is too large"
+    ENERGY = "the energy rose"
+    SOLVER = "Newton's method failed"
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """A step that was tried.
+
+    Attributes:
+        factor: by which the next step, or its repetition, may differ.
+        rejected: why it is repeated, if it is.
+        reason: the same in words.
+        supplied: mass.
+        work: that came with it.
+        error: estimated.
+        iterations: of Newton's method.
+    """
+
+    factor: float
+    rejected: Rejected | None
+    reason: str = ""
+    supplied: float = 0.0
+    work: float = 0.0
+    error: float = 0.0
+    iterations: int = 0
+
+
+class _Estimate:
+    """The error of a step, and the next step that it suggests.
+
+    Args:
+        flow: whose steps are made.
+        compare: UFL scalars of the state; the concentration if left out.
+        dt: the first step.
+
+    Attributes:
+        whole: the state after a whole step.
+        next_dt: the step that is tried next.
+    """
+
+    def __init__(self, flow: CahnHilliard, compare: Sequence[Expr], dt: float) -> None:
+        state = flow.state
+        self.whole, self.next_dt, self._comm = fem.Function(state.function_space), dt, flow.comm
+        compared = list(compare) or [ufl.split(state)[0]]
+        squares = [(value - ufl.replace(value, {state: self.whole})) ** 2 for value in compared]
+        self._difference = fem.form(sum(squares[1:], squares[0]) * ufl.dx)
+        self._volume = integral(flow.comm, fem.form(fem.Constant(state.function_space.mesh, 1.0) * ufl.dx))
+
+    def error(self) -> float:
+        """Root mean square over the body of the difference between the state and `whole`; collective."""
+        return float(np.sqrt(integral(self._comm, self._difference) / self._volume))
+
+
+@dataclass(frozen=True, eq=False)
 class Evolution:
     """A run of a `CahnHilliard` problem from its present state, at time 0.
 
     Attributes:
         flow: whose steps are made.
-        dt: the first step that is tried, later the next.
+        dt: the first step that is tried.
         tolerance: of the error of a step, the root mean square over the body of what `compare` holds.
         compare: UFL scalars of the state of order one; the concentration if left out.
         shortest: step below which the run is given up.
@@ -51,12 +107,10 @@ class Evolution:
         observe: name -> what is recorded after each step, a number that is the same on every rank.
         checkpoint: npz file to which the state goes every `every` steps; any number of ranks can go on from it.
         every: steps between checkpoints.
-        table: name -> values so far, the first row being the initial state: time; dt; energy; mass; mass `supplied` and
-            `work` that came with it since the beginning; the estimated error; Newton iterations of the step; `excess` over
-            the training box as a share of its width (0 without `watch`); and what is observed.
-        rejected: steps that were repeated with a smaller dt: the error was too large, the energy rose, or Newton failed.
-        increases: steps after which the energy had risen by more than the supply brought; such steps are rejected, so that one
-            is counted only where the shortest step was reached.
+        history: what has happened so far. Its table has a row for each state, the first being the initial one: time; dt;
+            energy; mass; mass `supplied` and `work` that came with it since the beginning; the estimated error; Newton
+            iterations of the step; `excess` over the training box as a share of its width (0 without `watch`); and what is
+            observed.
 
     Raises:
         InvalidInputError: a number is not positive, or an observable has a name that the table uses.
@@ -72,28 +126,46 @@ class Evolution:
     observe: Mapping[str, Callable[[], float]] = field(default_factory=dict)
     checkpoint: Path | str | None = None
     every: int = 1
-    table: dict[str, list[float]] = field(default_factory=dict)
-    rejected: int = 0
-    increases: int = 0
 
     def __post_init__(self) -> None:
         for name in ("dt", "tolerance", "longest", "every"):
             if not getattr(self, name) > 0.0:
                 raise InvalidInputError(f"{name} is {getattr(self, name)!r}; it must be > 0.")
-        self.shortest = self.shortest or 1e-9 * self.dt
-        if not self.shortest <= self.dt <= self.longest:
-            raise InvalidInputError(f"dt is {self.dt}; it must lie between {self.shortest} and {self.longest}.")
-        for name in self.observe:
-            if name in (*OWN, FINGERPRINT, "next_dt", "counts"):
-                raise InvalidInputError(f"the table has a column {name!r} of its own; observe it under another name.")
-        state = self.flow.state
-        self._other = fem.Function(state.function_space)
-        compared = list(self.compare) or [ufl.split(state)[0]]
-        squares = [(value - ufl.replace(value, {state: self._other})) ** 2 for value in compared]
-        self._difference = fem.form(sum(squares[1:], squares[0]) * ufl.dx)
-        one = fem.Constant(state.function_space.mesh, 1.0)
-        self._volume = self._sum(fem.form(one * ufl.dx))
-        self.table = {name: [] for name in (*OWN, *self.observe)}
+        if not self._shortest <= self.dt <= self.longest:
+            raise InvalidInputError(f"dt is {self.dt}; it must lie between {self._shortest} and {self.longest}.")
+        self.history  # noqa: B018 (it looks at the names of what is observed)
+        self._estimate  # noqa: B018 (it is compiled, which is collective)
+
+    @cached_property
+    def history(self) -> History:
+        """What has happened so far."""
+        return History(self.flow.state, OWN, self.observe, numbers=("next_dt", "counts"), checkpoint=self.checkpoint)
+
+    @property
+    def table(self) -> dict[str, list[float]]:
+        """That of the history."""
+        return self.history.table
+
+    @property
+    def rejected(self) -> int:
+        """Steps that were repeated with a smaller dt: the error was too large, the energy rose, or Newton failed."""
+        return self.history.rejected
+
+    @property
+    def increases(self) -> int:
+        """Steps after which the energy had risen by more than the supply brought.
+
+        Such steps are rejected, so that one is counted only where the shortest step was reached.
+        """
+        return self.history.increases
+
+    @property
+    def _shortest(self) -> float:
+        return self.shortest or 1e-9 * self.dt
+
+    @cached_property
+    def _estimate(self) -> _Estimate:
+        return _Estimate(self.flow, self.compare, self.dt)
 
     def run(self, until: float, *, steps: int | None = None) -> dict[str, Array]:
         """Go on to the time `until`, or for a number of accepted steps if that is less; returns the table as arrays.
@@ -103,33 +175,27 @@ class Evolution:
                 step that was accepted.
         """
         if not self.table["time"]:
-            self._note(0.0, 0.0, 0.0, 0.0, 0.0, 0)
+            self._note(0.0, 0.0, _Trial(1.0, None))
         made = 0
         while self._time < until * (1.0 - 1e-12) and (steps is None or made < steps):
             self._advance(until)
             made += 1
-            if self.checkpoint is not None and (len(self.table["time"]) - 1) % self.every == 0:
+            if self.checkpoint is not None and (len(self.history) - 1) % self.every == 0:
                 self.save()
         return self.arrays()
 
     def arrays(self) -> dict[str, Array]:
         """The table so far."""
-        return {name: np.array(values) for name, values in self.table.items()}
+        return self.history.arrays()
 
     def save_table(self, path: Path | str) -> None:
-        """Write the table as .csv or .npz, whole or not at all. Collective.
-
-        Raises:
-            FormatError: the name has another ending.
-            OSError: the file cannot be written.
-        """
-        on_rank_0(self.flow.comm, lambda: write_table(path, self.table))
+        """Write the table; see `History.save_table`. Collective."""
+        self.history.save_table(path)
 
     def save(self) -> None:
         """Write the checkpoint now."""
-        counts = np.array([self.rejected, self.increases])
-        own = {"next_dt": self.dt, "counts": counts, FINGERPRINT: to_text(self._fingerprint())}
-        save_state(self._path(), self.flow.state, {**own, **self.arrays()})
+        counts = np.array([self.history.rejected, self.history.increases, self.history.failed])
+        self.history.save(self._fingerprint(), next_dt=self._estimate.next_dt, counts=counts)
 
     def resume(self, *, changed: Collection[str] = ()) -> int:
         """Take state and table from the checkpoint if there is one; returns the number of steps that it holds. Collective.
@@ -145,22 +211,13 @@ class Evolution:
             FormatError: the checkpoint cannot be read, or is of another mesh, space, table or problem; the state is then as
                 before the call.
         """
-        state = self.flow.state
-        before = state.x.array.copy()
-        data = load_state(self._path(), state, {*self.table, "next_dt", "counts", FINGERPRINT})
+        data = self.history.resume(lambda data: differences_from(data[FINGERPRINT], self._fingerprint()), changed)
         if data is None:
             return 0
-        other = [name for name in differences_from(data[FINGERPRINT], self._fingerprint()) if name not in changed]
-        if other:
-            state.x.array[:] = before
-            raise FormatError(
-                f"the checkpoint {self._path()} is of another problem; what differs: {', '.join(other)}. Remove it to start "
-                f"anew, or go on from it nevertheless by resume(changed={other})."
-            )
-        self.dt = float(data["next_dt"])
-        self.rejected, self.increases = (int(count) for count in data["counts"])
-        self.table = {name: data[name].tolist() for name in self.table}
-        return len(self.table["time"]) - 1
+        self._estimate.next_dt = float(data["next_dt"])
+        rejected, increases, *failed = (int(count) for count in data["counts"])
+        self.history.rejected, self.history.increases, self.history.failed = rejected, increases, sum(failed)
+        return len(self.history) - 1
 
     def _fingerprint(self) -> Fingerprint:
         flow = self.flow
@@ -181,32 +238,42 @@ class Evolution:
         return self.table["time"][-1]
 
     def _advance(self, until: float) -> None:
-        """One accepted step, with `dt` adapted for the next."""
-        flow, left = self.flow, until - self._time
+        """One accepted step, with the next adapted to it."""
+        flow, estimate, history, left = self.flow, self._estimate, self.history, until - self._time
         start = flow.state.x.array.copy()
         while True:
-            last = self.dt >= left * (1.0 - 1e-9)
-            dt = left if last else self.dt
-            try:
-                supplied, work, iterations = self._two_halves(dt)
-                error = float(np.sqrt(self._sum(self._difference) / self._volume))
-                factor = self._factor(dt, max(error, 1e-300))
-                failure = f"its error {error:.3g} exceeds {self.tolerance:.3g}" if error > self.tolerance else None
-                if failure is None and self._rose(work):
-                    failure, factor = "the energy rose", 0.5
-            except ConvergenceError as reason:
-                failure, factor = str(reason), 0.5
-            if failure is None or (failure == "the energy rose" and factor * dt < self.shortest):
+            last = estimate.next_dt >= left * (1.0 - 1e-9)
+            dt = left if last else estimate.next_dt
+            trial = self._try(dt)
+            too_short = trial.factor * dt < self._shortest
+            if trial.rejected is None or (trial.rejected is Rejected.ENERGY and too_short):
                 break
-            self.rejected += 1
+            history.rejected += 1
+            history.failed += trial.rejected is Rejected.SOLVER
             flow.state.x.array[:] = start
-            if factor * dt < self.shortest:
-                raise ConvergenceError(f"the step at time {self._time:g} was given up at dt = {dt:.3g}: {failure}.")
-            self.dt = factor * dt
-        self.increases += failure is not None
-        self._note(until if last else self._time + dt, dt, supplied, work, error, iterations)
-        if not last or factor < 1.0:
-            self.dt = min(factor * dt, self.longest)
+            if too_short:
+                raise ConvergenceError(
+                    f"the step at time {self._time:g} was given up at dt = {dt:.3g}: {trial.reason}."
+                )
+            estimate.next_dt = trial.factor * dt
+        history.increases += trial.rejected is not None
+        self._note(until if last else self._time + dt, dt, trial)
+        if not last or trial.factor < 1.0:
+            estimate.next_dt = min(trial.factor * dt, self.longest)
+
+    def _try(self, dt: float) -> _Trial:
+        """A step of length dt, whether it is accepted or not."""
+        try:
+            supplied, work, iterations = self._two_halves(dt)
+        except ConvergenceError as failure:
+            return _Trial(0.5, Rejected.SOLVER, str(failure))
+        error = self._estimate.error()
+        rejected, reason, factor = None, "", self._factor(dt, max(error, 1e-300))
+        if error > self.tolerance:
+            rejected, reason = Rejected.ERROR, f"its error {error:.3g} exceeds {self.tolerance:.3g}"
+        elif self._rose(work):
+            rejected, reason, factor = Rejected.ENERGY, Rejected.ENERGY.value, 0.5
+        return _Trial(factor, rejected, reason, supplied, work, error, iterations)
 
     def _factor(self, dt: float, error: float) -> float:
         """By how much the next step may differ from one of length dt with this error.
@@ -221,7 +288,7 @@ class Evolution:
         return float(np.clip(SAFETY * np.sqrt(self.tolerance / (error * growth)), SHRINK, GROW))
 
     def _two_halves(self, dt: float) -> tuple[float, float, int]:
-        """The state after two halves, that after the whole step in `_other`; mass and work supplied, Newton iterations."""
+        """The state after two halves, that after the whole step in the estimate; mass and work supplied, Newton iterations."""
         flow = self.flow
         start = flow.state.x.array.copy()
         flow.step(dt)
@@ -232,34 +299,22 @@ class Evolution:
             flow.step(0.5 * dt, guess)
             supplied, work = supplied + flow.supplied(), work + flow.work()
             iterations += flow.iterations
-        self._other.x.array[:] = whole
+        self._estimate.whole.x.array[:] = whole
         return supplied, work, iterations
 
     def _rose(self, work: float) -> bool:
         before = self.table["energy"][-1]
         return bool(self.flow.energy() > before + work + ROUNDING * (self.flow.energy_size() + abs(work)))
 
-    def _note(self, time: float, dt: float, supplied: float, work: float, error: float, iterations: int) -> None:
-        before = {name: self.table[name][-1] if self.table[name] else 0.0 for name in ("supplied", "work")}
-        values = {
-            "time": time,
-            "dt": dt,
-            "energy": self.flow.energy(),
-            "mass": self.flow.mass(),
-            "supplied": before["supplied"] + supplied,
-            "work": before["work"] + work,
-            "error": error,
-            "iterations": iterations,
-            "excess": 0.0 if self.watch is None else self.watch.excess(),
-            **{name: float(function()) for name, function in self.observe.items()},
-        }
-        for name, value in values.items():
-            self.table[name].append(float(value))
-
-    def _sum(self, form: fem.Form) -> float:
-        return float(self.flow.comm.allreduce(fem.assemble_scalar(form), MPI.SUM))
-
-    def _path(self) -> Path:
-        if self.checkpoint is None:
-            raise InvalidInputError("this run has no checkpoint: give Evolution(checkpoint=...).")
-        return Path(self.checkpoint)
+    def _note(self, time: float, dt: float, trial: _Trial) -> None:
+        self.history.add(
+            time=time,
+            dt=dt,
+            energy=float(self.flow.energy()),
+            mass=float(self.flow.mass()),
+            supplied=self.history.last("supplied") + trial.supplied,
+            work=self.history.last("work") + trial.work,
+            error=trial.error,
+            iterations=float(trial.iterations),
+            excess=0.0 if self.watch is None else float(self.watch.excess()),
+        )

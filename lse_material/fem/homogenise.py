@@ -25,6 +25,7 @@ from lse_material.errors import ConvergenceError, InvalidInputError
 from lse_material.fem.cell_newton import CellNewton
 from lse_material.fem.cell_system import CellSystem
 from lse_material.fem.fingerprint import Fingerprint, fingerprint
+from lse_material.fem.minimise import perturb
 
 KICKS = 4  # after one solve
 HALVINGS = 8
@@ -114,7 +115,7 @@ class PeriodicCell:
         for name, value in (("kick_size", kick_size), ("tolerance", tolerance)):
             if value is not None and not (np.isfinite(value) and value > 0.0):
                 raise InvalidInputError(f"{name} is {value!r}; it must be > 0.")
-        self._system = CellSystem(domain, energy, degree, quadrature_degree, lattice)
+        self._system = CellSystem(domain, energy, degree, quadrature_degree, lattice, tolerance)
         self.comm, self.dim, self.u, self.q = domain.comm, self._system.dim, self._system.u, self._system.q
         self.volume, self.solid_volume = self._system.volume, self._system.solid_volume
         self.unknowns, self.lattice = self._system.map.size, self._system.map.lattice
@@ -123,7 +124,7 @@ class PeriodicCell:
         self.tolerance = tolerance
         self._mode: Array | None = None
         self.F = np.eye(self.dim)
-        self._newton = CellNewton(self._system, tolerance)
+        self._newton = CellNewton(self._system)
 
     def fingerprint(self) -> Fingerprint:
         """What the numbers of this cell depend on, the same for any number of ranks; see `lse_material.fem.fingerprint`."""
@@ -302,21 +303,16 @@ class PeriodicCell:
 
     def _kick(self) -> None:
         """Move along the lowest mode to the side of lower energy."""
-        _, vector = self.lowest_mode()
-        mode = vector.array_r.copy()
-        vector.destroy()
-        before, energies = self.q.array_r.copy(), []
-        for sign in (1.0, -1.0):
-            self.q.array[:] = before + sign * self.kick_size * mode
-            value = self._system.potential()
-            energies.append(value if np.isfinite(value) else np.inf)
-        self.q.array[:] = before
-        if not np.isfinite(min(energies)):
-            raise ConvergenceError(f"a kick of {self.kick_size:g} turns elements inside out; take a smaller kick_size.")
+        _, mode = self.lowest_mode()
         alike = ALIKE * self._system.energy_scale * (self.kick_size / self.size) ** 2
-        sign = 1.0 if energies[0] <= energies[1] + alike else -1.0
-        self.q.array[:] = before + sign * self.kick_size * mode
-        self._mode = mode
+        try:
+            if not perturb(self._system, mode, self.kick_size, alike):
+                raise ConvergenceError(
+                    f"a kick of {self.kick_size:g} turns elements inside out; take a smaller kick_size."
+                )
+            self._mode = mode.array_r.copy()
+        finally:
+            mode.destroy()
 
     def _why_no_minimum(self) -> str:
         """What to say of a state that is a saddle still."""

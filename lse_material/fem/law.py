@@ -153,6 +153,8 @@ class EvaluatorLaw:
 def compile_together(potential: SoftMinimum, comm: MPI.Comm) -> CompiledPotential | InterpretedPotential:
     """The potential's evaluator on every rank: compiled by one rank of each node, loaded by the others.
 
+    `dolfinx.jit.mpi_jit_decorator` compiles on one rank of all: nodes may have other CPUs and caches of their own.
+
     Raises:
         CompilationError: on every rank, if it failed on any.
     """

@@ -5,7 +5,6 @@ find u:  residual(u; v) = 0 for every v,   residual = inner(P, grad(v)) dx - ext
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -14,13 +13,14 @@ import numpy as np
 import ufl
 from dolfinx import fem
 from dolfinx.fem.petsc import NonlinearProblem, assign, derivative_block
-from dolfinx.la import InsertMode
 from mpi4py import MPI
 from petsc4py import PETSc
 
 from lse_material.checks import Array
 from lse_material.errors import ConvergenceError, InvalidInputError
 from lse_material.fem.advice import explain, explain_error
+from lse_material.fem.assembly import assembled
+from lse_material.fem.callbacks import held_weakly
 from lse_material.fem.force_scale import ROUNDING, RoundingForces, held_by_block, owned_entries
 from lse_material.fem.garbage import collect_garbage, holder_of
 from lse_material.fem.header import machine_arguments
@@ -37,6 +37,7 @@ from lse_material.fem.options import (
 )
 from lse_material.fem.orientation import InvertedCells
 from lse_material.fem.quadrature import QuadratureStress, require_double
+from lse_material.fem.row_scale import multiply_rows, scale_rows
 from lse_material.fem.stored import check_operators, with_stored_values
 
 __all__ = ["DEFAULT_OPTIONS", "MaterialProblem"]
@@ -136,7 +137,7 @@ class MaterialProblem(NonlinearProblem):
         self._holder = holder_of(self.solver, self.comm)
         self._wrap_callbacks()
         if "snes_convergence_test" not in options:
-            self._set_convergence_test()
+            self.solver.setConvergenceTest(held_weakly(self._converged))
 
     def __del__(self) -> None:
         """In place of the base class, which destroys at once: `lse_material.fem.garbage` says when it is done."""
@@ -228,10 +229,9 @@ class MaterialProblem(NonlinearProblem):
         total = 0.0
         for block, held in enumerate(held_by_block(spaces, [bc])):
             if held:
-                b = fem.assemble_vector(self.F[block] if isinstance(self.F, Sequence) else self.F)
-                b.scatter_reverse(InsertMode.add)
+                b = assembled(self.F[block] if isinstance(self.F, Sequence) else self.F)
                 dofs, owned = bc.dof_indices()
-                total += b.array[dofs[:owned]].sum()
+                total += b[dofs[:owned]].sum()
         return float(self.comm.allreduce(total))
 
     def _checked(self, form: Any, prepare: Callable[[ufl.Form], ufl.Form] = lambda form: form) -> Any:
@@ -244,71 +244,62 @@ class MaterialProblem(NonlinearProblem):
     def _with_values(self, form: Any) -> Any:
         return None if form is None else with_stored_values(form, self._stresses)
 
+    # ---- what the solver calls -------------------------------------------------------------------------------------------
+
     def _wrap_callbacks(self) -> None:
-        """Update stresses before the base class assembles the residual, and tangents before the Jacobian.
-
-        The callbacks hold this object weakly: a cycle through the SNES would leave it to the garbage collector.
-        """
-        weak = weakref.ref(self)
-        basic = self.solver.getType() == "newtonls" and self.solver.getLineSearch().getType() == "basic"
+        """Update stresses before the base class assembles the residual, and tangents before the Jacobian."""
         vector, (assemble_residual, args, kargs) = self.solver.getFunction()
+        A, P, (assemble_jacobian, more_args, more_kargs) = self.solver.getJacobian()
+        self._assemble_residual: Callable[..., None] = lambda snes, x, b: assemble_residual(snes, x, b, *args, **kargs)
+        self._assemble_jacobian: Callable[..., None] = lambda snes, x, A, P: assemble_jacobian(
+            snes, x, A, P, *more_args, **more_kargs
+        )
+        # without a line search a Jacobian follows at each iterate: one evaluation then serves both
+        self._full_steps = self.solver.getType() == "newtonls" and self.solver.getLineSearch().getType() == "basic"
+        self.solver.setFunction(held_weakly(self._residual_at), vector)
+        self.solver.setJacobian(held_weakly(self._jacobian_at), A, P)
 
-        def residual(snes: PETSc.SNES, x: PETSc.Vec, b: PETSc.Vec, *args: Any, **kargs: Any) -> None:
-            problem = _alive(weak)
-            problem._take_iterate(x)
-            # without a line search a Jacobian follows at this iterate: one evaluation then serves both
-            if problem._stresses and (basic or problem._lifting_needs_tangent()):
-                problem._update_tangents()
-            problem._update_stresses()
-            assemble_residual(snes, x, b, *args, **kargs)
-            if problem._row_scale is not None:
-                _multiply(b, problem._row_scale)
+    def _residual_at(self, snes: PETSc.SNES, x: PETSc.Vec, b: PETSc.Vec) -> None:
+        self._take_iterate(x)
+        if self._stresses and (self._full_steps or self._lifting_needs_tangent()):
+            self._update_tangents()
+        self._update_stresses()
+        self._assemble_residual(snes, x, b)
+        if self._row_scale is not None:
+            multiply_rows(b, self._row_scale)
 
-        self.solver.setFunction(residual, vector, args=args, kargs=kargs)
-        A, P, (assemble_jacobian, args, kargs) = self.solver.getJacobian()
-        self._assemble_jacobian = assemble_jacobian, args, kargs
+    def _jacobian_at(self, snes: PETSc.SNES, x: PETSc.Vec, A: PETSc.Mat, P: PETSc.Mat) -> None:
+        self._take_iterate(x)
+        if self._assembled(x):
+            return
+        self._update_tangents()
+        self._assemble_jacobian(snes, x, A, P)
+        if self._row_scale is not None:
+            scale_rows((A, P), x, self._row_scale)
 
-        def jacobian(snes: PETSc.SNES, x: PETSc.Vec, A: PETSc.Mat, P: PETSc.Mat, *args: Any, **kargs: Any) -> None:
-            problem = _alive(weak)
-            problem._take_iterate(x)
-            if problem._assembled(x):
-                return
-            problem._update_tangents()
-            assemble_jacobian(snes, x, A, P, *args, **kargs)
-            if problem._row_scale is not None:
-                _scale_rows((A, P), x, problem._row_scale)
-
-        self.solver.setJacobian(jacobian, A, P, args=args, kargs=kargs)
-
-    def _set_convergence_test(self) -> None:
+    def _converged(self, snes: PETSc.SNES, iteration: int, norms: tuple[float, float, float]) -> Any:
         """PETSc's own test, of each field, and that of a residual that rounding alone makes."""
-        weak = weakref.ref(self)
         reasons = PETSc.SNES.ConvergedReason
-
-        def test(snes: PETSc.SNES, iteration: int, norms: tuple[float, float, float]) -> Any:
-            problem = _alive(weak)
-            size, step, residual = norms
-            rtol, atol, stol, _ = snes.getTolerances()
-            problem.norms = [*problem.norms[:iteration], residual]
-            if not np.isfinite(residual):
-                return reasons.DIVERGED_FUNCTION_NANORINF
-            if residual <= atol:
-                return reasons.CONVERGED_FNORM_ABS
-            if 0 <= snes.getMaxFunctionEvaluations() <= snes.getFunctionEvaluations():
-                return reasons.DIVERGED_FUNCTION_COUNT
-            problem._note_fields(iteration)
-            if iteration == 0:
-                return reasons.CONVERGED_ITERATING
-            if residual <= rtol * problem.norms[0] and problem._each_field_converged(rtol):
-                return reasons.CONVERGED_FNORM_RELATIVE
-            if residual > STALLED * problem.norms[-2] and problem._is_rounding():
-                return reasons.CONVERGED_FNORM_ABS
-            if step < stol * size and problem._each_step_small(stol):
-                return reasons.CONVERGED_SNORM_RELATIVE
-            limit = snes.getDivergenceTolerance()
-            return reasons.DIVERGED_DTOL if 0.0 < limit * problem.norms[0] < residual else reasons.CONVERGED_ITERATING
-
-        self.solver.setConvergenceTest(test)
+        size, step, residual = norms
+        rtol, atol, stol, _ = snes.getTolerances()
+        self.norms = [*self.norms[:iteration], residual]
+        if not np.isfinite(residual):
+            return reasons.DIVERGED_FUNCTION_NANORINF
+        if residual <= atol:
+            return reasons.CONVERGED_FNORM_ABS
+        if 0 <= snes.getMaxFunctionEvaluations() <= snes.getFunctionEvaluations():
+            return reasons.DIVERGED_FUNCTION_COUNT
+        self._note_fields(iteration)
+        if iteration == 0:
+            return reasons.CONVERGED_ITERATING
+        if residual <= rtol * self.norms[0] and self._each_field_converged(rtol):
+            return reasons.CONVERGED_FNORM_RELATIVE
+        if residual > STALLED * self.norms[-2] and self._is_rounding():
+            return reasons.CONVERGED_FNORM_ABS
+        if step < stol * size and self._each_step_small(stol):
+            return reasons.CONVERGED_SNORM_RELATIVE
+        limit = snes.getDivergenceTolerance()
+        return reasons.DIVERGED_DTOL if 0.0 < limit * self.norms[0] < residual else reasons.CONVERGED_ITERATING
 
     def _note_fields(self, iteration: int) -> None:
         """Norms of the fields at the start and after one step: a pressure's residual may vanish at the start."""
@@ -352,8 +343,8 @@ class MaterialProblem(NonlinearProblem):
     def _residual_norms(self) -> Array:
         """Norms of the fields at the present u, which is not counted as an evaluation of the solver's; collective."""
         assign(self.u, self.x)
-        vector, (assemble, args, kargs) = self.solver.getFunction()
-        assemble(self.solver, self.x, vector, *args, **kargs)
+        vector = self.solver.getFunction()[0]
+        self._residual_at(self.solver, self.x, vector)
         return self.rounding.norms(vector)
 
     def _require_linear(self, start: Array) -> None:
@@ -386,13 +377,12 @@ class MaterialProblem(NonlinearProblem):
         diagonal.destroy()
         if several:
             self._row_scale *= self.rounding.rows_as_first(self.A)
-        _scale_rows((self.A, self.P_mat), self.x, self._row_scale)
+        scale_rows((self.A, self.P_mat), self.x, self._row_scale)
         self._assembled_at = owned_entries(self.x).copy()
 
     def _assemble_tangent(self, x: PETSc.Vec) -> None:
         self._update_tangents()
-        assemble, args, kargs = self._assemble_jacobian
-        assemble(self.solver, x, self.A, self.P_mat, *args, **kargs)
+        self._assemble_jacobian(self.solver, x, self.A, self.P_mat)
 
     def _assembled(self, x: PETSc.Vec) -> bool:
         """Whether the tangent at x was assembled before the solve; once; collective."""
@@ -454,37 +444,10 @@ def _each(change: Callable[[Any], Any], forms: Any) -> Any:
     return change(forms)
 
 
-def _scale_rows(matrices: Sequence[PETSc.Mat | None], like: PETSc.Vec, factors: Array) -> None:
-    left = like.duplicate()
-    left.set(1.0)
-    _multiply(left, factors)
-    for matrix in {m.handle: m for m in matrices if m is not None}.values():
-        matrix.diagonalScale(left, None)
-    left.destroy()
-
-
-def _multiply(b: PETSc.Vec, factors: Array) -> None:
-    """Multiply the entries that this rank owns."""
-    parts: Any = b.getNestSubVecs() if b.getType() == PETSc.Vec.Type.NEST else [b]
-    start = 0
-    for part in parts:
-        part.array[:] *= factors[start : start + part.getLocalSize()]
-        start += part.getLocalSize()
-
-
 def _for_this_cpu() -> dict[str, Any]:
     """DOLFINx's own options, with the flags for this CPU."""
     arguments = dolfinx.jit.get_options()["cffi_extra_compile_args"]
     return {"cffi_extra_compile_args": [*arguments, *machine_arguments()]}
-
-
-def _alive(weak: weakref.ref[MaterialProblem]) -> MaterialProblem:
-    problem = weak()
-    if problem is None:
-        raise ReferenceError(
-            "this SNES belongs to a MaterialProblem that is gone: keep the problem, not only its solver."
-        )
-    return problem
 
 
 def _check_blocks(residual: Any, u: Any) -> None:

@@ -14,16 +14,18 @@ import dolfinx.fem.petsc
 import numpy as np
 import ufl
 from dolfinx import fem
+from dolfinx.fem.petsc import assign
 from petsc4py import PETSc
 from scipy.optimize import brentq
 
 from lse_material.checks import Array
 from lse_material.errors import ConvergenceError, InvalidInputError
 from lse_material.fem.eigen import lowest_eigenpairs, nearest_eigenpairs
-from lse_material.fem.energy_problem import EnergyProblem
+from lse_material.fem.energy_protocol import FieldEnergy
 from lse_material.fem.field_scales import FieldScales
 from lse_material.fem.force_scale import body_diameter, is_displacement, leaves
 from lse_material.fem.inertia import SymmetricFactor
+from lse_material.fem.minimise import perturb
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +41,7 @@ class Modes:
     shapes: Sequence[fem.Function]
 
 
-def negative_eigenvalues(problem: EnergyProblem) -> int:
+def negative_eigenvalues(problem: FieldEnergy) -> int:
     """Number of negative eigenvalues of the tangent at the present u: 0 at a minimum; collective.
 
     Raises:
@@ -54,7 +56,7 @@ def negative_eigenvalues(problem: EnergyProblem) -> int:
     return negative
 
 
-def is_stable(problem: EnergyProblem) -> bool:
+def is_stable(problem: FieldEnergy) -> bool:
     """Whether the present u is a minimum as far as second derivatives say; collective.
 
     Raises:
@@ -63,7 +65,7 @@ def is_stable(problem: EnergyProblem) -> bool:
     return _inertia(problem) == (0, 0)
 
 
-def _inertia(problem: EnergyProblem) -> tuple[int, int]:
+def _inertia(problem: FieldEnergy) -> tuple[int, int]:
     """Numbers of negative and of vanishing eigenvalues of the tangent."""
     A = problem.tangent()
     if not np.isfinite(A.norm()):
@@ -73,7 +75,7 @@ def _inertia(problem: EnergyProblem) -> tuple[int, int]:
     return negative, zero
 
 
-def lowest_modes(problem: EnergyProblem, count: int = 1, *, target: float | None = None) -> Modes:
+def lowest_modes(problem: FieldEnergy, count: int = 1, *, target: float | None = None) -> Modes:
     """The `count` modes of lowest eigenvalue at the present u, by shift and invert; collective.
 
     In a mixed space the inner product is that of the displacement alone, and the other fields follow it: an eigenvalue is that
@@ -102,7 +104,7 @@ def lowest_modes(problem: EnergyProblem, count: int = 1, *, target: float | None
     return _modes(problem, A, _inner_product(problem, scales, others=True), count, target)
 
 
-def _modes(problem: EnergyProblem, A: PETSc.Mat, M: PETSc.Mat, count: int, target: float | None) -> Modes:
+def _modes(problem: FieldEnergy, A: PETSc.Mat, M: PETSc.Mat, count: int, target: float | None) -> Modes:
     """The modes of A in the inner product M, which is destroyed."""
     start = A.createVecRight()
     start.set(1.0)  # the same on any number of ranks
@@ -119,7 +121,7 @@ def _modes(problem: EnergyProblem, A: PETSc.Mat, M: PETSc.Mat, count: int, targe
 
 
 def critical_load(
-    problem: EnergyProblem, apply: Callable[[float], None], low: float, high: float, *, tolerance: float = 1e-8
+    problem: FieldEnergy, apply: Callable[[float], None], low: float, high: float, *, tolerance: float = 1e-8
 ) -> tuple[float, fem.Function]:
     """The load between `low` and `high` at which an eigenvalue of the tangent vanishes, and its mode; collective.
 
@@ -155,7 +157,7 @@ def critical_load(
     return load, nearest[load].shapes[0] if load in nearest else lowest_modes(problem, 1, target=0.0).shapes[0]
 
 
-def kick(problem: EnergyProblem, size: float, mode: fem.Function | None = None) -> fem.Function:
+def kick(problem: FieldEnergy, size: float, mode: fem.Function | None = None) -> fem.Function:
     """Move u along its lowest mode by `size`, to the side of lower energy; returns the mode. Collective.
 
     Args:
@@ -164,21 +166,17 @@ def kick(problem: EnergyProblem, size: float, mode: fem.Function | None = None) 
         mode: another than the lowest.
     """
     mode = lowest_modes(problem).shapes[0] if mode is None else mode
-    before = problem.u.x.array.copy()
-    energies = []
-    for sign in (1.0, -1.0):
-        problem.u.x.array[:] = before + sign * size * mode.x.array
-        value = problem.energy()
-        energies.append(value if np.isfinite(value) else np.inf)
-    if not np.isfinite(min(energies)):
-        problem.u.x.array[:] = before
-        raise InvalidInputError(f"a kick of {size:g} turns elements inside out; take a smaller one.")
-    sign = 1.0 if energies[0] <= energies[1] * (1.0 + np.sign(energies[1]) * 1e-12) else -1.0
-    problem.u.x.array[:] = before + sign * size * mode.x.array
+    direction = problem.x.duplicate()
+    assign(mode, direction)
+    try:
+        if not perturb(problem, direction, size):
+            raise InvalidInputError(f"a kick of {size:g} turns elements inside out; take a smaller one.")
+    finally:
+        direction.destroy()
     return mode
 
 
-def solve_to_minimum(problem: EnergyProblem, *, size: float, kicks: int = 5) -> int:
+def solve_to_minimum(problem: FieldEnergy, *, size: float, kicks: int = 5) -> int:
     """Solve; while the result is a saddle, kick along its lowest mode and solve again. Returns the kicks that it took.
 
     Raises:
@@ -195,7 +193,7 @@ def solve_to_minimum(problem: EnergyProblem, *, size: float, kicks: int = 5) -> 
     )
 
 
-def _inner_product(problem: EnergyProblem, scales: FieldScales, *, others: bool) -> PETSc.Mat:
+def _inner_product(problem: FieldEnergy, scales: FieldScales, *, others: bool) -> PETSc.Mat:
     """M of the displacement, without the rows and columns where u is held; of the other fields too, each in its unit."""
     V = problem.u.function_space
     length = body_diameter(V.mesh)

@@ -100,11 +100,11 @@ def fit(
         )
     constraints = _constraints(architecture, symmetry, scales, kinematics)
     weights = training.energy_weight, training.stress_weight
-    train = Loss(rows, scales, *weights)
+    train = Loss.on(rows, scales, *weights)
     validation = (
         train
         if held_back is None
-        else Loss(rows_of(held_back, kinematics, growth), scales, *weights, growth_from=train)
+        else Loss.on(rows_of(held_back, kinematics, growth), scales, *weights, growth_from=train)
     )
     path: tuple[tuple[int, float], ...] = ()
     interval = None
@@ -146,8 +146,7 @@ def fit(
         }
         material = replace(material, provenance=provenance)
     return FitResult(
-        potential=potential,
-        _material=material,
+        fitted=material or potential,
         usage=potential.mode_weights(x).mean(axis=0),
         train_errors=train_errors,
         validation_errors=None if held_back is None else errors_of(material or potential, held_back),

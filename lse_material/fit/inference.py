@@ -271,7 +271,7 @@ class Regression:
         rows, others = (rows_of(samples.take(part), None, None) for part in (order[held:], order[:held]))
         self.scales = self.scales or scales_of(rows)
         weights = self.training.energy_weight, self.training.stress_weight
-        train, validation = (Loss(each, self.scales, *weights) for each in (rows, others))
+        train, validation = (Loss.on(each, self.scales, *weights) for each in (rows, others))
         if self.twin is None:
             starts = [self._start(train, self.scales) for _ in range(self.training.restarts)]
             training = self.training

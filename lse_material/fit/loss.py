@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from copy import copy
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -44,36 +44,101 @@ def _root(rows: Rows, index: Index) -> Tensor:
     return _tensor(np.sqrt(weight / weight.mean())) if len(weight) else torch.zeros(0, dtype=torch.float64)
 
 
-class Loss:
-    """The loss of a twin on rows of data, in scaled variables; weights are relative to each other.
+@dataclass(frozen=True, eq=False)
+class Targets:
+    """Known energies, or known slopes, in scaled variables.
 
-    A growth coefficient that is to be fitted follows from the rows of `growth_from`, or from these rows.
+    Attributes:
+        rows: at which they are known, (n,).
+        values: (n,), or (n, q) of slopes.
+        root: of the weight of each row, of the shape of `values` to broadcasting.
+        derivative: that takes gradients to slopes, (n, d, q); None for energies.
+        growth: what a growth coefficient of 1 adds to the values; None without a growth term.
     """
 
-    def __init__(
-        self,
+    rows: Tensor
+    values: Tensor
+    root: Tensor
+    derivative: Tensor | None = None
+    growth: Tensor | None = None
+
+    def __len__(self) -> int:
+        """The number of rows at which they are known."""
+        return len(self.rows)
+
+    def part(self, start: int, stop: int) -> Targets:
+        """Those of a stretch of the rows, which then count from its start."""
+        which = (self.rows >= start) & (self.rows < stop)
+        derivative, growth = (None if item is None else item[which] for item in (self.derivative, self.growth))
+        return Targets(self.rows[which] - start, self.values[which], self.root[which], derivative, growth)
+
+    def growth_part(self) -> Tensor:
+        """What a growth coefficient of 1 adds to the residuals."""
+        assert self.growth is not None
+        return self.root * self.growth
+
+    def residual(self, found: Tensor, coefficient: Tensor | float) -> Tensor:
+        """Of energies, or of gradients, at all rows: what is wrong, times the roots of the weights."""
+        found = found[self.rows]
+        if self.derivative is not None:
+            found = (found.unsqueeze(1) @ self.derivative).squeeze(1)
+        plain = self.root * (found - self.values)
+        return plain if self.growth is None else plain + coefficient * self.growth_part()
+
+
+@dataclass(frozen=True, eq=False)
+class Loss:
+    """The loss of a twin on rows of data, in scaled variables; `Loss.on` makes one.
+
+    A growth coefficient that is to be fitted follows from the rows of `growth_from`, or from these rows.
+
+    Attributes:
+        inputs: scaled inputs (n, d).
+        known_energies: and at which rows.
+        known_slopes: the same; slopes are gradients or stresses.
+        weights: of the two, with sum 1.
+        growth_from: the loss that a growth coefficient follows from, if not this one.
+    """
+
+    inputs: Tensor
+    known_energies: Targets
+    known_slopes: Targets
+    weights: tuple[float, float]
+    growth_from: Loss | None = None
+
+    @classmethod
+    def on(
+        cls,
         rows: Rows,
         scales: Scales,
         energy_weight: float,
         stress_weight: float,
         *,
         growth_from: Loss | None = None,
-    ) -> None:
-        self._x = _tensor((rows.x - scales.input_shift) / scales.input_scale)
-        self._energy_rows, self._slope_rows = torch.tensor(rows.energy_rows), torch.tensor(rows.slope_rows)
-        self._energy = _tensor((rows.energy - scales.energy_shift) / scales.energy_scale)
+    ) -> Loss:
+        """The loss on rows of data; weights are relative to each other."""
         size = _size(rows)
-        self._energy_root, self._slope_root = _root(rows, rows.energy_rows), _root(rows, rows.slope_rows)
-        self._slope = _tensor(rows.slope / size)
-        self._derivative = _tensor(rows.derivative * (scales.energy_scale / scales.input_scale / size)[:, None])
-        total = energy_weight * (len(self._energy) > 0) + stress_weight * (len(self._slope) > 0)
+        growth: tuple[Tensor | None, Tensor | None] = None, None
+        if rows.growth_energy is not None and rows.growth_slope is not None:
+            growth = _tensor(rows.growth_energy / scales.energy_scale), _tensor(rows.growth_slope / size)
+        energies = Targets(
+            torch.tensor(rows.energy_rows),
+            _tensor((rows.energy - scales.energy_shift) / scales.energy_scale),
+            _root(rows, rows.energy_rows),
+            growth=growth[0],
+        )
+        slopes = Targets(
+            torch.tensor(rows.slope_rows),
+            _tensor(rows.slope / size),
+            _root(rows, rows.slope_rows).unsqueeze(1),
+            _tensor(rows.derivative * (scales.energy_scale / scales.input_scale / size)[:, None]),
+            growth[1],
+        )
+        total = energy_weight * (len(energies) > 0) + stress_weight * (len(slopes) > 0)
         if total <= 0.0:
             raise InvalidInputError("the only kind of data there is has weight 0 in Training.")
-        self._weights = energy_weight / total, stress_weight / total
-        self._growth: tuple[Tensor, Tensor] | None = None
-        if rows.growth_energy is not None and rows.growth_slope is not None:
-            self._growth = _tensor(rows.growth_energy / scales.energy_scale), _tensor(rows.growth_slope / size)
-        self._growth_from = growth_from
+        inputs = _tensor((rows.x - scales.input_shift) / scales.input_scale)
+        return cls(inputs, energies, slopes, (energy_weight / total, stress_weight / total), growth_from)
 
     def __call__(self, twin: TorchPotential) -> Tensor:
         """A scalar; about 1 for a constant potential."""
@@ -81,9 +146,9 @@ class Loss:
 
     def with_mode_weights(self, twin: TorchPotential) -> tuple[Tensor, Tensor]:
         """The loss, and the mode weights (n, K) at all rows."""
-        energy, gradient, weights = twin(self._x)
+        energy, gradient, weights = twin(self.inputs)
         loss = torch.zeros((), dtype=torch.float64)
-        for part, weight in zip(self._squares(twin, energy, gradient), self._weights):
+        for part, weight in zip(self._squares(twin, energy, gradient), self.weights):
             if weight and part is not None:
                 loss = loss + weight * part
         return loss, weights
@@ -91,45 +156,46 @@ class Loss:
     def errors(self, twin: TorchPotential) -> tuple[float | None, float | None]:
         """Relative RMS errors of energies and slopes; None where there are none."""
         with torch.no_grad():
-            energy, gradient, _ = twin(self._x)
+            energy, gradient, _ = twin(self.inputs)
             parts = self._squares(twin, energy, gradient)
         return tuple(None if part is None else math.sqrt(float(part)) for part in parts)  # type: ignore[return-value]
 
     def by_row(self, twin: TorchPotential) -> Tensor:
         """What each row adds to the loss: (n,)."""
-        result = torch.zeros(len(self._x), dtype=torch.float64)
+        result = torch.zeros(len(self.inputs), dtype=torch.float64)
         with torch.no_grad():
-            energy, gradient, _ = twin(self._x)
+            energy, gradient, _ = twin(self.inputs)
             wrong_energy, wrong_slope = self._wrong(energy, gradient, self._coefficient(twin, energy, gradient))
-            if self._weights[0] and len(self._energy):
-                result[self._energy_rows] += self._weights[0] / len(self._energy) * wrong_energy**2
-            if self._weights[1] and len(self._slope):
-                result[self._slope_rows] += self._weights[1] / len(self._slope) * (wrong_slope**2).mean(1)
+            energies, slopes = self.known_energies, self.known_slopes
+            if self.weights[0] and len(energies):
+                result[energies.rows] += self.weights[0] / len(energies) * wrong_energy**2
+            if self.weights[1] and len(slopes):
+                result[slopes.rows] += self.weights[1] / len(slopes) * (wrong_slope**2).mean(1)
         return result
 
     def growth_coefficient(self, twin: TorchPotential) -> float:
         """The growth coefficient, in energy units, that goes best with the twin's weights; 0 if none is looked for."""
-        if self._growth is None:
+        if self.known_energies.growth is None:
             return 0.0
-        if self._growth_from is not None:
-            return self._growth_from.growth_coefficient(twin)
+        if self.growth_from is not None:
+            return self.growth_from.growth_coefficient(twin)
         with torch.no_grad():
-            return float(self._coefficient(twin, *twin(self._x)[:2]))
+            return float(self._coefficient(twin, *twin(self.inputs)[:2]))
 
     def worst_error(self, twin: TorchPotential) -> float:
         """The larger of the relative RMS errors that have a weight in the loss."""
-        errors = [e for e, weight in zip(self.errors(twin), self._weights) if e is not None and weight]
+        errors = [e for e, weight in zip(self.errors(twin), self.weights) if e is not None and weight]
         return max(errors)
 
     def _coefficient(self, twin: TorchPotential, energy: Tensor, gradient: Tensor) -> Tensor | float:
         """The same, from energies and gradients at these rows: c = -<h, r>/<h, h> or 0, r the residuals without the term."""
-        if self._growth is None:
+        if self.known_energies.growth is None:
             return 0.0
-        if self._growth_from is not None:
-            return self._growth_from.growth_coefficient(twin)
+        if self.growth_from is not None:
+            return self.growth_from.growth_coefficient(twin)
         with torch.no_grad():
             above = below = torch.zeros((), dtype=torch.float64)
-            parts = zip(self._wrong(energy, gradient, 0.0), self._growth_parts(), self._weights)
+            parts = zip(self._wrong(energy, gradient, 0.0), self._growth_parts(), self.weights)
             for wrong, h, weight in parts:
                 if weight and h.numel():
                     above, below = above + weight * (h * wrong).mean(), below + weight * (h * h).mean()
@@ -137,18 +203,11 @@ class Loss:
 
     def _growth_parts(self) -> tuple[Tensor, Tensor]:
         """What a growth coefficient of 1 adds to the residuals of energies and of slopes."""
-        assert self._growth is not None
-        return self._energy_root * self._growth[0], self._slope_root.unsqueeze(1) * self._growth[1]
+        return self.known_energies.growth_part(), self.known_slopes.growth_part()
 
     def _wrong(self, energy: Tensor, gradient: Tensor, coefficient: Tensor | float) -> tuple[Tensor, Tensor]:
         """Residuals of energies and of slopes, times the roots of the rows' weights."""
-        first = self._energy_root * (energy[self._energy_rows] - self._energy)
-        slope = (gradient[self._slope_rows].unsqueeze(1) @ self._derivative).squeeze(1)
-        second = self._slope_root.unsqueeze(1) * (slope - self._slope)
-        if self._growth is None:
-            return first, second
-        h = self._growth_parts()
-        return first + coefficient * h[0], second + coefficient * h[1]
+        return self.known_energies.residual(energy, coefficient), self.known_slopes.residual(gradient, coefficient)
 
     def _squares(self, twin: TorchPotential, energy: Tensor, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
         """Mean squares of the two kinds of residual."""
@@ -167,68 +226,65 @@ class Loss:
             J: derivatives of energy and gradient in the weights, (m, 1 + d, p).
             coefficient: of the growth term; its derivative comes third, or None without such a term.
         """
-        part = self.part(rows)
-        wrong = part._wrong(energy, gradient, coefficient)
-        growth = (None, None) if self._growth is None else part._growth_parts()
-        if self._weights[0] and len(self._energy):
-            factor = math.sqrt(self._weights[0] / len(self._energy))
-            JW = J[part._energy_rows, 0] * (factor * part._energy_root)[:, None]
-            yield factor * wrong[0], JW, None if growth[0] is None else factor * growth[0]
-        if self._weights[1] and len(self._slope):
-            factor = math.sqrt(self._weights[1] / self._slope.numel())
-            D = part._derivative * (factor * part._slope_root)[:, None, None]
-            JD = torch.einsum("ndq,ndp->nqp", D, J[part._slope_rows, 1:]).reshape(-1, J.shape[2])
-            yield factor * wrong[1].reshape(-1), JD, None if growth[1] is None else factor * growth[1].reshape(-1)
+        stretch = self._stretch(rows)
+        energies, slopes = self.known_energies.part(*stretch), self.known_slopes.part(*stretch)
+        if self.weights[0] and len(self.known_energies):
+            factor = math.sqrt(self.weights[0] / len(self.known_energies))
+            JW = J[energies.rows, 0] * (factor * energies.root)[:, None]
+            h = None if energies.growth is None else factor * energies.growth_part()
+            yield factor * energies.residual(energy, coefficient), JW, h
+        if self.weights[1] and len(self.known_slopes):
+            assert slopes.derivative is not None
+            factor = math.sqrt(self.weights[1] / self.known_slopes.values.numel())
+            D = slopes.derivative * (factor * slopes.root)[:, :, None]
+            JD = torch.einsum("ndq,ndp->nqp", D, J[slopes.rows, 1:]).reshape(-1, J.shape[2])
+            h = None if slopes.growth is None else factor * slopes.growth_part().reshape(-1)
+            yield factor * slopes.residual(gradient, coefficient).reshape(-1), JD, h
 
     def pulled_back_residual(self, twin: TorchPotential) -> Tensor:
         """How wrong the slope is, as a direction in scaled inputs: (n, d), zero where no slope is known."""
         with torch.no_grad():
-            energy, gradient, _ = twin(self._x)
+            energy, gradient, _ = twin(self.inputs)
             result = torch.zeros_like(gradient)
             wrong = self._wrong(energy, gradient, self._coefficient(twin, energy, gradient))[1]
-            result[self._slope_rows] = (self._derivative @ wrong.unsqueeze(2)).squeeze(2)
+            slopes = self.known_slopes
+            assert slopes.derivative is not None
+            result[slopes.rows] = (slopes.derivative @ wrong.unsqueeze(2)).squeeze(2)
         return result
 
     def part(self, rows: slice) -> Loss:
         """The loss of some of the rows, in the same units."""
-        result = copy(self)
-        start, stop = rows.start or 0, min(rows.stop, len(self._x))
-        result._x = self._x[start:stop]
-        for kind in ("_energy", "_slope"):
-            index = getattr(self, f"{kind}_rows")
-            which = (index >= start) & (index < stop)
-            setattr(result, f"{kind}_rows", index[which] - start)
-            setattr(result, kind, getattr(self, kind)[which])
-            setattr(result, f"{kind}_root", getattr(self, f"{kind}_root")[which])
-            if kind == "_slope":
-                result._derivative = self._derivative[which]
-            if self._growth is not None and result._growth is not None:
-                kept = self._growth[kind == "_slope"][which]
-                result._growth = (result._growth[0], kept) if kind == "_slope" else (kept, result._growth[1])
-        return result
+        start, stop = self._stretch(rows)
+        return replace(
+            self,
+            inputs=self.inputs[start:stop],
+            known_energies=self.known_energies.part(start, stop),
+            known_slopes=self.known_slopes.part(start, stop),
+        )
+
+    def _stretch(self, rows: slice) -> tuple[int, int]:
+        """Where a slice of the rows starts and stops."""
+        return rows.start or 0, min(rows.stop, len(self.inputs))
 
     def batch(self, step: int, size: int) -> Loss:
         """The loss of the rows of one step: all if they are at most `size`, else one stretch after another."""
-        n = len(self._x)
+        n = len(self.inputs)
         if n <= size:
             return self
         start = step % (n // size) * size
         return self.part(slice(start, start + size))
 
     @property
-    def inputs(self) -> Tensor:
-        """Scaled inputs (n, d)."""
-        return self._x
-
-    @property
     def slopes(self) -> Tensor | None:
         """Gradients in scaled inputs (n, d) of all rows, or None if some are missing or they are stresses."""
-        square = self._derivative.shape[1] == self._derivative.shape[2]
-        if len(self._slope) < len(self._x) or not square:
+        D, known = self.known_slopes.derivative, self.known_slopes.values
+        assert D is not None
+        if len(known) < len(self.inputs) or D.shape[1] != D.shape[2]:
             return None
-        return torch.linalg.solve(self._derivative.transpose(1, 2), self._slope)
+        return torch.linalg.solve(D.transpose(1, 2), known)
 
     @property
     def energies(self) -> Tensor | None:
         """Scaled energies of all rows, or None if some are missing."""
-        return self._energy if len(self._energy) == len(self._x) else None
+        known = self.known_energies.values
+        return known if len(known) == len(self.inputs) else None

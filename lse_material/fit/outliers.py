@@ -36,13 +36,13 @@ def robust_weights(rows: Rows, architecture: Architecture, training: Training, r
     modes = architecture.max_modes if architecture.modes == "auto" else architecture.count
     scales, twin = scales_of(rows), None
     for _ in range(ROUNDS):
-        loss = Loss(rows, scales, training.energy_weight, training.stress_weight)
+        loss = Loss.on(rows, scales, training.energy_weight, training.stress_weight)
         if twin is None:
             start = random_twin(architecture.with_modes(modes), loss, rng)
             short = replace(training, restarts=1, lbfgs_steps=0)
             twin = search([start], loss, loss, short, progress=False)[0]
         levenberg_marquardt(twin, loss, 15)
-        plain = Loss(replace(rows, weight=np.ones(n)), scales, training.energy_weight, training.stress_weight)
+        plain = Loss.on(replace(rows, weight=np.ones(n)), scales, training.energy_weight, training.stress_weight)
         error = np.sqrt(n * plain.by_row(twin).numpy())
         s = max(1.4826 * float(np.median(error)), LEAST)
         rows = replace(rows, weight=given / (1.0 + (error / (CUT * s)) ** 2) ** 2)

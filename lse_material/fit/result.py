@@ -40,7 +40,7 @@ class FitResult:
     """A fitted potential and the story of its fit.
 
     Attributes:
-        potential: W as a function of x.
+        fitted: the material, or a potential where samples of x were fitted.
         usage: mean mode weight over the training data, one entry per mode; sums to 1.
         peak: largest mode weight over the training data, one entry per mode.
         data_doubts: what the data themselves leave open or contradict, a sentence each (see `lse_material.fit.data`).
@@ -57,8 +57,7 @@ class FitResult:
         interrupted: whether Ctrl-C ended it.
     """
 
-    potential: SoftMinimum
-    _material: Material | None
+    fitted: Material | SoftMinimum
     usage: Array
     peak: Array
     data_doubts: tuple[str, ...]
@@ -80,9 +79,14 @@ class FitResult:
         Raises:
             InvalidInputError: the fit was of samples of x, which have no strain measure; use `potential`.
         """
-        if self._material is None:
+        if isinstance(self.fitted, SoftMinimum):
             raise InvalidInputError("a fit to samples of x gives a potential, not a material: use result.potential.")
-        return self._material
+        return self.fitted
+
+    @property
+    def potential(self) -> SoftMinimum:
+        """W as a function of x."""
+        return self.fitted if isinstance(self.fitted, SoftMinimum) else self.fitted.potential
 
     @property
     def active_modes(self) -> int:
@@ -96,7 +100,7 @@ class FitResult:
 
     def error(self, samples: Samples) -> Errors:
         """Relative errors on `samples`, which must be of the kind that was fitted."""
-        return errors_of(self._material or self.potential, samples)
+        return errors_of(self.fitted, samples)
 
     def summary(self, test: Samples | None = None) -> str:
         """A few lines for people; with the errors on `test` if it is given."""

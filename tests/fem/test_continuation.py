@@ -90,7 +90,7 @@ def test_a_step_too_large_is_halved_and_ends_where_small_steps_do():
 
 
 KILLED = """
-import os, signal, sys
+import dataclasses, os, signal, sys
 sys.path.insert(0, {demos!r}); sys.path.insert(0, {root!r})
 from tests.fem.test_continuation import LEVELS, cycle
 bar, path = cycle(checkpoint={file!r}, progress=False)
@@ -101,7 +101,7 @@ def counted(load):
     count += 1
     if count > 9: os.kill(os.getpid(), signal.SIGKILL)
     apply(load)
-path.apply = counted
+path = dataclasses.replace(path, apply=counted)
 path.run(LEVELS)
 """
 

@@ -1,5 +1,6 @@
 """A fingerprint changes with all that numbers depend on, and with nothing else; caches and checkpoints are refused by it."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import basix.ufl
@@ -137,7 +138,7 @@ def test_a_path_goes_on_with_its_own_problem_only(tmp_path_factory):
     first = Pulled(file)
     first.path.run([1.0, 2.0])
     again = Pulled(file)
-    again.path.halvings = 3  # options of the solution may differ
+    again.path = replace(again.path, halvings=3)  # options of the solution may differ
     assert again.path.resume() == 2
     np.testing.assert_allclose(again.u.x.array, first.u.x.array, rtol=0.0, atol=1e-18)
     table, expected = again.path.run([1.0, 2.0, 3.0]), first.path.run([1.0, 2.0, 3.0])

@@ -233,6 +233,7 @@ def test_samples_after_a_kill_are_those_of_an_uninterrupted_run(cell, tmp_path):
 
 def test_a_path_that_fails_ends_and_says_so(cell, tmp_path, caplog, monkeypatch):
     monkeypatch.setattr(cell_newton, "ITERATIONS", 4)
+    monkeypatch.setattr(cell_newton, "DESCENT", 4)
     monkeypatch.setattr(homogenise, "HALVINGS", 1)
     paths = [CellPath(np.array([compressed(0.01), compressed(0.99)]))]
     with caplog.at_level(logging.WARNING, logger="lse_material"):

@@ -30,7 +30,7 @@ def three_wells(rho=0.1):
 
 def loss_of(samples):
     rows = rows_of(samples, None, None)
-    return Loss(rows, scales_of(rows), 1.0, 1.0)
+    return Loss.on(rows, scales_of(rows), 1.0, 1.0)
 
 
 @pytest.mark.slow
@@ -123,7 +123,7 @@ def test_levenberg_marquardt_goes_to_rounding_where_the_data_can_be_met_exactly(
     x = np.random.default_rng(0).normal(size=(200, 2))
     energy, gradient, _ = (value.detach().numpy() for value in exact(torch.tensor(x)))
     rows = rows_of(lse.Samples(x=x, energy=energy, gradient=gradient), None, None)
-    loss = Loss(rows, Scales(np.zeros(2), np.ones(2), 1.0, 0.0), 1.0, 1.0)
+    loss = Loss.on(rows, Scales(np.zeros(2), np.ones(2), 1.0, 0.0), 1.0, 1.0)
     start = surgery.copy_of(exact)
     with torch.no_grad():
         for p in start.parameters():

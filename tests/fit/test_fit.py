@@ -189,7 +189,7 @@ def test_the_loss_with_a_growth_coefficient_is_the_least_over_it(constant):
     )
     rows = rows_of(data, exact.kinematics, "auto")
     scales = scales_of(rows)
-    loss = Loss(rows, scales, 1.0, 2.0)
+    loss = Loss.on(rows, scales, 1.0, 2.0)
     twin = TorchPotential(Architecture(2, 3), 3)
     torch.manual_seed(1)
     with torch.no_grad():
@@ -197,7 +197,7 @@ def test_the_loss_with_a_growth_coefficient_is_the_least_over_it(constant):
             p.copy_(0.3 * torch.randn_like(p))
     c = loss.growth_coefficient(twin)
     assert (c > 0.0) == (constant > 0.0)
-    fixed = [Loss(rows_of(data, exact.kinematics, lse.Growth(c + d)), scales, 1.0, 2.0) for d in (1e-3, 2e-3)]
+    fixed = [Loss.on(rows_of(data, exact.kinematics, lse.Growth(c + d)), scales, 1.0, 2.0) for d in (1e-3, 2e-3)]
     assert float(loss(twin).detach()) < float(fixed[0](twin).detach()) < float(fixed[1](twin).detach())
     names = [name for name, _ in twin.named_parameters()]
     slope, step = 2.0 * normal_equations(twin, loss, names)[1], 1e-6

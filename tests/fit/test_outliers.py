@@ -29,7 +29,7 @@ def test_a_weight_of_two_is_a_row_twice():
     assert one.energy_shift == pytest.approx(other.energy_shift, rel=1e-12)
     twin = random_twin(0, size=2, modes=2)
     names = [name for name, p in twin.named_parameters() if p.requires_grad]
-    first, second = (Loss(rows, scales, 1.0, 2.0) for rows in (weighted, repeated))
+    first, second = (Loss.on(rows, scales, 1.0, 2.0) for rows in (weighted, repeated))
     assert float(first(twin).detach()) == pytest.approx(float(second(twin).detach()), rel=1e-12)
     for a, b in zip(normal_equations(twin, first, names), normal_equations(twin, second, names)):
         assert relative_error(a.numpy(), b.numpy()) < 1e-12
