@@ -67,7 +67,7 @@ class Cells:
         else:
             from matplotlib.collections import PolyCollection
 
-            style = {"edgecolors": "face", "linewidths": 0.1, **style}
+            style = {"edgecolors": "face", "linewidths": 0.3, **style}
             drawn = PolyCollection(list(self.corners[..., :2]), array=self.values, **style)
             axes.add_collection(drawn)
             axes.autoscale()
