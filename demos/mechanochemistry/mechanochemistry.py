@@ -156,7 +156,8 @@ def draw(file: Path, drawn: dict[str, dict[str, Cells]], tables: dict[str, dict[
     figure.colorbar(in_c, ax=axes[0, :2], shrink=0.8, label="concentration c")
     figure.colorbar(in_e, ax=axes[0, 2:], shrink=0.8, label="strain e$_2$")
     greys = ListedColormap(colormaps["Greys"](np.linspace(0.1, 0.9, modes)))
-    largest = show(axes[1, 0], drawn["fitted"]["modes"], "largest mode weight", cmap=greys, limits=(-0.5, modes - 0.5))
+    style = {"cmap": greys, "limits": (-0.5, modes - 0.5), "edgecolors": "none", "antialiased": False}
+    largest = show(axes[1, 0], drawn["fitted"]["modes"], "largest mode weight", **style)
     figure.colorbar(largest, ax=axes[1, 0], ticks=range(modes), shrink=0.8, label="mode")
     for name, line in (("fitted", "k-"), ("exact", "C1--")):
         table = tables[name]
