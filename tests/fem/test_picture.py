@@ -27,6 +27,7 @@ def stretched(domain, factors):
     return u
 
 
+@pytest.mark.mpi
 @pytest.mark.parametrize("kind", [mesh.CellType.triangle, mesh.CellType.quadrilateral])
 def test_polygons_cover_the_deformed_body_once(kind):
     domain = mesh.create_rectangle(COMM, [[0.0, 0.0], [3.0, 1.0]], [7, 4], kind)
@@ -46,6 +47,7 @@ def test_polygons_cover_the_deformed_body_once(kind):
         assert cells.values == pytest.approx(2.0 * cells.corners[..., 0] - cells.corners[..., 1], abs=1e-12)
 
 
+@pytest.mark.mpi
 @pytest.mark.parametrize("kind", [mesh.CellType.tetrahedron, mesh.CellType.hexahedron])
 def test_of_a_solid_the_surface_is_drawn(kind):
     domain = mesh.create_box(COMM, [[0.0] * 3, [2.0, 1.0, 1.0]], [4, 3, 2], kind)
@@ -63,6 +65,7 @@ def test_prisms_have_facets_of_two_shapes():
         gather_cells(fem.Function(fem.functionspace(domain, ("DG", 0))))
 
 
+@pytest.mark.mpi
 def test_panels_of_a_figure():
     from matplotlib.figure import Figure
 
