@@ -19,6 +19,8 @@ from typing import Any
 import numpy as np
 from common import finish, processor
 from dolfinx import mesh
+from dolfinx.io import gmsh
+from mpi4py import MPI
 
 import lse_material as lse
 
@@ -44,29 +46,26 @@ def fit_then_simulate(folder: Path) -> Pair:
     """The plate's mesh, and each cell in four; fewer load steps than the demo's."""
     import fit_then_simulate as demo
 
-    file, coarse = folder / "martensite.safetensors", demo.read_plate
+    file = folder / "martensite.safetensors"
     demo.fit_material(file, True)
-
-    def fine() -> Any:
-        domain, _, names = coarse()
-        domain.topology.create_entities(1)
-        domain = mesh.refine(domain)[0]
-        domain.topology.create_connectivity(1, 2)
-        sides = {
-            names[side]: mesh.locate_entities_boundary(domain, 1, lambda x, at=at: np.isclose(x[0], at))
-            for side, at in (("left", -demo.LENGTH / 2), ("right", demo.LENGTH / 2))
-        }
-        facets = np.concatenate(list(sides.values()))
-        values = np.concatenate([np.full(len(f), tag, dtype=np.int32) for tag, f in sides.items()])
-        order = np.argsort(facets)
-        return domain, mesh.meshtags(domain, 1, facets[order], values[order]), names
-
+    coarse = gmsh.read_from_msh(DEMOS.parent / "meshes" / "plate_with_hole.msh", MPI.COMM_WORLD, gdim=2)
+    coarse.mesh.topology.create_entities(1)
+    domain = mesh.refine(coarse.mesh)[0]
+    domain.topology.create_connectivity(1, 2)
+    sides = {
+        coarse.physical_groups[side].tag: mesh.locate_entities_boundary(
+            domain, 1, lambda x, at=at: np.isclose(x[0], at)
+        )
+        for side, at in (("left", -demo.LENGTH / 2), ("right", demo.LENGTH / 2))
+    }
+    facets = np.concatenate(list(sides.values()))
+    values = np.concatenate([np.full(len(f), tag, dtype=np.int32) for tag, f in sides.items()])
+    order = np.argsort(facets)
+    fine = coarse._replace(mesh=domain, facet_tags=mesh.meshtags(domain, 1, facets[order], values[order]))
     rows = []
-    for read in (coarse, fine):
-        demo.read_plate = read
-        _, curve, _ = demo.simulate(lse.load(file), "quadrature", 15, folder / "plate.xdmf")
+    for plate in (coarse, fine):
+        _, curve, _ = demo.pull(plate, lse.load(file), "quadrature", 15, folder / "plate.xdmf")
         rows.append({"peak_reaction": curve[:, 1].max(), "last_reaction": curve[-1, 1]})
-    demo.read_plate = coarse
     return paired(rows)
 
 

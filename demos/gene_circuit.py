@@ -44,6 +44,7 @@ import numpy as np
 import ufl
 from dolfinx import fem, mesh
 from dolfinx.fem.petsc import assemble_matrix, assemble_vector, set_bc
+from matplotlib.figure import Figure
 from mpi4py import MPI
 from petsc4py import PETSc
 from scipy.optimize import root
@@ -275,12 +276,8 @@ def draw(
     file: Path, potential: lse.SoftMinimum, land: ls.Landscape, p: np.ndarray, times: np.ndarray, mean: float
 ) -> None:
     """The landscape, the density, and the times of switches."""
-    import matplotlib
-
-    matplotlib.use("agg")
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(1, 3, figsize=(13.0, 4.0), layout="constrained")
+    figure = Figure(figsize=(13.0, 4.0), layout="constrained")
+    axes = figure.subplots(1, 3)
     grid = np.linspace(0.0, 3.5, 141)
     x = np.stack(np.meshgrid(grid, grid, indexing="ij"), axis=-1)
     lowest = land.wells[0].energy

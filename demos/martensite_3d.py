@@ -32,15 +32,20 @@ import numpy as np
 import ufl
 from dolfinx import fem, mesh
 from dolfinx.io import XDMFFile
+from matplotlib.colors import ListedColormap
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 from mpi4py import MPI
 
 import lse_material as lse
-from lse_material.fem import EnergyProblem, energy, mode_weights
-from lse_material.fem.compat import geometry_dofmap
+from lse_material.fem import EnergyProblem, energy
 from lse_material.fem.continuation import LoadPath
+from lse_material.fem.fields import MaterialFields
 from lse_material.fem.multigrid import MULTIGRID
+from lse_material.fem.picture import Cells, gather_cells
 from lse_material.fem.ranks import on_rank_0
 from lse_material.kinematics import from_mandel
+from lse_material.landscape import StationaryPoint, wells
 from lse_material.symmetry import Symmetry
 
 COMM = MPI.COMM_WORLD
@@ -85,22 +90,13 @@ def fit_material(path: Path, quick: bool) -> dict[str, Any]:
     return {"variants": result.material.modes, "test_error_energy": error.energy, "test_error_stress": error.stress}
 
 
-class Well:
+class Variant:
     """A variant of the fitted material: its stretch, its mode, and Young's modulus dP11/dF11 along x."""
 
-    def __init__(self, material: lse.Material, axis: int) -> None:
-        from scipy.optimize import minimize
-
-        potential = material.potential
-        found = minimize(
-            lambda x: (1e3 * float(potential.energy(x[None])[0]), 1e3 * potential.gradient(x[None])[0]),
-            WELLS[axis],
-            jac=True,
-            tol=1e-12,
-        ).x
-        self.stretch = np.diag(np.sqrt(1.0 + 2.0 * found[:3]))
-        self.mode = int(np.argmax(potential.mode_weights(found[None])))
-        compliance = np.linalg.inv(potential.hessian(found[None])[0])
+    def __init__(self, material: lse.Material, well: StationaryPoint) -> None:
+        self.stretch = np.diag(np.sqrt(1.0 + 2.0 * well.x[:3]))
+        self.mode = int(np.argmax(material.potential.mode_weights(well.x[None])))
+        compliance = np.linalg.inv(material.potential.hessian(well.x[None])[0])
         self.modulus = self.stretch[0, 0] ** 2 / float(compliance[0, 0])
 
 
@@ -108,7 +104,8 @@ class Block:
     """A block 2 x 1 x 1 with `cells` cells across; its ends stay plane and slide, its sides are free."""
 
     def __init__(self, material: lse.Material, cells: int) -> None:
-        self.short, self.long = Well(material, 1), Well(material, 0)
+        found = wells(material.potential, WELLS.min(axis=0) - STRAIN, WELLS.max(axis=0) + STRAIN)
+        self.long, self.short = (Variant(material, max(found, key=lambda well: well.x[i])) for i in (0, 1))
         domain = mesh.create_box(COMM, [[0.0, 0.0, 0.0], [2.0, 1.0, 1.0]], [2 * cells, cells, cells])
         V = fem.functionspace(domain, ("Lagrange", 1, (3,)))
         self.u = fem.Function(V, name="displacement")
@@ -141,9 +138,8 @@ class Block:
             fallback=False,
         )
         self.u.interpolate(lambda x: (self.short.stretch - np.eye(3)) @ x)
-        cellwise = fem.functionspace(domain, ("DG", 0, (material.modes,)))
-        self.weights = fem.Function(cellwise, name="phase_fractions")
-        self._expression = fem.Expression(mode_weights(material, F), cellwise.element.interpolation_points)
+        self.fields = MaterialFields(material, F, ellipticity=False)
+        self.largest = fem.Function(self.fields.energy.function_space, name="largest_mode")
         self.dofs = 3 * V.dofmap.index_map.size_global
 
     def pull(self, strain: float) -> None:
@@ -156,11 +152,11 @@ class Block:
 
     def fractions(self) -> np.ndarray:
         """Shares of the cells in which each mode has the largest weight; all cells have the same volume."""
-        self.weights.interpolate(self._expression)
-        modes = self.weights.function_space.dofmap.bs
-        owned = self.u.function_space.mesh.topology.index_map(3).size_local
-        largest = self.weights.x.array.reshape(-1, modes)[:owned].argmax(axis=1)
-        counts = COMM.allreduce(np.bincount(largest, minlength=modes))
+        self.fields.update()
+        modes = self.fields.mode_weights.function_space.dofmap.bs
+        self.largest.x.array[:] = self.fields.mode_weights.x.array.reshape(-1, modes).argmax(axis=1)
+        owned = self.largest.function_space.dofmap.index_map.size_local
+        counts = COMM.allreduce(np.bincount(self.largest.x.array[:owned].astype(int), minlength=modes))
         return counts / counts.sum()
 
     def lever(self, strain: float, stress: float) -> float:
@@ -169,38 +165,15 @@ class Block:
         low, high = ends
         return (strain - low) / (high - low)
 
-    def surface(self) -> tuple[np.ndarray, np.ndarray] | None:
-        """Deformed triangles (n, 3, 3) of the surface and the largest mode of their cells (n,); None off rank 0."""
-        domain, V = self.u.function_space.mesh, self.u.function_space
-        for pair in ((2, 3), (2, 0), (3, 0)):
-            domain.topology.create_connectivity(*pair)
-        nodes = np.zeros(len(domain.geometry.x), dtype=np.int32)
-        nodes[geometry_dofmap(domain).reshape(-1)] = V.dofmap.list.reshape(-1)
-        x = domain.geometry.x + self.u.x.array.reshape(-1, 3)[nodes]
-        facets = mesh.exterior_facet_indices(domain.topology)
-        cells = [domain.topology.connectivity(2, 3).links(f)[0] for f in facets]
-        triangles = x[mesh.entities_to_geometry(domain, 2, facets)]
-        modes = self.weights.x.array.reshape(-1, self.weights.function_space.dofmap.bs)[cells].argmax(axis=1)
-        parts = COMM.gather((triangles, modes))
-        return None if parts is None else (np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts]))
 
-
-def draw(file: Path, block: Block, surface: Any, table: dict[str, np.ndarray]) -> None:
+def draw(file: Path, block: Block, surface: Cells, table: dict[str, np.ndarray]) -> None:
     """The block half way, and the curves of stress and share."""
-    import matplotlib
-
-    matplotlib.use("agg")
-    import matplotlib.pyplot as plt
-    from matplotlib.patches import Patch
-    from mpl_toolkits.mplot3d.art3d import Poly3DCollection
-
-    figure = plt.figure(figsize=(11.0, 3.8), layout="constrained")
+    figure = Figure(figsize=(11.0, 3.8), layout="constrained")
     grid = figure.add_gridspec(1, 3, width_ratios=[1.6, 1.0, 1.0])
     space = figure.add_subplot(grid[0], projection="3d")
-    triangles, modes = surface
     shades = {block.short.mode: "0.85", block.long.mode: "#1f5a99"}
-    colours = [shades.get(int(m), "#e08030") for m in modes]
-    space.add_collection3d(Poly3DCollection(triangles, facecolors=colours, edgecolors="0.4", linewidths=0.15))
+    colours = ListedColormap([shades.get(mode, "#e08030") for mode in range(3)])
+    surface.draw(space, limits=(-0.5, 2.5), cmap=colours, edgecolors="0.4", linewidths=0.15)
     space.set(xlim=(0, 2.05), ylim=(0, 1.1), zlim=(0, 1.0), xlabel="x / width", ylabel="y / width")
     space.set(xticks=(0, 1, 2), yticks=(0, 1), zticks=(0, 1))
     space.set_box_aspect((2.05, 1.1, 1.0), zoom=1.05)
@@ -249,9 +222,9 @@ def main() -> int:
         for step in range(1, len(shares) + 1):
             table = path.run(low + shares[:step] * (high - low))
             xdmf.write_function(block.u, float(shares[step - 1]))
-            xdmf.write_function(block.weights, float(shares[step - 1]))
+            block.fields.write(xdmf, float(shares[step - 1]))
             if shares[step - 1] <= 0.62:
-                surface = block.surface()
+                surface = gather_cells(block.largest, displacement=block.u)
     error = float(np.abs(table["long"] - table["lever"]).max())
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
     figures |= {
@@ -264,6 +237,7 @@ def main() -> int:
         "largest_stress": float(table["stress"].max()),
     }
     if COMM.rank == 0:
+        assert surface is not None
         draw(options.out / "martensite_3d.png", block, surface, table)
         print(json.dumps(figures))
     return 0 if error < 0.05 and table["long"][-1] > 0.5 else 1

@@ -31,7 +31,6 @@ import numpy as np
 import ufl
 from dolfinx import fem, io, mesh
 from mpi4py import MPI
-from scipy.optimize import minimize
 
 import lse_material as lse
 from lse_material.fem import EnergyProblem, energy, mode_weights
@@ -40,6 +39,7 @@ from lse_material.fem.picture import draw_cells
 from lse_material.fem.ranks import on_rank_0
 from lse_material.fem.regularise import micromorphic
 from lse_material.fem.stability import negative_eigenvalues, solve_to_minimum
+from lse_material.landscape import wells
 from lse_material.symmetry import Symmetry
 
 COMM = MPI.COMM_WORLD
@@ -69,13 +69,11 @@ def fit_material(file: Path) -> dict[str, float]:
 
 
 def well(material: lse.Material) -> np.ndarray:
-    """The stretches (a, b), a < b, at which a variant is free of stress."""
-
-    def energy_of(stretch: np.ndarray) -> tuple[float, np.ndarray]:
-        F = np.diag(stretch)
-        return float(material.energy(F)), np.diagonal(material.stress(F)).copy()
-
-    return np.sort(minimize(energy_of, [0.93, 1.07], jac=True, method="BFGS", options={"gtol": 1e-10}).x)
+    """The stretches (a, b), a < b, of a variant that is free of stress: the other well is its image."""
+    assert material.training_box is not None
+    found = wells(material.potential, material.training_box.lower, material.training_box.upper)
+    lowest = next(well for well in found if well.inside)
+    return np.sort(np.sqrt(1.0 + 2.0 * lowest.x[:2]))
 
 
 def twin(a: float, b: float) -> tuple[np.ndarray, np.ndarray]:

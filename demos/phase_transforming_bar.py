@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 import ufl
 from dolfinx import fem, mesh
+from matplotlib.figure import Figure
 from mpi4py import MPI
 from scipy.integrate import quad
 from scipy.optimize import brentq
@@ -145,12 +146,8 @@ def cycle(rho: float, cells: int, steps: int) -> tuple[dict[str, np.ndarray], in
 
 def draw(file: Path, theory: Theory, table: dict[str, np.ndarray]) -> None:
     """The loop, and the theory in the same picture."""
-    import matplotlib
-
-    matplotlib.use("agg")
-    import matplotlib.pyplot as plt
-
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10.0, 4.0), layout="constrained")
+    figure = Figure(figsize=(10.0, 4.0), layout="constrained")
+    left, right = figure.subplots(1, 2)
     strains = np.linspace(0.0, 1.3 * E_T, 400)
     left.plot(strains, [theory.slope(e) for e in strains], color="0.6", linewidth=1, label="homogeneous bar")
     left.axhline(theory.stress, color="C3", linestyle="--", linewidth=1, label="Maxwell stress")

@@ -31,6 +31,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 from mpi4py import MPI
 
 from lse_material.density import Density
@@ -238,17 +239,11 @@ def judged(target: Target, result: Inferred, seed: int) -> dict[str, Any]:
 
 def draw(file: Path, targets: dict[str, Target], results: dict[str, Inferred]) -> None:
     """P as contours, q in grey, samples of q as dots; the targets of the plane."""
-    import matplotlib
-
-    matplotlib.use("agg")
-    import matplotlib.pyplot as plt
-
     shown = [name for name, target in targets.items() if len(target.lower) == 2]
     columns = min(3, len(shown))
     lines = -(-len(shown) // columns)
-    figure, axes = plt.subplots(
-        lines, columns, figsize=(3.7 * columns, 3.5 * lines), layout="constrained", squeeze=False
-    )
+    figure = Figure(figsize=(3.7 * columns, 3.5 * lines), layout="constrained")
+    axes = figure.subplots(lines, columns, squeeze=False)
     for ax in axes.flat[len(shown) :]:
         ax.set_axis_off()
     for ax, name in zip(axes.flat, shown):

@@ -91,3 +91,15 @@ def test_the_upper_floors_are_loaded_when_first_named():
     modules = loaded_after("import lse_material\nassert 'lse_material.fit' not in sys.modules\nlse_material.fit")
     assert "lse_material.fit" in modules
     assert "dolfinx" not in modules
+
+
+@pytest.mark.parametrize("folder", ["lse_material", "demos"])
+def test_nothing_selects_a_backend_of_matplotlib(folder):
+    """pyplot does so when it is imported, `matplotlib.use` when it is called."""
+    for file in (Path(__file__).parents[1] / folder).rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import | ast.ImportFrom) else []
+            source = getattr(node, "module", None) or ""
+            assert "pyplot" not in source, file
+            assert not any("pyplot" in name for name in names), file
+            assert not (isinstance(node, ast.Call) and ast.unparse(node.func) == "matplotlib.use"), file

@@ -25,16 +25,17 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from dolfinx import fem, mesh
+from dolfinx import fem
 from elastomer import FINENESS, MATERIAL, SINGLE_MODE
+from matplotlib.figure import Figure
 from mpi4py import MPI
 from simulate import CELLS, of_the_cell
 from specimen import FEW, LEVELS, Curve, Specimen, compress, homogeneous, resolved
 
 import lse_material as lse
+from lse_material.fem.picture import Cells, gather_cells
 
 COMM = MPI.COMM_WORLD
 KICK = 0.02
@@ -69,45 +70,25 @@ def compared(curves: dict[str, Curve], prefix: str = "") -> dict[str, float]:
     }
 
 
-def drawn_mesh(specimen: Specimen, cells: int) -> Any:
-    """Deformed cells as polygons, and F_22 - 1 of each, on rank 0; None elsewhere. Collective."""
-    domain, u = specimen.domain, specimen.u
-    V = fem.functionspace(domain, ("Lagrange", 1, (2,)))
-    at_vertices = fem.Function(V)
-    at_vertices.interpolate(u)
-    W = fem.functionspace(domain, ("DG", 0))
+def drawn(specimen: Specimen) -> Cells | None:
+    """The deformed specimen and F_22 - 1 in each cell, on rank 0; None elsewhere. Collective."""
+    W = fem.functionspace(specimen.domain, ("DG", 0))
     lengthening = fem.Function(W)
-    first = fem.Expression(specimen.F[1, 1] - 1.0, W.element.interpolation_points)
-    lengthening.interpolate(first)
-    owned = domain.topology.index_map(2).size_local
-    loop = [0, 1, 3, 2] if domain.topology.cell_type == mesh.CellType.quadrilateral else [0, 1, 2]
-    corners = V.dofmap.list[:owned][:, loop]
-    x = V.tabulate_dof_coordinates()[:, :2] + at_vertices.x.array.reshape(-1, 2)
-    parts = COMM.gather((x[corners], lengthening.x.array[:owned]), root=0)
-    if parts is None:
-        return None
-    return np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])
+    lengthening.interpolate(fem.Expression(specimen.F[1, 1] - 1.0, W.element.interpolation_points))
+    return gather_cells(lengthening, displacement=specimen.u)
 
 
-def draw(file: Path, curves: dict[str, Curve], meshes: dict[str, Any], cells: int) -> None:
+def draw(file: Path, curves: dict[str, Curve], shapes: dict[str, Cells], cells: int) -> None:
     """The two specimens, and the curves."""
-    import matplotlib
-
-    matplotlib.use("agg")
-    import matplotlib.pyplot as plt
-    from matplotlib.collections import PolyCollection
-
-    figure, axes = plt.subplots(1, 3, figsize=(12.5, 4.3), layout="constrained", width_ratios=(1.0, 1.0, 1.25))
+    figure = Figure(figsize=(12.5, 4.3), layout="constrained")
+    axes = figure.subplots(1, 3, width_ratios=(1.0, 1.0, 1.25))
     for ax, name, title in zip(axes, ("resolved", "lse"), ("every hole resolved", "homogeneous, fitted LSE-ICNN")):
-        corners, strain = meshes[name]
-        edge = "none" if name == "resolved" else "0.4"
-        drawn = PolyCollection(corners, array=strain, cmap="cividis", edgecolors=edge, linewidths=0.3)
-        drawn.set_clim(-0.3, 0.1)
-        ax.add_collection(drawn)
+        edge = "face" if name == "resolved" else "0.4"
+        cells_of = shapes[name].draw(ax, limits=(-0.3, 0.1), edgecolors=edge, linewidths=0.3)
         ax.set(xlim=(-0.9, cells + 0.9), ylim=(-0.6, cells + 0.6), aspect="equal", xlabel="unit cells")
         ax.set(xticks=range(0, cells + 1, max(cells // 3, 1)), yticks=range(0, cells + 1, max(cells // 3, 1)))
         ax.set_title(f"{title}\n{curves[name].unknowns} unknowns, {curves[name].seconds:.0f} s of CPU", fontsize=10)
-    figure.colorbar(drawn, ax=axes[:2], label="$F_{22} - 1$", shrink=0.6, location="bottom")
+    figure.colorbar(cells_of, ax=axes[:2], label="$F_{22} - 1$", shrink=0.6, location="bottom")
     right = axes[2]
     for name, style, label in (
         (
@@ -149,12 +130,12 @@ def main() -> int:
     figures = {**compared(curves), "cells": float(cells), "free_sides": 0.5 / cells}
     figures["error_beyond_free_sides"] = (1.0 + figures["plateau_force_error"]) * (1.0 - 0.5 / cells) - 1.0
     figures["critical_strain"], figures["plateau_stress"] = curves["resolved"].knee
-    meshes = {name: drawn_mesh(specimens[name], cells) for name in ("resolved", "lse")}
+    shapes = {name: drawn(specimens[name]) for name in ("resolved", "lse")}
     if options.bonded:
         figures |= compared(run(cells, levels, bonded=True, out=options.out)[0], "bonded_")
     del specimens  # on all ranks at once, before rank 0 goes on alone
     if COMM.rank == 0:
-        draw(options.out / "compare.png", curves, meshes, cells)
+        draw(options.out / "compare.png", curves, shapes, cells)
         print(json.dumps(figures))
     right = abs(figures["error_beyond_free_sides"]) < 0.05
     if cells >= CELLS:

@@ -29,13 +29,16 @@ import numpy as np
 from dolfinx import mesh
 from dolfinx.io import gmsh as gmshio
 from free_energy import S_E, polynomial, samples, well_errors
+from matplotlib import colormaps
+from matplotlib.colors import ListedColormap
+from matplotlib.figure import Figure
 from mpi4py import MPI
 from solid import Solid
 
 import lse_material as lse
 from lse_material.fem import potential_energy
 from lse_material.fem.evolution import Evolution
-from lse_material.fem.operator import weights
+from lse_material.fem.picture import Cells
 from lse_material.fem.ranks import on_rank_0
 
 COMM = MPI.COMM_WORLD
@@ -129,85 +132,56 @@ def follow(run: Evolution, until: float, frame: Callable[[int], None] | None) ->
     return run.arrays()
 
 
-def fields(solid: Solid, potential: lse.SoftMinimum | None = None) -> Any:
-    """What is drawn of a solid: c, e2 and the mode weights at the corners of its cells; on rank 0."""
-    found = solid.corner_values([solid.x[0], solid.eta, *([] if potential is None else weights(potential, solid.x))])
-    if found is None:
-        return None
-    places, values = found
-    return places, values[..., 0], values[..., 1], values[..., 2:].mean(axis=1)
+C_STYLE = {"cmap": "cividis", "limits": (0.0, 1.0)}
+E_STYLE = {"cmap": "viridis", "limits": (-1.2 * S_E, 1.2 * S_E)}
 
 
-def show(axes: Any, places: np.ndarray, values: np.ndarray, title: str, **style: Any) -> Any:
-    import matplotlib.tri as tri
-
-    flat = places.reshape(-1, 2)
-    mesh_ = tri.Triangulation(flat[:, 0], flat[:, 1], np.arange(len(flat)).reshape(-1, 3))
-    if values.ndim == 2:
-        drawn = axes.tripcolor(mesh_, values.reshape(-1), shading="gouraud", rasterized=True, **style)
-    else:
-        drawn = axes.tripcolor(mesh_, facecolors=values, rasterized=True, **style)
-    ends = [float(np.round(end)) if abs(end - np.round(end)) < 1e-9 else end for end in (flat.min(), flat.max())]
+def show(axes: Any, cells: Cells, title: str, **style: Any) -> Any:
+    drawn = cells.draw(axes, **style)
+    ends = [
+        float(np.round(end)) if abs(end - np.round(end)) < 1e-9 else end
+        for end in (cells.corners.min(), cells.corners.max())
+    ]
     axes.set(title=title, aspect="equal", xticks=ends, yticks=ends, xlabel="x$_1$ / L", ylabel="x$_2$ / L")
     return drawn
 
 
-C_STYLE = {"cmap": "cividis", "vmin": 0.0, "vmax": 1.0}
-E_STYLE = {"cmap": "viridis", "vmin": -1.2 * S_E, "vmax": 1.2 * S_E}
-
-
-def draw(file: Path, drawn: dict[str, Any], tables: dict[str, dict[str, np.ndarray]]) -> None:
+def draw(file: Path, drawn: dict[str, dict[str, Cells]], tables: dict[str, dict[str, np.ndarray]], modes: int) -> None:
     """Both squares, the particle, the modes of the fit, and the energies."""
-    import matplotlib
-
-    matplotlib.use("agg")
-    import matplotlib.pyplot as plt
-    from matplotlib.colors import ListedColormap
-
-    figure, axes = plt.subplots(2, 4, figsize=(13.0, 6.0), layout="constrained")
+    figure = Figure(figsize=(13.0, 6.0), layout="constrained")
+    axes = figure.subplots(2, 4)
     for column, (name, title) in enumerate((("fitted", "fitted"), ("exact", "exact polynomial"))):
-        places, c, e2, _ = drawn[name]
-        in_c = show(axes[0, column], places, c, f"c, {title}", **C_STYLE)
-        in_e = show(axes[0, column + 2], places, e2, f"e$_2$, {title}", **E_STYLE)
+        in_c = show(axes[0, column], drawn[name]["c"], f"c, {title}", **C_STYLE)
+        in_e = show(axes[0, column + 2], drawn[name]["e2"], f"e$_2$, {title}", **E_STYLE)
     figure.colorbar(in_c, ax=axes[0, :2], shrink=0.8, label="concentration c")
     figure.colorbar(in_e, ax=axes[0, 2:], shrink=0.8, label="strain e$_2$")
-    places, _, _, shares = drawn["fitted"]
-    count = shares.shape[1]
-    greys = ListedColormap(plt.get_cmap("Greys")(np.linspace(0.1, 0.9, count)))
-    modes = show(axes[1, 0], places, shares.argmax(axis=1).astype(float), "largest mode weight", cmap=greys)
-    modes.set_clim(-0.5, count - 0.5)
-    figure.colorbar(modes, ax=axes[1, 0], ticks=range(count), shrink=0.8, label="mode")
-    for name, style in (("fitted", "k-"), ("exact", "C1--")):
+    greys = ListedColormap(colormaps["Greys"](np.linspace(0.1, 0.9, modes)))
+    style = {"cmap": greys, "limits": (-0.5, modes - 0.5), "edgecolors": "none", "antialiased": False}
+    largest = show(axes[1, 0], drawn["fitted"]["modes"], "largest mode weight", **style)
+    figure.colorbar(largest, ax=axes[1, 0], ticks=range(modes), shrink=0.8, label="mode")
+    for name, line in (("fitted", "k-"), ("exact", "C1--")):
         table = tables[name]
-        axes[1, 1].semilogx(table["time"][1:], table["energy"][1:], style, label=name)
+        axes[1, 1].semilogx(table["time"][1:], table["energy"][1:], line, label=name)
     axes[1, 1].set(xlabel="time / (L$^2$/M)", ylabel="free energy of the square / L$^2$", title="energy falls alike")
     axes[1, 1].legend(frameon=False)
-    places, c, e2, _ = drawn["particle"]
-    show(axes[1, 2], places, c, f"particle filled to {FILLED:.0%}: c", **C_STYLE)
-    show(axes[1, 3], places, e2, "particle: e$_2$", **E_STYLE)
+    show(axes[1, 2], drawn["particle"]["c"], f"particle filled to {FILLED:.0%}: c", **C_STYLE)
+    show(axes[1, 3], drawn["particle"]["e2"], "particle: e$_2$", **E_STYLE)
     figure.savefig(file, dpi=85)
-    plt.close(figure)
 
 
 def frame_of(solid: Solid, folder: Path) -> Callable[[int], None]:
     """A function that draws c and e2 as they are now."""
 
     def frame(count: int) -> None:
-        drawn = fields(solid)
+        drawn = solid.gathered()
         if drawn is None:
             return
-        import matplotlib
-
-        matplotlib.use("agg")
-        import matplotlib.pyplot as plt
-
         folder.mkdir(parents=True, exist_ok=True)
-        figure, (left, right) = plt.subplots(1, 2, figsize=(8.0, 4.0), layout="constrained")
-        places, c, e2, _ = drawn
-        show(left, places, c, "c", **C_STYLE)
-        show(right, places, e2, "e$_2$", **E_STYLE)
+        figure = Figure(figsize=(8.0, 4.0), layout="constrained")
+        left, right = figure.subplots(1, 2)
+        show(left, drawn["c"], "c", **C_STYLE)
+        show(right, drawn["e2"], "e$_2$", **E_STYLE)
         figure.savefig(folder / f"{count:04d}.png", dpi=100)
-        plt.close(figure)
 
     return frame
 
@@ -276,13 +250,13 @@ def main() -> int:
         "particle_mass_error": float(np.abs(grain["mass"] - grain["mass"][0] - grain["supplied"]).max()),
         "outside_box": float(max(fitted["excess"].max(), grain["excess"].max())),
     }
-    drawn = {name: fields(solid, None if name == "exact" else potential) for name, solid in solids.items()}
+    drawn = {name: solid.gathered(None if name == "exact" else potential) for name, solid in solids.items()}
     for name, run in runs.items():
         run.save_table(options.out / f"{name}.csv")
     del solids, runs, solid, run  # on all ranks at once, before rank 0 goes on alone
     if COMM.rank == 0:
         lse.save(potential, options.out / "mechanochemistry.safetensors")
-        draw(options.out / "mechanochemistry.png", drawn, tables)
+        draw(options.out / "mechanochemistry.png", drawn, tables, len(potential.modes))
         print(json.dumps(figures))
     right = (
         max(figures["test_error_energy"], figures["test_error_gradient"]) <= 0.02

@@ -13,9 +13,11 @@ from dolfinx import fem, mesh
 from free_energy import BOX, D_C, D_E, NAMES, S_E
 from mpi4py import MPI
 
+import lse_material as lse
 from lse_material.fem.cahn_hilliard import CahnHilliard
-from lse_material.fem.compat import geometry_dofmap
 from lse_material.fem.evolution import Evolution
+from lse_material.fem.operator import weights
+from lse_material.fem.picture import Cells, gather_cells
 from lse_material.fem.regularise import micromorphic
 from lse_material.fem.training_box import BoxWatch
 
@@ -121,17 +123,18 @@ class Solid:
             every=10,
         )
 
-    def corner_values(self, expressions: list[Any]) -> tuple[np.ndarray, np.ndarray] | None:
-        """On rank 0: corners of all cells (n, 3, 2) and values there (n, 3, len(expressions)); None elsewhere."""
-        domain = self.V.mesh
-        cells = np.arange(domain.topology.index_map(2).size_local, dtype=np.int32)
-        corners = basix.geometry(basix.CellType.triangle)
-        values = fem.Expression(ufl.as_vector(expressions), corners).eval(domain, cells)
-        places = domain.geometry.x[geometry_dofmap(domain)[: len(cells)]][:, :, :2]
-        parts = COMM.gather((places, np.asarray(values).reshape(len(cells), 3, len(expressions))))
-        if parts is None:
-            return None
-        return np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])
+    def gathered(self, potential: lse.SoftMinimum | None = None) -> dict[str, Cells] | None:
+        """On rank 0 what is drawn: c, e2, and the mode of largest weight of a potential; None elsewhere. Collective."""
+        drawn = {"c": gather_cells(self.state.sub(0).collapse()), "e2": gather_cells(self.state.sub(3).collapse())}
+        if potential is not None:
+            V = fem.functionspace(self.V.mesh, ("DG", 0, (len(potential.modes),)))
+            shares, largest = fem.Function(V), fem.Function(fem.functionspace(self.V.mesh, ("DG", 0)))
+            shares.interpolate(
+                fem.Expression(ufl.as_vector(weights(potential, self.x)), V.element.interpolation_points)
+            )
+            largest.x.array[:] = shares.x.array.reshape(-1, len(potential.modes)).argmax(axis=1)
+            drawn["modes"] = gather_cells(largest)
+        return drawn if COMM.rank == 0 else None
 
     def _total(self, form: fem.Form) -> float:
         return float(COMM.allreduce(fem.assemble_scalar(form), MPI.SUM))

@@ -29,10 +29,12 @@ import numpy as np
 from chain import Chain, Cycle, cycle, homogeneous, resolved
 from dolfinx import fem
 from lattice import HEIGHT, TURNED, UNITS, energy, lattice
+from matplotlib.figure import Figure
 from mpi4py import MPI
 
 import lse_material as lse
 from lse_material.fem.homogenise import PeriodicCell
+from lse_material.fem.picture import Cells, gather_cells
 from lse_material.fem.ranks import on_rank_0
 from lse_material.fem.sampling import CellPath, sample
 from lse_material.landscape import landscape
@@ -111,37 +113,24 @@ def both(potential: lse.SoftMinimum, rows: int, steps: int, out: Path, picture: 
     def half_way() -> None:
         shape = drawn(chain)
         if shape is not None:
-            np.savez(picture, corners=shape[0], strain=shape[1])
+            np.savez(picture, corners=shape.corners, strain=shape.values)
 
     exact = cycle(chain, steps, out / f"resolved_{rows}_{steps}.npz", half_way)
     return {"resolved": exact, "fitted": cycle(homogeneous(potential, rows), steps)}
 
 
-def drawn(chain: Chain) -> Any:
-    """Deformed elements as polygons and the strain of the row of each, on rank 0; None elsewhere. Collective."""
-    domain = chain.u.function_space.mesh
-    nodes = fem.functionspace(domain, ("Lagrange", 1, (2,)))
-    u = fem.Function(nodes)
-    u.interpolate(chain.u)
-    owned = domain.topology.index_map(2).size_local
-    corners = nodes.dofmap.list[:owned][:, [0, 1, 3, 2]]
-    X = nodes.tabulate_dof_coordinates()[:, :2]
-    row = np.floor(X[corners][:, :, 1].mean(axis=1) / HEIGHT).astype(int)
-    parts = COMM.gather(((X + u.x.array.reshape(-1, 2))[corners], chain.strains()[row]))
-    return None if parts is None else tuple(np.concatenate(part) for part in zip(*parts))
+def drawn(chain: Chain) -> Cells | None:
+    """The deformed chain and the strain of the row of each element, on rank 0; None elsewhere. Collective."""
+    of_row = fem.Function(fem.functionspace(chain.u.function_space.mesh, ("DG", 0)))
+    strains = chain.strains()
+    of_row.interpolate(lambda x: strains[np.floor(x[1] / HEIGHT).astype(int)])
+    return gather_cells(of_row, displacement=chain.u)
 
 
-def draw(file: Path, samples: lse.Samples, potential: lse.SoftMinimum, cycles: dict[str, Cycle], chain: Any) -> None:
+def draw(file: Path, samples: lse.Samples, potential: lse.SoftMinimum, cycles: dict[str, Cycle], chain: Cells) -> None:
     """The energy of the cell, the sawtooth, and the chain half way."""
-    import matplotlib
-
-    matplotlib.use("agg")
-    import matplotlib.pyplot as plt
-    from matplotlib.collections import PolyCollection
-
-    figure, (left, middle, right) = plt.subplots(
-        1, 3, figsize=(12.5, 4.4), layout="constrained", width_ratios=(1.0, 1.5, 0.5)
-    )
+    figure = Figure(figsize=(12.5, 4.4), layout="constrained")
+    left, middle, right = figure.subplots(1, 3, width_ratios=(1.0, 1.5, 0.5))
     assert samples.x is not None
     assert samples.energy is not None
     x = np.linspace(-PRESSED, PULLED, 400)[:, None]
@@ -164,10 +153,7 @@ def draw(file: Path, samples: lse.Samples, potential: lse.SoftMinimum, cycles: d
     middle.set(title="rows turn over one by one (dashed: let go)")
     middle.set_ylim(top=1.4e4 * max(c.stress.max() for c in cycles.values()))
     middle.legend(frameon=False, loc="upper center")
-    corners, strain = chain
-    cells = PolyCollection(corners, array=100 * strain, cmap="cividis_r", edgecolors="face", linewidths=0.2)
-    right.add_collection(cells)
-    right.autoscale()
+    cells = Cells(chain.corners, 100 * chain.values).draw(right, cmap="cividis_r", linewidths=0.2)
     right.set(aspect="equal", xlabel="cell widths", ylabel="cell widths", title="half way")
     figure.colorbar(cells, ax=right, label="strain of the row [%]", shrink=0.8)
     figure.savefig(file, dpi=110)
@@ -197,7 +183,7 @@ def main() -> int:
     figures["one_by_one"] = right = all(c.one_by_one(rows) for c in cycles.values())
     if COMM.rank == 0:
         with np.load(picture) as shape:
-            draw(out / "snapping_chain.png", samples, potential, cycles, (shape["corners"], shape["strain"]))
+            draw(out / "snapping_chain.png", samples, potential, cycles, Cells(shape["corners"], shape["strain"]))
         print(json.dumps(figures))
     return 0 if right and figures["wells"] == 2 and abs(figures["work_error"]) < 0.05 else 1
 
