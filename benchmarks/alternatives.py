@@ -21,9 +21,9 @@ from common import bars, finish, processor
 from targets import TARGETS, Target
 
 from lse_material.fit import Architecture, DataWarning, Sparsity, Training, fit
-from lse_material.fit.loss import Loss
-from lse_material.fit.rows import rows_of, scales_of
-from lse_material.fit.train import search
+from lse_material.fit.optimise.lbfgs import search
+from lse_material.fit.problem.loss import Loss
+from lse_material.fit.problem.rows import rows_of, scales_of
 
 NAMES = ("double_well", "three_wells_rho_0.1", "square_to_rectangle", "mechanochemical")
 STEP = 1e-5  # of central differences of gradients, in units of the box

@@ -25,7 +25,7 @@ from dolfinx.fem import petsc
 from mpi4py import MPI
 
 import lse_material as lse
-from lse_material.fem.header import machine_arguments
+from lse_material.fem.forms.header import machine_arguments
 
 CASES = {"tri_P1": (2, 1, 1), "tri_P2": (2, 2, 2), "tet_P1": (3, 1, 1), "tet_P2": (3, 2, 2)}  # dim, element, quadrature
 

@@ -21,7 +21,7 @@ from scipy.linalg import expm, null_space
 from scipy.optimize import brentq
 
 from lse_material.fem import EnergyProblem
-from lse_material.fem.stability import critical_load
+from lse_material.fem.solve.stability import critical_load
 
 MU, LAMBDA = 1.0, 2.0
 NEWTON = {

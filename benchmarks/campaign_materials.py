@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 
 import lse_material as lse
-from lse_material.kinematics import MANDEL
+from lse_material.model.strain import MANDEL
 
 MATERIALS = Path(__file__).parents[1] / "demos" / "materials"
 MEGA = 1e6  # the other unit of stress: Pa for MPa
 
 
 def wells(
-    kinematics: lse.Kinematics, modes: int, seed: int, scale: float, *, growth: float = 0.0, unit: float = 1.0
+    kinematics: lse.StrainMeasure, modes: int, seed: int, scale: float, *, growth: float = 0.0, unit: float = 1.0
 ) -> lse.Material:
     """Quadratic wells with random moduli and transformation strains up to 6 %, the first at rest.
 
@@ -91,7 +91,7 @@ def electrode(concentration: float) -> lse.Material:
         networks.append(
             lse.ConvexNetwork.from_arrays(mode.z_weights, rows, biases, activation=mode.activation, quadratic=quadratic)
         )
-    potential = lse.SoftMinimum(tuple(networks), held.rho, energy_scale=held.energy_scale)
+    potential = lse.SoftMinimum(tuple(networks), held.scaled_rho, energy_scale=held.energy_scale)
     return lse.Material(potential, lse.GreenLagrange(2))
 
 

@@ -15,11 +15,17 @@ from independent import Assembly, State, negative_eigenvalues
 from mpi4py import MPI
 
 import lse_material as lse
-from lse_material.fem import EnergyProblem, MaterialProblem, QuadratureStress, energy, potential_energy
-from lse_material.fem.arclength import ArcLength
-from lse_material.fem.continuation import LoadPath
-from lse_material.fem.homogenise import PeriodicCell
-from lse_material.fem.stability import is_stable
+from lse_material.fem import (
+    ArcLength,
+    EnergyProblem,
+    LoadPath,
+    MaterialProblem,
+    PeriodicCell,
+    QuadratureStress,
+    energy,
+    potential_energy,
+)
+from lse_material.fem.solve.stability import is_stable
 
 COMM = MPI.COMM_WORLD
 RESIDUAL = 1e-8  # of the reactions

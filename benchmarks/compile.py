@@ -69,8 +69,8 @@ def seconds(name: str, dim: int, route: str) -> float | None:
 def two_variants(file: Path) -> dict[str, float]:
     """Fit and save the material; weights that are not zero, and errors on fresh rows, over those without pruning."""
     import lse_material as lse
+    from lse_material import Symmetry
     from lse_material.fit import Architecture, Sparsity, fit
-    from lse_material.symmetry import Symmetry
 
     train, test = lse.read_samples(DATA).split(0.8, seed=0)
     options = {"kinematics": lse.GreenLagrange(2), "symmetry": Symmetry.crystal("square", "rectangle", dim=2)}
@@ -79,7 +79,7 @@ def two_variants(file: Path) -> dict[str, float]:
         fit(train, architecture=auto, sparsity=Sparsity(prune=factor), progress=False, **options)
         for factor in (1.5, 1.0)
     )
-    pruned.material.save(file)
+    lse.save(pruned.material, file)
     weights = [sum(mode.active_parameters for mode in result.potential.modes) for result in (pruned, whole)]
     errors = [result.error(test) for result in (pruned, whole)]
     return {

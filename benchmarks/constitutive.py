@@ -22,9 +22,9 @@ from common import SIZES, arguments, bars, best, finish, material, potential, pr
 from peer_torch import torch_energy
 
 import lse_material as lse
-from lse_material.fit import TorchPotential
+from lse_material.fit import TrainablePotential
 from lse_material.kernel import CompiledEvaluator, CompiledPotential
-from lse_material.kernel.build import compiler
+from lse_material.kernel.compiler import compiler
 
 torch.set_num_threads(1)
 
@@ -71,7 +71,7 @@ def multiply_adds(p: lse.SoftMinimum) -> int:
     return total
 
 
-def torch_closed(twin: TorchPotential, x: torch.Tensor) -> Any:
+def torch_closed(twin: TrainablePotential, x: torch.Tensor) -> Any:
     """The closed forms, batched: Hessian of each mode by a forward Jacobian and weighted outer products."""
     z_weights = [torch.nn.functional.softplus(raw) for raw in twin.raw_z_weights]
     last = len(twin.x_weights) - 1
@@ -116,7 +116,7 @@ def compare(name: str, d: int, n: int, speed: float) -> dict[str, float]:
     p = potential(name, d)
     rng = np.random.default_rng(1)
     x = p.input_scale * rng.normal(size=(n, d))
-    kernel, twin = CompiledPotential(p), TorchPotential.from_potential(p).requires_grad_(False)
+    kernel, twin = CompiledPotential(p), TrainablePotential.from_potential(p).requires_grad_(False)
     W, g, H = np.empty(n), np.empty((n, d)), np.empty((n, d * (d + 1) // 2))
     xh = torch.tensor((x - p.input_shift) / p.input_scale)
     seconds = best(lambda: kernel.energy_gradient_hessian(x, W, g, H), 1.0) / n

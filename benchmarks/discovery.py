@@ -42,7 +42,7 @@ def run(job: tuple[str, int, float]) -> dict[str, Any]:
     result = fit(data, architecture=Architecture(modes="auto"), seed=seed, progress=False, **target.options)
     seconds = time.process_time() - start
     errors, modes = result.error(test), len(result.potential.modes)
-    ratio = result.rho / target.rho if target.rho and modes > 1 else None
+    ratio = result.transition_scale / target.rho if target.rho and modes > 1 else None
     print(
         f"{name:24s} seed {seed:3d}: {modes} of {target.modes} modes, error {errors.energy:.1e} / {errors.stress:.1e}, "
         f"rho ratio {'-' if ratio is None else f'{ratio:.3f}'}, {seconds:.1f} s, "

@@ -38,7 +38,7 @@ def materials() -> list[lse.Material]:
             )
             for _ in range(2)
         )  # fmt: skip
-        box = lse.TrainingBox(np.full(d, -1.0), np.full(d, 1.0))
+        box = lse.Box(np.full(d, -1.0), np.full(d, 1.0))
         potential = lse.SoftMinimum(modes, 0.3, energy_shift=0.1)
         result.append(lse.Material(potential, kinematics, growth, {"energy": "MPa"}, box, {"seed": 1}))
     return result
@@ -118,7 +118,7 @@ def fuzz(count: int) -> dict[str, Any]:
         trial = Trial(folder)
         good = []
         for material in materials():
-            material.save(folder / "good.safetensors")
+            lse.save(material, folder / "good.safetensors")
             good.append((folder / "good.safetensors").read_bytes())
         tables = {}
         for ending in (".csv", ".npz"):

@@ -16,7 +16,7 @@ from dolfinx import fem
 from mpi4py import MPI
 
 import lse_material as lse
-from lse_material.fem.compat import geometry_dofmap
+from lse_material.fem._compat import geometry_dofmap
 
 EIGENVALUE = 1e-9  # of the largest one: a lowest eigenvalue nearer to zero than that has no sign
 

@@ -26,8 +26,7 @@ from dolfinx import fem, mesh
 from mpi4py import MPI
 
 import lse_material as lse
-from lse_material.fem import EnergyProblem
-from lse_material.fem.multigrid import MULTIGRID
+from lse_material.fem import MULTIGRID, EnergyProblem
 
 COMM = MPI.COMM_WORLD
 EIGEN, RHO = 0.03, 5e-4  # transformation strain; transition scale, in units of the shear modulus

@@ -32,8 +32,8 @@ from dolfinx import fem, mesh
 from mpi4py import MPI
 
 import lse_material as lse
-from lse_material.fem.homogenise import PeriodicCell
-from lse_material.fem.stability import lowest_modes
+from lse_material.fem import PeriodicCell
+from lse_material.fem.solve.stability import lowest_modes
 
 COMM = MPI.COMM_WORLD
 FIRST = 20  # solves after which memory is looked at

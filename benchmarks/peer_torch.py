@@ -16,7 +16,7 @@ import torch
 from common import arguments, bars, best, finish, material, processor
 
 import lse_material as lse
-from lse_material.fit import TorchPotential
+from lse_material.fit import TrainablePotential
 from lse_material.kernel import CompiledEvaluator
 
 torch.set_num_threads(1)
@@ -25,7 +25,7 @@ torch.set_num_threads(1)
 def torch_energy(law: lse.Material) -> Callable[[torch.Tensor], torch.Tensor]:
     """W of one F (dim, dim), for a material in Green-Lagrange strain."""
     p, dim = law.potential, law.dim
-    twin = TorchPotential.from_potential(p).requires_grad_(False)
+    twin = TrainablePotential.from_potential(p).requires_grad_(False)
     shift, scale = torch.tensor(p.input_shift), torch.tensor(p.input_scale)
     pairs = [(0, 0), (1, 1), (0, 1)] if dim == 2 else [(0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1)]
     rows, columns = torch.tensor(pairs).T

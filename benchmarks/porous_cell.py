@@ -22,7 +22,7 @@ from dolfinx import fem, mesh
 from dolfinx.io import gmsh as gmshio
 from mpi4py import MPI
 
-from lse_material.fem.homogenise import PeriodicCell
+from lse_material.fem import PeriodicCell
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "meshes"))
 import porous_cell

@@ -23,8 +23,7 @@ from dolfinx import fem, mesh
 from mpi4py import MPI
 from scipy.optimize import brentq, minimize_scalar
 
-from lse_material.fem import EnergyProblem
-from lse_material.fem.arclength import ArcLength
+from lse_material.fem import ArcLength, EnergyProblem
 
 COMM = MPI.COMM_WORLD
 LENGTH, RISE, THICKNESS = 1.0, 0.015, 0.01

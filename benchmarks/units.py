@@ -39,13 +39,20 @@ from mpi4py import MPI
 from shallow_arch import Arch
 
 import lse_material as lse
-from lse_material.fem import EnergyProblem, MaterialProblem, energy, mode_weights, potential_energy
-from lse_material.fem.cahn_hilliard import CahnHilliard
-from lse_material.fem.continuation import LoadPath
-from lse_material.fem.evolution import Evolution
-from lse_material.fem.homogenise import PeriodicCell
-from lse_material.fem.regularise import interior_penalty, micromorphic
-from lse_material.fem.stability import negative_eigenvalues, solve_to_minimum
+from lse_material.fem import (
+    CahnHilliard,
+    EnergyProblem,
+    Evolution,
+    LoadPath,
+    MaterialProblem,
+    PeriodicCell,
+    energy,
+    interior_penalty,
+    micromorphic,
+    mode_weights,
+    potential_energy,
+)
+from lse_material.fem.solve.stability import negative_eigenvalues, solve_to_minimum
 
 COMM = MPI.COMM_WORLD
 HERE = Path(__file__).resolve().parent

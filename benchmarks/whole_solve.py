@@ -33,7 +33,7 @@ from dolfinx.io import gmsh as gmshio
 from mpi4py import MPI
 
 import lse_material as lse
-from lse_material.fit import TorchPotential
+from lse_material.fit import TrainablePotential
 
 torch.set_num_threads(1)
 
@@ -68,7 +68,7 @@ def torch_stress_and_tangent(
 ) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
     """(dP/dF, P) of F, flat, in one pass."""
     p = law.potential
-    twin = TorchPotential.from_potential(p).requires_grad_(False).to(precision)
+    twin = TrainablePotential.from_potential(p).requires_grad_(False).to(precision)
 
     def energy(F: torch.Tensor) -> torch.Tensor:
         C, J = F.T @ F, F[0, 0] * F[1, 1] - F[0, 1] * F[1, 0]

@@ -26,10 +26,8 @@ from matplotlib.figure import Figure
 from mpi4py import MPI
 
 import lse_material as lse
-from lse_material.fem.fields import MaterialFields
-from lse_material.fem.picture import draw_cells
-from lse_material.fem.ranks import on_rank_0
-from lse_material.landscape import wells
+from lse_material.analysis import wells
+from lse_material.fem import MaterialFields, draw_cells, on_rank_0
 
 HERE, COMM = Path(__file__).resolve().parent, MPI.COMM_WORLD
 LENGTH, STEPS = 2.0, 60  # of the plate in mm; of the load
@@ -44,9 +42,9 @@ def fit_material(file, quick):
     shape, training = Architecture(modes=2, width=8, depth=1), Training(restarts=1 if quick else 3)
     result = fit(train, kinematics=lse.GreenLagrange(dim=2), architecture=shape, training=training, seed=0)
     print(result.summary(test))
-    result.material.save(file)
+    lse.save(result.material, file)
     names, error = ("active_modes", "rho", "test_error_energy", "test_error_stress"), result.error(test)
-    return dict(zip(names, (result.active_modes, result.rho, error.energy, error.stress), strict=True))
+    return dict(zip(names, (result.active_modes, result.transition_scale, error.energy, error.stress), strict=True))
 
 
 def pull(plate, material, route, steps, file, axes=None):

@@ -50,12 +50,10 @@ from petsc4py import PETSc
 from scipy.optimize import root
 
 import lse_material as lse
-from lse_material import landscape as ls
-from lse_material.fem import potential_energy
-from lse_material.fem.ranks import on_rank_0
+from lse_material import analysis
+from lse_material.analysis import Dynamics, StationaryPoint, first_passage_times, kramers_rate, stationary_samples
+from lse_material.fem import on_rank_0, potential_energy
 from lse_material.kernel import potential_evaluator
-from lse_material.langevin import Dynamics, first_passage_times, kramers_rate, stationary_samples
-from lse_material.stationary import StationaryPoint
 
 COMM = MPI.COMM_WORLD
 UPPER = 4.0  # amounts are searched and shown from 0 to this
@@ -122,7 +120,7 @@ def learn(circuit: Circuit, modes: int | str, seed: int) -> lse.SoftMinimum:
 
 def compared(circuit: Circuit, potential: lse.SoftMinimum) -> dict[str, Any]:
     """Wells and barriers of the fit against those of the circuit."""
-    land = ls.landscape(potential, [0.0, 0.0], [UPPER, UPPER], starts=16)
+    land = analysis.landscape(potential, [0.0, 0.0], [UPPER, UPPER], starts=16)
     barriers, errors = [], []
     for well in land.wells:
         true = circuit.nearest(well)
@@ -273,7 +271,7 @@ def passages(circuit: Any, wells: np.ndarray, walkers: int, longest: float, seed
 
 
 def draw(
-    file: Path, potential: lse.SoftMinimum, land: ls.Landscape, p: np.ndarray, times: np.ndarray, mean: float
+    file: Path, potential: lse.SoftMinimum, land: analysis.Landscape, p: np.ndarray, times: np.ndarray, mean: float
 ) -> None:
     """The landscape, the density, and the times of switches."""
     figure = Figure(figsize=(13.0, 4.0), layout="constrained")

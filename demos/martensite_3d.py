@@ -38,15 +38,10 @@ from matplotlib.patches import Patch
 from mpi4py import MPI
 
 import lse_material as lse
-from lse_material.fem import EnergyProblem, energy
-from lse_material.fem.continuation import LoadPath
-from lse_material.fem.fields import MaterialFields
-from lse_material.fem.multigrid import MULTIGRID
-from lse_material.fem.picture import Cells, gather_cells
-from lse_material.fem.ranks import on_rank_0
-from lse_material.kinematics import from_mandel
-from lse_material.landscape import StationaryPoint, wells
-from lse_material.symmetry import Symmetry
+from lse_material import Symmetry
+from lse_material.analysis import StationaryPoint, wells
+from lse_material.fem import MULTIGRID, Cells, EnergyProblem, LoadPath, MaterialFields, energy, gather_cells, on_rank_0
+from lse_material.model import from_mandel
 
 COMM = MPI.COMM_WORLD
 STRAIN = 0.03  # of a variant across its long axis, with the sign changed; twice that along it
@@ -85,7 +80,7 @@ def fit_material(path: Path, quick: bool) -> dict[str, Any]:
         progress=not quick,
     )
     print(result.summary())
-    result.material.save(path)
+    lse.save(result.material, path)
     error = result.error(measure(500, seed=1))
     return {"variants": result.material.modes, "test_error_energy": error.energy, "test_error_stress": error.stress}
 

@@ -33,14 +33,19 @@ from dolfinx import fem, io, mesh
 from mpi4py import MPI
 
 import lse_material as lse
-from lse_material.fem import EnergyProblem, energy, mode_weights
-from lse_material.fem.fields import MaterialFields, share_not_elliptic
-from lse_material.fem.picture import draw_cells
-from lse_material.fem.ranks import on_rank_0
-from lse_material.fem.regularise import micromorphic
-from lse_material.fem.stability import negative_eigenvalues, solve_to_minimum
-from lse_material.landscape import wells
-from lse_material.symmetry import Symmetry
+from lse_material import Symmetry
+from lse_material.analysis import wells
+from lse_material.fem import (
+    EnergyProblem,
+    MaterialFields,
+    draw_cells,
+    energy,
+    micromorphic,
+    mode_weights,
+    on_rank_0,
+    share_not_elliptic,
+)
+from lse_material.fem.solve.stability import negative_eigenvalues, solve_to_minimum
 
 COMM = MPI.COMM_WORLD
 DATA = Path(__file__).parent / "data" / "martensite.csv"
@@ -64,7 +69,7 @@ def fit_material(file: Path) -> dict[str, float]:
         seed=0,
     )
     errors = result.error(test)
-    result.material.save(file)
+    lse.save(result.material, file)
     return {"test_error_energy": errors.energy, "test_error_stress": errors.stress}
 
 

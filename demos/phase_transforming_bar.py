@@ -32,9 +32,7 @@ from scipy.integrate import quad
 from scipy.optimize import brentq
 
 import lse_material as lse
-from lse_material.fem import EnergyProblem, potential_energy
-from lse_material.fem.continuation import LoadPath
-from lse_material.fem.regularise import interior_penalty
+from lse_material.fem import EnergyProblem, LoadPath, interior_penalty, potential_energy
 
 COMM = MPI.COMM_WORLD
 E, E_T, DG = 1.0, 1.0, 0.05  # modulus, transformation strain, difference of the wells' energies

@@ -34,9 +34,8 @@ import torch
 from matplotlib.figure import Figure
 from mpi4py import MPI
 
-from lse_material.density import Density
-from lse_material.fit.inference import Inference, Inferred, infer
-from lse_material.fit.options import Architecture, Training
+from lse_material.analysis import Density
+from lse_material.fit import Architecture, Inference, Inferred, Training, infer
 
 COMM = MPI.COMM_WORLD
 GRID = 400  # points of the quadrature along each axis

@@ -1,6 +1,8 @@
 """Multi-well strain energies (LSE-ICNN) as hyperelastic materials in FEniCSx.
 
-The floors: this level needs numpy and safetensors only, `lse_material.fit` needs torch, `lse_material.fem` DOLFINx.
+This level needs numpy and safetensors alone. `lse_material.fit` needs torch, `lse_material.fem` DOLFINx,
+`lse_material.kernel` a C compiler, `lse_material.plotting` matplotlib; they are imported when first named, as are
+`analysis` and `export`.
 """
 
 from __future__ import annotations
@@ -8,20 +10,22 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from lse_material import verify
+from lse_material.data.sample_files import read_samples, write_samples
+from lse_material.data.samples import Samples
 from lse_material.errors import ConvergenceError, FormatError, InvalidInputError, LseError
-from lse_material.growth import Growth
-from lse_material.kinematics import GreenLagrange, IsotropicInvariants, Kinematics, SmallStrain
-from lse_material.material import Material, TrainingBox
-from lse_material.network import ConvexNetwork
-from lse_material.potential import SoftMinimum
-from lse_material.reading import read_samples, write_samples
-from lse_material.samples import Samples
-from lse_material.storage import load, load_potential, save
+from lse_material.material_file import load, load_potential, save
+from lse_material.model.box import Box
+from lse_material.model.convex_network import ConvexNetwork
+from lse_material.model.growth import Growth
+from lse_material.model.material import Material
+from lse_material.model.soft_minimum import SoftMinimum
+from lse_material.model.strain import GreenLagrange, IsotropicInvariants, SmallStrain, StrainMeasure
+from lse_material.model.symmetry import Symmetry
 
 __version__ = "0.1.0.dev0"
 
 __all__ = [
+    "Box",
     "ConvergenceError",
     "ConvexNetwork",
     "FormatError",
@@ -29,26 +33,29 @@ __all__ = [
     "Growth",
     "InvalidInputError",
     "IsotropicInvariants",
-    "Kinematics",
     "LseError",
     "Material",
     "Samples",
     "SmallStrain",
     "SoftMinimum",
-    "TrainingBox",
+    "StrainMeasure",
+    "Symmetry",
     "load",
     "load_potential",
     "read_samples",
     "save",
-    "verify",
     "write_samples",
 ]
 
-_FLOORS = ("fem", "fit")
+_WHEN_NAMED = ("analysis", "export", "fem", "fit", "kernel", "plotting")
 
 
 def __getattr__(name: str) -> Any:
-    """`lse_material.fem` and `lse_material.fit` are imported when first named: they need DOLFINx and torch."""
-    if name in _FLOORS:
+    """Packages that need more than numpy, or that most programs do not use, are imported when first named."""
+    if name in _WHEN_NAMED:
         return importlib.import_module(f"lse_material.{name}")
     raise AttributeError(f"module 'lse_material' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_WHEN_NAMED})

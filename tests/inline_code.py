@@ -75,7 +75,7 @@ def public() -> dict[str, list[Any]]:
     """Classes and functions of the package by their names, those with an underscore and the command line left out."""
     found: dict[str, list[Any]] = {}
     for info in pkgutil.walk_packages(lse_material.__path__, "lse_material."):
-        if any(part.startswith("_") for part in info.name.split(".")) or info.name.startswith("lse_material.cli"):
+        if info.name.endswith("__main__") or info.name.startswith("lse_material.cli"):
             continue
         module = importlib.import_module(info.name)
         for name, value in vars(module).items():

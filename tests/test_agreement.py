@@ -12,7 +12,7 @@ import ufl
 from mpi4py import MPI
 
 import lse_material as lse
-from lse_material.fit import TorchPotential
+from lse_material.fit import TrainablePotential
 from lse_material.kernel import CompiledEvaluator, CompiledPotential
 from tests.core.factories import STRAIN_MEASURES, random_deformations, random_material, random_potential, relative_error
 
@@ -31,7 +31,7 @@ def by_numpy(material, F):
 
 def by_torch(material, F):
     p = material.potential
-    twin = TorchPotential.from_potential(p)
+    twin = TrainablePotential.from_potential(p)
     shift, scale = torch.tensor(p.input_shift), torch.tensor(p.input_scale)
 
     def W(f):
@@ -208,7 +208,7 @@ def test_arguments_up_to_a_thousand_agree_and_stay_finite(activation, rho):
 
 
 def torch_potential(potential, x):
-    twin, xt = TorchPotential.from_potential(potential), torch.tensor(x)
+    twin, xt = TrainablePotential.from_potential(potential), torch.tensor(x)
     hessian = torch.func.jacfwd(lambda point: twin(point[None])[1][0])
     W, g, _ = twin(xt)
     return {"W": W.detach().numpy(), "P": g.detach().numpy(), "A": torch.func.vmap(hessian)(xt).detach().numpy()}

@@ -25,10 +25,10 @@ DATA = Path(__file__).parents[1] / "demos" / "data" / "martensite.csv"
 @pytest.fixture
 def material(tmp_path):
     plain = square_to_rectangle(RHO)
-    box = lse.TrainingBox(np.full(3, -0.3), np.full(3, 0.3))
+    box = lse.Box(np.full(3, -0.3), np.full(3, 0.3))
     provenance = {"symmetry": "square to rectangle, 2D", "rows": 10}
     whole = dataclasses.replace(plain, units={"energy": "MPa"}, training_box=box, provenance=provenance)
-    whole.save(tmp_path / "cell.safetensors")
+    lse.save(whole, tmp_path / "cell.safetensors")
     return tmp_path / "cell.safetensors"
 
 
@@ -98,9 +98,9 @@ def test_show_finds_the_wells_and_the_barrier_between_them(material, capsys):
     np.testing.assert_allclose(places, [[*well, 0.0], [*well[::-1], 0.0]], atol=1e-5)
     (barrier,) = found["barriers"]
     apart = 2.0 * (well[1] - well[0]) ** 2
-    assert found["rho"] == pytest.approx(RHO)
+    assert found["transition_scale"] == pytest.approx(RHO)
     assert barrier["barrier"] == pytest.approx(0.25 * apart - RHO * np.log(2.0), rel=1e-3)
-    assert barrier["below_rho"] is False
+    assert barrier["below_transition_scale"] is False
     assert found["units"] == {"energy": "MPa"}
     assert found["training_box"] == [[-0.3] * 3, [0.3] * 3]
     assert found["microseconds_per_point"]["numpy"] > 0.0
@@ -114,10 +114,10 @@ def test_show_of_a_plain_potential(potential, capsys):
 
 def test_a_material_with_fields_is_shown_checked_drawn_and_exported_where_they_are_held(tmp_path, capsys):
     plain = random_potential(np.random.default_rng(1), 4)
-    box = lse.TrainingBox(np.full(4, -0.2), np.full(4, 0.4))
+    box = lse.Box(np.full(4, -0.2), np.full(4, 0.4))
     material = lse.Material(plain, lse.GreenLagrange(2), training_box=box, fields=("concentration",))
     path = tmp_path / "cell.safetensors"
-    material.save(path)
+    lse.save(material, path)
     assert figures(capsys, "show", path)["fields"] == ["concentration"]
     names = [c["name"] for c in figures(capsys, "check", path, code=None)["checks"]]
     assert {"derivatives", "ellipticity", "extrapolation"} <= set(names)
@@ -265,7 +265,7 @@ def test_debug_raises_the_error_itself():
 
 
 def test_a_defect_has_its_own_code(material, monkeypatch, capsys):
-    monkeypatch.setattr("lse_material.verify.verify", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr("lse_material.analysis.verify", lambda *_, **__: 1 / 0)
     code, text = refusal(capsys, "check", material)
     assert code == UNEXPECTED
     assert "ZeroDivisionError" in text

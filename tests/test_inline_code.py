@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from lse_material import read_samples
-from lse_material.reading import CONJUGATE, FIELD
+from lse_material.data.sample_files import CONJUGATE, FIELD
 from tests.inline_code import ROOT, MissingError, check, spans
 
 PAGES = [
@@ -40,7 +40,7 @@ def test_pages_hold_many_names_that_are_looked_up():
         "jit_options=lse.fem.jit_options()",
         "lse.fem.energies(material, F)",
         "lse.fem.energy(material, F, field=[c])",
-        "lse_material.fem.stability.stable(problem)",
+        "lse_material.fem.solve.stability.stable(problem)",
         "lse_material.fem.stable",
         "LoadPath(kicksize=...)",
         "Architecture(mode=2)",
@@ -70,12 +70,12 @@ def test_wrong_inline_code_is_found(span):
         "lse.fem.jit_options(form)",
         "LoadPath(kick_size=...)",
         "Sparsity(tolerance=)",
-        "result.material.save(path)",
+        "lse.save(result.material, path)",
         "material.training_box.excess(x)",
         "problem.solver",
         "ufl.inner(P.operator, ufl.grad(v)) * P.dx",
         "expanded=True",
-        "fem/operator.py",
+        "fem/forms/operator.py",
         "resume()",
     ],
 )

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from lse_material import save
+
 from .core.factories import square_to_rectangle
 
 ROOT = Path(__file__).parents[1]
@@ -75,14 +77,14 @@ def run_on_the_floor(wheel, code, folder):
 
 
 def test_the_wheel_loads_checks_and_exports_with_numpy_and_safetensors_alone(wheel, tmp_path):
-    square_to_rectangle(0.05).save(tmp_path / "cell.safetensors")
+    save(square_to_rectangle(0.05), tmp_path / "cell.safetensors")
     code = """
 import lse_material as lse, numpy as np
 from lse_material.export import export
-from lse_material.landscape import landscape
+from lse_material.analysis import landscape
 assert "unpacked" in lse.__file__
 material = lse.load("cell.safetensors")
-assert all(check.passed for check in lse.verify.verify(material))
+assert all(check.passed for check in lse.analysis.verify(material))
 assert len(landscape(material.potential).wells) == 2
 export(material, "cell.c")
 samples = lse.Samples(F=np.eye(2)[None], energy=material.energy(np.eye(2)[None]))

@@ -6,16 +6,15 @@ import torch
 import ufl
 
 import lse_material as lse
-from lse_material.activations import ACTIVATIONS, Activation
+from lse_material import fem as symbolic
 from lse_material.export import source
-from lse_material.fem import symbolic
-from lse_material.fem.law import EvaluatorLaw
-from lse_material.fit import Architecture, TorchPotential, fit
-from lse_material.fit import jacobian as fit_jacobian
-from lse_material.fit import network as fit_network
-from lse_material.kernel import Architecture as KernelArchitecture
-from lse_material.kernel import CompiledPotential, kernel_source, point_header
-from lse_material.pictures import input_names
+from lse_material.fem.quadrature.evaluators import EvaluatorLaw
+from lse_material.fit import Architecture, TrainablePotential, fit
+from lse_material.fit.model import trainable as fit_network
+from lse_material.fit.optimise import jacobian as fit_jacobian
+from lse_material.kernel import CompiledPotential, KernelShape, kernel_source, point_header
+from lse_material.model import ACTIVATIONS, Activation
+from lse_material.plotting import input_names
 from tests.core.factories import random_material, random_potential
 
 # convex and non-decreasing, with the right derivatives: NumPy takes it as soon as it is in the table
@@ -35,7 +34,7 @@ def novel(monkeypatch):
 
 
 def in_torch(potential):
-    TorchPotential.from_potential(potential)
+    TrainablePotential.from_potential(potential)
 
 
 def in_torch_fit(potential):
@@ -59,7 +58,7 @@ def in_expanded_ufl(potential):
 
 
 def in_the_batch_kernel(potential):
-    kernel_source(KernelArchitecture.of(potential))
+    kernel_source(KernelShape.of(potential))
 
 
 def in_compiled_batches(potential):

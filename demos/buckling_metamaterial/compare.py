@@ -35,7 +35,7 @@ from simulate import CELLS, of_the_cell
 from specimen import FEW, LEVELS, Curve, Specimen, compress, homogeneous, resolved
 
 import lse_material as lse
-from lse_material.fem.picture import Cells, gather_cells
+from lse_material.fem import Cells, gather_cells
 
 COMM = MPI.COMM_WORLD
 KICK = 0.02

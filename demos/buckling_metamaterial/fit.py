@@ -31,8 +31,8 @@ from elastomer import MATERIAL, SAMPLES, SINGLE_MODE, STATES
 from mpi4py import MPI
 
 import lse_material as lse
+from lse_material import Symmetry
 from lse_material.fit import Architecture, FitResult, Sparsity, Training, fit
-from lse_material.symmetry import Symmetry
 
 COMM = MPI.COMM_WORLD
 IMAGES = 4  # of a strain under the symmetry of the square: copies of each neuron
@@ -97,16 +97,19 @@ def run(options: argparse.Namespace) -> int:
         result = fitted(train, seed, modes=modes, width=width, quick=options.quick)
         mixtures.append(result)
         errors.append(result.error(test))
-        print(f"seed {seed}: {len(result.potential.modes)} modes, rho {result.rho:.3e}, {errors[-1]}", flush=True)
+        print(
+            f"seed {seed}: {len(result.potential.modes)} modes, rho {result.transition_scale:.3e}, {errors[-1]}",
+            flush=True,
+        )
     best = mixtures[int(np.argmin([e.energy + e.stress for e in errors]))]
     neurons = sum(len(mode.biases[0]) for mode in best.potential.modes) // IMAGES
     single = fitted(train, 0, modes=1, width=max(neurons, 1), quick=options.quick)
     options.out.mkdir(parents=True, exist_ok=True)
     for result, shipped in ((best, MATERIAL), (single, SINGLE_MODE)):
-        result.material.save(options.out / shipped.name)
+        lse.save(result.material, options.out / shipped.name)
         if options.ship:
-            result.material.save(shipped)
-    rho = np.array([r.rho for r in mixtures])
+            lse.save(result.material, shipped)
+    rho = np.array([r.transition_scale for r in mixtures])
     figures: dict[str, Any] = {
         "modes": [len(r.potential.modes) for r in mixtures],
         "rho": rho.tolist(),

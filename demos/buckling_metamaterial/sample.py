@@ -36,8 +36,7 @@ from elastomer import SAMPLES, STATES, UNITS, cell_mesh, neo_hookean
 from mpi4py import MPI
 from scipy.stats import qmc
 
-from lse_material.fem.homogenise import PeriodicCell
-from lse_material.fem.sampling import CellPath, sample
+from lse_material.fem import CellPath, PeriodicCell, sample
 
 COMM = MPI.COMM_WORLD
 LARGEST = np.array([0.05, 0.05, 0.08])  # U11 - 1, U22 - 1, U12

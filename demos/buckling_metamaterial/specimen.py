@@ -19,9 +19,7 @@ from elastomer import MU, neo_hookean, positive_part, specimen_mesh
 from mpi4py import MPI
 
 import lse_material as lse
-from lse_material.fem import EnergyProblem
-from lse_material.fem.continuation import LoadPath
-from lse_material.fem.regularise import interior_penalty
+from lse_material.fem import EnergyProblem, LoadPath, interior_penalty
 
 LEVELS = np.array([0.005, 0.01, 0.02, 0.025, 0.03, 0.035, 0.04, 0.05, 0.06])
 FEW = 8  # of them show the plateau

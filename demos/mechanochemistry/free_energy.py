@@ -22,7 +22,7 @@ import lse_material as lse
 
 D_C, D_E, S_E = 2.0, 0.1, 0.1
 NAMES = ("c", "e1", "e2", "e6")
-BOX = lse.TrainingBox([-0.2, -S_E, -1.5 * S_E, -S_E], [1.2, S_E, 1.5 * S_E, S_E])
+BOX = lse.Box([-0.2, -S_E, -1.5 * S_E, -S_E], [1.2, S_E, 1.5 * S_E, S_E])
 WELLS = np.array([[0.0, 0.0, 0.0, 0.0], [1.0, 0.0, S_E, 0.0], [1.0, 0.0, -S_E, 0.0]])  # near them
 
 

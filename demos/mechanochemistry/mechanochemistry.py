@@ -36,10 +36,7 @@ from mpi4py import MPI
 from solid import Solid
 
 import lse_material as lse
-from lse_material.fem import potential_energy
-from lse_material.fem.evolution import Evolution
-from lse_material.fem.picture import Cells
-from lse_material.fem.ranks import on_rank_0
+from lse_material.fem import Cells, Evolution, on_rank_0, potential_energy
 
 COMM = MPI.COMM_WORLD
 SHIPPED = Path(__file__).parents[1] / "materials" / "mechanochemistry.safetensors"

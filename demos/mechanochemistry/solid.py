@@ -14,12 +14,8 @@ from free_energy import BOX, D_C, D_E, NAMES, S_E
 from mpi4py import MPI
 
 import lse_material as lse
-from lse_material.fem.cahn_hilliard import CahnHilliard
-from lse_material.fem.evolution import Evolution
-from lse_material.fem.operator import weights
-from lse_material.fem.picture import Cells, gather_cells
-from lse_material.fem.regularise import micromorphic
-from lse_material.fem.training_box import BoxWatch
+from lse_material.fem import CahnHilliard, Cells, Evolution, ExtrapolationMonitor, gather_cells, micromorphic
+from lse_material.fem.forms.operator import weights
 
 COMM = MPI.COMM_WORLD
 MODULUS = 4.0 * D_E / S_E**2  # of the strains
@@ -117,7 +113,7 @@ class Solid:
             dt,
             tolerance=tolerance,
             compare=[self.x[0], self.e2 / S_E],
-            watch=BoxWatch(self.x, BOX, names=NAMES, tolerance=0.02),
+            watch=ExtrapolationMonitor(self.x, BOX, names=NAMES, tolerance=0.02),
             observe={"rich": self.rich, "wide": self.wide, "tall": self.tall},
             checkpoint=checkpoint,
             every=10,

@@ -18,8 +18,7 @@ from lattice import HEIGHT, TURNED, energy, lattice, material_tangent
 from mpi4py import MPI
 
 import lse_material as lse
-from lse_material.fem import EnergyProblem, potential_energy
-from lse_material.fem.continuation import LoadPath
+from lse_material.fem import EnergyProblem, LoadPath, potential_energy
 
 COMM = MPI.COMM_WORLD
 KICK = 0.01

@@ -33,11 +33,8 @@ from matplotlib.figure import Figure
 from mpi4py import MPI
 
 import lse_material as lse
-from lse_material.fem.homogenise import PeriodicCell
-from lse_material.fem.picture import Cells, gather_cells
-from lse_material.fem.ranks import on_rank_0
-from lse_material.fem.sampling import CellPath, sample
-from lse_material.landscape import landscape
+from lse_material.analysis import landscape
+from lse_material.fem import CellPath, Cells, PeriodicCell, gather_cells, on_rank_0, sample
 
 COMM = MPI.COMM_WORLD
 SHIPPED = Path(__file__).parents[1] / "materials" / "snapping_cell.safetensors"

@@ -26,13 +26,13 @@ def check(
 
     Exit code 1 if a check fails.
     """
-    from lse_material.material import Material
+    from lse_material.model.material import Material
 
     fitted = read(file)
     checks = _of_material(fitted, symmetry, seed) if isinstance(fitted, Material) else _of_potential(fitted, seed)
     if data is not None:
-        from lse_material.reading import read_samples
-        from lse_material.survey import check_data
+        from lse_material.analysis.validation import check_data
+        from lse_material.data.sample_files import read_samples
 
         checks += check_data(fitted, read_samples(data), tolerance=tolerance)
     passed = all(c.passed for c in checks)
@@ -45,27 +45,28 @@ def check(
 
 
 def _of_material(material: Any, symmetry: str | None, seed: int) -> list[Any]:
-    from lse_material import survey, verify
+    from lse_material import analysis
+    from lse_material.analysis.validation import symmetry_of
     from lse_material.cli.symmetries import parse
-    from lse_material.pictures import held
+    from lse_material.plotting import held
 
-    checks = list(verify.verify(material, seed=seed))
+    checks = list(analysis.verify(material, seed=seed))
     everything, material = material, held(material)
-    group = parse(symmetry, material.dim) if symmetry else survey.symmetry_of(material)
-    F = verify.sample_deformations(material, 256, seed=seed)
+    group = parse(symmetry, material.dim) if symmetry else symmetry_of(material)
+    F = analysis.sample_deformations(material, 256, seed=seed)
     if group is not None:
-        checks.append(survey.check_symmetry(material, group, F))
-    checks.append(survey.check_ellipticity(material, F))
+        checks.append(analysis.check_symmetry(material, group, F))
+    checks.append(analysis.check_ellipticity(material, F))
     if everything.training_box is not None:
         box = everything.training_box
-        checks.append(survey.check_extrapolation(everything, (box.lower, box.upper), seed=seed))
+        checks.append(analysis.check_extrapolation(everything, (box.lower, box.upper), seed=seed))
     return checks
 
 
 def _of_potential(potential: Any, seed: int) -> list[Any]:
     import numpy as np
 
-    from lse_material.verify import check_convexity
+    from lse_material.analysis.verification import check_convexity
 
     x = np.random.default_rng(seed).normal(size=(256, potential.size))
     return [check_convexity(potential, potential.input_shift + potential.input_scale * x)]

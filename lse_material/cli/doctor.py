@@ -99,7 +99,7 @@ def _floor_of_fem() -> Finding:
 
 def _compiler() -> Finding:
     from lse_material.errors import CompilerNotFoundError
-    from lse_material.kernel.build import compiler
+    from lse_material.kernel.compiler import compiler
 
     try:
         return Finding("C compiler", "compiled kernels, FEniCSx", "works", compiler().command[0], "")
@@ -108,7 +108,7 @@ def _compiler() -> Finding:
 
 
 def _cache() -> Finding:
-    from lse_material.kernel.build import cache_directory
+    from lse_material.kernel.compiler import cache_directory
 
     folder = cache_directory()
     existing = next(path for path in (folder, *folder.parents) if path.exists())

@@ -9,7 +9,7 @@ import typer
 
 from lse_material.cli.files import MaterialFile, read
 from lse_material.cli.output import Json, print_json
-from lse_material.material import Material
+from lse_material.model.material import Material
 
 ENDINGS = {"c": ".c", "numpy": ".py", "ufl": "_ufl.py"}
 

@@ -9,9 +9,9 @@ import safetensors
 import typer
 
 from lse_material.errors import FormatError
-from lse_material.material import Material
-from lse_material.potential import SoftMinimum
-from lse_material.storage import load, load_potential
+from lse_material.material_file import load, load_potential
+from lse_material.model.material import Material
+from lse_material.model.soft_minimum import SoftMinimum
 
 MaterialFile = Annotated[
     Path, typer.Argument(metavar="FILE", help="A material file (.safetensors).", show_default=False)

@@ -85,7 +85,7 @@ def fit(
             "file": str(output),
             "modes": len(result.potential.modes),
             "active_modes": result.active_modes,
-            "rho": result.rho,
+            "transition_scale": result.transition_scale,
             "weights": sum(mode.active_parameters for mode in result.potential.modes),
             "errors": {name: vars(e) for name, e in errors.items() if e is not None},
             "doubts": result.doubts(),

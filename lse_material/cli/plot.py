@@ -11,7 +11,7 @@ from lse_material.cli.codes import need
 from lse_material.cli.files import MaterialFile, read
 from lse_material.cli.output import Json, print_json
 from lse_material.errors import InvalidInputError
-from lse_material.material import Material
+from lse_material.model.material import Material
 
 FORMATS = (".png", ".pdf", ".svg")
 
@@ -28,8 +28,8 @@ def plot(
 ) -> None:
     """Draw 2D sections of the landscape with its modes and wells, and stresses along load paths."""
     need("matplotlib.figure", "plotting")
-    from lse_material.landscape import landscape
-    from lse_material.pictures import LOAD_PATHS, box_of, input_names, load_path, picture, planes
+    from lse_material.analysis.landscape import landscape
+    from lse_material.plotting import LOAD_PATHS, box_of, input_names, load_path, picture, planes
 
     paths = path or ["uniaxial", "pure_shear", "simple_shear"]
     unknown = [name for name in paths if name not in LOAD_PATHS]

@@ -12,8 +12,8 @@ import typer
 
 from lse_material.cli.files import MaterialFile, read
 from lse_material.cli.output import Json, figure, print_json, print_table, vector
-from lse_material.material import Material
-from lse_material.potential import SoftMinimum
+from lse_material.model.material import Material
+from lse_material.model.soft_minimum import SoftMinimum
 
 POINTS = 2000
 
@@ -49,7 +49,7 @@ def _contents(fitted: Material | SoftMinimum) -> dict[str, Any]:
     ]
     figures: dict[str, Any] = {
         "modes": modes,
-        "rho": potential.transition_scale,
+        "transition_scale": potential.transition_scale,
         "inputs": potential.size,
         "activation": potential.modes[0].activation,
         "weights": sum(m.active_parameters for m in potential.modes),
@@ -69,9 +69,8 @@ def _contents(fitted: Material | SoftMinimum) -> dict[str, Any]:
 
 
 def _landscape(fitted: Material | SoftMinimum) -> dict[str, Any]:
-    from lse_material.landscape import landscape, wells
-    from lse_material.merging import merged_modes
-    from lse_material.pictures import box_of
+    from lse_material.analysis import landscape, merged_modes, wells
+    from lse_material.plotting import box_of
 
     potential = fitted.potential if isinstance(fitted, Material) else fitted
     box = box_of(fitted)
@@ -81,14 +80,14 @@ def _landscape(fitted: Material | SoftMinimum) -> dict[str, Any]:
         weight = potential.mode_weights(well.x)
         row = {"x": well.x.tolist(), "energy": well.energy, "inside_box": well.inside}
         rows.append({**row, "mode": int(weight.argmax()), "least_curvature": float(well.eigenvalues[0])})
-    height, rho = land.barriers, potential.transition_scale
+    height, scale = land.barriers, potential.transition_scale
     passes = [
         {
             "from": a,
             "to": b,
             "barrier": height[a, b],
             "back": height[b, a],
-            "below_rho": bool(min(height[[a, b], [b, a]]) < rho),
+            "below_transition_scale": bool(min(height[[a, b], [b, a]]) < scale),
         }
         for a, b in combinations(range(len(land.wells)), 2)
     ]
@@ -99,7 +98,7 @@ def _cost(fitted: Material | SoftMinimum) -> dict[str, float | None]:
     """Of energy and both derivatives: by NumPy, and compiled if a C compiler is there."""
     from lse_material.errors import CompilationError
     from lse_material.kernel import CompiledEvaluator, CompiledPotential
-    from lse_material.pictures import held
+    from lse_material.plotting import held
 
     fitted = held(fitted) if isinstance(fitted, Material) else fitted
     rng = np.random.default_rng(0)
@@ -143,7 +142,7 @@ def _print(f: dict[str, Any]) -> None:
         ["inputs", f"{f['inputs']} ({what})"],
         ["modes", f"{len(f['modes'])}, {f['activation']}, hidden layers {[m['layers'] for m in f['modes']]}"],
         ["weights", f"{f['weights']} that are not zero of {f['weights_stored']}"],
-        ["rho", f"{figure(f['rho'])} {energy}"],
+        ["transition scale", f"{figure(f['transition_scale'])} {energy}"],
         ["cost", f"{speed} us per point (energy and both derivatives)"],
     ]
     if kinematics is not None:
@@ -167,12 +166,12 @@ def _print(f: dict[str, Any]) -> None:
     print_table("", header, listed)
     if f["barriers"]:
         print()
-        remarks = {True: "lower than rho, which smooths it", False: ""}
+        remarks = {True: "lower than the transition scale, which smooths it", False: ""}
         print_table(
             "",
             ["from", "to", "barrier", "back", ""],
             [
-                [b["from"], b["to"], figure(b["barrier"]), figure(b["back"]), remarks[b["below_rho"]]]
+                [b["from"], b["to"], figure(b["barrier"]), figure(b["back"]), remarks[b["below_transition_scale"]]]
                 for b in f["barriers"]
             ],
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from lse_material.errors import InvalidInputError
-from lse_material.symmetry import Symmetry
+from lse_material.model.symmetry import Symmetry
 
 
 def parse(text: str, dim: int) -> Symmetry:

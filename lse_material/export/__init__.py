@@ -12,13 +12,13 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from lse_material._files import write_atomically
 from lse_material.errors import InvalidInputError
 from lse_material.export.c_source import c_source
 from lse_material.export.numpy_source import numpy_source
 from lse_material.export.ufl_source import ufl_source
-from lse_material.material import Material
-from lse_material.potential import SoftMinimum
-from lse_material.storage import write_atomically
+from lse_material.model.material import Material
+from lse_material.model.soft_minimum import SoftMinimum
 
 __all__ = ["LANGUAGES", "export", "source"]
 

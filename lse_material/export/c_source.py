@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from lse_material.activations import translation
 from lse_material.export.c_text import (
     ACTIVATIONS,
     COMPONENTS,
@@ -19,11 +18,12 @@ from lse_material.export.c_text import (
     STRAIN,
     VOLUME,
 )
-from lse_material.export.text import activation_of, description, number, numbers, potential_of
-from lse_material.kinematics import MANDEL, IsotropicInvariants
-from lse_material.material import Material
-from lse_material.network import ConvexNetwork
-from lse_material.potential import SoftMinimum
+from lse_material.export.preamble import activation_of, description, number, numbers, potential_of
+from lse_material.model.activations import translation
+from lse_material.model.convex_network import ConvexNetwork
+from lse_material.model.material import Material
+from lse_material.model.soft_minimum import SoftMinimum
+from lse_material.model.strain import MANDEL, IsotropicInvariants
 
 
 def c_source(material: Material | SoftMinimum, name: str) -> str:
@@ -41,7 +41,7 @@ def c_source(material: Material | SoftMinimum, name: str) -> str:
         "WIDTH": max(len(bias) for mode in p.modes for bias in mode.biases),
         "D": p.size,
         "K": len(p.modes),
-        "RHO": number(p.rho),
+        "RHO": number(p.scaled_rho),
         "ENERGY_SCALE": number(p.energy_scale),
         "ENERGY_SHIFT": f"({number(p.energy_shift)})",
     }

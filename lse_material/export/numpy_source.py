@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from lse_material.activations import translation
-from lse_material.export.text import activation_of, description, number, potential_of, python_modes, python_scales
-from lse_material.kinematics import IsotropicInvariants
-from lse_material.material import Material
-from lse_material.potential import SoftMinimum
+from lse_material.export.preamble import activation_of, description, number, potential_of, python_modes, python_scales
+from lse_material.model.activations import translation
+from lse_material.model.material import Material
+from lse_material.model.soft_minimum import SoftMinimum
+from lse_material.model.strain import IsotropicInvariants
 
 ACTIVATIONS = {
     "softplus": "    return s, slope, e / (1.0 + e) ** 2",

@@ -1,27 +1,81 @@
-"""The DOLFINx floor: materials in UFL forms and at quadrature points, and the problems they make."""
+"""Materials in DOLFINx: UFL forms, stresses at quadrature points, solves, paths, cells, boundaries of phases, output."""
 
-from __future__ import annotations
-
-from lse_material.fem import compat as _compat  # isort: skip  (refuses a DOLFINx that is too old before anything else)
-from lse_material.fem.checkpoint import load_state, save_state
-from lse_material.fem.energy_problem import EnergyProblem
-from lse_material.fem.operator import jit_options
-from lse_material.fem.problem import MaterialProblem
-from lse_material.fem.quadrature import QuadratureStress
-from lse_material.fem.symbolic import conjugates, energy, mode_weights, potential_energy, stress
+from lse_material.fem import _compat  # isort: skip  (refuses a DOLFINx that is too old before anything else)
+from lse_material.fem._mpi import on_rank_0
+from lse_material.fem.forms.energy import conjugates, energy, mode_weights, potential_energy, stress
+from lse_material.fem.forms.frozen_tangent import frozen_tangent
+from lse_material.fem.forms.lagged import lagged, mode_energies
+from lse_material.fem.forms.measures import with_quadrature_degree
+from lse_material.fem.forms.operator import jit_options
+from lse_material.fem.homogenise.load_cases import CellPath, CellSamples, sample
+from lse_material.fem.homogenise.periodic_cell import CellState, PeriodicCell
+from lse_material.fem.homogenise.periodic_map import PeriodicMap
+from lse_material.fem.output.draw import Cells, draw_cells, gather_cells
+from lse_material.fem.output.extrapolation import ExtrapolationMonitor, ExtrapolationWarning
+from lse_material.fem.output.fields import MaterialFields, share_not_elliptic
+from lse_material.fem.paths.arclength import ArcLength, LimitPoint
+from lse_material.fem.paths.checkpoint import load_state, save_state
+from lse_material.fem.paths.history import History
+from lse_material.fem.paths.load_path import LoadPath
+from lse_material.fem.phase_field.cahn_hilliard import CahnHilliard
+from lse_material.fem.phase_field.evolution import Evolution, Rejected
+from lse_material.fem.phase_field.regularise import (
+    MeshWarning,
+    check_resolution,
+    interior_penalty,
+    micromorphic,
+    viscous,
+)
+from lse_material.fem.quadrature.stress import QuadratureStress
+from lse_material.fem.solve import stability
+from lse_material.fem.solve.energy_problem import EnergyProblem
+from lse_material.fem.solve.multigrid import MULTIGRID
+from lse_material.fem.solve.problem import MaterialProblem
 
 __all__ = [
+    "MULTIGRID",
+    "ArcLength",
+    "CahnHilliard",
+    "CellPath",
+    "CellSamples",
+    "CellState",
+    "Cells",
     "EnergyProblem",
+    "Evolution",
+    "ExtrapolationMonitor",
+    "ExtrapolationWarning",
+    "History",
+    "LimitPoint",
+    "LoadPath",
+    "MaterialFields",
     "MaterialProblem",
+    "MeshWarning",
+    "PeriodicCell",
+    "PeriodicMap",
     "QuadratureStress",
+    "Rejected",
+    "check_resolution",
     "conjugates",
+    "draw_cells",
     "energy",
+    "frozen_tangent",
+    "gather_cells",
+    "interior_penalty",
     "jit_options",
+    "lagged",
     "load_state",
+    "micromorphic",
+    "mode_energies",
     "mode_weights",
+    "on_rank_0",
     "potential_energy",
+    "sample",
     "save_state",
+    "share_not_elliptic",
+    "stability",
     "stress",
+    "viscous",
+    "with_quadrature_degree",
 ]
 
 del _compat

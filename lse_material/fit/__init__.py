@@ -1,11 +1,22 @@
-"""The torch floor: fitting an LSE-ICNN to energies and stresses."""
+"""Data to a material: fitting an LSE-ICNN to energies and stresses, or to samples of a density; needs torch."""
 
-from __future__ import annotations
-
-from lse_material.fit.data import DataWarning
 from lse_material.fit.fitting import fit
-from lse_material.fit.network import TorchPotential
+from lse_material.fit.inference import Inference, Inferred, infer
+from lse_material.fit.model.trainable import TrainablePotential
 from lse_material.fit.options import Architecture, Sparsity, Training
+from lse_material.fit.problem.diagnostics import DataWarning
 from lse_material.fit.result import Errors, FitResult
 
-__all__ = ["Architecture", "DataWarning", "Errors", "FitResult", "Sparsity", "TorchPotential", "Training", "fit"]
+__all__ = [
+    "Architecture",
+    "DataWarning",
+    "Errors",
+    "FitResult",
+    "Inference",
+    "Inferred",
+    "Sparsity",
+    "TrainablePotential",
+    "Training",
+    "fit",
+    "infer",
+]

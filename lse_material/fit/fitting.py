@@ -11,25 +11,26 @@ from typing import Literal
 import numpy as np
 
 import lse_material
+from lse_material.data.samples import Samples
 from lse_material.errors import InvalidInputError
-from lse_material.fit.constraints import Constraints, Orbit, Reference
-from lse_material.fit.data import DataWarning, doubts_about
-from lse_material.fit.discover import Discovery
-from lse_material.fit.levenberg import levenberg_marquardt
-from lse_material.fit.loss import Loss
-from lse_material.fit.network import TorchPotential
+from lse_material.fit.discovery.search import Discovery
+from lse_material.fit.model.constraints import Constraints, Orbit, Reference
+from lse_material.fit.model.initialise import random_twin
+from lse_material.fit.model.trainable import TrainablePotential
+from lse_material.fit.optimise.lbfgs import discover, search
+from lse_material.fit.optimise.levenberg_marquardt import levenberg_marquardt
 from lse_material.fit.options import Architecture, Sparsity, Training
-from lse_material.fit.outliers import outliers, robust_weights, told
+from lse_material.fit.problem.diagnostics import DataWarning, doubts_about
+from lse_material.fit.problem.loss import Loss
+from lse_material.fit.problem.outliers import outliers, robust_weights, told
+from lse_material.fit.problem.rows import Scales, rows_of, scales_of
 from lse_material.fit.result import FitResult, errors_of
-from lse_material.fit.rows import Scales, rows_of, scales_of
-from lse_material.fit.start import random_twin
-from lse_material.fit.train import discover, search
-from lse_material.growth import Growth
-from lse_material.kinematics import IsotropicInvariants, Kinematics
-from lse_material.material import Material, TrainingBox
-from lse_material.potential import SoftMinimum
-from lse_material.samples import Samples
-from lse_material.symmetry import Symmetry
+from lse_material.model.box import Box
+from lse_material.model.growth import Growth
+from lse_material.model.material import Material
+from lse_material.model.soft_minimum import SoftMinimum
+from lse_material.model.strain import IsotropicInvariants, StrainMeasure
+from lse_material.model.symmetry import Symmetry
 
 FEWEST_FOR_VALIDATION = 10  # with fewer rows than this every one is used for training
 MOST_FOR_VALIDATION = 20_000
@@ -39,7 +40,7 @@ LAST_POLISH = 5  # iterations on all rows, where the search saw only some
 def fit(
     samples: Samples,
     *,
-    kinematics: Kinematics | None = None,
+    kinematics: StrainMeasure | None = None,
     architecture: Architecture | None = None,
     training: Training | None = None,
     sparsity: Sparsity | None = None,
@@ -117,7 +118,7 @@ def fit(
             levenberg_marquardt(twin, train, LAST_POLISH)
         path = tuple((constraints.variants * modes, error) for modes, (error, _) in sorted(found.best.items()))
         if twin.raw_rho.requires_grad:
-            interval = tuple(scales.energy_scale * rho for rho in found.rho_interval)
+            interval = tuple(scales.energy_scale * rho for rho in found.transition_scale_interval)
     else:
         starts = [random_twin(architecture, train, rng, constraints) for _ in range(training.restarts)]
         twin, state = search(starts, train, validation, training, progress=progress)
@@ -126,7 +127,7 @@ def fit(
     x = samples.inputs(kinematics)
     material = None
     if kinematics is not None:
-        box = TrainingBox(x.min(axis=0), x.max(axis=0))
+        box = Box(x.min(axis=0), x.max(axis=0))
         if growth == "auto":
             coefficient = train.growth_coefficient(twin)
             growth = Growth(coefficient) if coefficient > 0.0 else None
@@ -154,7 +155,7 @@ def fit(
         data_doubts=data_doubts,
         variants=constraints.variants,
         path=path,
-        rho_interval=interval,
+        transition_scale_interval=interval,
         tolerance=(sparsity or Sparsity()).tolerance,
         architecture=twin.architecture,
         history=tuple(state.history),
@@ -177,7 +178,7 @@ def _split(samples: Samples, share: float, rng: np.random.Generator) -> tuple[Sa
     return used, held_back
 
 
-def _check(rows: int, symmetry: Symmetry | None, kinematics: Kinematics | None, size: int) -> None:
+def _check(rows: int, symmetry: Symmetry | None, kinematics: StrainMeasure | None, size: int) -> None:
     if rows < 2:
         raise InvalidInputError("one sample does not make a landscape: the fit needs at least 2 rows, and better 50.")
     if symmetry is None:
@@ -192,7 +193,7 @@ def _constraints(
     architecture: Architecture,
     symmetry: Symmetry | None,
     scales: Scales,
-    kinematics: Kinematics | None,
+    kinematics: StrainMeasure | None,
 ) -> Constraints:
     """What the potential must obey, in scaled variables."""
     orbit = None if symmetry is None else Orbit.of(symmetry, scales.input_scale)
@@ -207,7 +208,7 @@ def _constraints(
 
 
 def _potential(
-    twin: TorchPotential, scales: Scales, samples: Samples, kinematics: Kinematics | None, has_energy: bool
+    twin: TrainablePotential, scales: Scales, samples: Samples, kinematics: StrainMeasure | None, has_energy: bool
 ) -> SoftMinimum:
     scale = scales.input_scale
     potential = twin.to_potential(scales.input_shift, scale, scales.energy_scale, scales.energy_shift)

@@ -24,17 +24,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lse_material.checks import Array, float_array, whole_numbers
-from lse_material.density import Density, importance, mala, summed, systematic
+from lse_material._arrays import Array, float_array, whole_numbers
+from lse_material.analysis.density import Density, importance, mala, summed, systematic
+from lse_material.data.samples import Samples
 from lse_material.errors import InvalidInputError
-from lse_material.fit.loss import Loss
-from lse_material.fit.network import TorchPotential
+from lse_material.fit.model.initialise import random_twin
+from lse_material.fit.model.trainable import TrainablePotential
+from lse_material.fit.optimise.lbfgs import search
 from lse_material.fit.options import Architecture, Training
-from lse_material.fit.rows import Scales, rows_of, scales_of
-from lse_material.fit.start import random_twin
-from lse_material.fit.train import search
-from lse_material.samples import Samples
-from lse_material.stationary import Box
+from lse_material.fit.problem.loss import Loss
+from lse_material.fit.problem.rows import Scales, rows_of, scales_of
+from lse_material.model.box import Box
 
 COINCIDE = 1e-6  # spread of particles along an input, in units of the box, below which they count as one point
 
@@ -258,7 +258,7 @@ class Regression:
 
     def __init__(self, architecture: Architecture, training: Training, rng: np.random.Generator) -> None:
         self.architecture, self.training, self.rng = architecture, training, rng
-        self.twin: TorchPotential | None = None
+        self.twin: TrainablePotential | None = None
         self.scales: Scales | None = None
 
     def fit(self, x: Array, energy: Array, gradient: Array, depth: float) -> Density:
@@ -282,7 +282,7 @@ class Regression:
         potential = self.twin.to_potential(s.input_shift, s.input_scale, s.energy_scale, s.energy_shift)
         return Density.of(potential, seed=int(self.rng.integers(2**31)))
 
-    def _start(self, loss: Loss, scales: Scales) -> TorchPotential:
+    def _start(self, loss: Loss, scales: Scales) -> TrainablePotential:
         """A random twin whose transition scale is 1: a mixture of its modes."""
         twin = random_twin(self.architecture, loss, self.rng)
         low, high = (math.log(bound) for bound in twin.rho_bounds)

@@ -6,9 +6,9 @@ import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from lse_material.activations import ACTIVATIONS
-from lse_material.checks import whole_numbers
+from lse_material._arrays import whole_numbers
 from lse_material.errors import InvalidInputError
+from lse_material.model.activations import ACTIVATIONS
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Architecture:
         modes: number of modes, >= 1, or "auto": found from the data (see `Sparsity`).
         width: neurons per hidden layer.
         depth: hidden layers; 0 leaves affine modes, with their quadratic terms.
-        activation: a name in `lse_material.activations.ACTIVATIONS`.
+        activation: a name in `lse_material.model.activations.ACTIVATIONS`.
         max_modes: number of modes that discovery starts with.
         quadratic: whether each mode has a term |Q x|^2 / 2, which is convex for any Q. It matters as much as the network.
         stiffness: least second derivative of each mode, in inputs and energies scaled by their spread. Above 0 W grows without
@@ -123,7 +123,7 @@ class Training:
         validation: share of the rows that is held back; the weights with the smallest error there are kept.
         patience: iterations of L-BFGS without a better validation error after which it stops.
         energy_weight, stress_weight: weights of the two relative mean square errors; 0 leaves one out.
-        robust: whether rows far from what the others say are to count little (see `lse_material.fit.outliers`).
+        robust: whether rows far from what the others say are to count little (see `lse_material.fit.problem.outliers`).
         batch: rows of a step of Adam, at most; they change from step to step.
         rows: rows that second-order methods and discovery work on, at most; the last polish takes all.
         processes: random starts at once, also those of a discovery, with the results of one after another. Above 1 a script

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from lse_material.checks import Array
+from lse_material._arrays import Array
+from lse_material.data.samples import Samples
 from lse_material.errors import InvalidInputError
+from lse_material.fit.optimise.lbfgs import Record
 from lse_material.fit.options import Architecture
-from lse_material.fit.train import Record
-from lse_material.material import Material
-from lse_material.potential import SoftMinimum
-from lse_material.samples import Samples
+from lse_material.model.material import Material
+from lse_material.model.soft_minimum import SoftMinimum
 
 WIDE = 1.5  # ratio of an interval's ends above which the transition scale counts as not fixed by the data
 MISFIT, BETTER = 0.3, 5.0  # tolerances above which, and factor by which, a larger model that fits better is told of
@@ -43,12 +43,13 @@ class FitResult:
         fitted: the material, or a potential where samples of x were fitted.
         usage: mean mode weight over the training data, one entry per mode; sums to 1.
         peak: largest mode weight over the training data, one entry per mode.
-        data_doubts: what the data themselves leave open or contradict, a sentence each (see `lse_material.fit.data`).
+        data_doubts: what the data themselves leave open or contradict, a sentence each (see
+            `lse_material.fit.problem.diagnostics`).
         variants: modes that a symmetry makes of each trained one; 1 without.
         path: (number of modes, relative error on the rows held back) of the best model of each number that discovery met;
             empty if the number was given.
-        rho_interval: smallest and largest transition scale, in energy units, that fit the data alike; None if it was not
-            looked for or has no meaning (one mode).
+        transition_scale_interval: smallest and largest transition scale, in energy units, that fit the data alike; None
+            if it was not looked for or has no meaning (one mode).
         tolerance: of the discovery.
         train_errors, validation_errors: on the rows used, and on those held back (None if there were none).
         architecture: what was fitted.
@@ -63,7 +64,7 @@ class FitResult:
     data_doubts: tuple[str, ...]
     variants: int
     path: tuple[tuple[int, float], ...]
-    rho_interval: tuple[float, ...] | None
+    transition_scale_interval: tuple[float, ...] | None
     tolerance: float
     train_errors: Errors
     validation_errors: Errors | None
@@ -94,7 +95,7 @@ class FitResult:
         return int((self.usage > ACTIVE).sum())
 
     @property
-    def rho(self) -> float:
+    def transition_scale(self) -> float:
         """Transition scale in energy units."""
         return self.potential.transition_scale
 
@@ -111,7 +112,7 @@ class FitResult:
             f"{self.seconds:.1f} s{' (interrupted)' if self.interrupted else ''}"
         ]
         if modes > 1:
-            lines.append(f"transition scale rho = {self.rho:.4g}" + self._rho_range())
+            lines.append(f"transition scale rho = {self.transition_scale:.4g}" + self._rho_range())
             lines.append("mode usage: " + ", ".join(f"{u:.1%}" for u in self.usage))
         if self.path:
             lines.append("error by number of modes: " + ", ".join(f"{k}: {e:.2%}" for k, e in self.path))
@@ -148,7 +149,10 @@ class FitResult:
                 f"{modes} modes are within the tolerance of {self.tolerance:.2%} ({errors[modes]:.2%}), but {more} fit better "
                 f"({errors[more]:.2%}): the number of modes is a matter of the tolerance."
             )
-        if self.rho_interval is not None and self.rho_interval[1] > WIDE * self.rho_interval[0]:
+        if (
+            self.transition_scale_interval is not None
+            and self.transition_scale_interval[1] > WIDE * self.transition_scale_interval[0]
+        ):
             result.append("the data do not fix the transition scale: any value of the interval fits them alike.")
         return result
 
@@ -174,9 +178,9 @@ class FitResult:
         figure.savefig(path, dpi=150)
 
     def _rho_range(self) -> str:
-        if self.rho_interval is None:
+        if self.transition_scale_interval is None:
             return ""
-        return f" ({self.rho_interval[0]:.3g} to {self.rho_interval[1]:.3g} fit alike)"
+        return f" ({self.transition_scale_interval[0]:.3g} to {self.transition_scale_interval[1]:.3g} fit alike)"
 
 
 def errors_of(fitted: Material | SoftMinimum, samples: Samples) -> Errors:

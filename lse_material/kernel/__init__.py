@@ -7,7 +7,8 @@
 `CompiledPotential` writes into arrays of the caller. `kernel_source`, `build` and `load` are the steps by themselves.
 """
 
-from lse_material.kernel.build import build, cache_directory, compilations
+from lse_material.kernel.batch import KernelShape
+from lse_material.kernel.compiler import build, cache_directory, compilations
 from lse_material.kernel.evaluator import (
     CompiledEvaluator,
     CompiledPotential,
@@ -17,14 +18,13 @@ from lse_material.kernel.evaluator import (
     load,
     potential_evaluator,
 )
-from lse_material.kernel.generate import Architecture
 from lse_material.kernel.point import point_function, point_header
 
 __all__ = [
-    "Architecture",
     "CompiledEvaluator",
     "CompiledPotential",
     "InterpretedPotential",
+    "KernelShape",
     "build",
     "cache_directory",
     "compilations",

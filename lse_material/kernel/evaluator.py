@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from lse_material.checks import Array, deformation_gradients, points
+from lse_material._arrays import Array, deformation_gradients, points
 from lse_material.errors import CompilerNotFoundError, InvalidInputError
-from lse_material.kernel.build import build, compiler
-from lse_material.kernel.generate import DECLARATIONS, Architecture, source
-from lse_material.kernel.text import upper_triangle
-from lse_material.material import Material, MaterialValues
-from lse_material.potential import SoftMinimum
+from lse_material.kernel.batch import DECLARATIONS, KernelShape, source
+from lse_material.kernel.c_writer import upper_triangle
+from lse_material.kernel.compiler import build, compiler
+from lse_material.model.material import Material, MaterialValues
+from lse_material.model.soft_minimum import SoftMinimum
 
 
 @functools.cache
@@ -42,7 +42,7 @@ def _ffi() -> Any:
     return ffi
 
 
-def kernel_source(architecture: Architecture) -> str:
+def kernel_source(architecture: KernelShape) -> str:
     """The C text for this architecture and the CPU of this machine; `build` makes a library of it."""
     chosen = compiler()
     return source(architecture, lanes=chosen.lanes, registers=chosen.registers)
@@ -51,7 +51,7 @@ def kernel_source(architecture: Architecture) -> str:
 class _Kernel:
     """A loaded library, the weights it is called with, and the checks of arrays that it is handed."""
 
-    def __init__(self, architecture: Architecture, data: Array, threads: int) -> None:
+    def __init__(self, architecture: KernelShape, data: Array, threads: int) -> None:
         if not isinstance(threads, (int, np.integer)) or threads < 1:
             raise InvalidInputError(f"threads is {threads!r}; it must be a whole number >= 1.")
         self._ffi = _ffi()
@@ -107,7 +107,7 @@ class CompiledPotential:
     """
 
     def __init__(self, potential: SoftMinimum, *, threads: int = 1) -> None:
-        architecture = Architecture.of(potential)
+        architecture = KernelShape.of(potential)
         self.potential = potential
         self._kernel = _Kernel(architecture, architecture.pack(potential), threads)
 

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lse_material.activations import translation
-from lse_material.kernel.text import Text
+from lse_material.kernel.c_writer import Text
+from lse_material.model.activations import translation
 
 TOGETHER = 8  # activations that are written statement by statement
 

@@ -14,10 +14,10 @@ from functools import cached_property
 
 import numpy as np
 
-from lse_material.checks import Array
+from lse_material._arrays import Array
+from lse_material.kernel.c_writer import Text, groups, total, upper_triangle
 from lse_material.kernel.mathematics import activation_function, write_activation
-from lse_material.kernel.text import Text, groups, total, upper_triangle
-from lse_material.network import ConvexNetwork
+from lse_material.model.convex_network import ConvexNetwork
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class ModeShape:
     Attributes:
         size: number d of inputs.
         widths: neurons of each hidden layer.
-        activation: a name in `lse_material.activations.ACTIVATIONS`.
+        activation: a name in `lse_material.model.activations.ACTIVATIONS`.
         quadratic: rows of the quadratic term (at most d: more are reduced to as many by QR), 0 for none.
     """
 

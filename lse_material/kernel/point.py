@@ -1,7 +1,7 @@
 """A potential as a C header that evaluates one point at a time: for code that meets its points singly, as forms do.
 
 The lanes of a vector are neurons of one layer, so nothing has to be gathered over points. Weights are static data in the
-header. Same mathematics, same passes and the same skipping of modes as in `lse_material.kernel.generate`.
+header. Same mathematics, same passes and the same skipping of modes as in `lse_material.kernel.batch`.
 """
 
 from __future__ import annotations
@@ -10,19 +10,19 @@ import hashlib
 
 import numpy as np
 
-from lse_material.kernel.generate import NEGLIGIBLE
+from lse_material.kernel.batch import NEGLIGIBLE
+from lse_material.kernel.c_writer import Text, groups, total, upper_triangle
 from lse_material.kernel.mathematics import activation_function, mathematics, write_activation
 from lse_material.kernel.modes import ModeShape
 from lse_material.kernel.point_layout import CHAINS, PointLayout, runs, whole
-from lse_material.kernel.text import Text, groups, total, upper_triangle
-from lse_material.potential import SoftMinimum
+from lse_material.model.soft_minimum import SoftMinimum
 
 
 def point_function(potential: SoftMinimum, *, frozen: bool = False) -> str:
     """Name of the C function in `point_header(potential, frozen=frozen, lanes=...)`: different for different potentials."""
     parts = [repr(tuple(ModeShape.of(mode) for mode in potential.modes)).encode()]
     parts += [ModeShape.of(mode).pack(mode).tobytes() for mode in potential.modes]
-    parts += [np.array([potential.rho, potential.energy_scale, potential.energy_shift]).tobytes()]
+    parts += [np.array([potential.scaled_rho, potential.energy_scale, potential.energy_shift]).tobytes()]
     parts += [potential.input_shift.tobytes(), potential.input_scale.tobytes()]
     parts += [b"frozen"] if frozen else []
     return "lse_" + hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
@@ -255,7 +255,7 @@ def _write_point(text: Text, name: str, potential: SoftMinimum, layouts: list[Po
 
     head = f"LSE_FUNCTION double {name}(const double *X, double *weights, double *gradient, double *hessian)"
     with text.function(head, "W, and unless NULL mode weights, dW/dx and the upper triangle of d2W/dx2, row by row"):
-        text(f"const double *const w = {name}_w;", f"const double rho = {_number(potential.rho)};")
+        text(f"const double *const w = {name}_w;", f"const double rho = {_number(potential.scaled_rho)};")
         size = max(sum(neurons), 1)
         for array in ("slope", "curvature", "z"):
             text(f"double {array}[{size}] __attribute__((aligned(64)));")

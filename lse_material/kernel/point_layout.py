@@ -7,10 +7,10 @@ from functools import cached_property
 
 import numpy as np
 
-from lse_material.checks import Array
+from lse_material._arrays import Array
+from lse_material.kernel.c_writer import groups, upper_triangle
 from lse_material.kernel.modes import ModeShape, reduced_quadratic
-from lse_material.kernel.text import groups, upper_triangle
-from lse_material.network import ConvexNetwork
+from lse_material.model.convex_network import ConvexNetwork
 
 CHAINS = 8  # independent sums that keep the multiply-add units busy
 

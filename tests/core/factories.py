@@ -10,14 +10,14 @@ from lse_material import (
     ConvexNetwork,
     GreenLagrange,
     IsotropicInvariants,
-    Kinematics,
     Material,
     SmallStrain,
     SoftMinimum,
+    StrainMeasure,
 )
-from lse_material.kinematics import mandel
+from lse_material.model import mandel
 
-STRAIN_MEASURES: tuple[Kinematics, ...] = (
+STRAIN_MEASURES: tuple[StrainMeasure, ...] = (
     GreenLagrange(2),
     GreenLagrange(3),
     SmallStrain(2),
@@ -65,7 +65,7 @@ def random_potential(
     return SoftMinimum(tuple(random_network(rng, size, **network) for _ in range(modes)), rho, **scales)
 
 
-def random_material(rng: np.random.Generator, kinematics: Kinematics, **options) -> Material:
+def random_material(rng: np.random.Generator, kinematics: StrainMeasure, **options) -> Material:
     growth = options.pop("growth", None)
     return Material(random_potential(rng, kinematics.size, **options), kinematics, growth)
 

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lse_material.activations import ACTIVATIONS, sigmoid, softplus
+from lse_material.model import ACTIVATIONS
+from lse_material.model.activations import sigmoid, softplus
 
 NAMES = sorted(ACTIVATIONS)
 MODERATE = st.floats(-700.0, 700.0)

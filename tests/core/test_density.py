@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 import lse_material as lse
-from lse_material.density import Density, importance, mala, systematic
+from lse_material.analysis import Density, importance
+from lse_material.analysis.density import mala, systematic
 
 from .test_potential import line, well
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import lse_material as lse
-from lse_material.ellipticity import acoustic_minimum
+from lse_material.analysis import acoustic_minimum
 from tests.core.factories import relative_error
 
 

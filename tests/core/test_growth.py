@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lse_material import FormatError, Growth, InvalidInputError
-from lse_material.growth import growth_from_dict
+from lse_material.model.growth import growth_from_dict
 
 from .factories import central_difference, random_deformations, relative_error
 

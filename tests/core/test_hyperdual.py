@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lse_material.hyperdual import HyperDual, exp, log, sqrt, variables
-from lse_material.kinematics import determinant, inverse, tensor
+from lse_material.model import determinant, exp, inverse, log, sqrt, tensor
+from lse_material.model.hyperdual import HyperDual, variables
 
 from .factories import random_deformations
 

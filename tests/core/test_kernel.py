@@ -176,7 +176,7 @@ PROCESS = """
 import numpy as np, lse_material as lse
 from lse_material import kernel
 mode = lse.ConvexNetwork.from_arrays([], [np.zeros((1, 3))], [np.zeros(1)], quadratic=np.eye(3))
-assert kernel.CompiledPotential(lse.SoftMinimum((mode,), rho=1.0)).energy(np.ones(3)) == 1.5
+assert kernel.CompiledPotential(lse.SoftMinimum((mode,), scaled_rho=1.0)).energy(np.ones(3)) == 1.5
 print(kernel.compilations())
 """
 

@@ -7,9 +7,9 @@ import subprocess
 import numpy as np
 import pytest
 
-from lse_material.kernel.build import FLAGS, compiler
+from lse_material.kernel.c_writer import Text
+from lse_material.kernel.compiler import FLAGS, compiler
 from lse_material.kernel.mathematics import mathematics, write_activation
-from lse_material.kernel.text import Text
 
 pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler")
 COUNTS = (1, 2, 3, 4, 5, 8, 16)  # vectors that are activated together

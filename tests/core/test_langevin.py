@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import lse_material as lse
-from lse_material import landscape as ls
-from lse_material.langevin import Dynamics, first_passage_times, kramers_rate, stationary_samples, trajectories
+from lse_material import analysis
+from lse_material.analysis import Dynamics, first_passage_times, kramers_rate, stationary_samples, trajectories
 
 from .test_potential import well
 
@@ -41,8 +41,8 @@ def test_the_variance_in_a_harmonic_well_is_that_of_the_scheme(step):
 
 def test_kramers_rate_tends_to_the_exact_one_as_the_temperature_falls():
     p = double_well()
-    a, b = ls.wells(p)
-    (saddle,) = ls.saddles(p)
+    a, b = analysis.wells(p)
+    (saddle,) = analysis.saddles(p)
     errors = []
     for temperature in (0.01, 0.005, 0.0025):
         exact = mean_first_passage_time(p, a.x[0], b.x[0], temperature)
@@ -54,14 +54,14 @@ def test_kramers_rate_tends_to_the_exact_one_as_the_temperature_falls():
 
 
 def test_friction_slows_a_rate_down_in_proportion():
-    a, _ = ls.wells(double_well())
-    (saddle,) = ls.saddles(double_well())
+    a, _ = analysis.wells(double_well())
+    (saddle,) = analysis.saddles(double_well())
     assert kramers_rate(a, saddle, 0.05, friction=4.0) == pytest.approx(0.25 * kramers_rate(a, saddle, 0.05), rel=1e-14)
 
 
 def test_first_passage_times_have_the_exact_mean():
     p, temperature = double_well(0.1), 0.12
-    start, end = (float(w.x[0]) for w in sorted(ls.wells(p), key=lambda w: w.x[0]))
+    start, end = (float(w.x[0]) for w in sorted(analysis.wells(p), key=lambda w: w.x[0]))
     step, walkers, radius = 0.01, 1000, 0.1
     times = first_passage_times(
         p,
@@ -88,8 +88,8 @@ def test_a_seed_gives_the_same_walk_and_another_one_another():
 
 def test_what_makes_no_sense_is_refused():
     p = double_well()
-    a, b = ls.wells(p)
-    (saddle,) = ls.saddles(p)
+    a, b = analysis.wells(p)
+    (saddle,) = analysis.saddles(p)
     with pytest.raises(lse.InvalidInputError, match=r"Dynamics\.step"):
         Dynamics(1.0, 0.0)
     with pytest.raises(lse.InvalidInputError, match="is no well"):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from lse_material import (
+    Box,
     ConvexNetwork,
     GreenLagrange,
     Growth,
@@ -12,11 +13,10 @@ from lse_material import (
     Material,
     SmallStrain,
     SoftMinimum,
-    TrainingBox,
 )
-from lse_material.kinematics import mandel
-from lse_material.network import CHUNK
-from lse_material.verify import random_rotations
+from lse_material.analysis import random_rotations
+from lse_material.model import mandel
+from lse_material.model.convex_network import CHUNK
 
 from .factories import (
     OBJECTIVE,
@@ -52,7 +52,7 @@ def root_of_stiffness(lame, shear, dim):
 def test_an_affine_mode_of_the_invariants_is_a_neo_hookean_material(dim):
     # W = mu/2 (J^(-2/3) I1 - 3) + kappa/2 (J-1)^2,  P = mu J^(-2/3) (F - I1/3 F^-T) + kappa (J-1) J F^-T
     mu, kappa = 1.3, 7.0
-    potential = SoftMinimum((affine([mu / 2.0, 0.0, kappa / 2.0]),), rho=0.1)
+    potential = SoftMinimum((affine([mu / 2.0, 0.0, kappa / 2.0]),), scaled_rho=0.1)
     material = Material(potential, IsotropicInvariants(dim))
     F = random_deformations(np.random.default_rng(0), 30, dim, 0.3)
     J, F_inv_T = np.linalg.det(F), np.swapaxes(np.linalg.inv(F), 1, 2)
@@ -244,26 +244,26 @@ def test_a_strain_measure_of_the_wrong_dimension_is_refused():
     with pytest.raises(InvalidInputError, match="the potential has 3 inputs, but GreenLagrange in 3D gives 6"):
         Material(potential, GreenLagrange(3))
     with pytest.raises(InvalidInputError, match="training_box has 2 components; the potential has 3"):
-        Material(potential, GreenLagrange(2), training_box=TrainingBox([0.0, 0.0], [1.0, 1.0]))
+        Material(potential, GreenLagrange(2), training_box=Box([0.0, 0.0], [1.0, 1.0]))
     with pytest.raises(InvalidInputError, match="potential is a ConvexNetwork, not a SoftMinimum"):
         Material(potential.modes[0], GreenLagrange(2))
-    with pytest.raises(InvalidInputError, match="kinematics is a int, not a Kinematics"):
+    with pytest.raises(InvalidInputError, match="kinematics is a int, not a StrainMeasure"):
         Material(potential, 2)
 
 
 def test_rho_is_given_in_energy_units():
     material = random_material(np.random.default_rng(17), GreenLagrange(2), rho=0.3)
-    assert material.rho == pytest.approx(0.3 * material.potential.energy_scale, rel=1e-15)
+    assert material.transition_scale == pytest.approx(0.3 * material.potential.energy_scale, rel=1e-15)
     assert material.modes == 3
 
 
 def test_how_far_points_lie_outside_the_training_box():
-    box = TrainingBox([0.0, -1.0, 2.0], [1.0, 1.0, 2.0])
+    box = Box([0.0, -1.0, 2.0], [1.0, 1.0, 2.0])
     inside, beyond, below = [0.5, 1.0, 2.0], [1.5, 0.0, 2.0], [0.5, -5.0, 2.0]
     np.testing.assert_allclose(box.excess(np.array([inside, beyond, below])), [0.0, 0.5, 2.0], rtol=1e-15)
     assert box.excess(np.array([0.5, 0.0, 40.0])) > 1e300  # outside a box without width
     assert np.isnan(box.excess(np.array([0.5, np.nan, 2.0])))
-    with pytest.raises(InvalidInputError, match="training_box is empty"):
-        TrainingBox([0.0, 1.0], [1.0, 0.0])
-    with pytest.raises(InvalidInputError, match="training_box upper has shape"):
-        TrainingBox([0.0, 1.0], [1.0])
+    with pytest.raises(InvalidInputError, match="the box is empty"):
+        Box([0.0, 1.0], [1.0, 0.0])
+    with pytest.raises(InvalidInputError, match="box upper has shape"):
+        Box([0.0, 1.0], [1.0])

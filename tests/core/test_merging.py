@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 import lse_material as lse
-from lse_material.merging import MergingWarning, merged_modes, warn_of_merged_modes
+from lse_material.analysis import merged_modes
+from lse_material.analysis.merged_wells import MergingWarning, warn_of_merged_modes
 
 
 def parabola(centre, level=0.0, stiffness=2.0):
@@ -22,7 +23,7 @@ def test_two_parabolas_merge_at_the_exact_scale(share, merged):
     if merged:
         assert found[0].modes == (0, 1)
         assert found[0].ridge == pytest.approx(3.0 * critical / 2.0, rel=1e-3)
-        assert found[0].rho == pytest.approx(3.0 * share * critical)
+        assert found[0].transition_scale == pytest.approx(3.0 * share * critical)
 
 
 def test_three_modes_of_which_two_merge_are_named():

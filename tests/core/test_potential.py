@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lse_material import ConvexNetwork, InvalidInputError, SoftMinimum
-from lse_material.network import CHUNK
+from lse_material.model.convex_network import CHUNK
 
 from .factories import central_difference, random_network, random_potential, relative_error
 
@@ -178,7 +178,7 @@ def test_scales_and_shifts_act_as_stated(seed):
     # W(x) = energy_scale Psi((x - input_shift) / input_scale) + energy_shift, derivatives by the chain rule
     rng = np.random.default_rng(seed)
     scaled = random_potential(rng, 3)
-    plain = SoftMinimum(scaled.modes, scaled.rho)
+    plain = SoftMinimum(scaled.modes, scaled.scaled_rho)
     x = rng.normal(size=(6, 3))
     xh = (x - scaled.input_shift) / scaled.input_scale
     s, shift, d = scaled.energy_scale, scaled.energy_shift, scaled.input_scale
@@ -186,7 +186,7 @@ def test_scales_and_shifts_act_as_stated(seed):
     np.testing.assert_allclose(scaled.gradient(x), s * plain.gradient(xh) / d, rtol=1e-13)
     np.testing.assert_allclose(scaled.hessian(x), s * plain.hessian(xh) / np.outer(d, d), rtol=1e-12)
     np.testing.assert_array_equal(scaled.mode_weights(x), plain.mode_weights(xh))
-    assert scaled.transition_scale == scaled.rho * s
+    assert scaled.transition_scale == scaled.scaled_rho * s
 
 
 def test_derivatives_of_a_scaled_potential_against_central_differences():
@@ -224,10 +224,10 @@ def test_chunks_do_not_show_and_agree_with_one_evaluation():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"rho": 0.0}, "rho is 0.0; the transition scale must be > 0"),
-        ({"rho": -1.0}, "rho is -1.0"),
-        ({"rho": np.nan}, "rho holds nan"),
-        ({"rho": [1.0]}, "rho has 1 axes"),
+        ({"scaled_rho": 0.0}, "rho is 0.0; the transition scale must be > 0"),
+        ({"scaled_rho": -1.0}, "rho is -1.0"),
+        ({"scaled_rho": np.nan}, "rho holds nan"),
+        ({"scaled_rho": [1.0]}, "rho has 1 axes"),
         ({"energy_scale": -1.0}, "or convex modes turn concave"),
         ({"energy_shift": np.inf}, "energy_shift holds inf"),
         ({"input_scale": [1.0, 0.0]}, "every entry must be > 0"),
@@ -240,7 +240,7 @@ def test_chunks_do_not_show_and_agree_with_one_evaluation():
     ],
 )
 def test_a_malformed_potential_is_refused_by_name(change, message):
-    good = {"modes": (well(1.0, [0.0, 0.0]),), "rho": 0.1}
+    good = {"modes": (well(1.0, [0.0, 0.0]),), "scaled_rho": 0.1}
     SoftMinimum(**good)
     with pytest.raises(InvalidInputError, match=message):
         SoftMinimum(**{**good, **change})

@@ -3,15 +3,9 @@
 import numpy as np
 import pytest
 
-from lse_material import ConvexNetwork, GreenLagrange, InvalidInputError, Material, Samples, SoftMinimum
-from lse_material.survey import (
-    check_data,
-    check_ellipticity,
-    check_extrapolation,
-    check_symmetry,
-    symmetry_of,
-)
-from lse_material.symmetry import Symmetry
+from lse_material import ConvexNetwork, GreenLagrange, InvalidInputError, Material, Samples, SoftMinimum, Symmetry
+from lse_material.analysis import check_data, check_ellipticity, check_extrapolation, check_symmetry
+from lse_material.analysis.validation import symmetry_of
 
 from .factories import random_deformations, random_material, square_to_rectangle
 

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 import lse_material as lse
-from lse_material.kinematics import mandel
-from lse_material.symmetry import GENERATORS, Symmetry, on_strain
+from lse_material import Symmetry
+from lse_material.model import mandel
+from lse_material.model.symmetry import GENERATORS, on_strain
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import lse_material as lse
-from lse_material.table import write_table
+from lse_material._files import write_table
 
 
 def test_a_table_is_read_back_and_another_ending_is_refused(tmp_path):

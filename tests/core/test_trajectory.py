@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import lse_material as lse
-from lse_material.langevin import Dynamics, trajectories
-from lse_material.trajectory import from_trajectories
+from lse_material.analysis import Dynamics, trajectories
+from lse_material.data.trajectories import from_trajectories
 
 from .test_potential import well
 

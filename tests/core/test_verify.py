@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from lse_material import (
+    Box,
     ConvexNetwork,
     GreenLagrange,
     Growth,
@@ -13,10 +14,8 @@ from lse_material import (
     IsotropicInvariants,
     Material,
     SmallStrain,
-    TrainingBox,
 )
-from lse_material.material import MaterialValues
-from lse_material.verify import (
+from lse_material.analysis import (
     check_convexity,
     check_derivatives,
     check_objectivity,
@@ -26,6 +25,7 @@ from lse_material.verify import (
     sample_deformations,
     verify,
 )
+from lse_material.model.material import MaterialValues
 
 from .factories import STRAIN_MEASURES, random_deformations, random_material, square_to_rectangle
 from .test_kinematics import name
@@ -185,7 +185,7 @@ def test_rotations_are_rotations_and_spread_over_all_directions(dim):
 def test_deformations_are_drawn_from_the_training_box(measure, dim):
     kinematics = measure(dim)
     lower, upper = np.full(kinematics.size, -0.05), np.full(kinematics.size, 0.1)
-    material = dataclasses.replace(material_of(kinematics), training_box=TrainingBox(lower, upper))
+    material = dataclasses.replace(material_of(kinematics), training_box=Box(lower, upper))
     F = sample_deformations(material, 40, seed=10)
     assert F.shape == (40, dim, dim)
     assert (np.linalg.det(F) > 0.0).all()
@@ -198,7 +198,7 @@ def test_deformations_are_drawn_from_the_training_box(measure, dim):
 
 def test_deformations_for_invariants_lie_in_the_box_and_without_a_box_around_the_identity():
     kinematics = IsotropicInvariants(3)
-    box = TrainingBox([0.0, 0.0, 0.0], [0.1, 0.1, 0.05])
+    box = Box([0.0, 0.0, 0.0], [0.1, 0.1, 0.05])
     material = dataclasses.replace(material_of(kinematics), training_box=box)
     assert box.excess(kinematics.strain(sample_deformations(material, 40))).max() <= 1e-12
     F = sample_deformations(material_of(kinematics), 40)
@@ -208,7 +208,7 @@ def test_deformations_for_invariants_lie_in_the_box_and_without_a_box_around_the
 
 def test_a_box_of_impossible_strains_still_gives_deformations():
     # E11 <= -1/2 is a stretch that is not real
-    box = TrainingBox([-3.0, -0.1, -0.1], [-2.0, 0.1, 0.1])
+    box = Box([-3.0, -0.1, -0.1], [-2.0, 0.1, 0.1])
     material = dataclasses.replace(material_of(GreenLagrange(2)), training_box=box)
     F = sample_deformations(material, 10)
     assert F.shape == (10, 2, 2)

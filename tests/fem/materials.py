@@ -29,7 +29,7 @@ def saint_venant_kirchhoff(dim, lame=1.0, shear=1.0, measure=lse.GreenLagrange):
     """W = lame/2 tr(E)^2 + shear E:E with one mode: stress-free at F = I."""
     stiffness = isotropic_stiffness(dim, lame, shear)
     mode = quadratic_well(np.zeros(len(stiffness)), stiffness)
-    return lse.Material(lse.SoftMinimum((mode,), rho=1.0), measure(dim))
+    return lse.Material(lse.SoftMinimum((mode,), scaled_rho=1.0), measure(dim))
 
 
 def two_variants(rho=0.1, stretch=0.05, dim=2):

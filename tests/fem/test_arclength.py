@@ -9,8 +9,7 @@ from mpi4py import MPI
 from scipy.optimize import minimize_scalar
 
 import lse_material as lse
-from lse_material.fem import EnergyProblem, potential_energy
-from lse_material.fem.arclength import ArcLength
+from lse_material.fem import ArcLength, EnergyProblem, potential_energy
 from tests.fem.materials import quadratic_well
 
 WORLD = MPI.COMM_WORLD

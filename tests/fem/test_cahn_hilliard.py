@@ -9,12 +9,16 @@ from mpi4py import MPI
 from scipy.integrate import quad
 
 import lse_material as lse
-from lse_material.fem import potential_energy
-from lse_material.fem.cahn_hilliard import CahnHilliard
-from lse_material.fem.evolution import Evolution
-from lse_material.fem.lagged import lagged, mode_energies
-from lse_material.fem.regularise import micromorphic
-from lse_material.fem.training_box import BoxWatch, OutsideBoxWarning
+from lse_material.fem import (
+    CahnHilliard,
+    Evolution,
+    ExtrapolationMonitor,
+    ExtrapolationWarning,
+    lagged,
+    micromorphic,
+    mode_energies,
+    potential_energy,
+)
 
 from .materials import quadratic_well, random_network
 
@@ -317,15 +321,15 @@ def test_the_estimated_error_of_a_step_is_its_error_and_bounds_the_step():
 @pytest.mark.mpi
 def test_leaving_the_training_box_is_told_once_and_recorded():
     solid = Solid(WORLD, cells=4, name="box")
-    box = lse.TrainingBox([0.0, -0.1, -0.1, -0.1], [0.4, 0.1, 0.1, 0.1])
-    watch = BoxWatch(solid.x, box, names=["c", "e1", "e2", "e6"])
+    box = lse.Box([0.0, -0.1, -0.1, -0.1], [0.4, 0.1, 0.1, 0.1])
+    watch = ExtrapolationMonitor(solid.x, box, names=["c", "e1", "e2", "e6"])
     run = Evolution(solid.flow, 1e-5, watch=watch)
-    with pytest.warns(OutsideBoxWarning, match=r"c is 0\.[45].*outside the box \[0, 0\.4\]"):
+    with pytest.warns(ExtrapolationWarning, match=r"c is 0\.[45].*outside the box \[0, 0\.4\]"):
         run.run(1e-5)
     assert run.table["excess"][0] == pytest.approx((0.53 - 0.4) / 0.4, rel=0.1)
     run.run(2e-5)  # no second warning
     with pytest.raises(lse.InvalidInputError, match="4 components"):
-        BoxWatch(solid.x[:2], box)
+        ExtrapolationMonitor(solid.x[:2], box)
 
 
 # ---- one quadrature rule, any units, order in dt -----------------------------------------------------------------------------
@@ -396,7 +400,7 @@ def particle(length, stress, implicit):
     """A square of 20 um and 3 GPa in units of which `length` make a metre and `stress` a pascal; sizes are dimensionless."""
     L, E, hour = 2e-5 * length, 3e9 * stress, 3600.0
     base = variants(2.0)
-    W = lse.SoftMinimum(base.modes, base.rho, energy_scale=E)
+    W = lse.SoftMinimum(base.modes, base.scaled_rho, energy_scale=E)
     domain = mesh.create_rectangle(WORLD, [[0.0, 0.0], [L, L]], [5, 5])
     state = mixed(domain, 1, 1, (2, (2,)), 1)
     c, mu, u, eta = ufl.split(state)

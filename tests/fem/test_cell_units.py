@@ -8,8 +8,7 @@ from dolfinx import fem, mesh
 from mpi4py import MPI
 
 import lse_material as lse
-from lse_material.fem.homogenise import PeriodicCell
-from lse_material.fem.periodic import PeriodicMap
+from lse_material.fem import PeriodicCell, PeriodicMap
 from tests.fem.materials import saint_venant_kirchhoff
 from tests.fem.test_homogenise import UNIAXIAL, compressed, neo_hookean, porous_domain
 

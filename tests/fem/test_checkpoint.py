@@ -8,7 +8,7 @@ from dolfinx import fem, mesh
 from mpi4py import MPI
 
 import lse_material as lse
-from lse_material.fem.checkpoint import load_state, save_state
+from lse_material.fem import load_state, save_state
 
 WORLD = MPI.COMM_WORLD
 

@@ -14,9 +14,15 @@ from dolfinx import fem, mesh
 from mpi4py import MPI
 
 import lse_material as lse
-from lse_material.fem import EnergyProblem
-from lse_material.fem.continuation import LoadPath
-from lse_material.fem.regularise import MeshWarning, check_resolution, interior_penalty, micromorphic, viscous
+from lse_material.fem import (
+    EnergyProblem,
+    LoadPath,
+    MeshWarning,
+    check_resolution,
+    interior_penalty,
+    micromorphic,
+    viscous,
+)
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "demos"))
 from phase_transforming_bar import E_T, LENGTH, Bar, E, Theory

@@ -9,7 +9,7 @@ from mpi4py import MPI
 from petsc4py import PETSc
 
 import lse_material as lse
-from lse_material.fem.eigen import lowest_eigenpairs
+from lse_material.fem.solve.eigen import lowest_eigenpairs
 
 WORLD = MPI.COMM_WORLD
 

@@ -12,19 +12,28 @@ from dolfinx import fem, graph, io, mesh
 from mpi4py import MPI
 
 import lse_material as lse
-from lse_material.fem import EnergyProblem, MaterialProblem, QuadratureStress, potential_energy
+from lse_material.fem import (
+    MULTIGRID,
+    ArcLength,
+    CahnHilliard,
+    EnergyProblem,
+    Evolution,
+    ExtrapolationMonitor,
+    LoadPath,
+    MaterialFields,
+    MaterialProblem,
+    PeriodicCell,
+    QuadratureStress,
+    check_resolution,
+    draw_cells,
+    interior_penalty,
+    load_state,
+    micromorphic,
+    potential_energy,
+    save_state,
+    share_not_elliptic,
+)
 from lse_material.fem import stability as stable
-from lse_material.fem.arclength import ArcLength
-from lse_material.fem.cahn_hilliard import CahnHilliard
-from lse_material.fem.checkpoint import load_state, save_state
-from lse_material.fem.continuation import LoadPath
-from lse_material.fem.evolution import Evolution
-from lse_material.fem.fields import MaterialFields, share_not_elliptic
-from lse_material.fem.homogenise import PeriodicCell
-from lse_material.fem.multigrid import MULTIGRID
-from lse_material.fem.picture import draw_cells
-from lse_material.fem.regularise import check_resolution, interior_penalty, micromorphic
-from lse_material.fem.training_box import BoxWatch
 from tests.fem.materials import quadratic_well, saint_venant_kirchhoff, two_variants
 
 WORLD, SELF = MPI.COMM_WORLD, MPI.COMM_SELF
@@ -163,8 +172,8 @@ def test_fields_pictures_and_files(tmp_path_factory):
             file.write_mesh(body.domain)
             fields.write(file, 0.0)
         draw_cells(fields.mode_weights, f"{name}.png", label="", displacement=body.u)
-        box = lse.TrainingBox([-0.1, -0.1], [0.02, 0.1])
-        watch = BoxWatch([body.F[0, 0] - 1.0, body.F[1, 1] - 1.0], box)
+        box = lse.Box([-0.1, -0.1], [0.02, 0.1])
+        watch = ExtrapolationMonitor([body.F[0, 0] - 1.0, body.F[1, 1] - 1.0], box)
         watch.warned = True
         count = body.domain.topology.index_map(2).size_local
         tags = mesh.meshtags(
@@ -221,7 +230,7 @@ def test_cahn_hilliard_and_its_evolution(tmp_path_factory):
         state.x.array[dofs] = start.x.array
         flow = CahnHilliard(energy, state, petsc_options_prefix=f"flow_{id(state)}_", supply=0.1 * ufl.ds(domain))
         file = f"{place}/flow_{comm.size}_{WORLD.rank if comm.size == 1 else 0}.npz"
-        run = Evolution(flow, 1e-4, watch=BoxWatch([c], lse.TrainingBox([-1.0], [2.0])), checkpoint=file)
+        run = Evolution(flow, 1e-4, watch=ExtrapolationMonitor([c], lse.Box([-1.0], [2.0])), checkpoint=file)
         table = run.run(1.0, steps=2)
         assert Evolution(flow, 1e-4, checkpoint=file).resume() == 2
         return [*table["energy"], *table["mass"], *table["time"]]

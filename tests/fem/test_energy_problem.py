@@ -10,10 +10,9 @@ from dolfinx.fem.petsc import assemble_matrix
 from mpi4py import MPI
 
 import lse_material as lse
-from lse_material.fem import EnergyProblem, QuadratureStress, energy
-from lse_material.fem.frozen import frozen_tangent
-from lse_material.fem.minimise import minimise
-from lse_material.fem.stability import is_stable, kick, lowest_modes, negative_eigenvalues, solve_to_minimum
+from lse_material.fem import EnergyProblem, QuadratureStress, energy, frozen_tangent
+from lse_material.fem.solve.newton_inertia import minimise
+from lse_material.fem.solve.stability import is_stable, kick, lowest_modes, negative_eigenvalues, solve_to_minimum
 from tests.fem.materials import random_material, two_variants
 from tests.fem.test_problem import held_everywhere
 

@@ -7,10 +7,8 @@ from dolfinx import fem, io, mesh
 from mpi4py import MPI
 
 import lse_material as lse
-from lse_material.ellipticity import acoustic_minimum
-from lse_material.fem.fields import MaterialFields, share_not_elliptic
-from lse_material.fem.picture import draw_cells
-from lse_material.fem.training_box import BoxWatch, OutsideBoxWarning
+from lse_material.analysis import acoustic_minimum
+from lse_material.fem import ExtrapolationMonitor, ExtrapolationWarning, MaterialFields, draw_cells, share_not_elliptic
 from tests.fem.materials import random_material, saint_venant_kirchhoff
 
 BETWEEN = np.sqrt((0.92**2 + 1.10**2) / 2.0)  # the stretch half way between the wells
@@ -23,7 +21,7 @@ def two_variants():
         K = np.diag([3.0, 3.0, 2.0]) + np.pad(np.ones((2, 2)), (0, 1))
         Q = np.linalg.cholesky(K).T
         modes.append(lse.ConvexNetwork.from_arrays([], [-(K @ c)[None]], [[0.5 * c @ K @ c]], quadratic=Q))
-    box = lse.TrainingBox(np.array([-0.1, -0.1, -0.1]), np.array([0.2, 0.2, 0.1]))
+    box = lse.Box(np.array([-0.1, -0.1, -0.1]), np.array([0.2, 0.2, 0.1]))
     return lse.Material(lse.SoftMinimum(tuple(modes), 0.003), lse.GreenLagrange(2), training_box=box)
 
 
@@ -324,10 +322,10 @@ def test_a_box_is_watched_in_the_cells_of_its_material():
     domain, u, F = body()
     tags = halves(domain)
     u.interpolate(lambda x: np.stack([0.3 * np.maximum(x[0] - 1.0, 0.0), 0.0 * x[0]]))
-    box = lse.TrainingBox([-0.05], [0.1])
-    assert BoxWatch([F[0, 0] - 1.0], box, tags=tags, tag=3).excess() < 1e-12
-    watch = BoxWatch([F[0, 0] - 1.0], box, names=["stretch"], tags=tags, tag=(5, 6))
-    with pytest.warns(OutsideBoxWarning, match=r"stretch is 0\.3, outside"):
+    box = lse.Box([-0.05], [0.1])
+    assert ExtrapolationMonitor([F[0, 0] - 1.0], box, tags=tags, tag=3).excess() < 1e-12
+    watch = ExtrapolationMonitor([F[0, 0] - 1.0], box, names=["stretch"], tags=tags, tag=(5, 6))
+    with pytest.warns(ExtrapolationWarning, match=r"stretch is 0\.3, outside"):
         assert watch.excess() == pytest.approx(0.2 / 0.15, rel=1e-12)
     with pytest.raises(lse.InvalidInputError, match="both tags and tag"):
-        BoxWatch([F[0, 0]], box, tag=3)
+        ExtrapolationMonitor([F[0, 0]], box, tag=3)

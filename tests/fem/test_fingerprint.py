@@ -11,12 +11,8 @@ from dolfinx import fem, mesh
 from mpi4py import MPI
 
 import lse_material as lse
-from lse_material.fem import EnergyProblem
-from lse_material.fem.continuation import LoadPath
-from lse_material.fem.evolution import Evolution
-from lse_material.fem.fingerprint import differences, differences_from, fingerprint, to_text
-from lse_material.fem.homogenise import PeriodicCell
-from lse_material.fem.sampling import CellPath, sample
+from lse_material.fem import CellPath, EnergyProblem, Evolution, LoadPath, PeriodicCell, sample
+from lse_material.fem.paths.fingerprint import differences, differences_from, fingerprint, to_text
 from tests.fem.materials import saint_venant_kirchhoff
 from tests.fem.test_cahn_hilliard import Solid
 

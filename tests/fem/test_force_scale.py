@@ -9,7 +9,7 @@ from dolfinx.fem.petsc import NonlinearProblem, assign
 from dolfinx.la import InsertMode
 from mpi4py import MPI
 
-from lse_material.fem.force_scale import ROUNDING, RoundingForces, node_sizes
+from lse_material.fem.solve.force_scale import ROUNDING, RoundingForces, node_sizes
 
 WORLD = MPI.COMM_WORLD
 

@@ -9,11 +9,7 @@ from dolfinx import fem, mesh
 from mpi4py import MPI
 
 import lse_material as lse
-from lse_material.fem import EnergyProblem
-from lse_material.fem.arclength import ArcLength
-from lse_material.fem.continuation import LoadPath
-from lse_material.fem.evolution import Evolution
-from lse_material.fem.history import History
+from lse_material.fem import ArcLength, EnergyProblem, Evolution, History, LoadPath
 
 SELF = MPI.COMM_SELF
 

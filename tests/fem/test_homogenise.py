@@ -16,10 +16,9 @@ from dolfinx.io import gmsh as gmshio
 from mpi4py import MPI
 
 import lse_material as lse
-from lse_material.fem import cell_newton, homogenise
-from lse_material.fem.homogenise import PeriodicCell
-from lse_material.fem.periodic import PeriodicMap
-from lse_material.fem.sampling import CellPath, sample
+from lse_material.fem import CellPath, PeriodicCell, PeriodicMap, sample
+from lse_material.fem.homogenise import cell as cell_module
+from lse_material.fem.homogenise import periodic_cell as homogenise
 from tests.fem.materials import random_material
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "meshes"))
@@ -194,7 +193,7 @@ def test_samples_are_those_of_one_rank_and_a_second_run_reads_them(tmp_path):
 KILLED_IN_ITS_MIDST = """
 import os, signal, sys
 from tests.fem import test_homogenise as test
-from lse_material.fem.sampling import sample
+from lse_material.fem import sample
 
 cell, states = test.porous(test.SELF), []
 minimum = cell.minimum
@@ -232,8 +231,8 @@ def test_samples_after_a_kill_are_those_of_an_uninterrupted_run(cell, tmp_path):
 
 
 def test_a_path_that_fails_ends_and_says_so(cell, tmp_path, caplog, monkeypatch):
-    monkeypatch.setattr(cell_newton, "ITERATIONS", 4)
-    monkeypatch.setattr(cell_newton, "DESCENT", 4)
+    monkeypatch.setattr(cell_module, "BRANCH_ITERATIONS", 4)
+    monkeypatch.setattr(cell_module, "DESCENT_STEPS", 4)
     monkeypatch.setattr(homogenise, "HALVINGS", 1)
     paths = [CellPath(np.array([compressed(0.01), compressed(0.99)]))]
     with caplog.at_level(logging.WARNING, logger="lse_material"):

@@ -5,7 +5,7 @@ from mpi4py import MPI
 
 from lse_material import kernel
 from lse_material.errors import CompilationError
-from lse_material.fem.law import compile_together
+from lse_material.fem.quadrature.evaluators import compile_together
 from lse_material.kernel import CompiledPotential
 from tests.fem.materials import two_variants
 
@@ -34,7 +34,7 @@ def test_a_compilation_that_fails_on_any_rank_fails_on_every_rank_with_one_messa
         raise CompilationError(f"rank {WORLD.rank} has no paper")
 
     if WORLD.rank in ranks:
-        monkeypatch.setattr("lse_material.fem.law.potential_evaluator", fail)
+        monkeypatch.setattr("lse_material.fem.quadrature.evaluators.potential_evaluator", fail)
     with pytest.raises(CompilationError, match=f"rank {ranks[0]} has no paper"):
         compile_together(two_variants().potential, WORLD)
     WORLD.barrier()

@@ -9,7 +9,7 @@ import ufl
 from dolfinx import mesh
 from mpi4py import MPI
 
-from lse_material.fem.homogenise import PeriodicCell
+from lse_material.fem import PeriodicCell
 from tests.fem.test_homogenise import neo_hookean
 
 WORLD = MPI.COMM_WORLD

@@ -9,8 +9,8 @@ from mpi4py import MPI
 from petsc4py import PETSc
 
 import lse_material as lse
-from lse_material.fem.inertia import SymmetricFactor
-from lse_material.fem.minimise import blended_and_raised, minimise, newton, perturb
+from lse_material.fem.solve.inertia import SymmetricFactor
+from lse_material.fem.solve.newton_inertia import blended_and_raised, minimise, newton, perturb
 
 
 def vector(values):

@@ -7,8 +7,7 @@ from dolfinx import fem, mesh
 from mpi4py import MPI
 
 import lse_material as lse
-from lse_material.fem import EnergyProblem
-from lse_material.fem.multigrid import MULTIGRID
+from lse_material.fem import MULTIGRID, EnergyProblem
 from tests.fem.materials import two_variants
 
 WORLD = MPI.COMM_WORLD

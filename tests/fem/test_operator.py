@@ -21,7 +21,7 @@ from ufl.formatting.ufl2unicode import ufl2unicode
 
 import lse_material as lse
 from lse_material.fem import energy, mode_weights, potential_energy, stress
-from lse_material.fem.operator import PotentialComponent
+from lse_material.fem.forms.operator import PotentialComponent
 from tests.fem.materials import quadratic_well, random_material, two_variants
 
 WORLD = MPI.COMM_WORLD
@@ -320,7 +320,7 @@ compiled = []
 objects = jit._compile_objects
 jit._compile_objects = lambda *args, **kwargs: (compiled.append(1), objects(*args, **kwargs))[1]
 mode = lse.ConvexNetwork.from_arrays([], [np.zeros((1, 3))], [np.zeros(1)], quadratic=np.eye(3))
-material = lse.Material(lse.SoftMinimum((mode,), rho=1.0), lse.GreenLagrange(2))
+material = lse.Material(lse.SoftMinimum((mode,), scaled_rho=1.0), lse.GreenLagrange(2))
 domain = mesh.create_unit_square(MPI.COMM_SELF, 2, 2)
 u = fem.Function(fem.functionspace(domain, ("Lagrange", 1, (2,))))
 F, v = ufl.Identity(2) + ufl.grad(u), ufl.TestFunction(u.function_space)

@@ -9,7 +9,7 @@ from dolfinx import fem, mesh
 from mpi4py import MPI
 
 import lse_material as lse
-from lse_material.fem.picture import draw_cells, gather_cells
+from lse_material.fem import draw_cells, gather_cells
 
 COMM = MPI.COMM_WORLD
 
@@ -93,7 +93,7 @@ def test_panels_of_a_figure():
 def test_the_backend_stays_the_users(tmp_path):
     script = (
         "import matplotlib, sys; matplotlib.use('svg')\n"
-        "from dolfinx import fem, mesh\nfrom mpi4py import MPI\nfrom lse_material.fem.picture import draw_cells\n"
+        "from dolfinx import fem, mesh\nfrom mpi4py import MPI\nfrom lse_material.fem.output.draw import draw_cells\n"
         "domain = mesh.create_unit_square(MPI.COMM_SELF, 2, 2)\n"
         "draw_cells(fem.Function(fem.functionspace(domain, ('DG', 0))), 'x.png', label='')\n"
         "print(matplotlib.get_backend(), 'matplotlib.pyplot' in sys.modules)"

@@ -3,7 +3,7 @@
 import pytest
 from mpi4py import MPI
 
-from lse_material.fem.ranks import on_rank_0
+from lse_material.fem import on_rank_0
 
 WORLD = MPI.COMM_WORLD
 

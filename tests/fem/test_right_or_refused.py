@@ -13,14 +13,20 @@ from mpi4py import MPI
 from petsc4py import PETSc
 
 import lse_material as lse
-from lse_material.fem import EnergyProblem, MaterialProblem, QuadratureStress, energy, stress
-from lse_material.fem.arclength import ArcLength
-from lse_material.fem.frozen import frozen_tangent
-from lse_material.fem.inertia import SymmetricFactor
-from lse_material.fem.measures import with_quadrature_degree
-from lse_material.fem.multigrid import MULTIGRID
-from lse_material.fem.regularise import micromorphic
-from lse_material.fem.stability import is_stable, lowest_modes, negative_eigenvalues
+from lse_material.fem import (
+    MULTIGRID,
+    ArcLength,
+    EnergyProblem,
+    MaterialProblem,
+    QuadratureStress,
+    energy,
+    frozen_tangent,
+    micromorphic,
+    stress,
+    with_quadrature_degree,
+)
+from lse_material.fem.solve.inertia import SymmetricFactor
+from lse_material.fem.solve.stability import is_stable, lowest_modes, negative_eigenvalues
 
 from .materials import quadratic_well, random_network, saint_venant_kirchhoff, two_variants
 

@@ -17,7 +17,7 @@ fem.form(residual), fem.form(ufl.derivative(residual, u))          # unrelated f
 assert "dolfinx_external_operator" not in sys.modules
 import lse_material as lse
 mode = lse.ConvexNetwork.from_arrays([], [np.zeros((1, 3))], [np.zeros(1)], quadratic=np.eye(3))
-material = lse.Material(lse.SoftMinimum((mode,), rho=1.0), lse.SmallStrain(2))       # W = |eps|^2 / 2
+material = lse.Material(lse.SoftMinimum((mode,), scaled_rho=1.0), lse.SmallStrain(2))       # W = |eps|^2 / 2
 P = lse.fem.QuadratureStress(material, ufl.Identity(2) + ufl.grad(u), degree=1)
 x = ufl.SpatialCoordinate(square)
 square.topology.create_connectivity(1, 2)

@@ -4,7 +4,7 @@ import warnings
 
 import pytest
 
-from lse_material.fem.compat import require_dolfinx
+from lse_material.fem._compat import require_dolfinx
 
 
 @pytest.mark.parametrize("found", ["0.9.0", "0.5.2", "0.9.0.post1"])

@@ -7,11 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import lse_material as lse
-from lse_material.fit import Architecture, Training, fit
-from lse_material.fit.constraints import Constraints, Orbit, Reference
-from lse_material.fit.levenberg import normal_equations
-from lse_material.fit.network import TorchPotential
-from lse_material.symmetry import Symmetry
+from lse_material import Symmetry
+from lse_material.fit import Architecture, TrainablePotential, Training, fit
+from lse_material.fit.model.constraints import Constraints, Orbit, Reference
+from lse_material.fit.optimise.levenberg_marquardt import normal_equations
 from tests.core.factories import relative_error
 from tests.fit.test_discovery import loss_of
 from tests.fit.test_fit import samples_of, wells
@@ -44,7 +43,7 @@ def symmetric_twin(symmetry, seed, scale, modes=2, depth=2, stiffness=0.0, refer
     orbit = Orbit.of(symmetry, scale)
     constraints = Constraints(orbit, reference)
     architecture = Architecture(modes=modes, width=4, depth=depth, stiffness=stiffness)
-    twin = TorchPotential(architecture, symmetry.size, constraints=constraints)
+    twin = TrainablePotential(architecture, symmetry.size, constraints=constraints)
     with torch.no_grad():
         for p in twin.parameters():
             p.copy_(0.7 * torch.randn_like(p))

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 import lse_material as lse
 from lse_material.fit import DataWarning, Training, fit
-from lse_material.fit.data import doubts_about
-from lse_material.fit.rows import rows_of
+from lse_material.fit.problem.diagnostics import doubts_about
+from lse_material.fit.problem.rows import rows_of
 from tests.core.factories import random_material
 from tests.fit.test_discovery import three_wells
 from tests.fit.test_fit import samples_of, wells

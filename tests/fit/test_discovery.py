@@ -7,10 +7,12 @@ import pytest
 import torch
 
 import lse_material as lse
-from lse_material.fit import Architecture, Sparsity, TorchPotential, Training, fit, jacobian, surgery
-from lse_material.fit.levenberg import levenberg_marquardt, normal_equations
-from lse_material.fit.loss import Loss
-from lse_material.fit.rows import Scales, rows_of, scales_of
+from lse_material.fit import Architecture, Sparsity, TrainablePotential, Training, fit
+from lse_material.fit.model import edit as surgery
+from lse_material.fit.optimise import jacobian
+from lse_material.fit.optimise.levenberg_marquardt import levenberg_marquardt, normal_equations
+from lse_material.fit.problem.loss import Loss
+from lse_material.fit.problem.rows import Scales, rows_of, scales_of
 from tests.core.factories import relative_error
 from tests.fit.test_fit import samples_of, wells
 from tests.fit.test_twin import random_twin
@@ -39,12 +41,12 @@ def test_three_wells_and_their_transition_scale_are_found(tmp_path):
     result = fit(samples_of(exact, 400, 0), architecture=AUTO, seed=0, progress=False)
     error = result.error(samples_of(exact, 500, 1))
     assert len(result.potential.modes) == result.active_modes == 3
-    assert result.rho == pytest.approx(
+    assert result.transition_scale == pytest.approx(
         0.1, rel=1e-6
     )  # quadratic modes are tried first: these data they meet to rounding
     assert error.energy < 1e-9
     assert error.stress < 1e-9
-    assert result.rho_interval[0] <= result.rho <= result.rho_interval[1]
+    assert result.transition_scale_interval[0] <= result.transition_scale <= result.transition_scale_interval[1]
     errors = dict(result.path)
     assert errors[2] > 5 * Sparsity().tolerance  # two modes were tried, and are not enough
     result.plot(tmp_path / "path.png")
@@ -57,7 +59,7 @@ def test_one_convex_well_needs_one_mode_and_has_no_transition_scale():
     exact = lse.SoftMinimum((mode,), 1.0)
     result = fit(samples_of(exact, 150, 0), architecture=AUTO, seed=0, progress=False)
     assert len(result.potential.modes) == 1
-    assert result.rho_interval is None
+    assert result.transition_scale_interval is None
     assert "transition" not in result.summary()
     assert result.error(samples_of(exact, 200, 1)).energy < 1e-3
 
@@ -82,10 +84,14 @@ def test_what_the_data_leave_open_is_said():
     short = Training(restarts=1, adam_steps=5, lbfgs_steps=2)
     result = fit(samples_of(wells(1), 60, 0), training=short, progress=False)
     plain = replace(
-        result, path=((1, 0.3), (2, 0.001)), rho_interval=(0.14, 0.16), usage=np.full(2, 0.5), peak=np.full(2, 0.99)
+        result,
+        path=((1, 0.3), (2, 0.001)),
+        transition_scale_interval=(0.14, 0.16),
+        usage=np.full(2, 0.5),
+        peak=np.full(2, 0.99),
     )
     assert plain.doubts() == []
-    (sentence,) = replace(plain, rho_interval=(0.1, 0.3)).doubts()
+    (sentence,) = replace(plain, transition_scale_interval=(0.1, 0.3)).doubts()
     assert "do not fix the transition scale" in sentence
     (sentence,) = replace(plain, path=((1, 0.015), (2, 0.001))).doubts()
     assert "with 1 the tolerance of 1.00% is missed only just (1.50%)" in sentence
@@ -160,7 +166,7 @@ def test_normal_equations_are_those_of_the_loss():
 @pytest.mark.parametrize("quadratic", [True, False])
 def test_derivatives_in_the_weights_that_are_written_out_are_those_of_differentiation(activation, depth, quadratic):
     torch.manual_seed(0)
-    twin = TorchPotential(Architecture(3, 4, depth, activation, quadratic, stiffness=0.1), 3)
+    twin = TrainablePotential(Architecture(3, 4, depth, activation, quadratic, stiffness=0.1), 3)
     x = torch.randn(20, 3, dtype=torch.float64)
     with torch.no_grad():
         for name, p in twin.named_parameters():
@@ -204,10 +210,10 @@ def test_two_modes_that_share_a_convex_well_are_merged_into_it():
     """A quadratic well cut in two by equal modes: the merged one is the well, and the third mode stays as it is."""
     exact = three_wells(0.02)
     loss = loss_of(samples_of(exact, 300, 0))
-    twin = TorchPotential.from_potential(exact)
+    twin = TrainablePotential.from_potential(exact)
     double = surgery.select(twin, [0, 1, 1, 2])
     with torch.no_grad():
-        double.biases[-1][1:3] += double.rho * np.log(2.0)  # two equal modes lie rho ln 2 lower than one
+        double.biases[-1][1:3] += double.scaled_rho * np.log(2.0)  # two equal modes lie rho ln 2 lower than one
     merged = surgery.with_pair_merged(double, loss)
     assert merged.architecture.modes == 3
     x = loss.inputs

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 import lse_material as lse
-from lse_material import landscape as ls
+from lse_material import analysis
+from lse_material.analysis import Dynamics, trajectories
+from lse_material.data.trajectories import from_trajectories
 from lse_material.fit import Architecture, Training, fit
-from lse_material.langevin import Dynamics, trajectories
-from lse_material.trajectory import from_trajectories
 
 SMALL = Training(restarts=1, adam_steps=200, lbfgs_steps=200)
 
@@ -21,7 +21,7 @@ class DoubleWell:
 
 def fitted(samples):
     potential = fit(samples, architecture=Architecture(modes=2), training=SMALL, progress=False).potential
-    land = ls.landscape(potential, [-1.6], [1.6], starts=8)
+    land = analysis.landscape(potential, [-1.6], [1.6], starts=8)
     assert len(land.wells) == 2
     return sorted(float(well.x[0]) for well in land.wells), float(land.barriers[0, 1])
 

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 import lse_material as lse
-from lse_material.fit import Architecture, TorchPotential, Training, fit
-from lse_material.fit.levenberg import normal_equations
-from lse_material.fit.loss import Loss
-from lse_material.fit.rows import rows_of, scales_of
-from lse_material.verify import verify
+from lse_material.analysis import verify
+from lse_material.fit import Architecture, TrainablePotential, Training, fit
+from lse_material.fit.optimise.levenberg_marquardt import normal_equations
+from lse_material.fit.problem.loss import Loss
+from lse_material.fit.problem.rows import rows_of, scales_of
 
 SHORT = Training(restarts=1, adam_steps=20, lbfgs_steps=20)
 
@@ -53,14 +53,14 @@ def test_two_wells_are_recovered_from_energies_gradients_or_both(d, energy, grad
     assert shift.std() < 0.01 * test.energy.std()  # known up to a constant from gradients alone
     if energy:
         assert abs(shift.mean()) < 0.01 * test.energy.std()
-    assert exact.transition_scale / 1.5 < result.rho < 1.5 * exact.transition_scale
+    assert exact.transition_scale / 1.5 < result.transition_scale < 1.5 * exact.transition_scale
 
 
 def test_the_same_seed_gives_the_same_bits_and_another_seed_another_fit():
     train = samples_of(wells(2), 60, 0)
     first, second, other = (fit(train, training=SHORT, seed=seed, progress=False) for seed in (3, 3, 4))
     assert all(np.array_equal(a, b) for a, b in zip(parameters(first), parameters(second)))
-    assert first.rho == second.rho
+    assert first.transition_scale == second.transition_scale
     assert not all(np.array_equal(a, b) for a, b in zip(parameters(first), parameters(other)))
 
 
@@ -73,7 +73,7 @@ def test_units_do_not_matter():
     scaled = lse.Samples(x=x * length, energy=unit * plain.energy + zero, gradient=plain.gradient * unit / length)
     one, other = (fit(s, training=SHORT, seed=0, progress=False) for s in (plain, scaled))
     assert np.allclose((other.potential.energy(x * length) - zero) / unit, one.potential.energy(x), rtol=0, atol=1e-6)
-    assert other.rho == pytest.approx(unit * one.rho, rel=1e-5)
+    assert other.transition_scale == pytest.approx(unit * one.transition_scale, rel=1e-5)
 
 
 def test_what_stands_in_rows_marked_as_missing_does_not_matter():
@@ -190,7 +190,7 @@ def test_the_loss_with_a_growth_coefficient_is_the_least_over_it(constant):
     rows = rows_of(data, exact.kinematics, "auto")
     scales = scales_of(rows)
     loss = Loss.on(rows, scales, 1.0, 2.0)
-    twin = TorchPotential(Architecture(2, 3), 3)
+    twin = TrainablePotential(Architecture(2, 3), 3)
     torch.manual_seed(1)
     with torch.no_grad():
         for p in twin.parameters():

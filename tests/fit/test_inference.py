@@ -4,11 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from lse_material import ConvexNetwork, InvalidInputError, SoftMinimum
-from lse_material.density import Density, importance
-from lse_material.fit import Architecture, Training
-from lse_material.fit.inference import Counted, Inference, annealed, evidence_error, infer
-from lse_material.stationary import Box
+from lse_material import Box, ConvexNetwork, InvalidInputError, SoftMinimum
+from lse_material.analysis import Density, importance
+from lse_material.fit import Architecture, Inference, Training, infer
+from lse_material.fit.inference import Counted, annealed, evidence_error
 
 WEIGHTS = torch.tensor([0.3, 0.7], dtype=torch.float64)
 PLACES = torch.tensor([[-2.0, 0.0], [2.0, 1.0]], dtype=torch.float64)

@@ -5,9 +5,9 @@ import pytest
 
 import lse_material as lse
 from lse_material.fit import Architecture, DataWarning, Training, fit
-from lse_material.fit.levenberg import normal_equations
-from lse_material.fit.loss import Loss
-from lse_material.fit.rows import rows_of, scales_of
+from lse_material.fit.optimise.levenberg_marquardt import normal_equations
+from lse_material.fit.problem.loss import Loss
+from lse_material.fit.problem.rows import rows_of, scales_of
 from tests.core.factories import relative_error
 from tests.fit.test_discovery import three_wells
 from tests.fit.test_fit import samples_of, wells

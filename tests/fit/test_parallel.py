@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 import lse_material as lse
-from lse_material.fit import Architecture, Sparsity, Training, fit, parallel
+from lse_material.fit import Architecture, Sparsity, Training, fit
+from lse_material.fit.optimise import parallel
 from tests.fit.test_fit import SHORT, parameters, samples_of, wells
 
 ONCE = Sparsity(
@@ -23,7 +24,7 @@ def test_starts_in_two_processes_are_those_in_one(architecture):
     options = {"architecture": architecture, "sparsity": ONCE, "progress": False}
     one, two = (fit(data, training=Training(2, 20, lbfgs_steps=20, processes=n), **options) for n in (1, 2))
     assert all(np.array_equal(a, b) for a, b in zip(parameters(one), parameters(two), strict=True))
-    assert one.rho == two.rho
+    assert one.transition_scale == two.transition_scale
     assert one.path == two.path
 
 

@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import lse_material as lse
-from lse_material.fit import Architecture, Sparsity, TorchPotential, fit
-from lse_material.fit.levenberg import levenberg_marquardt
-from lse_material.fit.prune import prune, triangular
-from lse_material.fit.trim import trimmed
+from lse_material.fit import Architecture, Sparsity, TrainablePotential, fit
+from lse_material.fit.discovery.prune import prune, triangular
+from lse_material.fit.model.simplify import trimmed
+from lse_material.fit.optimise.levenberg_marquardt import levenberg_marquardt
 from lse_material.kernel import CompiledPotential
 from tests.core.factories import relative_error
 from tests.fit.test_discovery import loss_of, three_wells
@@ -34,7 +34,7 @@ def test_a_trimmed_network_has_the_energy_of_the_whole_one_and_comes_back_into_a
     x = np.random.default_rng(seed).normal(size=(20, 3))
     energy, gradient, _ = (value.detach().numpy() for value in twin(torch.tensor(x)))
     potential = twin.to_potential()
-    again = TorchPotential.from_potential(potential)
+    again = TrainablePotential.from_potential(potential)
     size = 1e-12 * (1.0 + np.abs(energy).max() + np.abs(gradient).max())
     assert np.abs(potential.energy(x) - energy).max() < size
     assert np.abs(potential.gradient(x) - gradient).max() < size
@@ -73,7 +73,7 @@ def test_a_triangular_quadratic_term_has_the_same_energy():
 def test_weights_that_the_data_do_not_need_go_and_errors_stay_within_the_factor():
     """Quadratic wells need no neurons: 15 weights and 3 levels say it all, as against 3 x (4 x 4 + 7)."""
     loss = loss_of(samples_of(three_wells(), 300, 0))
-    twin = TorchPotential.from_potential(three_wells())
+    twin = TrainablePotential.from_potential(three_wells())
     exact = twin.to_potential()
     torch.manual_seed(0)
     wide = random_twin(0, size=2, modes=3, width=4, rho=0.1)

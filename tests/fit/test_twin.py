@@ -9,14 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import lse_material as lse
-from lse_material.activations import ACTIVATIONS
-from lse_material.fit import Architecture, TorchPotential
+from lse_material.fit import Architecture, TrainablePotential
+from lse_material.model import ACTIVATIONS
 from tests.core.factories import random_potential, relative_error
 
 
 def random_twin(seed, size=2, scale=1.0, rho=0.3, **architecture):
     torch.manual_seed(seed)
-    twin = TorchPotential(Architecture(**architecture), size, rho=rho)
+    twin = TrainablePotential(Architecture(**architecture), size, rho=rho)
     with torch.no_grad():
         for p in twin.parameters():
             if p.requires_grad and p.ndim > 0:
@@ -40,7 +40,7 @@ def test_written_out_gradient_is_that_of_automatic_differentiation(depth, activa
 def test_twin_and_potential_agree_and_come_back_from_each_other(depth, quadratic):
     twin = random_twin(7, size=3, modes=2, width=5, depth=depth, quadratic=quadratic)
     potential = twin.to_potential()
-    again = TorchPotential.from_potential(potential)
+    again = TrainablePotential.from_potential(potential)
     x = np.random.default_rng(0).normal(size=(30, 3))
     for each in (twin, again):
         energy, gradient, weights = (value.detach().numpy() for value in each(torch.tensor(x)))
@@ -58,7 +58,7 @@ def test_a_quadratic_term_of_any_number_of_rows_becomes_a_square_one(rows):
     )
     potential = lse.SoftMinimum(modes, 0.2)
     x = rng.normal(size=(10, 3))
-    energy = TorchPotential.from_potential(potential)(torch.tensor(x))[0].detach().numpy()
+    energy = TrainablePotential.from_potential(potential)(torch.tensor(x))[0].detach().numpy()
     assert relative_error(energy, potential.energy(x)) < 1e-13
 
 
@@ -87,8 +87,8 @@ def test_modes_of_unlike_depth_and_width_are_filled_up_and_other_activations_ref
     one, other = (random_potential(rng, 2, modes=1, depth=depth).modes[0] for depth in (1, 2))
     potential = lse.SoftMinimum((one, other), 0.1)
     x = rng.normal(size=(10, 2))
-    gradient = TorchPotential.from_potential(potential)(torch.tensor(x))[1].detach().numpy()
+    gradient = TrainablePotential.from_potential(potential)(torch.tensor(x))[1].detach().numpy()
     assert relative_error(gradient, potential.gradient(x)) < 1e-13
     unlike = next(name for name in ACTIVATIONS if name != one.activation)
     with pytest.raises(lse.InvalidInputError, match=f"mode 1 has the activation '{unlike}'"):
-        TorchPotential.from_potential(lse.SoftMinimum((one, replace(one, activation=unlike)), 0.1))
+        TrainablePotential.from_potential(lse.SoftMinimum((one, replace(one, activation=unlike)), 0.1))

@@ -1,0 +1,89 @@
+"""Checks of arrays given by users: one place for the wording of shape and finiteness errors."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from lse_material.errors import InvalidInputError
+
+Array: TypeAlias = npt.NDArray[np.float64]
+Mask: TypeAlias = npt.NDArray[np.bool_]
+
+
+def float_array(name: str, value: Any, ndim: int | None = None, *, finite: bool = True) -> Array:
+    """Return `value` as a contiguous float64 array, or raise InvalidInputError naming `name` and the entry at fault."""
+    if np.ma.is_masked(value):
+        raise InvalidInputError(f"{name} is a masked array with hidden entries: give a plain array (and a row mask).")
+    try:
+        raw = np.asarray(value)
+        if np.iscomplexobj(raw) or raw.dtype.kind in "mM":
+            raise TypeError("complex numbers" if np.iscomplexobj(raw) else "dates or times")
+        with np.errstate(over="ignore", invalid="ignore"):  # of wider numbers, which are then infinite
+            array: Array = np.ascontiguousarray(raw, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise InvalidInputError(f"{name} cannot be read as an array of real numbers: {error}.") from None
+    if raw.ndim == 0:
+        array = array.reshape(())
+    if ndim is not None and array.ndim != ndim:
+        raise InvalidInputError(f"{name} has {array.ndim} axes (shape {array.shape}); it needs {ndim}.")
+    if finite and not np.isfinite(array).all():
+        where = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
+        raise InvalidInputError(f"{name} holds {array[where]} at entry {where}; every entry must be finite.")
+    return array
+
+
+def frozen(array: Array) -> Array:
+    """Return a read-only copy, so that validated arrays stay as they were validated."""
+    copy = array.copy()
+    copy.flags.writeable = False
+    return copy
+
+
+def points(name: str, value: Any, size: int) -> Array:
+    """Return points of `size` components: shape (..., size), float64. NaN passes: it must come out as NaN."""
+    array = float_array(name, value, finite=False)
+    if array.ndim == 0 or array.shape[-1] != size:
+        raise InvalidInputError(
+            f"{name} has shape {array.shape}; its last axis must hold the {size} components of a point."
+        )
+    return array
+
+
+def deformation_gradients(value: Any, dim: int) -> Array:
+    """Return deformation gradients F of shape (..., dim, dim), float64. NaN passes: it must come out as NaN."""
+    array = float_array("F", value, finite=False)
+    if array.ndim < 2 or array.shape[-2:] != (dim, dim):
+        raise InvalidInputError(f"F has shape {array.shape}; a {dim}D strain measure needs (..., {dim}, {dim}).")
+    return array
+
+
+def expect_shape(name: str, array: Array, shape: tuple[int, ...]) -> None:
+    """Raise InvalidInputError unless `array` has `shape`."""
+    if array.shape != shape:
+        raise InvalidInputError(f"{name} has shape {array.shape}; it should be {shape}.")
+
+
+def whole_numbers(owner: object, **least: int) -> None:
+    """Raise InvalidInputError unless these attributes of `owner` are whole numbers, each at least as large as given."""
+    for name, smallest in least.items():
+        value = getattr(owner, name)
+        if isinstance(value, bool) or not isinstance(value, int) or value < smallest:
+            raise InvalidInputError(
+                f"{type(owner).__name__}.{name} is {value!r}; it must be a whole number >= {smallest}."
+            )
+
+
+def field_names(names: Any) -> tuple[str, ...]:
+    """Names of fields, checked: texts without commas, each once."""
+    if isinstance(names, str):
+        raise InvalidInputError(f"fields is the text {names!r}; give a tuple of names, ({names!r},) for one.")
+    names = tuple(names)
+    if not all(isinstance(name, str) and name.strip() == name != "" and "," not in name for name in names):
+        raise InvalidInputError(f"fields are {names!r}; they must be names: texts, not empty, without commas.")
+    if len(set(names)) < len(names):
+        raise InvalidInputError(f"fields are {names!r}; each name may appear once.")
+    result: tuple[str, ...] = names
+    return result

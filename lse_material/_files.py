@@ -1,0 +1,59 @@
+"""Files written whole or not at all, and tables of numbers in them: .csv for other programs, .npz to the last bit."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lse_material.errors import FormatError
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all: to a temporary one beside it, flushed to disk, then renamed."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        mask = os.umask(0)
+        os.umask(mask)
+        os.chmod(temporary, 0o666 & ~mask)  # mkstemp's 0600 would hide the file from the user's group
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def write_table(path: Path | str, columns: Mapping[str, Sequence[float]]) -> None:
+    """Write columns of equal length under their names; whole or not at all.
+
+    Raises:
+        FormatError: the name ends neither in .csv nor in .npz.
+        OSError: the file cannot be written.
+    """
+    path = Path(path)
+    if path.suffix == ".npz":
+        write_atomically(path, npz({name: np.array(values) for name, values in columns.items()}))
+    elif path.suffix == ".csv":
+        text = io.StringIO()
+        writer = csv.writer(text)
+        writer.writerow(columns)
+        writer.writerows(zip(*columns.values(), strict=True))
+        write_atomically(path, text.getvalue().encode())
+    else:
+        raise FormatError(f"{path}: a table is written as .csv or .npz, by the ending of the name.")
+
+
+def npz(arrays: Mapping[str, Any]) -> bytes:
+    """The content of a compressed .npz archive."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    return buffer.getvalue()

@@ -1,0 +1,69 @@
+"""What a material does: wells and barriers, checks of the formula and of its use, densities; needs numpy alone."""
+
+from lse_material.analysis.density import Density, importance
+from lse_material.analysis.descent import Pass, basins, descend, descents
+from lse_material.analysis.ellipticity import AcousticMinimum, acoustic_minimum
+from lse_material.analysis.landscape import Landscape, landscape, plot
+from lse_material.analysis.langevin import (
+    Dynamics,
+    first_passage_times,
+    kramers_rate,
+    stationary_samples,
+    trajectories,
+)
+from lse_material.analysis.merged_wells import MergedModes, merged_modes
+from lse_material.analysis.minimum_energy_path import MinimumEnergyPath, barrier, minimum_energy_path
+from lse_material.analysis.stationary import StationaryPoint, saddles, stationary_point, wells
+from lse_material.analysis.validation import check_data, check_ellipticity, check_extrapolation, check_symmetry
+from lse_material.analysis.verification import (
+    Check,
+    check_convexity,
+    check_derivatives,
+    check_objectivity,
+    check_reference,
+    check_symmetry_of_tangent,
+    random_rotations,
+    sample_deformations,
+    verify,
+)
+
+__all__ = [
+    "AcousticMinimum",
+    "Check",
+    "Density",
+    "Dynamics",
+    "Landscape",
+    "MergedModes",
+    "MinimumEnergyPath",
+    "Pass",
+    "StationaryPoint",
+    "acoustic_minimum",
+    "barrier",
+    "basins",
+    "check_convexity",
+    "check_data",
+    "check_derivatives",
+    "check_ellipticity",
+    "check_extrapolation",
+    "check_objectivity",
+    "check_reference",
+    "check_symmetry",
+    "check_symmetry_of_tangent",
+    "descend",
+    "descents",
+    "first_passage_times",
+    "importance",
+    "kramers_rate",
+    "landscape",
+    "merged_modes",
+    "minimum_energy_path",
+    "plot",
+    "random_rotations",
+    "saddles",
+    "sample_deformations",
+    "stationary_point",
+    "stationary_samples",
+    "trajectories",
+    "verify",
+    "wells",
+]

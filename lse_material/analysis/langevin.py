@@ -1,0 +1,187 @@
+"""Overdamped Langevin dynamics in a potential, and the rate at which it changes wells.
+
+    gamma dx = -grad Psi dt + sqrt(2 gamma T) dB,        stationary density  exp(-Psi/T) / Z
+
+T is in the unit of Psi (k_B times temperature). Paths are made by the Euler-Maruyama scheme; samples of the stationary density
+by its variant of B. Leimkuhler and C. Matthews, Appl. Math. Res. Express 2013, 34 (2013), whose error is O(dt^2) there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from lse_material._arrays import Array, float_array, frozen
+from lse_material.analysis.stationary import StationaryPoint
+from lse_material.errors import InvalidInputError
+
+
+class HasGradient(Protocol):
+    """A landscape: `SoftMinimum` or anything else that gives dW/dx of points (n, d)."""
+
+    def gradient(self, x: Any) -> Array:
+        """(n, d)."""
+
+
+@dataclass(frozen=True)
+class Dynamics:
+    """Temperature, friction and time step.
+
+    Attributes:
+        temperature: T > 0, in the unit of the potential.
+        step: dt > 0; a small part of gamma / largest curvature.
+        friction: gamma > 0.
+
+    Raises:
+        InvalidInputError: naming the field.
+    """
+
+    temperature: float
+    step: float
+    friction: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name in ("temperature", "step", "friction"):
+            value = getattr(self, name)
+            if not 0.0 < value < np.inf:
+                raise InvalidInputError(f"Dynamics.{name} is {value!r}; it must be > 0 and finite.")
+
+
+def trajectories(
+    potential: HasGradient, start: Any, dynamics: Dynamics, *, records: int, every: int = 1, seed: int = 0
+) -> Array:
+    """Paths of n walkers: positions (records + 1, n, d), the start among them, `every` steps apart.
+
+    Args:
+        potential: the landscape.
+        start: (n, d).
+        dynamics: temperature, friction, time step.
+        records: positions to keep of each walker.
+        every: steps from one to the next.
+        seed: of the noise.
+
+    Raises:
+        InvalidInputError: a number below 1, or a walker that has left all bounds (the step is too long).
+    """
+    return _run(potential, start, dynamics, records, every, seed, averaged=False)
+
+
+def stationary_samples(
+    potential: HasGradient,
+    start: Any,
+    dynamics: Dynamics,
+    *,
+    records: int,
+    every: int,
+    burn_in: int,
+    seed: int = 0,
+) -> Array:
+    """Samples of exp(-Psi/T)/Z, (records * n, d): as `trajectories`, after `burn_in` steps that are not kept.
+
+    The walkers must have changed wells several times by then, or the start shows.
+    """
+    rng = np.random.default_rng(seed)
+    x = _run(potential, start, dynamics, 1, burn_in, rng, averaged=True)[-1] if burn_in else start
+    kept = _run(potential, x, dynamics, records, every, rng, averaged=True)[1:]
+    return kept.reshape(-1, kept.shape[-1])
+
+
+def first_passage_times(
+    potential: HasGradient,
+    start: Any,
+    dynamics: Dynamics,
+    *,
+    target: Any,
+    radius: float,
+    longest: float,
+    seed: int = 0,
+) -> Array:
+    """Times (n,) at which walkers first come within `radius` of one of the points `target` (m, d); inf after `longest`.
+
+    The mean over walkers from one well to another is 1/rate for barriers above a few T. Walkers are looked at after each step.
+
+    Raises:
+        InvalidInputError: radius or longest not > 0, or a walker that has left all bounds.
+    """
+    x, goals = float_array("start", start, 2).copy(), float_array("target", target, 2)
+    if not (radius > 0.0 and longest > 0.0):
+        raise InvalidInputError(f"radius {radius} and longest {longest} must be > 0.")
+    rng = np.random.default_rng(seed)
+    drift = dynamics.step / dynamics.friction
+    noise = np.sqrt(2.0 * dynamics.temperature * drift)
+    times, left = np.full(len(x), np.inf), np.arange(len(x))
+    for n in range(1, int(np.ceil(longest / dynamics.step)) + 1):
+        x = x - drift * potential.gradient(x) + noise * rng.standard_normal(x.shape)
+        near = (((x[:, None] - goals) ** 2).sum(axis=2) <= radius**2).any(axis=1)
+        if near.any():
+            times[left[near]] = n * dynamics.step
+            x, left = x[~near], left[~near]
+            if len(left) == 0:
+                break
+    _check_bounds(x)
+    return times
+
+
+def kramers_rate(well: StationaryPoint, saddle: StationaryPoint, temperature: float, *, friction: float = 1.0) -> float:
+    """Rate of leaving a well over one saddle, per time: the formula of Kramers and Langer, for barriers well above T.
+
+        k = |lambda_-| / (2 pi gamma) sqrt( det H_well / |det H_saddle| ) exp( -(W_saddle - W_well) / T )
+
+    J. S. Langer, Ann. Phys. 54, 258 (1969). Rates over several saddles add.
+
+    Raises:
+        InvalidInputError: no well, no saddle of index 1 above it, or a number that is not > 0.
+    """
+    if well.index != 0 or not (well.eigenvalues > 0.0).all():
+        raise InvalidInputError(f"the point at {well.x.tolist()} is no well: its curvatures are {well.eigenvalues}.")
+    if saddle.index != 1 or not (saddle.eigenvalues[1:] > 0.0).all():
+        raise InvalidInputError(f"the point at {saddle.x.tolist()} is no saddle of index 1.")
+    if not saddle.energy > well.energy:
+        raise InvalidInputError("the saddle does not lie above the well.")
+    for name, value in (("temperature", temperature), ("friction", friction)):
+        if not 0.0 < value < np.inf:
+            raise InvalidInputError(f"{name} is {value!r}; it must be > 0 and finite.")
+    log_ratio = np.log(well.eigenvalues).sum() - np.log(np.abs(saddle.eigenvalues)).sum()
+    frequency = -saddle.eigenvalues[0] / (2.0 * np.pi * friction)
+    return float(frequency * np.exp(0.5 * log_ratio - (saddle.energy - well.energy) / temperature))
+
+
+def _run(
+    potential: HasGradient,
+    start: Any,
+    dynamics: Dynamics,
+    records: int,
+    every: int,
+    seed: int | np.random.Generator,
+    *,
+    averaged: bool,
+) -> Array:
+    """Positions (records + 1, n, d); `averaged` takes the mean of two successive kicks for each step."""
+    x = float_array("start", start, 2).copy()
+    for name, value in (("records", records), ("every", every)):
+        if value < 1:
+            raise InvalidInputError(f"{name} is {value}; it must be at least 1.")
+    rng = np.random.default_rng(seed)
+    drift = dynamics.step / dynamics.friction
+    noise = np.sqrt(2.0 * dynamics.temperature * drift)
+    kept = np.empty((records + 1, *x.shape))
+    kept[0] = x
+    kick = rng.standard_normal(x.shape)
+    for n in range(1, records * every + 1):
+        ahead = rng.standard_normal(x.shape)
+        x = x - drift * potential.gradient(x) + noise * (0.5 * (kick + ahead) if averaged else ahead)
+        kick = ahead
+        if n % every == 0:
+            kept[n // every] = x
+    _check_bounds(x)
+    return frozen(kept)
+
+
+def _check_bounds(x: Array) -> None:
+    if not np.isfinite(x).all():
+        raise InvalidInputError(
+            "a walker has left all bounds: shorten Dynamics.step, or the potential falls without bound "
+            "(fit it with Architecture(stiffness=...))."
+        )

@@ -1,0 +1,238 @@
+"""Stationary points of a potential: its wells, and the saddles between them.
+
+    grad Psi(x) = 0;    a well has no negative eigenvalue of Hess Psi, the saddle of a barrier has one.
+
+Newton's method in the eigenvectors of the Hessian: along the `index` lowest of them a step goes uphill, along the others
+downhill, whatever the signs of the curvatures are; a trust radius holds it where the quadratic model is true. It starts from
+the modes' own minima, which a soft minimum has its wells near. C. J. Cerjan, W. H. Miller, J. Chem. Phys. 75, 2800 (1981).
+Lengths are measured in units of the potential's `input_scale`.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from lse_material._arrays import Array, expect_shape, float_array, frozen
+from lse_material.errors import InvalidInputError
+from lse_material.model.box import Box
+from lse_material.model.soft_minimum import SoftMinimum
+
+STEPS = 300  # of Newton's method, at most
+CLOSE = 1e-11  # Newton step, as a share of the landscape's length, that is none
+SAME = 1e-5  # distance of two points, likewise, that are the same
+FLAT = 1e-9  # of the largest curvature: less is none
+RADIUS = 0.1  # of the first step, as a share of the length
+CAREFUL = 0.02  # of the first step from a line between wells, as a share of their distance
+KICK = 1e-3
+AWAY = 20.0  # lengths from the middle beyond which a search is given up
+ALONG = 65  # points on the line between two wells where a saddle is sought
+
+
+@dataclass(frozen=True, eq=False)
+class StationaryPoint:
+    """A point where the slope vanishes.
+
+    Attributes:
+        x: (d,).
+        energy: W(x), energy units.
+        gradient_norm: |dW/dx| that is left.
+        eigenvalues: of d2W/dx2, (d,), ascending.
+        inside: whether x lies in the box that the search was given; True without a box.
+    """
+
+    x: Array
+    energy: float
+    gradient_norm: float
+    eigenvalues: Array
+    inside: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("x", "eigenvalues"):
+            object.__setattr__(self, name, frozen(float_array(name, getattr(self, name), 1)))
+        expect_shape("eigenvalues", self.eigenvalues, self.x.shape)
+
+    @property
+    def index(self) -> int:
+        """Number of directions in which the energy falls: 0 for a well, 1 for a saddle, d for a maximum."""
+        return int((self.eigenvalues < -FLAT * np.abs(self.eigenvalues).max()).sum())
+
+
+def wells(
+    potential: SoftMinimum, lower: object = None, upper: object = None, *, starts: int = 64, seed: int = 0
+) -> tuple[StationaryPoint, ...]:
+    """Minima of a potential, the lowest first.
+
+    Args:
+        potential: any soft minimum; the searches start at the minima of its modes.
+        lower: lowest corner (d,) of a box: further searches start at random places in it, and `inside` tells which wells
+            lie there. Outside the data a network's wells mean nothing.
+        upper: its highest corner.
+        starts: number of random places.
+        seed: of these.
+
+    Raises:
+        InvalidInputError: a corner is missing or of another length, or the box is empty.
+    """
+    box = Box.of(lower, upper, potential.size)
+    minima = mode_minima(potential, box)
+    begin = minima if box is None else np.concatenate([minima, box.random(starts, seed)])
+    return _points(potential, walk(potential, begin, 0, length(potential, box)), 0, box)
+
+
+def saddles(
+    potential: SoftMinimum,
+    lower: object = None,
+    upper: object = None,
+    *,
+    between: Sequence[StationaryPoint] | None = None,
+    index: int = 1,
+    starts: int = 64,
+    seed: int = 0,
+) -> tuple[StationaryPoint, ...]:
+    """Saddles of a potential, the lowest first.
+
+    Args:
+        potential: any soft minimum.
+        lower: lowest corner (d,) of a box, as for `wells`.
+        upper: its highest corner.
+        between: wells; searches start at the highest point of the line between each two. Those of `wells` if left out.
+        index: number of directions of descent; 1 for the passes between wells, d for maxima.
+        starts: number of random places in the box where further searches start.
+        seed: of these.
+
+    Raises:
+        InvalidInputError: index outside 1 .. d, or a box as it must not be.
+    """
+    if not 1 <= index <= potential.size:
+        raise InvalidInputError(f"index is {index}; a saddle of {potential.size} inputs has 1 to {potential.size}.")
+    box = Box.of(lower, upper, potential.size)
+    found = wells(potential, lower, upper, starts=starts, seed=seed) if between is None else between
+    span = length(potential, box)
+    begin = [np.zeros((0, potential.size)), *([] if box is None else [box.random(starts, seed)])]
+    radius = [RADIUS * span] * sum(map(len, begin))
+    share = np.linspace(0.0, 1.0, ALONG)[:, None]
+    for a, b in itertools.combinations(found, 2):
+        line = (1.0 - share) * a.x + share * b.x
+        begin.append(line[[int(np.argmax(potential.energy(line)))]])
+        radius.append(CAREFUL * float(np.linalg.norm((a.x - b.x) / potential.input_scale)))
+    return _points(potential, walk(potential, np.concatenate(begin), index, span, np.array(radius)), index, box)
+
+
+def stationary_point(
+    potential: SoftMinimum, x: object, index: int, *, radius: float | None = None
+) -> StationaryPoint | None:
+    """The stationary point of this index that a search from x (d,) ends at, or None.
+
+    `radius` bounds its first step, in units of input_scale.
+    """
+    begin = float_array("x", x, 1)
+    expect_shape("x", begin, (potential.size,))
+    found = _points(potential, walk(potential, begin[None], index, length(potential, None), radius), index, None)
+    return found[0] if found else None
+
+
+def mode_minima(potential: SoftMinimum, box: Box | None = None) -> Array:
+    """Minima of the single modes, (m, d); a mode without one (an affine one, say) is left out, or clipped to the box."""
+    result = []
+    for mode in potential.modes:
+        scales = potential.input_shift, potential.input_scale, potential.energy_scale
+        alone = SoftMinimum((mode,), potential.scaled_rho, *scales)
+        span = float(np.sqrt(potential.size)) if box is None else length(potential, box)
+        begin = potential.input_shift if box is None else 0.5 * (box.lower + box.upper)
+        end, done = walk(alone, begin[None], 0, span)
+        if done[0] or box is not None:
+            result.append(end[0] if box is None else np.clip(end[0], box.lower, box.upper))
+    return np.array(result).reshape(-1, potential.size) if result else potential.input_shift[None].copy()
+
+
+def length(potential: SoftMinimum, box: Box | None) -> float:
+    """How large the landscape is, in units of input_scale: the box's diagonal, or how far the modes' minima are apart."""
+    if box is not None:
+        return float(np.linalg.norm((box.upper - box.lower) / potential.input_scale))
+    return _apart(potential)
+
+
+@functools.lru_cache(maxsize=16)
+def _apart(potential: SoftMinimum) -> float:
+    """How far the modes' minima are apart; it is asked for often."""
+    minima = mode_minima(potential) / potential.input_scale
+    apart = float(np.linalg.norm(minima[:, None] - minima[None], axis=-1).max())
+    return apart if apart > 1e-6 else float(np.sqrt(potential.size))
+
+
+def walk(
+    potential: SoftMinimum, x: Array, index: int, span: float, radius: Array | float | None = None
+) -> tuple[Array, npt.NDArray[np.bool_]]:
+    """Search from each of x (n, d): where it ended (n, d), and whether at a stationary point of this index (n,).
+
+    Args:
+        potential: the landscape.
+        x: starts.
+        index: number of lowest eigenvectors to climb along.
+        span: length of the landscape, in units of input_scale.
+        radius: of the first steps, (n,); it grows to 3 times that at most. A tenth of `span` if left out.
+    """
+    scale = potential.input_scale
+    x = x.copy()
+    n = len(x)
+    middle = x.mean(axis=0) if n else x.sum(axis=0)
+    radius = np.full(n, RADIUS * span) if radius is None else np.broadcast_to(radius, n).astype(float)
+    longest = 3.0 * radius
+    done, lost = np.zeros(n, dtype=bool), np.zeros(n, dtype=bool)
+    sign = np.where(np.arange(potential.size) < index, 1.0, -1.0)
+    for _ in range(STEPS):
+        at = np.flatnonzero(~done & ~lost)
+        if len(at) == 0:
+            break
+        here = potential.evaluate(x[at])
+        curvature, vectors = np.linalg.eigh(here.hessian * np.outer(scale, scale))
+        slope = np.einsum("nij,ni->nj", vectors, here.gradient * scale)
+        least = np.maximum(FLAT * np.abs(curvature).max(axis=1), 1e-300)[:, None]
+        flat = np.linalg.norm(slope, axis=1, keepdims=True) / (1e6 * span)  # no overflow where there is no curvature
+        along = sign * slope / np.maximum(np.abs(curvature), np.maximum(least, flat))
+        size = np.linalg.norm(along, axis=1)
+        still, right = size <= CLOSE * span, (curvature < -least).sum(axis=1) == index
+        done[at] = still & right
+        along[still & ~right, 0] = KICK * span  # stationary, of another index (on a plane of symmetry, say)
+        size = np.linalg.norm(along, axis=1)
+        along *= np.minimum(1.0, radius[at] / np.maximum(size, 1e-300))[:, None]
+        there = x[at] + scale * np.einsum("nij,nj->ni", vectors, along)
+        expected = (slope * along + 0.5 * curvature * along**2).sum(axis=1)
+        energy = potential.energy(there)
+        rounding = 1e-13 * np.maximum(np.abs(energy), potential.energy_scale)
+        error = np.abs(energy - here.energy - expected)
+        good = error <= 0.5 * np.abs(expected) + rounding
+        fine = error <= 0.1 * np.abs(expected) + rounding
+        radius[at] = np.where(good, np.where(fine, np.minimum(2.0 * radius[at], longest[at]), radius[at]),
+                              0.25 * np.minimum(size, radius[at]))  # fmt: skip
+        x[at[good]] = there[good]
+        lost[at] = ~(np.linalg.norm((x[at] - middle) / scale, axis=1) <= AWAY * span)
+    return x, done
+
+
+def described(potential: SoftMinimum, x: Array, box: Box | None = None) -> StationaryPoint:
+    """What is at x (d,)."""
+    values = potential.evaluate(x[None])
+    norm = float(np.linalg.norm(values.gradient[0]))
+    inside = box is None or bool(box.holds(x))
+    return StationaryPoint(x, float(values.energy[0]), norm, np.linalg.eigvalsh(values.hessian[0]), inside)
+
+
+def _points(
+    potential: SoftMinimum, ends: tuple[Array, npt.NDArray[np.bool_]], index: int, box: Box | None
+) -> tuple[StationaryPoint, ...]:
+    """The different ones among the ends of walks, by energy."""
+    x, done = ends
+    same = SAME * length(potential, box) * potential.input_scale
+    kept: list[Array] = []
+    for each in x[done]:
+        if all(np.linalg.norm((each - other) / same) > 1.0 for other in kept):
+            kept.append(each)
+    found = [described(potential, each, box) for each in kept]
+    return tuple(sorted((p for p in found if p.index == index), key=lambda p: p.energy))

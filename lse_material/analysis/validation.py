@@ -1,0 +1,156 @@
+"""Checks of what a material is used for: ellipticity, what it does outside its data, its point group, rows of data.
+
+They complete `lse_material.analysis.verification`, whose checks hold for any material; these ask where it was trained and
+on what. Each returns a `Check`.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+
+from lse_material._arrays import Array, deformation_gradients
+from lse_material.analysis.ellipticity import acoustic_minimum
+from lse_material.analysis.verification import Check
+from lse_material.data.samples import Samples
+from lse_material.errors import InvalidInputError
+from lse_material.model.material import Material
+from lse_material.model.soft_minimum import SoftMinimum
+from lse_material.model.symmetry import Symmetry
+
+OUTSIDE = 2.0  # a box this many times as wide as the training box is where the material is tried outside it
+FALL = 1e-3  # by which W outside may lie below its least value inside, as a share of its range inside
+SYMMETRY_TOLERANCE = 1e-9
+
+_TINY = np.finfo(np.float64).tiny
+
+
+def check_ellipticity(material: Material, F: Any) -> Check:
+    """Report the share of deformations F (..., dim, dim) where W is not strongly elliptic. Between wells it must not be.
+
+    It passes if the acoustic tensor is finite.
+    """
+    array = deformation_gradients(F, material.dim).reshape(-1, material.dim, material.dim)
+    least = acoustic_minimum(material.tangent(array)).value
+    lost = least <= 0.0
+    weights = material.mode_weights(array)
+    parts = [
+        f"mode {k} {lost[own].mean():.0%} of {own.sum()}"
+        for k, own in enumerate(weights.argmax(axis=1) == k for k in range(material.modes))
+        if own.any()
+    ]
+    share = float(lost.mean()) if np.isfinite(least).all() else float("nan")
+    return Check(
+        "ellipticity",
+        bool(np.isfinite(share)),
+        share,
+        float("inf"),
+        f"not elliptic at {lost.sum()} of {len(array)} deformations; where each mode leads: {', '.join(parts)}; least "
+        f"eigenvalue of the acoustic tensor {least.min():.3g}.",
+    )
+
+
+def check_extrapolation(material: Material | SoftMinimum, box: tuple[Array, Array], *, seed: int = 0) -> Check:
+    """Outside the training box, up to twice its width, W does not fall below its least value inside.
+
+    A material that does draws a solver away from everything it was trained on. The error is that fall as a share of the
+    range of W inside. `Architecture(stiffness=)` makes a fit that cannot fall.
+
+    Args:
+        material: a material or a potential; a growth term is left out.
+        box: lower and upper corner (d,) of the x that the fit has seen.
+        seed: of the points that are drawn.
+    """
+    potential = material.potential if isinstance(material, Material) else material
+    rng = np.random.default_rng(seed)
+    centre, half = 0.5 * (box[0] + box[1]), 0.5 * (box[1] - box[0])
+    u = rng.uniform(-1.0, 1.0, (4096, potential.size))
+    inside = potential.energy(centre + half * u)
+    onto = u / np.maximum(np.abs(u).max(axis=1, keepdims=True), _TINY)
+    outside = potential.energy(centre + half * onto * rng.uniform(1.0, OUTSIDE, (len(u), 1)))
+    spread = max(float(np.ptp(inside)), _TINY)
+    fall = float(np.maximum(0.0, inside.min() - outside.min()) / spread)
+    return Check(
+        "extrapolation",
+        bool(fall <= FALL),
+        fall,
+        FALL,
+        f"least W inside the training box {inside.min():.4g}, outside (to {OUTSIDE:g} times its width) {outside.min():.4g}.",
+    )
+
+
+def symmetry_of(material: Material) -> Symmetry | None:
+    """The point group that the material's provenance names, None if it names none that has a name."""
+    match = re.fullmatch(r"(\w+) to (\w+), ([23])D", str(material.provenance.get("symmetry", "")))
+    if match is None or int(match[3]) != material.dim:
+        return None
+    try:
+        return Symmetry.crystal(match[1], match[2], dim=material.dim)
+    except InvalidInputError:
+        return None
+
+
+def check_symmetry(material: Material, symmetry: Symmetry, F: Any) -> Check:
+    """W(x) = W(A x) for every element A of the group, x = x(F) of F (..., dim, dim), as a share of the range of W.
+
+    Raises:
+        InvalidInputError: the group acts on another number of inputs.
+    """
+    if symmetry.size != material.potential.size:
+        raise InvalidInputError(
+            f"the symmetry ({symmetry.name}) acts on {symmetry.size} inputs; the material has {material.potential.size}."
+        )
+    x = material.kinematics.strain(deformation_gradients(F, material.dim).reshape(-1, material.dim, material.dim))
+    W = material.potential.energy(x)
+    images = material.potential.energy(x @ np.swapaxes(symmetry.group, 1, 2))
+    error = float(np.abs(images.reshape(len(symmetry.group), -1) - W).max() / max(np.ptp(W), _TINY))
+    return Check(
+        "material symmetry",
+        bool(error <= SYMMETRY_TOLERANCE),
+        error,
+        SYMMETRY_TOLERANCE,
+        f"{symmetry.name}: largest |W(Ax) - W(x)| over {len(symmetry.group)} elements {error:.2e} of the range of W.",
+    )
+
+
+def check_data(fitted: Material | SoftMinimum, samples: Samples, *, tolerance: float = 0.05) -> tuple[Check, ...]:
+    """How well rows of data are met, and how many lie outside the training box (a report).
+
+    Energies: root mean square of W - W_data over the standard deviation of W_data. Slopes (P, or dW/dx): over the root
+    mean square of the data.
+
+    Args:
+        fitted: a material for samples of F, a potential for samples of x.
+        samples: the rows, which the fit need not have seen.
+        tolerance: the largest relative error that passes.
+
+    Raises:
+        InvalidInputError: the samples are of another kind or dimension.
+    """
+    material = fitted if isinstance(fitted, Material) else None
+    x = samples.inputs(None if material is None else material.kinematics)
+    slopes, name = (samples.gradient, "dW/dx") if material is None else (samples.stress, "P")
+    checks = []
+    if samples.energy is not None:
+        known = samples.energy_mask
+        W = fitted.energy(x) if isinstance(fitted, SoftMinimum) else fitted.energy(samples.F, samples.fields)
+        data = samples.energy[known]
+        checks.append(_error("energies of the data", W[known] - data, data - data.mean(), "W", tolerance))
+    if slopes is not None:
+        known = samples.stress_mask
+        values = fitted.gradient(x) if isinstance(fitted, SoftMinimum) else fitted.stress(samples.F, samples.fields)
+        checks.append(_error("slopes of the data", values[known] - slopes[known], slopes[known], name, tolerance))
+    if material is not None and material.training_box is not None:
+        outside = material.training_box.excess(x) > 0.0
+        share = float(outside.mean())
+        text = f"{outside.sum()} of {len(samples)} rows lie outside the training box."
+        checks.append(Check("rows outside the training box", True, share, float("inf"), text))
+    return tuple(checks)
+
+
+def _error(name: str, difference: Array, scale: Array, quantity: str, tolerance: float) -> Check:
+    size = float(np.sqrt(np.mean(scale**2)))
+    error = float(np.sqrt(np.mean(difference**2))) / (size or 1.0)
+    return Check(name, bool(error <= tolerance), error, tolerance, f"relative RMS error of {quantity}: {error:.3%}.")

@@ -1,0 +1,269 @@
+"""Checks of a potential or a material: convexity of every mode, derivatives, symmetry of the tangent, objectivity.
+
+Each check returns a `Check` and raises only when it cannot be made; `verify` makes all that apply. W, P and A have the
+same unit, because F has none: errors are shares of one of them, as each check tells.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from lse_material._arrays import Array, deformation_gradients, points
+from lse_material.errors import InvalidInputError
+from lse_material.model.material import Material
+from lse_material.model.soft_minimum import SoftMinimum
+from lse_material.model.strain import MANDEL, GreenLagrange, SmallStrain, from_mandel, positive_determinant
+
+CONVEXITY_TOLERANCE = 1e-12  # rounding of an eigenvalue, as a share of the largest
+DERIVATIVE_TOLERANCE = 1e-6  # what central differences reach when the step is right
+SYMMETRY_TOLERANCE = 1e-12
+OBJECTIVITY_TOLERANCE = 1e-10
+STEPS = np.logspace(-3.0, -7.0, 9)  # of the differences in F, which has no unit
+
+_TINY = np.finfo(np.float64).tiny
+
+
+@dataclass(frozen=True)
+class Check:
+    """The outcome of one check.
+
+    Attributes:
+        name: what was checked, in a few words.
+        passed: value <= tolerance; False for a NaN.
+        value: the error that was measured, without a unit unless `detail` gives one.
+        tolerance: the largest error that passes; infinite where the check only reports.
+        detail: one sentence for people.
+    """
+
+    name: str
+    passed: bool
+    value: float
+    tolerance: float
+    detail: str
+
+
+def verify(material: Material, F: Any = None, seed: int = 0) -> tuple[Check, ...]:
+    """Make every check that applies to `material`.
+
+    One with fields is checked with them held at four values in its training box (at 0 if it has none); each check that is
+    returned is the worst of these.
+
+    Args:
+        material: what to check; a strain measure that is not objective gets no objectivity check.
+        F: where, (..., dim, dim), det F > 0; `sample_deformations` if None.
+        seed: of the deformations and rotations that are drawn.
+    """
+    if material.fields:
+        every = [verify(material.at(values), F, seed) for values in _field_values(material, seed)]
+        return tuple(max(checks, key=lambda c: (not c.passed, c.value)) for checks in zip(*every))
+    F = sample_deformations(material, seed=seed) if F is None else _deformations(material, F)
+    checks = [
+        check_convexity(material.potential, material.kinematics.strain(F)),
+        check_derivatives(material, F),
+        check_symmetry_of_tangent(material, F),
+    ]
+    if material.kinematics.objective:
+        checks.append(check_objectivity(material, F, random_rotations(8, material.dim, seed=seed)))
+    return (*checks, check_reference(material))
+
+
+def check_convexity(potential: SoftMinimum, x: Any) -> Check:
+    """Every mode has a positive semi-definite Hessian at points x (..., d).
+
+    The error is that of the worst mode: how far its smallest eigenvalue lies below 0, as a share of its largest over
+    all points.
+    """
+    x = points("x", x, potential.size).reshape(-1, potential.size)
+    _some("x", x)
+    ratios = []
+    for mode in potential.modes:
+        hessian = mode.hessian((x - potential.input_shift) / potential.input_scale)
+        if not np.isfinite(hessian).all():
+            ratios.append(np.nan)
+            continue
+        eigenvalues = np.linalg.eigvalsh(hessian)
+        ratios.append(float(eigenvalues.min() / max(np.abs(eigenvalues).max(), _TINY)))
+    worst = int(np.argmin(ratios))  # NaN counts as the smallest
+    return _check(
+        "convexity of every mode",
+        float(np.maximum(0.0, -ratios[worst])),
+        CONVEXITY_TOLERANCE,
+        f"smallest / largest eigenvalue of a mode's Hessian at {len(x)} points: {ratios[worst]:.2e} (mode {worst}).",
+    )
+
+
+def check_derivatives(material: Material, F: Any) -> Check:
+    """P = dW/dF and A = dP/dF by central differences at F (..., dim, dim), det F > 0.
+
+    A central difference errs by h^2 (the third derivative, large where modes meet on a sharp ridge) and by eps/h
+    (rounding), so no one step h serves all materials and points. Each point takes the best of `STEPS`: where a
+    derivative is right some step shows it, and where it is wrong none does. The error of P is a share of the largest
+    stress, or of the stress that the largest tangent makes with a strain of 1e-3 if that is more (points may all be
+    stress-free wells); the error of A is a share of the largest of A and P.
+    """
+    F = _deformations(material, F)
+    values = material.evaluate(F)
+    stress, tangent = values.stress, values.tangent
+    dim, n = material.dim, len(F)
+    best = np.full((2, n), np.inf)
+    for h in STEPS:
+        from_energy, from_stress = np.empty_like(stress), np.empty_like(tangent)
+        for k in range(dim):
+            for L in range(dim):
+                step = np.zeros((dim, dim))
+                step[k, L] = h
+                ahead, behind = material.evaluate(F + step), material.evaluate(F - step)
+                from_energy[:, k, L] = (ahead.energy - behind.energy) / (2.0 * h)
+                from_stress[..., k, L] = (ahead.stress - behind.stress) / (2.0 * h)
+        errors = [np.abs(a - b).reshape(n, -1).max(axis=1) for a, b in ((from_energy, stress), (from_stress, tangent))]
+        best = np.fmin(best, errors)  # NaN: a step that left det F > 0
+    largest_stress, largest_tangent = np.abs(stress).max(), np.abs(tangent).max()
+    of_stress = best[0].max() / max(largest_stress, 1e-3 * largest_tangent, _TINY)
+    of_tangent = best[1].max() / max(largest_stress, largest_tangent, _TINY)
+    return _check(
+        "derivatives",
+        float(np.maximum(of_stress, of_tangent)),
+        DERIVATIVE_TOLERANCE,
+        f"relative error against central differences at {n} deformations: P {of_stress:.2e}, A {of_tangent:.2e}.",
+    )
+
+
+def check_symmetry_of_tangent(material: Material, F: Any) -> Check:
+    """Major symmetry A[i, J, k, L] = A[k, L, i, J] at F (..., dim, dim): P has an energy. A share of the largest A."""
+    F = _deformations(material, F)
+    A = material.evaluate(F).tangent
+    error = np.abs(A - A.transpose(0, 3, 4, 1, 2)).max() / np.maximum(np.abs(A).max(), _TINY)
+    return _check(
+        "symmetry of the tangent",
+        float(error),
+        SYMMETRY_TOLERANCE,
+        f"largest |A_iJkL - A_kLiJ| / |A| at {len(F)} deformations: {error:.2e}.",
+    )
+
+
+def check_objectivity(material: Material, F: Any, rotations: Any) -> Check:
+    """W(QF) = W(F), P(QF) = Q P(F) and P F^T = F P^T (no power in a spin) for F (..., dim, dim), Q (m, dim, dim).
+
+    The errors are shares of the largest of W, P and A: P changes by A times the rounding of Q F.
+
+    Raises:
+        InvalidInputError: the strain measure is not objective, or a Q is no rotation.
+    """
+    if not material.kinematics.objective:
+        raise InvalidInputError(
+            f"{type(material.kinematics).__name__} is not objective: there is no objectivity to check."
+        )
+    F = _deformations(material, F)
+    Q = deformation_gradients(rotations, material.dim).reshape(-1, material.dim, material.dim)
+    _some("rotations", Q)
+    off = np.abs(np.swapaxes(Q, 1, 2) @ Q - np.eye(material.dim)).max(axis=(1, 2))
+    bad = ~((off < 1e-12) & (positive_determinant(Q) > 0.0))
+    if bad.any():
+        i = int(np.argmax(bad))
+        raise InvalidInputError(f"rotations[{i}] = {Q[i].tolist()} is not a rotation: Q^T Q = I and det Q = 1.")
+    values = material.evaluate(F)
+    W, P = values.energy, values.stress
+    turned = material.evaluate(Q[:, None] @ F)
+    scale = max(np.abs(W).max(), np.abs(P).max(), np.abs(values.tangent).max(), _TINY)
+    moment = P @ np.swapaxes(F, 1, 2)
+    errors = {
+        "W": np.abs(turned.energy.reshape(len(Q), -1) - W).max() / scale,
+        "P": np.abs(turned.stress.reshape(len(Q), *F.shape) - Q[:, None] @ P).max() / scale,
+        "P F^T": np.abs(moment - np.swapaxes(moment, 1, 2)).max() / scale,
+    }
+    return _check(
+        "objectivity",
+        float(np.max(list(errors.values()))),
+        OBJECTIVITY_TOLERANCE,
+        f"errors at {len(F)} deformations and {len(Q)} rotations: "
+        + ", ".join(f"{name} {error:.2e}" for name, error in errors.items())
+        + ".",
+    )
+
+
+def check_reference(material: Material) -> Check:
+    """Report the largest component of P at F = I, in energy units per volume.
+
+    It passes if it is finite: a material whose wells are variants may well be under stress in its reference state.
+    """
+    values = material.evaluate(np.eye(material.dim)[None])
+    unit = material.units.get("stress", material.units.get("energy", "energy units"))
+    stress = float(np.abs(values.stress).max())
+    weights = ", ".join(f"{w:.3g}" for w in values.mode_weights[0])
+    return Check(
+        "reference state",
+        bool(np.isfinite(stress) and np.isfinite(values.energy[0])),
+        stress,
+        np.inf,
+        f"at F = I: largest |P| {stress:.3e} {unit}, W {values.energy[0]:.6e}, mode weights {weights}.",
+    )
+
+
+def sample_deformations(material: Material, n: int = 64, *, seed: int = 0) -> Array:
+    """Deformation gradients (n, dim, dim), det F > 0, where the material was trained, or around F = I if unknown.
+
+    For Green-Lagrange and small strains they are uniform in the training box (as far as det F > 0), turned at random
+    where the strain measure does not see it. Other strain measures take, of random F around I, those that lie in the
+    box or next to it.
+    """
+    rng = np.random.default_rng(seed)
+    dim, box = material.without_fields("sample_deformations").dim, material.training_box
+    F: Array
+    turn = random_rotations(16 * n, dim, seed=seed)
+    if box is not None and type(material.kinematics) in (GreenLagrange, SmallStrain):
+        strain = from_mandel(rng.uniform(box.lower, box.upper, (16 * n, len(MANDEL[dim]))))
+        if isinstance(material.kinematics, SmallStrain):
+            F = np.eye(dim) + strain
+            F = F[positive_determinant(F) > 0.0][:n]
+        else:  # F = Q sqrt(I + 2 E)
+            stretches, axes = np.linalg.eigh(np.eye(dim) + 2.0 * strain)
+            possible = (stretches > 0.0).all(axis=1)
+            root, axes = np.sqrt(stretches[possible]), axes[possible]
+            F = (turn[possible] @ (axes * root[:, None]) @ np.swapaxes(axes, 1, 2))[:n]
+        if len(F) == n:
+            return F
+        # a box of strains that hardly any deformation has: fall through to the nearest ones
+    size = 10.0 ** rng.uniform(-3.0, -0.5, (16 * n, 1, 1))
+    F = np.eye(dim) + size * rng.uniform(-1.0, 1.0, (16 * n, dim, dim))
+    F = F[positive_determinant(F) > 0.05]
+    if box is None:
+        return F[:n]
+    nearest = np.argsort(box.excess(material.kinematics.strain(F)), kind="stable")[:n]
+    return F[nearest]
+
+
+def random_rotations(n: int, dim: int, *, seed: int = 0) -> Array:
+    """Rotations (n, dim, dim), uniformly distributed: the orthogonal factor of a Gaussian matrix."""
+    q, r = np.linalg.qr(np.random.default_rng(seed).normal(size=(n, dim, dim)))
+    rotations: Array = q * np.sign(np.einsum("nii->ni", r))[:, None, :]
+    rotations[np.linalg.det(rotations) < 0.0, :, 0] *= -1.0
+    return rotations
+
+
+def _field_values(material: Material, seed: int) -> Array:
+    """Values of the fields, (n, m): lower and upper ends of the training box, its middle, and a place at random."""
+    box, m = material.training_box, len(material.fields)
+    if box is None:
+        return np.zeros((1, m))
+    lower, upper = box.lower[:m], box.upper[:m]
+    at_random = np.random.default_rng(seed).uniform(lower, upper)
+    return np.stack([lower, 0.5 * (lower + upper), at_random, upper])
+
+
+def _deformations(material: Material, F: Any) -> Array:
+    array = deformation_gradients(F, material.dim).reshape(-1, material.dim, material.dim)
+    _some("F", array)
+    material.energy(array)  # raises where det F <= 0, naming the point
+    return array
+
+
+def _some(name: str, array: Array) -> None:
+    if len(array) == 0:
+        raise InvalidInputError(f"{name} holds no points (shape {array.shape}): there is nothing to check.")
+
+
+def _check(name: str, value: float, tolerance: float, detail: str) -> Check:
+    return Check(name, bool(value <= tolerance), value, tolerance, detail)

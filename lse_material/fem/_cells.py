@@ -1,0 +1,112 @@
+"""Which cells of a mesh a tag marks, on this rank: tags of the mesh itself, or of one that an entity map joins to it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import ufl
+from dolfinx import fem, mesh
+from mpi4py import MPI
+
+from lse_material._arrays import Array
+from lse_material.errors import InvalidInputError
+
+
+def owned_cells(domain: mesh.Mesh) -> Array:
+    """The cells that this rank owns, int32; none on a rank without cells."""
+    return np.arange(domain.topology.index_map(domain.topology.dim).size_local, dtype=np.int32)
+
+
+def marked_cells(
+    domain: mesh.Mesh,
+    tags: mesh.MeshTags,
+    tag: int | Sequence[int],
+    *,
+    entity_maps: Sequence[mesh.EntityMap] = (),
+) -> Array:
+    """Those owned cells of `domain` that hold one of the tags, in ascending order. Collective.
+
+    Args:
+        domain: the mesh whose cells are asked for.
+        tags: of its cells, or of the cells of a mesh that one of `entity_maps` joins to it (a submesh and its parent).
+        tag: one tag or several.
+        entity_maps: as DOLFINx takes them, for tags of another mesh.
+
+    Raises:
+        InvalidInputError: on every rank, if the tags are of facets or of a mesh that is not joined, or a tag marks no cell.
+    """
+    wanted = np.atleast_1d(np.asarray(tag, dtype=np.int64))
+    dim = domain.topology.dim
+    if tags.dim != dim:
+        raise InvalidInputError(
+            f"the tags mark entities of dimension {tags.dim}; the cells of this mesh are of dimension {dim}: give cell tags."
+        )
+    cells, values = _across(tags.topology, domain.topology, dim, tags.indices, entity_maps, "`tags`"), tags.values
+    count = domain.topology.index_map(dim).size_local
+    cells, values = cells[(cells >= 0) & (cells < count)], values[(cells >= 0) & (cells < count)]
+    found = np.array([np.count_nonzero(values == one) for one in wanted], dtype=np.int64)
+    domain.comm.Allreduce(MPI.IN_PLACE, found, MPI.SUM)
+    if not found.all():
+        here = sorted(set().union(*domain.comm.allgather(set(values.tolist()))))
+        missing = [int(one) for one in wanted[found == 0]]
+        raise InvalidInputError(f"no cell of this mesh holds the tag {missing}; its cells hold {here}.")
+    return np.sort(cells[np.isin(values, wanted)]).astype(np.int32)
+
+
+def where_on(
+    other: mesh.Mesh | mesh.MeshTags, domain: mesh.Mesh, cells: Array, entity_maps: Sequence[mesh.EntityMap], what: str
+) -> Array:
+    """The numbers that cells of `domain` have in the mesh of `other`; -1 for those that it lacks.
+
+    Args:
+        other: a mesh, or tags of one.
+        domain: whose cells are numbered.
+        cells: of `domain`.
+        entity_maps: one of them joins the two, unless they are of one mesh.
+        what: lives on `other`, for the message.
+
+    Raises:
+        InvalidInputError: no entity map joins the meshes.
+    """
+    return _across(domain.topology, other.topology, domain.topology.dim, cells, entity_maps, what)
+
+
+def meshes_of(expression: Any) -> list[mesh.Mesh]:
+    """The meshes of the functions in a UFL expression, each once."""
+    found: list[mesh.Mesh] = []
+    for function in functions_of(expression):
+        domain = function.function_space.mesh
+        if not any(same_topology(domain.topology, known.topology) for known in found):
+            found.append(domain)
+    return found
+
+
+def functions_of(expression: Any) -> list[fem.Function]:
+    """The functions in a UFL expression."""
+    return [f for f in ufl.algorithms.extract_coefficients(expression) if isinstance(f, fem.Function)]
+
+
+def same_topology(a: Any, b: Any) -> bool:
+    """Whether two topologies are the same object, in DOLFINx's Python or beneath it."""
+    return bool(getattr(a, "_cpp_object", a) == getattr(b, "_cpp_object", b))
+
+
+def _across(start: Any, end: Any, dim: int, cells: Array, entity_maps: Sequence[mesh.EntityMap], what: str) -> Array:
+    """Numbers of the cells of one topology in another."""
+    if same_topology(start, end):
+        return np.asarray(cells)
+    for joined in entity_maps:
+        if joined.dim != dim:
+            continue
+        for whole, part, inverse in (
+            (joined.topology, joined.sub_topology, True),
+            (joined.sub_topology, joined.topology, False),
+        ):
+            if same_topology(whole, start) and same_topology(part, end):
+                return np.asarray(joined.sub_topology_to_topology(cells, inverse))
+    raise InvalidInputError(
+        f"{what} lives on another mesh than the cells that are asked for, and no entity map joins the two: give "
+        "entity_maps=[...], as mesh.create_submesh returns them."
+    )

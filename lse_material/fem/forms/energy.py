@@ -1,0 +1,214 @@
+"""A material in UFL: energy, stress and mode weights as expressions of a UFL deformation gradient.
+
+By default the potential is one UFL operator that FFCx compiles into a call of generated C (`lse_material.fem.forms.operator`):
+it costs little more than neo-Hookean at any network size and differentiates twice. With expanded=True every weight is written
+out in plain UFL, which needs no C header and differentiates as often as you like; it is sensible up to about 1,000 non-zero
+weights in 2D.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import ufl
+from ufl.core.expr import Expr as Expression
+
+from lse_material.errors import InvalidInputError
+from lse_material.fem.forms import expanded as networks
+from lse_material.fem.forms import operator
+from lse_material.fem.forms.frozen_tangent import growth_energy
+from lse_material.fem.forms.marks import marked
+from lse_material.fem.forms.orientation import orientation
+from lse_material.model.growth import Growth
+from lse_material.model.hyperdual import exp, log, sqrt
+from lse_material.model.material import Material
+from lse_material.model.soft_minimum import SoftMinimum
+from lse_material.model.strain import (
+    MANDEL,
+    GreenLagrange,
+    IsotropicInvariants,
+    SmallStrain,
+    StrainMeasure,
+    expect_components,
+    expect_one_definition,
+    tensor,
+)
+
+Expr = Any  # a UFL expression
+
+
+def energy(
+    material: Material, F: Expr, *, fields: Sequence[Expr] = (), expanded: bool = False, inverted: bool = False
+) -> Expr:
+    """W(F), a UFL scalar in energy units per reference volume.
+
+    W and its derivatives are NaN where det F <= 0 (at small strain, det F is not looked at): an energy of F^T F alone does
+    not tell a cell from its mirror image, and would take one that is turned inside out for a minimum.
+
+    Args:
+        material: any material.
+        F: UFL expression of shape (dim, dim); wrap it in ufl.variable to use ufl.diff.
+        fields: UFL scalars, one for each of the material's fields, in their order.
+        expanded: write the networks out in plain UFL instead of calling compiled C.
+        inverted: let the strain measure say what W is where det F <= 0.
+
+    Raises:
+        InvalidInputError: F has another shape than the material's dimension asks for, or fields are too few or too many.
+    """
+    expect_shape(material, F)
+    W = potential_energy(material.potential, inputs(material, F, fields), expanded=expanded)
+    if material.growth is not None:
+        W = W + growth_energy(material.growth, F)
+    return W if inverted else orientation(material.kinematics, F) * W
+
+
+def stress(
+    material: Material, F: Expr, *, fields: Sequence[Expr] = (), expanded: bool = False, inverted: bool = False
+) -> Expr:
+    """P = dW/dF, first Piola-Kirchhoff stress of shape (dim, dim); NaN where W is.
+
+    The arguments and errors are those of `energy`. Expanded, the networks' gradients are written out by a reverse sweep: a
+    Jacobian derived from it is differentiated once instead of twice and compiles faster.
+    """
+    expect_shape(material, F)
+    x = inputs(material, F, fields)
+    gradient = (networks if expanded else operator).gradient(material.potential, x)
+    P = pull_back(material.kinematics, F, gradient[len(material.fields) :])
+    if material.growth is not None:
+        P = P + growth_stress(material.growth, F)
+    return P if inverted else orientation(material.kinematics, F) * P
+
+
+def conjugates(
+    material: Material, F: Expr, *, fields: Sequence[Expr], expanded: bool = False, inverted: bool = False
+) -> Expr:
+    """dW/dfields, a UFL vector with one entry for each field. Arguments and errors as in `energy`."""
+    expect_shape(material, F)
+    x = inputs(material, F, fields)
+    gradient = (networks if expanded else operator).gradient(material.potential, x)
+    result = ufl.as_vector(gradient[: len(material.fields)])
+    return result if inverted else orientation(material.kinematics, F) * result
+
+
+def growth_stress(growth: Growth, F: Expr) -> Expr:
+    """Derivative of the growth term in F, NaN where J < 0."""
+    J = marked(ufl.det(F), _DifferentiatedIn(growth))
+    return ufl.diff(growth.of_volume(J), J) * ufl.cofac(F)
+
+
+def mode_weights(material: Material, F: Expr, *, fields: Sequence[Expr] = (), expanded: bool = False) -> Expr:
+    """Phase fractions softmax(-psi_k/rho), a UFL vector with one entry per mode. Arguments and errors as in `energy`.
+
+    Only the expanded ones can be differentiated.
+    """
+    expect_shape(material, F)
+    p, x = material.potential, inputs(material, F, fields)
+    return ufl.as_vector((networks if expanded else operator).weights(p, x))
+
+
+def potential_energy(potential: SoftMinimum, x: list[Expr], *, expanded: bool = False) -> Expr:
+    """W of a potential of any UFL scalars x (d of them), compiled or expanded as `energy`."""
+    if len(x) != potential.size:
+        raise InvalidInputError(f"the potential has {potential.size} inputs; it was given {len(x)} expressions.")
+    return (networks if expanded else operator).value(potential, x)
+
+
+def inputs(material: Material, F: Expr, fields: Sequence[Expr]) -> list[Expr]:
+    """What the potential takes, UFL scalars: the fields, then the components of x(F)."""
+    if len(fields) != len(material.fields):
+        raise InvalidInputError(
+            f"{len(fields)} fields are given; the energy depends on {list(material.fields)}: energy(material, F, fields=[...])."
+        )
+    return [*fields, *strain(material.kinematics, F)]
+
+
+def strain(kinematics: StrainMeasure, F: Expr) -> list[Expr]:
+    """The components of x(F) as UFL scalars.
+
+    Raises:
+        InvalidInputError: the strain measure is not defined by its components alone.
+    """
+    expect_one_definition(kinematics, "UFL")
+    if type(kinematics).components is IsotropicInvariants.components:
+        F = marked(F, kinematics)  # for `frozen_tangent`, which knows their curvature
+    return _components(kinematics, F)
+
+
+def pull_back(kinematics: StrainMeasure, F: Expr, g: list[Expr]) -> Expr:
+    """sum_i g_i dx_i/dF, a UFL tensor.
+
+    Raises:
+        InvalidInputError: the strain measure is not defined by its components alone.
+    """
+    expect_one_definition(kinematics, "UFL")
+    short = _PULL_BACKS.get(type(kinematics).components)
+    if short is not None:
+        return short(kinematics, F, g)
+    variable = marked(F, _DifferentiatedIn(kinematics))
+    terms = [gi * ufl.diff(x, variable) for gi, x in zip(g, _components(kinematics, variable))]
+    return sum(terms[1:], terms[0])
+
+
+def _components(kinematics: StrainMeasure, F: Expr) -> list[Expr]:
+    dim = kinematics.dim
+    found = kinematics.components(tensor([F[i, j] for i in range(dim) for j in range(dim)], dim))
+    expect_components(kinematics, found)
+    return [ufl.as_ufl(x) for x in found]
+
+
+for _any_kind, _of_ufl in ((sqrt, ufl.sqrt), (log, ufl.ln), (exp, ufl.exp)):
+    _any_kind.register(Expression, _of_ufl)
+
+
+@dataclass(frozen=True)
+class _DifferentiatedIn:
+    """The meaning of a mark on what a strain measure (F) or a growth term (J) is differentiated in."""
+
+    what: StrainMeasure | Growth
+
+
+def _pull_back_green_lagrange(kinematics: StrainMeasure, F: Expr, g: list[Expr]) -> Expr:
+    return F * _from_mandel(kinematics.dim, g)
+
+
+def _pull_back_small_strain(kinematics: StrainMeasure, F: Expr, g: list[Expr]) -> Expr:
+    return _from_mandel(kinematics.dim, g)
+
+
+def _pull_back_invariants(kinematics: IsotropicInvariants, F: Expr, g: list[Expr]) -> Expr:
+    J, C = ufl.det(F), F.T * F
+    plane = 1.0 if kinematics.dim == 2 else 0.0
+    I1 = ufl.tr(C) + plane
+    I2 = 0.5 * (I1**2 - ufl.inner(C, ufl.conj(C)) - plane)
+    volume = 2.0 * (J - 1.0) if kinematics.squared_volume else 1.0
+    dJ = -2 / 3 * g[0] * J ** (-5 / 3) * I1 - 4 / 3 * g[1] * J ** (-7 / 3) * I2 + g[2] * volume
+    dI1, dI2 = g[0] * J ** (-2 / 3), g[1] * J ** (-4 / 3)
+    return 2.0 * dI1 * F + 2.0 * dI2 * (I1 * F - F * C) + dJ * ufl.cofac(F)
+
+
+# by the definition that they follow from: shorter than what differentiation of the components gives, and quicker to compile
+_PULL_BACKS: dict[Any, Callable[[Any, Expr, list[Expr]], Expr]] = {
+    GreenLagrange.components: _pull_back_green_lagrange,
+    SmallStrain.components: _pull_back_small_strain,
+    IsotropicInvariants.components: _pull_back_invariants,
+}
+
+
+def _from_mandel(dim: int, g: list[Expr]) -> Expr:
+    rows: list[list[Expr]] = [[0.0] * dim for _ in range(dim)]
+    for value, (a, b) in zip(g, MANDEL[dim]):
+        rows[a][b] = rows[b][a] = value if a == b else float(np.sqrt(0.5)) * value
+    return ufl.as_matrix(rows)
+
+
+def expect_shape(material: Material, F: Expr) -> None:
+    """Raise InvalidInputError unless F is a tensor of the dimension of the material."""
+    shape = getattr(F, "ufl_shape", None)
+    if shape != (material.dim, material.dim):
+        raise InvalidInputError(
+            f"F has UFL shape {shape}; a {material.dim}D material needs ({material.dim}, {material.dim}), "
+            "as ufl.Identity(dim) + ufl.grad(u) gives it on a mesh of that dimension."
+        )

@@ -1,0 +1,120 @@
+"""A potential written out in plain UFL: every weight is a number in the expression.
+
+In plain UFL, softplus and the soft minimum hold for any argument. Neither uses abs, max or min of UFL, whose derivatives
+are wrong where the argument vanishes (at F = I with zero biases, say): with s = +-1 the sign of a, a constant of
+differentiation,
+
+    softplus(a) = (a + s a)/2 + ln(1 + exp(-s a)).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import ufl
+
+from lse_material.model.activations import translation
+from lse_material.model.convex_network import ConvexNetwork
+from lse_material.model.soft_minimum import SoftMinimum
+
+Expr = Any  # a UFL expression
+
+
+def value(potential: SoftMinimum, x: list[Expr]) -> Expr:
+    """W, a UFL scalar."""
+    psi = [_mode(mode, _scaled(potential, x))[0] for mode in potential.modes]
+    lowest = psi[0]
+    for other in psi[1:]:  # exact: softmin(a, b) = a - rho softplus((a - b)/rho), and soft minima associate
+        lowest = lowest - potential.scaled_rho * _softplus((lowest - other) / potential.scaled_rho)[0]
+    return potential.energy_scale * lowest + potential.energy_shift
+
+
+def gradient(potential: SoftMinimum, x: list[Expr]) -> list[Expr]:
+    """dW/dx_i."""
+    psi, gradients = zip(*[_mode(mode, _scaled(potential, x), with_gradient=True) for mode in potential.modes])
+    shares = _softmax(list(psi), potential.scaled_rho)
+    return [
+        sum((w * g[i] for w, g in zip(shares, gradients)), 0.0) * (potential.energy_scale / float(scale))
+        for i, scale in enumerate(potential.input_scale)
+    ]
+
+
+def weights(potential: SoftMinimum, x: list[Expr]) -> list[Expr]:
+    """softmax(-psi_k/rho), one UFL scalar per mode."""
+    xh = _scaled(potential, x)
+    return _softmax([_mode(mode, xh)[0] for mode in potential.modes], potential.scaled_rho)
+
+
+def _softmax(psi: list[Expr], rho: float) -> list[Expr]:
+    if len(psi) == 1:
+        return [ufl.as_ufl(1.0)]
+    lowest = psi[0]
+    for other in psi[1:]:
+        lowest = ufl.conditional(ufl.lt(ufl.real(other), ufl.real(lowest)), other, lowest)
+    shares = [ufl.exp((lowest - value) / rho) for value in psi]
+    total = sum(shares[1:], shares[0])
+    return [share / total for share in shares]
+
+
+def _mode(net: ConvexNetwork, x: list[Expr], *, with_gradient: bool = False) -> tuple[Expr, list[Expr]]:
+    """Psi of one network, and its gradient by a reverse sweep if asked for (else an empty list)."""
+    z: list[Expr] = []
+    slopes: list[list[Expr]] = []
+    last = len(net.x_weights) - 1
+    for i in range(last + 1):
+        rows = net.x_weights[i].shape[0]
+        pre = [_affine(net.x_weights[i][r], x, float(net.biases[i][r])) for r in range(rows)]
+        if i > 0:
+            pre = [a + _affine(net.z_weights[i - 1][r], z, 0.0) for r, a in enumerate(pre)]
+        if i < last:
+            both = [_activation(net.activation, a) for a in pre]
+            z = [value for value, _ in both]
+            slopes.append([slope for _, slope in both])
+    psi = pre[0]
+    quadratic = None if net.quadratic is None else net.quadratic.T @ net.quadratic
+    if quadratic is not None:
+        psi = psi + 0.5 * _affine(np.ones(len(x)), [_affine(row, x, 0.0) * xi for row, xi in zip(quadratic, x)], 0.0)
+    if not with_gradient:
+        return psi, []
+    total = [ufl.as_ufl(float(w)) for w in net.x_weights[last][0]]
+    above: list[Expr] = [1.0]
+    for i in range(last - 1, -1, -1):
+        adjoints = [_affine(column, above, 0.0) * s for column, s in zip(net.z_weights[i].T, slopes[i])]
+        total = [t + _affine(net.x_weights[i][:, j], adjoints, 0.0) for j, t in enumerate(total)]
+        above = adjoints
+    if quadratic is not None:
+        total = [t + _affine(row, x, 0.0) for t, row in zip(total, quadratic)]
+    return psi, total
+
+
+def _affine(weights: Any, values: Any, constant: float) -> Expr:
+    """weights . values + constant, leaving out weights that are exactly zero (pruned)."""
+    terms = [float(w) * v for w, v in zip(weights, values) if w != 0.0]
+    return sum(terms, ufl.as_ufl(constant))
+
+
+def _softplus(a: Expr) -> tuple[Expr, Expr]:
+    """Softplus and its slope, each differentiable once more and exact at a = 0."""
+    positive = ufl.gt(ufl.real(a), 0.0)  # complex builds compare real numbers only
+    size = ufl.conditional(positive, 1.0, -1.0) * a
+    e = ufl.exp(-size)
+    return 0.5 * (a + size) + ufl.ln(1.0 + e), ufl.conditional(positive, 1.0, e) / (1.0 + e)
+
+
+def _activation(name: str, a: Expr) -> tuple[Expr, Expr]:
+    """An activation of `lse_material.model.activations` and its slope."""
+    value, slope = _softplus(a)
+    return translation(_ACTIVATIONS, name, "UFL")(value, slope)
+
+
+# value and slope from those of softplus
+_ACTIVATIONS: dict[str, Callable[[Expr, Expr], tuple[Expr, Expr]]] = {
+    "softplus": lambda value, slope: (value, slope),
+    "squared_softplus": lambda value, slope: (0.5 * value**2, value * slope),
+}
+
+
+def _scaled(potential: SoftMinimum, x: list[Expr]) -> list[Expr]:
+    return [(xi - float(a)) / float(b) for xi, a, b in zip(x, potential.input_shift, potential.input_scale)]

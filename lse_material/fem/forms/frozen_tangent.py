@@ -1,0 +1,144 @@
+"""The frozen-weight tangent of an energy: symmetric, positive where the rest is, and right up to how mode weights change.
+
+With W = -rho ln sum_k exp(-psi_k(x)/rho), the strain x(F), w_k the mode weights and g = dW/dx,
+
+    d2W = dx . [sum_k w_k d2psi_k/dx2] . dx  -  dx . [sum_k w_k g_k g_k^T - g g^T] . dx / rho  +  g . d2x.
+
+The tangent keeps the first sum, which is positive since each mode is convex, and leaves the second out. Of the third it keeps
+what is positive for certain. For strains that are affine in F^T F that is nothing. Isotropic invariants have dx = 0 at F = I,
+where all stiffness is in the third sum; with L = dF F^-1, D = sym(dev L), b = J^(-2/3) F F^T (F33 = 1 in 2D),
+
+    d2(I1 J^(-2/3)) ~ 4 tr(D b D),    d2(I2 J^(-4/3)) ~ 4 tr(D b^-1 D),    d2((J-1)^2) ~ 2 J^2 tr(L)^2,
+
+the second derivatives along logarithmic strains of fixed axes, exact at F = I, each times the positive part of its g. Of the
+growth term a (J - 1 - ln J) it keeps a tr(L)^2. The result serves as preconditioner and as fallback where the true tangent is
+indefinite.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import ufl
+from dolfinx import fem
+from ufl.algorithms.apply_algebra_lowering import apply_algebra_lowering
+from ufl.algorithms.apply_derivatives import apply_derivatives
+from ufl.variable import Variable
+
+from lse_material.errors import InvalidInputError
+from lse_material.fem.forms.marks import marked, marks_in
+from lse_material.fem.forms.operator import PotentialComponent, frozen_hessian
+from lse_material.model.growth import Growth
+from lse_material.model.strain import IsotropicInvariants
+
+Expr = Any  # a UFL expression
+
+
+def frozen_tangent(energy: ufl.Form, u: fem.Function) -> ufl.Form | None:
+    """The frozen-weight tangent of an energy functional, a bilinear form; None if it holds no compiled potential.
+
+    Terms of the user's own (elastic foundations, gradient energies, loads) keep their full second derivative.
+
+    Args:
+        energy: functional in which energies of `lse.fem.energy` (or `potential_energy`) stand as they are: times anything that
+            does not depend on them, and summed.
+        u: what it is differentiated in.
+
+    Raises:
+        InvalidInputError: it holds derivatives or mode weights of a compiled potential, or is not linear in its energy.
+    """
+    found = sorted(ufl.algorithms.extract_type(energy, PotentialComponent), key=repr)
+    if not found:
+        return None
+    if any(W.code for W in found):
+        raise InvalidInputError(
+            "the energy holds a stress or mode weights of a compiled potential; a frozen-weight tangent is known of energies "
+            "only. Pass frozen= with a bilinear form of your own."
+        )
+    v, du = ufl.TestFunction(u.function_space), ufl.TrialFunction(u.function_space)
+    terms = {W: _potential_curvature(W, u, v, du) for W in found}
+    terms |= {term: _growth_curvature(term, u, v, du) for term in _growth_terms(energy)}
+    rest = ufl.replace(energy, dict.fromkeys(terms, ufl.as_ufl(0.0)))
+    form = ufl.derivative(ufl.derivative(rest, u, v), u, du) if rest.integrals() else ufl.Form([])
+    amount = ufl.variable(fem.Constant(u.function_space.mesh, 1.0))
+    for term, curvature in terms.items():
+        for integral in energy.integrals():
+            if term in ufl.algorithms.extract_type(integral.integrand(), type(term)):
+                factor = _factor(ufl.replace(integral.integrand(), {term: amount}), amount)
+                form += ufl.Form([integral.reconstruct(integrand=factor * curvature)])
+    return form
+
+
+def _potential_curvature(W: PotentialComponent, u: fem.Function, v: Expr, du: Expr) -> Expr:
+    """The bilinear form that stands for the second derivative of one potential in the directions v and du."""
+    H = frozen_hessian(W)
+    dv, ddu = ([ufl.derivative(x, u, direction) for x in W.x] for direction in (v, du))
+    second = sum(H[i][j] * dv[i] * ddu[j] for i in range(len(dv)) for j in range(len(dv)))
+    for mark, kinematics in marks_in(W, IsotropicInvariants):
+        F = mark.expression()
+        first = len(W.x) - kinematics.size  # after the fields
+        g = [W.at(1 + first + i) for i in range(kinematics.size)]
+        second += _invariant_curvature(kinematics, F, g, *(ufl.derivative(F, u, direction) for direction in (v, du)))
+    return second
+
+
+def _invariant_curvature(kinematics: IsotropicInvariants, F: Expr, g: list[Expr], h: Expr, k: Expr) -> Expr:
+    """The positive part of sum_i g_i d2x_i/dF2 in the directions h and k: see the module's text."""
+    positive = [ufl.conditional(ufl.gt(gi, 0.0), gi, 0.0) for gi in g]
+    inverse = ufl.inv(F)
+    L, M = h * inverse, k * inverse
+    D, E = (_deviator(ufl.sym(A), kinematics.dim) for A in (L, M))
+    b = ufl.det(F) ** (-2 / 3) * _three(F * F.T, kinematics.dim, 1.0)
+    curvature = 4.0 * positive[0] * ufl.inner(D * b, E) + 4.0 * positive[1] * ufl.inner(D * ufl.inv(b), E)
+    if kinematics.squared_volume:
+        curvature += 2.0 * positive[2] * ufl.det(F) ** 2 * ufl.tr(L) * ufl.tr(M)
+    return curvature
+
+
+def _deviator(A: Expr, dim: int) -> Expr:
+    return _three(A, dim, 0.0) - ufl.tr(A) / 3.0 * ufl.Identity(3)
+
+
+def _three(A: Expr, dim: int, last: float) -> Expr:
+    """A as a tensor in three dimensions, with `last` as the third diagonal entry of plane strain."""
+    if dim == 3:
+        return A
+    return ufl.as_matrix([[A[0, 0], A[0, 1], 0.0], [A[1, 0], A[1, 1], 0.0], [0.0, 0.0, last]])
+
+
+def _growth_terms(energy: ufl.Form) -> list[Variable]:
+    """The growth terms in an energy."""
+    return [term for term, _ in marks_in(energy, _Term)]
+
+
+def growth_energy(growth: Growth, F: Expr) -> Variable:
+    """The growth term a (J - 1 - ln J), NaN with its derivatives where J < 0, marked for `frozen_tangent`."""
+    return marked(growth.of_volume(ufl.det(marked(F, growth))), _Term(growth))
+
+
+def _growth_curvature(term: Variable, u: fem.Function, v: Expr, du: Expr) -> Expr:
+    """The positive part of the second derivative of a growth term: a tr(dF F^-1)^2."""
+    ((mark, growth),) = marks_in(term, Growth)
+    F = mark.expression()
+    inverse = ufl.inv(F)
+    traces = [ufl.tr(ufl.derivative(F, u, direction) * inverse) for direction in (v, du)]
+    return growth.coefficient * traces[0] * traces[1]
+
+
+@dataclass(frozen=True)
+class _Term:
+    """The meaning of a mark on a growth term as a whole."""
+
+    growth: Growth
+
+
+def _factor(integrand: Expr, amount: Expr) -> Expr:
+    """What `amount` is multiplied by in the integrand."""
+    factor = apply_derivatives(apply_algebra_lowering(ufl.diff(integrand, amount)))
+    if amount in ufl.algorithms.extract_type(factor, type(amount)):
+        raise InvalidInputError(
+            "the energy is not linear in a compiled potential, so that its frozen-weight tangent is not known. Pass frozen= "
+            "with a bilinear form of your own."
+        )
+    return factor

@@ -1,0 +1,130 @@
+"""Potentials as C headers that compiled forms include: written to the cache once, found by a number in the form."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+
+from lse_material.errors import CompilationError
+from lse_material.kernel import cache_directory, point_function, point_header
+from lse_material.kernel.compiler import FLAGS, compiler
+from lse_material.model.soft_minimum import SoftMinimum
+
+MATHEMATICS_FLAGS = [flag for flag in FLAGS if flag.startswith(("-fno-", "-ffp-", "-Wno-"))]
+MEMORY = 2  # points remembered per potential: both sides of an interior facet
+
+_known: dict[int, tuple[SoftMinimum, bool]] = {}
+
+
+def number_of(potential: SoftMinimum, *, frozen: bool = False) -> int:
+    """The number that stands for `potential` in forms: a hash of its weights, so that it enters their signature.
+
+    Frozen, its second derivatives leave out that the mode weights change.
+    """
+    number = int(point_function(potential, frozen=frozen).removeprefix("lse_"), 16)
+    _known[number] = potential, frozen
+    return number
+
+
+def potential_of(number: int) -> SoftMinimum:
+    """The potential that `number_of` gave this number."""
+    return known(number)[0]
+
+
+def known(number: int) -> tuple[SoftMinimum, bool]:
+    """The potential that `number_of` gave this number, and whether it is frozen."""
+    return _known[number]
+
+
+def component_function(number: int) -> str:
+    """Name of the C function `double NAME(double x0, .., double x(d-1), int code)` in the header of this potential.
+
+    Codes: 0 is W, then dW/dx_i, then the upper triangle of d2W/dx2 row by row, then the mode weights.
+    """
+    return f"lse_{number:016x}_at"
+
+
+def compile_arguments(number: int) -> list[str]:
+    """Arguments for the C compiler with which a form can call `component_function(number)`."""
+    return [*_machine_flags(), "-include", str(_header(number, str(cache_directory())))]
+
+
+def machine_arguments() -> list[str]:
+    """Arguments for the C compiler with which element kernels are made for this CPU; they name it, as DOLFINx's cache may
+    be shared by machines."""
+    chosen = compiler()
+    cpu = hashlib.sha256(chosen.macros.encode()).hexdigest()[:16]
+    return [*_machine_flags(), f"-DLSE_CPU=0x{cpu}"]
+
+
+def _machine_flags() -> list[str]:
+    return ["-O3", *(flag for flag in compiler().command[1:] if flag.startswith("-")), *MATHEMATICS_FLAGS]
+
+
+@functools.cache
+def _header(number: int, cache: str) -> Path:
+    """The header's file, written unless it is there; named by its content and the CPU, as compiled forms are kept by name."""
+    text = _text(*_known[number])
+    name = hashlib.sha256("\0".join((text, *compiler().command, compiler().macros)).encode()).hexdigest()[:24]
+    path = Path(cache) / f"point-{name}.h"
+    if path.exists():
+        return path
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".h", delete=False) as file:
+            file.write(text)
+        os.replace(file.name, path)
+    except OSError as error:
+        raise CompilationError(
+            f"the header of a potential cannot be written to {path.parent}: {error}. Set XDG_CACHE_HOME to a directory you "
+            "can write."
+        ) from None
+    return path
+
+
+def _text(potential: SoftMinimum, frozen: bool) -> str:
+    """The header of a potential: its point function, and component by component with a memory of the last points.
+
+    A form asks for each component by itself; the first call at a point evaluates, the others read. Once a form has asked
+    for a second derivative it will at the next point too, so they are computed together from then on.
+    """
+    name, d, modes = point_function(potential, frozen=frozen), potential.size, len(potential.modes)
+    h = d * (d + 1) // 2
+    values = 1 + d + h + modes
+    same = " & ".join(f"(m->x[{i}] == x{i})" for i in range(d))
+    arguments = ", ".join(f"double x{i}" for i in range(d))
+    return (
+        point_header(potential, lanes=compiler().lanes, frozen=frozen)
+        + f"""
+#ifndef {name.upper()}_AT
+#define {name.upper()}_AT
+typedef struct {{ double x[{d}]; double v[{values}]; int known; }} {name}_point; /* orders known: 0 is none */
+static _Thread_local struct {{ {name}_point points[{MEMORY}]; int next; int order; }} {name}_memory;
+
+__attribute__((noinline, unused)) static double {name}_new({arguments}, int code, int order)
+{{
+  const double x[{d}] = {{{", ".join(f"x{i}" for i in range(d))}}};
+  {name}_point *m = &{name}_memory.points[{name}_memory.next];
+  {name}_memory.next = ({name}_memory.next + 1) % {MEMORY};
+  if (order > {name}_memory.order) {name}_memory.order = order;
+  m->known = 1 + {name}_memory.order;
+  for (int i = 0; i < {d}; i++) m->x[i] = x[i];
+  m->v[0] = {name}(x, m->v + {1 + d + h}, m->known > 1 ? m->v + 1 : 0, m->known > 2 ? m->v + {1 + d} : 0);
+  return m->v[code];
+}}
+
+__attribute__((noinline, unused)) static double {name}_at({arguments}, int code)
+{{
+  const int order = code == 0 || code > {d + h} ? 0 : code > {d} ? 2 : 1;
+  for (int k = 0; k < {MEMORY}; k++) {{
+    const {name}_point *m = &{name}_memory.points[k];
+    if ((m->known > order) & {same}) return m->v[code];
+  }}
+  return {name}_new({", ".join(f"x{i}" for i in range(d))}, code, order);
+}}
+#endif
+"""
+    )

@@ -1,0 +1,71 @@
+"""Energies with lagged mode weights: convex functionals that lie above and touch, so that minimising them goes downhill.
+
+For every x, and for the mode weights w_k taken at any other point x0,
+
+    W(x) = -rho ln sum_k exp(-psi_k(x)/rho)  <=  W(x0) + sum_k w_k(x0) (psi_k(x) - psi_k(x0)),      equal at x = x0,
+
+because W is the least value of sum_k w_k psi_k + rho sum_k w_k ln w_k over all w. The right-hand side is convex in x, and its
+slope at x0 is that of W. An implicit step with lagged weights therefore has one solution and never raises the energy, however
+long it is; it lags behind where the weights change fast. The same idea as the splitting of D. J. Eyre, MRS Proc. 529, 39
+(1998), with the modes in place of a polynomial's convex part, and as majorise-minimise: D. R. Hunter and K. Lange,
+Am. Stat. 58, 30 (2004).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ufl
+from dolfinx import fem
+
+from lse_material.errors import InvalidInputError
+from lse_material.fem.forms import operator
+from lse_material.fem.forms.header import potential_of
+from lse_material.fem.forms.operator import PotentialComponent
+from lse_material.model.soft_minimum import SoftMinimum
+
+Expr = Any  # a UFL expression
+
+
+def mode_energies(potential: SoftMinimum, x: list[Expr]) -> list[Expr]:
+    """psi_k(x) in energy units, one UFL scalar for each mode: their soft minimum with `transition_scale` is W(x)."""
+    return [operator.value(_alone(potential, k), x) for k in range(len(potential.modes))]
+
+
+def lagged(energy: ufl.Form, state: fem.Function, before: fem.Function) -> ufl.Form:
+    """The functional with the mode weights of every compiled potential in it held at `before`.
+
+    It differs from `energy` by a number that depends on `before` alone, is never below it, and has the same derivative at
+    `before`. Terms without a potential stay as they are.
+
+    Args:
+        energy: functional of `state` in which energies of `lse.fem.energy` or `potential_energy` stand as they are.
+        state: what it is a functional of.
+        before: of the same space.
+
+    Raises:
+        InvalidInputError: the energy holds derivatives or mode weights of a compiled potential.
+    """
+    found = sorted(ufl.algorithms.extract_type(energy, PotentialComponent), key=repr)
+    if any(W.code for W in found):
+        raise InvalidInputError(
+            "the energy holds a stress or mode weights of a compiled potential; weights can be lagged of energies only."
+        )
+    above = {}
+    for W in found:
+        potential, x = potential_of(W.number), list(W.x)
+        then = operator.weights(potential, [ufl.replace(xi, {state: before}) for xi in x])
+        above[W] = sum(w * psi for w, psi in zip(then, mode_energies(potential, x)))
+    return ufl.replace(energy, above)
+
+
+def _alone(potential: SoftMinimum, k: int) -> SoftMinimum:
+    """Mode k as a potential of its own."""
+    return SoftMinimum(
+        (potential.modes[k],),
+        potential.scaled_rho,
+        potential.input_shift,
+        potential.input_scale,
+        potential.energy_scale,
+        potential.energy_shift,
+    )

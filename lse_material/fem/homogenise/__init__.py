@@ -1,0 +1,1 @@
+"""Periodic cells: average stress and tangent, load cases, samples of a cell."""

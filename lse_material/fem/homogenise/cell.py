@@ -1,0 +1,371 @@
+"""Energy, residual, tangent, stability and equilibria of a periodic cell, as functions of the unknowns q of its `PeriodicMap`.
+
+Where the tangent K is not positive definite, K + share M is, M the inner product of the cell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import dolfinx.fem.petsc
+import numpy as np
+import ufl
+from dolfinx import fem, mesh
+from mpi4py import MPI
+from petsc4py import PETSc
+
+from lse_material._arrays import Array
+from lse_material.errors import ConvergenceError, InvalidInputError
+from lse_material.fem._assembly import integral
+from lse_material.fem.forms.measures import with_quadrature_degree
+from lse_material.fem.forms.orientation import InvertedCells
+from lse_material.fem.homogenise.periodic_map import PeriodicMap
+from lse_material.fem.solve.eigen import lowest_eigenpairs
+from lse_material.fem.solve.inertia import SymmetricFactor
+from lse_material.fem.solve.newton_inertia import minimise, newton
+
+STRAIN = 1e-2  # whose forces the tolerance is a share of
+ROUNDING = 1e-15  # of the forces that cancel in the residual
+BRANCH_ITERATIONS = 60  # of Newton's method
+DESCENT_STEPS = 400  # where the minimum is nearly degenerate, each halves the residual
+RAISED = 1e-3, 1e-2, 1e-1, 1.0, 10.0  # shares of the inner product that are added to a tangent, in units of the modulus
+
+Free = dict[tuple[int, int], float]
+
+
+class CellSystem:
+    """The discrete cell, an `Energy` of its q. Its arguments are those of `PeriodicCell`.
+
+    All unknowns are lengths, so that all entries of a gradient are forces and all of a tangent are stiffnesses.
+
+    Attributes:
+        u: the displacement, T q.
+        q: fluctuation and average gradient, a PETSc vector.
+        free: (i, J) -> average P_iJ, for components of the average gradient that are unknown; the others are held.
+        inverted_cells: looks at det F between the quadrature points.
+        inner_product: of int grad v . grad w + v . w/L^2, in q.
+        modulus: the largest that an affine deformation meets at q = 0.
+        energy_scale: that times the volume of the cell: of a strain of order one.
+        force_scale: energy_scale / L.
+    """
+
+    def __init__(
+        self,
+        domain: mesh.Mesh,
+        energy: Callable[[Any], Any],
+        degree: int,
+        quadrature_degree: int,
+        lattice: Any = None,
+        tolerance: float = 1e-10,
+    ) -> None:
+        dim = self.dim = domain.geometry.dim
+        V = fem.functionspace(domain, ("Lagrange", degree, (dim,)))
+        self.comm = domain.comm
+        self.map = PeriodicMap(V, lattice)
+        self.volume = self.map.volume
+        self.u = fem.Function(V, name="displacement")
+        dx = ufl.dx(domain, degree=quadrature_degree)
+        density = energy(ufl.Identity(dim) + ufl.grad(self.u))
+        W = with_quadrature_degree(density) if isinstance(density, ufl.Form) else density * dx
+        if W.arguments() or self.u not in W.coefficients():
+            raise InvalidInputError(
+                "the energy of a cell is a UFL scalar of the F that it is given, or a functional of it with its own measures."
+            )
+        self.functional, self.inverted_cells = W, InvertedCells([W], self.comm)
+        v, du = ufl.TestFunction(V), ufl.TrialFunction(V)
+        self._energy_form, self._residual_form = fem.form(W), fem.form(ufl.derivative(W, self.u, v))
+        self._tangent_form = fem.form(ufl.derivative(ufl.derivative(W, self.u, v), self.u, du))
+        self.solid_volume = integral(self.comm, fem.form(fem.Constant(domain, 1.0) * dx))
+        self._A = dolfinx.fem.petsc.create_matrix(self._tangent_form)
+        self._b = dolfinx.fem.petsc.create_vector(V)
+        self._x = self.map.T.createVecLeft()
+        self._Kq: PETSc.Mat | None = None
+        self._held: PETSc.Mat | None = None
+        product = ufl.inner(ufl.grad(v), ufl.grad(du)) + ufl.inner(v, du) / self.map.length**2
+        M = dolfinx.fem.petsc.assemble_matrix(fem.form(product * ufl.dx))
+        M.assemble()
+        self.inner_product = M.ptap(self.map.T)
+        M.destroy()
+        self.q = self.x = self.map.T.createVecRight()
+        self.free: Free = {}
+        self.modulus = max(abs(A[i]) for i, A in enumerate(self._average_stiffness())) / self.volume
+        if not (np.isfinite(self.modulus) and self.modulus > 0.0):
+            raise InvalidInputError(
+                f"the largest modulus of the cell at F = I is {self.modulus:g}: its energy must have a finite second "
+                "derivative there that does not vanish, which forces are measured by."
+            )
+        self.energy_scale = self.modulus * self.volume
+        self.force_scale = self.energy_scale / self.map.length
+        self._allowed = tolerance * STRAIN * self.force_scale
+
+    def average(self) -> Array:
+        """The average deformation gradient F, (dim, dim)."""
+        return np.asarray(np.eye(self.dim) + self.map.gather_average(self.q))
+
+    def push(self) -> None:
+        """Set u = T q."""
+        self.map.T.mult(self.q, self._x)
+        self.u.x.array[: self._x.getLocalSize()] = self._x.array_r
+        self.u.x.scatter_forward()
+
+    def potential(self, *, loads: bool = True) -> float:
+        """Energy of the cell less the work of the average stresses."""
+        self.push()
+        value = integral(self.comm, self._energy_form)
+        if loads and self.free:
+            H = self.map.gather_average(self.q)
+            value -= self.volume * sum(P * H[place] for place, P in self.free.items())
+        return value
+
+    def gradient(self, g: PETSc.Vec | None = None) -> PETSc.Vec:
+        """T^T b at the present q, in g if that is given."""
+        self.push()
+        with self._b.localForm() as local:
+            local.set(0.0)
+        dolfinx.fem.petsc.assemble_vector(self._b, self._residual_form)
+        self._b.ghostUpdate(addv=PETSc.InsertMode.ADD, mode=PETSc.ScatterMode.REVERSE)
+        g = self.q.duplicate() if g is None else g
+        self.map.T.multTranspose(self._b, g)
+        return g
+
+    def stiffness(self) -> PETSc.Mat:
+        """T^T A T at the present q, nothing held; the same matrix each time, with new values."""
+        self.push()
+        self._A.zeroEntries()
+        dolfinx.fem.petsc.assemble_matrix(self._A, self._tangent_form)
+        self._A.assemble()
+        self._Kq = self._A.ptap(self.map.T) if self._Kq is None else self._A.ptap(self.map.T, self._Kq)
+        return self._Kq
+
+    def uncancelled_force(self) -> float:
+        """Norm of |A_ii u_i|, A as it was assembled last: the size of the forces that cancel in the residual."""
+        diagonal = self._A.getDiagonal()
+        self.push()
+        diagonal.pointwiseMult(diagonal, self._x)
+        norm = float(diagonal.norm())
+        diagonal.destroy()
+        return norm
+
+    def average_stress(self) -> Array:
+        """Average P at the present q, (dim, dim)."""
+        g = self.gradient()
+        P: Array = self.map.gather_average_force(g) / self.volume
+        g.destroy()
+        return P
+
+    # ---- as an `Energy` --------------------------------------------------------------------------------------------------
+
+    def iterate(self, out: PETSc.Vec) -> None:
+        """Write q to `out`."""
+        self.q.copy(out)
+
+    def set_iterate(self, x: PETSc.Vec) -> None:
+        """Take q from x."""
+        x.copy(self.q)
+
+    def energy(self) -> float:
+        """Energy of the cell less the work of the average stresses; collective."""
+        return self.potential()
+
+    def residual(self, out: PETSc.Vec) -> None:
+        """Write the gradient of `energy` to `out`, zero where F is held; collective."""
+        self.hold(self.gradient(out))
+
+    def tangent(self) -> PETSc.Mat:
+        """The second derivative of `energy`, a stiffness on the diagonal where F is held; the next call destroys it."""
+        if self._held is not None:
+            self._held.destroy()
+        self._held = self.held(self.stiffness())
+        return self._held
+
+    def positive_tangents(self) -> Generator[PETSc.Mat, None, None]:
+        """K + share M for growing shares, K the tangent that was assembled last, which takes them."""
+        assert self._held is not None
+        M, before = self.held(self.inner_product, diagonal=0.0), 0.0
+        try:
+            for share in RAISED:
+                self._held.axpy((share - before) * self.modulus, M)
+                before = share
+                yield self._held
+        finally:
+            M.destroy()
+
+    def is_converged(self, residual: PETSc.Vec) -> bool:
+        """Whether a residual, that of the present q, counts as none; collective."""
+        return bool(residual.norm() <= self._allowed + ROUNDING * self.uncancelled_force())
+
+    # ---- what is held ----------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def all_held(self) -> Iterator[None]:
+        """All components of F are held meanwhile."""
+        free, self.free = self.free, {}
+        try:
+            yield
+        finally:
+            self.free = free
+
+    def _fixed(self) -> Any:
+        """Indices of the components of F that are held, on the rank that owns them."""
+        places = [self.dim * i + j for i in range(self.dim) for j in range(self.dim) if (i, j) not in self.free]
+        return self.map.average[places] if self.comm.rank == self.comm.size - 1 else self.map.average[:0]
+
+    def held(self, K: PETSc.Mat, diagonal: float | None = None) -> PETSc.Mat:
+        """A copy of K whose rows and columns of what is held have `diagonal`, a stiffness, on the diagonal alone.
+
+        The caller destroys it.
+        """
+        K = K.copy()
+        K.zeroRowsColumns(self._fixed(), self.energy_scale / self.map.length**2 if diagonal is None else diagonal)
+        return K
+
+    def hold(self, g: PETSc.Vec) -> PETSc.Vec:
+        """G less the work of the average stresses, 0 where F is held."""
+        first = g.getOwnershipRange()[0]
+        if self.comm.rank == self.comm.size - 1:
+            for (i, j), stress in self.free.items():
+                g.array[self.map.average[self.dim * i + j] - first] -= self.volume * stress / self.map.length
+            g.array[self._fixed() - first] = 0.0
+        return g
+
+    # ---- homogenisation --------------------------------------------------------------------------------------------------
+
+    def _average_columns(self, K: PETSc.Mat) -> list[PETSc.Vec]:
+        """K times unit average gradients; the caller destroys them."""
+        columns, unit = [], self.q.duplicate()
+        for component in range(self.dim**2):
+            unit.set(0.0)
+            self.map.set_average(unit, np.eye(self.dim**2)[component].reshape(self.dim, self.dim))
+            column = self.q.duplicate()
+            K.mult(unit, column)
+            columns.append(column)
+        unit.destroy()
+        return columns
+
+    def _average_stiffness(self) -> Array:
+        """Second derivatives of the energy by F at the present q, without relaxation, (dim^2, dim^2)."""
+        columns = self._average_columns(self.stiffness())
+        A = np.array([self.map.gather_average_force(column).reshape(-1) for column in columns])
+        for column in columns:
+            column.destroy()
+        return A
+
+    def homogenised_tangent(self) -> Array:
+        """(K_FF - K_Fw K_ww^-1 K_wF)/|V|, all components of F held: (dim, dim, dim, dim)."""
+        n = self.dim**2
+        with self.all_held():
+            K = self.stiffness()
+            columns = self._average_columns(K)
+            A = np.array([self.map.gather_average_force(column).reshape(-1) for column in columns])
+            held, x = self.held(K), self.q.duplicate()
+            with SymmetricFactor(self.comm) as factor:
+                factor.inertia(held)
+                sides = [self.hold(column) for column in columns]
+                for j, side in enumerate(sides):
+                    factor.solve(side, x)
+                    for i in range(n):
+                        A[i, j] -= sides[i].dot(x)
+            for item in (held, x, *columns):
+                item.destroy()
+        result: Array = (0.5 * (A + A.T) / self.volume).reshape((self.dim,) * 4)
+        return result
+
+    # ---- stability -------------------------------------------------------------------------------------------------------
+
+    def lowest_mode(self) -> tuple[float, PETSc.Vec]:
+        """The lowest eigenvalue of the tangent, a modulus, and its mode, as unknowns q; collective.
+
+        The largest entry of the mode's displacement is 1, and its sign the same on any number of ranks.
+        """
+        K, M = self.held(self.stiffness()), self.held(self.inner_product, diagonal=0.0)
+        start, image = self.map.irregular(), self.q.duplicate()
+        try:
+            values, (mode,) = lowest_eigenpairs(K, M, 1, start=start)
+            M.mult(start, image)
+            self.map.T.mult(mode, self._x)
+            largest = self.comm.allreduce(float(np.abs(self._x.array_r).max(initial=0.0)), MPI.MAX)
+            mode.scale(np.copysign(1.0 / largest, image.dot(mode)))
+        finally:
+            for item in (K, M, start, image):
+                item.destroy()
+        return float(values[0]), mode
+
+    def inertia(self) -> tuple[int, int]:
+        """Numbers of negative and zero eigenvalues of the tangent at the present state, free components of F included."""
+        with SymmetricFactor(self.comm) as factor:
+            negative, zero, _ = factor.inertia(self.tangent())
+        return negative, zero
+
+
+class CellNewton:
+    """Equilibria of a system, from and to its q."""
+
+    def __init__(self, system: CellSystem) -> None:
+        self._system, self.comm, self.q = system, system.comm, system.q
+        self._g, self._step, self._before, self._moved = (self.q.duplicate() for _ in range(4))
+
+    def enter(self, change: Array) -> None:
+        """Change the components of F that are held, by (dim, dim), and spread that over the cell by one linear step.
+
+        Raises:
+            ConvergenceError: elements would be turned inside out.
+        """
+        change = change.copy()
+        for place in self._system.free:
+            change[place] = 0.0
+        right, moved, step = self._g, self._moved, self._step
+        K = self._system.stiffness()
+        moved.set(0.0)
+        self._system.map.set_average(moved, change)
+        K.mult(moved, right)
+        self._system.gradient(step)
+        right.axpy(1.0, step)
+        self._system.hold(right)
+        held = self._system.held(K)
+        with SymmetricFactor(self.comm) as factor:
+            stable = factor.is_positive(held)
+            if stable:
+                factor.solve(right, step)
+        held.destroy()
+        self.q.copy(self._before)
+        self.q.axpy(1.0, moved)
+        if stable:
+            self.q.axpy(-1.0, step)
+            if not np.isfinite(self._system.potential()):
+                self._before.copy(self.q)
+                self.q.axpy(1.0, moved)
+        if not np.isfinite(self._system.potential()):
+            raise ConvergenceError("the step turns elements inside out.")
+
+    def solve(self, *, descend: bool) -> int:
+        """From the present q to an equilibrium; the number of iterations. Collective.
+
+        Args:
+            descend: lower the energy in every step, with a positive definite tangent; plain Newton otherwise.
+
+        Raises:
+            ConvergenceError: it did not converge.
+        """
+        try:
+            iterations = minimise(self._system, DESCENT_STEPS) if descend else newton(self._system, BRANCH_ITERATIONS)
+        except ConvergenceError as error:
+            self._system.residual(self._g)
+            norm = self._g.norm()
+            where = (
+                f"the residual is {norm / self._system.force_scale:.2e} of the force of a strain of one"
+                if np.isfinite(norm)
+                else "the residual is not finite: an element was turned inside out"
+            )
+            raise ConvergenceError(
+                f"the cell did not converge; {where}. Take smaller steps of F, or a smoother energy. ({error})",
+                iterations=error.iterations,
+            ) from error
+        smallest = self._system.inverted_cells.smallest()
+        if not smallest > 0.0:
+            raise ConvergenceError(
+                f"an element of the cell is turned inside out between its quadrature points: det F is {smallest:.3g} at a "
+                "corner or an edge of it. Take smaller steps of F, a higher quadrature_degree, or a finer mesh."
+            )
+        return iterations

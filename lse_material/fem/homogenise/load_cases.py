@@ -1,0 +1,244 @@
+"""Samples of a cell along paths through F-space: each followed from F = I step by step, on stable branches, and restartable.
+
+Paths are shared out among groups of ranks, each with a cell of its own. A finished path is written at once, so that a process
+that is killed loses the paths it was on, no more; the next run reads what is there. The result is the same for any number of
+groups.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import time
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mpi4py import MPI
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from lse_material._arrays import Array, deformation_gradients, frozen
+from lse_material._files import npz, write_atomically
+from lse_material.data.sample_files import write_samples
+from lse_material.data.samples import Samples
+from lse_material.errors import ConvergenceError, FormatError, InvalidInputError, LseError
+from lse_material.fem._mpi import on_rank_0
+from lse_material.fem.homogenise.periodic_cell import Free, PeriodicCell
+from lse_material.fem.paths.fingerprint import differences_from, to_text
+
+COLUMNS = ("F", "energy", "stress", "tangent", "negative", "kicks", "order", "iterations", "buckled", "seconds")
+FINGERPRINT = "fingerprint"  # of cell and path, in the file of a path
+
+logger = logging.getLogger("lse_material")
+
+
+@dataclass(frozen=True, eq=False)
+class CellPath:
+    """Average deformation gradients, one after another.
+
+    Attributes:
+        F: (m, dim, dim), det F > 0; steps of a percent or so, since branches are followed.
+        free: as in `PeriodicCell.equilibrium`.
+
+    Raises:
+        InvalidInputError: F is empty or not finite.
+    """
+
+    F: Array
+    free: Free = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        F = np.asarray(self.F, dtype=float)
+        if F.ndim != 3 or len(F) == 0:
+            raise InvalidInputError(f"a path has F of shape (m, dim, dim), m > 0; this is {F.shape}.")
+        object.__setattr__(self, "F", frozen(deformation_gradients(F, F.shape[-1]).copy()))
+
+    @classmethod
+    def straight(cls, end: Any, steps: int, free: Free | None = None) -> CellPath:
+        """From I (left out) to `end` (dim, dim) in equal steps."""
+        end = np.asarray(end, dtype=float)
+        shares = np.arange(1, steps + 1) / steps
+        return cls(np.eye(len(end)) + shares[:, None, None] * (end - np.eye(len(end))), free or {})
+
+
+@dataclass(frozen=True, eq=False)
+class CellSamples:
+    """What `sample` found, in rows: path by path, step by step.
+
+    Attributes:
+        samples: F, energy and stress.
+        path: the path of each row, (n,).
+        tangent: dP/dF, (n, dim, dim, dim, dim).
+        negative: negative eigenvalues of the cell's tangent, 0 where it is stable, (n,).
+        order: amplitude along the mode in which it buckled, 0 on the branch of F = I, a length, (n,).
+        buckled: whether it is on a branch that it was kicked to, (n,).
+        kicks, iterations, seconds: effort of each row; CPU time of one rank.
+        volume, solid_volume: of the box and of the solid.
+        lost: states that were not found, at the ends of paths.
+    """
+
+    samples: Samples
+    path: Array
+    tangent: Array
+    negative: Array
+    order: Array
+    buckled: Array
+    kicks: Array
+    iterations: Array
+    seconds: Array
+    volume: float
+    solid_volume: float
+    lost: int
+
+
+def sample(
+    make_cell: Callable[[MPI.Comm], PeriodicCell],
+    paths: Sequence[CellPath],
+    out: Path | str,
+    *,
+    comm: MPI.Comm = MPI.COMM_WORLD,
+    ranks_per_cell: int = 1,
+    units: Mapping[str, str] | None = None,
+    progress: bool = True,
+) -> CellSamples:
+    """Follow every path and write `out`, an archive of `Samples`, and beside it STEM.states.npz with the other columns.
+
+    Finished paths are kept in the folder STEM.paths; a path found there is not followed again if it is of the same cell: the
+    same formula and potentials, values of constants and coefficients, mesh, lattice, kick size and tolerance. Collective.
+
+    Args:
+        make_cell: makes a cell on the ranks that it is given.
+        paths: to be followed, each from F = I.
+        out: a .npz file.
+        comm: all ranks.
+        ranks_per_cell: ranks that share a cell; there are as many cells as the ranks suffice for, one at least.
+        units: of the samples.
+        progress: show a bar on a terminal: the paths of the first cell.
+
+    Raises:
+        InvalidInputError: `out` is no .npz file, or there are no paths.
+        LseError: no state was found at all, or a cell failed for another reason; the same on every rank.
+    """
+    out = Path(out)
+    if out.suffix != ".npz":
+        raise InvalidInputError(f"{out}: samples of a cell are written as .npz.")
+    if not paths or ranks_per_cell < 1:
+        raise InvalidInputError(
+            f"there are {len(paths)} paths and {ranks_per_cell} ranks per cell: both must be 1 or more."
+        )
+    folder = out.with_suffix(".paths")
+    on_rank_0(comm, lambda: folder.mkdir(parents=True, exist_ok=True))
+    groups = max(1, comm.size // ranks_per_cell)
+    mine = min(comm.rank // ranks_per_cell, groups - 1)
+    own = comm.Split(mine, comm.rank)
+    parts: dict[int, dict[str, Any]] = {}
+    failure: str | None = None
+    try:
+        cell = make_cell(own)
+        parts = _follow_all(
+            cell, {i: paths[i] for i in range(mine, len(paths), groups)}, folder, progress and mine == 0
+        )
+        volumes = cell.volume, cell.solid_volume
+    except Exception as error:  # one group alone must not leave the others waiting
+        failure = f"{type(error).__name__}: {error}"
+    failures = [text for text in comm.allgather(failure) if text is not None]
+    if failures:
+        raise LseError(f"a cell failed: {failures[0]}")
+    found = comm.gather(parts if own.rank == 0 else {}, root=0)
+    own.Free()
+
+    def write() -> CellSamples:
+        merged = {index: part for group in found or () for index, part in group.items()}
+        result = _assembled(merged, paths, volumes, dict(units or {}))
+        write_samples(result.samples, out)
+        _write_states(result, out.with_suffix(".states.npz"))
+        return result
+
+    written: CellSamples = on_rank_0(comm, write)
+    return written
+
+
+def _follow_all(
+    cell: PeriodicCell, paths: Mapping[int, CellPath], folder: Path, progress: bool
+) -> dict[int, dict[str, Any]]:
+    console = Console(stderr=True)
+    parts: dict[int, dict[str, Any]] = {}
+    with Progress(
+        TextColumn("paths"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+        console=console, disable=not (progress and cell.comm.rank == 0 and console.is_terminal), transient=True,
+    ) as bar:  # fmt: skip
+        task = bar.add_task("", total=len(paths))
+        for index, path in paths.items():
+            file = folder / f"path_{index:05d}.npz"
+            key = _key(cell, path)
+            part = on_rank_0(cell.comm, partial(_read, file, key))
+            if part is None:
+                part = _follow(cell, path)
+                content = npz({FINGERPRINT: np.array(key), **part})
+                on_rank_0(cell.comm, partial(write_atomically, file, content))
+            parts[index] = part
+            bar.update(task, advance=1)
+    return parts
+
+
+def _follow(cell: PeriodicCell, path: CellPath) -> dict[str, Any]:
+    """The states of a path, as far as they are found."""
+    cell.reset()
+    rows: list[tuple[Any, ...]] = []
+    for F in path.F:
+        start = time.process_time()
+        try:
+            s = cell.minimum(F, path.free)
+        except ConvergenceError as error:
+            if cell.comm.rank == 0:
+                logger.warning("A path ends after %d of %d states: %s", len(rows), len(path.F), error)
+            break
+        seconds = cell.comm.bcast(time.process_time() - start, root=0)
+        rows.append(
+            (s.F, s.energy, s.stress, s.tangent, s.negative, s.kicks, s.order, s.iterations, s.buckled, seconds)
+        )
+    return {name: np.array(column) for name, column in zip(COLUMNS, zip(*rows))} if rows else {}
+
+
+def _assembled(
+    parts: Mapping[int, dict[str, Any]], paths: Sequence[CellPath], volumes: tuple[float, float], units: dict[str, str]
+) -> CellSamples:
+    whole = [index for index in range(len(paths)) if parts[index]]
+    if not whole:
+        raise LseError("no state was found on any path: take smaller steps.")
+    rows = {name: np.concatenate([parts[index][name] for index in whole]) for name in COLUMNS}
+    path = np.concatenate([np.full(len(parts[index]["energy"]), index) for index in whole])
+    samples = Samples(F=rows["F"], energy=rows["energy"], stress=rows["stress"], units=units)
+    others = {name: rows[name] for name in COLUMNS[3:]}
+    lost = sum(len(p.F) for p in paths) - len(path)
+    return CellSamples(samples, path, **others, volume=volumes[0], solid_volume=volumes[1], lost=lost)
+
+
+def _write_states(result: CellSamples, file: Path) -> None:
+    names = ("path", *COLUMNS[3:], "volume", "solid_volume", "lost")
+    write_atomically(file, npz({name: np.asarray(getattr(result, name)) for name in names}))
+
+
+def _read(file: Path, key: str) -> dict[str, Any] | None:
+    """A path followed before; None if there is none, or one of another cell or path."""
+    if not file.exists():
+        return None
+    try:
+        with file.open("rb") as opened, np.load(opened, allow_pickle=False) as archive:
+            if differences_from(archive[FINGERPRINT], json.loads(key)):
+                return None
+            return {name: archive[name] for name in COLUMNS if name in archive.files}
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise FormatError(f"{file} cannot be read: {error}. Remove it.") from None
+
+
+def _key(cell: PeriodicCell, path: CellPath) -> str:
+    """What the states of a path depend on; collective."""
+    loads = np.array([[*place, stress] for place, stress in sorted(path.free.items())])
+    return to_text({**cell.fingerprint(), "path": hashlib.sha256(path.F.tobytes() + loads.tobytes()).hexdigest()})

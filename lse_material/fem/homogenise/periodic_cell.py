@@ -1,0 +1,343 @@
+"""Homogenised response of a periodic cell that may buckle: W, P and dP/dF of the average F, on stable branches.
+
+    W(F) = 1/|V| min over periodic w of int W_local(F + grad w) dV,    P = dW/dF = average of P_local,
+    dP/dF = 1/|V| (K_FF - K_Fw K_ww^-1 K_wF),
+
+|V| the volume of the box, holes included. Beyond a critical F the periodic equilibrium that started at F = I is a saddle; it is
+left along its lowest mode. The cell must hold as many unit cells as the pattern needs: microscopic buckling has a wavelength of
+its own. G. Geymonat, S. Mueller, N. Triantafyllidis, Arch. Ration. Mech. Anal. 122, 231 (1993); K. Bertoldi et al., J. Mech.
+Phys. Solids 56, 2642 (2008), for the porous elastomer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from dolfinx import mesh
+from petsc4py import PETSc
+from scipy.optimize import brentq
+
+from lse_material._arrays import Array, float_array, frozen
+from lse_material.errors import ConvergenceError, InvalidInputError
+from lse_material.fem.homogenise.cell import CellNewton, CellSystem
+from lse_material.fem.paths.fingerprint import Fingerprint, fingerprint
+from lse_material.fem.solve.newton_inertia import perturb
+
+KICKS = 4  # after one solve
+HALVINGS = 8
+BUCKLED = 1e-6  # order, as a share of the shortest lattice vector, beyond which a cell counts as buckled
+ALIKE = 1e-9  # two ways down a saddle, in units of the energy of the kick
+NEUTRAL = 1e-9  # eigenvalue, as a share of the modulus, of a deformation that costs no energy
+
+Free = Mapping[tuple[int, int], float]
+Snapshot = tuple[
+    Array, Array, Array | None, dict[tuple[int, int], float]
+]  # q and mode of this rank, F between, and `free`
+
+
+@dataclass(frozen=True, eq=False)
+class CellState:
+    """A homogenised state.
+
+    Attributes:
+        F: average deformation gradient, (dim, dim).
+        energy: W per volume of the box.
+        stress: average first Piola-Kirchhoff stress P, (dim, dim).
+        tangent: dP/dF, (dim, dim, dim, dim); None if it was not asked for.
+        negative: negative eigenvalues of the cell's tangent; 0 for a minimum.
+        kicks: how often a saddle was left on the way from the state before.
+        order: amplitude of the fluctuation along the mode in which the cell buckled last, a length; 0 before.
+        iterations: of Newton's method, all steps and kicks together.
+        size: length of the shortest lattice vector, which `order` is compared with.
+    """
+
+    F: Array
+    energy: float
+    stress: Array
+    tangent: Array | None
+    negative: int
+    kicks: int
+    order: float
+    iterations: int
+    size: float
+
+    @property
+    def buckled(self) -> bool:
+        """Whether the cell is on a branch that it was kicked to: `order` is more than 1e-6 of `size`."""
+        return abs(self.order) > BUCKLED * self.size
+
+
+class PeriodicCell:
+    """A cell under an average deformation gradient, or average stresses in place of some of its components.
+
+    Args:
+        domain: mesh of a box, with or without holes, opposite sides meshed alike. Mirror-symmetric meshes keep bifurcations
+            sharp; any other is itself an imperfection.
+        energy: W_local(F), a UFL scalar of a UFL deformation gradient: `lambda F: lse.fem.energy(material, F)`, say. Or a
+            functional of it, `lambda F: energy(soft, F) * dx(1) + energy(hard, F) * dx(2)`; integrals of it that name no
+            quadrature degree are given one, which residual and tangent share.
+        degree: of the displacement.
+        quadrature_degree: of the energy, its residual and its tangent, where the energy is a scalar.
+        kick_size: largest displacement with which a saddle is left; a hundredth of the shortest lattice vector if left out.
+        tolerance: of the residual, as a share of the force on a side of the cell that a strain of 1e-2 makes. Rounding of
+            the forces that cancel in the residual is allowed for beside it.
+        lattice: rows are the lattice vectors, (dim, dim), of a cell that is a parallelepiped with sides along them; those of
+            the bounding box if left out.
+
+    Attributes:
+        u: the displacement (fem.Function).
+        F: average deformation gradient at present, (dim, dim).
+        volume: of the box.
+        solid_volume: of the mesh.
+        unknowns: independent ones.
+        lattice: rows are the lattice vectors, (dim, dim).
+
+    Raises:
+        InvalidInputError: opposite sides are meshed differently, the mesh is no parallelepiped of the lattice or falls into
+            loose pieces, or the energy has no stiffness at F = I.
+    """
+
+    def __init__(
+        self,
+        domain: mesh.Mesh,
+        energy: Callable[[Any], Any],
+        *,
+        degree: int = 2,
+        quadrature_degree: int = 4,
+        kick_size: float | None = None,
+        tolerance: float = 1e-10,
+        lattice: Any = None,
+    ) -> None:
+        for name, value in (("kick_size", kick_size), ("tolerance", tolerance)):
+            if value is not None and not (np.isfinite(value) and value > 0.0):
+                raise InvalidInputError(f"{name} is {value!r}; it must be > 0.")
+        self._system = CellSystem(domain, energy, degree, quadrature_degree, lattice, tolerance)
+        self.comm, self.dim, self.u, self.q = domain.comm, self._system.dim, self._system.u, self._system.q
+        self.volume, self.solid_volume = self._system.volume, self._system.solid_volume
+        self.unknowns, self.lattice = self._system.map.size, self._system.map.lattice
+        self.size = float(self._system.map.lengths.min())
+        self.kick_size = 0.01 * self.size if kick_size is None else kick_size
+        self.tolerance = tolerance
+        self._mode: Array | None = None
+        self.F = np.eye(self.dim)
+        self._newton = CellNewton(self._system)
+
+    def fingerprint(self) -> Fingerprint:
+        """What the numbers of this cell depend on, for any number of ranks; see `lse_material.fem.paths.fingerprint`."""
+        options = {"kick_size": [self.kick_size], "tolerance": [self.tolerance], "lattice": self.lattice}
+        return fingerprint({"energy": self._system.functional}, without=(self.u,), numbers=options)
+
+    # ---- states ----------------------------------------------------------------------------------------------------------
+
+    def reset(self) -> None:
+        """Back to F = I without fluctuation."""
+        self.q.set(0.0)
+        self.F, self._mode, self._system.free = np.eye(self.dim), None, {}
+
+    def snapshot(self) -> Snapshot:
+        """What `restore` takes, on as many ranks."""
+        return self.q.array_r.copy(), self.F.copy(), self._mode, dict(self._system.free)
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Back to an earlier state."""
+        self.q.array[:] = snapshot[0]
+        self.F, self._mode, self._system.free = snapshot[1].copy(), snapshot[2], dict(snapshot[3])
+
+    def equilibrium(self, F: Any, free: Free | None = None) -> int:
+        """An equilibrium at F by plain Newton, which stays on its branch, saddle or not; returns the iterations. Collective.
+
+        Args:
+            F: average deformation gradient, (dim, dim); where a component is free, its value is not looked at.
+            free: (i, J) -> average P_iJ, for components of F that are unknown; hold enough to exclude rotations.
+
+        Raises:
+            ConvergenceError: it did not converge in small steps either; the state is as before.
+        """
+        return self._go(F, free, descend=False)
+
+    def minimum(self, F: Any, free: Free | None = None, *, tangent: bool = True) -> CellState:
+        """A stable equilibrium at F, found from the present state: saddles are left along their lowest mode. Collective.
+
+        Arguments and errors are those of `equilibrium`.
+        """
+        before = self.snapshot()
+        iterations = self._go(F, free, descend=True)
+        try:
+            for kicks in range(KICKS + 1):
+                if self.negative_eigenvalues() == 0:
+                    return self.state(tangent=tangent, kicks=kicks, iterations=iterations)
+                if kicks < KICKS:
+                    self._kick()
+                    iterations += self._solve(descend=True)
+            raise ConvergenceError(self._why_no_minimum(), iterations=iterations)
+        except ConvergenceError:
+            self.restore(before)
+            raise
+
+    def state(self, *, tangent: bool = True, kicks: int = 0, iterations: int = 0) -> CellState:
+        """The present state, homogenised; collective."""
+        negative = self.negative_eigenvalues()
+        W = self._system.potential(loads=False) / self.volume
+        P = self._system.average_stress()
+        return CellState(
+            frozen(self.F.copy()), W, frozen(P), frozen(self._system.homogenised_tangent()) if tangent else None,
+            negative, kicks, self._order(), iterations, self.size,
+        )  # fmt: skip
+
+    # ---- stability -------------------------------------------------------------------------------------------------------
+
+    def negative_eigenvalues(self) -> int:
+        """Of the tangent at the present state, with the free components of F among the unknowns; collective.
+
+        Eigenvalues that vanish count as negative.
+        """
+        return sum(self._system.inertia())
+
+    def lowest_mode(self) -> tuple[float, PETSc.Vec]:
+        """The lowest eigenvalue of the tangent, a modulus, and its mode, as unknowns q; collective.
+
+        The mode's largest displacement is 1.
+        """
+        return self._system.lowest_mode()
+
+    def critical(
+        self,
+        path: Callable[[float], Any],
+        low: float,
+        high: float,
+        free: Free | None = None,
+        *,
+        tolerance: float = 1e-8,
+    ) -> float:
+        """The load between `low` and `high` at which the equilibrium that starts at F = I ceases to be stable; collective.
+
+        The state is then at that load, on the branch of F = I.
+
+        Args:
+            path: load -> F.
+            low: a load at which it is stable.
+            high: one at which it is not.
+            free: as in `equilibrium`.
+            tolerance: of the load, as a share of |high - low|.
+
+        Raises:
+            InvalidInputError: it is unstable at `low`, or stable at `high`.
+        """
+        if not 0.0 < tolerance < 1.0:
+            raise InvalidInputError(f"tolerance is {tolerance!r}; it is a share of |high - low|, between 0 and 1.")
+
+        def eigenvalue(load: float) -> float:
+            self.restore(stable)  # a solve that starts near the critical point may leave the branch
+            self._go(path(load), free, descend=False)
+            value, mode = self.lowest_mode()
+            mode.destroy()
+            return value
+
+        self.reset()
+        self._go(path(low), free, descend=False)
+        stable = self.snapshot()
+        ends = eigenvalue(low), eigenvalue(high)
+        if not ends[0] > 0.0 > ends[1]:
+            raise InvalidInputError(
+                f"the lowest eigenvalue is {ends[0]:.3g} at the load {low:g} and {ends[1]:.3g} at {high:g}: it must be "
+                "positive at the first and negative at the second."
+            )
+        load = float(brentq(eigenvalue, low, high, xtol=tolerance * abs(high - low)))
+        self.restore(stable)
+        self._go(path(load), free, descend=False)
+        return load
+
+    # ---- solving ---------------------------------------------------------------------------------------------------------
+
+    def _go(self, F: Any, free: Free | None, *, descend: bool) -> int:
+        """To F, in smaller steps if need be."""
+        target = float_array("F", F, 2)
+        if target.shape != (self.dim, self.dim):
+            raise InvalidInputError(f"F has shape {target.shape}; the cell is {self.dim}D.")
+        free = {} if free is None else dict(free)
+        for place, stress in free.items():
+            if len(place) != 2 or not all(0 <= i < self.dim for i in place) or not np.isfinite(stress):
+                raise InvalidInputError(
+                    f"free is {free}; it maps pairs of indices below {self.dim} to finite stresses."
+                )
+        if len(free) == self.dim**2:
+            raise InvalidInputError("every component of F is free: the cell could turn. Hold some.")
+        PETSc.garbage_cleanup(self.comm)  # what Python has dropped on several ranks
+        before, self._system.free = self.snapshot(), free
+        start, done, step, iterations = self.F.copy(), 0.0, 1.0, 0
+        while done < 1.0:
+            here = self.snapshot()
+            share = min(done + step, 1.0)
+            try:
+                iterations += self._step(start + share * (target - start), here, descend=descend)
+            except ConvergenceError:
+                self.restore(here)
+                step *= 0.5
+                if step < 0.5**HALVINGS:
+                    self.restore(before)
+                    raise
+                continue
+            done, step = share, 1.5 * step
+        return iterations
+
+    def _step(self, F: Array, here: Snapshot, *, descend: bool) -> int:
+        """To F by plain Newton, which stays on its branch; where that fails, down the energy if it is to descend."""
+        self._newton.enter(F - self.F)
+        try:
+            return self._solve(descend=False)
+        except ConvergenceError:
+            if not descend:
+                raise
+        self.restore(here)
+        self._newton.enter(F - self.F)
+        return self._solve(descend=True)
+
+    def _solve(self, *, descend: bool) -> int:
+        iterations = self._newton.solve(descend=descend)
+        self.F = self._system.average()
+        return iterations
+
+    def _kick(self) -> None:
+        """Move along the lowest mode to the side of lower energy."""
+        _, mode = self.lowest_mode()
+        alike = ALIKE * self._system.energy_scale * (self.kick_size / self.size) ** 2
+        try:
+            if not perturb(self._system, mode, self.kick_size, alike):
+                raise ConvergenceError(
+                    f"a kick of {self.kick_size:g} turns elements inside out; take a smaller kick_size."
+                )
+            self._mode = mode.array_r.copy()
+        finally:
+            mode.destroy()
+
+    def _why_no_minimum(self) -> str:
+        """What to say of a state that is a saddle still."""
+        value, mode = self.lowest_mode()
+        mode.destroy()
+        share = value / self._system.modulus
+        if abs(share) <= NEUTRAL:
+            return (
+                f"a deformation of the cell costs no energy (lowest eigenvalue {share:.1e} of the modulus): a part that hangs "
+                "by hinges, a material without stiffness there (slack), or a critical point to the last digit."
+            )
+        return (
+            f"still a saddle after {KICKS} kicks of {self.kick_size:g} (lowest eigenvalue {share:.1e} of the modulus): take "
+            "another kick_size."
+        )
+
+    def _order(self) -> float:
+        """The fluctuation along the last kick's mode."""
+        if self._mode is None:
+            return 0.0
+        w, mode, image = (self.q.duplicate() for _ in range(3))
+        self.q.copy(w)
+        self._system.map.set_average(w, np.zeros((self.dim, self.dim)))
+        mode.array[:] = self._mode
+        self._system.inner_product.mult(mode, image)
+        order = float(w.dot(image) / mode.dot(image))
+        for vector in (w, mode, image):
+            vector.destroy()
+        return order

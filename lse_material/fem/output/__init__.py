@@ -1,0 +1,1 @@
+"""What people look at: fields of a material, pictures, and where a solution leaves the training box."""

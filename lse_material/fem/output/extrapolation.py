@@ -1,0 +1,93 @@
+"""Where a solution leaves the data: inputs of a potential outside its training box are recorded, and said once."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import basix
+import numpy as np
+import ufl
+from dolfinx import fem, mesh
+
+from lse_material.errors import InvalidInputError
+from lse_material.fem._cells import marked_cells, owned_cells
+from lse_material.fem.quadrature.stress import mesh_of
+from lse_material.model.box import Box
+
+Expr = Any  # a UFL expression
+
+
+class ExtrapolationWarning(UserWarning):
+    """A solution has left the box of the data that its potential was fitted to."""
+
+
+class ExtrapolationMonitor:
+    """Watches the inputs x of a potential at quadrature points.
+
+    Args:
+        x: UFL scalars, in the order of the potential's inputs.
+        box: where the fit has seen them.
+        names: of the inputs, for the message.
+        degree: of the quadrature.
+        tolerance: share of the box's width by which x may lie outside without a warning.
+        tags, tag: cell tags and those of the cells that are watched, one tag or several; all cells if left out.
+
+    Raises:
+        InvalidInputError: x, names and box are of different lengths, x holds no Function, or the tags mark no cells.
+    """
+
+    def __init__(
+        self,
+        x: Sequence[Expr],
+        box: Box,
+        *,
+        names: Sequence[str] = (),
+        degree: int = 2,
+        tolerance: float = 0.0,
+        tags: mesh.MeshTags | None = None,
+        tag: int | Sequence[int] | None = None,
+    ) -> None:
+        self.box, self.tolerance, self.warned = box, tolerance, False
+        self.names = tuple(names) or tuple(f"x{i + 1}" for i in range(len(x)))
+        if not len(x) == len(self.names) == box.lower.size:
+            raise InvalidInputError(
+                f"the training box has {box.lower.size} components; x has {len(x)}, with {len(self.names)} names."
+            )
+        vector = ufl.as_vector(list(x))
+        self._mesh = mesh_of(vector)
+        points, _ = basix.make_quadrature(self._mesh.basix_cell(), degree)
+        self._expression = fem.Expression(vector, points)
+        if (tags is None) != (tag is None):
+            raise InvalidInputError("give both tags and tag, or neither to watch all cells.")
+        self._cells = owned_cells(self._mesh) if tags is None or tag is None else marked_cells(self._mesh, tags, tag)
+
+    def excess(self) -> float:
+        """How far x lies outside now, as a share of the box's width; 0 inside; the same on every rank. Collective.
+
+        Warns:
+            ExtrapolationWarning: the first time that it exceeds the tolerance; the input and its value are named.
+        """
+        lower, upper = self.box.lower, self.box.upper
+        x = np.zeros((0, lower.size))
+        if len(self._cells):
+            x = np.asarray(self._expression.eval(self._mesh, self._cells)).reshape(-1, lower.size)
+        low, high = x.min(axis=0, initial=np.inf), x.max(axis=0, initial=-np.inf)
+        parts = self._mesh.comm.allgather((low, high))
+        low, high = np.min([p[0] for p in parts], axis=0), np.max([p[1] for p in parts], axis=0)
+        # one point for each input, with the others inside the box: what lies furthest out names its input
+        inside = np.tile(lower, (lower.size, 1))
+        furthest = [np.where(np.eye(lower.size, dtype=bool), end, inside) for end in (low, high)]
+        each = np.maximum(*(self.box.excess(points) for points in furthest))
+        worst = int(np.argmax(each))
+        if each[worst] > self.tolerance and not self.warned:
+            self.warned = True
+            value = low[worst] if lower[worst] - low[worst] > high[worst] - upper[worst] else high[worst]
+            warnings.warn(
+                f"{self.names[worst]} is {value:.4g}, outside the box [{lower[worst]:.4g}, {upper[worst]:.4g}] of the data "
+                "that the potential was fitted to: what it says there is extrapolation.",
+                ExtrapolationWarning,
+                stacklevel=2,
+            )
+        return float(each[worst])

@@ -1,0 +1,1 @@
+"""Sequences of equilibria: load paths, arc length, their history and checkpoints."""

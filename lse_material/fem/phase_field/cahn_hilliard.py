@@ -1,0 +1,222 @@
+"""Diffusion in a solid that deforms: one time step of a Cahn-Hilliard equation whose energy has wells.
+
+With an energy functional Pi(c, u, ...), for all fields together and implicitly in time,
+
+    dc/dt = div(M grad mu) + supply,    mu = dPi/dc,    0 = dPi/du (and of every further field),
+
+the mechanical fields being at rest at all times (or following with a viscosity). One step is the stationary point, in all
+fields, of
+
+    G(c, u, ...) - int mu (c - c_old) - dt/2 int M |grad mu|^2 + dt int supply mu
+
+with G = Pi (fully implicit: one solution only for short steps) or Pi with lagged mode weights
+(`lse_material.fem.forms.lagged`): one solution for any dt, Pi never rises by more than the supply brings, and Newton is nearly
+linear. Mass is exact in both.
+One quadrature rule serves the energy, the steps derived from it and what is recorded of it: integrals without a degree are
+given that which UFL estimates for the energy density, for supply times mu, and for c mu (`lse_material.fem.forms.measures`).
+J. W. Cahn and J. E. Hilliard, J. Chem. Phys. 28, 258 (1958); coupled with strain: S. Rudraraju, A. Van der Ven and
+K. Garikipati, npj Comput. Mater. 2, 16012 (2016).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import ufl
+from dolfinx import fem
+from mpi4py import MPI
+from petsc4py import PETSc
+
+from lse_material.errors import InvalidInputError
+from lse_material.fem._assembly import integral
+from lse_material.fem.forms.lagged import lagged
+from lse_material.fem.forms.measures import with_quadrature_degree
+from lse_material.fem.phase_field.fieldwise import FieldwiseTest
+from lse_material.fem.solve.problem import MaterialProblem
+
+Expr = Any  # a UFL expression
+
+# The test is a small last Newton step in each field (`lse_material.fem.phase_field.fieldwise`): what is left is its square.
+# Residuals of a body near rest are rounding, and norms over fields of different units say nothing. The analysis of MUMPS looks
+# at the pattern of the matrix alone (icntl_6, icntl_12), so that a resumed run repeats the other bit by bit.
+STEP_OPTIONS: Mapping[str, Any] = {
+    "snes_type": "newtonls",
+    "snes_linesearch_type": "basic",
+    "snes_rtol": 0.0,
+    "snes_atol": 0.0,
+    "snes_stol": 1e-7,
+    "snes_max_it": 15,
+    "mat_mumps_icntl_6": 0,
+    "mat_mumps_icntl_12": 1,
+    "mat_mumps_icntl_14": 80,
+}
+
+
+class CahnHilliard:
+    """Time steps of a concentration, its chemical potential, and whatever else the energy depends on.
+
+    Args:
+        energy: functional Pi of `state`: energies of potentials, gradient energies (`regularise`), minus the work of dead
+            loads. It does not depend on mu.
+        state: of a mixed space whose first two parts are the scalars c and mu; a displacement, a micromorphic strain and so on
+            may follow. Its present values are the initial ones.
+        petsc_options_prefix: mandatory.
+        mobility: M >= 0, UFL scalar or tensor; taken at the beginning of each step where it depends on `state`.
+        supply: functional whose value is the mass that comes in per time: `j * ufl.ds` for an influx j, negative for an
+            outflux. It may depend on `state`, and is taken at the end of each step.
+        viscous: pairs (y, viscosity) of UFL expressions of `state`: the fields in y, grad(u) say, are then not at rest but
+            follow with dissipation viscosity |dy/dt|^2, by viscosity/(2 dt) |y - y_old|^2 in G. It picks one way down where
+            rest is not unique, as at the onset of twinning.
+        bcs: Dirichlet conditions, on parts of the mixed space; none on c or mu keep the mass balance.
+        implicit: do not lag the mode weights.
+        petsc_options: override single entries of `STEP_OPTIONS`. snes_stol is the tolerance of the last Newton step in each
+            field; snes_rtol and snes_atol, of the residual over all fields, whose units differ, are 0 unless given.
+        kwargs: passed on to `MaterialProblem` (jit_options, form_compiler_options).
+
+    Attributes:
+        problem: the `MaterialProblem` of one step; its `solver` is the PETSc SNES.
+        residual: of one step, a UFL form.
+        bcs: the Dirichlet conditions.
+        before: the state at the beginning of the last step.
+        iterations: Newton iterations of the last step.
+
+    Raises:
+        InvalidInputError: energy or supply are no functionals, or the space does not begin with two scalars.
+    """
+
+    def __init__(
+        self,
+        energy: ufl.Form,
+        state: fem.Function,
+        *,
+        petsc_options_prefix: str,
+        mobility: Expr = 1.0,
+        supply: ufl.Form | None = None,
+        viscous: Sequence[tuple[Expr, float]] = (),
+        bcs: Sequence[fem.DirichletBC] = (),
+        implicit: bool = False,
+        petsc_options: Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        for name, form in (("energy", energy), ("supply", supply)):
+            if form is not None and (not isinstance(form, ufl.Form) or form.arguments()):
+                raise InvalidInputError(f"{name} must be a functional: a UFL form without test function.")
+        V = state.function_space
+        parts = ufl.split(state)
+        if len(parts) < 2 or parts[0].ufl_shape or parts[1].ufl_shape:
+            raise InvalidInputError(
+                "the state must begin with two scalars, concentration and chemical potential: a function of "
+                "basix.ufl.mixed_element([P1, P1, ...])."
+            )
+        self.state, self.before = state, fem.Function(V)
+        self.before.x.array[:] = state.x.array
+        self.iterations = 0
+        c, mu = parts[:2]
+        self.dt = fem.Constant(V.mesh, 1.0)
+        energy = with_quadrature_degree(energy)
+        dx = _measure(c * mu * ufl.dx(V.mesh))
+        exchanged = mu * (c - ufl.split(self.before)[0]) * dx
+        M = ufl.replace(ufl.as_ufl(mobility), {state: self.before})
+        exchanged += with_quadrature_degree(0.5 * self.dt * ufl.inner(M * ufl.grad(mu), ufl.grad(mu)) * ufl.dx(V.mesh))
+        for y, viscosity in viscous:
+            change = y - ufl.replace(y, {state: self.before})
+            exchanged -= with_quadrature_degree(0.5 * viscosity / self.dt * ufl.inner(change, change) * ufl.dx(V.mesh))
+        test = ufl.TestFunction(V)
+        residual = ufl.derivative((energy if implicit else lagged(energy, state, self.before)) - exchanged, state, test)
+        symmetric, work = True, None
+        if supply is not None:
+            symmetric = state not in supply.coefficients()
+            work = with_quadrature_degree(_times(supply, mu))
+            supply = ufl.Form(
+                [
+                    i.reconstruct(metadata=w.metadata())
+                    for i, w in zip(supply.integrals(), work.integrals(), strict=True)
+                ]
+            )
+            residual += _times(supply, self.dt * ufl.split(test)[1])
+        self.residual, self.bcs = residual, tuple(bcs)
+        options = {**STEP_OPTIONS, "pc_type": "cholesky" if symmetric else "lu", **(petsc_options or {})}
+        self.problem = MaterialProblem(
+            residual, state, bcs=bcs, petsc_options_prefix=petsc_options_prefix, petsc_options=options, **kwargs
+        )
+        self.problem.solver.setConvergenceTest(FieldwiseTest(V, bcs))
+        self.problem.scales_rows = False  # the test compares each field with its own
+        if symmetric:
+            self.problem.A.setOption(PETSc.Mat.Option.SYMMETRIC, True)
+        compiled = {k: v for k, v in kwargs.items() if k != "kind"}
+        self._energy = fem.form(energy, **compiled)
+        self._size = fem.form(_magnitude(energy), **compiled)
+        self._mass = fem.form(c * dx, **compiled)
+        self._supply = None if supply is None else fem.form(supply, **compiled)
+        self._work = None if work is None else fem.form(work, **compiled)
+
+    @property
+    def comm(self) -> MPI.Comm:
+        """Of the mesh."""
+        return self.state.function_space.mesh.comm
+
+    def step(self, dt: float, guess: Any = None) -> None:
+        """One step of length dt from the present state.
+
+        Args:
+            dt: > 0.
+            guess: values of the state, of this rank, from which Newton starts; the present ones if left out.
+
+        Raises:
+            InvalidInputError: dt is not positive.
+            ConvergenceError: Newton did not converge; the state is as before.
+        """
+        if not (np.isfinite(dt) and dt > 0.0):
+            raise InvalidInputError(f"dt is {dt!r}; it must be > 0.")
+        self.dt.value = dt
+        now = self.before.x.array
+        now[:] = self.state.x.array
+        if guess is not None:
+            self.state.x.array[:] = guess
+        try:
+            self.problem.solve()
+        except BaseException:
+            self.state.x.array[:] = now
+            raise
+        self.iterations = int(self.problem.solver.getIterationNumber())
+
+    def energy(self) -> float:
+        """Pi of the present state, the same on every rank; collective, as the following."""
+        return self._total(self._energy)
+
+    def energy_size(self) -> float:
+        """The integrals in Pi with their integrands' absolute values: what the rounding of Pi is relative to."""
+        return self._total(self._size)
+
+    def mass(self) -> float:
+        """Integral of the concentration."""
+        return self._total(self._mass)
+
+    def supplied(self) -> float:
+        """Mass that came in during the last step."""
+        return float(self.dt.value) * self._total(self._supply)
+
+    def work(self) -> float:
+        """Energy that came in with it, dt int supply mu: Pi rises by no more in a step."""
+        return float(self.dt.value) * self._total(self._work)
+
+    def _total(self, form: fem.Form | None) -> float:
+        return 0.0 if form is None else integral(self.comm, form)
+
+
+def _measure(form: ufl.Form) -> ufl.Measure:
+    """dx with the quadrature degree that UFL estimates for the form, of one cell integral."""
+    (integral,) = with_quadrature_degree(form).integrals()
+    return ufl.dx(integral.ufl_domain(), metadata=integral.metadata())
+
+
+def _times(form: ufl.Form, factor: Expr) -> ufl.Form:
+    """The form with each integrand multiplied."""
+    return ufl.Form([integral.reconstruct(integrand=factor * integral.integrand()) for integral in form.integrals()])
+
+
+def _magnitude(form: ufl.Form) -> ufl.Form:
+    """The form with the absolute value of each integrand."""
+    return ufl.Form([integral.reconstruct(integrand=abs(integral.integrand())) for integral in form.integrals()])

@@ -1,0 +1,320 @@
+"""Evolution in time: steps as long as an error estimate allows, a record of mass and energy, checkpoints.
+
+Each step is made twice, at once and in two halves, and goes on from the halves. Of a method of order one,
+
+    error = | state after two halves - state after the whole |
+
+is the error of the halves to leading order (E. Hairer, S. P. Norsett, G. Wanner, Solving Ordinary Differential Equations I,
+II.4), that of lagged mode weights included, which estimates from the past of the solution do not see.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import ufl
+from dolfinx import fem
+
+from lse_material._arrays import Array
+from lse_material.errors import ConvergenceError, InvalidInputError
+from lse_material.fem._assembly import integral
+from lse_material.fem.output.extrapolation import ExtrapolationMonitor
+from lse_material.fem.paths.fingerprint import Fingerprint, differences_from, fingerprint
+from lse_material.fem.paths.history import FINGERPRINT, History
+from lse_material.fem.phase_field.cahn_hilliard import CahnHilliard
+
+Expr = Any  # a UFL expression
+SAFETY, SHRINK, GROW = 0.8, 0.3, 1.4  # of the step that the estimate asks for; least and largest factor of the next
+ROUNDING = 1e-11  # of the terms that make up an energy
+OWN = ("time", "dt", "energy", "mass", "supplied", "work", "error", "iterations", "excess")
+
+
+class Rejected(Enum):
+    """Why a step is repeated with a shorter one."""
+
+    ERROR = "its error is too large"
+    ENERGY = "the energy rose"
+    SOLVER = "Newton's method failed"
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """A step that was tried.
+
+    Attributes:
+        factor: by which the next step, or its repetition, may differ.
+        rejected: why it is repeated, if it is.
+        reason: the same in words.
+        supplied: mass.
+        work: that came with it.
+        error: estimated.
+        iterations: of Newton's method.
+    """
+
+    factor: float
+    rejected: Rejected | None
+    reason: str = ""
+    supplied: float = 0.0
+    work: float = 0.0
+    error: float = 0.0
+    iterations: int = 0
+
+
+class _Estimate:
+    """The error of a step, and the next step that it suggests.
+
+    Args:
+        flow: whose steps are made.
+        compare: UFL scalars of the state; the concentration if left out.
+        dt: the first step.
+
+    Attributes:
+        whole: the state after a whole step.
+        next_dt: the step that is tried next.
+    """
+
+    def __init__(self, flow: CahnHilliard, compare: Sequence[Expr], dt: float) -> None:
+        state = flow.state
+        self.whole, self.next_dt, self._comm = fem.Function(state.function_space), dt, flow.comm
+        compared = list(compare) or [ufl.split(state)[0]]
+        squares = [(value - ufl.replace(value, {state: self.whole})) ** 2 for value in compared]
+        self._difference = fem.form(sum(squares[1:], squares[0]) * ufl.dx)
+        self._volume = integral(flow.comm, fem.form(fem.Constant(state.function_space.mesh, 1.0) * ufl.dx))
+
+    def error(self) -> float:
+        """Root mean square over the body of the difference between the state and `whole`; collective."""
+        return float(np.sqrt(integral(self._comm, self._difference) / self._volume))
+
+
+@dataclass(frozen=True, eq=False)
+class Evolution:
+    """A run of a `CahnHilliard` problem from its present state, at time 0.
+
+    Attributes:
+        flow: whose steps are made.
+        dt: the first step that is tried.
+        tolerance: of the error of a step, the root mean square over the body of what `compare` holds.
+        compare: UFL scalars of the state of order one; the concentration if left out.
+        shortest: step below which the run is given up.
+        longest: step that is not exceeded.
+        watch: the training box of the potential, looked at after each step.
+        observe: name -> what is recorded after each step, a number that is the same on every rank.
+        checkpoint: npz file to which the state goes every `every` steps; any number of ranks can go on from it.
+        every: steps between checkpoints.
+        history: what has happened so far. Its table has a row for each state, the first being the initial one: time; dt;
+            energy; mass; mass `supplied` and `work` that came with it since the beginning; the estimated error; Newton
+            iterations of the step; `excess` over the training box as a share of its width (0 without `watch`); and what is
+            observed.
+
+    Raises:
+        InvalidInputError: a number is not positive, or an observable has a name that the table uses.
+    """
+
+    flow: CahnHilliard
+    dt: float
+    tolerance: float = 1e-3
+    compare: Sequence[Expr] = ()
+    shortest: float = 0.0
+    longest: float = np.inf
+    watch: ExtrapolationMonitor | None = None
+    observe: Mapping[str, Callable[[], float]] = field(default_factory=dict)
+    checkpoint: Path | str | None = None
+    every: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("dt", "tolerance", "longest", "every"):
+            if not getattr(self, name) > 0.0:
+                raise InvalidInputError(f"{name} is {getattr(self, name)!r}; it must be > 0.")
+        if not self._shortest <= self.dt <= self.longest:
+            raise InvalidInputError(f"dt is {self.dt}; it must lie between {self._shortest} and {self.longest}.")
+        self.history  # noqa: B018 (it looks at the names of what is observed)
+        self._estimate  # noqa: B018 (it is compiled, which is collective)
+
+    @cached_property
+    def history(self) -> History:
+        """What has happened so far."""
+        return History(self.flow.state, OWN, self.observe, numbers=("next_dt", "counts"), checkpoint=self.checkpoint)
+
+    @property
+    def table(self) -> dict[str, list[float]]:
+        """That of the history."""
+        return self.history.table
+
+    @property
+    def rejected(self) -> int:
+        """Steps that were repeated with a smaller dt: the error was too large, the energy rose, or Newton failed."""
+        return self.history.rejected
+
+    @property
+    def increases(self) -> int:
+        """Steps after which the energy had risen by more than the supply brought.
+
+        Such steps are rejected, so that one is counted only where the shortest step was reached.
+        """
+        return self.history.increases
+
+    @property
+    def _shortest(self) -> float:
+        return self.shortest or 1e-9 * self.dt
+
+    @cached_property
+    def _estimate(self) -> _Estimate:
+        return _Estimate(self.flow, self.compare, self.dt)
+
+    def run(self, until: float, *, steps: int | None = None) -> dict[str, Array]:
+        """Go on to the time `until`, or for a number of accepted steps if that is less; returns the table as arrays.
+
+        Raises:
+            ConvergenceError: the step would have to be shorter than `shortest`; the table and the state are those of the last
+                step that was accepted.
+        """
+        if not self.table["time"]:
+            self._note(0.0, 0.0, _Trial(1.0, None))
+        made = 0
+        while self._time < until * (1.0 - 1e-12) and (steps is None or made < steps):
+            self._advance(until)
+            made += 1
+            if self.checkpoint is not None and (len(self.history) - 1) % self.every == 0:
+                self.save()
+        return self.arrays()
+
+    def arrays(self) -> dict[str, Array]:
+        """The table so far."""
+        return self.history.arrays()
+
+    def save_table(self, path: Path | str) -> None:
+        """Write the table; see `History.save_table`. Collective."""
+        self.history.save_table(path)
+
+    def save(self) -> None:
+        """Write the checkpoint now."""
+        counts = np.array([self.history.rejected, self.history.increases, self.history.failed])
+        self.history.save(self._fingerprint(), next_dt=self._estimate.next_dt, counts=counts)
+
+    def resume(self, *, changed: Collection[str] = ()) -> int:
+        """Take state and table from the checkpoint if there is one; returns the number of steps that it holds. Collective.
+
+        The checkpoint must be of this problem: the same formula and potentials, mesh and tags, and the same values of constants
+        and coefficients as when it was written. Set what a script changes in the course of time (a current, say) to what it
+        was before, or name it in `changed`. Steps, tolerances and options of the solver may be others.
+
+        Args:
+            changed: parts that may differ from what they were, by the names that the error gives them.
+
+        Raises:
+            FormatError: the checkpoint cannot be read, or is of another mesh, space, table or problem; the state is then as
+                before the call.
+        """
+        data = self.history.resume(lambda data: differences_from(data[FINGERPRINT], self._fingerprint()), changed)
+        if data is None:
+            return 0
+        self._estimate.next_dt = float(data["next_dt"])
+        rejected, increases, *failed = (int(count) for count in data["counts"])
+        self.history.rejected, self.history.increases, self.history.failed = rejected, increases, sum(failed)
+        return len(self.history) - 1
+
+    def _fingerprint(self) -> Fingerprint:
+        flow = self.flow
+        where = fem.Function(flow.state.function_space)
+        for bc in flow.bcs:
+            where.x.array[bc.dof_indices()[0]] = 1.0
+        where.x.scatter_forward()
+        return fingerprint(
+            {"step": flow.residual},
+            without=(flow.state, flow.before, flow.dt),
+            functions={"places of conditions": where},
+        )
+
+    # ---- one step --------------------------------------------------------------------------------------------------------
+
+    @property
+    def _time(self) -> float:
+        return self.table["time"][-1]
+
+    def _advance(self, until: float) -> None:
+        """One accepted step, with the next adapted to it."""
+        flow, estimate, history, left = self.flow, self._estimate, self.history, until - self._time
+        start = flow.state.x.array.copy()
+        while True:
+            last = estimate.next_dt >= left * (1.0 - 1e-9)
+            dt = left if last else estimate.next_dt
+            trial = self._try(dt)
+            too_short = trial.factor * dt < self._shortest
+            if trial.rejected is None or (trial.rejected is Rejected.ENERGY and too_short):
+                break
+            history.rejected += 1
+            history.failed += trial.rejected is Rejected.SOLVER
+            flow.state.x.array[:] = start
+            if too_short:
+                raise ConvergenceError(
+                    f"the step at time {self._time:g} was given up at dt = {dt:.3g}: {trial.reason}."
+                )
+            estimate.next_dt = trial.factor * dt
+        history.increases += trial.rejected is not None
+        self._note(until if last else self._time + dt, dt, trial)
+        if not last or trial.factor < 1.0:
+            estimate.next_dt = min(trial.factor * dt, self.longest)
+
+    def _try(self, dt: float) -> _Trial:
+        """A step of length dt, whether it is accepted or not."""
+        try:
+            supplied, work, iterations = self._two_halves(dt)
+        except ConvergenceError as failure:
+            return _Trial(0.5, Rejected.SOLVER, str(failure))
+        error = self._estimate.error()
+        rejected, reason, factor = None, "", self._factor(dt, max(error, 1e-300))
+        if error > self.tolerance:
+            rejected, reason = Rejected.ERROR, f"its error {error:.3g} exceeds {self.tolerance:.3g}"
+        elif self._rose(work):
+            rejected, reason, factor = Rejected.ENERGY, Rejected.ENERGY.value, 0.5
+        return _Trial(factor, rejected, reason, supplied, work, error, iterations)
+
+    def _factor(self, dt: float, error: float) -> float:
+        """By how much the next step may differ from one of length dt with this error.
+
+        The error is k dt^2, and where k has grown since the step before it is taken to grow on (K. Gustafsson, ACM Trans. Math.
+        Softw. 20, 496 (1994)).
+        """
+        growth = 1.0
+        before, at_that = self.table["dt"][-1], self.table["error"][-1]
+        if before > 0.0 and at_that > 0.0:
+            growth = max(error / at_that * (before / dt) ** 2, 1.0)
+        return float(np.clip(SAFETY * np.sqrt(self.tolerance / (error * growth)), SHRINK, GROW))
+
+    def _two_halves(self, dt: float) -> tuple[float, float, int]:
+        """The state after two halves, that after the whole step in the estimate; mass and work supplied, Newton iterations."""
+        flow = self.flow
+        start = flow.state.x.array.copy()
+        flow.step(dt)
+        whole, iterations = flow.state.x.array.copy(), flow.iterations
+        flow.state.x.array[:] = start
+        supplied = work = 0.0
+        for guess in (0.5 * (start + whole), whole):
+            flow.step(0.5 * dt, guess)
+            supplied, work = supplied + flow.supplied(), work + flow.work()
+            iterations += flow.iterations
+        self._estimate.whole.x.array[:] = whole
+        return supplied, work, iterations
+
+    def _rose(self, work: float) -> bool:
+        before = self.table["energy"][-1]
+        return bool(self.flow.energy() > before + work + ROUNDING * (self.flow.energy_size() + abs(work)))
+
+    def _note(self, time: float, dt: float, trial: _Trial) -> None:
+        self.history.add(
+            time=time,
+            dt=dt,
+            energy=float(self.flow.energy()),
+            mass=float(self.flow.mass()),
+            supplied=self.history.last("supplied") + trial.supplied,
+            work=self.history.last("work") + trial.work,
+            error=trial.error,
+            iterations=float(trial.iterations),
+            excess=0.0 if self.watch is None else float(self.watch.excess()),
+        )

@@ -1,0 +1,118 @@
+"""Energies that give phase boundaries a width and a price, so that laminates do not depend on the mesh; and viscosity.
+
+Without a gradient term the wells are mixed as finely as the mesh allows. With kappa = modulus * length^2,
+
+    micromorphic:  kappa/2 |grad phi|^2 + penalty/2 |grad u - phi|^2          phi a tensor field of its own, P1 will do
+    C0 interior penalty:  kappa/2 |grad grad u|^2 and jumps of the normal slope at facets          u of degree 2 or more
+
+a plane boundary costs int sqrt(2 kappa (W - tangent)) de per area (the same for both, as penalty -> infinity for the first).
+S. Forest, J. Eng. Mech. 135, 117 (2009); G. Engel et al., Comput. Methods Appl. Mech. Eng. 191, 3669 (2002).
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import ufl
+from dolfinx import fem, mesh
+from mpi4py import MPI
+
+from lse_material.errors import InvalidInputError
+from lse_material.fem.forms.measures import with_quadrature_degree
+
+Expr = Any  # a UFL expression
+RESOLVED = 4.0  # cells per length that a boundary needs, or it sticks to the mesh
+
+
+class MeshWarning(UserWarning):
+    """A mesh is too coarse for what is asked of it."""
+
+
+def micromorphic(gradient: Expr, phi: Expr, *, length: float, modulus: float, penalty: float) -> Expr:
+    """The energy density of a field phi that follows `gradient` and resists changes over less than `length`.
+
+    Args:
+        gradient: of the displacement, any shape; F - I or a strain.
+        phi: UFL expression of the same shape, a field of its own.
+        length: about the width of a boundary.
+        modulus: of the order of the elastic moduli: kappa = modulus length^2.
+        penalty: energy per strain^2 that ties phi to `gradient`; 10 moduli or more. Boundaries cost a share of about
+            modulus/penalty less than they would.
+
+    Raises:
+        InvalidInputError: a number is not positive, or the shapes differ.
+    """
+    _positive(length=length, modulus=modulus, penalty=penalty)
+    if gradient.ufl_shape != phi.ufl_shape:
+        raise InvalidInputError(
+            f"phi has the shape {phi.ufl_shape}, the gradient {gradient.ufl_shape}: they must be equal."
+        )
+    away, slope = gradient - phi, ufl.grad(phi)
+    return 0.5 * modulus * length**2 * ufl.inner(slope, slope) + 0.5 * penalty * ufl.inner(away, away)
+
+
+def interior_penalty(u: fem.Function, *, length: float, modulus: float, degree: int, penalty: float = 10.0) -> ufl.Form:
+    """The energy of second gradients of u, whose slope may jump between cells: a functional, with its own measures.
+
+    Args:
+        u: of degree 2 or more.
+        length: about the width of a boundary.
+        modulus: of the order of the elastic moduli: kappa = modulus length^2.
+        degree: of the quadrature in cells; on facets it is UFL's estimate for the energy, also for what is derived from it.
+        penalty: of jumps, in units of kappa / cell size; 10 serves degree 2.
+
+    Raises:
+        InvalidInputError: a number is not positive, or u is of degree 1.
+    """
+    _positive(length=length, modulus=modulus, penalty=penalty)
+    if u.function_space.element.basix_element.degree < 2:
+        raise InvalidInputError(
+            "second gradients need a displacement of degree 2 or more; take `micromorphic` for degree 1."
+        )
+    kappa, n = modulus * length**2, ufl.FacetNormal(u.function_space.mesh)
+    second = ufl.grad(ufl.grad(u))
+    bending = ufl.avg(ufl.dot(ufl.dot(second, n), n))
+    jump = ufl.jump(ufl.grad(u), n)
+    size = ufl.avg(ufl.CellDiameter(u.function_space.mesh))
+    return with_quadrature_degree(
+        0.5 * kappa * ufl.inner(second, second) * ufl.dx(degree=degree)
+        - kappa * ufl.inner(bending, jump) * ufl.dS
+        + 0.5 * penalty * kappa / size * ufl.inner(jump, jump) * ufl.dS
+    )
+
+
+def viscous(gradient: Expr, before: Expr, *, viscosity: float, dt: float) -> Expr:
+    """The energy density viscosity/(2 dt) |gradient - before|^2, whose minimum is an implicit step of a gradient flow."""
+    _positive(viscosity=viscosity, dt=dt)
+    return viscosity / (2.0 * dt) * ufl.inner(gradient - before, gradient - before)
+
+
+def check_resolution(domain: mesh.Mesh, length: float) -> float:
+    """Cells per `length` where the mesh is coarsest, the same on every rank. Collective; call it once for a new mesh.
+
+    Warns:
+        MeshWarning: they are fewer than 4.
+    """
+    _positive(length=length)
+    tdim = domain.topology.dim
+    cells = np.arange(domain.topology.index_map(tdim).size_local, dtype=np.int32)
+    largest = float(domain.h(tdim, cells).max()) if len(cells) else 0.0
+    largest = domain.comm.allreduce(largest, MPI.MAX)
+    if tdim > 1:
+        largest /= np.sqrt(tdim)  # the diameter of a cell is its diagonal
+    if length < RESOLVED * largest * (1.0 - 1e-9):
+        warnings.warn(
+            f"the cells are up to {largest:.3g} wide, and a boundary of length {length:.3g} needs {length / RESOLVED:.3g}: it "
+            "will stick to the mesh.",
+            MeshWarning,
+            stacklevel=2,
+        )
+    return length / largest
+
+
+def _positive(**values: float) -> None:
+    for name, value in values.items():
+        if not (np.isfinite(value) and value > 0.0):
+            raise InvalidInputError(f"{name} is {value!r}; it must be > 0.")

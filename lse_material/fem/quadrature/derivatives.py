@@ -1,0 +1,150 @@
+"""Stored stresses in a form: operators replaced by stored values, and derivatives carried through them by the chain rule.
+
+With N the stored values, x(u) what they are a function of and T = dN/dx the stored tangent,
+
+    d/du f(u, N(x(u))) [du] = df/du [du] + df/dN [T dx/du [du]]
+
+Both terms are derivatives of ordinary UFL expressions, so the rule holds wherever N stands: in products and conditionals, next
+to derivatives of F, with several stored stresses in one integrand. UFL's own rule for external operators works on whole forms
+instead, and loses terms where the form holds a derivative that is not yet expanded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import ufl
+from dolfinx_external_operator import FEMExternalOperator
+from ufl.algorithms.map_integrands import map_integrands
+from ufl.classes import CoefficientDerivative, ExprList, ExprMapping, Label, VariableDerivative
+from ufl.corealg.map_dag import map_expr_dag
+from ufl.corealg.multifunction import MultiFunction
+
+from lse_material.errors import InvalidInputError
+from lse_material.fem.quadrature.stress import QuadratureStress
+
+Expr = Any  # a UFL expression
+EXPANDED = (
+    "a form {} was given; MaterialProblem takes a ufl.Form, and derivatives of a QuadratureStress as ufl.derivative makes "
+    "them, without expand_derivatives."
+)
+
+
+def with_stored_values(form: ufl.Form, stresses: Iterable[QuadratureStress]) -> ufl.Form:
+    """The form with stored values in place of the operators of `stresses`, every `ufl.derivative` in it carried through them.
+
+    Args:
+        form: UFL form of any rank, its derivatives (of `ufl.derivative`) as UFL leaves them.
+        stresses: those that the form may hold.
+
+    Raises:
+        InvalidInputError: it differentiates a stored stress twice, or by `ufl.diff`.
+    """
+    known = list(stresses)
+    if not known:
+        return form
+    rule = _StoredValues(known)
+    result = map_integrands(lambda integrand: map_expr_dag(rule, integrand), form)
+    known.clear()  # UFL's visitors are cycles: the stresses must not live on in one
+    return result
+
+
+def operators_in(item: Any) -> list[FEMExternalOperator]:
+    """The external operators in a form, integrand or expression."""
+    return sorted(ufl.algorithms.extract_type(item, FEMExternalOperator), key=lambda o: o.ref_coefficient.count())
+
+
+def check_operators(form: Any, stresses: Iterable[QuadratureStress]) -> None:
+    """Every stored stress of a form must be known, of the F that it was made of, and stand under its own measure. Collective.
+
+    Any other quadrature rule would read the values of other points.
+
+    Raises:
+        InvalidInputError: one is not, or the form is no `ufl.Form`; on every rank.
+    """
+    if not isinstance(form, ufl.Form):
+        raise InvalidInputError(EXPANDED.format(f"of type {type(form).__name__}"))
+    known = tuple(stresses)
+    for integral in form.integrals():
+        for operator in operators_in(integral.integrand()):
+            stress = getattr(operator.external_function, "stress", None)
+            if stress is None or not any(stress is one for one in known):
+                raise InvalidInputError(
+                    "the form holds an external operator that is not among `stresses`: pass every QuadratureStress of "
+                    "the form to MaterialProblem(..., stresses=[...])."
+                )
+            if sum(operator.derivatives):
+                raise InvalidInputError(EXPANDED.format("with an expanded derivative of a QuadratureStress"))
+            if operator.ufl_operands[0] != stress.inputs:
+                raise InvalidInputError(
+                    "the form holds a QuadratureStress of another F than it was made of, as ufl.replace leaves it: it would be "
+                    "evaluated at the old one. Make a QuadratureStress of the F that the form needs."
+                )
+            stress.check_integral(integral)
+
+
+class _StoredValues(MultiFunction):
+    """Applied to each node of an integrand."""
+
+    expr = MultiFunction.reuse_if_untouched
+
+    def __init__(self, stresses: list[QuadratureStress]) -> None:
+        super().__init__()
+        self._stresses = stresses
+
+    def external_operator(self, o: FEMExternalOperator) -> Expr:
+        return o.ref_coefficient
+
+    def coefficient_derivative(self, o: Any) -> Expr:
+        f, w, v, given = o.ufl_operands
+        values = map_expr_dag(self, f)
+        result = CoefficientDerivative(values, w, v, given)
+        held = set(ufl.algorithms.extract_coefficients(values))
+        for stress in self._stresses:
+            if held.isdisjoint((stress.values, stress.tangent_values)):
+                continue
+            moved = _expanded(CoefficientDerivative(stress.inputs, w, v, given))
+            if isinstance(moved, ufl.constantvalue.Zero):
+                continue
+            if stress.tangent_values in held:
+                raise InvalidInputError(
+                    "the form differentiates a QuadratureStress twice; only its first derivative is known. Use "
+                    "lse.fem.stress or lse.fem.energy, which are UFL, where second derivatives of a stress are needed."
+                )
+            change = _contract(stress.tangent, moved)
+            result += CoefficientDerivative(values, ExprList(stress.values), ExprList(change), ExprMapping())
+        return result
+
+    base_form_operator_derivative = coefficient_derivative  # where the operator itself is what is differentiated
+
+    def coordinate_derivative(self, o: Any) -> Expr:
+        if not operators_in(o.ufl_operands[0]):
+            return self.reuse_if_untouched(o, *(map_expr_dag(self, operand) for operand in o.ufl_operands))
+        raise InvalidInputError(
+            "the form holds a derivative of a QuadratureStress in the coordinates of the mesh, which is not known: use "
+            "lse.fem.stress, which is UFL."
+        )
+
+    def variable_derivative(self, o: Any) -> Expr:
+        f, variable = o.ufl_operands
+        for operator in operators_in(f):
+            if variable.ufl_operands[1] in ufl.algorithms.extract_type(operator.ufl_operands[0], Label):
+                raise InvalidInputError(
+                    "the form holds ufl.diff of a QuadratureStress, whose stored values are no UFL function of that variable: "
+                    "use ufl.derivative in a direction of u, or lse.fem.stress, which is UFL."
+                )
+        return VariableDerivative(map_expr_dag(self, f), variable)
+
+
+def _expanded(derivative: Expr) -> Expr:
+    return ufl.algorithms.apply_derivatives.apply_derivatives(
+        ufl.algorithms.apply_algebra_lowering.apply_algebra_lowering(derivative)
+    )
+
+
+def _contract(tangent: Expr, direction: Expr) -> Expr:
+    """sum_j tangent[i, j] direction[j], for i and j of any and the same shape."""
+    order = len(direction.ufl_shape)
+    i, j = ufl.indices(order), ufl.indices(order)
+    return ufl.as_tensor(tangent[(*i, *j)] * direction[j], i)

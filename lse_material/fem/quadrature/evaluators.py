@@ -1,0 +1,180 @@
+"""What is evaluated at quadrature points, and how a stress is made of it: a material's potential, or any evaluator."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+import ufl
+from mpi4py import MPI
+
+from lse_material._arrays import Array
+from lse_material.errors import CompilationError, InvalidInputError
+from lse_material.fem.forms.energy import growth_stress, pull_back, strain
+from lse_material.fem.forms.orientation import orientation
+from lse_material.kernel import CompiledPotential, InterpretedPotential, potential_evaluator
+from lse_material.kernel.c_writer import upper_triangle
+from lse_material.model.material import Material
+from lse_material.model.soft_minimum import SoftMinimum
+
+Expr = Any  # a UFL expression
+
+
+class Values(Protocol):
+    """What an evaluator returns for n points: read when needed, so that a tangent nobody reads costs nothing."""
+
+    @property
+    def stress(self) -> Array:
+        """(n, dim, dim)."""
+
+    @property
+    def tangent(self) -> Array:
+        """(n, dim, dim, dim, dim), index [n, i, J, k, L]."""
+
+
+class Evaluator(Protocol):
+    """Anything that says P and dP/dF of F: a network in another framework, a table, a homogenised cell."""
+
+    def evaluate(self, F: Array) -> Values:
+        """F (n, dim, dim)."""
+
+
+class Law(Protocol):
+    """How values at points become a stress.
+
+    Attributes:
+        shape: of the first derivative that is stored per point.
+        tangent_shape: of the second derivative that is stored per point.
+    """
+
+    shape: tuple[int, ...]
+    tangent_shape: tuple[int, ...]
+
+    def inputs(self, F: Expr) -> Expr:
+        """What is evaluated: a UFL tensor made of F."""
+
+    def stress(self, F: Expr, first: Expr) -> Expr:
+        """P (dim, dim), made of the first derivative."""
+
+    def tangent(self, second: Expr) -> Expr:
+        """The derivative of the first derivative in the inputs, made of what is stored."""
+
+    def evaluate(self, inputs: Array, first: Array) -> None:
+        """Write the first derivative at the inputs (n, ...) to `first` (n, size)."""
+
+    def evaluate_tangent(self, inputs: Array, first: Array, second: Array) -> None:
+        """Write both derivatives."""
+
+
+class PotentialLaw:
+    """dW/dx and the upper triangle of d2W/dx2, from the compiled kernel; strain measure and growth term in UFL."""
+
+    def __init__(self, material: Material, comm: MPI.Comm) -> None:
+        material = material.without_fields("QuadratureStress")
+        d = material.potential.size
+        self._material = material
+        self._potential = compile_together(material.potential, comm)
+        self.shape: tuple[int, ...] = (d,)
+        self.tangent_shape: tuple[int, ...] = (d * (d + 1) // 2,)
+
+    def inputs(self, F: Expr) -> Expr:
+        """x(F)."""
+        return ufl.as_vector(strain(self._material.kinematics, F))
+
+    def stress(self, F: Expr, first: Expr) -> Expr:
+        """sum_i dW/dx_i dx_i/dF, and the growth term."""
+        P = pull_back(self._material.kinematics, F, [first[i] for i in range(self.shape[0])])
+        if self._material.growth is not None:
+            P = P + growth_stress(self._material.growth, F)
+        return orientation(self._material.kinematics, F) * P  # NaN where det F <= 0
+
+    def tangent(self, second: Expr) -> Expr:
+        """The symmetric matrix whose upper triangle is stored."""
+        d = self.shape[0]
+        at = {pair: second[k] for k, pair in enumerate(upper_triangle(d))}
+        return ufl.as_matrix([[at[min(i, j), max(i, j)] for j in range(d)] for i in range(d)])
+
+    def evaluate(self, inputs: Array, first: Array) -> None:
+        """By the kernel, straight into `first`."""
+        self._potential.energy_gradient_hessian(inputs, None, first)
+
+    def evaluate_tangent(self, inputs: Array, first: Array, second: Array) -> None:
+        """By the kernel, in one pass."""
+        self._potential.energy_gradient_hessian(inputs, None, first, second)
+
+
+class EvaluatorLaw:
+    """P and dP/dF as an evaluator gives them.
+
+    Raises:
+        InvalidInputError: what is given is no evaluator.
+    """
+
+    def __init__(self, evaluator: Evaluator, dim: int) -> None:
+        given: Any = evaluator  # whatever its annotation says
+        if isinstance(given, SoftMinimum) or not callable(getattr(given, "evaluate", None)):
+            raise InvalidInputError(
+                f"a stress is made of a Material or of an object whose evaluate(F) returns stress and tangent; this is a "
+                f"{type(given).__name__}. A potential takes a strain measure: Material(potential, GreenLagrange(dim))."
+            )
+        self._evaluator = evaluator
+        self._values: Values | None = None
+        self._inputs: Array = np.empty(0)
+        self.shape: tuple[int, ...] = (dim,) * 2
+        self.tangent_shape: tuple[int, ...] = (dim,) * 4
+
+    def inputs(self, F: Expr) -> Expr:
+        """F itself."""
+        return F
+
+    def stress(self, F: Expr, first: Expr) -> Expr:
+        """P itself."""
+        return first
+
+    def tangent(self, second: Expr) -> Expr:
+        """dP/dF itself."""
+        return second
+
+    def evaluate(self, inputs: Array, first: Array) -> None:
+        """Ask the evaluator; its values are kept for the tangent at the same inputs."""
+        self._inputs, self._values = inputs.copy(), None  # should the evaluator fail, nothing old is kept
+        self._values = self._evaluator.evaluate(self._inputs)
+        first[:] = self._values.stress.reshape(first.shape)
+
+    def evaluate_tangent(self, inputs: Array, first: Array, second: Array) -> None:
+        """Read both from the values of the last evaluation if it was at the same inputs."""
+        if self._values is None or not np.array_equal(inputs, self._inputs):
+            self.evaluate(inputs, first)
+        assert self._values is not None
+        first[:] = self._values.stress.reshape(first.shape)
+        second[:] = self._values.tangent.reshape(second.shape)
+
+
+def compile_together(potential: SoftMinimum, comm: MPI.Comm) -> CompiledPotential | InterpretedPotential:
+    """The potential's evaluator on every rank: compiled by one rank of each node, loaded by the others.
+
+    `dolfinx.jit.mpi_jit_decorator` compiles on one rank of all: nodes may have other CPUs and caches of their own.
+
+    Raises:
+        CompilationError: on every rank, if it failed on any.
+    """
+    node = comm.Split_type(MPI.COMM_TYPE_SHARED)
+    result, failure = _attempt(potential, comm) if node.rank == 0 else (None, None)
+    if node.bcast(failure) is None and node.rank > 0:
+        result, failure = _attempt(potential, comm)
+    node.Free()
+    failures = [text for text in comm.allgather(failure) if text is not None]
+    if failures:
+        raise CompilationError(failures[0])
+    assert result is not None
+    return result
+
+
+def _attempt(
+    potential: SoftMinimum, comm: MPI.Comm
+) -> tuple[CompiledPotential | InterpretedPotential | None, str | None]:
+    """The evaluator, or what went wrong."""
+    try:
+        return potential_evaluator(potential, warn=comm.rank == 0), None
+    except CompilationError as error:
+        return None, str(error)

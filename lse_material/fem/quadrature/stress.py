@@ -1,0 +1,347 @@
+"""A material evaluated at quadrature points: its stress as an external operator of a UFL form.
+
+For a `Material` the external operator is dW/dx at the quadrature points, x = x(F) the strain measure, and the stress is
+written in UFL: P = sum_i dW/dx_i dx_i/dF, plus the growth term. So d values are stored per point for the residual and
+d(d+1)/2 for the Jacobian (3 and 6 in 2D, 6 and 21 in 3D, where P and dP/dF would be 9 and 81), and UFL supplies the
+geometric part of the tangent. Any other evaluator has P and dP/dF stored.
+
+The operator is a stress, never W: differentiating W through an external operator twice silently gives a zero Jacobian
+(FEniCS/ufl issue 456).
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Sequence
+from typing import Any
+
+import basix
+import basix.ufl
+import numpy as np
+import ufl
+from dolfinx import fem
+from dolfinx.mesh import EntityMap, Mesh, MeshTags
+from dolfinx_external_operator import FEMExternalOperator
+
+from lse_material._arrays import Array
+from lse_material.errors import InvalidInputError
+from lse_material.fem.quadrature.evaluators import Evaluator, EvaluatorLaw, Law, PotentialLaw
+from lse_material.model.material import Material
+
+
+class QuadratureStress:
+    """First Piola-Kirchhoff stress of a material at quadrature points, for forms such as
+
+        inner(P.operator, grad(v)) * P.dx
+
+    Residual and Jacobian evaluate the compiled kernel once each per iterate, the residual without second derivatives. Cells
+    owned by this rank only are evaluated; nothing is allocated per call. Making one is collective over the mesh.
+
+    Attributes:
+        operator: P, a UFL tensor of shape (dim, dim) that holds an external operator; use it with `dx` only. `stress_function`
+            gives it as numbers, for files and pictures.
+        dx: measure with this quadrature rule, on the cells of `tags` that hold `tag` if these were given.
+        inputs: UFL tensor that is evaluated at the points: x(F), or F where an `Evaluator` is given.
+        values: what is stored of the stress at the points: dW/dx of a Material, P of an `Evaluator`.
+        tangent_values: what is stored of its derivative.
+        stress_evaluations, tangent_evaluations: at how many iterates each was computed so far.
+
+    Args:
+        material: a Material, or any `Evaluator` (then dim is that of F).
+        F: UFL deformation gradient, (dim, dim); its coefficients may change between solves.
+        degree: degree of the quadrature rule, >= 1.
+        tags, tag: cell tags and the value, or values, that mark the cells of this material; all cells if left out.
+        domain: mesh that is integrated over, if it is another than that of the coefficients of F.
+        entity_maps: as `dolfinx.fem.form` takes them, if F lives on another mesh than `domain`.
+
+    Raises:
+        InvalidInputError: F of the wrong shape, without a mesh or of another precision than float64; degree < 1; tags of
+            facets or of another mesh, or values that mark no cell on any rank.
+        CompilationError: the kernel of the material could not be compiled; on every rank.
+    """
+
+    def __init__(
+        self,
+        material: Material | Evaluator,
+        F: Any,
+        *,
+        degree: int,
+        tags: MeshTags | None = None,
+        tag: int | Sequence[int] | None = None,
+        domain: Mesh | None = None,
+        entity_maps: Sequence[EntityMap] | None = None,
+    ) -> None:
+        dim = F.ufl_shape[0] if F.ufl_shape else 0
+        if F.ufl_shape != (dim, dim) or (isinstance(material, Material) and material.dim != dim):
+            wanted = f"({material.dim}, {material.dim})" if isinstance(material, Material) else "(dim, dim)"
+            raise InvalidInputError(f"F has UFL shape {F.ufl_shape}; this material needs {wanted}.")
+        if degree < 1:
+            raise InvalidInputError(f"quadrature degree is {degree}; it must be at least 1 (one point on a simplex).")
+        if (tags is None) != (tag is None):
+            raise InvalidInputError("give both tags and tag, or neither.")
+        self.material, self.degree = material, degree
+        self._mesh = mesh = mesh_of(F, domain)
+        require_double(*_functions(F), what="a QuadratureStress", real=True)
+        self._cells = _marked(mesh, tags, tag)
+        self._law: Law = (
+            PotentialLaw(material, mesh.comm) if isinstance(material, Material) else EvaluatorLaw(material, dim)
+        )
+        space = self._space(self._law.shape)
+        self._external = FEMExternalOperator(
+            self._law.inputs(F), function_space=space, external_function=Owner(self), name="dW", dtype=np.float64
+        )
+        self.operator = self._law.stress(F, self._external)
+        metadata = {"quadrature_degree": degree, "quadrature_scheme": "default"}
+        measure = ufl.Measure("dx", domain=mesh, subdomain_data=tags, metadata=metadata)
+        self.dx = measure if tag is None else measure(_marks(tag))
+        dofs = space.dofmap.list[self._cells].ravel()  # scalar positions of the evaluated points
+        self.inputs = self._external.ufl_operands[0]
+        self.values = self._external.ref_coefficient
+        self.tangent_values = fem.Function(self._space(self._law.tangent_shape), name="d2W", dtype=np.float64)
+        self._first = _Target(self.values, dofs)
+        self._second = _Target(self.tangent_values, dofs)
+        self._F, self._maps = F, None if entity_maps is None else list(entity_maps)
+        self._inputs = self._at_points(self.inputs)
+        self._buffer = self._inputs.eval(mesh, self._cells)  # of the shape that this version of DOLFINx fills
+        self._points = self._buffer.reshape(len(dofs), *self.inputs.ufl_shape)
+        self._state = _State(F, mesh)
+        self._known = 0  # derivatives of W that belong to the present state: 0 none, 1 stress, 2 also tangent
+        self.stress_evaluations = self.tangent_evaluations = 0
+
+    def update_stress(self) -> None:
+        """Bring the stress at the quadrature points up to date with the coefficients of F."""
+        self._update_inputs()
+        if self._known < 1:
+            self._law.evaluate(self._points, self._first.array)
+            self._first.store()
+            self._known = 1
+            self.stress_evaluations += 1
+
+    def update_tangent(self) -> None:
+        """Bring its derivative up to date, and the stress with it."""
+        self._update_inputs()
+        if self._known < 2:
+            self.stress_evaluations += self._known == 0
+            self._law.evaluate_tangent(self._points, self._first.array, self._second.array)
+            self._first.store()
+            self._second.store()
+            self._known = 2
+            self.tangent_evaluations += 1
+
+    def invalidate(self) -> None:
+        """Make the stress NaN, after a failed evaluation."""
+        self.values.x.array[:] = np.nan
+        self._known = 0
+        self._state.forget()
+
+    @property
+    def tangent(self) -> Any:
+        """The derivative of the external operator, a UFL tensor: what stands for it in the Jacobian."""
+        return self._law.tangent(self.tangent_values)
+
+    def stress_function(self, degree: int = 0) -> fem.Function:
+        """P at the present coefficients of F, projected cell by cell: a discontinuous function that files can take. Collective.
+
+        The projection uses the stored points: of degree 0 it is the mean over the cell. It is zero in cells of other materials.
+
+        Args:
+            degree: of the function; the rule must integrate its square, so it is no more than half the rule's degree.
+
+        Raises:
+            InvalidInputError: degree < 0, or more than the rule of this stress can tell.
+        """
+        if not 0 <= 2 * degree <= self.degree:
+            raise InvalidInputError(
+                f"a stress function of degree {degree} needs a degree >= 0 and a QuadratureStress of degree >= {2 * degree}, "
+                f"this one's is {self.degree}: make the stress with degree={max(1, 2 * degree)}, or project to a lower degree."
+            )
+        self.update_stress()
+        cell, shape = self._mesh.basix_cell(), self.operator.ufl_shape
+        result = fem.Function(fem.functionspace(self._mesh, ("DG", degree, shape)), name="stress", dtype=np.float64)
+        points, weights = basix.make_quadrature(cell, self.degree)
+        basis = basix.ufl.element("DG", cell, degree).tabulate(0, points)[0]
+        count = len(self._cells), len(points)
+        P = self._at_points(self._law.stress(self._F, self.values)).eval(self._mesh, self._cells)
+        volume = self._at_points(abs(ufl.JacobianDeterminant(self._mesh))).eval(self._mesh, self._cells)
+        volume = volume.reshape(count) * weights
+        mass = np.einsum("cq,qi,qj->cij", volume, basis, basis)
+        moments = np.einsum("cq,qi,cqk->cik", volume, basis, P.reshape(*count, int(np.prod(shape))))
+        dofs = result.function_space.dofmap.list[self._cells]
+        result.x.array.reshape(-1, moments.shape[-1])[dofs] = np.linalg.solve(mass, moments)
+        result.x.scatter_forward()
+        return result
+
+    def check_integral(self, integral: ufl.Integral) -> None:
+        """Refuse an integral that would read the values of other points or of cells that are not evaluated; collective.
+
+        Raises:
+            InvalidInputError: on every rank.
+        """
+        metadata = integral.metadata()
+        degree, scheme = metadata.get("quadrature_degree"), metadata.get("quadrature_scheme") or "default"
+        if integral.integral_type() != "cell" or degree != self.degree or scheme != "default":
+            raise InvalidInputError(
+                f"a QuadratureStress of degree {self.degree} stands in an integral of type {integral.integral_type()} with "
+                f"degree {degree} and scheme {scheme!r}: multiply it by its own measure `.dx`."
+            )
+        if integral.ufl_domain() != self._mesh.ufl_domain():
+            raise InvalidInputError(
+                "a QuadratureStress stands in an integral over another mesh than it is evaluated on: multiply it by its own "
+                "measure `.dx`, or make it with domain= that mesh and entity_maps=."
+            )
+        over = _cells_of(integral, self._mesh)
+        missing = np.array([len(np.setdiff1d(over, self._cells)), len(over)])
+        missing = self._mesh.comm.allreduce(missing)
+        if missing[0]:
+            raise InvalidInputError(
+                f"a QuadratureStress stands in an integral over {missing[1]} cells, but it is not evaluated in "
+                f"{missing[0]} of them, which are not of its tags: multiply it by its own measure `.dx`."
+            )
+
+    def _at_points(self, expression: Any) -> fem.Expression:
+        points = self.values.function_space.element.interpolation_points
+        return fem.Expression(expression, points, dtype=np.float64, entity_maps=self._maps)
+
+    def _update_inputs(self) -> None:
+        if self._state.changed():
+            self._known = 0
+            self._inputs.eval(self._mesh, self._cells, self._buffer)
+
+    def _space(self, shape: tuple[int, ...]) -> fem.FunctionSpace:
+        element = basix.ufl.quadrature_element(self._mesh.basix_cell(), value_shape=shape, degree=self.degree)
+        return fem.functionspace(self._mesh, element)
+
+
+class Owner:
+    """What an external operator knows of its `QuadratureStress`: held weakly, so that the two make no cycle."""
+
+    def __init__(self, stress: QuadratureStress) -> None:
+        self._weak = weakref.ref(stress)
+
+    @property
+    def stress(self) -> QuadratureStress | None:
+        """The owner, None if it is gone."""
+        return self._weak()
+
+    def __call__(self, derivatives: tuple[int, ...]) -> Any:
+        """Refuse the evaluation loop of dolfinx_external_operator, which would compute tangents that nobody reads."""
+        raise InvalidInputError("a QuadratureStress is evaluated by MaterialProblem: pass it in `stresses`.")
+
+
+class _Target:
+    """Where values at the evaluated points go: straight into the function where its points lie one after another."""
+
+    def __init__(self, function: fem.Function, dofs: Array) -> None:
+        size = function.function_space.dofmap.bs
+        self._whole, self._dofs = function.x.array.reshape(-1, size), dofs
+        self._direct = np.array_equal(dofs, np.arange(len(dofs)))
+        self.array = self._whole[: len(dofs)] if self._direct else np.empty((len(dofs), size))
+
+    def store(self) -> None:
+        """Bring what was written to `array` into the function."""
+        if not self._direct:
+            self._whole[self._dofs] = self.array
+
+
+class _State:
+    """What F depends on: its coefficients, its constants, and the positions of the mesh's nodes."""
+
+    def __init__(self, F: Any, mesh: Any) -> None:
+        functions = ufl.algorithms.extract_coefficients(F)
+        constants = [c.value for c in ufl.algorithms.analysis.extract_constants(F)]
+        places = {id(m.geometry.x): m.geometry.x for m in (mesh, *(f.function_space.mesh for f in functions))}
+        self._arrays = [*(f.x.array for f in functions), *constants, *places.values()]
+        self._seen: list[Array] | None = None
+
+    def changed(self) -> bool:
+        """Whether anything differs from the last call; NaN always does."""
+        if self._seen is None:
+            self._seen = [array.copy() for array in self._arrays]
+            return True
+        if all(np.array_equal(a, b) for a, b in zip(self._arrays, self._seen)):
+            return False
+        for array, seen in zip(self._arrays, self._seen):
+            np.copyto(seen, array)
+        return True
+
+    def forget(self) -> None:
+        """The next call says changed."""
+        self._seen = None
+
+
+def mesh_of(F: Any, domain: Mesh | None = None) -> Any:
+    """The dolfinx mesh that F lives on: `domain` if it is given, else that of its coefficients."""
+    if domain is not None:
+        return domain
+    spaces = [c.function_space for c in _functions(F)]
+    if not spaces:
+        raise InvalidInputError("F holds no dolfinx Function, so its mesh is not known: F = Identity(dim) + grad(u).")
+    if any(space.mesh.ufl_domain() != spaces[0].mesh.ufl_domain() for space in spaces):
+        raise InvalidInputError(
+            "the coefficients of F live on several meshes: say with domain= which one is integrated over."
+        )
+    return spaces[0].mesh
+
+
+def require_double(*functions: fem.Function, what: str, real: bool = False) -> None:
+    """Raise InvalidInputError unless the functions and their meshes are of double precision, and real if that is asked for."""
+    found = [(f"the function {f.name!r}", f.x.array.dtype) for f in functions]
+    found += [("the mesh", f.function_space.mesh.geometry.x.dtype) for f in functions]
+    for name, dtype in found:
+        if dtype != np.float64 and (real or dtype != np.complex128):
+            raise InvalidInputError(
+                f"{what} needs float64, and {name} is {dtype}: compiled potentials and stored stresses are float64, and PETSc "
+                "has one precision only. Make the mesh with dtype=np.float64, and functions with the default dtype of a real "
+                "build of PETSc."
+            )
+
+
+def _functions(F: Any) -> list[fem.Function]:
+    return [c for c in ufl.algorithms.extract_coefficients(F) if isinstance(c, fem.Function)]
+
+
+def _marks(tag: Any) -> tuple[int, ...]:
+    return tuple(int(t) for t in np.atleast_1d(tag))
+
+
+def _marked(mesh: Mesh, tags: MeshTags | None, tag: int | Sequence[int] | None) -> Array:
+    """The cells of this rank, without ghosts, that are marked; all of them without tags. Collective."""
+    tdim = mesh.topology.dim
+    owned = mesh.topology.index_map(tdim).size_local
+    if tags is None or tag is None:
+        return np.arange(owned, dtype=np.int32)
+    if tags.dim != tdim:
+        raise InvalidInputError(
+            f"tags mark entities of dimension {tags.dim}; a material fills cells, of dimension {tdim}: give the cell tags."
+        )
+    marks = _marks(tag)
+    if not marks or len(set(marks)) < len(marks):
+        raise InvalidInputError(f"tag is {tag!r}: give one value, or several that differ.")
+    if tags.topology is not mesh.topology._cpp_object:
+        raise InvalidInputError(
+            "tags belong to another mesh than that of F: make them on this one (dolfinx.mesh.transfer_meshtag)."
+        )
+    cells = [tags.find(mark) for mark in marks]
+    counts = mesh.comm.allreduce(np.array([np.count_nonzero(found < owned) for found in cells]))
+    if not counts.all():
+        known = sorted(set().union(*mesh.comm.allgather({int(v) for v in tags.values})))
+        nothing = [mark for mark, count in zip(marks, counts) if not count]
+        raise InvalidInputError(f"tag {nothing[0]} marks no cell on any rank; the values of these tags are {known}.")
+    every = np.unique(np.concatenate(cells)).astype(np.int32)
+    result: Array = every[every < owned]
+    return result
+
+
+def _cells_of(integral: ufl.Integral, mesh: Mesh) -> Array:
+    """The cells of this rank, without ghosts, that an integral goes over."""
+    owned = mesh.topology.index_map(mesh.topology.dim).size_local
+    marks, data = integral.subdomain_id(), integral.subdomain_data()
+    if marks in (None, "everywhere") or data is None:
+        return np.arange(owned, dtype=np.int32)
+    marks = [marks] if np.isscalar(marks) else list(marks)
+    if isinstance(data, MeshTags):
+        parts = [data.find(int(mark)) for mark in marks]
+    else:
+        parts = [np.asarray(cells) for mark, cells in data if mark in marks]
+    every: Array = np.unique(np.concatenate([np.empty(0, dtype=np.int32), *parts]))
+    return every[every < owned]

@@ -1,0 +1,1 @@
+"""Equilibria and minima: problems, minimisers, preconditioners, stability."""

@@ -1,0 +1,193 @@
+"""The lowest eigenvalues of K x = s M x, symmetric: the lowest, not those nearest to a target, and none left out.
+
+By Sylvester's law K - s M has as many negative eigenvalues as the problem has eigenvalues below s. The shift of a
+shift-and-invert Lanczos method is moved down until none lies below it, so that those nearest to it are the lowest, and what is
+found is counted again in the same way. B. N. Parlett, The Symmetric Eigenvalue Problem, SIAM 1998, section 3.3; V. Hernandez,
+J. E. Roman, V. Vidal, SLEPc, ACM Trans. Math. Softw. 31, 351 (2005).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from mpi4py import MPI
+from petsc4py import PETSc
+from slepc4py import SLEPc
+
+from lse_material._arrays import Array
+from lse_material.errors import ConvergenceError, InvalidInputError
+from lse_material.fem.solve.inertia import SymmetricFactor
+
+TOLERANCE = 1e-10  # of SLEPc, relative to the distance of an eigenvalue from the shift
+SAME = 1e-6  # two eigenvalues count as one if they differ by less than this share of their distance from the shift
+ROUNDING = 1e-11  # of the largest Rayleigh quotient: no factor counts more finely
+RESTARTS = 100  # of the Lanczos method, before the shift comes closer and the basis grows
+FIRST = 1e-3  # first shift below zero, in units of the largest Rayleigh quotient of a degree of freedom
+GROWTH, STEPS = 4.0, 80  # of that shift
+ATTEMPTS, CLOSER = 10, 3  # halvings of the distance from the shift to the spectrum in each attempt after the first
+
+
+def lowest_eigenpairs(
+    K: PETSc.Mat, M: PETSc.Mat, count: int = 1, *, start: PETSc.Vec | None = None
+) -> tuple[Array, list[PETSc.Vec]]:
+    """The `count` lowest eigenvalues s of K x = s M x, ascending, and their eigenvectors, x.M x = 1; collective.
+
+    Eigenvectors of a multiple eigenvalue are some basis of its eigenspace, or of a part of it. The caller destroys them.
+
+    Args:
+        K: symmetric; positive on the null space of M: rows of what is held have something positive on the diagonal alone.
+        M: symmetric, positive semi-definite; rows of what is held are zero.
+        count: how many.
+        start: a vector that no wanted eigenvector is orthogonal to, for the same result on any number of ranks; one that
+            follows the numbers of the rows if left out.
+
+    Raises:
+        InvalidInputError: there are fewer than `count`, or an entry of K or M is not finite.
+        ConvergenceError: they were not found.
+    """
+    most, lowest, scale = _rayleigh_quotients(K, M)
+    if not 1 <= count <= most:
+        raise InvalidInputError(
+            f"count is {count}; this problem of {K.getSize()[0]} rows has {most} eigenvalues, the other rows are held."
+        )
+    for matrix in (K, M):
+        matrix.setOption(PETSc.Mat.Option.SYMMETRIC, True)  # type: ignore[arg-type]
+    low, high = 0.0, lowest  # no eigenvalue below the first, one at least at or below the second
+    for step in range(STEPS):
+        if _below(K, M, low, zero=True) == 0:
+            break
+        low, high = -FIRST * scale * GROWTH**step, min(low, high)
+    else:
+        raise ConvergenceError(f"eigenvalues lie below {low:.3g}, far below what the diagonal suggests ({scale:.3g}).")
+    size = count + 2
+    for attempt in range(ATTEMPTS):
+        basis = min(max(2 * size, size + 18), max(most, count + 1), K.getSize()[0])
+        values, vectors = _nearest(K, M, low, count, basis, start)
+        if len(values) == count:
+            margin = SAME * (values[-1] - low) + ROUNDING * scale
+            if _below(K, M, values[-1] - margin) == int((values < values[-1] - margin).sum()):
+                return values, vectors
+        for x in vectors:
+            x.destroy()
+        if attempt == ATTEMPTS - 1:
+            break
+        for _ in range(CLOSER):  # eigenvalues that lie close together are told apart from close by
+            middle = 0.5 * (low + high)
+            if not low < middle < high:
+                break
+            low, high = (middle, high) if _below(K, M, middle, zero=True) == 0 else (low, middle)
+        size = min(2 * size, most)
+    raise ConvergenceError(
+        f"SLEPc found {len(values)} of the {count} lowest modes between {low:.6g} and {high:.6g}, in a basis of {basis}: do "
+        "very many lie there, or is K not symmetric?"
+    )
+
+
+def nearest_eigenpairs(
+    K: PETSc.Mat, M: PETSc.Mat, count: int = 1, *, target: float, start: PETSc.Vec | None = None
+) -> tuple[Array, list[PETSc.Vec]]:
+    """The `count` eigenvalues nearest to `target`, ascending, and their eigenvectors, as `lowest_eigenpairs`; collective."""
+    most = _rayleigh_quotients(K, M)[0]
+    if not 1 <= count <= most:
+        raise InvalidInputError(f"count is {count}; this problem has {most} eigenvalues, the other rows are held.")
+    for matrix in (K, M):
+        matrix.setOption(PETSc.Mat.Option.SYMMETRIC, True)  # type: ignore[arg-type]
+    size = count + 2
+    for _ in range(ATTEMPTS):
+        basis = min(max(2 * size, size + 18), max(most, count + 1), K.getSize()[0])
+        values, vectors = _nearest(K, M, target, count, basis, start)
+        if len(values) == count:
+            return values, vectors
+        for x in vectors:
+            x.destroy()
+        size = min(2 * size, most)
+    raise ConvergenceError(
+        f"SLEPc found {len(values)} of the {count} modes nearest to {target:.6g}, in a basis of {basis}."
+    )
+
+
+def _rayleigh_quotients(K: PETSc.Mat, M: PETSc.Mat) -> tuple[int, float, float]:
+    """Number, smallest and largest modulus of K_ii/M_ii, of what is not held, on all ranks."""
+    diagonals = [matrix.getDiagonal() for matrix in (K, M)]
+    k, m = (d.array_r.copy() for d in diagonals)
+    for d in diagonals:
+        d.destroy()
+    free = m != 0.0
+    quotients = k[free] / m[free]
+    comm = K.comm.tompi4py()
+    if not comm.allreduce(bool(np.isfinite(quotients).all()), MPI.LAND):
+        raise InvalidInputError("an entry of the matrices whose eigenvalues are wanted is not finite.")
+    return (
+        int(comm.allreduce(int(free.sum()))),
+        float(comm.allreduce(quotients.min(initial=np.inf), MPI.MIN)),
+        float(comm.allreduce(np.abs(quotients).max(initial=0.0), MPI.MAX)),
+    )
+
+
+def _below(K: PETSc.Mat, M: PETSc.Mat, shift: float, *, zero: bool = False) -> int:
+    """The number of eigenvalues below the shift; with `zero`, at or below."""
+    shifted = K.copy()
+    try:
+        if shift != 0.0:
+            shifted.axpy(-shift, M)
+        with SymmetricFactor(K.comm) as factor:
+            negative, vanishing, _ = factor.inertia(shifted)
+    finally:
+        shifted.destroy()
+    return negative + vanishing * zero
+
+
+def _nearest(
+    K: PETSc.Mat, M: PETSc.Mat, shift: float, count: int, basis: int, start: PETSc.Vec | None
+) -> tuple[Array, list[PETSc.Vec]]:
+    """Up to `count` eigenpairs next above the shift, ascending, as far as SLEPc finds them with so large a basis."""
+    eps = SLEPc.EPS().create(K.comm)
+    first = _start(M, start)
+    x, y = K.createVecRight(), K.createVecRight()
+    try:
+        eps.setOperators(K, M)
+        eps.setProblemType(SLEPc.EPS.ProblemType.GHEP)
+        eps.setDimensions(count, basis)
+        eps.setTolerances(TOLERANCE, RESTARTS)
+        eps.setTarget(shift)
+        eps.setWhichEigenpairs(SLEPc.EPS.Which.TARGET_MAGNITUDE)
+        transform = eps.getST()
+        transform.setType("sinvert")
+        ksp = transform.getKSP()
+        ksp.setType("preonly")
+        ksp.getPC().setType("cholesky")
+        ksp.getPC().setFactorSolverType("mumps")
+        eps.setInitialSpace([first])
+        del transform, ksp  # petsc4py would file them, and the factor, if they outlived eps on several ranks
+        eps.solve()
+        pairs = []
+        for i in range(eps.getConverged()):
+            eps.getEigenvector(i, x)
+            M.mult(x, y)
+            square = y.dot(x)
+            if not square > 0.0:  # of what is held: no eigenvalue
+                continue
+            mode = x.copy()
+            mode.scale(square**-0.5)
+            K.mult(mode, y)
+            pairs.append((float(y.dot(mode)), mode))
+    finally:
+        eps.destroy()
+        for vector in (first, x, y):
+            vector.destroy()
+    pairs.sort(key=lambda pair: pair[0])
+    for _, mode in pairs[count:]:
+        mode.destroy()
+    return np.array([value for value, _ in pairs[:count]]), [mode for _, mode in pairs[:count]]
+
+
+def _start(M: PETSc.Mat, start: PETSc.Vec | None) -> PETSc.Vec:
+    """M times a vector that has no symmetry: nothing in it is held."""
+    first, raw = M.createVecRight(), M.createVecRight()
+    if start is None:
+        rows = np.arange(*raw.getOwnershipRange())
+        raw.array[:] = 1.0 + np.sin(rows * (1.0 + np.sqrt(5.0)))
+    else:
+        start.copy(raw)
+    M.mult(raw, first)
+    raw.destroy()
+    return first

@@ -1,0 +1,211 @@
+"""Newton's method on an energy with the inertia of its tangent under control: slow, direct, and hard to defeat.
+
+Each tangent is factored as L D L^T by MUMPS, which counts its negative eigenvalues. If there are any, the energy names matrices
+near the tangent, of which the first that has none is taken: the step then lowers the energy, and its length is found by halving
+(Armijo). J. Nocedal, S. Wright, Numerical Optimization, 2006, ch. 3.4. `newton` is the plain method beside it, which stays on
+its branch of equilibria, stable or not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import closing
+
+import numpy as np
+from petsc4py import PETSc
+
+from lse_material.errors import ConvergenceError
+from lse_material.fem.solve._energy import Energy
+from lse_material.fem.solve.force_scale import absolute_row_sums
+from lse_material.fem.solve.inertia import SymmetricFactor, raise_diagonal
+
+ITERATIONS = 400
+BLEND = (0.5, 0.0)
+RAISED = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 2.0)  # shares of the absolute row sums by which the diagonal is raised
+ARMIJO = 1e-4
+SHORTEST = 1e-8
+HIDDEN = 1e-13  # relative change of the energy that rounding hides
+HIDDEN_SCALE = 1e-15  # the same, of `energy_scale`
+
+
+def minimise(problem: Energy, iterations: int = ITERATIONS) -> int:
+    """Minimise an energy from its present unknowns, which take the result; returns the iterations. Collective.
+
+    Raises:
+        ConvergenceError: it did not converge; the unknowns are then the last iterate.
+    """
+    residual, d, here = (problem.x.duplicate() for _ in range(3))
+    energy = problem.energy()
+    problem.residual(residual)
+    norm = _norm(residual)
+    try:
+        for iteration in range(iterations + 1):
+            A = problem.tangent()
+            if problem.is_converged(residual):
+                return iteration
+            if iteration == iterations:
+                break
+            plain = _positive_direction(problem, A, residual, d)
+            problem.iterate(here)
+            length, energy, inverted = _armijo(problem, here, d, energy, residual.dot(d))
+            if length == 0.0 and plain:  # rounding hides the decrease; the residual sees it still
+                _go(problem, here, d, 1.0)
+                problem.residual(residual)
+                if _norm(residual) < 0.5 * norm and np.isfinite(problem.energy()):
+                    energy, norm = problem.energy(), _norm(residual)
+                    continue
+                problem.set_iterate(here)
+            if length == 0.0 and inverted:
+                raise ConvergenceError(
+                    f"the energy falls towards states in which a cell is turned inside out (det F <= 0), after {iteration} "
+                    f"iterations, residual norm {norm:.3e}: take smaller load steps, a finer mesh there, or a material with a "
+                    "growth term (lse.Growth), whose energy is infinite as a cell vanishes.",
+                    iterations=iteration,
+                )
+            if length == 0.0:
+                raise ConvergenceError(
+                    f"the minimiser found no lower energy along a direction of descent after {iteration} iterations, "
+                    f"residual norm {norm:.3e}: see that `residual` is the derivative of `energy`, or take smaller load steps.",
+                    iterations=iteration,
+                )
+            problem.residual(residual)
+            norm = _norm(residual)
+    finally:
+        for vector in (residual, d, here):
+            vector.destroy()
+    raise ConvergenceError(
+        f"the minimiser ran out of its {iterations} iterations, residual norm {norm:.3e}: take smaller load steps.",
+        iterations=iterations,
+    )
+
+
+def newton(problem: Energy, iterations: int) -> int:
+    """An equilibrium by Newton's method, to saddles as well as to minima; steps are halved where the energy is not finite.
+
+    As `minimise` otherwise.
+    """
+    residual, d, here = (problem.x.duplicate() for _ in range(3))
+    try:
+        for iteration in range(iterations):
+            problem.residual(residual)
+            A = problem.tangent()
+            if problem.is_converged(residual):
+                return iteration
+            with SymmetricFactor(A.comm) as factor:
+                factor.inertia(A)
+                factor.solve(residual, d)
+            d.scale(-1.0)
+            problem.iterate(here)
+            if _armijo(problem, here, d, np.inf, 0.0)[0] == 0.0:
+                raise ConvergenceError(
+                    f"no step along Newton's direction has a finite energy after {iteration} iterations, residual norm "
+                    f"{_norm(residual):.3e}: take smaller load steps.",
+                    iterations=iteration,
+                )
+        norm = _norm(residual)
+    finally:
+        for vector in (residual, d, here):
+            vector.destroy()
+    raise ConvergenceError(
+        f"Newton's method ran out of its {iterations} iterations, residual norm {norm:.3e}: take smaller load steps.",
+        iterations=iterations,
+    )
+
+
+def perturb(problem: Energy, mode: PETSc.Vec, size: float, alike: float = 0.0) -> bool:
+    """Move along +mode or -mode by `size`, to the side of lower energy; along +mode where they differ by rounding. Collective.
+
+    Args:
+        problem: at a saddle.
+        mode: the direction.
+        size: the factor of it.
+        alike: difference of two energies that counts as rounding, beside that of the energies themselves.
+
+    Returns:
+        False, with the unknowns as before, if the energy is not finite on either side.
+    """
+    here, energies = mode.duplicate(), []
+    problem.iterate(here)
+    try:
+        for sign in (1.0, -1.0):
+            _go(problem, here, mode, sign * size)
+            value = problem.energy()
+            energies.append(value if np.isfinite(value) else np.inf)
+        if not np.isfinite(min(energies)):
+            problem.set_iterate(here)
+            return False
+        forwards = energies[0] <= energies[1] * (1.0 + np.sign(energies[1]) * 1e-12) + alike
+        _go(problem, here, mode, size if forwards else -size)
+    finally:
+        here.destroy()
+    return True
+
+
+def blended_and_raised(A: PETSc.Mat, P: PETSc.Mat | None) -> Generator[PETSc.Mat, None, None]:
+    """C = t A + (1 - t) P for t = 1/2, 0, then C with its diagonal raised by shares of the absolute sums of its rows.
+
+    A share of 2 makes any symmetric matrix positive. Without P, it is A that is raised. The matrix is destroyed at the end.
+    """
+    C = A.copy()
+    try:
+        for share in BLEND if P is not None else ():
+            assert P is not None
+            P.copy(C)
+            C.scale(1.0 - share)
+            C.axpy(share, A)
+            yield C
+        sums = absolute_row_sums(C)
+        try:
+            for share, before in zip(RAISED, (0.0, *RAISED)):
+                raise_diagonal(C, sums, share - before)
+                yield C
+        finally:
+            sums.destroy()
+    finally:
+        C.destroy()
+
+
+def _norm(b: PETSc.Vec) -> float:
+    return float(b.norm(PETSc.NormType.NORM_2))  # type: ignore[arg-type]
+
+
+def _positive_direction(problem: Energy, A: PETSc.Mat, residual: PETSc.Vec, d: PETSc.Vec) -> bool:
+    """Set d = -C^-1 residual, C = A or the first matrix near it that is positive definite; whether it is A."""
+    with SymmetricFactor(A.comm) as factor:
+        plain = factor.is_positive(A)
+        if plain:
+            factor.solve(residual, d)
+        else:
+            with closing(problem.positive_tangents()) as matrices:
+                if not any(factor.is_positive(C) for C in matrices):
+                    raise ConvergenceError(
+                        "no matrix near the tangent is positive definite: an entry of it is not finite."
+                    )
+                factor.solve(residual, d)
+    d.scale(-1.0)
+    return plain
+
+
+def _armijo(problem: Energy, here: PETSc.Vec, d: PETSc.Vec, energy: float, slope: float) -> tuple[float, float, bool]:
+    """Length of the step along d and the energy there; 0 and the old one, at the old unknowns, if no length lowers it.
+
+    The last says whether a cell was turned inside out on the way.
+    """
+    length, inverted, hidden = 1.0, False, HIDDEN * abs(energy) + HIDDEN_SCALE * problem.energy_scale
+    while length > SHORTEST:
+        _go(problem, here, d, length)
+        new = problem.energy()
+        if np.isfinite(new) and new <= energy + ARMIJO * length * slope + hidden:
+            return length, new, inverted
+        inverted = inverted or not np.isfinite(new)
+        length *= 0.5
+    problem.set_iterate(here)
+    return 0.0, energy, inverted
+
+
+def _go(problem: Energy, here: PETSc.Vec, d: PETSc.Vec, length: float) -> None:
+    """To here + length d."""
+    there = here.duplicate()
+    there.array[:] = here.array_r + length * d.array_r
+    problem.set_iterate(there)
+    there.destroy()

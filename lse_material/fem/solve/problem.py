@@ -1,0 +1,461 @@
+"""Equilibrium of materials by Newton's method: DOLFINx's NonlinearProblem, with stresses at quadrature points kept up to date.
+
+find u:  residual(u; v) = 0 for every v,   residual = inner(P, grad(v)) dx - external work + whatever the user adds
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import dolfinx.jit
+import numpy as np
+import ufl
+from dolfinx import fem
+from dolfinx.fem.petsc import NonlinearProblem, assign, derivative_block
+from mpi4py import MPI
+from petsc4py import PETSc
+
+from lse_material._arrays import Array
+from lse_material.errors import ConvergenceError, InvalidInputError
+from lse_material.fem._assembly import assembled
+from lse_material.fem._garbage import collect_garbage, holder_of
+from lse_material.fem.forms.header import machine_arguments
+from lse_material.fem.forms.measures import with_quadrature_degree
+from lse_material.fem.forms.orientation import InvertedCells
+from lse_material.fem.quadrature.derivatives import check_operators, with_stored_values
+from lse_material.fem.quadrature.stress import QuadratureStress, require_double
+from lse_material.fem.solve.advice import explain, explain_error
+from lse_material.fem.solve.callbacks import held_weakly
+from lse_material.fem.solve.force_scale import ROUNDING, RoundingForces, held_by_block, owned_entries
+from lse_material.fem.solve.options import (
+    DEFAULT_OPTIONS,
+    NEEDS_WORK_SPACE,
+    WORK_SPACES,
+    give_work_space,
+    in_database,
+    mumps_error,
+    needs_symmetry,
+    solver_options,
+)
+from lse_material.fem.solve.row_scale import multiply_rows, scale_rows
+
+__all__ = ["DEFAULT_OPTIONS", "MaterialProblem"]
+
+FAILED_LINEAR = int(PETSc.SNES.ConvergedReason.DIVERGED_LINEAR_SOLVE)
+STALLED = 0.5  # of the last residual norm: an iteration that leaves more has not lowered it
+Forms = Any  # a UFL form, a list of them, or a list of lists
+
+
+class MaterialProblem(NonlinearProblem):
+    """A `dolfinx.fem.petsc.NonlinearProblem` for materials; `solve` raises unless it converged.
+
+    Everything of its base class is there: `solver` is the PETSc SNES, and `petsc_options` are ordinary PETSc options.
+
+    A state counts as solved by PETSc's criteria (snes_rtol, snes_atol, snes_stol), in each field of a mixed problem; or, where
+    the residual falls no more, if it is no larger than the forces that rounding makes (`lse_material.fem.solve.force_scale`).
+    So a load of zero, and a state that is solved already, are solved.
+
+    While it solves, rows of Dirichlet conditions are multiplied by the mean diagonal of the tangent, and rows of a second and
+    further fields by the ratio of their forces to those of the first: the norm of the residual is then one of forces, in any
+    unit of length. (Solvers for symmetric matrices get the rows of all fields as they are.)
+
+    Args:
+        residual: UFL form, linear in the test function, or a list of forms, one for each unknown. It may hold operators of
+            `QuadratureStress`, `lse.fem.stress` or derivatives of `lse.fem.energy`, on any subdomains, and terms of the user's
+            own: body forces, tractions, contact, viscosity. Integrals without a quadrature degree are given the one that
+            UFL estimates for the residual; the Jacobian that is derived from it then has the same.
+        u: the unknown, and the initial guess; a list of unknowns where `residual` is a list.
+        stresses: every `QuadratureStress` in `residual`.
+        bcs: Dirichlet conditions.
+        J: the Jacobian, derived from `residual` if left out. It may be derived by `ufl.derivative` from a form with operators
+            of a `QuadratureStress`; leave it unexpanded.
+        P: what the preconditioner is built on, the Jacobian if left out.
+        petsc_options_prefix: as in the base class; mandatory.
+        petsc_options: override single entries of `DEFAULT_OPTIONS`.
+        jit_options: as DOLFINx takes them. Left out, forms with a `QuadratureStress` are compiled for this CPU.
+        kwargs: passed on to the base class (kind, form_compiler_options, entity_maps).
+
+    Attributes:
+        rounding: the forces that rounding makes in each field.
+        inverted_cells: looks at det F between the quadrature points.
+        scales_rows: whether rows of different units are brought to one before a solve; false for those who set a convergence
+            test of their own that tells fields apart.
+
+    Raises:
+        InvalidInputError: a `QuadratureStress` in the form is not among `stresses`, or stands under another measure
+            than its own, or was made for another u; the mesh is not of double precision; PETSc refuses an option.
+    """
+
+    default_options: Mapping[str, Any] = DEFAULT_OPTIONS
+
+    def __init__(
+        self,
+        residual: ufl.Form | Sequence[ufl.Form],
+        u: fem.Function | Sequence[fem.Function],
+        *,
+        petsc_options_prefix: str,
+        stresses: Sequence[QuadratureStress] = (),
+        bcs: Sequence[fem.DirichletBC] = (),
+        J: Forms | None = None,
+        P: Forms | None = None,
+        petsc_options: Mapping[str, Any] | None = None,
+        jit_options: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        self._unknowns: tuple[fem.Function, ...] = tuple(u) if isinstance(u, Sequence) else (u,)
+        _check_blocks(residual, u)
+        self.comm = self._unknowns[0].function_space.mesh.comm
+        collect_garbage(self.comm)
+        require_double(*self._unknowns, what="a MaterialProblem")
+        self._failure: str | None = None  # what an evaluation on this rank said when it failed
+        self._stresses = tuple(stresses)
+        residual = _each(lambda form: self._checked(form, with_quadrature_degree), residual)
+        jacobian = derivative_block(residual, u) if J is None else J
+        self._bcs = list(bcs)
+        self.rounding = RoundingForces(u, self._bcs)
+        forms = residual if isinstance(residual, Sequence) else [residual]
+        self.inverted_cells = InvertedCells(forms, self.comm, kwargs.get("entity_maps"))
+        self.scales_rows = True
+        self._row_scale: Array | None = None  # of the rows of conditions, while a solve lasts that needs it
+        self._assembled_at: Array | None = None  # the iterate that A belongs to already
+        self.norms: list[float] = []  # of the residual, at the iterates of this solve
+        self._first_norms: Array = np.zeros(len(self.rounding))
+        options = solver_options(self.default_options, petsc_options or {})
+        with in_database(petsc_options_prefix, options):
+            super().__init__(
+                _each(self._with_values, residual),
+                u,
+                J=_each(lambda form: self._with_values(self._checked(form)), jacobian),
+                P=None if P is None else _each(lambda form: self._with_values(self._checked(form)), P),
+                bcs=self._bcs,
+                petsc_options_prefix=petsc_options_prefix,
+                petsc_options=options,
+                jit_options=_for_this_cpu() if jit_options is None and self._stresses else jit_options,
+                **kwargs,
+            )
+        self._holder = holder_of(self.solver, self.comm)
+        self._wrap_callbacks()
+        if "snes_convergence_test" not in options:
+            self.solver.setConvergenceTest(held_weakly(self._converged))
+
+    def __del__(self) -> None:
+        """In place of the base class, which destroys at once: `lse_material.fem._garbage` says when it is done."""
+
+    def solve(self) -> fem.Function | Sequence[fem.Function]:
+        """Solve from the present values of `u`, and return `u`.
+
+        Raises:
+            ConvergenceError: it did not converge; `u` is then as it was before the call (the last iterate is in `x`).
+        """
+        collect_garbage(self.comm)
+        before = [unknown.x.array.copy() for unknown in self._unknowns]
+        self._failure = None
+        self.norms = []
+        self.rounding.note()
+        try:
+            self._scale_rows()
+            start = self._residual_norms() if self.solver.getType() == "ksponly" else None
+            super().solve()
+            reason = self.solver.getConvergedReason()
+            for share in WORK_SPACES:
+                if reason != FAILED_LINEAR or mumps_error(self.solver.ksp) not in NEEDS_WORK_SPACE:
+                    break
+                give_work_space(self.solver.ksp, share)
+                self._restore(before)
+                super().solve()
+                reason = self.solver.getConvergedReason()
+            if reason < 0 and self._failed_at_rounding():
+                reason = PETSc.SNES.ConvergedReason.CONVERGED_FNORM_ABS
+                self.solver.setConvergedReason(reason)
+            if start is not None and reason > 0:
+                self._require_linear(start)
+            if reason > 0:
+                self.refuse_inverted_cells()
+        except PETSc.Error as error:
+            self._restore(before)
+            if self.solver.getErrorIfNotConverged() or self.solver.getKSP().getErrorIfNotConverged():
+                raise
+            raise ConvergenceError(explain_error(self, error), reason=FAILED_LINEAR, iterations=0) from error
+        except BaseException:
+            self._restore(before)
+            raise
+        finally:
+            self._row_scale = self._assembled_at = None
+        if reason < 0:
+            iterations = int(self.solver.getIterationNumber())
+            self._restore(before)
+            message = explain(self, int(reason))
+            if reason == FAILED_LINEAR:
+                self.solver.ksp.getPC().reset()  # MUMPS does not start anew after an analysis that failed
+            raise ConvergenceError(message, reason=int(reason), iterations=iterations)
+        self.rounding.note()
+        return self.u
+
+    def refuse_inverted_cells(self) -> None:
+        """Raise if det F <= 0 at a corner or a middle of an edge of a cell at the present u; collective.
+
+        Raises:
+            ConvergenceError: so it is. At quadrature points the energy is NaN there, and no solver comes so far.
+        """
+        smallest = self.inverted_cells.smallest()
+        if not smallest > 0.0:
+            raise ConvergenceError(
+                f"the state that was found turns a cell inside out between its quadrature points: det F is {smallest:.3g} at a "
+                "corner or an edge of it. Take smaller load steps, a quadrature rule of higher degree, or a finer mesh there.",
+                iterations=int(self.solver.getIterationNumber()),
+            )
+
+    @property
+    def failure(self) -> str | None:
+        """What the evaluation of a material on this rank said when it failed in the last solve."""
+        return self._failure
+
+    def tangent(self) -> PETSc.Mat:
+        """The tangent, assembled at the present u into `A`; collective."""
+        assign(self.u, self.x)
+        self._take_iterate(self.x)
+        self._assemble_tangent(self.x)
+        return self.A
+
+    def reaction(self, bc: fem.DirichletBC) -> float:
+        """Sum over the degrees of freedom that `bc` holds of the residual at the present `u`; the same on every rank.
+
+        With a condition on one component, this is the force in that direction that the support exerts on the body
+        (per unit thickness in 2D).
+        """
+        self._update_stresses()
+        spaces = [unknown.function_space for unknown in self._unknowns]
+        total = 0.0
+        for block, held in enumerate(held_by_block(spaces, [bc])):
+            if held:
+                b = assembled(self.F[block] if isinstance(self.F, Sequence) else self.F)
+                dofs, owned = bc.dof_indices()
+                total += b[dofs[:owned]].sum()
+        return float(self.comm.allreduce(total))
+
+    def _checked(self, form: Any, prepare: Callable[[ufl.Form], ufl.Form] = lambda form: form) -> Any:
+        """A form whose stored stresses are known and stand where they should; collective."""
+        if form is None:
+            return None
+        check_operators(form, self._stresses)
+        return prepare(form)
+
+    def _with_values(self, form: Any) -> Any:
+        return None if form is None else with_stored_values(form, self._stresses)
+
+    # ---- what the solver calls -------------------------------------------------------------------------------------------
+
+    def _wrap_callbacks(self) -> None:
+        """Update stresses before the base class assembles the residual, and tangents before the Jacobian."""
+        vector, (assemble_residual, args, kargs) = self.solver.getFunction()
+        A, P, (assemble_jacobian, more_args, more_kargs) = self.solver.getJacobian()
+        self._assemble_residual: Callable[..., None] = lambda snes, x, b: assemble_residual(snes, x, b, *args, **kargs)
+        self._assemble_jacobian: Callable[..., None] = lambda snes, x, A, P: assemble_jacobian(
+            snes, x, A, P, *more_args, **more_kargs
+        )
+        # without a line search a Jacobian follows at each iterate: one evaluation then serves both
+        self._full_steps = self.solver.getType() == "newtonls" and self.solver.getLineSearch().getType() == "basic"
+        self.solver.setFunction(held_weakly(self._residual_at), vector)
+        self.solver.setJacobian(held_weakly(self._jacobian_at), A, P)
+
+    def _residual_at(self, snes: PETSc.SNES, x: PETSc.Vec, b: PETSc.Vec) -> None:
+        self._take_iterate(x)
+        if self._stresses and (self._full_steps or self._lifting_needs_tangent()):
+            self._update_tangents()
+        self._update_stresses()
+        self._assemble_residual(snes, x, b)
+        if self._row_scale is not None:
+            multiply_rows(b, self._row_scale)
+
+    def _jacobian_at(self, snes: PETSc.SNES, x: PETSc.Vec, A: PETSc.Mat, P: PETSc.Mat) -> None:
+        self._take_iterate(x)
+        if self._assembled(x):
+            return
+        self._update_tangents()
+        self._assemble_jacobian(snes, x, A, P)
+        if self._row_scale is not None:
+            scale_rows((A, P), x, self._row_scale)
+
+    def _converged(self, snes: PETSc.SNES, iteration: int, norms: tuple[float, float, float]) -> Any:
+        """PETSc's own test, of each field, and that of a residual that rounding alone makes."""
+        reasons = PETSc.SNES.ConvergedReason
+        size, step, residual = norms
+        rtol, atol, stol, _ = snes.getTolerances()
+        self.norms = [*self.norms[:iteration], residual]
+        if not np.isfinite(residual):
+            return reasons.DIVERGED_FUNCTION_NANORINF
+        if residual <= atol:
+            return reasons.CONVERGED_FNORM_ABS
+        if 0 <= snes.getMaxFunctionEvaluations() <= snes.getFunctionEvaluations():
+            return reasons.DIVERGED_FUNCTION_COUNT
+        self._note_fields(iteration)
+        if iteration == 0:
+            return reasons.CONVERGED_ITERATING
+        if residual <= rtol * self.norms[0] and self._each_field_converged(rtol):
+            return reasons.CONVERGED_FNORM_RELATIVE
+        if residual > STALLED * self.norms[-2] and self._is_rounding():
+            return reasons.CONVERGED_FNORM_ABS
+        if step < stol * size and self._each_step_small(stol):
+            return reasons.CONVERGED_SNORM_RELATIVE
+        limit = snes.getDivergenceTolerance()
+        return reasons.DIVERGED_DTOL if 0.0 < limit * self.norms[0] < residual else reasons.CONVERGED_ITERATING
+
+    def _note_fields(self, iteration: int) -> None:
+        """Norms of the fields at the start and after one step: a pressure's residual may vanish at the start."""
+        if len(self.rounding) > 1 and iteration <= 1:
+            norms = self.rounding.norms(self.solver.getFunction()[0])
+            self._first_norms = norms if iteration == 0 else np.maximum(norms, self._first_norms)
+
+    def _each_field_converged(self, rtol: float) -> bool:
+        """Whether the residual of each field of several has fallen, or is what rounding makes; collective."""
+        if len(self.rounding) == 1:
+            return True
+        fallen = self.rounding.norms(self.solver.getFunction()[0]) <= rtol * self._first_norms
+        return bool(fallen.all()) or self._is_rounding(fallen)
+
+    def _each_step_small(self, stol: float) -> bool:
+        """Whether Newton's step, before a line search cut it, is small in each field, or has nothing left to do; collective."""
+        update = self.solver.getSolutionUpdate()
+        if not update:
+            return True
+        small = self.rounding.norms(update) <= stol * self.rounding.norms(self.solver.getSolution())
+        return bool(small.all()) or self._is_rounding(small)
+
+    def _is_rounding(self, fallen: Any = False) -> bool:
+        """Whether the residual of the solver's iterate is what rounding makes, in fields that have not `fallen`; collective."""
+        x = self.solver.getSolution()
+        if not self.A.isAssembled():
+            self._take_iterate(x)
+            self._assemble_tangent(x)
+        norms, allowed = self.rounding.norms(self.solver.getFunction()[0]), self.rounding.allowed(self.A, x)
+        return bool((fallen | (norms <= allowed)).all()) and not self.comm.allreduce(
+            self._lifting_needs_tangent(), MPI.LOR
+        )
+
+    def _failed_at_rounding(self) -> bool:
+        """Whether all that stopped the solver was rounding: its last iterate, which u holds, is a solution; collective."""
+        if self.comm.allreduce(self._failure is not None, MPI.LOR):
+            return False
+        self._residual_norms()
+        return self._is_rounding()
+
+    def _residual_norms(self) -> Array:
+        """Norms of the fields at the present u, which is not counted as an evaluation of the solver's; collective."""
+        assign(self.u, self.x)
+        vector = self.solver.getFunction()[0]
+        self._residual_at(self.solver, self.x, vector)
+        return self.rounding.norms(vector)
+
+    def _require_linear(self, start: Array) -> None:
+        """A single linear solve (snes_type ksponly), which looks at no residual, must have solved the problem; collective."""
+        ksp = self.solver.getKSP()
+        tolerance = self.solver.getTolerances()[0] if ksp.getType() == "preonly" else 10 * ksp.getTolerances()[0]
+        norms = self._residual_norms()
+        if not (norms <= tolerance * start.max()).all() and not self._failed_at_rounding():
+            raise ConvergenceError(
+                f"snes_type ksponly solved one linear problem, but the residual fell from {start} to {norms} only: the problem "
+                "is not linear. Take snes_type newtonls.",
+                reason=int(PETSc.SNES.ConvergedReason.DIVERGED_MAX_IT),
+                iterations=1,
+            )
+
+    def _scale_rows(self) -> None:
+        """Give all rows one unit, for the norm of the residual that the solver minimises; collective.
+
+        Rows of Dirichlet conditions, which DOLFINx makes u - g, become forces. Rows of other fields are scaled to the forces of
+        the first, unless the linear solver needs the matrix to be symmetric.
+        """
+        if not self.scales_rows or self.solver.getObjective() is not None:  # the objective's derivative is the residual
+            return
+        lifted = self.comm.allreduce(self._lifting_needs_tangent(), MPI.LOR)
+        several = len(self.rounding) > 1 and not needs_symmetry(self.solver.getKSP())
+        if not lifted and not several:
+            return
+        diagonal = self.tangent().getDiagonal()
+        self._row_scale = self.rounding.held_rows(diagonal)
+        diagonal.destroy()
+        if several:
+            self._row_scale *= self.rounding.rows_as_first(self.A)
+        scale_rows((self.A, self.P_mat), self.x, self._row_scale)
+        self._assembled_at = owned_entries(self.x).copy()
+
+    def _assemble_tangent(self, x: PETSc.Vec) -> None:
+        self._update_tangents()
+        self._assemble_jacobian(self.solver, x, self.A, self.P_mat)
+
+    def _assembled(self, x: PETSc.Vec) -> bool:
+        """Whether the tangent at x was assembled before the solve; once; collective."""
+        before, self._assembled_at = self._assembled_at, None
+        if before is None:
+            return False
+        return bool(self.comm.allreduce(np.array_equal(before, owned_entries(x)), MPI.LAND))
+
+    def _take_iterate(self, x: PETSc.Vec) -> None:
+        parts: Any = x.getNestSubVecs() if x.getType() == PETSc.Vec.Type.NEST else [x]
+        for part in parts:
+            part.ghostUpdate(addv=PETSc.InsertMode.INSERT, mode=PETSc.ScatterMode.FORWARD)
+        assign(x, self.u)
+
+    def _restore(self, values: Sequence[Array]) -> None:
+        for unknown, before in zip(self._unknowns, values):
+            unknown.x.array[:] = before
+
+    def _update_stresses(self) -> None:
+        for stress in self._stresses:
+            self._attempt(stress, stress.update_stress)
+
+    def _update_tangents(self) -> None:
+        for stress in self._stresses if self._failure is None else ():
+            self._attempt(stress, stress.update_tangent)
+
+    def _attempt(self, stress: QuadratureStress, update: Callable[[], None]) -> None:
+        """Update `stress`; an error on one rank alone would leave the others waiting, so go on with NaN."""
+        try:
+            update()
+        except Exception as error:
+            self._failure = f"{type(error).__name__}: {error}"
+            stress.invalidate()
+
+    def _lifting_needs_tangent(self) -> bool:
+        """Whether u differs from the Dirichlet values on this rank: DOLFINx then lifts the residual with the Jacobian.
+
+        By more than rounding of the values that a condition holds, and of those that the solve started from.
+        """
+        spaces = [unknown.function_space for unknown in self._unknowns]
+        for unknown, bcs in zip(self._unknowns, held_by_block(spaces, self._bcs)):
+            u = unknown.x.array
+            held = u.copy()
+            for bc in bcs:
+                bc.set(held, None, 1.0)
+            for bc in bcs:
+                dofs = bc.dof_indices()[0]
+                gap = np.abs(held[dofs] - u[dofs])
+                size = np.maximum(np.abs(held[dofs]), np.abs(u[dofs])).max(initial=0.0)
+                if (gap > ROUNDING * size).any():
+                    return True
+        return False
+
+
+def _each(change: Callable[[Any], Any], forms: Any) -> Any:
+    """A form, or each of a nested list of forms, changed."""
+    if isinstance(forms, Sequence):
+        return [_each(change, form) for form in forms]
+    return change(forms)
+
+
+def _for_this_cpu() -> dict[str, Any]:
+    """DOLFINx's own options, with the flags for this CPU."""
+    arguments = dolfinx.jit.get_options()["cffi_extra_compile_args"]
+    return {"cffi_extra_compile_args": [*arguments, *machine_arguments()]}
+
+
+def _check_blocks(residual: Any, u: Any) -> None:
+    """A list of residuals needs as many unknowns, and a form one."""
+    lists = [isinstance(item, Sequence) for item in (residual, u)]
+    if lists[0] != lists[1] or (lists[0] and len(residual) != len(u)):
+        said = [f"a list of {len(item)}" if isinstance(item, Sequence) else "one" for item in (residual, u)]
+        raise InvalidInputError(
+            f"residual is {said[0]} and u is {said[1]}: give a form and a function, or a list of forms and as many functions "
+            "(ufl.extract_blocks parts a form over a MixedFunctionSpace)."
+        )

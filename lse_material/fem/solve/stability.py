@@ -1,0 +1,227 @@
+"""Is an equilibrium a minimum? Negative eigenvalues of its tangent, its lowest modes, and the way out of a saddle.
+
+The lowest modes solve A m = s M m with the tangent A, and M of int grad(m).grad(v) + m.v/l^2 (l the size of the body), for m
+that vanish where u is held. How they are found: `lse_material.fem.solve.eigen`.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import dolfinx.fem.petsc
+import numpy as np
+import ufl
+from dolfinx import fem
+from dolfinx.fem.petsc import assign
+from petsc4py import PETSc
+from scipy.optimize import brentq
+
+from lse_material._arrays import Array
+from lse_material.errors import ConvergenceError, InvalidInputError
+from lse_material.fem.solve._energy import FieldEnergy
+from lse_material.fem.solve.eigen import lowest_eigenpairs, nearest_eigenpairs
+from lse_material.fem.solve.field_scales import FieldScales
+from lse_material.fem.solve.force_scale import body_diameter, is_displacement, leaves
+from lse_material.fem.solve.inertia import SymmetricFactor
+from lse_material.fem.solve.newton_inertia import perturb
+
+
+@dataclass(frozen=True, eq=False)
+class Modes:
+    """The modes nearest to instability.
+
+    Attributes:
+        values: eigenvalues s, lowest first; negative for directions in which the energy falls.
+        shapes: one function of u's space for each; the largest entry of the displacement is 1.
+    """
+
+    values: Array
+    shapes: Sequence[fem.Function]
+
+
+def negative_eigenvalues(problem: FieldEnergy) -> int:
+    """Number of negative eigenvalues of the tangent at the present u: 0 at a minimum; collective.
+
+    Raises:
+        ConvergenceError: the tangent is singular, or not finite.
+    """
+    negative, zero = _inertia(problem)
+    if zero:
+        raise ConvergenceError(
+            f"the tangent has {zero} eigenvalues that vanish: a critical point, or rigid motions that no Dirichlet condition "
+            "stops."
+        )
+    return negative
+
+
+def is_stable(problem: FieldEnergy) -> bool:
+    """Whether the present u is a minimum as far as second derivatives say; collective.
+
+    Raises:
+        ConvergenceError: the tangent is not finite: a cell is turned inside out.
+    """
+    return _inertia(problem) == (0, 0)
+
+
+def _inertia(problem: FieldEnergy) -> tuple[int, int]:
+    """Numbers of negative and of vanishing eigenvalues of the tangent."""
+    A = problem.tangent()
+    if not np.isfinite(A.norm()):
+        raise ConvergenceError("the tangent is not finite at this state: is a cell turned inside out (det F <= 0)?")
+    with SymmetricFactor(A.comm) as factor:
+        negative, zero, _ = factor.inertia(A)
+    return negative, zero
+
+
+def lowest_modes(problem: FieldEnergy, count: int = 1, *, target: float | None = None) -> Modes:
+    """The `count` modes of lowest eigenvalue at the present u, by shift and invert; collective.
+
+    In a mixed space the inner product is that of the displacement alone, and the other fields follow it: an eigenvalue is that
+    of the energy left when they are minimised. If the energy is not convex in them, they are in the inner product too, in units
+    in which their mean stiffness is that of the displacement.
+
+    Args:
+        problem: at equilibrium, usually.
+        count: how many.
+        target: the modes nearest to this value are returned, instead of the lowest.
+
+    Raises:
+        InvalidInputError: count is no number of modes that the problem has.
+        ConvergenceError: they were not found.
+    """
+    if count < 1:
+        raise InvalidInputError(f"count is {count}; it must be >= 1.")
+    A = problem.tangent()
+    scales = FieldScales(problem.u, problem.bcs)
+    if len(scales) > 1 and scales.has_displacement:
+        try:
+            return _modes(problem, A, _inner_product(problem, scales, others=False), count, target)
+        except ConvergenceError:
+            pass
+    scales.measure(A)
+    return _modes(problem, A, _inner_product(problem, scales, others=True), count, target)
+
+
+def _modes(problem: FieldEnergy, A: PETSc.Mat, M: PETSc.Mat, count: int, target: float | None) -> Modes:
+    """The modes of A in the inner product M, which is destroyed."""
+    start = A.createVecRight()
+    start.set(1.0)  # the same on any number of ranks
+    try:
+        find = lowest_eigenpairs if target is None else functools.partial(nearest_eigenpairs, target=target)
+        values, vectors = find(A, M, count, start=start)
+    finally:
+        M.destroy()
+        start.destroy()
+    shapes = tuple(_shape(problem.u.function_space, x) for x in vectors)
+    for x in vectors:
+        x.destroy()
+    return Modes(values, shapes)
+
+
+def critical_load(
+    problem: FieldEnergy, apply: Callable[[float], None], low: float, high: float, *, tolerance: float = 1e-8
+) -> tuple[float, fem.Function]:
+    """The load between `low` and `high` at which an eigenvalue of the tangent vanishes, and its mode; collective.
+
+    The path must stay on one branch beyond that load: start each solve from a state of its symmetry, or use Newton's method on
+    the tangent (snes_type newtonls, ksp_type preonly), which converges to saddles as well as to minima.
+
+    Args:
+        problem: of which `apply` changes conditions.
+        apply: sets the load, and the start of the solve if it likes.
+        low: a load.
+        high: another; an odd number of eigenvalues changes sign between the two.
+        tolerance: of the load, as a share of |high - low|.
+
+    Raises:
+        InvalidInputError: the eigenvalue nearest to zero has the same sign at both ends.
+    """
+    nearest: dict[float, Modes] = {}
+
+    def eigenvalue(load: float) -> float:
+        apply(load)
+        problem.solve()
+        nearest[load] = lowest_modes(problem, 1, target=0.0)
+        return float(nearest[load].values[0])
+
+    ends = eigenvalue(low), eigenvalue(high)
+    if ends[0] * ends[1] > 0.0:
+        raise InvalidInputError(
+            f"the eigenvalue nearest to zero is {ends[0]:.3g} at the load {low:g} and {ends[1]:.3g} at {high:g}: none changes "
+            "its sign between them, or two do. Take other ends."
+        )
+    # brentq never asks for less than a few roundings of the load itself
+    load = float(brentq(eigenvalue, low, high, xtol=tolerance * abs(high - low), rtol=4 * np.finfo(float).eps))
+    return load, nearest[load].shapes[0] if load in nearest else lowest_modes(problem, 1, target=0.0).shapes[0]
+
+
+def kick(problem: FieldEnergy, size: float, mode: fem.Function | None = None) -> fem.Function:
+    """Move u along its lowest mode by `size`, to the side of lower energy; returns the mode. Collective.
+
+    Args:
+        problem: at a saddle.
+        size: largest entry of the change of the displacement, or of u if there is none.
+        mode: another than the lowest.
+    """
+    mode = lowest_modes(problem).shapes[0] if mode is None else mode
+    direction = problem.x.duplicate()
+    assign(mode, direction)
+    try:
+        if not perturb(problem, direction, size):
+            raise InvalidInputError(f"a kick of {size:g} turns elements inside out; take a smaller one.")
+    finally:
+        direction.destroy()
+    return mode
+
+
+def solve_to_minimum(problem: FieldEnergy, *, size: float, kicks: int = 5) -> int:
+    """Solve; while the result is a saddle, kick along its lowest mode and solve again. Returns the kicks that it took.
+
+    Raises:
+        ConvergenceError: a solve failed, or it is a saddle still after so many kicks.
+    """
+    for done in range(kicks + 1):
+        problem.solve()
+        if is_stable(problem):
+            return done
+        if done < kicks:
+            kick(problem, size)
+    raise ConvergenceError(
+        f"still {negative_eigenvalues(problem)} negative eigenvalues after {kicks} kicks of {size:g}; try larger ones."
+    )
+
+
+def _inner_product(problem: FieldEnergy, scales: FieldScales, *, others: bool) -> PETSc.Mat:
+    """M of the displacement, without the rows and columns where u is held; of the other fields too, each in its unit."""
+    V = problem.u.function_space
+    length = body_diameter(V.mesh)
+    m, v = ufl.TrialFunction(V), ufl.TestFunction(V)
+    parts = list(zip(ufl.split(m), ufl.split(v))) if V.num_sub_spaces > 0 and len(scales) > 1 else [(m, v)]
+    products = [ufl.inner(ufl.grad(a), ufl.grad(b)) + ufl.inner(a, b) / length**2 for a, b in parts]
+    if len(parts) > 1 and not others:
+        products = [p for (a, _), p in zip(parts, products) if a.ufl_shape == (V.mesh.geometry.dim,)][:1]
+    M = dolfinx.fem.petsc.assemble_matrix(
+        fem.form(sum(products[1:], products[0]) * ufl.dx), bcs=list(problem.bcs), diag=0.0
+    )
+    M.assemble()
+    if others:
+        scales.unscale(M)
+    M.setOption(PETSc.Mat.Option.SYMMETRIC, True)
+    return M
+
+
+def _shape(V: fem.FunctionSpace, x: PETSc.Vec) -> fem.Function:
+    """A mode as a function; the largest entry of the displacement, or of all if there is none, is 1."""
+    mode = fem.Function(V, name="mode")
+    owned = x.getLocalSize()
+    mode.x.array[:owned] = x.array_r
+    mode.x.scatter_forward()
+    displacements = [dofs for space, dofs in leaves(V) if is_displacement(space)]
+    dofs = displacements[0] if displacements else np.arange(owned)
+    values = mode.x.array[dofs[dofs < owned]]
+    largest = float(values[np.abs(values).argmax()]) if len(values) else 0.0
+    sizes = V.mesh.comm.allgather(largest)
+    mode.x.array[:] /= max(sizes, key=abs) or 1.0
+    return mode

@@ -1,0 +1,1 @@
+"""The search for the number of modes and the transition scale."""

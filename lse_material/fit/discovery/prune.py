@@ -1,0 +1,172 @@
+"""Leaving out weights and neurons that the data do not need, by the optimal brain surgeon, with refits in between.
+
+The loss near its minimum is L + s^T A s with A = J^T J of its residuals. Taking weight q out costs least if the others move by
+
+    s = -theta_q A^-1 e_q / (A^-1)_qq,      which costs theta_q^2 / (A^-1)_qq.
+
+B. Hassibi and D. G. Stork, NeurIPS 1992. Weights go in the order of cost per weight set free: the output weight of a neuron
+takes the neuron's other weights along. Each batch is followed by a Levenberg-Marquardt refit and kept only if the errors
+stay within the bound.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from lse_material.fit.model.edit import copy_of, nearest_quadratic
+from lse_material.fit.model.trainable import TrainablePotential, inverse_softplus
+from lse_material.fit.optimise.levenberg_marquardt import levenberg_marquardt, normal_equations
+from lse_material.fit.problem.loss import Loss
+
+DAMPING = 1e-9  # of A, relative to its diagonal: weights that the data do not see cost nothing
+LEAST_Z = 1e-8  # a z-weight that a move would make negative is left at
+
+
+def prune(
+    twin: TrainablePotential,
+    train: Loss,
+    within: Callable[[TrainablePotential], bool],
+    target: float = 0.0,
+    tell: Callable[[str], None] = lambda what: None,
+) -> TrainablePotential:
+    """The twin with as few weights as `within` allows; the transition scale stays.
+
+    Args:
+        twin: fitted weights; not changed.
+        train: the loss that refits minimise.
+        within: whether the errors of a candidate are small enough.
+        target: the loss at which a refit may stop.
+        tell: called with a line after each batch that was kept.
+    """
+    twin = triangular(twin)
+
+    def attempt(trial: TrainablePotential) -> bool:
+        nonlocal twin
+        levenberg_marquardt(trial, train, 60, free_rho=False, target=target, tolerance=2e-3)
+        kept = within(trial)
+        if kept:
+            twin = trial
+            tell(f"{_count(twin)} weights")
+        return kept
+
+    if twin.architecture.depth and twin.quadratic is not None:
+        for k in range(twin.architecture.count):
+            attempt(_as_quadratic(twin, train, k))
+    batch = max(1, _count(twin) // 4)
+    while batch >= 1:
+        trial = copy_of(twin)
+        freed = _take_out(trial, train, batch)
+        if freed == 0:
+            break
+        if not attempt(trial):
+            batch = min(batch, freed) // 2
+    return twin
+
+
+def _as_quadratic(twin: TrainablePotential, loss: Loss, mode: int) -> TrainablePotential:
+    """One mode without its neurons: the convex quadratic function nearest to it where it dominates."""
+    twin, x, d = copy_of(twin), loss.inputs, twin.size
+    assert twin.quadratic is not None
+    with torch.no_grad():
+        psi = twin.modes(x)[0]
+        variant = mode * twin.constraints.variants
+        wanted, share = psi[variant], torch.sqrt(torch.softmax(-psi / twin.rho, dim=0)[variant] + 1e-6)
+        quadratic, slope, level, _ = nearest_quadratic(x, wanted, share, twin.architecture.stiffness)
+        twin.quadratic[mode], twin.x_weights[-1][mode, 0], twin.biases[-1][mode, 0] = quadratic, slope, level
+        masks, last = _masks(twin), f"x_weights.{len(twin.x_weights) - 1}"
+        for name, mask in masks.items():
+            mask[mode] = 1.0 if name == last else 0.0
+        masks["quadratic"][mode] = torch.ones(d, d, dtype=torch.float64).triu()
+    twin.masks.update(masks)
+    return twin
+
+
+def triangular(twin: TrainablePotential) -> TrainablePotential:
+    """The same energy with upper triangular quadratic terms: |R x| = |Q x| for Q = (orthogonal) R."""
+    twin = copy_of(twin)
+    if twin.quadratic is not None:
+        with torch.no_grad():
+            twin.quadratic.copy_(torch.linalg.qr(twin.quadratic * twin.mask("quadratic"))[1])
+        upper = torch.ones(twin.size, twin.size, dtype=torch.float64).triu()
+        twin.masks["quadratic"] = upper.expand(twin.architecture.count, -1, -1).clone()
+    return twin
+
+
+def _count(twin: TrainablePotential) -> int:
+    return sum(int(mask.sum()) for mask in _masks(twin).values())
+
+
+def _masks(twin: TrainablePotential) -> dict[str, Tensor]:
+    """The masks of all weights that may go: biases stay as long as their neuron does."""
+    names = [name for name, _ in twin.named_parameters() if name != "raw_rho" and not name.startswith("biases")]
+    return {name: twin.mask(name).clone() for name in names}
+
+
+def _take_out(twin: TrainablePotential, loss: Loss, batch: int) -> int:
+    """Take about `batch` weights out and move the others; returns how many went."""
+    names = [name for name, p in twin.named_parameters() if p.requires_grad and name != "raw_rho"]
+    masks = _masks(twin)
+    theta, slope, alive, gain = [], [], [], []
+    parameters = dict(twin.named_parameters())
+    for name in names:
+        p, mask = parameters[name].detach(), masks.get(name)
+        positive = name.startswith("raw_z_weights")
+        theta.append((torch.nn.functional.softplus(p) if positive else p).reshape(-1))
+        slope.append((torch.sigmoid(p).clamp(min=1e-12) if positive else torch.ones_like(p)).reshape(-1))
+        alive.append((torch.zeros_like(p) if mask is None else mask).reshape(-1) > 0.0)
+        gain.append(_gain(twin, name, p).reshape(-1))
+    values, stretch, may_go, worth = (torch.cat(part) for part in (theta, slope, alive, gain))
+    A = normal_equations(twin, loss, names)[0] / stretch[:, None] / stretch[None, :]
+    diagonal = A.diagonal()
+    A = A + torch.diag(DAMPING * diagonal.clamp(min=1e-6 * float(diagonal.max())))
+    inverse = torch.cholesky_inverse(torch.linalg.cholesky(A))
+    gone = torch.zeros_like(may_go)
+    freed = 0
+    while freed < batch and bool((may_go & ~gone).any()):
+        own = inverse.diagonal().clamp(min=1e-300)
+        cost = torch.where(may_go & ~gone, values**2 / own / worth, torch.inf)
+        q = int(cost.argmin())
+        column = inverse[:, q].clone()
+        values = values - values[q] / column[q] * column
+        inverse = inverse - torch.outer(column, column) / column[q]
+        gone[q] = True
+        values[gone] = 0.0
+        freed += int(worth[q])
+    _write(twin, names, masks, values, gone)
+    return freed
+
+
+def _gain(twin: TrainablePotential, name: str, p: Tensor) -> Tensor:
+    """How many weights go with each entry: the last z-weight of a neuron takes the neuron along."""
+    result = torch.ones_like(p)
+    if name.startswith("raw_z_weights"):
+        layer = int(name.rsplit(".", 1)[1])
+        incoming = twin.mask(f"x_weights.{layer}").sum(2) + 1.0
+        if layer > 0:
+            incoming = incoming + twin.mask(f"raw_z_weights.{layer - 1}").sum(2)
+        alone = twin.mask(name).sum(1, keepdim=True) <= 1.0
+        result = result + torch.where(alone, incoming[:, None, :], torch.zeros_like(p))
+    return result
+
+
+def _write(twin: TrainablePotential, names: list[str], masks: dict[str, Tensor], values: Tensor, gone: Tensor) -> None:
+    """Put values and masks into the twin; a neuron without output loses its inputs."""
+    parameters, position = dict(twin.named_parameters()), 0
+    with torch.no_grad():
+        for name in names:
+            p = parameters[name]
+            part = slice(position, position + p.numel())
+            position += p.numel()
+            new = values[part].reshape(p.shape)
+            if name in masks:
+                masks[name][gone[part].reshape(p.shape)] = 0.0
+            p.copy_(inverse_softplus(new.clamp(min=LEAST_Z)) if name.startswith("raw_z_weights") else new)
+    for layer in range(twin.architecture.depth - 1, -1, -1):
+        useless = masks[f"raw_z_weights.{layer}"].sum(1) == 0.0
+        masks[f"x_weights.{layer}"][useless] = 0.0
+        if layer > 0:
+            masks[f"raw_z_weights.{layer - 1}"][useless] = 0.0
+    twin.masks.update(masks)

@@ -1,0 +1,1 @@
+"""Trainable potentials: parameters, constraints, first values, changes of modes and neurons."""

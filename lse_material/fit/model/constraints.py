@@ -1,0 +1,122 @@
+"""What a fitted potential obeys by construction: symmetry between its modes, and no slope at a reference point.
+
+Both act in the scaled variables of a fit, xh = (x - shift)/scale, on energies and gradients of the modes that are trained.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lse_material._arrays import Array
+from lse_material.model.convex_network import ConvexNetwork
+from lse_material.model.symmetry import Symmetry
+
+
+@dataclass(frozen=True, eq=False)
+class Orbit:
+    """The variants of each mode: Psi_r(x) = mean over a in H of psi(a r^-1 x), see `lse_material.model.symmetry`.
+
+    Attributes:
+        maps: the elements a r^-1 of the group in scaled inputs, (c, h, d, d), for c variants; the identity is maps[0, 0].
+    """
+
+    maps: Tensor
+
+    @classmethod
+    def of(cls, symmetry: Symmetry, scale: Array) -> Orbit:
+        """The orbit in inputs that are divided by `scale` (d,), about a point that the group leaves in place."""
+        maps = np.stack([symmetry.maps_of(r) for r in range(len(symmetry.variants))])
+        return cls(torch.tensor(maps * scale[None, :] / scale[:, None]))
+
+    @property
+    def variants(self) -> int:
+        """Number of variants c of each mode."""
+        return self.maps.shape[0]
+
+    def images(self, x: Tensor) -> Tensor:
+        """All images of the points x (n, d): (c h n, d)."""
+        return torch.einsum("chij,nj->chni", self.maps, x).reshape(-1, x.shape[1])
+
+    def modes(self, energy: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        """From psi (K, c h n) and its gradient (K, c h n, d) at the images: energies (K c, n) and gradients (K c, n, d)."""
+        k, (c, h, d, _) = len(energy), self.maps.shape
+        psi = energy.reshape(k, c, h, -1).mean(2)
+        slope = torch.einsum("kchni,chij->kcnj", gradient.reshape(k, c, h, -1, d), self.maps) / h
+        return psi.reshape(k * c, -1), slope.reshape(k * c, -1, d)
+
+    def home(self, x: Array) -> Array:
+        """For each point x (n, d) the nearest of its images among those that a mode may have as its only minimum.
+
+        These are the points that H leaves in place: the mean over H of a r^-1 x, for the variant r that moves it least.
+        """
+        maps = self.maps.numpy()
+        single = np.einsum("cij,nj->cni", maps[:, 0], x)
+        mean = np.einsum("cij,nj->cni", maps.mean(axis=1), x)
+        nearest = ((single - mean) ** 2).sum(axis=2).argmin(axis=0)
+        result: Array = mean[nearest, np.arange(len(x))]
+        return result
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """A point where the potential has no slope, or none that gives a stress.
+
+    Attributes:
+        at: in scaled inputs, (1, d).
+        projector: onto the gradients that give a stress there, (d, d): the identity where x is a strain.
+    """
+
+    at: Tensor
+    projector: Tensor
+
+    @classmethod
+    def of(cls, x: Array, derivative: Array, shift: Array, scale: Array) -> Reference:
+        """At x (d,), where dx/dF is `derivative` (d, q)."""
+        scaled = derivative / scale[:, None]
+        return cls(torch.tensor(((x - shift) / scale)[None]), torch.tensor(scaled @ np.linalg.pinv(scaled)))
+
+
+@dataclass(frozen=True, eq=False)
+class Constraints:
+    """Both, or one, or none."""
+
+    orbit: Orbit | None = None
+    reference: Reference | None = None
+
+    @property
+    def variants(self) -> int:
+        """Number of modes that each trained one stands for."""
+        return 1 if self.orbit is None else self.orbit.variants
+
+
+def variants_of(mode: ConvexNetwork, orbit: Orbit) -> list[ConvexNetwork]:
+    """The variants of a network as networks of their own."""
+    return [_mean_over(mode, maps) for maps in orbit.maps.numpy()]
+
+
+def _mean_over(mode: ConvexNetwork, maps: Array) -> ConvexNetwork:
+    """The network of mean psi(A x) over some maps A (h, d, d): copies of the neurons side by side, each reading A x."""
+    h, last = len(maps), len(mode.z_weights)
+    copies: list[Array] = []
+    z_weights: list[Array] = []
+    if last > 0:
+        for weight in mode.x_weights[:-1]:
+            copies.append(np.concatenate([weight @ A for A in maps]))
+        for weight in mode.z_weights[:-1]:
+            z_weights.append(np.asarray(np.kron(np.eye(h), weight), dtype=np.float64))
+        z_weights.append(np.tile(mode.z_weights[-1], h) / h)
+    quadratic = None
+    if mode.quadratic is not None:
+        stacked = np.concatenate([mode.quadratic @ A for A in maps]) / np.sqrt(h)
+        quadratic = np.asarray(np.linalg.qr(stacked, mode="r")) if h > 1 else stacked
+    return ConvexNetwork(
+        tuple(z_weights),
+        (*copies, mode.x_weights[-1] @ maps.mean(axis=0)),
+        (*(np.tile(bias, h) for bias in mode.biases[:-1]), mode.biases[-1]),
+        mode.activation,
+        quadratic,
+    )

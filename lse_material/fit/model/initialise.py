@@ -1,0 +1,61 @@
+"""Random starts of a fit: bowls at data points of low energy, with hinges of the networks spread around them."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+
+from lse_material._arrays import Array
+from lse_material.fit.model.constraints import Constraints
+from lse_material.fit.model.trainable import TrainablePotential, inverse_softplus
+from lse_material.fit.options import Architecture
+from lse_material.fit.problem.loss import Loss
+
+
+def random_twin(
+    architecture: Architecture, loss: Loss, rng: np.random.Generator, constraints: Constraints | None = None
+) -> TrainablePotential:
+    """A twin whose modes are bowls: each with its minimum, of zero slope, at a data point of its own.
+
+    The points are drawn one after another, far from those drawn before and rather where the energy is low (k-means++,
+    Arthur and Vassilvitskii, 2007, weighted by exp(-energy)). With a symmetry they are moved to where one variant may have
+    its minimum.
+    """
+    x = loss.inputs.numpy()
+    energy = np.zeros(len(x)) if loss.energies is None else loss.energies.numpy()
+    twin = TrainablePotential(architecture, x.shape[1], constraints=constraints)
+    centres = _spread(x, np.exp(-(energy - energy.min())), architecture.count, rng)
+    nearest = np.array([int(((x - c) ** 2).sum(axis=1).argmin()) for c in centres])
+    if twin.constraints.orbit is not None:
+        centres = twin.constraints.orbit.home(centres)
+    k, width, d = architecture.count, architecture.width, x.shape[1]
+    with torch.no_grad():
+        for i in range(architecture.depth):
+            weight = rng.standard_normal((k, width, d)) / math.sqrt(d)
+            hinge = centres[:, None, :] + 0.7 * rng.standard_normal((k, width, d))
+            twin.x_weights[i].copy_(torch.tensor(weight))
+            twin.biases[i].copy_(torch.tensor(-(weight * hinge).sum(axis=2)))
+        for raw in twin.raw_z_weights:
+            positive = np.abs(rng.standard_normal(raw.shape)) * 0.5 / raw.shape[2] + 0.05
+            raw.copy_(inverse_softplus(torch.tensor(positive)))
+        if twin.quadratic is not None:
+            twin.quadratic.copy_(torch.tensor(0.7 * np.eye(d) + 0.1 * rng.standard_normal((k, d, d))))
+        # the last layer is affine in x: use it to give each mode zero slope and the data's energy at its centre
+        at = torch.tensor(centres)
+        diagonal = torch.arange(k)
+        twin.x_weights[-1][:, 0, :] -= twin.trained_modes(at)[1][diagonal, diagonal]
+        twin.biases[-1][:, 0] += torch.tensor(energy[nearest]) - twin.trained_modes(at)[0][diagonal, diagonal]
+    return twin
+
+
+def _spread(x: Array, weight: Array, count: int, rng: np.random.Generator) -> Array:
+    """`count` points of x (n, d), each drawn with probability weight times squared distance to the ones before."""
+    chosen = [int(rng.choice(len(x), p=weight / weight.sum()))]
+    for _ in range(count - 1):
+        distance = ((x[:, None] - x[chosen][None]) ** 2).sum(axis=2).min(axis=1)
+        share = weight * distance
+        chosen.append(int(rng.choice(len(x), p=share / share.sum()) if share.sum() > 0 else rng.integers(len(x))))
+    centres: Array = x[chosen] + 0.1 * rng.standard_normal((count, x.shape[1]))
+    return centres

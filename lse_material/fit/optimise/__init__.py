@@ -1,0 +1,1 @@
+"""Optimisers of a loss: Adam, L-BFGS, Levenberg-Marquardt, and several starts at once."""

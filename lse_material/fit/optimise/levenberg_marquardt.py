@@ -1,0 +1,129 @@
+"""Levenberg-Marquardt on the residuals of a fit: second order, in float64, where Adam has brought the weights near.
+
+    (J^T J + mu diag(J^T J)) step = -J^T r,     r the residuals whose squares sum to the loss
+
+K. Levenberg, Quart. Appl. Math. 2, 164 (1944); D. W. Marquardt, J. SIAM 11, 431 (1963). J is formed in chunks of rows.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lse_material.fit.model.trainable import TrainablePotential
+from lse_material.fit.optimise.jacobian import values_and_jacobian
+from lse_material.fit.problem.loss import Loss
+
+ROWS = 1000  # of the data whose Jacobian is held at a time
+BLOCK = 200  # of its rows that are squared at a time: they stay in the cache
+LARGEST_DAMPING = 1e10
+
+
+def levenberg_marquardt(
+    twin: TrainablePotential,
+    loss: Loss,
+    iterations: int,
+    *,
+    free_rho: bool = True,
+    rho_weight: float = 0.0,
+    target: float = 0.0,
+    tolerance: float = 1e-4,
+    patience: int = 6,
+    after: Callable[[float], None] | None = None,
+) -> float:
+    """Improve the weights of `twin` in place; returns the loss.
+
+    Args:
+        twin: the potential.
+        loss: data and weights of the residuals.
+        iterations: at most.
+        free_rho: whether the transition scale is fitted too.
+        rho_weight: of a term rho_weight ln(rho), a weak pull towards sharp transitions.
+        target: the loss at which to stop.
+        tolerance: share of the loss that an iteration should win.
+        patience: iterations after which less than that makes it stop.
+        after: called with the loss after each iteration.
+    """
+    names = [name for name, p in twin.named_parameters() if p.requires_grad and (free_rho or name != "raw_rho")]
+    pull = rho_weight if "raw_rho" in names else 0.0
+    rho = (
+        sum(p.numel() for name, p in twin.named_parameters() if name in names[: names.index("raw_rho")]) if pull else 0
+    )
+    value = _loss(twin, loss, pull)
+    history, damping = [value], 1e-3
+    for _ in range(iterations):
+        A, b = normal_equations(twin, loss, names)
+        if pull:
+            b[rho] += 0.5 * pull * _log_rho_slope(twin)
+        diagonal = A.diagonal().clone()
+        diagonal = diagonal.clamp(min=1e-8 * float(diagonal.max()) + 1e-14)
+        before, accepted = _flat(twin, names), False
+        while damping < LARGEST_DAMPING:
+            factor, failed = torch.linalg.cholesky_ex(A + torch.diag(damping * diagonal))
+            if not failed:
+                _set(twin, names, before - torch.cholesky_solve(b[:, None], factor)[:, 0])
+                trial = _loss(twin, loss, pull)
+                if math.isfinite(trial) and trial < value:
+                    accepted, value = True, trial
+                    break
+            damping *= 4.0
+        if not accepted:
+            _set(twin, names, before)
+            break
+        damping = max(damping / 5.0, 1e-12)
+        history.append(value)
+        if after is not None:
+            after(value)
+        if value < target:
+            break
+        if len(history) > patience and history[-1 - patience] - value < tolerance * patience * abs(value):
+            break
+    return value
+
+
+def _loss(twin: TrainablePotential, loss: Loss, pull: float) -> float:
+    with torch.no_grad():
+        return float(loss(twin)) + (pull * float(torch.log(twin.rho)) if pull else 0.0)
+
+
+def _log_rho_slope(twin: TrainablePotential) -> float:
+    (slope,) = torch.autograd.grad(torch.log(twin.rho), twin.raw_rho)
+    return float(slope)
+
+
+def normal_equations(twin: TrainablePotential, loss: Loss, names: list[str]) -> tuple[Tensor, Tensor]:
+    """J^T J and J^T r, in the order of `names`."""
+    size = sum(twin.get_parameter(name).numel() for name in names)
+    A, b = np.zeros((size, size)), torch.zeros(size, dtype=torch.float64)
+    coefficient = loss.growth_coefficient(twin)
+    along, length = torch.zeros(size, dtype=torch.float64), 0.0
+    for start in range(0, len(loss.inputs), ROWS):
+        rows = slice(start, start + ROWS)
+        energy, gradient, J = values_and_jacobian(twin, loss.inputs[rows], names)
+        for residual, rows_of_J, growth in loss.residuals(rows, energy, gradient, J, coefficient):
+            b += rows_of_J.T @ residual
+            for part in np.split(rows_of_J.numpy(), range(BLOCK, len(rows_of_J), BLOCK)):
+                A += part.T @ part
+            if growth is not None and coefficient > 0.0:
+                along, length = along + rows_of_J.T @ growth, length + float(growth @ growth)
+    if length > 0.0:  # the coefficient follows each step: only what it cannot mend counts
+        A -= np.outer(along, along) / length
+    return torch.from_numpy(A), b
+
+
+def _flat(twin: TrainablePotential, names: list[str]) -> Tensor:
+    parameters = dict(twin.named_parameters())
+    return torch.cat([parameters[name].detach().reshape(-1) for name in names])
+
+
+def _set(twin: TrainablePotential, names: list[str], values: Tensor) -> None:
+    parameters, position = dict(twin.named_parameters()), 0
+    with torch.no_grad():
+        for name in names:
+            p = parameters[name]
+            p.copy_(values[position : position + p.numel()].reshape(p.shape))
+            position += p.numel()

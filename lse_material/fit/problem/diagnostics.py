@@ -1,0 +1,180 @@
+"""What is wrong with the data, as far as they show it themselves: looked for before a fit, told in sentences.
+
+A potential has one energy at each point; its energies change as the slopes say; and its slopes have symmetric derivatives.
+Each of the three is checked between near rows, in inputs scaled by their spread.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from lse_material._arrays import Array
+from lse_material.data.samples import Samples
+from lse_material.fit.problem.rows import Index, Rows
+
+SAME_PLACE = 1e-9  # distance below which two rows lie at the same place
+SAME_ENERGY = 1e-6  # difference of their energies that is none, as a share of the spread
+NEAR = 0.1  # distance, in each direction, over which energies are compared with slopes
+PLAUSIBLE = 0.75, 1.33  # change of energy over what the slopes say
+CORRELATION = 0.7  # of the two
+SKEW = 0.33  # share of the derivative of the slopes that may be skew; curvature between few rows makes up to a quarter
+ROTATED = 0.01  # share of the stress that no strain energy can give
+DEPENDENT = 1e-6  # ratio of singular values of dx/dF below which inputs depend on each other
+FEW = 10  # rows for each input
+ROWS = 3000  # that are looked at, at most
+
+
+class DataWarning(UserWarning):
+    """The data of a fit contradict themselves or leave something open; the message says where."""
+
+
+def doubts_about(samples: Samples, rows: Rows) -> tuple[str, ...]:
+    """What speaks against these data, a sentence each; empty if nothing does.
+
+    Args:
+        samples: the data, for the number of the row that a sentence names.
+        rows: the same in inputs and slopes of the potential, without growth term; those of weight 0 are passed over.
+    """
+    rows = _counting(rows)
+    spread = rows.x.std(axis=0)
+    still = spread <= 1e-12 * np.abs(rows.x).max(initial=1e-300)
+    x = (rows.x - rows.x.mean(axis=0)) / np.where(still, 1.0, spread)
+    found = [*_few(x), *_still(still), *_contradictions(x, rows), *_rotated(samples, rows)]
+    slope = _gradient(rows) * np.where(still, 1.0, spread)
+    found += _energies_against_slopes(x, rows, slope)
+    told = _determined(rows.derivative)
+    found += _no_gradient(x[rows.slope_rows][told], slope[told])
+    return tuple(found)
+
+
+def _counting(rows: Rows) -> Rows:
+    """Without the energies and slopes of rows that have no weight."""
+    energy, slope = (rows.weight[index] > 0.0 for index in (rows.energy_rows, rows.slope_rows))
+    return replace(
+        rows,
+        energy_rows=rows.energy_rows[energy],
+        energy=rows.energy[energy],
+        slope_rows=rows.slope_rows[slope],
+        slope=rows.slope[slope],
+        derivative=rows.derivative[slope],
+    )
+
+
+def _few(x: Array) -> list[str]:
+    n, d = x.shape
+    if n >= FEW * d:
+        return []
+    return [f"there are {n} rows for {d} inputs: what lies between them is a guess. {FEW * d} or more would be better."]
+
+
+def _still(still: Array) -> list[str]:
+    if not still.any():
+        return []
+    which = ", ".join(str(i) for i in np.flatnonzero(still))
+    return [f"input {which} (counted from 0) is the same in all rows: how the energy depends on it is not in the data."]
+
+
+def _contradictions(x: Array, rows: Rows) -> list[str]:
+    """Rows at the same place with different energies."""
+    spread = float(rows.energy.std()) if len(rows.energy) > 1 else 0.0
+    if spread == 0.0:
+        return []
+    pairs = cKDTree(x[rows.energy_rows]).query_pairs(SAME_PLACE, output_type="ndarray")
+    if len(pairs) == 0:
+        return []
+    gap = np.abs(rows.energy[pairs[:, 0]] - rows.energy[pairs[:, 1]]) / spread
+    wrong = gap > SAME_ENERGY
+    if not wrong.any():
+        return []
+    i, j = (int(rows.energy_rows[k]) for k in pairs[int(gap.argmax())])
+    return [
+        f"{int(wrong.sum())} pair{'s' if wrong.sum() > 1 else ''} of rows at the same place have different energies, rows {i} "
+        f"and {j} (counted from 0) by {gap.max():.2g} of the spread. A potential has one energy at each place: "
+        "a fit can only take the mean."
+    ]
+
+
+def _rotated(samples: Samples, rows: Rows) -> list[str]:
+    """Stress outside the range of (dx/dF)^T: for an objective strain measure, P F^T is not symmetric there."""
+    if samples.F is None or len(rows.slope) == 0:
+        return []
+    seen = np.einsum("nd,ndq->nq", _gradient(rows), rows.derivative)
+    size = np.sqrt((rows.slope**2).sum(axis=1).mean()) or 1.0
+    missed = np.sqrt(((rows.slope - seen) ** 2).sum(axis=1)) / size
+    share = float(np.sqrt((missed**2).mean()))
+    if share <= ROTATED:
+        return []
+    row = int(rows.slope_rows[int(missed.argmax())])
+    return [
+        f"{share:.1%} of the stress (RMS; most in row {row}, counted from 0) belongs to no energy of this strain measure: for "
+        "an objective one P F^T must be symmetric. Is it P (first Piola-Kirchhoff), and not transposed?"
+    ]
+
+
+def _energies_against_slopes(x: Array, rows: Rows, slope: Array) -> list[str]:
+    """Energy differences of near rows against the mean of their slopes times the way between them (the trapezoidal rule)."""
+    both, first, second = np.intersect1d(rows.energy_rows, rows.slope_rows, return_indices=True)
+    both, first, second = (part[:ROWS] for part in (both, first, second))
+    n, d = len(both), x.shape[1]
+    if n < FEW * d:
+        return []
+    W, g, at = rows.energy[first], slope[second], x[both]
+    rank = min(max(round(n * NEAR**d), 3), n - 1)
+    near: Index = cKDTree(at).query(at, rank + 1)[1][:, max(rank - 2, 1) :]
+    i = np.repeat(np.arange(n), near.shape[1])
+    j = near.ravel()
+    change, told = W[j] - W[i], 0.5 * ((g[i] + g[j]) * (at[j] - at[i])).sum(axis=1)
+    size = float(np.sqrt((change**2).sum() * (told**2).sum()))
+    if size == 0.0:
+        return []
+    correlation, ratio = float(change @ told) / size, float(change @ told) / float(told @ told)
+    if correlation >= CORRELATION and PLAUSIBLE[0] <= ratio <= PLAUSIBLE[1]:
+        return []
+    if correlation <= -CORRELATION:
+        advice = "The slopes point the other way: is the sign right (dW/dx, not the force -dW/dx)?"
+    elif correlation >= CORRELATION:
+        advice = "They differ by a factor: are the units of energies and slopes the same?"
+    else:
+        advice = "They have little to do with each other: are the rows and components in the same order?"
+    return [
+        f"between near rows the energies change by {ratio:.3g} times what the slopes say (correlation {correlation:.2f}). "
+        + advice
+    ]
+
+
+def _no_gradient(x: Array, slope: Array) -> list[str]:
+    """Skew part of the derivative of the slopes, from a linear regression around each row."""
+    x, slope = x[:ROWS], slope[:ROWS]
+    n, d = x.shape
+    count = 3 * d + 2
+    if d == 1 or n < max(FEW * d, count + 1):
+        return []
+    near: Index = cKDTree(x).query(x, count + 1)[1]
+    away, change = x[near[:, 1:]] - x[:, None], slope[near[:, 1:]] - slope[:, None]
+    derivative = np.linalg.pinv(away) @ change
+    skew = 0.5 * (derivative - derivative.swapaxes(1, 2))
+    size = (derivative**2).sum(axis=(1, 2))
+    share = float(np.sqrt(np.median((skew**2).sum(axis=(1, 2))[size > 0.0] / size[size > 0.0]))) if size.any() else 0.0
+    if share <= SKEW:
+        return []
+    return [
+        f"the slopes are the gradient of no energy: {share:.0%} of their derivative is skew in the median (a gradient: 0; what "
+        "curvature between few rows explains: a quarter). Are their components in the order of the inputs?"
+    ]
+
+
+def _determined(derivative: Array) -> Index:
+    """Rows whose stress tells all of dW/dx: not so where inputs depend on each other, as three invariants in 2D do."""
+    sizes = np.linalg.svd(derivative, compute_uv=False)
+    full = (sizes.shape[1] == derivative.shape[1]) & (sizes[:, -1] > DEPENDENT * sizes[:, 0])
+    return np.flatnonzero(full).astype(np.int64)
+
+
+def _gradient(rows: Rows) -> Array:
+    """dW/dx from slopes dW/dF, by least squares: (m, d)."""
+    inverse = np.linalg.pinv(np.swapaxes(rows.derivative, 1, 2))
+    result: Array = np.einsum("ndq,nq->nd", inverse, rows.slope)
+    return result

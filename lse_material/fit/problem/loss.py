@@ -1,0 +1,292 @@
+"""The Sobolev loss: relative mean square errors of energies and of stresses (or gradients).
+
+    loss = a mean( (W - W_data)^2 ) / var(W_data) + b mean( |P - P_data|^2 ) / mean( |P_data|^2 ),   P = dx/dF^T dW/dx
+
+All means are weighted with the weights of the rows.
+
+dx/dF is a fixed array of each row, computed once by the numpy floor: the loss knows no strain measure. W. M. Czarnecki
+et al., "Sobolev training for neural networks", NeurIPS 2017.
+
+A growth term c h(J) whose coefficient is not known is linear in it: the loss is the least over c >= 0, and c follows from the
+weights (variable projection, G. H. Golub and V. Pereyra, SIAM J. Numer. Anal. 10, 413 (1973)).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lse_material._arrays import Array
+from lse_material.errors import InvalidInputError
+from lse_material.fit.model.trainable import TrainablePotential
+from lse_material.fit.problem.rows import Index, Rows, Scales
+
+
+def _tensor(array: Array) -> Tensor:
+    return torch.tensor(np.ascontiguousarray(array), dtype=torch.float64)
+
+
+def _size(rows: Rows) -> float:
+    """RMS of the slopes."""
+    if not (rows.slope.size and rows.slope[rows.weight[rows.slope_rows] > 0.0].any()):
+        return 1.0
+    return math.sqrt(float(rows.mean((rows.slope**2).mean(axis=1), rows.slope_rows)))
+
+
+def _root(rows: Rows, index: Index) -> Tensor:
+    """Square roots of the weights of some rows, over their mean."""
+    weight = rows.weight[index]
+    return _tensor(np.sqrt(weight / weight.mean())) if len(weight) else torch.zeros(0, dtype=torch.float64)
+
+
+@dataclass(frozen=True, eq=False)
+class Targets:
+    """Known energies, or known slopes, in scaled variables.
+
+    Attributes:
+        rows: at which they are known, (n,).
+        values: (n,), or (n, q) of slopes.
+        root: of the weight of each row, of the shape of `values` to broadcasting.
+        derivative: that takes gradients to slopes, (n, d, q); None for energies.
+        growth: what a growth coefficient of 1 adds to the values; None without a growth term.
+    """
+
+    rows: Tensor
+    values: Tensor
+    root: Tensor
+    derivative: Tensor | None = None
+    growth: Tensor | None = None
+
+    def __len__(self) -> int:
+        """The number of rows at which they are known."""
+        return len(self.rows)
+
+    def part(self, start: int, stop: int) -> Targets:
+        """Those of a stretch of the rows, which then count from its start."""
+        which = (self.rows >= start) & (self.rows < stop)
+        derivative, growth = (None if item is None else item[which] for item in (self.derivative, self.growth))
+        return Targets(self.rows[which] - start, self.values[which], self.root[which], derivative, growth)
+
+    def growth_part(self) -> Tensor:
+        """What a growth coefficient of 1 adds to the residuals."""
+        assert self.growth is not None
+        return self.root * self.growth
+
+    def residual(self, found: Tensor, coefficient: Tensor | float) -> Tensor:
+        """Of energies, or of gradients, at all rows: what is wrong, times the roots of the weights."""
+        found = found[self.rows]
+        if self.derivative is not None:
+            found = (found.unsqueeze(1) @ self.derivative).squeeze(1)
+        plain = self.root * (found - self.values)
+        return plain if self.growth is None else plain + coefficient * self.growth_part()
+
+
+@dataclass(frozen=True, eq=False)
+class Loss:
+    """The loss of a twin on rows of data, in scaled variables; `Loss.on` makes one.
+
+    A growth coefficient that is to be fitted follows from the rows of `growth_from`, or from these rows.
+
+    Attributes:
+        inputs: scaled inputs (n, d).
+        known_energies: and at which rows.
+        known_slopes: the same; slopes are gradients or stresses.
+        weights: of the two, with sum 1.
+        growth_from: the loss that a growth coefficient follows from, if not this one.
+    """
+
+    inputs: Tensor
+    known_energies: Targets
+    known_slopes: Targets
+    weights: tuple[float, float]
+    growth_from: Loss | None = None
+
+    @classmethod
+    def on(
+        cls,
+        rows: Rows,
+        scales: Scales,
+        energy_weight: float,
+        stress_weight: float,
+        *,
+        growth_from: Loss | None = None,
+    ) -> Loss:
+        """The loss on rows of data; weights are relative to each other."""
+        size = _size(rows)
+        growth: tuple[Tensor | None, Tensor | None] = None, None
+        if rows.growth_energy is not None and rows.growth_slope is not None:
+            growth = _tensor(rows.growth_energy / scales.energy_scale), _tensor(rows.growth_slope / size)
+        energies = Targets(
+            torch.tensor(rows.energy_rows),
+            _tensor((rows.energy - scales.energy_shift) / scales.energy_scale),
+            _root(rows, rows.energy_rows),
+            growth=growth[0],
+        )
+        slopes = Targets(
+            torch.tensor(rows.slope_rows),
+            _tensor(rows.slope / size),
+            _root(rows, rows.slope_rows).unsqueeze(1),
+            _tensor(rows.derivative * (scales.energy_scale / scales.input_scale / size)[:, None]),
+            growth[1],
+        )
+        total = energy_weight * (len(energies) > 0) + stress_weight * (len(slopes) > 0)
+        if total <= 0.0:
+            raise InvalidInputError("the only kind of data there is has weight 0 in Training.")
+        inputs = _tensor((rows.x - scales.input_shift) / scales.input_scale)
+        return cls(inputs, energies, slopes, (energy_weight / total, stress_weight / total), growth_from)
+
+    def __call__(self, twin: TrainablePotential) -> Tensor:
+        """A scalar; about 1 for a constant potential."""
+        return self.with_mode_weights(twin)[0]
+
+    def with_mode_weights(self, twin: TrainablePotential) -> tuple[Tensor, Tensor]:
+        """The loss, and the mode weights (n, K) at all rows."""
+        energy, gradient, weights = twin(self.inputs)
+        loss = torch.zeros((), dtype=torch.float64)
+        for part, weight in zip(self._squares(twin, energy, gradient), self.weights):
+            if weight and part is not None:
+                loss = loss + weight * part
+        return loss, weights
+
+    def errors(self, twin: TrainablePotential) -> tuple[float | None, float | None]:
+        """Relative RMS errors of energies and slopes; None where there are none."""
+        with torch.no_grad():
+            energy, gradient, _ = twin(self.inputs)
+            parts = self._squares(twin, energy, gradient)
+        return tuple(None if part is None else math.sqrt(float(part)) for part in parts)  # type: ignore[return-value]
+
+    def by_row(self, twin: TrainablePotential) -> Tensor:
+        """What each row adds to the loss: (n,)."""
+        result = torch.zeros(len(self.inputs), dtype=torch.float64)
+        with torch.no_grad():
+            energy, gradient, _ = twin(self.inputs)
+            wrong_energy, wrong_slope = self._wrong(energy, gradient, self._coefficient(twin, energy, gradient))
+            energies, slopes = self.known_energies, self.known_slopes
+            if self.weights[0] and len(energies):
+                result[energies.rows] += self.weights[0] / len(energies) * wrong_energy**2
+            if self.weights[1] and len(slopes):
+                result[slopes.rows] += self.weights[1] / len(slopes) * (wrong_slope**2).mean(1)
+        return result
+
+    def growth_coefficient(self, twin: TrainablePotential) -> float:
+        """The growth coefficient, in energy units, that goes best with the twin's weights; 0 if none is looked for."""
+        if self.known_energies.growth is None:
+            return 0.0
+        if self.growth_from is not None:
+            return self.growth_from.growth_coefficient(twin)
+        with torch.no_grad():
+            return float(self._coefficient(twin, *twin(self.inputs)[:2]))
+
+    def worst_error(self, twin: TrainablePotential) -> float:
+        """The larger of the relative RMS errors that have a weight in the loss."""
+        errors = [e for e, weight in zip(self.errors(twin), self.weights) if e is not None and weight]
+        return max(errors)
+
+    def _coefficient(self, twin: TrainablePotential, energy: Tensor, gradient: Tensor) -> Tensor | float:
+        """The same, from energies and gradients at these rows: c = -<h, r>/<h, h> or 0, r the residuals without the term."""
+        if self.known_energies.growth is None:
+            return 0.0
+        if self.growth_from is not None:
+            return self.growth_from.growth_coefficient(twin)
+        with torch.no_grad():
+            above = below = torch.zeros((), dtype=torch.float64)
+            parts = zip(self._wrong(energy, gradient, 0.0), self._growth_parts(), self.weights)
+            for wrong, h, weight in parts:
+                if weight and h.numel():
+                    above, below = above + weight * (h * wrong).mean(), below + weight * (h * h).mean()
+            return torch.clamp(-above / below, min=0.0) if float(below) > 0.0 else 0.0
+
+    def _growth_parts(self) -> tuple[Tensor, Tensor]:
+        """What a growth coefficient of 1 adds to the residuals of energies and of slopes."""
+        return self.known_energies.growth_part(), self.known_slopes.growth_part()
+
+    def _wrong(self, energy: Tensor, gradient: Tensor, coefficient: Tensor | float) -> tuple[Tensor, Tensor]:
+        """Residuals of energies and of slopes, times the roots of the rows' weights."""
+        return self.known_energies.residual(energy, coefficient), self.known_slopes.residual(gradient, coefficient)
+
+    def _squares(
+        self, twin: TrainablePotential, energy: Tensor, gradient: Tensor
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """Mean squares of the two kinds of residual."""
+        first, second = self._wrong(energy, gradient, self._coefficient(twin, energy, gradient))
+        return (first**2).mean() if len(first) else None, (second**2).mean() if len(second) else None
+
+    def residuals(
+        self, rows: slice, energy: Tensor, gradient: Tensor, J: Tensor, coefficient: float = 0.0
+    ) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
+        """Residuals of some rows, and their Jacobians, scaled so that the squares of all rows sum to the loss.
+
+        Args:
+            rows: a slice of all rows.
+            energy: of these rows, (m,).
+            gradient: of these rows, (m, d).
+            J: derivatives of energy and gradient in the weights, (m, 1 + d, p).
+            coefficient: of the growth term; its derivative comes third, or None without such a term.
+        """
+        stretch = self._stretch(rows)
+        energies, slopes = self.known_energies.part(*stretch), self.known_slopes.part(*stretch)
+        if self.weights[0] and len(self.known_energies):
+            factor = math.sqrt(self.weights[0] / len(self.known_energies))
+            JW = J[energies.rows, 0] * (factor * energies.root)[:, None]
+            h = None if energies.growth is None else factor * energies.growth_part()
+            yield factor * energies.residual(energy, coefficient), JW, h
+        if self.weights[1] and len(self.known_slopes):
+            assert slopes.derivative is not None
+            factor = math.sqrt(self.weights[1] / self.known_slopes.values.numel())
+            D = slopes.derivative * (factor * slopes.root)[:, :, None]
+            JD = torch.einsum("ndq,ndp->nqp", D, J[slopes.rows, 1:]).reshape(-1, J.shape[2])
+            h = None if slopes.growth is None else factor * slopes.growth_part().reshape(-1)
+            yield factor * slopes.residual(gradient, coefficient).reshape(-1), JD, h
+
+    def pulled_back_residual(self, twin: TrainablePotential) -> Tensor:
+        """How wrong the slope is, as a direction in scaled inputs: (n, d), zero where no slope is known."""
+        with torch.no_grad():
+            energy, gradient, _ = twin(self.inputs)
+            result = torch.zeros_like(gradient)
+            wrong = self._wrong(energy, gradient, self._coefficient(twin, energy, gradient))[1]
+            slopes = self.known_slopes
+            assert slopes.derivative is not None
+            result[slopes.rows] = (slopes.derivative @ wrong.unsqueeze(2)).squeeze(2)
+        return result
+
+    def part(self, rows: slice) -> Loss:
+        """The loss of some of the rows, in the same units."""
+        start, stop = self._stretch(rows)
+        return replace(
+            self,
+            inputs=self.inputs[start:stop],
+            known_energies=self.known_energies.part(start, stop),
+            known_slopes=self.known_slopes.part(start, stop),
+        )
+
+    def _stretch(self, rows: slice) -> tuple[int, int]:
+        """Where a slice of the rows starts and stops."""
+        return rows.start or 0, min(rows.stop, len(self.inputs))
+
+    def batch(self, step: int, size: int) -> Loss:
+        """The loss of the rows of one step: all if they are at most `size`, else one stretch after another."""
+        n = len(self.inputs)
+        if n <= size:
+            return self
+        start = step % (n // size) * size
+        return self.part(slice(start, start + size))
+
+    @property
+    def slopes(self) -> Tensor | None:
+        """Gradients in scaled inputs (n, d) of all rows, or None if some are missing or they are stresses."""
+        D, known = self.known_slopes.derivative, self.known_slopes.values
+        assert D is not None
+        if len(known) < len(self.inputs) or D.shape[1] != D.shape[2]:
+            return None
+        return torch.linalg.solve(D.transpose(1, 2), known)
+
+    @property
+    def energies(self) -> Tensor | None:
+        """Scaled energies of all rows, or None if some are missing."""
+        known = self.known_energies.values
+        return known if len(known) == len(self.inputs) else None

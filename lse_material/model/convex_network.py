@@ -1,0 +1,237 @@
+"""One mode of the potential: an input convex neural network, with its gradient and Hessian in closed form."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from lse_material._arrays import Array, expect_shape, float_array, frozen, points
+from lse_material.errors import InvalidInputError
+from lse_material.model.activations import ACTIVATIONS
+
+CHUNK = 8192  # points evaluated at a time; bounds the memory of intermediate arrays
+
+
+@dataclass(frozen=True, eq=False)
+class ConvexNetwork:
+    """One mode: an input convex neural network with L hidden layers, pass-through from x, and a convex quadratic term.
+
+        z_0 = act(x_weights[0] x + biases[0])
+        z_l = act(z_weights[l-1] z_{l-1} + x_weights[l] x + biases[l]),    l = 1 .. L-1
+        psi = z_weights[L-1] z_{L-1} + x_weights[L] x + biases[L] + |quadratic x|^2 / 2
+
+    It is convex in x because every z-weight is >= 0 and the activation is convex and non-decreasing; x-weights, biases
+    and `quadratic` are free. With L = 0 the mode is affine plus quadratic.
+
+    Attributes:
+        z_weights: L arrays, layer l of shape (n_l, n_{l-1}); n_L = 1.
+        x_weights: L+1 arrays of shape (n_l, d).
+        biases: L+1 arrays of shape (n_l,).
+        activation: a name in `lse_material.model.activations.ACTIVATIONS`.
+        quadratic: (m, d) or None; any real matrix keeps the mode convex.
+
+    Raises:
+        InvalidInputError: a shape does not fit, an entry is not finite, or a z-weight is negative (named).
+    """
+
+    z_weights: tuple[Array, ...]
+    x_weights: tuple[Array, ...]
+    biases: tuple[Array, ...]
+    activation: str = "softplus"
+    quadratic: Array | None = None
+
+    def __post_init__(self) -> None:
+        if self.activation not in ACTIVATIONS:
+            raise InvalidInputError(
+                f"activation {self.activation!r} is not known; choose one of {sorted(ACTIVATIONS)}."
+            )
+        layers = len(self.x_weights)
+        if layers == 0 or len(self.biases) != layers or len(self.z_weights) != layers - 1:
+            raise InvalidInputError(
+                f"a network with {layers} x_weights needs as many biases and one z_weight less; "
+                f"it got {len(self.biases)} biases and {len(self.z_weights)} z_weights."
+            )
+        x_weights = tuple(frozen(float_array(f"x_weight.{i}", w, 2)) for i, w in enumerate(self.x_weights))
+        biases = tuple(frozen(float_array(f"bias.{i}", b, 1)) for i, b in enumerate(self.biases))
+        z_weights = tuple(frozen(float_array(f"z_weight.{i + 1}", w, 2)) for i, w in enumerate(self.z_weights))
+        d = x_weights[0].shape[1]
+        if d == 0:
+            raise InvalidInputError("x_weight.0 has no columns: a mode needs at least one input.")
+        for i in range(layers):
+            width = 1 if i == layers - 1 else x_weights[i].shape[0]
+            expect_shape(f"x_weight.{i}", x_weights[i], (width, d))
+            expect_shape(f"bias.{i}", biases[i], (width,))
+            if i > 0:
+                expect_shape(f"z_weight.{i}", z_weights[i - 1], (width, x_weights[i - 1].shape[0]))
+                if (z_weights[i - 1] < 0.0).any():
+                    where = tuple(int(j) for j in np.argwhere(z_weights[i - 1] < 0.0)[0])
+                    raise InvalidInputError(
+                        f"z_weight.{i} is {z_weights[i - 1][where]:.3e} at entry {where}: the mode is not convex. "
+                        "Give the weights as they act (after softplus, say), not the raw parameters."
+                    )
+        quadratic = None
+        if self.quadratic is not None:
+            quadratic = frozen(float_array("quadratic", self.quadratic, 2))
+            expect_shape("quadratic", quadratic, (quadratic.shape[0], d))
+        for name, value in (
+            ("x_weights", x_weights),
+            ("biases", biases),
+            ("z_weights", z_weights),
+            ("quadratic", quadratic),
+        ):
+            object.__setattr__(self, name, value)
+
+    @classmethod
+    def from_arrays(
+        cls,
+        z_weights: Sequence[Any],
+        x_weights: Sequence[Any],
+        biases: Sequence[Any],
+        *,
+        activation: str = "softplus",
+        quadratic: Any = None,
+    ) -> ConvexNetwork:
+        """Bring in a network trained elsewhere; arguments as the attributes of the class, as arrays or nested lists.
+
+        The z-weights are those that act. An example: the state_dict of a torch network whose positive layers pass their
+        raw weights through softplus and whose activation is softplus(a)^2 / 12, as in the NN-EUCLID family (Thakolkaran
+        et al., JMPS 169, 105076, 2022). `squared_softplus` is softplus(a)^2 / 2, so the factor 1/6 goes into the
+        z-weight that follows, and biases that a layer lacks are zeros::
+
+            state = {name: value.double().numpy() for name, value in network.state_dict().items()}
+            positive = lambda raw: numpy.logaddexp(0.0, raw)              # torch's softplus
+            first = positive(state["layers.1.weights"])                   # acts on a linear layer: affine in x
+            mode = ConvexNetwork.from_arrays(
+                z_weights=[positive(state["layers.2.weights"]) / 6],
+                x_weights=[first @ state["layers.0.weight"] + state["skip_layers.1.weight"],
+                           positive(state["skip_layers.2.weights"])],
+                biases=[first @ state["layers.0.bias"] + state["skip_layers.1.bias"], numpy.zeros(1)],
+                activation="squared_softplus",
+            )
+
+        Such a network takes (I1bar - 3, I2bar - 3, (J - 1)^2): `IsotropicInvariants(dim=2)`.
+        """
+        return cls(tuple(z_weights), tuple(x_weights), tuple(biases), activation, quadratic)
+
+    @property
+    def size(self) -> int:
+        """Number d of inputs."""
+        return int(self.x_weights[0].shape[1])
+
+    @property
+    def parameters(self) -> int:
+        """Number of stored weights."""
+        arrays = (*self.z_weights, *self.x_weights, *self.biases, *([] if self.quadratic is None else [self.quadratic]))
+        return sum(a.size for a in arrays)
+
+    @property
+    def active_parameters(self) -> int:
+        """Number of stored weights that are not zero."""
+        arrays = (*self.z_weights, *self.x_weights, *self.biases, *([] if self.quadratic is None else [self.quadratic]))
+        return sum(int(np.count_nonzero(a)) for a in arrays)
+
+    def at(self, first: Any) -> ConvexNetwork:
+        """The network of the other inputs where the first ones are held: first (m,), m < d."""
+        first = float_array("first", first, 1)
+        m = len(first)
+        if not 0 < m < self.size:
+            raise InvalidInputError(f"{m} of {self.size} inputs cannot be held: it must be at least one, and not all.")
+        x_weights = [w[:, m:] for w in self.x_weights]
+        biases = [b + w[:, :m] @ first for b, w in zip(self.biases, self.x_weights)]
+        if self.quadratic is None:
+            return ConvexNetwork(self.z_weights, tuple(x_weights), tuple(biases), self.activation)
+        Q, level = self.quadratic[:, m:], self.quadratic[:, :m] @ first  # |level + Q x|^2 / 2
+        x_weights[-1] = x_weights[-1] + (level @ Q)[None]
+        biases[-1] = biases[-1] + 0.5 * level @ level
+        return ConvexNetwork(self.z_weights, tuple(x_weights), tuple(biases), self.activation, np.linalg.qr(Q)[1])
+
+    def energy(self, x: Any) -> Array:
+        """psi(x): x (..., d) -> (...)."""
+        return by_chunks(x, self.size, (), lambda chunk: Trace(self, chunk).energy)
+
+    def gradient(self, x: Any) -> Array:
+        """Gradient of psi: x (..., d) -> (..., d)."""
+        return by_chunks(x, self.size, (self.size,), lambda chunk: Trace(self, chunk).gradient)
+
+    def hessian(self, x: Any) -> Array:
+        """Hessian of psi: x (..., d) -> (..., d, d), positive semi-definite."""
+        return by_chunks(x, self.size, (self.size, self.size), lambda chunk: Trace(self, chunk).hessian)
+
+
+class Trace:
+    """One network at one batch of points (n, d): keeps the preactivations that energy, gradient and Hessian share."""
+
+    def __init__(self, network: ConvexNetwork, x: Array) -> None:
+        self._net, self._x = network, x
+        act = ACTIVATIONS[network.activation]
+        self._pre: list[Array] = []  # preactivations of the hidden layers, each (n, n_l)
+        z: Array | None = None
+        for i, (weight, bias) in enumerate(zip(network.x_weights, network.biases)):
+            a = x @ weight.T + bias
+            if z is not None:
+                a = a + z @ network.z_weights[i - 1].T
+            if i == len(network.x_weights) - 1:
+                self.energy: Array = a[:, 0]
+            else:
+                self._pre.append(a)
+                z = act.value(a)
+        if network.quadratic is not None:
+            self.energy = self.energy + 0.5 * ((x @ network.quadratic.T) ** 2).sum(axis=1)
+
+    def _adjoints(self) -> Iterator[tuple[int, Array]]:
+        """d psi / d z_l for l = L-1 .. 0, each (n, n_l): the reverse sweep, non-negative throughout."""
+        net = self._net
+        slope = ACTIVATIONS[net.activation].slope
+        above = np.ones((len(self._x), 1))  # d psi / d a_{l+1}
+        for i in range(len(self._pre) - 1, -1, -1):
+            adjoint = above @ net.z_weights[i]
+            yield i, adjoint
+            above = adjoint * slope(self._pre[i])
+
+    @cached_property
+    def gradient(self) -> Array:
+        """(n, d)."""
+        net = self._net
+        result: Array = np.tile(net.x_weights[-1][0], (len(self._x), 1))
+        for i, adjoint in self._adjoints():
+            result = result + (adjoint * ACTIVATIONS[net.activation].slope(self._pre[i])) @ net.x_weights[i]
+        if net.quadratic is not None:
+            result = result + self._x @ (net.quadratic.T @ net.quadratic)
+        return result
+
+    @cached_property
+    def hessian(self) -> Array:
+        """(n, d, d): sum over layers and neurons of (d psi/d z_l) act''(a_l) da_l/dx (da_l/dx)^T."""
+        net, act = self._net, ACTIVATIONS[self._net.activation]
+        n, d = self._x.shape
+        jacobians: list[Array] = []  # da_l/dx, each (n, n_l, d)
+        for i in range(len(self._pre)):
+            jacobian = np.broadcast_to(net.x_weights[i], (n, *net.x_weights[i].shape))
+            if i > 0:
+                jacobian = jacobian + net.z_weights[i - 1] @ (act.slope(self._pre[i - 1])[:, :, None] * jacobians[-1])
+            jacobians.append(jacobian)
+        result = np.zeros((n, d, d))
+        for i, adjoint in self._adjoints():
+            weight = adjoint * act.curvature(self._pre[i])
+            result += np.swapaxes(jacobians[i] * weight[:, :, None], 1, 2) @ jacobians[i]
+        if net.quadratic is not None:
+            result += net.quadratic.T @ net.quadratic
+        return result
+
+
+def by_chunks(x: Any, size: int, shape: tuple[int, ...], evaluate: Callable[[Array], Array]) -> Array:
+    """Evaluate (n, size) -> (n, *shape) chunk by chunk, for x of shape (..., size).
+
+    A NaN in a point makes all values at that point NaN, also those that do not depend on x (the slope of an affine mode).
+    """
+    array = points("x", x, size)
+    flat = array.reshape(-1, size)
+    result = np.empty((len(flat), *shape))
+    for start in range(0, len(flat), CHUNK):
+        result[start : start + CHUNK] = evaluate(flat[start : start + CHUNK])
+    result[np.isnan(flat).any(axis=1)] = np.nan
+    return result.reshape((*array.shape[:-1], *shape))

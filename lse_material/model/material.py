@@ -1,0 +1,263 @@
+"""A material: a potential of a strain measure, W(F) = potential(x(F)) + growth(J), with P = dW/dF and A = dP/dF.
+
+W may depend on further scalars, `fields` (a concentration, a temperature): W(f, F) = potential(f, x(F)) + growth(J). Each has a
+conjugate dW/df (a chemical potential, minus an entropy).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, NoReturn
+
+import numpy as np
+
+from lse_material._arrays import Array, deformation_gradients, field_names, float_array, points
+from lse_material.errors import InvalidInputError
+from lse_material.model.box import Box
+from lse_material.model.convex_network import CHUNK
+from lse_material.model.growth import Growth
+from lse_material.model.soft_minimum import SoftMinimum
+from lse_material.model.strain import StrainMeasure, cofactor, positive_determinant
+
+
+@dataclass(frozen=True, eq=False)
+class Material:
+    """A hyperelastic material with a trained multi-well energy.
+
+    Attributes:
+        potential: W as a function of x, or of the fields and x, in this order.
+        kinematics: the strain measure x(F); 2D is plane strain.
+        growth: optional term that sends W to infinity as J -> 0.
+        units: quantity -> unit, as text, for people: {"energy": "MPa"}.
+        training_box: where x was seen by the fit, if known.
+        provenance: anything JSON can hold: package version, date, data hash, errors.
+        fields: names of the scalars that W depends on beside the strain, in the order of the potential's first inputs.
+
+    Raises:
+        InvalidInputError: potential, fields and strain measure do not fit together.
+    """
+
+    potential: SoftMinimum
+    kinematics: StrainMeasure
+    growth: Growth | None = None
+    units: Mapping[str, str] = field(default_factory=dict)
+    training_box: Box | None = None
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    fields: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "fields", field_names(self.fields))
+        for name, kind in (("potential", SoftMinimum), ("kinematics", StrainMeasure)):
+            if not isinstance(getattr(self, name), kind):
+                raise InvalidInputError(f"{name} is a {type(getattr(self, name)).__name__}, not a {kind.__name__}.")
+        if self.growth is not None and type(self.growth) is not Growth:
+            raise InvalidInputError(
+                f"growth is a {type(self.growth).__name__}; a material takes a Growth or None (a subclass would be compiled "
+                "and saved as its parent)."
+            )
+        if self.potential.size != len(self.fields) + self.kinematics.size:
+            beside = f", beside the fields {', '.join(self.fields)}" if self.fields else ""
+            raise InvalidInputError(
+                f"the potential has {self.potential.size} inputs, but {type(self.kinematics).__name__} in "
+                f"{self.kinematics.dim}D gives {self.kinematics.size}{beside}: choose the strain measure it was trained with."
+            )
+        if self.training_box is not None and self.training_box.lower.shape != (self.potential.size,):
+            raise InvalidInputError(
+                f"training_box has {self.training_box.lower.size} components; the potential has {self.potential.size}."
+            )
+
+    @property
+    def dim(self) -> int:
+        """2 (plane strain) or 3."""
+        return self.kinematics.dim
+
+    @property
+    def transition_scale(self) -> float:
+        """Transition scale in energy units."""
+        return self.potential.transition_scale
+
+    @property
+    def modes(self) -> int:
+        """Number of modes."""
+        return len(self.potential.modes)
+
+    def at(self, fields: Any) -> Material:
+        """The material where the fields are held at these values (one for each), an ordinary one of F alone.
+
+        Raises:
+            InvalidInputError: it has no fields, or another number of them.
+        """
+        values = float_array("fields", fields, 1)
+        if not self.fields or len(values) != len(self.fields):
+            raise InvalidInputError(f"{len(values)} values for the fields {list(self.fields)}: one each is needed.")
+        m, box = len(values), self.training_box
+        held = dict(zip(self.fields, values.tolist()))
+        return Material(
+            self.potential.at(values),
+            self.kinematics,
+            self.growth,
+            self.units,
+            None if box is None else Box(box.lower[m:], box.upper[m:]),
+            {**self.provenance, "fields held": held},
+        )
+
+    def without_fields(self, what: str) -> Material:
+        """The material itself, for `what` needs one of F alone.
+
+        Raises:
+            InvalidInputError: it has fields.
+        """
+        if self.fields:
+            raise InvalidInputError(
+                f"{what} takes materials of F alone, and this one also depends on {', '.join(self.fields)}: hold them by "
+                "material.at(values), or use energy(material, F, fields=...) in a form."
+            )
+        return self
+
+    def inputs(self, F: Any, fields: Any = None) -> Array:
+        """What the potential is evaluated at, the fields and x(F): F (n, dim, dim), fields (n, m) or (m,) -> (n, d)."""
+        array = deformation_gradients(F, self.dim).reshape(-1, self.dim, self.dim)
+        return _inputs(self, array, _field_values(self, fields, array.shape[:1]))
+
+    def evaluate(self, F: Any, fields: Any = None) -> MaterialValues:
+        """Everything at F (n, dim, dim) from one pass through the network: what solvers call.
+
+        Where W depends on fields too, these are (n, m) or (m,). Stress and tangent are finished when asked for. Where W is not
+        defined (J <= 0 with a growth term or invariants, NaN in F) the values are NaN, so that a solver can step back. Memory
+        grows with n; `energy`, `stress` and `tangent` work through chunks.
+        """
+        array = deformation_gradients(F, self.dim).reshape(-1, self.dim, self.dim)
+        return MaterialValues(self, array, _field_values(self, fields, array.shape[:1]))
+
+    def energy(self, F: Any, fields: Any = None) -> Array:
+        """W per reference volume, energy units: F (..., dim, dim), fields (..., m) or (m,) if it has any -> (...).
+
+        Raises:
+            InvalidInputError: an F with det F <= 0 (named), or of the wrong shape; fields missing, or where there are none.
+        """
+        return self._by_chunks(F, fields, (), lambda values: values.energy)
+
+    def conjugates(self, F: Any, fields: Any = None) -> Array:
+        """dW/dfields, (..., m), of each field in its order. Arguments and errors as `energy`."""
+        return self._by_chunks(F, fields, (len(self.fields),), lambda values: values.conjugates)
+
+    def stress(self, F: Any, fields: Any = None) -> Array:
+        """First Piola-Kirchhoff stress P = dW/dF: F (..., dim, dim) -> (..., dim, dim). Raises as `energy`."""
+        return self._by_chunks(F, fields, (self.dim,) * 2, lambda values: values.stress)
+
+    def tangent(self, F: Any, fields: Any = None) -> Array:
+        """A = dP/dF, index [..., i, J, k, L]: F (..., dim, dim) -> (..., dim, dim, dim, dim). Raises as `energy`."""
+        return self._by_chunks(F, fields, (self.dim,) * 4, lambda values: values.tangent)
+
+    def mode_weights(self, F: Any, fields: Any = None) -> Array:
+        """Phase fractions, rows sum to 1: F (..., dim, dim) -> (..., K). Raises as `energy`."""
+        return self._by_chunks(F, fields, (self.modes,), lambda values: values.mode_weights)
+
+    def _by_chunks(self, F: Any, fields: Any, shape: tuple[int, ...], pick: Callable[[MaterialValues], Array]) -> Array:
+        array = deformation_gradients(F, self.dim)
+        flat = array.reshape(-1, self.dim, self.dim)
+        held = _field_values(self, fields, array.shape[:-2])
+        determinant = positive_determinant(flat)
+        if np.isnan(determinant).any():
+            _refuse_deformation(flat, int(np.argmax(np.isnan(determinant))))
+        result = np.empty((len(flat), *shape))
+        for start in range(0, len(flat), CHUNK):
+            part = slice(start, start + CHUNK)
+            result[part] = pick(MaterialValues(self, flat[part], held[part]))
+        return result.reshape((*array.shape[:-2], *shape))
+
+
+class MaterialValues:
+    """A material at one batch of deformation gradients (n, dim, dim); arrays as `Material` returns them.
+
+    Args:
+        material: what is evaluated.
+        F: (n, dim, dim).
+        fields: (n, m).
+        potential: what evaluates the material's potential in its place, compiled say.
+    """
+
+    def __init__(self, material: Material, F: Array, fields: Array, potential: Any = None) -> None:
+        self._material, self._F = material, F
+        self._first = len(material.fields)  # of the potential's inputs that are strains
+        x = _inputs(material, F, fields)
+        self.strain: Array = x[:, self._first :]
+        self._potential = (potential or material.potential).evaluate(x)
+
+    @property
+    def mode_weights(self) -> Array:
+        """(n, K)."""
+        return self._potential.mode_weights
+
+    @cached_property
+    def energy(self) -> Array:
+        """(n,)."""
+        growth = self._material.growth
+        return self._potential.energy + (growth.energy(self._F) if growth else 0.0)
+
+    @cached_property
+    def _derivative(self) -> Array:
+        derivative = self._material.kinematics.derivative(self._F)
+        return derivative.reshape(len(self._F), self._material.kinematics.size, self._material.dim**2)
+
+    @cached_property
+    def _slope(self) -> Array:
+        """dW/dx."""
+        return self._potential.gradient[:, self._first :]
+
+    @property
+    def conjugates(self) -> Array:
+        """(n, m), dW/dfields."""
+        return self._potential.gradient[:, : self._first]
+
+    @cached_property
+    def stress(self) -> Array:
+        """(n, dim, dim)."""
+        growth = self._material.growth
+        stress = (self._slope[:, None, :] @ self._derivative).reshape(self._F.shape)
+        return stress + growth.stress(self._F) if growth else stress
+
+    @cached_property
+    def tangent(self) -> Array:
+        """(n, dim, dim, dim, dim)."""
+        growth, kinematics = self._material.growth, self._material.kinematics
+        hessian = self._potential.hessian[:, self._first :, self._first :]
+        material = np.swapaxes(self._derivative, 1, 2) @ hessian @ self._derivative
+        tangent = material.reshape(len(self._F), *(kinematics.dim,) * 4)
+        tangent = tangent + kinematics.geometric(self._F, self._slope)
+        return tangent + growth.tangent(self._F) if growth else tangent
+
+
+def _field_values(material: Material, fields: Any, rows: tuple[int, ...]) -> Array:
+    """Values of the fields at each F, (n, m): one for all or one for each."""
+    m = len(material.fields)
+    if fields is None:
+        if m:
+            raise InvalidInputError(
+                f"W also depends on {', '.join(material.fields)}: give fields=, of shape (..., {m})."
+            )
+        return np.zeros((int(np.prod(rows)), 0))
+    if m == 0:
+        raise InvalidInputError("fields are given, but this material depends on F alone.")
+    array = points("fields", fields, m)
+    if array.shape not in ((m,), (*rows, m)):
+        raise InvalidInputError(f"fields has shape {array.shape}; it needs ({m},), or {(*rows, m)} as F has.")
+    return np.ascontiguousarray(np.broadcast_to(array, (*rows, m))).reshape(-1, m)
+
+
+def _inputs(material: Material, F: Array, fields: Array) -> Array:
+    """The fields and x(F), (n, d)."""
+    x = material.kinematics.strain(F)
+    return np.concatenate([fields, x], axis=1) if material.fields else x
+
+
+def _refuse_deformation(F: Array, i: int) -> NoReturn:
+    where = f"the deformation gradient at point {i} of {len(F)}, {F[i].tolist()},"
+    if not np.isfinite(F[i]).all():
+        raise InvalidInputError(f"{where} is not finite: a displacement before it was NaN or has overflowed.")
+    raise InvalidInputError(
+        f"{where} has determinant {np.vdot(F[i, 0], cofactor(F[i : i + 1])[0, 0]):.6g}: it must be positive (the "
+        "material may not be turned inside out). Check the order of its components."
+    )

@@ -1,0 +1,158 @@
+"""The potential: a soft minimum of convex modes, in closed form. This module is the meaning of the formula.
+
+    Psi(x) = -rho * log( sum_k exp( -psi_k(x) / rho ) )
+
+Each mode psi_k is an input convex neural network. With the mode weights w_k = softmax(-psi_k / rho) and g_k, H_k the
+gradient and Hessian of mode k,
+
+    grad Psi = sum_k w_k g_k
+    Hess Psi = sum_k w_k H_k - sum_k w_k (g_k - grad Psi)(g_k - grad Psi)^T / rho
+
+after Jones, Buganza Tepole and Fuhg, arXiv 2506.17242 (2025). The second term, a covariance, is the only source of
+non-convexity. It is computed centred: the difference of its two moments would lose digits where rho is small.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from lse_material._arrays import Array, expect_shape, float_array, frozen, points
+from lse_material.errors import InvalidInputError
+from lse_material.model.convex_network import ConvexNetwork, Trace, by_chunks
+
+
+@dataclass(frozen=True, eq=False)
+class SoftMinimum:
+    """The trained potential W(x) = energy_scale * Psi((x - input_shift) / input_scale) + energy_shift.
+
+    Attributes:
+        modes: K networks with the same number d of inputs.
+        scaled_rho: transition scale in scaled energy, > 0; `transition_scale` gives it in energy units.
+        input_shift, input_scale: (d,); scale > 0.
+        energy_scale, energy_shift: in energy units; scale > 0.
+
+    Raises:
+        InvalidInputError: naming the field at fault.
+    """
+
+    modes: tuple[ConvexNetwork, ...]
+    scaled_rho: float
+    input_shift: Array = field(default_factory=lambda: np.zeros(0))
+    input_scale: Array = field(default_factory=lambda: np.ones(0))
+    energy_scale: float = 1.0
+    energy_shift: float = 0.0
+
+    def __post_init__(self) -> None:
+        if isinstance(self.modes, ConvexNetwork):
+            raise InvalidInputError("modes is one ConvexNetwork; give a tuple of them, (network,) for a single mode.")
+        modes = tuple(self.modes)
+        if not modes:
+            raise InvalidInputError("a soft minimum needs at least one mode.")
+        for k, mode in enumerate(modes):
+            if not isinstance(mode, ConvexNetwork):
+                raise InvalidInputError(f"mode {k} is a {type(mode).__name__}, not a ConvexNetwork.")
+            if mode.size != modes[0].size:
+                raise InvalidInputError(f"mode {k} has {mode.size} inputs, mode 0 has {modes[0].size}.")
+        object.__setattr__(self, "modes", modes)
+        for name, default in (("input_shift", 0.0), ("input_scale", 1.0)):
+            value = float_array(name, getattr(self, name), 1)
+            value = np.full(self.size, default) if value.size == 0 else value
+            expect_shape(name, value, (self.size,))
+            object.__setattr__(self, name, frozen(value))
+        for name in ("scaled_rho", "energy_scale", "energy_shift"):
+            object.__setattr__(self, name, float(float_array(name, getattr(self, name), 0)))
+        if not self.scaled_rho > 0.0:
+            raise InvalidInputError(f"rho is {self.scaled_rho}; the transition scale must be > 0.")
+        if not self.energy_scale > 0.0:
+            raise InvalidInputError(
+                f"energy_scale is {self.energy_scale}; it must be > 0, or convex modes turn concave."
+            )
+        if not (self.input_scale > 0.0).all():
+            raise InvalidInputError(f"input_scale is {self.input_scale}; every entry must be > 0.")
+
+    @property
+    def size(self) -> int:
+        """Number d of inputs."""
+        return self.modes[0].size
+
+    @property
+    def transition_scale(self) -> float:
+        """Rho in energy units."""
+        return self.scaled_rho * self.energy_scale
+
+    def at(self, first: Any) -> SoftMinimum:
+        """The potential of the other inputs where the first ones are held: first (m,), m < d."""
+        first = float_array("first", first, 1)
+        m = len(first)
+        scaled = (first - self.input_shift[:m]) / self.input_scale[:m] if m < self.size else first
+        modes = tuple(mode.at(scaled) for mode in self.modes)
+        shift, scale = self.input_shift[m:], self.input_scale[m:]
+        return SoftMinimum(modes, self.scaled_rho, shift, scale, self.energy_scale, self.energy_shift)
+
+    def evaluate(self, x: Any) -> PotentialValues:
+        """Everything at points x (n, d) from one pass through the network; derivatives are finished when asked for."""
+        return PotentialValues(self, points("x", x, self.size).reshape(-1, self.size))
+
+    def energy(self, x: Any) -> Array:
+        """W(x), energy units: x (..., d) -> (...)."""
+        return by_chunks(x, self.size, (), lambda chunk: PotentialValues(self, chunk).energy)
+
+    def gradient(self, x: Any) -> Array:
+        """dW/dx: x (..., d) -> (..., d)."""
+        return by_chunks(x, self.size, (self.size,), lambda chunk: PotentialValues(self, chunk).gradient)
+
+    def hessian(self, x: Any) -> Array:
+        """d2W/dx2: x (..., d) -> (..., d, d)."""
+        return by_chunks(x, self.size, (self.size, self.size), lambda chunk: PotentialValues(self, chunk).hessian)
+
+    def mode_weights(self, x: Any) -> Array:
+        """Softmax(-psi_k / rho), the phase fractions: x (..., d) -> (..., K); rows sum to 1."""
+        return by_chunks(x, self.size, (len(self.modes),), lambda chunk: PotentialValues(self, chunk).mode_weights)
+
+
+class PotentialValues:
+    """A soft minimum at one batch of points (n, d); arrays as the methods of `SoftMinimum` return them."""
+
+    def __init__(self, potential: SoftMinimum, x: Array) -> None:
+        self._potential = potential
+        scaled = (x - potential.input_shift) / potential.input_scale
+        self._traces = [Trace(mode, scaled) for mode in potential.modes]
+        psi = np.stack([trace.energy for trace in self._traces], axis=1)  # (n, K)
+        lowest = psi.min(axis=1, keepdims=True)
+        # inf - inf where all modes overflowed: NaN, as it should be; a difference / rho that overflows: weight 0
+        with np.errstate(invalid="ignore", over="ignore"):
+            share = np.exp(-(psi - lowest) / potential.scaled_rho)
+        total = share.sum(axis=1)
+        psi_min = lowest[:, 0] - potential.scaled_rho * np.log(total)
+        self.energy: Array = potential.energy_scale * psi_min + potential.energy_shift
+        self.mode_weights: Array = share / total[:, None]
+
+    @cached_property
+    def _scaled_gradient(self) -> Array:
+        weighted = [w[:, None] * t.gradient for w, t in zip(self.mode_weights.T, self._traces)]
+        result: Array = np.sum(weighted, axis=0)
+        return result
+
+    @cached_property
+    def gradient(self) -> Array:
+        """(n, d)."""
+        p = self._potential
+        result: Array = self._scaled_gradient * (p.energy_scale / p.input_scale)
+        return result
+
+    @cached_property
+    def hessian(self) -> Array:
+        """(n, d, d)."""
+        p = self._potential
+        n = len(self.energy)
+        result = np.zeros((n, p.size, p.size))
+        for weight, trace in zip(self.mode_weights.T, self._traces):
+            deviation = trace.gradient - self._scaled_gradient
+            result += weight[:, None, None] * trace.hessian
+            result -= (weight / p.scaled_rho)[:, None, None] * deviation[:, :, None] * deviation[:, None, :]
+        result *= p.energy_scale / np.outer(p.input_scale, p.input_scale)
+        return result

@@ -1,0 +1,333 @@
+"""Strain measures x(F): what a potential takes as input. Each is written once, for scalars of any kind.
+
+`components` is called with hyper-dual numbers for values and derivatives at points, and with UFL scalars for forms. 2D is plane
+strain: F has a third diagonal entry 1, which enters the invariants and leaves E33 = 0 out of x.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar
+
+import numpy as np
+
+from lse_material._arrays import Array
+from lse_material.errors import FormatError, InvalidInputError
+from lse_material.model.hyperdual import HyperDual, variables
+
+BLOCK = 512  # points whose derivatives are computed at a time; they stay in the processor's cache
+
+# (row, column) of each component in Mandel order; off-diagonal components carry a factor sqrt(2)
+MANDEL: dict[int, tuple[tuple[int, int], ...]] = {
+    2: ((0, 0), (1, 1), (0, 1)),
+    3: ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1)),
+}
+
+
+@dataclass(frozen=True)
+class StrainMeasure(ABC):
+    """A strain measure x(F) with d = `size` components.
+
+    A measure of your own is a subclass with `size` and `components`:
+
+        class Karni(lse.StrainMeasure):
+            size = 3
+
+            def components(self, F):
+                C = F.T @ F
+                return mandel(0.25 * (C - inverse(C)))
+
+    It works in fit, in files (`lse.load(path, kinematics=[Karni])`), in forms and at quadrature points. Parameters are
+    fields of a frozen dataclass; the file holds them.
+
+    Attributes:
+        dim: 2 (plane strain) or 3.
+
+    Raises:
+        InvalidInputError: dim is neither 2 nor 3.
+    """
+
+    dim: int
+    objective: ClassVar[bool] = True  # x(Q F) = x(F) for every rotation Q
+    name: ClassVar[str] = "StrainMeasure"  # in files; a class that does not set it bears its own
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "name" not in cls.__dict__:
+            cls.name = cls.__name__
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.dim, (int, np.integer)) or self.dim not in (2, 3):
+            raise InvalidInputError(f"{type(self).__name__}: dim is {self.dim!r}; it must be 2 (plane strain) or 3.")
+        object.__setattr__(self, "dim", int(self.dim))
+
+    @property
+    @abstractmethod
+    def size(self) -> int:
+        """Number of components of x."""
+
+    def components(self, F: Any) -> Sequence[Any] | Array:
+        """The components of x as scalars of the kind that F holds: the definition of the measure.
+
+        Args:
+            F: (dim, dim), an array of scalars (of dtype object). Use + - * / **, @, `numpy.trace`, the functions of this module
+                and sqrt, log, exp of `lse_material.model.hyperdual`; neither comparisons nor functions of NumPy on numbers.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not say what its components are: write components(F).")
+
+    def strain(self, F: Array) -> Array:
+        """X: F (n, dim, dim) -> (n, size); NaN where a component is not finite."""
+        x, _ = self._at(F, 0)
+        return x
+
+    def derivative(self, F: Array) -> Array:
+        """dx/dF: F (n, dim, dim) -> (n, size, dim, dim); NaN where x is."""
+        result = np.zeros((len(F), self.size, self.dim**2))
+        for start in range(0, len(F), BLOCK):
+            part = slice(start, start + BLOCK)
+            x, numbers = self._at(F[part], 1)
+            for i, number in enumerate(numbers):
+                if number.first is not None:
+                    result[part, i] = number.first.T
+            result[part][np.isnan(x[:, 0])] = np.nan
+        return result.reshape(len(F), self.size, self.dim, self.dim)
+
+    def geometric(self, F: Array, g: Array) -> Array:
+        """sum_i g_i d2x_i/dF dF: F (n, dim, dim), g (n, size) -> (n, dim, dim, dim, dim), index [n, i, J, k, L]."""
+        m = self.dim**2
+        result = np.empty((len(F), m, m))
+        for start in range(0, len(F), BLOCK):
+            part = slice(start, start + BLOCK)
+            x, numbers = self._at(F[part], 2)
+            result[part] = _weighted([number.second for number in numbers], g[part], m)
+            result[part][np.isnan(x[:, 0])] = np.nan
+        return result.reshape(len(F), *(self.dim,) * 4)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Name and parameters, for the file."""
+        return {"type": self.name, **{field.name: getattr(self, field.name) for field in fields(self)}}
+
+    def _at(self, F: Array, order: int) -> tuple[Array, list[HyperDual]]:
+        """The components at F, as values (n, size) and with their derivatives."""
+        entries = np.ascontiguousarray(np.moveaxis(F, 0, -1)).reshape(self.dim**2, -1)
+        with np.errstate(all="ignore"):
+            found = self.components(tensor(variables(list(entries), order), self.dim))
+            expect_components(self, found)
+            numbers = [c if isinstance(c, HyperDual) else HyperDual(float(c), order=order) for c in found]
+            x = np.empty((len(F), self.size))
+            for i, number in enumerate(numbers):
+                x[:, i] = number.value
+        x[~np.isfinite(x).all(axis=1)] = np.nan
+        return x, numbers
+
+
+def _weighted(seconds: list[Array | None], g: Array, m: int) -> Array:
+    """sum_i g_i seconds_i, (n, m, m): what is the same at all points in one product of matrices."""
+    same = [i for i, second in enumerate(seconds) if second is not None and second.shape[2] == 1]
+    constant = np.reshape([seconds[i] for i in same], (len(same), m * m))
+    result: Array = (g[:, same] @ constant).reshape(len(g), m, m)
+    others = [second * weight for second, weight in zip(seconds, g.T) if second is not None and second.shape[2] != 1]
+    return result + np.moveaxis(sum(others), 2, 0) if others else result
+
+
+def tensor(scalars: Sequence[Any], dim: int) -> Any:
+    """dim^2 scalars of any kind, row by row, as an array (dim, dim) that `StrainMeasure.components` takes."""
+    result = np.empty((dim, dim), dtype=object)
+    for i, scalar in enumerate(scalars):
+        result[divmod(i, dim)] = scalar
+    return result
+
+
+def expect_components(kinematics: StrainMeasure, found: Sequence[Any] | Array) -> None:
+    """Raise InvalidInputError unless there are as many components as the measure says."""
+    if len(found) != kinematics.size:
+        raise InvalidInputError(
+            f"{type(kinematics).__name__}.components gives {len(found)} scalars, but its size is {kinematics.size}."
+        )
+
+
+def right_cauchy_green(F: Any) -> Any:
+    """C = F^T F of an array (dim, dim) of scalars of any kind; as F.T @ F, in two thirds of the time, since C is symmetric."""
+    dim = len(F)
+    C = np.empty((dim, dim), dtype=object)
+    for a in range(dim):
+        for b in range(a, dim):
+            C[a, b] = C[b, a] = sum((F[k, a] * F[k, b] for k in range(1, dim)), F[0, a] * F[0, b])
+    return C
+
+
+def determinant(A: Any) -> Any:
+    """The determinant of an array (2, 2) or (3, 3) of scalars of any kind."""
+    if len(A) == 2:
+        return A[0, 0] * A[1, 1] - A[0, 1] * A[1, 0]
+    return sum(
+        A[0, j] * (A[1, (j + 1) % 3] * A[2, (j + 2) % 3] - A[1, (j + 2) % 3] * A[2, (j + 1) % 3]) for j in range(3)
+    )
+
+
+def inverse(A: Any) -> Any:
+    """The inverse of an array (2, 2) or (3, 3) of scalars of any kind."""
+    if len(A) == 2:
+        adjugate = tensor([A[1, 1], -A[0, 1], -A[1, 0], A[0, 0]], 2)
+    else:
+        cyclic = [(1, 2), (2, 0), (0, 1)]
+        adjugate = tensor([A[j, k] * A[m, n] - A[j, n] * A[m, k] for k, n in cyclic for j, m in cyclic], 3)
+    return adjugate * (1.0 / determinant(A))
+
+
+def mandel(symmetric: Array) -> Array:
+    """Mandel components of symmetric tensors: (..., dim, dim) -> (..., d), so that dot products are tensor products.
+
+    They may also be of one tensor of scalars of any kind (dtype object).
+    """
+    pairs, root2 = MANDEL[symmetric.shape[-1]], float(np.sqrt(2.0))
+    if symmetric.dtype != object:
+        return np.stack([symmetric[..., a, b] * (1.0 if a == b else root2) for a, b in pairs], axis=-1)
+    result = np.empty(len(pairs), dtype=object)
+    for i, (a, b) in enumerate(pairs):
+        result[i] = symmetric[a, b] if a == b else symmetric[a, b] * root2
+    return result
+
+
+def from_mandel(x: Array) -> Array:
+    """The symmetric tensors with these Mandel components: (..., d) -> (..., dim, dim)."""
+    dim = {3: 2, 6: 3}[x.shape[-1]]
+    tensor = np.empty((*x.shape[:-1], dim, dim))
+    for i, (a, b) in enumerate(MANDEL[dim]):
+        tensor[..., a, b] = tensor[..., b, a] = x[..., i] * (1.0 if a == b else np.sqrt(0.5))
+    return tensor
+
+
+@dataclass(frozen=True)
+class GreenLagrange(StrainMeasure):
+    """Green-Lagrange strain E = (F^T F - I) / 2 in Mandel order, (11, 22, sqrt2*12) or (11, 22, 33, sqrt2*23, 13, 12).
+
+    Objective; W is a function of E, so its stress S = dW/dE is the second Piola-Kirchhoff stress.
+    """
+
+    @property
+    def size(self) -> int:  # noqa: D102
+        return len(MANDEL[self.dim])
+
+    def components(self, F: Any) -> Sequence[Any] | Array:  # noqa: D102
+        return mandel(0.5 * (right_cauchy_green(F) - np.eye(self.dim)))
+
+
+@dataclass(frozen=True)
+class SmallStrain(StrainMeasure):
+    """Small strain eps = (F + F^T)/2 - I in Mandel order. Linear in F: not objective, for small rotations only."""
+
+    objective: ClassVar[bool] = False
+
+    @property
+    def size(self) -> int:  # noqa: D102
+        return len(MANDEL[self.dim])
+
+    def components(self, F: Any) -> Sequence[Any] | Array:  # noqa: D102
+        return mandel(0.5 * (F + F.T) - np.eye(self.dim))
+
+
+@dataclass(frozen=True)
+class IsotropicInvariants(StrainMeasure):
+    """Isochoric invariants and volume change: x = (J^(-2/3) I1 - 3, J^(-4/3) I2 - 3, (J - 1)^2).
+
+    I1 and I2 are those of C = F^T F, in 2D of the plane-strain tensor with C33 = 1. Objective and isotropic. These are
+    the inputs of NN-EUCLID (Thakolkaran et al., JMPS 169, 105076, 2022). x vanishes in the reference state. NaN where
+    J <= 0.
+
+    Attributes:
+        squared_volume: the third input is (J - 1)^2, or J - 1 if False.
+    """
+
+    squared_volume: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not isinstance(self.squared_volume, bool):
+            raise InvalidInputError(f"squared_volume is {self.squared_volume!r}; it must be True or False.")
+
+    @property
+    def size(self) -> int:  # noqa: D102
+        return 3
+
+    def components(self, F: Any) -> Sequence[Any] | Array:  # noqa: D102
+        C, J = right_cauchy_green(F), determinant(F)
+        plane = 1.0 if self.dim == 2 else 0.0
+        I1 = np.trace(C) + plane
+        I2 = 0.5 * (I1**2 - (C * C).sum() - plane)
+        return J ** (-2 / 3) * I1 - 3.0, J ** (-4 / 3) * I2 - 3.0, (J - 1.0) ** 2 if self.squared_volume else J - 1.0
+
+
+def positive_determinant(F: Array) -> Array:
+    """J = det F, NaN where it is not positive: (n, dim, dim) -> (n,)."""
+    J = np.einsum("nJ,nJ->n", F[:, 0], cofactor(F)[:, 0])
+    return np.where(J > 0.0, J, np.nan)
+
+
+def cofactor(F: Array) -> Array:
+    """dJ/dF, without a division: (n, dim, dim) -> (n, dim, dim)."""
+    if F.shape[-1] == 2:
+        return np.stack([np.stack([F[:, 1, 1], -F[:, 1, 0]], 1), np.stack([-F[:, 0, 1], F[:, 0, 0]], 1)], 1)
+    rows = [np.cross(F[:, (i + 1) % 3], F[:, (i + 2) % 3]) for i in range(3)]
+    return np.stack(rows, axis=1)
+
+
+def determinant_second_derivative(F: Array) -> Array:
+    """d2J/dF dF: (n, dim, dim) -> (n, dim, dim, dim, dim)."""
+    if F.shape[-1] == 2:
+        e = np.array([[0.0, 1.0], [-1.0, 0.0]])
+        return np.broadcast_to(np.einsum("ik,JL->iJkL", e, e), (len(F), 2, 2, 2, 2))
+    e = np.zeros((3, 3, 3))
+    for i in range(3):
+        j, k = (i + 1) % 3, (i + 2) % 3
+        e[i, j, k], e[i, k, j] = 1.0, -1.0
+    result: Array = np.einsum("ikm,JLN,nmN->niJkL", e, e, F)
+    return result
+
+
+def known_measure(kinematics: StrainMeasure, into: str) -> str:
+    """The name of a strain measure that is written out again, by hand, in another language.
+
+    Raises:
+        InvalidInputError: it is a user's own; `into` says in the message what was wanted.
+    """
+    if BUILT_IN.get(kinematics.name) is not type(kinematics):
+        raise InvalidInputError(
+            f"the strain measure {type(kinematics).__name__} has no translation into {into}; known are "
+            f"{', '.join(sorted(BUILT_IN))}."
+        )
+    return kinematics.name
+
+
+def expect_one_definition(kinematics: StrainMeasure, into: str) -> None:
+    """Raise InvalidInputError if a measure is more, or other, than its `components` say; `into` says what was wanted."""
+    kind = type(kinematics)
+    if kind.components is StrainMeasure.components or any(
+        getattr(kind, method) is not getattr(StrainMeasure, method) for method in ("strain", "derivative", "geometric")
+    ):
+        raise InvalidInputError(
+            f"the strain measure {kind.__name__} has no translation into {into}: it is not defined by components(F) alone. "
+            "Write components(F) on scalars of any kind, and leave strain, derivative and geometric as they are."
+        )
+
+
+BUILT_IN: dict[str, type[StrainMeasure]] = {
+    kind.name: kind for kind in (GreenLagrange, SmallStrain, IsotropicInvariants)
+}
+
+
+def strain_measure_from_dict(data: Any, own: Sequence[type[StrainMeasure]] = ()) -> StrainMeasure:
+    """The strain measure that `StrainMeasure.to_dict` described, built in or one of `own`; FormatError if it is neither."""
+    known = {kind.name: kind for kind in own} | BUILT_IN
+    if not isinstance(data, dict) or not isinstance(data.get("type"), str) or data["type"] not in known:
+        raise FormatError(
+            f"the strain measure {data!r} is not known; this version reads {sorted(known)}. If it is a class of your own, pass "
+            "it: lse.load(path, kinematics=[TheClass])."
+        )
+    options = {key: value for key, value in data.items() if key != "type"}
+    try:
+        return known[data["type"]](**options)
+    except (TypeError, InvalidInputError) as error:
+        raise FormatError(f"the strain measure {data!r} cannot be built: {error}") from None
