@@ -18,7 +18,7 @@ from petsc4py import PETSc
 
 from lse_material._arrays import Array
 from lse_material.errors import ConvergenceError, InvalidInputError
-from lse_material.fem._assembly import integral
+from lse_material.fem._mpi import integral
 from lse_material.fem.forms.measures import with_quadrature_degree
 from lse_material.fem.forms.orientation import InvertedCells
 from lse_material.fem.homogenise.periodic_map import PeriodicMap

@@ -26,9 +26,9 @@ from scipy.optimize import minimize_scalar
 
 from lse_material._arrays import Array
 from lse_material.errors import ConvergenceError, InvalidInputError
-from lse_material.fem._assembly import assembled
+from lse_material.fem._mpi import assembled
 from lse_material.fem.paths.history import History
-from lse_material.fem.solve._energy import PathEnergy
+from lse_material.fem.solve._energy import FieldEnergy
 from lse_material.fem.solve.inertia import SymmetricFactor
 
 OWN_COLUMNS = ("factor", "length", "energy", "negative", "iterations")
@@ -89,7 +89,7 @@ class ArcLength:
             move, or an observable has a name that the table uses.
     """
 
-    problem: PathEnergy
+    problem: FieldEnergy
     work: ufl.Form
     size: float
     observe: Mapping[str, Callable[[], float]] = field(default_factory=dict)

@@ -21,8 +21,8 @@ from lse_material._arrays import Array
 from lse_material.errors import ConvergenceError, FormatError, InvalidInputError
 from lse_material.fem.paths.fingerprint import SAME, Fingerprint, differences_from, fingerprint
 from lse_material.fem.paths.history import FINGERPRINT, History
-from lse_material.fem.solve._energy import PathEnergy
-from lse_material.fem.solve.stability import is_stable, kick
+from lse_material.fem.solve._energy import FieldEnergy
+from lse_material.fem.solve.stability import is_stable, perturb_along_mode
 
 KICKS = 5  # after one solve
 DIRICHLET = "Dirichlet values"
@@ -49,7 +49,7 @@ class LoadPath:
         InvalidInputError: an observable has a name that the table uses.
     """
 
-    problem: PathEnergy
+    problem: FieldEnergy
     apply: Callable[[float], None]
     observe: Mapping[str, Callable[[], float]] = field(default_factory=dict)
     kick_size: float = 0.0
@@ -183,7 +183,7 @@ class LoadPath:
             if self.kick_size == 0.0 or is_stable(self.problem):
                 return iterations, kicks
             if kicks < KICKS:
-                kick(self.problem, self.kick_size)
+                perturb_along_mode(self.problem, self.kick_size)
                 self.problem.solve()
                 iterations += self.problem.iterations
         raise ConvergenceError(f"still a saddle after {KICKS} kicks of {self.kick_size:g}.")

@@ -23,7 +23,7 @@ from dolfinx import fem
 
 from lse_material._arrays import Array
 from lse_material.errors import ConvergenceError, InvalidInputError
-from lse_material.fem._assembly import integral
+from lse_material.fem._mpi import integral
 from lse_material.fem.output.extrapolation import ExtrapolationMonitor
 from lse_material.fem.paths.fingerprint import Fingerprint, differences_from, fingerprint
 from lse_material.fem.paths.history import FINGERPRINT, History
