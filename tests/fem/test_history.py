@@ -40,7 +40,7 @@ def test_a_path_shows_its_history_and_a_copy_of_it_begins_anew():
     with pytest.raises(dataclasses.FrozenInstanceError):
         path.kick_size = 1.0
     assert len(dataclasses.replace(path, halvings=2).history) == 0
-    with pytest.raises(lse.InvalidInputError, match="no checkpoint is kept"):
+    with pytest.raises(lse.InvalidInputError, match="there is no checkpoint"):
         path.resume()
 
 

@@ -128,7 +128,7 @@ class PeriodicCell:
     def fingerprint(self) -> Fingerprint:
         """What the numbers of this cell depend on, for any number of ranks; see `lse_material.fem.paths.fingerprint`."""
         options = {"kick_size": [self.kick_size], "tolerance": [self.tolerance], "lattice": self.lattice}
-        return fingerprint({"energy": self._system.functional}, without=(self.u,), numbers=options)
+        return fingerprint({"energy": self._system.functional}, unknown=self.u, numbers=options)
 
     # ---- states ----------------------------------------------------------------------------------------------------------
 

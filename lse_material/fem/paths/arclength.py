@@ -27,7 +27,7 @@ from scipy.optimize import minimize_scalar
 from lse_material._arrays import Array
 from lse_material.errors import ConvergenceError, InvalidInputError
 from lse_material.fem._mpi import assembled
-from lse_material.fem.paths.history import History
+from lse_material.fem.paths.history import History, RecordedPath
 from lse_material.fem.solve._energy import FieldEnergy
 from lse_material.fem.solve.inertia import SymmetricFactor
 
@@ -68,7 +68,7 @@ class _Onward:
 
 
 @dataclass(frozen=True, eq=False)
-class ArcLength:
+class ArcLength(RecordedPath):
     """A path of equilibria of a problem under a dead load whose factor is an unknown.
 
     Attributes:
@@ -109,16 +109,6 @@ class ArcLength:
     def history(self) -> History:
         """What has happened so far."""
         return History(self.problem.u, OWN_COLUMNS, self.observe)
-
-    @property
-    def table(self) -> dict[str, list[float]]:
-        """That of the history."""
-        return self.history.table
-
-    @property
-    def failed(self) -> int:
-        """Steps that failed and were repeated with half the length."""
-        return self.history.failed
 
     @cached_property
     def _onward(self) -> _Onward:

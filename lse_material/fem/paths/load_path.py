@@ -12,15 +12,14 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from dolfinx import fem
 from mpi4py import MPI
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from lse_material._arrays import Array
 from lse_material.errors import ConvergenceError, FormatError, InvalidInputError
-from lse_material.fem.paths.fingerprint import SAME, Fingerprint, differences_from, fingerprint
-from lse_material.fem.paths.history import FINGERPRINT, History
+from lse_material.fem.paths.fingerprint import EQUAL, Fingerprint, differences_from, fingerprint
+from lse_material.fem.paths.history import FINGERPRINT, History, RecordedPath
 from lse_material.fem.solve._energy import FieldEnergy
 from lse_material.fem.solve.stability import is_stable, perturb_along_mode
 
@@ -30,7 +29,7 @@ OWN = ("load", "energy", "iterations", "kicks")
 
 
 @dataclass(frozen=True, eq=False)
-class LoadPath:
+class LoadPath(RecordedPath):
     """Equilibria of a problem under a load that follows given levels.
 
     Attributes:
@@ -64,16 +63,6 @@ class LoadPath:
     def history(self) -> History:
         """What has happened so far."""
         return History(self.problem.u, OWN, self.observe, numbers=("force_scale",), checkpoint=self.checkpoint)
-
-    @property
-    def table(self) -> dict[str, list[float]]:
-        """That of the history."""
-        return self.history.table
-
-    @property
-    def failed(self) -> int:
-        """Solves that failed and were repeated with smaller steps."""
-        return self.history.failed
 
     def run(self, levels: Sequence[float]) -> dict[str, Array]:
         """Go through the levels, one after another, from where the table ends; returns the table as arrays.
@@ -112,10 +101,6 @@ class LoadPath:
                     self.history.save(self._fingerprint(), force_scale=self.problem.force_scale)
                 bar.update(task, advance=1, description=f"{level:.4g}: {iterations} iterations")
         return self.history.arrays()
-
-    def save_table(self, path: Path | str) -> None:
-        """Write the table; see `History.save_table`. Collective."""
-        self.history.save_table(path)
 
     def resume(self, *, changed: Collection[str] = ()) -> int:
         """Take state and table from the checkpoint if there is one; returns the number of steps that it holds. Collective.
@@ -202,14 +187,8 @@ class LoadPath:
         return other
 
     def _fingerprint(self) -> Fingerprint:
-        u = self.problem.u
-        where = fem.Function(u.function_space, name="where u is held")
-        for bc in self.problem.bcs:
-            where.x.array[bc.dof_indices()[0]] = 1.0
-        where.x.scatter_forward()
-        return fingerprint(
-            {"energy": self.problem.functional}, without=(u,), functions={"places where u is held": where}
-        )
+        problem = self.problem
+        return fingerprint({"energy": problem.functional}, unknown=problem.u, bcs=problem.bcs)
 
     def _keeps_dirichlet_values(self, values: Array) -> bool:
         """Whether values of u are those that the Dirichlet conditions prescribe now; collective."""
@@ -218,4 +197,4 @@ class LoadPath:
             bc.set(wanted, None, 1.0)
         comm = self.problem.u.function_space.mesh.comm
         apart, largest = (comm.allreduce(float(np.abs(v).max(initial=0.0)), MPI.MAX) for v in (wanted - values, wanted))
-        return apart <= SAME * largest
+        return apart <= EQUAL * largest

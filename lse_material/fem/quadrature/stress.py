@@ -25,6 +25,7 @@ from dolfinx_external_operator import FEMExternalOperator
 
 from lse_material._arrays import Array
 from lse_material.errors import InvalidInputError
+from lse_material.fem._cells import covered_cells, functions_of, marked_cells, mesh_of, owned_cells, require_double
 from lse_material.fem.quadrature.evaluators import Evaluator, EvaluatorLaw, Law, PotentialLaw
 from lse_material.model.material import Material
 
@@ -81,8 +82,11 @@ class QuadratureStress:
             raise InvalidInputError("give both tags and tag, or neither.")
         self.material, self.degree = material, degree
         self._mesh = mesh = mesh_of(F, domain)
-        require_double(*_functions(F), what="a QuadratureStress", real=True)
-        self._cells = _marked(mesh, tags, tag)
+        require_double(*functions_of(F), what="a QuadratureStress", real=True)
+        marks = tuple(int(t) for t in np.atleast_1d(() if tag is None else tag))
+        if tags is not None and (not marks or len(set(marks)) < len(marks)):
+            raise InvalidInputError(f"tag is {tag!r}: give one value, or several that differ.")
+        self._cells = owned_cells(mesh) if tags is None else marked_cells(mesh, tags, marks)
         self._law: Law = (
             PotentialLaw(material, mesh.comm) if isinstance(material, Material) else EvaluatorLaw(material, dim)
         )
@@ -93,7 +97,7 @@ class QuadratureStress:
         self.operator = self._law.stress(F, self._external)
         metadata = {"quadrature_degree": degree, "quadrature_scheme": "default"}
         measure = ufl.Measure("dx", domain=mesh, subdomain_data=tags, metadata=metadata)
-        self.dx = measure if tag is None else measure(_marks(tag))
+        self.dx = measure if tag is None else measure(marks)
         dofs = space.dofmap.list[self._cells].ravel()  # scalar positions of the evaluated points
         self.inputs = self._external.ufl_operands[0]
         self.values = self._external.ref_coefficient
@@ -189,7 +193,7 @@ class QuadratureStress:
                 "a QuadratureStress stands in an integral over another mesh than it is evaluated on: multiply it by its own "
                 "measure `.dx`, or make it with domain= that mesh and entity_maps=."
             )
-        over = _cells_of(integral, self._mesh)
+        over = covered_cells(integral, self._mesh)
         missing = np.array([len(np.setdiff1d(over, self._cells)), len(over)])
         missing = self._mesh.comm.allreduce(missing)
         if missing[0]:
@@ -267,81 +271,3 @@ class _State:
     def forget(self) -> None:
         """The next call says changed."""
         self._seen = None
-
-
-def mesh_of(F: Any, domain: Mesh | None = None) -> Any:
-    """The dolfinx mesh that F lives on: `domain` if it is given, else that of its coefficients."""
-    if domain is not None:
-        return domain
-    spaces = [c.function_space for c in _functions(F)]
-    if not spaces:
-        raise InvalidInputError("F holds no dolfinx Function, so its mesh is not known: F = Identity(dim) + grad(u).")
-    if any(space.mesh.ufl_domain() != spaces[0].mesh.ufl_domain() for space in spaces):
-        raise InvalidInputError(
-            "the coefficients of F live on several meshes: say with domain= which one is integrated over."
-        )
-    return spaces[0].mesh
-
-
-def require_double(*functions: fem.Function, what: str, real: bool = False) -> None:
-    """Raise InvalidInputError unless the functions and their meshes are of double precision, and real if that is asked for."""
-    found = [(f"the function {f.name!r}", f.x.array.dtype) for f in functions]
-    found += [("the mesh", f.function_space.mesh.geometry.x.dtype) for f in functions]
-    for name, dtype in found:
-        if dtype != np.float64 and (real or dtype != np.complex128):
-            raise InvalidInputError(
-                f"{what} needs float64, and {name} is {dtype}: compiled potentials and stored stresses are float64, and PETSc "
-                "has one precision only. Make the mesh with dtype=np.float64, and functions with the default dtype of a real "
-                "build of PETSc."
-            )
-
-
-def _functions(F: Any) -> list[fem.Function]:
-    return [c for c in ufl.algorithms.extract_coefficients(F) if isinstance(c, fem.Function)]
-
-
-def _marks(tag: Any) -> tuple[int, ...]:
-    return tuple(int(t) for t in np.atleast_1d(tag))
-
-
-def _marked(mesh: Mesh, tags: MeshTags | None, tag: int | Sequence[int] | None) -> Array:
-    """The cells of this rank, without ghosts, that are marked; all of them without tags. Collective."""
-    tdim = mesh.topology.dim
-    owned = mesh.topology.index_map(tdim).size_local
-    if tags is None or tag is None:
-        return np.arange(owned, dtype=np.int32)
-    if tags.dim != tdim:
-        raise InvalidInputError(
-            f"tags mark entities of dimension {tags.dim}; a material fills cells, of dimension {tdim}: give the cell tags."
-        )
-    marks = _marks(tag)
-    if not marks or len(set(marks)) < len(marks):
-        raise InvalidInputError(f"tag is {tag!r}: give one value, or several that differ.")
-    if tags.topology is not mesh.topology._cpp_object:
-        raise InvalidInputError(
-            "tags belong to another mesh than that of F: make them on this one (dolfinx.mesh.transfer_meshtag)."
-        )
-    cells = [tags.find(mark) for mark in marks]
-    counts = mesh.comm.allreduce(np.array([np.count_nonzero(found < owned) for found in cells]))
-    if not counts.all():
-        known = sorted(set().union(*mesh.comm.allgather({int(v) for v in tags.values})))
-        nothing = [mark for mark, count in zip(marks, counts) if not count]
-        raise InvalidInputError(f"tag {nothing[0]} marks no cell on any rank; the values of these tags are {known}.")
-    every = np.unique(np.concatenate(cells)).astype(np.int32)
-    result: Array = every[every < owned]
-    return result
-
-
-def _cells_of(integral: ufl.Integral, mesh: Mesh) -> Array:
-    """The cells of this rank, without ghosts, that an integral goes over."""
-    owned = mesh.topology.index_map(mesh.topology.dim).size_local
-    marks, data = integral.subdomain_id(), integral.subdomain_data()
-    if marks in (None, "everywhere") or data is None:
-        return np.arange(owned, dtype=np.int32)
-    marks = [marks] if np.isscalar(marks) else list(marks)
-    if isinstance(data, MeshTags):
-        parts = [data.find(int(mark)) for mark in marks]
-    else:
-        parts = [np.asarray(cells) for mark, cells in data if mark in marks]
-    every: Array = np.unique(np.concatenate([np.empty(0, dtype=np.int32), *parts]))
-    return every[every < owned]
