@@ -6,7 +6,7 @@ import pytest
 import lse_material as lse
 from lse_material.analysis import Density, importance
 from lse_material.analysis.density import mala, systematic
-from tests.model.test_soft_minimum import line, well
+from tests.materials import line, well
 
 STIFFNESS, PLACES, DEPTHS = [2.0, 0.5, 8.0], [[0.0, 0.0], [4.0, 0.0], [0.0, 3.0]], [0.0, 0.5, -0.5]
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from lse_material import FormatError, InvalidInputError, LseError, Samples, read_samples, write_samples
+from tests.bomb import Bomb
 from tests.materials import random_deformations
 
 HEADER = "F11,F12,F21,F22,W,P11,P12,P21,P22\n"
@@ -131,16 +132,6 @@ def test_the_ending_of_the_name_tells_the_kind(tmp_path):
         read_samples(write(tmp_path / "a.txt", HEADER + ROW))
     with pytest.raises(FormatError, match=r"written to \.npz or \.csv"):
         write_samples(of_x(), tmp_path / "a.xlsx")
-
-
-class Bomb:
-    """Unpickling it would create the file `proof`."""
-
-    def __init__(self, proof):
-        self.proof = proof
-
-    def __reduce__(self):
-        return (os.mkdir, (str(self.proof),))
 
 
 def test_a_pickle_is_never_loaded(tmp_path):

@@ -9,7 +9,7 @@ from mpi4py import MPI
 
 import lse_material as lse
 from lse_material.fem import PeriodicCell, PeriodicMap
-from tests.fem.homogenise.test_periodic_cell import UNIAXIAL, compressed, neo_hookean, porous_domain
+from tests.fem.porous import UNIAXIAL, compressed, neo_hookean, porous_domain
 from tests.materials import saint_venant_kirchhoff
 
 WORLD, SELF = MPI.COMM_WORLD, MPI.COMM_SELF

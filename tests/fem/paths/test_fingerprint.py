@@ -13,7 +13,7 @@ from mpi4py import MPI
 import lse_material as lse
 from lse_material.fem import CellPath, EnergyProblem, Evolution, LoadPath, PeriodicCell, sample
 from lse_material.fem.paths.fingerprint import differences, differences_from, fingerprint, to_text
-from tests.fem.phase_field.test_cahn_hilliard import Solid
+from tests.fem.problems import Solid
 from tests.materials import saint_venant_kirchhoff
 
 WORLD = MPI.COMM_WORLD

@@ -13,7 +13,7 @@ import lse_material as lse
 from lse_material.fem import EnergyProblem, QuadratureStress, energy, frozen_tangent
 from lse_material.fem.solve.newton_inertia import minimise
 from lse_material.fem.solve.stability import is_stable, kick, lowest_modes, negative_eigenvalues, solve_to_minimum
-from tests.fem.solve.test_problem import held_everywhere
+from tests.fem.problems import clamped
 from tests.materials import mild_material, two_variants
 
 WORLD = MPI.COMM_WORLD
@@ -30,7 +30,7 @@ def twins(n=8, seed=0, noise=0.02, comm=WORLD, route="energy", **options):
     material = two_variants(rho=2e-4)
     F = ufl.Identity(2) + ufl.grad(u)
     dx = ufl.dx(degree=1)
-    bcs = [held_everywhere(V, lambda x: 0.0 * x[:2])]
+    bcs = [clamped(V, lambda x: 0.0 * x[:2])]
     if route == "quadrature":
         P = QuadratureStress(material, F, degree=1)
         residual = ufl.inner(P.operator, ufl.grad(ufl.TestFunction(V))) * P.dx
@@ -116,7 +116,7 @@ def test_the_frozen_tangent_is_positive_where_the_tangent_is_not_and_equal_where
     V = square(4)
     u = fem.Function(V)
     u.interpolate(lambda x: 1e-3 * np.stack([np.sin(3.0 * x[0]), x[0] * x[1]]))
-    bcs = [held_everywhere(V, lambda x: 0.0 * x[:2])]
+    bcs = [clamped(V, lambda x: 0.0 * x[:2])]
 
     def eigenvalues(form):
         A = assemble_matrix(fem.form(form), bcs=bcs)
@@ -199,7 +199,7 @@ def test_the_lowest_mode_of_a_held_square_is_that_of_its_eigenvalue_problem():
     u = fem.Function(V)
     single = lse.Material(lse.SoftMinimum(two_variants(stretch=0.0).potential.modes[:1], 1.0), lse.SmallStrain(2))
     W = energy(single, ufl.Identity(2) + ufl.grad(u)) * ufl.dx(degree=1)
-    problem = EnergyProblem(W, u, bcs=[held_everywhere(V, lambda x: 0.0 * x[:2])], petsc_options_prefix="modes_")
+    problem = EnergyProblem(W, u, bcs=[clamped(V, lambda x: 0.0 * x[:2])], petsc_options_prefix="modes_")
     modes = lowest_modes(problem, 3)
     assert (np.diff(modes.values) >= -1e-9).all()
     inner = lambda a, b: WORLD.allreduce(  # noqa: E731
@@ -229,7 +229,7 @@ def test_bad_input_is_refused():
     V = square(2)
     u = fem.Function(V)
     W = energy(two_variants(), ufl.Identity(2) + ufl.grad(u)) * ufl.dx(degree=1)
-    bcs = [held_everywhere(V, lambda x: 0.0 * x[:2])]
+    bcs = [clamped(V, lambda x: 0.0 * x[:2])]
     loose = EnergyProblem(W, u, petsc_options_prefix="loose_")
     for _ in range(2):  # it is refused again
         with pytest.raises(lse.InvalidInputError, match=r"no Dirichlet condition, and the body .* can move rigidly"):
