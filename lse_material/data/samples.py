@@ -76,22 +76,11 @@ class Samples:
         if self.x is not None and self.stress is not None:
             raise InvalidInputError("samples of x take `gradient` (dW/dx), not `stress` (P = dW/dF).")
         name = "F" if self.F is not None else "x"
-        where = _rows(name, getattr(self, name), 3 if self.F is not None else 2)
+        where = checked_deformations(self.F) if self.F is not None else _rows("x", self.x, 2)
         object.__setattr__(self, name, where)
         n, shape = len(where), where.shape[1:]
         if n == 0:
             raise InvalidInputError("there are no samples: 0 rows.")
-        if self.F is not None:
-            if shape not in ((2, 2), (3, 3)):
-                raise InvalidInputError(f"F has shape {where.shape}; it needs (n, 2, 2) or (n, 3, 3).")
-            with np.errstate(over="ignore", invalid="ignore"):
-                J = np.linalg.det(where)
-            possible = (J > 0.0) & np.isfinite(J)
-            if not possible.all():
-                row = int(np.argmin(possible))
-                raise InvalidInputError(
-                    f"F in row {row} has determinant {J[row]:.6g}; it must be positive and finite. F = {where[row].tolist()}."
-                )
         m = self._freeze_fields(n)
         derivative = "stress" if self.F is not None else "gradient"
         if self.energy is None and getattr(self, derivative) is None:
@@ -267,6 +256,26 @@ class Samples:
         if self.group is not None:
             h.update("\n".join(["group", *map(str, self.group)]).encode())
         return h.hexdigest()[:16]
+
+
+def checked_deformations(value: Any) -> Array:
+    """Deformation gradients F (n, 2, 2) or (n, 3, 3), finite and with det F > 0, as a read-only array.
+
+    Raises:
+        InvalidInputError: naming the row at fault.
+    """
+    F = _rows("F", value, 3)
+    if F.shape[1:] not in ((2, 2), (3, 3)):
+        raise InvalidInputError(f"F has shape {F.shape}; it needs (n, 2, 2) or (n, 3, 3).")
+    with np.errstate(over="ignore", invalid="ignore"):
+        J = np.linalg.det(F)
+    possible = (J > 0.0) & np.isfinite(J)
+    if not possible.all():
+        row = int(np.argmin(possible))
+        raise InvalidInputError(
+            f"F in row {row} has determinant {J[row]:.6g}; it must be positive and finite. F = {F[row].tolist()}."
+        )
+    return F
 
 
 def _rows(name: str, value: Any, ndim: int) -> Array:
