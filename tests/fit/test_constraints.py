@@ -11,9 +11,8 @@ from lse_material import Symmetry
 from lse_material.fit import Architecture, TrainablePotential, Training, fit
 from lse_material.fit.model.constraints import Constraints, Orbit, Reference
 from lse_material.fit.optimise.levenberg_marquardt import normal_equations
-from tests.core.factories import relative_error
-from tests.fit.test_discovery import loss_of
-from tests.fit.test_fit import samples_of, wells
+from tests.fit.short_fits import loss_of
+from tests.materials import relative_error, samples_of, two_wells
 
 SYMMETRIES = [
     Symmetry.crystal("square", "rectangle", dim=2),
@@ -167,7 +166,7 @@ def test_a_stiffness_makes_the_energy_grow_in_every_direction():
 
 
 def test_symmetries_that_do_not_fit_the_data_are_refused():
-    data = samples_of(wells(2), 60, 0)
+    data = samples_of(two_wells(2), 60, 0)
     with pytest.raises(lse.InvalidInputError, match="acts on 3 inputs"):
         fit(data, symmetry=SYMMETRIES[0], progress=False)
     F = np.eye(2) + 0.1 * np.random.default_rng(0).normal(size=(60, 2, 2))

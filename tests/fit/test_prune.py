@@ -12,15 +12,13 @@ from lse_material.fit.discovery.prune import prune, triangular
 from lse_material.fit.model.simplify import trimmed
 from lse_material.fit.optimise.levenberg_marquardt import levenberg_marquardt
 from lse_material.kernel import CompiledPotential
-from tests.core.factories import relative_error
-from tests.fit.test_discovery import loss_of, three_wells
-from tests.fit.test_fit import samples_of
-from tests.fit.test_twin import random_twin
+from tests.fit.short_fits import loss_of, random_trainable
+from tests.materials import relative_error, samples_of, three_wells
 
 
 def masked_twin(seed, share, depth, width=4):
     """A twin some of whose weights are left out."""
-    twin = random_twin(seed, size=3, modes=2, width=width, depth=depth)
+    twin = random_trainable(seed, size=3, modes=2, width=width, depth=depth)
     for name, p in twin.named_parameters():
         if name != "raw_rho" and not name.startswith("biases"):
             twin.masks[name] = (torch.rand_like(p) > share).to(p.dtype)
@@ -63,7 +61,7 @@ def test_modes_of_unlike_shapes_are_compiled():
 
 
 def test_a_triangular_quadratic_term_has_the_same_energy():
-    twin = random_twin(1, size=4, modes=3)
+    twin = random_trainable(1, size=4, modes=3)
     x = torch.randn(20, 4, dtype=torch.float64)
     other = triangular(twin)
     assert torch.equal(other.quadratic * other.mask("quadratic"), (other.quadratic * other.mask("quadratic")).triu())
@@ -76,7 +74,7 @@ def test_weights_that_the_data_do_not_need_go_and_errors_stay_within_the_factor(
     twin = TrainablePotential.from_potential(three_wells())
     exact = twin.to_potential()
     torch.manual_seed(0)
-    wide = random_twin(0, size=2, modes=3, width=4, rho=0.1)
+    wide = random_trainable(0, size=2, modes=3, width=4, rho=0.1)
     with torch.no_grad():
         for name in ("quadratic", "biases.1", "x_weights.1"):
             source = {"quadratic": "quadratic", "biases.1": "biases.0", "x_weights.1": "x_weights.0"}[name]
