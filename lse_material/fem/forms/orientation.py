@@ -20,6 +20,7 @@ from mpi4py import MPI
 from ufl.core.expr import Expr
 
 from lse_material._arrays import Array
+from lse_material.errors import ConvergenceError
 from lse_material.fem._cells import covered_cells, functions_of
 from lse_material.fem.forms.marks import marked, marks_in
 from lse_material.fem.forms.measures import estimated_degree
@@ -70,6 +71,19 @@ class InvertedCells:
                     known = any(det == other and domain is mesh for other, mesh, _ in self._parts)
                     if not known and domain is not None and _varies(det):
                         self._parts.append((det, domain, covered_cells(integral, domain)))
+
+    def refuse(self, remedy: str, iterations: int) -> None:
+        """Raise ConvergenceError if det F <= 0 at a corner or a middle of an edge of a cell; collective.
+
+        (At a quadrature point the energy would be NaN, and no solver accepts such a state.)
+        """
+        smallest = self.smallest()
+        if not smallest > 0.0:
+            raise ConvergenceError(
+                f"the state that was found turns a cell inside out between its quadrature points: det F is {smallest:.3g} at a "
+                f"corner or an edge of it. Take {remedy}.",
+                iterations=iterations,
+            )
 
     def smallest(self) -> float:
         """The smallest det F of the present state, infinite if no cell is checked; collective."""

@@ -196,7 +196,7 @@ class ArcLength(RecordedPath):
                 self._onward.step = self.size
                 raise ConvergenceError(
                     f"the path could not be followed from the load factor {at:.6g} with steps as short as {shortest:.3g}: "
-                    "does it branch there? Look at the lowest modes, and kick along one."
+                    "does it branch there? Look at the lowest modes, and perturb u along one."
                 )
         self._onward.last = (u.x.array - before)[: Q.getLocalSize()]
         self.problem.scales.divide(self._onward.last)

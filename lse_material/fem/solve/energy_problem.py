@@ -35,7 +35,7 @@ from lse_material.fem.solve.missing_stiffness import missing_stiffness
 from lse_material.fem.solve.multigrid import DIRECT, is_direct, keep_dirichlet_values, set_rigid_modes
 from lse_material.fem.solve.newton_inertia import blended_and_raised, minimise
 from lse_material.fem.solve.options import DEFAULT_OPTIONS
-from lse_material.fem.solve.problem import FAILED_LINEAR, MaterialProblem
+from lse_material.fem.solve.problem import FAILED_LINEAR, FINER, MaterialProblem
 from lse_material.fem.solve.scaling import FieldScales
 from lse_material.fem.solve.trust_region import EnergyDifferences, keep_preconditioner_positive
 
@@ -320,7 +320,7 @@ class EnergyProblem(MaterialProblem):
                 "smaller load steps.",
                 iterations=self.iterations,
             )
-        self.refuse_inverted_cells()
+        self.inverted_cells.refuse(FINER, self.iterations)
 
     def _solve_scaled(self) -> None:
         """Run the PETSc solver, whose unknowns are those of u divided by the scale of their field.

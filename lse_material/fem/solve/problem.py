@@ -44,6 +44,7 @@ __all__ = ["DEFAULT_OPTIONS", "MaterialProblem"]
 
 FAILED_LINEAR = int(PETSc.SNES.ConvergedReason.DIVERGED_LINEAR_SOLVE)
 STALLED = 0.5  # of the last residual norm: an iteration that leaves more has not lowered the residual
+FINER = "smaller load steps, a quadrature rule of higher degree, or a finer mesh there"
 Forms = Any  # a UFL form, a list of them, or a list of lists
 
 
@@ -174,7 +175,7 @@ class MaterialProblem(NonlinearProblem):
             if start is not None and reason > 0:
                 self._require_linear(start)
             if reason > 0:
-                self.refuse_inverted_cells()
+                self.inverted_cells.refuse(FINER, int(self.solver.getIterationNumber()))
         except PETSc.Error as error:
             self._restore(before)
             if self.solver.getErrorIfNotConverged() or self.solver.getKSP().getErrorIfNotConverged():
@@ -194,19 +195,6 @@ class MaterialProblem(NonlinearProblem):
             raise ConvergenceError(message, reason=int(reason), iterations=iterations)
         self.fields.note()
         return self.u
-
-    def refuse_inverted_cells(self) -> None:
-        """Raise ConvergenceError if det F <= 0 at a corner or a middle of an edge of a cell at the present u; collective.
-
-        (At a quadrature point the energy would be NaN, and no solver accepts such a state.)
-        """
-        smallest = self.inverted_cells.smallest()
-        if not smallest > 0.0:
-            raise ConvergenceError(
-                f"the state that was found turns a cell inside out between its quadrature points: det F is {smallest:.3g} at a "
-                "corner or an edge of it. Take smaller load steps, a quadrature rule of higher degree, or a finer mesh there.",
-                iterations=int(self.solver.getIterationNumber()),
-            )
 
     def tangent(self) -> PETSc.Mat:
         """The tangent, assembled at the present u into `A`; collective."""

@@ -223,7 +223,7 @@ def test_samples_of_another_cell_are_not_taken_for_those_of_this_one(tmp_path_fa
         again = sample(make, [path], file, progress=False)
         assert again.seconds[0] == found.seconds[0]  # read
     assert len(set(np.round(stresses[:3], 6))) == 3
-    for other in (laminate(shift=1.0, kick_size=1e-9), laminate(shift=1.0, tolerance=1e-9)):
+    for other in (laminate(shift=1.0, perturbation_size=1e-9), laminate(shift=1.0, tolerance=1e-9)):
         assert sample(other, [path], file, progress=False).seconds[0] != found.seconds[0]
         found = sample(makers[-1], [path], file, progress=False)
     free = CellPath(F[None], {(1, 1): 0.01})
