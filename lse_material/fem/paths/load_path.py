@@ -30,7 +30,7 @@ COLUMNS = ("load", "energy", "iterations", "perturbations")
 
 @dataclass(frozen=True, eq=False)
 class LoadPath(RecordedPath):
-    """Equilibria of a problem under a load that follows given levels.
+    """Equilibria of a problem at given levels of a load.
 
     Attributes:
         problem: whose conditions `apply` changes.
@@ -57,7 +57,7 @@ class LoadPath(RecordedPath):
     progress: bool = True
 
     def __post_init__(self) -> None:
-        self.history  # noqa: B018 (it looks at the names of what is observed)
+        self.history  # noqa: B018 (it checks the names of what is observed)
 
     @cached_property
     def history(self) -> History:
