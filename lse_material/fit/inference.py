@@ -30,7 +30,7 @@ from lse_material.data.samples import Samples
 from lse_material.errors import InvalidInputError
 from lse_material.fit.model.initialise import random_start
 from lse_material.fit.model.trainable import TrainablePotential
-from lse_material.fit.optimise.lbfgs import search
+from lse_material.fit.optimise.multistart import multistart
 from lse_material.fit.options import Architecture, Training
 from lse_material.fit.problem.loss import Loss
 from lse_material.fit.problem.rows import Scales, rows_of, scales_of
@@ -277,7 +277,7 @@ class Regression:
             training = self.training
         else:
             starts, training = [self.model], replace(self.training, adam_steps=0)
-        self.model, _ = search(starts, train, validation, training, progress=False)
+        self.model = multistart(starts, train, validation, training, progress=False).model
         s = self.scales
         potential = self.model.to_potential(s.input_shift, s.input_scale, s.energy_scale, s.energy_shift)
         return Density.of(potential, seed=int(self.rng.integers(2**31)))

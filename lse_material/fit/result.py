@@ -10,7 +10,7 @@ import numpy as np
 from lse_material._arrays import Array
 from lse_material.data.samples import Samples
 from lse_material.errors import InvalidInputError
-from lse_material.fit.optimise.lbfgs import Record
+from lse_material.fit.optimise.found import Record
 from lse_material.fit.options import Architecture
 from lse_material.model.material import Material
 from lse_material.model.soft_minimum import SoftMinimum

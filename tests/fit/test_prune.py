@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 import lse_material as lse
 from lse_material.fit import Architecture, Sparsity, TrainablePotential, fit
 from lse_material.fit.discovery.prune import prune, triangular
+from lse_material.fit.discovery.schedule import Schedule
 from lse_material.fit.model.simplify import trimmed
 from lse_material.fit.optimise.levenberg_marquardt import levenberg_marquardt
 from lse_material.kernel import CompiledPotential
@@ -86,7 +87,7 @@ def test_weights_that_the_data_do_not_need_go_and_errors_stay_within_the_factor(
     levenberg_marquardt(wide, loss, 100)
     before = loss.worst_error(wide)
     limit = max(1.5 * before, 1e-4)
-    pruned = prune(wide, loss, lambda trial: loss.worst_error(trial) <= limit)
+    pruned = prune(wide, loss, lambda trial: loss.worst_error(trial) <= limit, Schedule())
     assert loss.worst_error(pruned) <= limit
     count = lambda p: sum(mode.parameters for mode in p.modes)  # noqa: E731
     assert count(pruned.to_potential()) < 0.5 * count(wide.to_potential())
