@@ -37,6 +37,10 @@ def read_samples(path: str | Path) -> Samples:
         FormatError: the file is not such a table; the line (counted from 1, as editors do) and the column are named.
         InvalidInputError: the values cannot be samples (a det F <= 0, say); the row is named.
         FileNotFoundError: there is no such file.
+
+    >>> samples = lse.read_samples("cell.csv")
+    >>> samples.F.shape, samples.stress.shape
+    ((200, 2, 2), (200, 2, 2))
     """
     path = Path(path)
     if path.suffix == ".npz":
@@ -47,7 +51,13 @@ def read_samples(path: str | Path) -> Samples:
 
 
 def write_samples(samples: Samples, path: str | Path) -> None:
-    """Write samples to a .npz or .csv file that `read_samples` reads back; whole or not at all."""
+    """Write samples to a .npz or .csv file that `read_samples` reads back; whole or not at all.
+
+    >>> lse.write_samples(lse.Samples(x=[[0.0], [1.0]], energy=[0.0, 0.5]), "spring.csv")
+    >>> np.loadtxt("spring.csv", delimiter=",", skiprows=1)
+    array([[0. , 0. ],
+           [1. , 0.5]])
+    """
     path = Path(path)
     if path.suffix == ".npz":
         buffer = io.BytesIO()

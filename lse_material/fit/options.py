@@ -28,6 +28,9 @@ class Architecture:
 
     Raises:
         InvalidInputError: naming the field.
+
+    >>> lse.fit.Architecture(modes="auto", max_modes=4, width=6).activation
+    'squared_softplus'
     """
 
     modes: int | Literal["auto"] = 2
@@ -77,6 +80,9 @@ class Sparsity:
 
     Raises:
         InvalidInputError: naming the field.
+
+    >>> lse.fit.Sparsity(tolerance=0.02).prune
+    1.5
     """
 
     tolerance: float = 0.01
@@ -131,6 +137,9 @@ class Training:
 
     Raises:
         InvalidInputError: naming the field.
+
+    >>> lse.fit.Training(restarts=5, stress_weight=10.0).validation
+    0.2
     """
 
     restarts: int = 3
