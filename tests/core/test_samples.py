@@ -169,3 +169,27 @@ def test_the_digest_tells_data_apart():
         Samples(F=samples.F, energy=np.nextafter(samples.energy, np.inf), stress=samples.stress),
     ]
     assert len({samples.digest(), *(other.digest() for other in others)}) == 5
+
+
+def test_a_stress_can_be_known_by_components():
+    """P11 alone of a row: the row has no whole stress, and its other components are NaN."""
+    known = np.zeros((3, 2, 2), dtype=bool)
+    known[:2, 0, 0] = True
+    known[2] = True
+    samples = Samples(F=F, stress=np.ones((3, 2, 2)), stress_known=known)
+    np.testing.assert_array_equal(samples.stress, np.where(known, 1.0, np.nan))
+    np.testing.assert_array_equal(samples.stress_mask, [False, False, True])
+    part = samples.take(np.array([1, 0]))
+    np.testing.assert_array_equal(part.stress_known, known[[1, 0]])
+    assert not part.stress_mask.any()
+    gradient = Samples(x=X, gradient=[[1.0, np.nan]] * 3, stress_known=[[True, False]] * 3)  # dW/dP without dW/dT
+    np.testing.assert_array_equal(gradient.gradient[:, 0], 1.0)
+
+
+def test_components_follow_from_rows_and_contradictions_are_refused():
+    by_rows = Samples(F=F, stress=np.ones((3, 2, 2)), stress_mask=[True, False, True])
+    np.testing.assert_array_equal(by_rows.stress_known, np.broadcast_to(by_rows.stress_mask[:, None, None], (3, 2, 2)))
+    with pytest.raises(InvalidInputError, match="contradict each other"):
+        Samples(F=F, stress=F, stress_mask=[True, True, True], stress_known=by_rows.stress_known)
+    with pytest.raises(InvalidInputError, match=r"stress_known must be \(3, 2, 2\) booleans"):
+        Samples(F=F, stress=F, stress_known=[True, True, True])
