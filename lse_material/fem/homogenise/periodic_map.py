@@ -16,13 +16,11 @@ import numpy as np
 from dolfinx import fem, mesh
 from mpi4py import MPI
 from petsc4py import PETSc
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 from lse_material._arrays import Array, float_array
 from lse_material.errors import InvalidInputError
-from lse_material.fem._mpi import on_rank_0
+from lse_material.fem._cells import connected_parts
 
 PLACE_TOLERANCE = 1e-6  # of positions, relative to the lattice vectors
 
@@ -100,7 +98,7 @@ class PeriodicMap:
                 "(mirror one half of the cell, or gmsh.model.mesh.setPeriodic)."
             )
         number[image] = numbers[nearest]
-        _check_connected(V, number, X)
+        _check_connected(V, number, image, X)
 
         last = comm.rank == comm.size - 1
         total = dim * sum(counts)
@@ -194,35 +192,24 @@ def _check_sides(domain: mesh.Mesh, box: Array, low: Array) -> None:
             )
 
 
-def _check_connected(V: fem.FunctionSpace, number: Array, X: Array) -> None:
+def _check_connected(V: fem.FunctionSpace, number: Array, image: Array, X: Array) -> None:
     """Refuse parts of the mesh that are connected to the rest neither by a node nor by periodicity; collective.
 
     Raises:
         InvalidInputError: there are such parts, on every rank.
     """
-    comm, dofmap = V.mesh.comm, V.dofmap
-    node = fem.Function(V)  # carries the number of each node to the ranks where it is a ghost
-    bs = dofmap.index_map_bs
-    node.x.array[: len(number) * bs] = np.repeat(number.astype(float), bs)
-    node.x.scatter_forward()
-    owned = V.mesh.topology.index_map(V.mesh.topology.dim).size_local
-    of_cells = node.x.array[::bs][dofmap.list[:owned]].astype(np.int64) + 1  # the pinned node is 0
-    parts = comm.gather((of_cells, number + 1, X))
-
-    def check() -> None:
-        cells = np.concatenate([p[0] for p in parts or ()])
-        numbers, places = (np.concatenate([p[k] for p in parts or ()]) for k in (1, 2))
-        size = int(numbers.max()) + 1
-        first, others = np.repeat(cells[:, :1], cells.shape[1], axis=1).ravel(), cells.ravel()
-        graph = coo_array((np.ones(len(first)), (first, others)), shape=(size, size))
-        pieces, label = connected_components(graph, directed=False)
-        if pieces > 1:
-            smallest = np.bincount(label).argmin()
-            where = places[label[numbers] == smallest].mean(axis=0)
-            raise InvalidInputError(
-                f"the mesh of the cell falls into {pieces} pieces that share no node, not even by periodicity; the smallest "
-                f"has its centre at {_listed(where)}. They could move freely: remove them, or fill the gap "
-                "with a soft material."
-            )
-
-    on_rank_0(comm, check)
+    carried, bs, owned = fem.Function(V), V.dofmap.index_map_bs, len(number)  # to the ranks where a node is a ghost
+    carried.x.array[: owned * bs] = np.repeat(number.astype(float), bs)
+    carried.x.scatter_forward()
+    keys = carried.x.array[::bs].astype(np.int64)
+    shared = np.ones(len(keys), dtype=bool)
+    shared[:owned] = image
+    parts, count = connected_parts(V, keys, shared)
+    if count > 1:
+        sizes = V.mesh.comm.allreduce(np.bincount(parts[:owned], minlength=count))
+        smallest = int(sizes.argmin())
+        centre = V.mesh.comm.allreduce(X[parts[:owned] == smallest].sum(axis=0)) / sizes[smallest]
+        raise InvalidInputError(
+            f"the mesh of the cell falls into {count} pieces that share no node, not even by periodicity; the smallest has its "
+            f"centre at {_listed(centre)}. They could move freely: remove them, or fill the gap with a soft material."
+        )

@@ -171,8 +171,6 @@ class ArcLength(RecordedPath):
         finally:
             self.problem.force_scale = scale
 
-    # ---- one step --------------------------------------------------------------------------------------------------------
-
     def _advance(self, Q: PETSc.Vec, low: float, high: float) -> float:
         """Take one step, shorter if it fails, and record it; returns the load factor."""
         u = self.problem.u
@@ -283,8 +281,6 @@ class ArcLength(RecordedPath):
         snes.setFromOptions()
         for name in options:
             del database[name]
-
-    # ---- what is known of a state ----------------------------------------------------------------------------------------
 
     def _note(self, factor: float, length: float, iterations: int, Q: PETSc.Vec) -> None:
         """Add a state to the table, and find the sign of the next step with the factor of its tangent."""

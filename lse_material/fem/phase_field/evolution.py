@@ -188,8 +188,6 @@ class Evolution(RecordedPath):
         flow = self.flow
         return fingerprint({"step": flow.residual}, unknown=flow.state, bcs=flow.bcs, without=(flow.before, flow.dt))
 
-    # ---- one step --------------------------------------------------------------------------------------------------------
-
     @property
     def _time(self) -> float:
         return self.table["time"][-1]

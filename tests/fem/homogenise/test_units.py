@@ -173,7 +173,7 @@ def test_a_loose_island_is_named(length):
     domain.geometry.x[:] *= length
     with pytest.raises(lse.InvalidInputError, match=r"2 pieces .* centre at") as caught:
         PeriodicCell(domain, linear(1.0), degree=1)
-    middle = str(caught.value).split("middle at (")[1].split(")")[0].split(", ")
+    middle = str(caught.value).split("centre at (")[1].split(")")[0].split(", ")
     np.testing.assert_allclose([float(v) for v in middle], 0.5 * length, rtol=1e-3)
 
 
