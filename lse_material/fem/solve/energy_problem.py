@@ -291,7 +291,10 @@ class EnergyProblem(MaterialProblem):
 
     def _minimise_from_here(self) -> None:
         if self._unsupported:
-            self._refuse_rigid_motions()
+            motion = missing_stiffness(self.fields, self.tangent())
+            if motion is not None:
+                raise InvalidInputError(f"There is no Dirichlet condition, and {motion}.")
+            self._unsupported = False
         enter_dirichlet_values(self)
         start = self.u.x.array.copy(), self.energy()
         self._prepare_trust_region()
@@ -384,13 +387,6 @@ class EnergyProblem(MaterialProblem):
             size = self.scales.largest_step(self.u, self.b.array_r.copy(), A)
             first = self.solver.getTRTolerances()[2] if "snes_tr_delta0" in self._chosen else size
             self.solver.setTRTolerances(delta_min=1e-12 * size, delta_max=1e10 * size, delta_0=first)
-
-    def _refuse_rigid_motions(self) -> None:
-        """Raise unless something in the energy prevents rigid motions of a body without Dirichlet conditions."""
-        motion = missing_stiffness(self.fields, self.tangent())
-        if motion is not None:
-            raise InvalidInputError(f"There is no Dirichlet condition, and {motion}.")
-        self._unsupported = False
 
     def _fall_back(self, error: ConvergenceError, start: Any, energy: float) -> None:
         """Continue with `minimise` from the last iterate, or from the start if its energy was lower."""

@@ -234,7 +234,7 @@ def test_stress_and_tangent_are_those_of_the_energy_that_is_summed(own):
     energies_at, gradients_at = [], []
     for sign in (1.0, -1.0):
         cell.q.array[:] = here + sign * h * direction
-        energies_at.append(system.potential())
+        energies_at.append(system.energy())
         gradients_at.append(system.gradient().array_r.copy())
     cell.q.array[:] = here
     slope, image = system.gradient().array_r @ direction, system.q.duplicate()
