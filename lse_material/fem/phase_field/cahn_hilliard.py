@@ -112,29 +112,20 @@ class CahnHilliard:
             )
         self.state, self.before = state, fem.Function(V)
         self.before.x.array[:] = state.x.array
+        self.comm: MPI.Comm = V.mesh.comm
         self.iterations = 0
-        c, mu = parts[:2]
         self.dt = fem.Constant(V.mesh, 1.0)
         energy = with_quadrature_degree(energy)
-        dx = _measure(c * mu * ufl.dx(V.mesh))
-        exchanged = mu * (c - ufl.split(self.before)[0]) * dx
-        M = ufl.replace(ufl.as_ufl(mobility), {state: self.before})
-        exchanged += with_quadrature_degree(0.5 * self.dt * ufl.inner(M * ufl.grad(mu), ufl.grad(mu)) * ufl.dx(V.mesh))
-        for y, viscosity in viscous:
-            change = y - ufl.replace(y, {state: self.before})
-            exchanged -= with_quadrature_degree(0.5 * viscosity / self.dt * ufl.inner(change, change) * ufl.dx(V.mesh))
+        c, mu, dx = parts[0], parts[1], self._mass_measure()
         test = ufl.TestFunction(V)
+        exchanged = self._exchanged(mobility, viscous)
         residual = ufl.derivative((energy if implicit else lagged(energy, state, self.before)) - exchanged, state, test)
         symmetric, work = True, None
         if supply is not None:
             symmetric = state not in supply.coefficients()
             work = with_quadrature_degree(_times(supply, mu))
-            supply = ufl.Form(
-                [
-                    i.reconstruct(metadata=w.metadata())
-                    for i, w in zip(supply.integrals(), work.integrals(), strict=True)
-                ]
-            )
+            pairs = zip(supply.integrals(), work.integrals(), strict=True)
+            supply = ufl.Form([integral.reconstruct(metadata=with_mu.metadata()) for integral, with_mu in pairs])
             residual += _times(supply, self.dt * ufl.split(test)[1])
         self.residual, self.bcs = residual, tuple(bcs)
         options = {**STEP_OPTIONS, "pc_type": "cholesky" if symmetric else "lu", **(petsc_options or {})}
@@ -152,10 +143,22 @@ class CahnHilliard:
         self._supply = None if supply is None else fem.form(supply, **compiled)
         self._work = None if work is None else fem.form(work, **compiled)
 
-    @property
-    def comm(self) -> MPI.Comm:
-        """Of the mesh."""
-        return self.state.function_space.mesh.comm
+    def _mass_measure(self) -> ufl.Measure:
+        """dx with UFL's quadrature degree for c mu."""
+        c, mu = ufl.split(self.state)[:2]
+        (integral,) = with_quadrature_degree(c * mu * ufl.dx(self.state.function_space.mesh)).integrals()
+        return ufl.dx(integral.ufl_domain(), metadata=integral.metadata())
+
+    def _exchanged(self, mobility: Expr, viscous: Sequence[tuple[Expr, float]]) -> ufl.Form:
+        """int mu (c - c_old) + dt/2 int M |grad mu|^2 - sum of int viscosity/(2 dt) |y - y_old|^2."""
+        (c, mu), (c_old, _), dx = ufl.split(self.state)[:2], ufl.split(self.before)[:2], ufl.dx(self.dt.ufl_domain())
+        M = ufl.replace(ufl.as_ufl(mobility), {self.state: self.before})
+        exchanged = mu * (c - c_old) * self._mass_measure()
+        exchanged += with_quadrature_degree(0.5 * self.dt * ufl.inner(M * ufl.grad(mu), ufl.grad(mu)) * dx)
+        for y, viscosity in viscous:
+            change = y - ufl.replace(y, {self.state: self.before})
+            exchanged -= with_quadrature_degree(0.5 * viscosity / self.dt * ufl.inner(change, change) * dx)
+        return exchanged
 
     def step(self, dt: float, guess: Any = None) -> None:
         """One step of length dt from the present state.
@@ -204,12 +207,6 @@ class CahnHilliard:
 
     def _total(self, form: fem.Form | None) -> float:
         return 0.0 if form is None else integral(self.comm, form)
-
-
-def _measure(form: ufl.Form) -> ufl.Measure:
-    """dx with the quadrature degree that UFL estimates for the form, of one cell integral."""
-    (integral,) = with_quadrature_degree(form).integrals()
-    return ufl.dx(integral.ufl_domain(), metadata=integral.metadata())
 
 
 def _times(form: ufl.Form, factor: Expr) -> ufl.Form:
