@@ -11,13 +11,14 @@ from typing import Any, Literal
 import numpy as np
 
 import lse_material
+from lse_material._progress import progress_bar
 from lse_material.data.samples import Samples
 from lse_material.errors import LseError
 from lse_material.fit.discovery.candidates import Candidates, Discovery
 from lse_material.fit.discovery.schedule import Schedule
 from lse_material.fit.discovery.search import discover
 from lse_material.fit.model.initialise import random_start
-from lse_material.fit.optimise.found import Found, Record, progress_bar
+from lse_material.fit.optimise.found import Found, Record
 from lse_material.fit.optimise.levenberg_marquardt import levenberg_marquardt
 from lse_material.fit.optimise.multistart import multistart
 from lse_material.fit.options import Architecture, Sparsity, Training

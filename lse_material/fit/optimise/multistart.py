@@ -13,10 +13,11 @@ import torch
 from torch import Tensor
 from torch.nn.utils import vector_to_parameters
 
+from lse_material._progress import progress_bar
 from lse_material.errors import LseError
 from lse_material.fit.model.trainable import TrainablePotential
 from lse_material.fit.optimise.adam import CHECK_EVERY, adam, flat
-from lse_material.fit.optimise.found import Found, Record, progress_bar
+from lse_material.fit.optimise.found import Found, Record
 from lse_material.fit.optimise.lbfgs import lbfgs
 from lse_material.fit.optimise.parallel import one_after_another
 from lse_material.fit.options import Training
