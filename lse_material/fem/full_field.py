@@ -316,8 +316,8 @@ class FullField:
         smallest = np.linalg.det(F).min()
         if not smallest > 0.0:
             raise InvalidInputError(
-                f"the displacements of step {step} turn a cell inside out (det F = {smallest:.3g}): they are too noisy for this mesh; "
-                "smooth them, or take a coarser mesh."
+                f"the displacements of step {step} turn a cell inside out (det F = {smallest:.3g}): they are too noisy for "
+                "this mesh; smooth them, or take a coarser mesh."
             )
         return F
 

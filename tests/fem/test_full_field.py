@@ -15,7 +15,7 @@ ERRORS = {"displacement_error": 1e-4, "force_error": 1e-3}
 
 
 def body(kind, degree, side=1.0, n=6):
-    """A block that narrows towards its end, the space of its displacements and the dofs of its two ends, component by component."""
+    """A waisted block, the space of its displacements, and the dofs of its two ends, component by component."""
     if kind in (mesh.CellType.triangle, mesh.CellType.quadrilateral):
         domain = mesh.create_unit_square(SELF, 2 * n, n, kind)
     else:
