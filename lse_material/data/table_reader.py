@@ -20,6 +20,7 @@ from lse_material.errors import FormatError, InvalidInputError
 
 SEPARATORS = {"\t": "tabs", ";": "semicolons", "|": "bars", ",": "commas", " ": "blanks"}
 LOOKED_AT = 500  # lines that decide on the separator
+MOSTLY_WORDS = 0.5  # share of cells that are no numbers; above it the separator is not the right one
 _HASH = r"#(?!N/A|VALUE!|DIV/0!|NUM!)"  # those are missing values of spreadsheets
 _COMMENT = re.compile(rf"[\s\ufeff]*(?:{_HASH}|%|!|//)[#%!/\s]*(.*)", re.IGNORECASE)
 _INLINE = re.compile(rf"\s{_HASH}", re.IGNORECASE)
@@ -193,7 +194,7 @@ def _records(lines: Sequence[str], separator: str, source: str) -> list[Record]:
 
 
 def _separator(lines: Sequence[str], source: str) -> str:
-    """The separator under which the most lines have equally many cells, and these the most numbers."""
+    """The separator under which the most lines have equally many cells that are numbers; blanks, which are in names too, last."""
     scores = {}
     for order, separator in enumerate(SEPARATORS):
         records = _records(lines[:LOOKED_AT], separator, source)
@@ -203,8 +204,12 @@ def _separator(lines: Sequence[str], source: str) -> str:
         rows = [cells for _, cells in records[start:]]
         odd = sum(len(cells) != size for cells in rows)
         odd += start > 0 and len(records[start - 1][1]) != size
-        words = sum(not is_number(cell) and not is_missing(cell) for cells in rows for cell in cells)
-        scores[not rows, odd / len(records), words / max(sum(map(len, rows)), 1), order] = separator
+        other = [cell for cells in rows for cell in cells if not is_number(cell) and not is_missing(cell)]
+        odd += sum(
+            len(cell.split()) > 1 and all(map(is_number, cell.split())) for cell in other
+        )  # several cells in one
+        words = len(other) / max(sum(map(len, rows)), 1)
+        scores[not rows, odd / len(records), words > MOSTLY_WORDS, separator == " ", words, order] = separator
     if not scores:
         found = "header line" if not any(lines) else "line with two cells or more"
         raise FormatError(f"{source} holds no {found}. Cells stand between commas, semicolons, tabs, bars or blanks.")
