@@ -108,6 +108,8 @@ class Meaning:
     factor: float = 1.0
 
     def __str__(self) -> str:
+        if self.quantity == "group":
+            return "group"
         index = f" {self.index}" if isinstance(self.index, str) else "".join(map(str, self.index))
         shear = {0.5: "2", 0.5**0.5: "sqrt2*", -1.0: "-"}.get(self.factor, "")
         return f"{shear}{self.quantity}{index}"

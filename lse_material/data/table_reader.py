@@ -34,7 +34,7 @@ class Table:
 
     Attributes:
         source: the file, for messages.
-        names: of the columns as they stand in the header; empty texts where there is no header.
+        names: of the columns as they stand in the header; empty texts if there is none.
         columns: lists of cells (text), or arrays of values, one for each name.
         lines: the line of each row in the file, or the number of the row (from 0) where there are no lines.
         dialect: how the table was read, in words.
@@ -194,7 +194,7 @@ def _records(lines: Sequence[str], separator: str, source: str) -> list[Record]:
 
 
 def _separator(lines: Sequence[str], source: str) -> str:
-    """The separator under which the most lines have equally many cells that are numbers; blanks, which are in names too, last."""
+    """The separator under which the most lines have equally many cells that are numbers; blanks come last."""
     scores = {}
     for order, separator in enumerate(SEPARATORS):
         records = _records(lines[:LOOKED_AT], separator, source)

@@ -50,9 +50,9 @@ def test_a_reading_says_what_was_taken_for_what(tmp_path):
     report = str(readings[0])
     for part in (
         "columns between semicolons, decimal comma, header in line 1, 2 rows from line 2",
-        "F11: F11, deformation gradient",
-        "W [kPa]: W, energy per reference volume",
-        "S12: S12, second Piola-Kirchhoff stress",
+        "deformation gradient: F11, F12, F21, F22\n",
+        "energy per reference volume: W [kPa] (W)\n",
+        "second Piola-Kirchhoff stress: S11, S22, S12\n",
         "left alone: time",
         "P is calculated from the second Piola-Kirchhoff stress",
     ):
