@@ -59,6 +59,10 @@ def read_samples(
         FormatError: the file is not such a table, or can be read in two ways; line and column are named.
         InvalidInputError: the values cannot be samples (a det F <= 0, say); the row is named.
         FileNotFoundError: there is no such file.
+
+    >>> samples = lse.read_samples("cell.csv")
+    >>> samples.F.shape, samples.stress.shape
+    ((200, 2, 2), (200, 2, 2))
     """
     if not isinstance(path, str | Path):
         return _joined([Path(each) for each in path], columns, separator, decimal, missing, plane_strain, report)
@@ -76,7 +80,13 @@ def read_samples(
 
 
 def write_samples(samples: Samples, path: str | Path) -> None:
-    """Write samples to a .npz or .csv file that `read_samples` reads back; whole or not at all."""
+    """Write samples to a .npz or .csv file that `read_samples` reads back; whole or not at all.
+
+    >>> lse.write_samples(lse.Samples(x=[[0.0], [1.0]], energy=[0.0, 0.5]), "spring.csv")
+    >>> np.loadtxt("spring.csv", delimiter=",", skiprows=1)
+    array([[0. , 0. ],
+           [1. , 0.5]])
+    """
     path = Path(path)
     if path.suffix == ".npz":
         arrays = {name: getattr(samples, name) for name in (*ARRAYS, "group") if getattr(samples, name) is not None}
