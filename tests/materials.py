@@ -45,7 +45,7 @@ def random_network(
     quadratic: bool = True,
     equal_widths: bool = False,
 ) -> ConvexNetwork:
-    # every layer of another width, so that a transposed weight cannot pass; the torch twin wants equal ones
+    # every layer of another width, so that a transposed weight cannot pass; the torch model wants equal ones
     widths = [width] * depth + [1] if equal_widths else [*range(width, width + depth), 1]
     return ConvexNetwork(
         z_weights=tuple(rng.uniform(0.0, 0.4, (widths[i], widths[i - 1])) for i in range(1, depth + 1)),
@@ -80,9 +80,9 @@ def measure_name(kinematics: StrainMeasure) -> str:
     return f"{type(kinematics).__name__}{kinematics.dim}" + ("" if getattr(kinematics, "squared_volume", True) else "J")
 
 
-def line(slope: float, offset: float = 0.0) -> ConvexNetwork:
-    """slope x + offset."""
-    return ConvexNetwork.from_arrays([], [[[slope]]], [[offset]])
+def line(gradient: float, offset: float = 0.0) -> ConvexNetwork:
+    """gradient x + offset."""
+    return ConvexNetwork.from_arrays([], [[[gradient]]], [[offset]])
 
 
 def well(stiffness: float, centre: ArrayLike, depth: float = 0.0) -> ConvexNetwork:
@@ -161,8 +161,10 @@ def quadratic_well(centre, stiffness, depth=0.0):
     """One mode psi = 1/2 (x - c) . K (x - c) + depth, with K = stiffness (symmetric positive definite)."""
     factor = np.linalg.cholesky(stiffness).T
     c = np.asarray(centre)
-    slope = -(stiffness @ c)
-    return ConvexNetwork.from_arrays([], [slope[None]], [np.array([c @ stiffness @ c / 2 + depth])], quadratic=factor)
+    gradient = -(stiffness @ c)
+    return ConvexNetwork.from_arrays(
+        [], [gradient[None]], [np.array([c @ stiffness @ c / 2 + depth])], quadratic=factor
+    )
 
 
 def isotropic_stiffness(dim, lame, shear):

@@ -32,9 +32,9 @@ from lse_material.analysis.density import Density, importance, mala, summed, sys
 from lse_material.data.samples import Samples
 from lse_material.errors import ConvergenceError, InvalidInputError
 from lse_material.fit.model.edit import nearest_quadratic
-from lse_material.fit.model.initialise import random_twin
+from lse_material.fit.model.initialise import random_start
 from lse_material.fit.model.trainable import TrainablePotential
-from lse_material.fit.optimise.lbfgs import search
+from lse_material.fit.optimise.multistart import multistart
 from lse_material.fit.options import Architecture, Training
 from lse_material.fit.problem.loss import Loss
 from lse_material.fit.problem.rows import Scales, rows_of, scales_of
@@ -138,9 +138,9 @@ class Counted:
         if not isinstance(log_p, Tensor) or log_p.shape != (len(x),):
             shape = tuple(getattr(log_p, "shape", ()))
             raise InvalidInputError(f"the target returned {shape} for points {x.shape}; it must return ({len(x)},).")
-        (slope,) = torch.autograd.grad(log_p.sum(), t)
+        (score,) = torch.autograd.grad(log_p.sum(), t)
         self.evaluations += len(x)
-        energy, gradient = -log_p.detach().numpy(), -slope.numpy()
+        energy, gradient = -log_p.detach().numpy(), -score.numpy()
         if np.isnan(energy).any():
             row = int(np.argmax(np.isnan(energy)))
             raise InvalidInputError(f"the target is NaN at {x[row].tolist()}; outside its support let it be -inf.")
@@ -280,8 +280,8 @@ def annealed(walked: Counted, box: Box, inference: Inference, rng: np.random.Gen
         x = x[systematic(weights, n, rng)]
 
         def tempered(y: Array, power: float = power) -> tuple[Array, Array]:
-            value, slope = walked(y)
-            return power * value, power * slope
+            value, gradient = walked(y)
+            return power * value, power * gradient
 
         scale = np.maximum(x.std(axis=0), COINCIDE * (box.upper - box.lower))
         x, size = mala(tempered, x, inference.moves, rng, scale=scale, step=size)
@@ -312,7 +312,7 @@ class Regression:
 
     def __init__(self, architecture: Architecture, training: Training, rng: np.random.Generator) -> None:
         self.architecture, self.training, self.rng = architecture, training, rng
-        self.twin: TrainablePotential | None = None
+        self.model: TrainablePotential | None = None
         self.scales: Scales | None = None
 
     def fit(self, x: Array, energy: Array, gradient: Array, depth: float) -> Density:
@@ -326,20 +326,20 @@ class Regression:
         self.scales = self.scales or scales_of(rows)
         weights = self.training.energy_weight, self.training.stress_weight
         train, validation = (Loss.on(each, self.scales, *weights) for each in (rows, others))
-        if self.twin is None:
+        if self.model is None:
             starts = [self._start(train, self.scales, grouped=k == 0) for k in range(self.training.restarts)]
             training = self.training
         else:
-            starts, training = [self.twin], replace(self.training, adam_steps=0)
-        self.twin, _ = search(starts, train, validation, training, progress=False)
+            starts, training = [self.model], replace(self.training, adam_steps=0)
+        self.model = multistart(starts, train, validation, training, progress=False).model
         s = self.scales
-        potential = self.twin.to_potential(s.input_shift, s.input_scale, s.energy_scale, s.energy_shift)
+        potential = self.model.to_potential(s.input_shift, s.input_scale, s.energy_scale, s.energy_shift)
         return Density.of(potential, seed=int(self.rng.integers(2**31)))
 
     def _start(self, loss: Loss, scales: Scales, *, grouped: bool) -> TrainablePotential:
         """A potential whose transition scale is 1: a mixture of its modes, which are random or one for each group of points."""
-        start = random_twin(self.architecture, loss, self.rng)
-        low, high = (math.log(bound) for bound in start.rho_bounds)
+        start = random_start(self.architecture, loss, self.rng)
+        low, high = (math.log(bound) for bound in start.scaled_rho_bounds)
         share = min(max((-math.log(scales.energy_scale) - low) / (high - low), 0.02), 0.98)
         with torch.no_grad():
             start.raw_rho.fill_(math.log(share / (1.0 - share)))
@@ -363,7 +363,7 @@ class Regression:
                 continue
             share = torch.exp(-0.5 * (energies[inside] - energies[inside].min()).clamp(max=40.0))
             missing = energies[inside] - start.trained_modes(x[inside])[0][mode]
-            R, slope, level, _ = nearest_quadratic(x[inside], missing, share, 0.0)
+            R, gradient, level, _ = nearest_quadratic(x[inside], missing, share, 0.0)
             start.quadratic[mode].copy_(R)
-            start.x_weights[-1][mode, 0] += slope
+            start.x_weights[-1][mode, 0] += gradient
             start.biases[-1][mode, 0] += level

@@ -12,7 +12,13 @@ from mpi4py import MPI
 import lse_material as lse
 from lse_material.fem import EnergyProblem, QuadratureStress, energy, frozen_tangent
 from lse_material.fem.solve.newton_inertia import minimise
-from lse_material.fem.solve.stability import is_stable, kick, lowest_modes, negative_eigenvalues, solve_to_minimum
+from lse_material.fem.solve.stability import (
+    is_stable,
+    lowest_modes,
+    negative_eigenvalues,
+    perturb_along_mode,
+    solve_to_minimum,
+)
 from tests.fem.problems import clamped
 from tests.materials import mild_material, two_variants
 
@@ -229,7 +235,7 @@ def test_a_kick_leaves_a_saddle():
     problem.solve()  # the homogeneous state is an equilibrium, and no minimum
     assert not is_stable(problem)
     before = problem.energy()
-    kick(problem, 1e-3)
+    perturb_along_mode(problem, 1e-3)
     assert problem.energy() < before
 
 
