@@ -16,6 +16,7 @@ import lse_material as lse
 from lse_material.cli import run
 from lse_material.cli.codes import FAILED, MEANINGS, MISSING, OK, UNEXPECTED, UNUSABLE, USAGE
 from tests.materials import random_deformations, random_potential, square_to_rectangle
+from tests.pictures import colours
 
 RHO = 0.01
 DATA = Path(__file__).parents[1] / "demos" / "data" / "martensite.csv"
@@ -132,7 +133,7 @@ def test_a_material_with_fields_is_shown_checked_drawn_and_exported_where_they_a
 def test_plot_draws_sections_and_curves(material, potential, tmp_path, capsys):
     found = figures(capsys, "plot", material, "--path", "biaxial")
     assert len(found["sections"]) == 3
-    assert (tmp_path / "cell.png").stat().st_size > 10_000
+    assert len(colours(tmp_path / "cell.png")) > 3
     curve = found["paths"]["biaxial"]
     amount, energy, stress = (np.array(curve[key]) for key in ("amount", "energy", "stress"))
     work = 2.0 * simpson(stress, x=amount)  # of P11 and of P22, which are equal here
