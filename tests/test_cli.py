@@ -25,8 +25,8 @@ DATA = Path(__file__).parents[1] / "demos" / "data" / "martensite.csv"
 def material(tmp_path):
     plain = square_to_rectangle(RHO)
     box = lse.Box(np.full(3, -0.3), np.full(3, 0.3))
-    provenance = {"symmetry": "square to rectangle, 2D", "rows": 10}
-    whole = dataclasses.replace(plain, units={"energy": "MPa"}, training_box=box, provenance=provenance)
+    known = {"units": {"energy": "MPa"}, "training_box": box, "provenance": {"rows": 10}}
+    whole = dataclasses.replace(plain, **known, symmetry=lse.Symmetry.crystal("square", "rectangle", dim=2))
     lse.save(whole, tmp_path / "cell.safetensors")
     return tmp_path / "cell.safetensors"
 
@@ -77,7 +77,7 @@ def test_check_with_data_fails_where_the_errors_are_too_large(material, tmp_path
     assert errors["energies of the data"] < 1e-12
     found = figures(capsys, "check", material, "--data", tmp_path / "bad.npz", code=FAILED)
     (failed,) = [c for c in found["checks"] if not c["passed"]]
-    assert failed["name"] == "slopes of the data"
+    assert failed["name"] == "stresses of the data"
     assert failed["value"] == pytest.approx(0.2 / 1.2)
 
 

@@ -190,7 +190,7 @@ def _material(problem: Problem, found: Found, potential: SoftMinimum, kinematics
     if growth == "auto":
         coefficient = problem.train.growth_coefficient(found.model)
         growth = Growth(coefficient) if coefficient > 0.0 else None
-    return Material(potential, kinematics, growth, samples.units, box, fields=samples.field_names)
+    return Material(potential, kinematics, growth, samples.units, box, {}, samples.field_names, problem.symmetry)
 
 
 def _provenance(problem: Problem, errors: Errors, seed: int) -> dict[str, Any]:
@@ -204,8 +204,6 @@ def _provenance(problem: Problem, errors: Errors, seed: int) -> dict[str, Any]:
         "error_energy": errors.energy,
         "error_stress": errors.stress,
     }
-    if problem.symmetry is not None:
-        provenance["symmetry"] = problem.symmetry.name
     if problem.samples.conjugates is not None:
         provenance["error_conjugates"] = errors.conjugates
     return provenance
