@@ -194,7 +194,6 @@ def test_fit_of_rows_of_x_saves_a_plain_potential(tmp_path, capsys):
 
 
 def test_the_options_of_fit_are_the_fields_of_its_dataclasses(capsys):
-    from lse_material.cli.options import attribute_texts
     from lse_material.fit import Architecture, Sparsity, Training
 
     assert run(["fit", "--help"]) == OK
@@ -202,7 +201,7 @@ def test_the_options_of_fit_are_the_fields_of_its_dataclasses(capsys):
     for kind, prefix in ((Architecture, ""), (Training, "training-"), (Sparsity, "sparsity-")):
         for field in dataclasses.fields(kind):
             assert f"--{prefix}{field.name.replace('_', '-')}" in text
-            assert attribute_texts(kind)[field.name]
+            assert f"{field.name}: {field.metadata['help']}" in kind.__doc__
 
 
 def test_demo_lists_what_there_is_and_refuses_what_there_is_not(capsys):
