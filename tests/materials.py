@@ -218,3 +218,9 @@ def material_with_fields(modes=3, dim=2, fields=("concentration", "temperature")
     potential = SoftMinimum(networks, 0.5, rng.normal(size=d) / 5, np.exp(rng.normal(size=d) / 2), energy_scale=1.4)
     limits = Box(-0.2 * np.ones(d), 0.2 * np.ones(d)) if box else None
     return Material(potential, GreenLagrange(dim), Growth(0.2), training_box=limits, fields=fields)
+
+
+def samples_of_material(material: Material, n: int, seed: int) -> Samples:
+    """Energies and stresses of random deformations around F = I."""
+    F = random_deformations(np.random.default_rng(seed), n, material.dim, 0.08)
+    return Samples(F=F, energy=material.energy(F), stress=material.stress(F))

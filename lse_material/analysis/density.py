@@ -42,6 +42,11 @@ class Density:
         mode_masses: mean mode weights (K,), the share of each mode.
         draws: points (n, d) from the proposals.
         weights: of the draws, (n,), summing to 1: together they represent q.
+
+    >>> parabola = lse.ConvexNetwork.from_arrays([], [[[0.0]]], [[0.0]], quadratic=[[1.0]])
+    >>> density = lse.analysis.Density.of(lse.SoftMinimum((parabola,), 1.0))  # exp(-x^2 / 2) / sqrt(2 pi)
+    >>> bool(abs(density.log_normaliser - 0.5 * np.log(2.0 * np.pi)) < 4.0 * density.error)
+    True
     """
 
     potential: SoftMinimum
@@ -112,6 +117,11 @@ def importance(log_target: Array, log_proposal: Array) -> tuple[float, float, fl
 
     Raises:
         InvalidInputError: their shapes differ, or are not (n,).
+
+    >>> x = np.linspace(0.0, 1.0, 1000)  # draws of a proposal of density 1
+    >>> log_z, error, share = lse.analysis.importance(-x, np.zeros(1000))  # int exp(-x) dx
+    >>> round(float(np.exp(log_z)), 3), round(share, 2)
+    (0.632, 0.92)
     """
     if log_target.shape != log_proposal.shape or log_target.ndim != 1:
         raise InvalidInputError(

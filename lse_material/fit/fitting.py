@@ -72,6 +72,10 @@ def fit(
 
     Warns:
         DataWarning: the data contradict themselves or leave something open; also in the result's `data_warnings`.
+
+    >>> result = lse.fit.fit(samples, kinematics=lse.GreenLagrange(2), training=quick, seed=1, progress=False)
+    >>> result.validation_errors.energy < 0.05
+    True
     """
     start = time.perf_counter()
     architecture, training, sparsity = architecture or Architecture(), training or Training(), sparsity or Sparsity()

@@ -49,7 +49,11 @@ Target = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Inference(Options):
-    """How a density is found."""
+    """How a density is found.
+
+    >>> lse.fit.Inference(particles=500).rounds
+    2
+    """
 
     particles: int = option(2000, "points of the annealing, and of each sample of q", least=100)
     rounds: int = option(2, "fits to samples of q after the first fit", least=0)
@@ -93,6 +97,12 @@ class Inferred:
         evaluations: of the target and its gradient.
         coverage: effective sample size of the weights of the annealed particles to q, as a share; near the share of p's mass
             that q has where q lacks a mode.
+
+    >>> target = lambda x: -0.5 * ((x - 1.0) ** 2).sum(1)  # a Gaussian
+    >>> one_mode = lse.fit.Architecture(modes=1, depth=0, stiffness=1e-3)
+    >>> found = lse.fit.infer(target, [-5.0], [7.0], architecture=one_mode, training=quick)
+    >>> bool(abs(found.log_evidence - 0.5 * np.log(2.0 * np.pi)) < 5.0 * found.evidence_error)
+    True
     """
 
     density: Density
@@ -158,6 +168,12 @@ def infer(
             that is -inf all over the box.
         ConvergenceError: no fit covers as much of the target as `Inference.accept` asks for; the message says what was
             reached, and how many separate places the target has.
+
+    >>> target = lambda x: -0.5 * ((x - 1.0) ** 2).sum(1)  # a Gaussian
+    >>> one_mode = lse.fit.Architecture(modes=1, depth=0, stiffness=1e-3)
+    >>> found = lse.fit.infer(target, [-5.0], [7.0], architecture=one_mode, training=quick)
+    >>> bool(abs(found.density.sample(1000).mean() - 1.0) < 0.1)
+    True
     """
     size = len(float_array("lower", lower, 1))
     box = Box.of(lower, upper, size)

@@ -53,7 +53,11 @@ class Options:
 
 @dataclass(frozen=True)
 class Architecture(Options):
-    """The shape of the potential: a soft minimum of `modes` equal input convex networks."""
+    """The shape of the potential: a soft minimum of `modes` equal input convex networks.
+
+    >>> lse.fit.Architecture(modes="auto", max_modes=4, width=6).activation
+    'squared_softplus'
+    """
 
     modes: int | Literal["auto"] = option(2, 'number of modes, >= 1, or "auto": found from the data (see `Sparsity`)')
     width: int = option(8, "neurons per hidden layer", least=1)
@@ -93,7 +97,11 @@ class Architecture(Options):
 
 @dataclass(frozen=True)
 class Sparsity(Options):
-    """How the number of modes and the transition scale are discovered."""
+    """How the number of modes and the transition scale are discovered.
+
+    >>> lse.fit.Sparsity(tolerance=0.02).prune
+    1.5
+    """
 
     tolerance: float = option(
         0.01,
@@ -124,7 +132,11 @@ class Sparsity(Options):
 
 @dataclass(frozen=True)
 class Training(Options):
-    """How the weights are found: Adam from several random starts, then L-BFGS on the best of them."""
+    """How the weights are found: Adam from several random starts, then L-BFGS on the best of them.
+
+    >>> lse.fit.Training(restarts=5, stress_weight=10.0).validation
+    0.2
+    """
 
     restarts: int = option(3, "random starts", least=1)
     adam_steps: int = option(1000, "steps of Adam from each start, with a cosine from `learning_rate` to 1e-3", least=0)

@@ -81,5 +81,7 @@ class Bar:
 def load_path(cells=60, comm=MPI.COMM_WORLD, **options):
     """The bar and the path of its end."""
     bar = Bar(cells, comm)
-    path = LoadPath(bar.problem, bar.move, {"stress": bar.stress, "fraction": bar.fraction}, kick_size=1e-3, **options)
+    path = LoadPath(
+        bar.problem, bar.move, {"stress": bar.stress, "fraction": bar.fraction}, perturbation_size=1e-3, **options
+    )
     return bar, path

@@ -98,7 +98,7 @@ def test_the_cell_buckles_at_the_root_of_its_lowest_eigenvalue_and_to_lower_ener
     cell.reset()
     below = cell.minimum(compressed(critical - 1e-5), UNIAXIAL)
     assert not below.buckled
-    assert below.kicks == 0
+    assert below.perturbations == 0
     cell.equilibrium(compressed(critical + 0.005), UNIAXIAL)
     saddle = cell.state(tangent=False)
     assert saddle.negative == 1
@@ -196,15 +196,15 @@ def test_samples_after_a_kill_are_those_of_an_uninterrupted_run(cell, tmp_path):
     again = sample(lambda comm: cell, BUCKLING_PATHS, tmp_path / "cell.npz", comm=SELF, progress=False)
     np.testing.assert_array_equal(again.seconds[:2], spent)  # the path that was whole is read
     whole = sample(lambda comm: cell, BUCKLING_PATHS, tmp_path / "whole.npz", comm=SELF, progress=False)
-    for name in ("path", "tangent", "negative", "order", "kicks", "iterations"):
+    for name in ("path", "tangent", "negative", "order", "perturbations", "iterations"):
         np.testing.assert_array_equal(getattr(again, name), getattr(whole, name))
     assert again.samples.digest() == whole.samples.digest()
 
 
 def test_a_path_that_fails_ends_and_says_so(cell, tmp_path, caplog, monkeypatch):
     monkeypatch.setattr(cell_module, "BRANCH_ITERATIONS", 4)
-    monkeypatch.setattr(cell_module, "DESCENT_STEPS", 4)
-    monkeypatch.setattr(homogenise, "HALVINGS", 1)
+    monkeypatch.setattr(cell_module, "DESCENT_ITERATIONS", 4)
+    monkeypatch.setattr(homogenise, "MAX_HALVINGS", 1)
     paths = [CellPath(np.array([compressed(0.01), compressed(0.99)]))]
     with caplog.at_level(logging.WARNING, logger="lse_material"):
         found = sample(lambda comm: cell, paths, tmp_path / "cell.npz", comm=SELF, progress=False)
@@ -223,7 +223,7 @@ def test_bad_input_is_refused(cell, tmp_path):
         PeriodicMap(fem.functionspace(domain, ("Lagrange", 1)))
     with pytest.raises(lse.InvalidInputError, match="shape"):
         cell.minimum(np.eye(3))
-    with pytest.raises(lse.InvalidInputError, match="could turn"):
+    with pytest.raises(lse.InvalidInputError, match="could rotate"):
         cell.minimum(np.eye(2), dict.fromkeys([(0, 0), (0, 1), (1, 0), (1, 1)], 0.0))
     with pytest.raises(lse.InvalidInputError, match="pairs of indices"):
         cell.minimum(np.eye(2), {(0, 2): 0.0})

@@ -29,7 +29,7 @@ def test_the_path_nucleates_runs_along_the_maxwell_stress_and_comes_back():
     assert abs(table["stress"][-1]) < 1e-6
     assert table["fraction"][-1] < 1e-3
     assert np.trapezoid(table["stress"], table["load"]) > 0.05  # energy is lost on the way round
-    assert table["kicks"].sum() >= 1
+    assert table["perturbations"].sum() >= 1
 
 
 @pytest.mark.mpi
@@ -103,7 +103,7 @@ def test_a_killed_path_resumes_from_its_last_whole_step(tmp_path):
     with pytest.raises(lse.FormatError, match="another mesh"):
         wrong.resume()
     path.save_table(tmp_path / "table.csv")
-    assert (tmp_path / "table.csv").read_text().startswith("load,energy,iterations,kicks,stress,fraction\n0.0,")
+    assert (tmp_path / "table.csv").read_text().startswith("load,energy,iterations,perturbations,stress,fraction\n0.0,")
     path.save_table(tmp_path / "table.npz")
     assert np.array_equal(np.load(tmp_path / "table.npz")["stress"], table["stress"])
 

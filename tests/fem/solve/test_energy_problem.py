@@ -12,7 +12,13 @@ from mpi4py import MPI
 import lse_material as lse
 from lse_material.fem import EnergyProblem, QuadratureStress, energy, frozen_tangent
 from lse_material.fem.solve.newton_inertia import minimise
-from lse_material.fem.solve.stability import is_stable, kick, lowest_modes, negative_eigenvalues, solve_to_minimum
+from lse_material.fem.solve.stability import (
+    is_stable,
+    lowest_modes,
+    negative_eigenvalues,
+    perturb_along_mode,
+    solve_to_minimum,
+)
 from tests.fem.problems import clamped
 from tests.materials import mild_material, two_variants
 
@@ -79,7 +85,7 @@ def test_every_route_minimises(route):
     scale = abs(problem.energy())
     rng = np.random.default_rng(0)
     direction = rng.normal(size=len(problem.u.x.array))
-    for bc in problem._bcs:
+    for bc in problem.bcs:
         direction[bc.dof_indices()[0]] = 0.0
     assert abs(derivative_along(problem, direction, 1e-6)) < 1e-4 * scale
 
@@ -221,7 +227,7 @@ def test_a_kick_leaves_a_saddle():
     problem.solve()  # the homogeneous state is an equilibrium, and no minimum
     assert not is_stable(problem)
     before = problem.energy()
-    kick(problem, 1e-3)
+    perturb_along_mode(problem, 1e-3)
     assert problem.energy() < before
 
 
