@@ -16,6 +16,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from lse_material.fit.discovery.candidates import attempt
 from lse_material.fit.discovery.schedule import Schedule
 from lse_material.fit.model.edit import copy_of, nearest_quadratic
 from lse_material.fit.model.trainable import TrainablePotential, inverse_softplus
@@ -44,7 +45,7 @@ def prune(
     """
     model = triangular(model)
 
-    def attempt(trial: TrainablePotential) -> bool:
+    def keep_if_alike(trial: TrainablePotential) -> bool:
         nonlocal model
         schedule.pruned.run(trial, train, free_rho=False, target=target)
         kept = alike(trial)
@@ -53,14 +54,16 @@ def prune(
 
     if model.architecture.depth and model.quadratic is not None:
         for k in range(model.architecture.count):
-            attempt(_as_quadratic(model, train, k))
+            simpler = attempt(_as_quadratic, model, train, k)
+            if simpler is not None:
+                keep_if_alike(simpler)
     batch = max(1, int(schedule.first_batch * active_weights(model)))
     while batch >= 1:
         trial = copy_of(model)
         freed = _take_out(trial, train, batch)
         if freed == 0:
             break
-        if not attempt(trial):
+        if not keep_if_alike(trial):
             batch = min(batch, freed) // 2
     return model
 
