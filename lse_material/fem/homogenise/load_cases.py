@@ -194,9 +194,7 @@ def _follow(cell: PeriodicCell, path: CellPath) -> dict[str, Any]:
                 logger.warning("A path ends after %d of %d states: %s", len(rows), len(path.F), error)
             break
         seconds = cell.comm.bcast(time.process_time() - start, root=0)
-        rows.append(
-            (s.F, s.energy, s.stress, s.tangent, s.negative, s.perturbations, s.order, s.iterations, s.buckled, seconds)
-        )
+        rows.append((*(getattr(s, name) for name in COLUMNS[:-1]), seconds))
     return {name: np.array(column) for name, column in zip(COLUMNS, zip(*rows))} if rows else {}
 
 
