@@ -13,11 +13,12 @@ import numpy as np
 import lse_material
 from lse_material.data.observations import Observations
 from lse_material.data.samples import Samples
-from lse_material.errors import LseError
+from lse_material.errors import InvalidInputError, LseError
 from lse_material.fit.discovery.candidates import Candidates, Discovery
 from lse_material.fit.discovery.schedule import Schedule
 from lse_material.fit.discovery.search import discover
 from lse_material.fit.model.initialise import random_start
+from lse_material.fit.model.trainable import TrainablePotential
 from lse_material.fit.optimise.found import Found, Record, progress_bar
 from lse_material.fit.optimise.levenberg_marquardt import levenberg_marquardt
 from lse_material.fit.optimise.multistart import multistart
@@ -44,6 +45,7 @@ def fit(
     sparsity: Sparsity | None = None,
     growth: Growth | Literal["auto"] | None = None,
     symmetry: Symmetry | None = None,
+    start: Material | SoftMinimum | None = None,
     seed: int = 0,
     progress: bool = True,
 ) -> FitResult:
@@ -63,6 +65,7 @@ def fit(
             is fitted along; 0 leaves the material without.
         symmetry: of the parent phase and of its variants: each mode then stands for all its variants, which share its
             weights and are equivalent to rounding. The numbers of modes in `architecture` count such families.
+        start: an earlier fit, whose modes, weights and scales this one begins with; `architecture` is then left out.
         seed: of the random starts and of the rows held back.
         progress: show a bar on a terminal.
 
@@ -79,20 +82,42 @@ def fit(
     >>> result.validation_errors.energy < 0.05
     True
     """
-    start = time.perf_counter()
-    architecture, training, sparsity = architecture or Architecture(), training or Training(), sparsity or Sparsity()
+    began = time.perf_counter()
+    training, sparsity = training or Training(), sparsity or Sparsity()
+    first = None if start is None else _trainable(start, kinematics, architecture, symmetry)
+    architecture = architecture or Architecture() if first is None else first.architecture
     rng = np.random.default_rng(seed)
-    problem = prepare(samples, kinematics, growth, symmetry, architecture, training, rng)
+    problem = prepare(samples, kinematics, growth, symmetry, architecture, training, rng, start=start)
     for text in problem.warnings:
         warnings.warn(text, DataWarning, stacklevel=2)
-    if architecture.modes == "auto":
+    if first is not None:
+        found = multistart([first], problem.train, problem.validation, training, progress=progress)
+    elif architecture.modes == "auto":
         found = _discover(problem, architecture, training, sparsity, rng, progress)
     else:
         constraints, train = problem.constraints, problem.train
         starts = [random_start(architecture, train, rng, constraints) for _ in range(training.restarts)]
         found = multistart(starts, train, problem.validation, training, progress=progress)
     result = _package(problem, found, sparsity.tolerance, seed)
-    return replace(result, seconds=time.perf_counter() - start)
+    return replace(result, seconds=time.perf_counter() - began)
+
+
+def _trainable(
+    start: Material | SoftMinimum,
+    kinematics: StrainMeasure | None,
+    architecture: Architecture | None,
+    symmetry: Symmetry | None,
+) -> TrainablePotential:
+    """The weights of an earlier fit, to be trained further.
+
+    Raises:
+        InvalidInputError: it is of another strain measure, or what is asked for beside it would change it.
+    """
+    if architecture is not None or symmetry is not None:
+        raise InvalidInputError("a fit from `start` keeps its modes: leave `architecture` and `symmetry` out.")
+    if (start.kinematics if isinstance(start, Material) else None) != kinematics:
+        raise InvalidInputError(f"`start` is not a fit with the strain measure {kinematics}: give the same as there.")
+    return TrainablePotential.from_potential(start.potential if isinstance(start, Material) else start)
 
 
 def _discover(

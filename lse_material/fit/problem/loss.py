@@ -309,6 +309,11 @@ class Loss:
         return self.part(slice(start, start + size))
 
     @property
+    def is_of_sums(self) -> bool:
+        """Whether sums of stresses are known, so that no row can be taken alone."""
+        return isinstance(self.known_stresses, Sums)
+
+    @property
     def gradients(self) -> Tensor | None:
         """Gradients in scaled inputs (n, d) of all rows, or None if some are missing or they are stresses."""
         D, known = self.known_stresses.derivative, self.known_stresses.values

@@ -18,6 +18,8 @@ from lse_material.fit.problem.outliers import outlier_warnings, outliers, robust
 from lse_material.fit.problem.rows import Scales, rows_of, scales_of
 from lse_material.fit.problem.sums import Sums, scales_of_observations
 from lse_material.model.growth import Growth
+from lse_material.model.material import Material
+from lse_material.model.soft_minimum import SoftMinimum
 from lse_material.model.strain import IsotropicInvariants, StrainMeasure
 from lse_material.model.symmetry import Symmetry
 
@@ -67,14 +69,16 @@ def prepare(
     architecture: Architecture,
     training: Training,
     rng: np.random.Generator,
+    *,
+    start: Material | SoftMinimum | None = None,
 ) -> Problem:
-    """The problem of these samples.
+    """The problem of these samples, in the scales of `start` if there is one.
 
     Raises:
         InvalidInputError: the samples cannot be fitted so.
     """
     if isinstance(samples, Observations):
-        return _prepare_observations(samples, kinematics, growth, symmetry, architecture, training, rng)
+        return _prepare_observations(samples, kinematics, growth, symmetry, architecture, training, rng, start)
     if not isinstance(samples, Samples):
         raise InvalidInputError(
             f"fit takes Samples or Observations, not a {type(samples).__name__}: lse.read_samples(path), say."
@@ -94,7 +98,7 @@ def prepare(
     samples = samples.take(np.flatnonzero(rows.weight > 0.0))
     used, held_back = _split(samples, training.validation, rng)
     rows = rows_of(used, kinematics, growth)
-    scales = scales_of(rows, symmetry)
+    scales = scales_of(rows, symmetry) if start is None else _scales_of_start(start)
     constraints = _constraints(architecture, symmetry, scales, kinematics)
     weights = training.energy_weight, training.stress_weight
     train = validation = Loss.on(rows, scales, *weights)
@@ -124,6 +128,7 @@ def _prepare_observations(
     architecture: Architecture,
     training: Training,
     rng: np.random.Generator,
+    start: Material | SoftMinimum | None,
 ) -> Problem:
     """The problem of sums of stresses, of which whole groups are held back where there are enough."""
     if training.robust:
@@ -134,7 +139,7 @@ def _prepare_observations(
     assert kinematics is not None
     _check(len(observations), symmetry, kinematics, x.shape[1])
     used, held_back = _split_observations(observations, training.validation, rng)
-    scales = scales_of_observations(used, kinematics)
+    scales = scales_of_observations(used, kinematics) if start is None else _scales_of_start(start)
     constraints = _constraints(architecture, symmetry, scales, kinematics)
 
     def loss(part: Observations, growth_from: Loss | None = None) -> Loss:
@@ -156,6 +161,11 @@ def _prepare_observations(
         train,
         train if held_back is None else loss(held_back, train),
     )
+
+
+def _scales_of_start(start: Material | SoftMinimum) -> Scales:
+    p = start.potential if isinstance(start, Material) else start
+    return Scales(p.input_shift, p.input_scale, p.energy_scale, p.energy_shift)
 
 
 def _split_observations(
