@@ -23,6 +23,7 @@ from lse_material.fit.optimise.multistart import multistart
 from lse_material.fit.options import Architecture, Sparsity, Training
 from lse_material.fit.problem.diagnostics import DataWarning
 from lse_material.fit.problem.prepare import Problem, prepare
+from lse_material.fit.problem.unseen_shears import with_unseen_shears
 from lse_material.fit.result import Errors, FitResult, errors_of
 from lse_material.model.box import Box
 from lse_material.model.growth import Growth
@@ -174,6 +175,8 @@ def _potential(problem: Problem, found: Found) -> SoftMinimum:
     potential = found.model.to_potential(
         scales.input_shift, scales.input_scale, scales.energy_scale, scales.energy_shift
     )
+    if kinematics is not None and len(problem.seen) < kinematics.size + len(samples.field_names):
+        potential = with_unseen_shears(potential, problem.seen, samples.inputs(kinematics), kinematics.size)
     if len(problem.train.known_energies):
         return potential
     reference = samples.inputs(None)[:1] if kinematics is None else kinematics.strain(np.eye(kinematics.dim)[None])

@@ -26,7 +26,7 @@ class Errors:
 
     Attributes:
         energy: RMS of W - W_data over the standard deviation of W_data.
-        stress: RMS of P - P_data (or of the gradients) over the RMS of P_data.
+        stress: RMS of P - P_data over the RMS of P_data; or of the gradients in the scaled inputs of the potential.
         conjugates: the same of dW/dfields.
     """
 
@@ -199,7 +199,10 @@ def errors_of(fitted: Material | SoftMinimum, samples: Samples) -> Errors:
         return replace(errors, conjugates=of_fields)
     x = samples.inputs(None)
     W = None if samples.energy is None else fitted.energy(x)
-    return _errors(samples, W, samples.gradient, None if samples.gradient is None else fitted.gradient(x))
+    if samples.gradient is None:
+        return _errors(samples, W, None, None)
+    unit = fitted.input_scale  # components may have units of their own
+    return _errors(samples, W, samples.gradient * unit, fitted.gradient(x) * unit)
 
 
 def _errors(samples: Samples, W: Array | None, stress_data: Array | None, found: Array | None) -> Errors:

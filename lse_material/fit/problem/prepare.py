@@ -11,10 +11,11 @@ from lse_material.data.samples import Samples
 from lse_material.errors import InvalidInputError
 from lse_material.fit.model.constraints import Constraints, Orbit, Reference
 from lse_material.fit.options import Architecture, Training
-from lse_material.fit.problem.diagnostics import data_warnings
+from lse_material.fit.problem.diagnostics import data_warnings, expect_pressure
 from lse_material.fit.problem.loss import Loss
 from lse_material.fit.problem.outliers import outlier_warnings, outliers, robust_weights
-from lse_material.fit.problem.rows import Scales, rows_of, scales_of
+from lse_material.fit.problem.rows import Index, Scales, rows_of, scales_of
+from lse_material.fit.problem.unseen_shears import seen_inputs
 from lse_material.model.growth import Growth
 from lse_material.model.strain import IsotropicInvariants, StrainMeasure
 from lse_material.model.symmetry import Symmetry
@@ -36,6 +37,7 @@ class Problem:
         symmetry: of the parent phase and its variants.
         digest: of all samples as they were given.
         warnings: what the data contradict or leave open, a sentence each.
+        seen: the inputs that the data show, which alone are fitted.
         scales: that make inputs, energies and gradients of order one.
         constraints: what the potential obeys, in scaled variables.
         train: the loss on the rows used.
@@ -50,6 +52,7 @@ class Problem:
     symmetry: Symmetry | None
     digest: str
     warnings: tuple[str, ...]
+    seen: Index
     scales: Scales
     constraints: Constraints
     train: Loss
@@ -74,6 +77,7 @@ def prepare(
         raise InvalidInputError(f"fit takes Samples, not a {type(samples).__name__}: lse.read_samples(path), say.")
     digest, rows = samples.digest(), rows_of(samples, kinematics, growth)
     _check(len(samples), symmetry, kinematics, rows.x.shape[1])
+    expect_pressure(samples, rows)
     if samples.fields is not None and architecture.stress_free:
         raise InvalidInputError(
             "stress_free is not defined for data with fields: a state without stress at which values of them?"
@@ -86,13 +90,16 @@ def prepare(
     warnings = (*of_outliers, *data_warnings(samples, rows))
     samples = samples.take(np.flatnonzero(rows.weight > 0.0))
     used, held_back = _split(samples, training.validation, rng)
-    rows = rows_of(used, kinematics, growth)
+    seen = seen_inputs(rows) if symmetry is None else np.arange(rows.x.shape[1])
+    rows = rows_of(used, kinematics, growth).with_inputs(seen)
     scales = scales_of(rows, symmetry)
-    constraints = _constraints(architecture, symmetry, scales, kinematics)
+    constraints = _constraints(architecture, symmetry, scales, kinematics, seen)
     weights = training.energy_weight, training.stress_weight
     train = validation = Loss.on(rows, scales, *weights)
     if held_back is not None:
-        validation = Loss.on(rows_of(held_back, kinematics, growth), scales, *weights, growth_from=train)
+        validation = Loss.on(
+            rows_of(held_back, kinematics, growth).with_inputs(seen), scales, *weights, growth_from=train
+        )
     return Problem(
         samples,
         used,
@@ -102,6 +109,7 @@ def prepare(
         symmetry,
         digest,
         warnings,
+        seen,
         scales,
         constraints,
         train,
@@ -139,8 +147,9 @@ def _constraints(
     symmetry: Symmetry | None,
     scales: Scales,
     kinematics: StrainMeasure | None,
+    seen: Index,
 ) -> Constraints:
-    """What the potential must obey, in scaled variables."""
+    """What the potential must obey, in scaled variables of the seen inputs."""
     orbit = None if symmetry is None else Orbit.of(symmetry, scales.input_scale)
     if not architecture.stress_free:
         return Constraints(orbit)
@@ -148,5 +157,5 @@ def _constraints(
     x, derivative = np.zeros(d), np.eye(d)
     if kinematics is not None:
         F = np.eye(kinematics.dim)[None]
-        x, derivative = kinematics.strain(F)[0], kinematics.derivative(F)[0].reshape(d, -1)
+        x, derivative = kinematics.strain(F)[0, seen], kinematics.derivative(F)[0].reshape(kinematics.size, -1)[seen]
     return Constraints(orbit, Reference.of(x, derivative, scales.input_shift, scales.input_scale))
