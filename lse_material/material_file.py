@@ -26,6 +26,7 @@ from lse_material.model.growth import growth_from_dict
 from lse_material.model.material import Material
 from lse_material.model.soft_minimum import SoftMinimum
 from lse_material.model.strain import BUILT_IN, StrainMeasure, expect_one_definition, strain_measure_from_dict
+from lse_material.model.symmetry import Symmetry
 
 FORMAT = "lse-material/1"
 SOFT_MINIMUM = "-rho*log(sum(exp(-psi/rho)))"
@@ -43,6 +44,10 @@ def save(material: Material | SoftMinimum, path: str | Path) -> None:
         InvalidInputError: the name does not end in .safetensors, modes differ in activation, a strain measure of the user's own
             is not defined by its components alone or bears the name of another, or JSON cannot hold it, units or provenance.
         OSError: the file cannot be written.
+
+    >>> lse.save(material, "copy.safetensors")
+    >>> lse.load("copy.safetensors").units
+    {'energy': 'MPa'}
     """
     path = Path(path)
     if path.suffix != ".safetensors":
@@ -78,6 +83,8 @@ def save(material: Material | SoftMinimum, path: str | Path) -> None:
         }
         if material.fields:
             metadata["fields"] = json.dumps(list(material.fields))
+        if material.symmetry is not None:
+            metadata["symmetry"] = json.dumps(material.symmetry.to_dict())
     write_atomically(path, _ordered(safetensors.numpy.save(_tensors(potential), metadata)))
 
 
@@ -92,6 +99,9 @@ def load(path: str | Path, *, kinematics: Sequence[type[StrainMeasure]] = ()) ->
         FormatError: the file is truncated, foreign, of a newer format, malformed, holds a NaN or a mode that is not
             convex; the tensor and the entry are named.
         FileNotFoundError: there is no such file.
+
+    >>> lse.load("cell.safetensors").kinematics
+    GreenLagrange(dim=2)
     """
     tensors, metadata = _read(Path(path))
     try:
@@ -108,6 +118,7 @@ def load(path: str | Path, *, kinematics: Sequence[type[StrainMeasure]] = ()) ->
             None if box is None else _training_box(box),
             _json(metadata, "provenance", dict),
             tuple(_json(metadata, "fields", list)) if "fields" in metadata else (),
+            Symmetry.from_dict(_json(metadata, "symmetry")) if "symmetry" in metadata else None,
         )
         with np.errstate(all="ignore"):
             fields = potential.input_shift[: len(material.fields)] if material.fields else None
@@ -119,7 +130,11 @@ def load(path: str | Path, *, kinematics: Sequence[type[StrainMeasure]] = ()) ->
 
 
 def load_potential(path: str | Path) -> SoftMinimum:
-    """Read the potential of a file, with or without a strain measure. Raises as `load`."""
+    """Read the potential of a file, with or without a strain measure. Raises as `load`.
+
+    >>> lse.load_potential("cell.safetensors").size
+    3
+    """
     tensors, metadata = _read(Path(path))
     try:
         potential = _potential(tensors, metadata)

@@ -1,4 +1,7 @@
-"""Which cells of a mesh a tag marks, on this rank: tags of the mesh itself, or of one that an entity map joins to it."""
+"""The mesh on which an expression lives, and the cells that a tag marks or an integral covers, on this rank.
+
+Tags may be of the mesh itself, or of one that an entity map joins to it.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import scipy.sparse
 import ufl
 from dolfinx import fem, mesh
 from mpi4py import MPI
+from scipy.sparse.csgraph import connected_components
 
 from lse_material._arrays import Array
 from lse_material.errors import InvalidInputError
@@ -26,10 +31,10 @@ def marked_cells(
     *,
     entity_maps: Sequence[mesh.EntityMap] = (),
 ) -> Array:
-    """Those owned cells of `domain` that hold one of the tags, in ascending order. Collective.
+    """Those owned cells of `domain` that have one of the tags, in ascending order. Collective.
 
     Args:
-        domain: the mesh whose cells are asked for.
+        domain: the mesh whose cells are returned.
         tags: of its cells, or of the cells of a mesh that one of `entity_maps` joins to it (a submesh and its parent).
         tag: one tag or several.
         entity_maps: as DOLFINx takes them, for tags of another mesh.
@@ -41,9 +46,9 @@ def marked_cells(
     dim = domain.topology.dim
     if tags.dim != dim:
         raise InvalidInputError(
-            f"the tags mark entities of dimension {tags.dim}; the cells of this mesh are of dimension {dim}: give cell tags."
+            f"the tags mark entities of dimension {tags.dim}; a material fills cells, of dimension {dim}: give the cell tags."
         )
-    cells, values = _across(tags.topology, domain.topology, dim, tags.indices, entity_maps, "`tags`"), tags.values
+    cells, values = where_on(domain, tags, tags.indices, entity_maps, "`tags`"), tags.values
     count = domain.topology.index_map(dim).size_local
     cells, values = cells[(cells >= 0) & (cells < count)], values[(cells >= 0) & (cells < count)]
     found = np.array([np.count_nonzero(values == one) for one in wanted], dtype=np.int64)
@@ -51,26 +56,83 @@ def marked_cells(
     if not found.all():
         here = sorted(set().union(*domain.comm.allgather(set(values.tolist()))))
         missing = [int(one) for one in wanted[found == 0]]
-        raise InvalidInputError(f"no cell of this mesh holds the tag {missing}; its cells hold {here}.")
+        raise InvalidInputError(f"no cell of this mesh has the tag {missing[0]}; the tags of its cells are {here}.")
     return np.sort(cells[np.isin(values, wanted)]).astype(np.int32)
 
 
+def covered_cells(integral: ufl.Integral, domain: mesh.Mesh) -> Array:
+    """The owned cells of `domain` that a cell integral covers, in ascending order."""
+    marks, data, cells = integral.subdomain_id(), integral.subdomain_data(), owned_cells(domain)
+    if marks in (None, "everywhere", "otherwise") or data is None:
+        return cells
+    marks = [int(mark) for mark in np.atleast_1d(marks)]
+    if isinstance(data, mesh.MeshTags):
+        parts = [data.find(mark) for mark in marks]
+    else:
+        parts = [np.asarray(part) for mark, part in data if mark in marks]
+    return np.intersect1d(np.concatenate([cells[:0], *parts]), cells)
+
+
 def where_on(
-    other: mesh.Mesh | mesh.MeshTags, domain: mesh.Mesh, cells: Array, entity_maps: Sequence[mesh.EntityMap], what: str
+    end: mesh.Mesh | mesh.MeshTags,
+    start: mesh.Mesh | mesh.MeshTags,
+    cells: Array,
+    entity_maps: Sequence[mesh.EntityMap],
+    what: str,
 ) -> Array:
-    """The numbers that cells of `domain` have in the mesh of `other`; -1 for those that it lacks.
+    """The numbers that cells of the mesh of `start` have in the mesh of `end`; -1 for those that it lacks.
 
     Args:
-        other: a mesh, or tags of one.
-        domain: whose cells are numbered.
-        cells: of `domain`.
+        end: a mesh, or tags of its cells.
+        start: likewise.
+        cells: numbers in the mesh of `start`.
         entity_maps: one of them joins the two, unless they are of one mesh.
-        what: lives on `other`, for the message.
+        what: the name of what lives on the other mesh, for the message.
 
     Raises:
         InvalidInputError: no entity map joins the meshes.
     """
-    return _across(domain.topology, other.topology, domain.topology.dim, cells, entity_maps, what)
+    if same_topology(start.topology, end.topology):
+        return np.asarray(cells)
+    for joined in entity_maps:
+        if joined.dim != start.topology.dim:
+            continue
+        for whole, part, inverse in (
+            (joined.topology, joined.sub_topology, True),
+            (joined.sub_topology, joined.topology, False),
+        ):
+            if same_topology(whole, start.topology) and same_topology(part, end.topology):
+                return np.asarray(joined.sub_topology_to_topology(cells, inverse))
+    raise InvalidInputError(
+        f"{what} lives on another mesh than the cells of the material, and no entity map joins the two: give "
+        "entity_maps=[...], as mesh.create_submesh returns them, or tags of this mesh (dolfinx.mesh.transfer_meshtag)."
+    )
+
+
+def connected_parts(V: fem.FunctionSpace, keys: Any, shared: Any) -> tuple[Array, int]:
+    """The connected part to which each node of V on this rank belongs, a number equal on all ranks; and how many there are.
+
+    Args:
+        V: nodes of one of its cells are connected.
+        keys: an integer for each node of this rank, ghosts included; nodes with the same key are one.
+        shared: whether other nodes, on any rank, may have the same key.
+    """
+    cells, comm = V.dofmap.list, V.mesh.comm
+    rows = np.repeat(np.arange(len(cells)), cells.shape[1])
+    size = len(cells) + len(keys)
+    graph = scipy.sparse.coo_array((np.ones(len(rows)), (rows, len(cells) + cells.ravel())), (size, size))
+    local = connected_components(graph, directed=False)[1][len(cells) :]
+    common = np.unique(np.concatenate(comm.allgather(keys[shared])))
+    mine = np.isin(keys, common)
+    links = comm.allgather((local.max(initial=-1) + 1, local[mine], keys[mine]))
+    starts = np.concatenate([[0], np.cumsum([count for count, _, _ in links])])
+    left = np.concatenate([start + labels for start, (_, labels, _) in zip(starts, links)])
+    right = starts[-1] + np.searchsorted(common, np.concatenate([nodes for _, _, nodes in links]))
+    size = starts[-1] + len(common)
+    joined = scipy.sparse.coo_array((np.ones(len(left)), (left, right)), (size, size))
+    number = connected_components(joined, directed=False)[1][: starts[-1]]
+    parts: Array = np.unique(number, return_inverse=True)[1][starts[comm.rank] + local]
+    return parts, len(np.unique(number))
 
 
 def meshes_of(expression: Any) -> list[mesh.Mesh]:
@@ -83,30 +145,40 @@ def meshes_of(expression: Any) -> list[mesh.Mesh]:
     return found
 
 
+def mesh_of(F: Any, domain: mesh.Mesh | None = None) -> mesh.Mesh:
+    """The mesh on which F lives: `domain` if it is given, else the only one of its functions.
+
+    Raises:
+        InvalidInputError: there is none, or several.
+    """
+    if domain is not None:
+        return domain
+    if len(found := meshes_of(F)) != 1:
+        raise InvalidInputError(
+            f"the functions in F live on {len(found)} meshes: give domain=..., the mesh that is integrated over, with the "
+            "entity_maps between several meshes; or F = Identity(dim) + grad(u) of a dolfinx Function u."
+        )
+    return found[0]
+
+
 def functions_of(expression: Any) -> list[fem.Function]:
     """The functions in a UFL expression."""
     return [f for f in ufl.algorithms.extract_coefficients(expression) if isinstance(f, fem.Function)]
 
 
+def require_double(*functions: fem.Function, what: str, real: bool = False) -> None:
+    """Raise InvalidInputError unless functions and meshes are of double precision; with `real`, functions must be real too."""
+    found = [(f"the function {f.name!r}", f.x.array.dtype) for f in functions]
+    found += [("the mesh", f.function_space.mesh.geometry.x.dtype) for f in functions]
+    for name, dtype in found:
+        if dtype != np.float64 and (real or dtype != np.complex128):
+            raise InvalidInputError(
+                f"{what} needs float64, and {name} is {dtype}: compiled potentials and stored stresses are float64, and PETSc "
+                "has one precision only. Make the mesh with dtype=np.float64, and functions with the default dtype of a real "
+                "build of PETSc."
+            )
+
+
 def same_topology(a: Any, b: Any) -> bool:
     """Whether two topologies are the same object, in DOLFINx's Python or beneath it."""
     return bool(getattr(a, "_cpp_object", a) == getattr(b, "_cpp_object", b))
-
-
-def _across(start: Any, end: Any, dim: int, cells: Array, entity_maps: Sequence[mesh.EntityMap], what: str) -> Array:
-    """Numbers of the cells of one topology in another."""
-    if same_topology(start, end):
-        return np.asarray(cells)
-    for joined in entity_maps:
-        if joined.dim != dim:
-            continue
-        for whole, part, inverse in (
-            (joined.topology, joined.sub_topology, True),
-            (joined.sub_topology, joined.topology, False),
-        ):
-            if same_topology(whole, start) and same_topology(part, end):
-                return np.asarray(joined.sub_topology_to_topology(cells, inverse))
-    raise InvalidInputError(
-        f"{what} lives on another mesh than the cells that are asked for, and no entity map joins the two: give "
-        "entity_maps=[...], as mesh.create_submesh returns them."
-    )

@@ -41,6 +41,12 @@ class TrainablePotential(torch.nn.Module):
 
     Raises:
         InvalidInputError: the activation has no translation into torch.
+
+    >>> import torch
+    >>> model = lse.fit.TrainablePotential.from_potential(material.potential)
+    >>> energy, gradient, mode_weights = model(torch.tensor([[0.05, -0.05, 0.0]], dtype=torch.float64))
+    >>> model.to_potential().size
+    3
     """
 
     def __init__(

@@ -35,7 +35,16 @@ ROWS = 3000  # that are looked at, at most
 
 
 class DataWarning(UserWarning):
-    """The data of a fit contradict themselves or leave something open; the message says where."""
+    """The data of a fit contradict themselves or leave something open; the message says where.
+
+    >>> import warnings
+    >>> wrong = lse.Samples(F=samples.F, energy=samples.energy, stress=-samples.stress)
+    >>> with warnings.catch_warnings(record=True) as caught:
+    ...     warnings.simplefilter("always")
+    ...     _ = lse.fit.fit(wrong, kinematics=lse.GreenLagrange(2), training=quick, progress=False)
+    >>> any(issubclass(each.category, lse.fit.DataWarning) for each in caught)
+    True
+    """
 
 
 def data_warnings(samples: Samples, rows: Rows) -> tuple[str, ...]:
@@ -47,7 +56,7 @@ def data_warnings(samples: Samples, rows: Rows) -> tuple[str, ...]:
             passed over.
     """
     rows = _counting(rows)
-    unit = input_scales(rows)
+    unit = input_scales(rows.x, rows.strains, rows.is_tensor)
     unit = np.where(unit > 0.0, unit, 1.0)
     x = (rows.x - rows.x.mean(axis=0)) / unit
     found = [*_few(x), *_still(rows), *_contradictions(x, rows), *_rotated(samples, rows)]
@@ -81,7 +90,7 @@ def _few(x: Array) -> list[str]:
 def _still(rows: Rows) -> list[str]:
     """Inputs that do not vary, and shears that the fit leaves out."""
     unseen = np.setdiff1d(np.arange(rows.x.shape[1]), seen_inputs(rows))
-    still = np.setdiff1d(np.flatnonzero(spread_of(rows) == 0.0), unseen)
+    still = np.setdiff1d(np.flatnonzero(spread_of(rows.x, rows.strains) == 0.0), unseen)
     found = []
     if len(still):
         which = ", ".join(map(str, still))

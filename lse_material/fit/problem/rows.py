@@ -131,14 +131,17 @@ def _known(mask: Mask | None) -> Index:
     return np.zeros(0, dtype=np.int64) if mask is None else np.flatnonzero(mask).astype(np.int64)
 
 
-def spread_of(rows: Rows, group: Array | None = None) -> Array:
-    """Standard deviation of each input (d,), over all images of the data by a group; 0 where it is rounding."""
-    group = np.eye(rows.x.shape[1])[None] if group is None else group
-    away = rows.x - group.mean(axis=0) @ rows.x.mean(axis=0)
+def spread_of(x: Array, strains: int, group: Array | None = None) -> Array:
+    """Standard deviation of each input of x (n, d), over all images by a group; 0 where it is rounding.
+
+    The last `strains` inputs have no unit: they are compared with the largest of them, other inputs with themselves.
+    """
+    group = np.eye(x.shape[1])[None] if group is None else group
+    away = x - group.mean(axis=0) @ x.mean(axis=0)
     spread = np.sqrt(np.einsum("gij,jk,gik->i", group, away.T @ away / len(away), group) / len(group))
-    least = ROUNDING * np.abs(rows.x).max(axis=0)
-    if rows.strains:
-        least[-rows.strains :] = least[-rows.strains :].max()
+    least = ROUNDING * np.abs(x).max(axis=0)
+    if strains:
+        least[-strains:] = least[-strains:].max()
     return np.where(spread > least, spread, 0.0)
 
 
@@ -150,16 +153,15 @@ def gradients_of(rows: Rows, scale: Array | float = 1.0) -> Array:
     return result
 
 
-def input_scales(rows: Rows, group: Array | None = None) -> Array:
-    """Unit of each input (d,): its standard deviation; 0 where it does not vary.
+def input_scales(x: Array, strains: int, is_tensor: bool, group: Array | None = None) -> Array:
+    """Unit of each input of x (n, d), the last of them strains: its standard deviation; 0 where it does not vary.
 
     A component of a tensor that hardly varies is no smaller thing than the others, and what it varies by may be rounding: its
     unit is not below `LEAST_SHARE` of the largest. Inputs that are no such components have units of their own.
     """
-    scale = spread_of(rows, group)
-    if rows.is_tensor:
-        own = scale[-rows.strains :]
-        scale[-rows.strains :] = np.maximum(own, LEAST_SHARE * own.max())
+    scale = spread_of(x, strains, group)
+    if is_tensor:
+        scale[-strains:] = np.maximum(scale[-strains:], LEAST_SHARE * scale[-strains:].max())
     return scale
 
 
@@ -171,7 +173,7 @@ def scales_of(rows: Rows, symmetry: Symmetry | None = None) -> Scales:
     """
     group = np.eye(rows.x.shape[1])[None] if symmetry is None else symmetry.group
     shift = group.mean(axis=0) @ rows.x.mean(axis=0)
-    scale = input_scales(rows, group)
+    scale = input_scales(rows.x, rows.strains, rows.is_tensor, group)
     if len(
         rows.stress
     ):  # an input that is the same in all rows has the unit in which its gradients are as large as the others

@@ -34,7 +34,7 @@ def seen_inputs(rows: Rows) -> Index:
     largest = np.abs(rows.x[:, of_tensor]).max(axis=0)
     stress = np.sqrt((gradients_of(rows)[:, of_tensor] ** 2).mean(axis=0)) if len(rows.stress) else np.zeros(size)
     shown = (largest > UNSEEN * largest.max()) | (stress > UNSEEN * stress.max())
-    if (spread_of(rows)[of_tensor][: DIM[size]] > UNSEEN * largest.max()).all():
+    if (spread_of(rows.x, size)[of_tensor][: DIM[size]] > UNSEEN * largest.max()).all():
         seen[of_tensor][DIM[size] :] = shown[DIM[size] :]
     return np.flatnonzero(seen).astype(np.int64)
 
