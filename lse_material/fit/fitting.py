@@ -25,7 +25,8 @@ from lse_material.fit.optimise.multistart import multistart
 from lse_material.fit.options import Architecture, Sparsity, Training
 from lse_material.fit.problem.diagnostics import DataWarning
 from lse_material.fit.problem.prepare import Problem, prepare
-from lse_material.fit.result import Errors, FitResult, errors_of
+from lse_material.fit.problem.unseen_shears import with_unseen_shears
+from lse_material.fit.result import Errors, FitResult, errors_by_group, errors_of
 from lse_material.model.box import Box
 from lse_material.model.growth import Growth
 from lse_material.model.material import Material
@@ -33,6 +34,7 @@ from lse_material.model.soft_minimum import SoftMinimum
 from lse_material.model.strain import StrainMeasure
 from lse_material.model.symmetry import Symmetry
 
+REFIT_ITERATIONS = 60  # of Levenberg-Marquardt on all groups, after a discovery that held some back
 LAST_ITERATIONS = 5  # of Levenberg-Marquardt on all rows, where a discovery saw only some
 
 
@@ -99,6 +101,8 @@ def fit(
         starts = [random_start(architecture, train, rng, constraints) for _ in range(training.restarts)]
         found = multistart(starts, train, problem.validation, training, progress=progress)
     result = _package(problem, found, sparsity.tolerance, seed)
+    if problem.everything is not None and not found.interrupted:
+        result = _with_all_groups(problem, found, result, training, seed, progress)
     return replace(result, seconds=time.perf_counter() - began)
 
 
@@ -118,6 +122,24 @@ def _trainable(
     if (start.kinematics if isinstance(start, Material) else None) != kinematics:
         raise InvalidInputError(f"`start` is not a fit with the strain measure {kinematics}: give the same as there.")
     return TrainablePotential.from_potential(start.potential if isinstance(start, Material) else start)
+
+
+def _with_all_groups(
+    problem: Problem, found: Found, result: FitResult, training: Training, seed: int, progress: bool
+) -> FitResult:
+    """The result fitted on to all rows, with the errors that it had on the groups held back."""
+    everything = problem.everything
+    assert everything is not None
+    if result.path:
+        levenberg_marquardt(found.model, everything, REFIT_ITERATIONS)
+        last = found
+    else:
+        training = replace(training, adam_steps=0)
+        last = multistart([found.model], everything, everything, training, progress=progress)
+    last = replace(found, model=last.model, history=(*found.history, *last.history), interrupted=last.interrupted)
+    problem = replace(problem, used=problem.samples, train=everything, held_back=None)
+    after = _package(problem, last, result.tolerance, seed)
+    return replace(after, validation_errors=result.validation_errors, group_errors=result.group_errors)
 
 
 def _discover(
@@ -187,6 +209,7 @@ def _package(problem: Problem, found: Found, tolerance: float, seed: int) -> Fit
         train_errors=train_errors,
         validation_errors=None if problem.held_back is None else errors_of(fitted, problem.held_back),
         peak=weights.max(axis=0),
+        group_errors={} if problem.everything is None else errors_by_group(fitted, problem.held_back),
         data_warnings=problem.warnings,
         variants=variants,
         path=tuple((variants * modes, error) for modes, error in found.errors.items()),
@@ -205,6 +228,9 @@ def _potential(problem: Problem, found: Found) -> SoftMinimum:
     potential = found.model.to_potential(
         scales.input_shift, scales.input_scale, scales.energy_scale, scales.energy_shift
     )
+    x = samples.inputs(kinematics)
+    if kinematics is not None and len(problem.seen) < x.shape[1]:
+        potential = with_unseen_shears(potential, problem.seen, x, kinematics.size)
     if len(problem.train.known_energies):
         return potential
     reference = samples.inputs(None)[:1] if kinematics is None else kinematics.strain(np.eye(kinematics.dim)[None])
