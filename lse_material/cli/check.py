@@ -48,10 +48,9 @@ def _of_material(material: Any, symmetry: str | None, seed: int) -> list[Any]:
     from lse_material import analysis
     from lse_material.analysis.validation import symmetry_of
     from lse_material.cli.symmetries import parse
-    from lse_material.plotting import held
 
     checks = list(analysis.verify(material, seed=seed))
-    everything, material = material, held(material)
+    everything, material = material, analysis.at_middle_of_fields(material)
     group = parse(symmetry, material.dim) if symmetry else symmetry_of(material)
     F = analysis.sample_deformations(material, 256, seed=seed)
     if group is not None:

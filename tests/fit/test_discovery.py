@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 
 import lse_material as lse
 from lse_material.fit import Architecture, Sparsity, TrainablePotential, Training, fit
@@ -36,7 +37,7 @@ def loss_of(samples):
 
 
 @pytest.mark.slow
-def test_three_wells_and_their_transition_scale_are_found(tmp_path):
+def test_three_wells_and_their_transition_scale_are_found():
     exact = three_wells()
     result = fit(samples_of(exact, 400, 0), architecture=AUTO, seed=0, progress=False)
     error = result.error(samples_of(exact, 500, 1))
@@ -49,8 +50,10 @@ def test_three_wells_and_their_transition_scale_are_found(tmp_path):
     assert result.transition_scale_interval[0] <= result.transition_scale <= result.transition_scale_interval[1]
     errors = dict(result.path)
     assert errors[2] > 5 * Sparsity().tolerance  # two modes were tried, and are not enough
-    result.plot(tmp_path / "path.png")
-    assert (tmp_path / "path.png").stat().st_size > 5_000
+    left, right = Figure().subplots(1, 2)
+    lse.plotting.discovery_path(left, right, result)
+    assert left.lines[0].get_xydata().tolist() == [list(step) for step in result.path]
+    assert [bar.get_height() for bar in right.patches] == result.usage.tolist()
 
 
 def test_one_convex_well_needs_one_mode_and_has_no_transition_scale():
@@ -244,4 +247,4 @@ def test_a_path_is_drawn_only_where_there_is_one():
         samples_of(wells(1), 30, 0), training=Training(restarts=1, adam_steps=5, lbfgs_steps=2), progress=False
     )
     with pytest.raises(lse.InvalidInputError, match="auto"):
-        result.plot("never.png")
+        lse.plotting.discovery_path(*Figure().subplots(1, 2), result)
