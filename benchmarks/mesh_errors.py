@@ -2,7 +2,7 @@
 
 The error of the demo's mesh is about the difference of the two where the figure converges like h^2 (a third more). Figures of
 microstructures that a start or rounding chooses (martensite_twins, martensite_3d) are those that the theory holds for.
-`demos/snapping_chain/lattice.py` states the error of its own mesh, `benchmarks/porous_cell.py` refines the porous cell.
+`demos/studies/snapping_chain/lattice.py` states the error of its own mesh, `benchmarks/porous_cell.py` refines the porous cell.
 
     ./fenicsx python3 benchmarks/mesh_errors.py --only phase_transforming_bar gene_circuit
 """
@@ -25,7 +25,7 @@ from mpi4py import MPI
 import lse_material as lse
 
 DEMOS = Path(__file__).resolve().parents[1] / "demos"
-sys.path[:0] = [str(DEMOS), str(DEMOS / "mechanochemistry")]
+sys.path[:0] = [str(DEMOS), str(DEMOS / "studies"), str(DEMOS / "studies" / "mechanochemistry")]
 Pair = dict[str, list[float]]  # of a figure: on the demo's mesh, and on the finer one
 
 

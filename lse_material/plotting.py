@@ -187,7 +187,7 @@ def discovery_path(left: Axes, right: Axes, result: Any) -> None:
 
 def _contours(axes: Axes, grid: Sequence[Array], W: Array, label: str) -> None:
     levels = W.min() + (np.quantile(W, 0.9) - W.min()) * np.linspace(0.0, 1.0, LEVELS + 1) ** 2
-    drawn = axes.contourf(*grid, W, levels=levels, cmap="Greys_r", extend="max", alpha=0.6)
+    drawn = axes.contourf(*grid, W, levels=levels, cmap="Greys", extend="max", alpha=0.6)
     axes.contour(*grid, W, levels=levels, colors="0.35", linewidths=0.4)
     axes.figure.colorbar(drawn, ax=axes, label=label, format="%.2g", pad=0.02)
 
@@ -228,7 +228,7 @@ def _stationary_points(
 
     for each in land.passes if len(shown) == 2 else ():
         for way in each.down:
-            axes.plot(way[:, shown[0]], way[:, shown[1]], color="tab:blue", linewidth=1.0, linestyle=":")
+            axes.plot(way[:, shown[0]], way[:, shown[1]], color="tab:blue", linewidth=1.2, linestyle=":")
     for number, well in enumerate(land.wells):
         away = np.delete((well.x - base) / potential.input_scale, shown)
         face = "tab:blue" if np.linalg.norm(away) < SAME_PLANE else "none"

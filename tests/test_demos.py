@@ -48,7 +48,7 @@ def test_fit_then_simulate(ranks, tmp_path):
 
 @pytest.mark.parametrize("ranks", [1, 2])
 def test_martensite_twins(ranks, tmp_path):
-    figures = run_demo("martensite_twins.py", ranks, tmp_path / "out")
+    figures = run_demo("studies/martensite_twins.py", ranks, tmp_path / "out")
     assert min(abs(figures["normal_angle_deg"] - theory) for theory in (45.0, 135.0)) < 1.0
     assert abs(figures["volume_fraction"] - 0.5) < 0.02
     assert figures["negative_eigenvalues"] == figures["failures"] == 0
@@ -58,7 +58,7 @@ def test_martensite_twins(ranks, tmp_path):
 
 @pytest.mark.parametrize("ranks", [1, 2])
 def test_phase_transforming_bar(ranks, tmp_path):
-    figures = run_demo("phase_transforming_bar.py", ranks, tmp_path / "out")
+    figures = run_demo("studies/phase_transforming_bar.py", ranks, tmp_path / "out")
     for name in ("local_stress", "plateau_stress"):
         assert abs(figures[name] - figures["maxwell_stress"]) < 1e-3
     assert abs(figures["boundary_energy_ratio"] - 1.0) < 3e-3
@@ -68,7 +68,7 @@ def test_phase_transforming_bar(ranks, tmp_path):
 
 
 def test_buckling_metamaterial_sample(tmp_path):
-    figures = run_demo("buckling_metamaterial/sample.py", 2, tmp_path / "out")
+    figures = run_demo("studies/buckling_metamaterial/sample.py", 2, tmp_path / "out")
     assert figures["critical_strain"] == pytest.approx(0.030068, abs=1e-6)
     assert figures["plateau_stress"] == pytest.approx(-0.027546, abs=1e-6)  # as in demos/data, made on one rank
     assert figures["critical_mesh_error"] == pytest.approx(0.0112, abs=5e-4)
@@ -77,19 +77,19 @@ def test_buckling_metamaterial_sample(tmp_path):
 
 
 def test_buckling_metamaterial_fit(tmp_path):
-    figures = run_demo("buckling_metamaterial/fit.py", 1, tmp_path / "out")
+    figures = run_demo("studies/buckling_metamaterial/fit.py", 1, tmp_path / "out")
     assert figures["energy_error"] < 0.05  # a tenth of the steps
     assert figures["stress_error"] < 0.1
 
 
 def test_buckling_metamaterial_simulate(tmp_path):
-    figures = run_demo("buckling_metamaterial/simulate.py", 1, tmp_path / "out")
+    figures = run_demo("studies/buckling_metamaterial/simulate.py", 1, tmp_path / "out")
     assert figures["lse_against_cell"] < 0.02
     assert figures["lse_critical_strain"] == pytest.approx(0.0301, rel=0.03)
 
 
 def test_buckling_metamaterial_compare(tmp_path):
-    figures = run_demo("buckling_metamaterial/compare.py", 2, tmp_path / "out")
+    figures = run_demo("studies/buckling_metamaterial/compare.py", 2, tmp_path / "out")
     assert abs(figures["error_beyond_free_sides"]) < 0.02
     assert figures["plateau_stress"] == pytest.approx(0.020780, rel=1e-3)  # as on one rank
     assert figures["dofs_ratio"] > 10.0
@@ -97,7 +97,7 @@ def test_buckling_metamaterial_compare(tmp_path):
 
 
 def test_snapping_chain(tmp_path):
-    figures = run_demo("snapping_chain/snapping_chain.py", 2, tmp_path / "out")
+    figures = run_demo("studies/snapping_chain/snapping_chain.py", 2, tmp_path / "out")
     assert figures["wells"] == 2
     assert figures["test_error_energy"] < 0.01
     assert figures["test_error_stress"] < 0.02
@@ -111,7 +111,7 @@ def test_snapping_chain(tmp_path):
 
 @pytest.mark.parametrize("ranks", [1, 2])
 def test_martensite_3d(ranks, tmp_path):
-    figures = run_demo("martensite_3d.py", ranks, tmp_path / "out")
+    figures = run_demo("studies/martensite_3d.py", ranks, tmp_path / "out")
     assert figures["variants"] == 3
     assert figures["test_error_stress"] < 0.05  # the data carries 1 % noise
     assert sum(figures["phase_fractions"]) == pytest.approx(1.0, abs=1e-3)
@@ -124,7 +124,7 @@ def test_martensite_3d(ranks, tmp_path):
 
 @pytest.mark.parametrize("ranks", [1, 2])
 def test_mechanochemistry(ranks, tmp_path):
-    figures = run_demo("mechanochemistry/mechanochemistry.py", ranks, tmp_path / "out")
+    figures = run_demo("studies/mechanochemistry/mechanochemistry.py", ranks, tmp_path / "out")
     assert figures["test_error_energy"] < 0.02
     assert figures["test_error_gradient"] < 0.02
     assert figures["active_modes"] == 3
@@ -138,7 +138,7 @@ def test_mechanochemistry(ranks, tmp_path):
 
 @pytest.mark.parametrize("ranks", [1, 2])
 def test_gene_circuit(ranks, tmp_path):
-    figures = run_demo("gene_circuit.py", ranks, tmp_path / "out")
+    figures = run_demo("studies/gene_circuit.py", ranks, tmp_path / "out")
     assert figures["wells"] == figures["active_modes"] == 2
     assert figures["wells_error"] < 0.02
     assert figures["barrier_error"] < 0.15  # 600 noisy rows
@@ -151,7 +151,7 @@ def test_gene_circuit(ranks, tmp_path):
 
 @pytest.mark.parametrize("ranks", [1, 2])
 def test_variational_inference(ranks, tmp_path):
-    figures = run_demo("variational_inference.py", ranks, tmp_path / "out")
+    figures = run_demo("studies/variational_inference.py", ranks, tmp_path / "out")
     for row in figures.values():
         assert row["kl"] < 0.05
         assert row["kl"] < 0.1 * row["baseline_kl"]

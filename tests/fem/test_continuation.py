@@ -24,7 +24,7 @@ from lse_material.fem import (
     viscous,
 )
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "demos"))
+sys.path.insert(0, str(Path(__file__).parents[2] / "demos" / "studies"))
 from phase_transforming_bar import E_T, LENGTH, Bar, E, Theory
 
 RHO = 0.03
@@ -115,7 +115,7 @@ path.run(LEVELS)
 def test_a_killed_path_resumes_from_its_last_whole_step(tmp_path):
     root = Path(__file__).parents[2]
     file = tmp_path / "path.npz"
-    script = KILLED.format(demos=str(root / "demos"), root=str(root), file=str(file))
+    script = KILLED.format(demos=str(root / "demos" / "studies"), root=str(root), file=str(file))
     alone = {k: v for k, v in os.environ.items() if not k.startswith(("OMPI_", "PMIX_", "PRTE_", "PMI_"))}
     done = subprocess.run([sys.executable, "-c", script], check=False, env=alone, timeout=120)
     assert done.returncode == -signal.SIGKILL

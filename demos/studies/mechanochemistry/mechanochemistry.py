@@ -12,8 +12,8 @@ that both rectangles must form, as twins in one grain or in grains of their own.
 The check. From the same start, the polynomial itself (fully implicit steps) comes to the same energy, to 2 %, and to the same
 shares of phases, to 0.02. No mass is lost, and no step raises the energy.
 
-    ./fenicsx python3 demos/mechanochemistry/mechanochemistry.py             # fits first; the two squares take some minutes
-    ./fenicsx mpirun -n 2 python3 demos/mechanochemistry/mechanochemistry.py --quick      # with the file that is shipped
+    ./fenicsx python3 demos/studies/mechanochemistry/mechanochemistry.py                      # fits first; takes some minutes
+    ./fenicsx mpirun -n 2 python3 demos/studies/mechanochemistry/mechanochemistry.py --quick    # with the shipped file
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ import lse_material as lse
 from lse_material.fem import Cells, Evolution, on_rank_0, potential_energy
 
 COMM = MPI.COMM_WORLD
-SHIPPED = Path(__file__).parents[1] / "materials" / "mechanochemistry.safetensors"
+SHIPPED = Path(__file__).parents[2] / "materials" / "mechanochemistry.safetensors"
 MEAN = 0.45  # concentration of the square
 INFLUX, FILLED = 1.5, 0.5  # of the particle: per length and time, and the mean concentration at which it ends
 

@@ -24,8 +24,8 @@ conserved to rounding, p stays positive. Its adjoint gives the mean time of a sw
 The check. Wells and barriers against the circuit's own; the density against 1e6 samples of Langevin dynamics; the rate of
 switching against first passage times in the true circuit, and against the formula of Kramers and Langer.
 
-    ./fenicsx python3 demos/gene_circuit.py
-    ./fenicsx mpirun -n 2 python3 demos/gene_circuit.py --quick
+    ./fenicsx python3 demos/studies/gene_circuit.py
+    ./fenicsx mpirun -n 2 python3 demos/studies/gene_circuit.py --quick
 """
 
 from __future__ import annotations

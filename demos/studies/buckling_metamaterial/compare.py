@@ -12,8 +12,8 @@ mode where it ceases to be stable. It is the expensive part; killed and started 
 
 The check. Sliding plates: plateau stress within 5 %, critical strain within 10 % of the resolved specimen's.
 
-    ./fenicsx python3 demos/buckling_metamaterial/compare.py
-    ./fenicsx mpirun -n 2 python3 demos/buckling_metamaterial/compare.py --quick
+    ./fenicsx python3 demos/studies/buckling_metamaterial/compare.py
+    ./fenicsx mpirun -n 2 python3 demos/studies/buckling_metamaterial/compare.py --quick
 
 --bonded takes bonded plates too: they stop the squares next to them from turning, a second boundary layer. The quick form has
 2 x 2 cells, a quarter of whose ligaments are missing: the material is held to what they would carry with them.

@@ -14,8 +14,8 @@ f = (e - e_short - sigma/Y_short) / (e_long + sigma/Y_long - e_short - sigma/Y_s
 of cells whose largest mode weight is that of the long variant agrees with it to 0.05 in every state. Only rounding tells a
 homogeneous block where its bands are to be: they differ from one number of ranks to another, and the rule holds for all.
 
-    ./fenicsx mpirun -n 2 python3 demos/martensite_3d.py
-    ./fenicsx python3 demos/martensite_3d.py --quick
+    ./fenicsx mpirun -n 2 python3 demos/studies/martensite_3d.py
+    ./fenicsx python3 demos/studies/martensite_3d.py --quick
 """
 
 from __future__ import annotations

@@ -13,8 +13,8 @@ pressed together and let go as an `EnergyProblem`, with a kick along the lowest 
 The check. Rows turn over and back one by one in both, and the work of pressing the chain together is that of the resolved one
 to 5 %.
 
-    ./fenicsx python3 demos/snapping_chain/snapping_chain.py
-    ./fenicsx mpirun -n 2 python3 demos/snapping_chain/snapping_chain.py --quick
+    ./fenicsx python3 demos/studies/snapping_chain/snapping_chain.py
+    ./fenicsx mpirun -n 2 python3 demos/studies/snapping_chain/snapping_chain.py --quick
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from lse_material.analysis import landscape
 from lse_material.fem import CellPath, Cells, PeriodicCell, gather_cells, on_rank_0, sample
 
 COMM = MPI.COMM_WORLD
-SHIPPED = Path(__file__).parents[1] / "materials" / "snapping_cell.safetensors"
+SHIPPED = Path(__file__).parents[2] / "materials" / "snapping_cell.safetensors"
 PULLED, PRESSED = 0.03, 1.15 * TURNED  # ends of the data, strains
 
 

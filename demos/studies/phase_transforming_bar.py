@@ -11,8 +11,8 @@ The check. For any rho both phases coexist at the Maxwell stress dg/eT, where th
 stress with a boundary in the bar is that, to 1e-3 E eT, with the regularised energy and without; and the boundary costs
 int sqrt(2 kappa (W - tangent)) de.
 
-    ./fenicsx python3 demos/phase_transforming_bar.py
-    ./fenicsx mpirun -n 2 python3 demos/phase_transforming_bar.py --quick
+    ./fenicsx python3 demos/studies/phase_transforming_bar.py
+    ./fenicsx mpirun -n 2 python3 demos/studies/phase_transforming_bar.py --quick
 """
 
 from __future__ import annotations

@@ -12,8 +12,8 @@ data do not fix it: it lies between 7e-6 and 7e-3 shear moduli for five seeds, w
 0.4 to 0.8 % in stress, since the energies before and after buckling meet without a ridge. Found by --modes auto, the numbers of
 modes were 2, 3, 2, 2 and 2, and rho between 4e-5 and 9e-4.
 
-    ./fenicsx python3 demos/buckling_metamaterial/fit.py
-    ./fenicsx python3 demos/buckling_metamaterial/fit.py --quick
+    ./fenicsx python3 demos/studies/buckling_metamaterial/fit.py
+    ./fenicsx python3 demos/studies/buckling_metamaterial/fit.py --quick
 
 --ship puts the two materials to demos/materials.
 """

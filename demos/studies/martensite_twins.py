@@ -14,8 +14,8 @@ micromorphic field. Each start is random; nothing says where the layers are to b
 The check. Normals within 1 degree of theory, half of each variant to 0.02, and no negative eigenvalue: a minimum. The other
 twins, with n at 135 degrees, fit the boundary less well; some starts end there, in a minimum of a higher energy.
 
-    ./fenicsx python3 demos/martensite_twins.py
-    ./fenicsx mpirun -n 2 python3 demos/martensite_twins.py --quick
+    ./fenicsx python3 demos/studies/martensite_twins.py
+    ./fenicsx mpirun -n 2 python3 demos/studies/martensite_twins.py --quick
 """
 
 from __future__ import annotations
@@ -45,10 +45,9 @@ from lse_material.fem import (
     on_rank_0,
     share_not_elliptic,
 )
-from lse_material.fem.solve.stability import negative_eigenvalues, solve_to_minimum
 
 COMM = MPI.COMM_WORLD
-DATA = Path(__file__).parent / "data" / "martensite.csv"
+DATA = Path(__file__).parents[1] / "data" / "martensite.csv"
 MODULUS = 100.0  # MPa: the second derivative of the data's energy at its wells
 PENALTY = 10.0 * MODULUS
 NOISE = 2e-3  # of the random start, in units of the body's size
@@ -130,13 +129,13 @@ class Crystal:
 
     def solve(self) -> dict[str, float]:
         """Go to a minimum; returns the figures of the microstructure."""
-        kicks = solve_to_minimum(self.problem, size=1e-2)
+        kicks = lse.fem.stability.solve_to_minimum(self.problem, size=1e-2)
         angle, coherence = self.normal()
         return {
             "angle": angle,
             "coherence": coherence,
             "fraction": self.fraction(),
-            "negative": negative_eigenvalues(self.problem),
+            "negative": lse.fem.stability.negative_eigenvalues(self.problem),
             "iterations": self.problem.iterations,
             "kicks": kicks,
             "energy": self.problem.energy(),
