@@ -200,7 +200,8 @@ def _borders_of_modes(axes: Axes, grid: Sequence[Array], weights: Array) -> None
         inner = weights[BORDER:-BORDER, BORDER:-BORDER, k]
         row, column = np.array(np.unravel_index(inner.argmax(), inner.shape)) + BORDER
         place = grid[0][column], grid[1][row]
-        axes.text(*place, f"mode {k}", color="tab:orange", ha="center", va="center", weight="bold")
+        axes.annotate(f"mode {k}", place, (0, -9), textcoords="offset points", color="tab:orange", weight="bold",
+                      ha="center", va="top")  # fmt: skip
 
 
 def _hatch_unstable(axes: Axes, material: Material, x: Array, grid: Sequence[Array]) -> None:
