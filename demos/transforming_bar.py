@@ -81,7 +81,7 @@ observed = {
     "share": lambda: COMM.allreduce(fem.assemble_scalar(share)),
 }
 out = np.linspace(0.0, 1.3 * e_T, 16 if options.quick else 31)
-path = lse.fem.LoadPath(problem, pull, observed, kick_size=1e-3)
+path = lse.fem.LoadPath(problem, pull, observed, perturbation_size=1e-3)
 table = path.run(np.concatenate([out, out[-2::-1]]))
 
 # %% [markdown]

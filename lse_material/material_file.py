@@ -43,6 +43,10 @@ def save(material: Material | SoftMinimum, path: str | Path) -> None:
         InvalidInputError: the name does not end in .safetensors, modes differ in activation, a strain measure of the user's own
             is not defined by its components alone or bears the name of another, or JSON cannot hold it, units or provenance.
         OSError: the file cannot be written.
+
+    >>> lse.save(material, "copy.safetensors")
+    >>> lse.load("copy.safetensors").units
+    {'energy': 'MPa'}
     """
     path = Path(path)
     if path.suffix != ".safetensors":
@@ -92,6 +96,9 @@ def load(path: str | Path, *, kinematics: Sequence[type[StrainMeasure]] = ()) ->
         FormatError: the file is truncated, foreign, of a newer format, malformed, holds a NaN or a mode that is not
             convex; the tensor and the entry are named.
         FileNotFoundError: there is no such file.
+
+    >>> lse.load("cell.safetensors").kinematics
+    GreenLagrange(dim=2)
     """
     tensors, metadata = _read(Path(path))
     try:
@@ -119,7 +126,11 @@ def load(path: str | Path, *, kinematics: Sequence[type[StrainMeasure]] = ()) ->
 
 
 def load_potential(path: str | Path) -> SoftMinimum:
-    """Read the potential of a file, with or without a strain measure. Raises as `load`."""
+    """Read the potential of a file, with or without a strain measure. Raises as `load`.
+
+    >>> lse.load_potential("cell.safetensors").size
+    3
+    """
     tensors, metadata = _read(Path(path))
     try:
         potential = _potential(tensors, metadata)

@@ -1,8 +1,10 @@
 """Pictures of a potential, a material and a fit, drawn into Axes that the caller makes. Needs matplotlib.
 
-    figure = matplotlib.figure.Figure(layout="constrained")     # or one of pyplot: no backend is selected here
-    landscape(figure.subplots(), material, lse.analysis.landscape(material.potential, *box))
-    figure.savefig("landscape.png")
+    >>> from matplotlib.figure import Figure
+    >>> land = lse.analysis.landscape(material.potential, [-0.1, -0.1, -0.1], [0.1, 0.1, 0.1])
+    >>> figure = Figure(layout="constrained")  # or one of pyplot: no backend is selected here
+    >>> lse.plotting.landscape(figure.subplots(), material, land)
+    >>> figure.savefig("landscape.png")
 
 Colours survive grey print: energies are grey, modes are told apart by dash patterns. `lse_material.fem.draw_cells` draws
 fields on meshes.
@@ -41,14 +43,22 @@ DASHES = ("-", "--", ":", "-.")
 
 
 def input_labels(fitted: Material | SoftMinimum) -> list[str]:
-    """What the inputs of the potential are called on axes: fields, then the components of the strain measure."""
+    """What the inputs of the potential are called on axes: fields, then the components of the strain measure.
+
+    >>> lse.plotting.input_labels(material)
+    ['E11', 'E22', '√2 E12']
+    """
     if isinstance(fitted, Material):
         return [*fitted.fields, *fitted.kinematics.labels]
     return [f"x{i + 1}" for i in range(fitted.size)]
 
 
 def planes(potential: SoftMinimum, land: Landscape, most: int = 3) -> list[tuple[int, int]]:
-    """Pairs of inputs to draw sections in: those along which the wells lie farthest apart, in units of input_scale."""
+    """Pairs of inputs to draw sections in: those along which the wells lie farthest apart, in units of input_scale.
+
+    >>> lse.plotting.planes(material.potential, land, most=1)
+    [(0, 1)]
+    """
     places = np.array([well.x for well in land.wells]) if land.wells else potential.input_shift[None]
     spread = np.ptp(places / potential.input_scale, axis=0)
     return sorted(combinations(range(potential.size), 2), key=lambda ab: -(spread[ab[0]] + spread[ab[1]]))[:most]
@@ -84,6 +94,11 @@ def landscape(
 
     Raises:
         InvalidInputError: `inputs` names no input, or more than two.
+
+    >>> axes = Figure().subplots()
+    >>> lse.plotting.landscape(axes, material, land, inputs=(0, 2))
+    >>> axes.get_ylabel()
+    '√2 E12'
     """
     potential = fitted.potential if isinstance(fitted, Material) else fitted
     shown = tuple(range(min(potential.size, 2))) if inputs is None else tuple(inputs)
@@ -128,6 +143,8 @@ def picture(
         fitted: a material or a potential.
         land: as `lse_material.analysis.landscape` finds it.
         deformations: names in `lse_material.analysis.DEFORMATIONS`; none for a potential.
+
+    >>> lse.plotting.picture(material, land).savefig("material.png")
     """
     from matplotlib.figure import Figure
 
@@ -146,7 +163,13 @@ def picture(
 
 
 def stress_curve(axes: Axes, material: Material, name: str) -> None:
-    """Draw the stress along a deformation of `lse_material.analysis.DEFORMATIONS`, and the mode weights on a second axis."""
+    """Draw the stress along a deformation of `lse_material.analysis.DEFORMATIONS`, and the mode weights on a second axis.
+
+    >>> axes = Figure().subplots()
+    >>> lse.plotting.stress_curve(axes, material, "uniaxial")
+    >>> axes.get_ylabel()
+    'P11'
+    """
     curve = curve_of(material, name)
     stress = "P" + "".join(str(i + 1) for i in curve.deformation.component)
     axes.plot(curve.amount, curve.stress, color="black", linewidth=2, label=stress)
@@ -173,6 +196,10 @@ def discovery_path(left: Axes, right: Axes, result: Any) -> None:
 
     Raises:
         InvalidInputError: the number of modes was given, so that there is no path to draw.
+
+    >>> from types import SimpleNamespace
+    >>> found = SimpleNamespace(path=((1, 0.2), (2, 0.01)), tolerance=0.02, usage=[0.5, 0.5], potential=material.potential)
+    >>> lse.plotting.discovery_path(*Figure().subplots(1, 2), found)
     """
     if not result.path:
         raise InvalidInputError('there is no path of errors: the number of modes was given. Fit with modes="auto".')

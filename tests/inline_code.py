@@ -46,7 +46,7 @@ OBJECTS: dict[str, type] = {
 }
 FOREIGN = {"NonlinearProblem": dolfinx.fem.petsc.NonlinearProblem, "Expression": dolfinx.fem.Expression}
 OF_THE_READER = {"strip.py"}  # files that a page tells the reader to make
-PLACES = ("", "lse_material", "docs", "demos")  # that paths of pages begin in
+PLACES = ("", "lse_material", "docs", "demos", "demos/studies")  # that paths of pages begin in
 
 
 class MissingError(Exception):

@@ -129,7 +129,7 @@ class Crystal:
 
     def solve(self) -> dict[str, float]:
         """Go to a minimum; returns the figures of the microstructure."""
-        kicks = lse.fem.stability.solve_to_minimum(self.problem, size=1e-2)
+        perturbations = lse.fem.stability.solve_to_minimum(self.problem, size=1e-2)
         angle, coherence = self.normal()
         return {
             "angle": angle,
@@ -137,7 +137,7 @@ class Crystal:
             "fraction": self.fraction(),
             "negative": lse.fem.stability.negative_eigenvalues(self.problem),
             "iterations": self.problem.iterations,
-            "kicks": kicks,
+            "perturbations": perturbations,
             "energy": self.problem.energy(),
         }
 

@@ -30,6 +30,11 @@ class Landscape:
         wells: the lowest first.
         passes: saddles with the ways down from them, the lowest first.
         links: of each pass, the numbers of the two wells that it joins.
+
+    >>> land = lse.analysis.landscape(material.potential)
+    >>> land.barriers.round(4)
+    array([[0.    , 0.0043],
+           [0.0043, 0.    ]])
     """
 
     wells: tuple[StationaryPoint, ...]
@@ -69,6 +74,10 @@ def landscape(
 
     Raises:
         InvalidInputError: a corner is missing or of another length, or the box is empty.
+
+    >>> land = lse.analysis.landscape(material.potential, [-0.1, -0.1, -0.1], [0.1, 0.1, 0.1])
+    >>> len(land.wells), len(land.saddles)
+    (2, 1)
     """
     found = [well for well in wells(potential, lower, upper, starts=starts, seed=seed) if well.inside]
     graph = Graph(potential, found)
@@ -87,7 +96,11 @@ def landscape(
 
 
 def search_box(fitted: Material | SoftMinimum) -> Box:
-    """Where to look for wells: the training box, or three `input_scale` to each side of `input_shift` if there is none."""
+    """Where to look for wells: the training box, or three `input_scale` to each side of `input_shift` if there is none.
+
+    >>> lse.analysis.search_box(material).upper
+    array([0.1, 0.1, 0.1])
+    """
     potential = fitted.potential if isinstance(fitted, Material) else fitted
     if isinstance(fitted, Material) and fitted.training_box is not None:
         lower, upper = fitted.training_box.lower, fitted.training_box.upper
@@ -99,7 +112,11 @@ def search_box(fitted: Material | SoftMinimum) -> Box:
 
 
 def at_middle_of_fields(material: Material) -> Material:
-    """The material of F alone, its fields (if it has any) at the middle of `search_box`."""
+    """The material of F alone, its fields (if it has any) at the middle of `search_box`.
+
+    >>> lse.analysis.at_middle_of_fields(material) is material  # it has none
+    True
+    """
     if not material.fields:
         return material
     box = search_box(material)

@@ -32,6 +32,10 @@ class Deformation:
         amount: name of the amount, which is 0 in the reference state.
         gradient: (amount, dim) -> F (dim, dim).
         component: (i, J) of the stress P that does work on the amount.
+
+    >>> lse.analysis.DEFORMATIONS["simple_shear"].gradient(0.1, 2)
+    array([[1. , 0.1],
+           [0. , 1. ]])
     """
 
     title: str
@@ -42,7 +46,12 @@ class Deformation:
 
 @dataclass(frozen=True, eq=False)
 class StressCurve:
-    """Values along a deformation: amount (n,), energy (n,), stress (n,), mode_weights (n, modes)."""
+    """Values along a deformation: amount (n,), energy (n,), stress (n,), mode_weights (n, modes).
+
+    >>> curve = lse.analysis.stress_curve(material, "uniaxial", points=3)
+    >>> curve.amount.shape, curve.mode_weights.shape
+    ((3,), (3, 2))
+    """
 
     deformation: Deformation
     amount: Array
@@ -83,6 +92,10 @@ def stress_curve(material: Material, name: str, points: int = 121) -> StressCurv
 
     Raises:
         InvalidInputError: there is no deformation of this name.
+
+    >>> curve = lse.analysis.stress_curve(material, "pure_shear")
+    >>> curve.deformation.title, bool((curve.energy >= curve.energy.min()).all())
+    ('stretch along 1, inverse along 2', True)
     """
     if name not in DEFORMATIONS:
         raise InvalidInputError(f"there is no deformation {name!r}; there are {', '.join(DEFORMATIONS)}.")

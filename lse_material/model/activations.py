@@ -21,7 +21,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Activation:
-    """An activation f with f', f'' >= 0, each a function of an array, elementwise."""
+    """An activation f with f', f'' >= 0, each a function of an array, elementwise.
+
+    >>> softplus = lse.model.ACTIVATIONS["softplus"]
+    >>> [f(np.zeros(1)).item() for f in (softplus.slope, softplus.curvature)]
+    [0.5, 0.25]
+    """
 
     value: Callable[[Array], Array]
     slope: Callable[[Array], Array]

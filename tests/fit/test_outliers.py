@@ -8,10 +8,8 @@ from lse_material.fit import Architecture, DataWarning, Training, fit
 from lse_material.fit.optimise.levenberg_marquardt import normal_equations
 from lse_material.fit.problem.loss import Loss
 from lse_material.fit.problem.rows import rows_of, scales_of
-from tests.core.factories import relative_error
-from tests.fit.test_discovery import three_wells
-from tests.fit.test_fit import samples_of, wells
-from tests.fit.test_twin import random_twin
+from tests.fit.short_fits import random_trainable
+from tests.materials import relative_error, samples_of, three_wells, two_wells
 
 
 def with_weight(samples, weight, rows=slice(None)):
@@ -27,16 +25,16 @@ def test_a_weight_of_two_is_a_row_twice():
     one, other = scales_of(weighted), scales
     assert one.energy_scale == pytest.approx(other.energy_scale, rel=1e-12)
     assert one.energy_shift == pytest.approx(other.energy_shift, rel=1e-12)
-    twin = random_twin(0, size=2, modes=2)
-    names = [name for name, p in twin.named_parameters() if p.requires_grad]
+    model = random_trainable(0, size=2, modes=2)
+    names = [name for name, p in model.named_parameters() if p.requires_grad]
     first, second = (Loss.on(rows, scales, 1.0, 2.0) for rows in (weighted, repeated))
-    assert float(first(twin).detach()) == pytest.approx(float(second(twin).detach()), rel=1e-12)
-    for a, b in zip(normal_equations(twin, first, names), normal_equations(twin, second, names)):
+    assert float(first(model).detach()) == pytest.approx(float(second(model).detach()), rel=1e-12)
+    for a, b in zip(normal_equations(model, first, names), normal_equations(model, second, names)):
         assert relative_error(a.numpy(), b.numpy()) < 1e-12
 
 
 def test_rows_without_weight_do_not_matter():
-    data = samples_of(wells(2), 80, 0)
+    data = samples_of(two_wells(2), 80, 0)
     weight = (np.arange(80) % 4 > 0).astype(float)
     results = []
     for junk in (0.0, 1e3):
@@ -65,7 +63,7 @@ def test_outliers_are_named_and_do_not_spoil_the_fit():
         result = fit(spoilt, architecture=architecture, training=Training(robust=True), progress=False)
     assert len(result.potential.modes) == 3
     assert result.error(test).energy < 2e-3
-    (text,) = [d for d in result.doubts() if "did not count" in d]
+    (text,) = [d for d in result.warnings() if "did not count" in d]
     named = {int(word) for word in text.split(":")[1].strip(" .").split(", ")[:10] if word.isdigit()}
     assert named <= set(bad.tolist())
     assert text.startswith("12 rows")
@@ -73,7 +71,7 @@ def test_outliers_are_named_and_do_not_spoil_the_fit():
 
 @pytest.mark.slow
 def test_many_rows_are_fitted_in_batches():
-    exact = wells(2)
+    exact = two_wells(2)
     data, test = samples_of(exact, 60_000, 0), samples_of(exact, 500, 1)
     training = Training(restarts=1, adam_steps=300, lbfgs_steps=100, batch=1000, rows=3000)
     result = fit(data, architecture=Architecture(width=4), training=training, progress=False)
@@ -82,7 +80,7 @@ def test_many_rows_are_fitted_in_batches():
 
 
 def test_weights_are_written_read_and_checked(tmp_path):
-    data = samples_of(wells(2), 20, 0)
+    data = samples_of(two_wells(2), 20, 0)
     weight = np.random.default_rng(0).uniform(0.0, 2.0, 20)
     for name in ("a.csv", "a.npz"):
         lse.write_samples(with_weight(data, weight), tmp_path / name)

@@ -1,0 +1,121 @@
+"""Load paths do not depend on how they are cut, killed or spread over ranks; a bar nucleates and transforms as theory says."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from mpi4py import MPI
+
+import lse_material as lse
+from lse_material.fem import LoadPath
+from tests.fem.bar import LEVELS, MAXWELL, homogeneous_stress, load_path
+
+
+@pytest.mark.mpi
+def test_the_path_nucleates_runs_along_the_maxwell_stress_and_comes_back():
+    bar, path = load_path(200)
+    table = path.run(LEVELS)
+    assert path.failed == 0
+    assert bar.problem.fallbacks == 0
+    slopes = [homogeneous_stress(e) for e in np.linspace(0.0, 0.6, 600)]
+    assert 0.9 * max(slopes) < table["stress"].max() <= max(slopes)  # it nucleates where the homogeneous bar gives way
+    between = (table["fraction"] > 0.2) & (table["fraction"] < 0.8)
+    assert between.sum() >= 6  # states on the plateau, out and back
+    assert np.abs(table["stress"][between] - MAXWELL).max() < 1e-3
+    assert abs(table["stress"][-1]) < 1e-6
+    assert table["fraction"][-1] < 1e-3
+    assert np.trapezoid(table["stress"], table["load"]) > 0.05  # energy is lost on the way round
+    assert table["perturbations"].sum() >= 1
+
+
+@pytest.mark.mpi
+def test_ranks_share_the_path_of_one():
+    """Where the mesh resolves the boundary; where it does not, steps amplify what solvers leave."""
+    _, shared = load_path(200)
+    _, alone = load_path(200, comm=MPI.COMM_SELF)
+    levels = LEVELS[:10]
+    tables = shared.run(levels), alone.run(levels)
+    assert tables[0]["fraction"][-1] > 0.1  # it has nucleated
+    for name in ("load", "energy", "stress", "fraction"):
+        assert np.abs(tables[0][name] - tables[1][name]).max() < 1e-9, name
+
+
+def test_a_step_too_large_is_halved_and_ends_where_small_steps_do():
+    bar, path = load_path()
+    solve = bar.problem.solve
+    seen = []
+
+    def fails_for_large_steps():
+        far = abs(bar.end.value - (seen[-1] if seen else 0.0))
+        if far > 0.06:
+            raise lse.ConvergenceError("too far")
+        seen.append(float(bar.end.value))
+        return solve()
+
+    bar.problem.solve = fails_for_large_steps
+    path.run([0.1, 0.2])
+    assert path.failed >= 2
+    assert path.table["load"] == [0.1, 0.2]
+    other, small = load_path()
+    small.run([0.05, 0.1, 0.15, 0.2])
+    assert np.abs(other.u.x.array - bar.u.x.array).max() < 1e-8
+    bar.problem.solve = lambda: (_ for _ in ()).throw(lse.ConvergenceError("never"))
+    with pytest.raises(lse.ConvergenceError, match="never"):
+        path.run([0.1, 0.2, 0.3])
+    assert path.table["load"] == [0.1, 0.2]
+    assert np.abs(other.u.x.array - bar.u.x.array).max() < 1e-8
+
+
+KILLED = """
+import dataclasses, os, signal, sys
+from tests.fem.bar import LEVELS, load_path
+bar, path = load_path(checkpoint={file!r}, progress=False)
+apply = path.apply
+count = 0
+def counted(load):
+    global count
+    count += 1
+    if count > 9: os.kill(os.getpid(), signal.SIGKILL)
+    apply(load)
+path = dataclasses.replace(path, apply=counted)
+path.run(LEVELS)
+"""
+
+
+def test_a_killed_path_resumes_from_its_last_whole_step(tmp_path):
+    root = Path(__file__).parents[3]
+    file = tmp_path / "path.npz"
+    script = KILLED.format(file=str(file))
+    alone = {k: v for k, v in os.environ.items() if not k.startswith(("OMPI_", "PMIX_", "PRTE_", "PMI_"))}
+    done = subprocess.run([sys.executable, "-c", script], cwd=root, check=False, env=alone, timeout=120)
+    assert done.returncode == -signal.SIGKILL
+    _, path = load_path(checkpoint=file)
+    assert path.resume() == 9
+    table = path.run(LEVELS)
+    whole = load_path()[1].run(LEVELS)
+    for name in ("load", "energy", "stress", "fraction"):
+        assert np.abs(table[name] - whole[name]).max() < 1e-9, name
+    _, wrong = load_path(cells=50, checkpoint=file)
+    with pytest.raises(lse.FormatError, match="another mesh"):
+        wrong.resume()
+    path.save_table(tmp_path / "table.csv")
+    assert (tmp_path / "table.csv").read_text().startswith("load,energy,iterations,perturbations,stress,fraction\n0.0,")
+    path.save_table(tmp_path / "table.npz")
+    assert np.array_equal(np.load(tmp_path / "table.npz")["stress"], table["stress"])
+
+
+def test_levels_that_do_not_go_with_the_table_are_refused():
+    _, path = load_path()
+    path.run([0.0, 0.1])
+    with pytest.raises(lse.InvalidInputError, match="no start of these levels"):
+        path.run([0.0, 0.2, 0.3])
+    with pytest.raises(lse.InvalidInputError, match="not finite"):
+        path.run([0.0, 0.1, np.nan])
+    with pytest.raises(lse.InvalidInputError, match="levels 2 and 3 "):
+        path.run([0.0, 0.1, 0.2, 0.2])
+    with pytest.raises(lse.InvalidInputError, match="column 'load'"):
+        LoadPath(path.problem, path.apply, {"load": lambda: 0.0})
