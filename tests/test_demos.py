@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import lse_material as lse
+from tests.pictures import colours
 
 DEMOS = Path(__file__).parents[1] / "demos"
 STORIES = (
@@ -78,7 +79,7 @@ def test_demos_and_studies_use_public_names():
 )
 def test_a_demo_agrees_with_theory(name, figure, limit, tmp_path):
     assert run_demo(f"{name}.py", 1, tmp_path / "out")[figure] < limit
-    assert (tmp_path / "out" / f"{name}.png").stat().st_size > 10_000
+    assert len(colours(tmp_path / "out" / f"{name}.png")) > 10
 
 
 @pytest.mark.parametrize("ranks", [1, 2])
@@ -107,7 +108,7 @@ def test_martensite_twins(tmp_path):
     assert abs(figures["volume_fraction"] - 0.5) < 0.02
     assert figures["negative_eigenvalues"] == figures["failures"] == 0
     assert figures["iterations"] < 150
-    assert (tmp_path / "out" / "twins.png").stat().st_size > 10_000
+    assert len(colours(tmp_path / "out" / "twins.png")) > 10
 
 
 def test_phase_transforming_bar(tmp_path):
@@ -117,7 +118,7 @@ def test_phase_transforming_bar(tmp_path):
     assert abs(figures["boundary_energy_ratio"] - 1.0) < 3e-3
     assert figures["failed_steps"] == 0
     assert figures["hysteresis"] > 0.05
-    assert (tmp_path / "out" / "bar.png").stat().st_size > 10_000
+    assert len(colours(tmp_path / "out" / "bar.png")) > 10
 
 
 def test_buckling_metamaterial_sample(tmp_path):
@@ -149,7 +150,7 @@ def test_buckling_metamaterial_compare(tmp_path):
     figures = run_demo("studies/buckling_metamaterial/compare.py", 2, tmp_path / "out")
     assert abs(figures["error_beyond_free_sides"]) < 0.02
     assert figures["dofs_ratio"] > 10.0
-    assert (tmp_path / "out" / "compare.png").stat().st_size > 10_000
+    assert len(colours(tmp_path / "out" / "compare.png")) > 10
 
 
 def test_snapping_chain(tmp_path):
@@ -162,7 +163,7 @@ def test_snapping_chain(tmp_path):
     assert abs(figures["peak_stress_error"]) < 0.05
     for name in ("dissipated_share", "dissipated_share_fitted"):  # two rows are no soft machine: nothing jumps
         assert abs(figures[name]) < 1e-5
-    assert (tmp_path / "out" / "snapping_chain.png").stat().st_size > 10_000
+    assert len(colours(tmp_path / "out" / "snapping_chain.png")) > 10
 
 
 def test_martensite_3d(tmp_path):
@@ -187,7 +188,7 @@ def test_mechanochemistry(tmp_path):
     assert figures["energy_increases"] == 0
     assert figures["final_energy_difference"] < 0.02
     assert figures["phase_difference"] < 0.02
-    assert (tmp_path / "out" / "mechanochemistry.png").stat().st_size > 20_000
+    assert len(colours(tmp_path / "out" / "mechanochemistry.png")) > 10
 
 
 def test_gene_circuit(tmp_path):
@@ -199,7 +200,7 @@ def test_gene_circuit(tmp_path):
     assert figures["mass_drift"] < 1e-10
     assert figures["switching_rate_error"] < 0.3  # some hundred switches
     assert figures["progenitor"]["wells"] == 3
-    assert (tmp_path / "out" / "gene_circuit.png").stat().st_size > 10_000
+    assert len(colours(tmp_path / "out" / "gene_circuit.png")) > 10
 
 
 def test_variational_inference(tmp_path):
@@ -210,4 +211,4 @@ def test_variational_inference(tmp_path):
         assert row["modes_found"] == row["modes"]
         assert row["weight_error"] < 0.05
         assert 0.8 < row["ess"] <= 1.0
-    assert (tmp_path / "out" / "variational_inference.png").stat().st_size > 10_000
+    assert len(colours(tmp_path / "out" / "variational_inference.png")) > 10
