@@ -125,6 +125,8 @@ def attribute(value: Any, name: str) -> Any:
             except ModuleNotFoundError:
                 raise MissingError(f"{value.__name__} has no {name!r}") from None
     if not isinstance(value, Instance):
+        if name in getattr(value, "__dataclass_fields__", {}):  # a field without a default is no attribute of the class
+            return UNKNOWN
         if not hasattr(value, name):
             raise MissingError(f"{getattr(value, '__name__', value)} has no {name!r}")
         return getattr(value, name)
