@@ -45,6 +45,10 @@ class Observations:
 
     Raises:
         InvalidInputError: naming the array and the entry at fault.
+
+    >>> pulled = lse.Observations.uniaxial([1.1, 1.5, 2.0], [0.16, 0.53, 0.84])
+    >>> len(pulled), pulled.dim
+    (3, 3)
     """
 
     F: Array

@@ -197,7 +197,7 @@ def _material(problem: Problem, found: Found, potential: SoftMinimum, kinematics
         coefficient = problem.train.growth_coefficient(found.model)
         growth = Growth(coefficient) if coefficient > 0.0 else None
     fields = samples.field_names if isinstance(samples, Samples) else ()
-    return Material(potential, kinematics, growth, samples.units, box, fields=fields)
+    return Material(potential, kinematics, growth, samples.units, box, {}, fields, problem.symmetry)
 
 
 def _provenance(problem: Problem, errors: Errors, seed: int) -> dict[str, Any]:
@@ -211,8 +211,6 @@ def _provenance(problem: Problem, errors: Errors, seed: int) -> dict[str, Any]:
         "error_energy": errors.energy,
         "error_stress": errors.stress,
     }
-    if problem.symmetry is not None:
-        provenance["symmetry"] = problem.symmetry.name
     if isinstance(problem.samples, Samples) and problem.samples.conjugates is not None:
         provenance["error_conjugates"] = errors.conjugates
     return provenance

@@ -17,6 +17,7 @@ from lse_material.model.soft_minimum import SoftMinimum
 
 WIDE = 1.5  # ratio of an interval's ends above which the transition scale counts as not fixed by the data
 MISFIT, BETTER = 0.3, 5.0  # tolerances above which, and factor by which, a larger model that fits better is reported
+USELESS = 0.9  # error on rows held back, over the spread of the data, above which nothing was found
 ACTIVE = 0.01  # mean mode weight over the data above which a mode counts as active
 
 
@@ -137,6 +138,13 @@ class FitResult:
     def warnings(self) -> list[str]:
         """What the data contradict or leave open, also about the number of modes and the transition scale; often nothing."""
         result = list(self.data_warnings)
+        errors_held_back = self.validation_errors or self.train_errors
+        known = [error for error in (errors_held_back.energy, errors_held_back.stress) if error is not None]
+        if min(known) > USELESS:
+            result.append(
+                f"nothing was found: on rows that were held back the error is {min(known):.0%} of the spread of the data. They "
+                "hold no energy landscape of this strain measure, or noise hides it."
+            )
         if self.active_modes > 1:
             for k, (usage, peak) in enumerate(zip(self.usage, self.peak)):
                 if usage > ACTIVE and peak < 0.5:

@@ -315,7 +315,8 @@ class Loss:
         assert D is not None
         if isinstance(self.known_stresses, Sums) or len(known) < len(self.inputs) or D.shape[1] != D.shape[2]:
             return None
-        return torch.linalg.solve(D.transpose(1, 2), known)
+        found, failed = torch.linalg.solve_ex(D.transpose(1, 2), known)
+        return None if failed.any() else found
 
     @property
     def energies(self) -> Tensor | None:
