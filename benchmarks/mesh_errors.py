@@ -91,15 +91,15 @@ def martensite_twins(folder: Path) -> Pair:
 
     file = folder / "martensite.safetensors"
     demo.fit_material(file)
-    law = lse.load(file)
-    a, b = demo.well(law)
-    c, normal = demo.twin(a, b)
+    material = lse.load(file)
+    a, b = demo.well(material)
+    c, normal = demo.jump_and_normal(a, b)
     rows = []
     for cells in (64, 128):
-        crystal = demo.Crystal(law, cells, 0.0125, np.diag([a, b]) + 0.5 * np.outer(c, normal))
+        crystal = demo.Crystal(material, cells, 0.0125, np.diag([a, b]) + 0.5 * np.outer(c, normal))
         crystal.start(0)
         row = crystal.solve()
-        lowest = float(law.energy(np.diag([a, b])[None])[0])
+        lowest = float(material.energy(np.diag([a, b])[None])[0])
         rows.append({name: row[name] for name in ("angle", "fraction")} | {"above_wells": row["energy"] - lowest})
     return paired(rows)
 

@@ -2,7 +2,7 @@
 # # A fit
 #
 # From a table of deformations, energies and stresses to a material with the right number of wells. The table
-# `demos/data/martensite.csv` holds 1,000 rows of a martensite with two variants (square to rectangle, finite strain),
+# `demos/data/martensite.csv` has 1,000 rows of a martensite with two variants (square to rectangle, finite strain),
 # with 1 % noise.
 
 # %% tags=["hide"]
@@ -50,7 +50,7 @@ print(result.summary(test))
 # %% [markdown]
 # ## The file
 #
-# The material goes into one small file, which holds numbers and text and never executes code.
+# The material goes into one small file of numbers and text, which never executes code.
 
 # %%
 file = options.out / "martensite.safetensors"

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # A bar that transforms
 #
-# An energy with two wells has equilibria that are no minima, and Newton's method cannot tell them apart.
+# An energy with two wells has equilibria that are no minima, and Newton's method does not avoid them.
 # `EnergyProblem` takes the energy itself and goes down to a minimum, and `LoadPath` follows minima through nucleation
 # and back. The example is the bar of J. L. Ericksen, J. Elasticity 5, 191 (1975), whose answer is known exactly. The
 # script also runs under `mpirun`.

@@ -29,7 +29,7 @@ COMM = MPI.COMM_WORLD
 # %% [markdown]
 # ## Two variants from one network
 #
-# The fit is told that the parent lattice is a square and each variant a rectangle. It trains one mode, and the other is
+# The fit knows that the parent lattice is a square and each variant a rectangle. It trains one mode, and the other is
 # its exact image under the symmetry. Training is serial: rank 0 fits and saves the material, and every rank loads it.
 
 

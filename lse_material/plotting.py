@@ -6,7 +6,7 @@
     >>> lse.plotting.landscape(figure.subplots(), material, land)
     >>> figure.savefig("landscape.png")
 
-Colours survive grey print: energies are grey, modes are told apart by dash patterns. `lse_material.fem.draw_cells` draws
+Colours survive grey print: energies are grey, modes have dash patterns. `lse_material.fem.draw_cells` draws
 fields on meshes.
 """
 
