@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
@@ -186,27 +185,6 @@ class FitResult:
         ):
             result.append("the data do not fix the transition scale: any value of the interval fits them alike.")
         return result
-
-    def plot(self, path: Path | str) -> None:
-        """Draw error against number of modes, and the usage of the modes, as PNG; needs matplotlib.
-
-        Raises:
-            InvalidInputError: the number of modes was given, so that there is no path to draw.
-        """
-        if not self.path:
-            raise InvalidInputError('there is no path of errors: the number of modes was given. Fit with modes="auto".')
-        from matplotlib.figure import Figure
-
-        figure = Figure(figsize=(7.0, 3.0), layout="constrained")
-        left, right = figure.subplots(1, 2)
-        left.semilogy(*zip(*self.path), "o-")
-        left.axhline(self.tolerance, color="0.6", linestyle="--", label="tolerance")
-        left.axvline(len(self.potential.modes), color="0.85", linewidth=8, zorder=0, label="chosen")
-        left.set(xlabel="number of modes", ylabel="relative error on rows held back", xticks=[k for k, _ in self.path])
-        left.legend(frameon=False)
-        right.bar(range(len(self.usage)), self.usage)
-        right.set(xlabel="mode", ylabel="mean mode weight", xticks=range(len(self.usage)), ylim=(0.0, 1.0))
-        figure.savefig(path, dpi=150)
 
     def _rho_range(self) -> str:
         if self.transition_scale_interval is None:
