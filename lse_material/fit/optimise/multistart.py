@@ -1,6 +1,6 @@
 """Weights of a given number of modes: Adam from several random starts, then L-BFGS from the best weights seen.
 
-Sums of stresses, each of which costs as much as all of them, are refined by Levenberg-Marquardt, in fewer iterations.
+Sums of stresses, each of which costs as much as all of them, go through Levenberg-Marquardt in between.
 
 "Best" is judged on rows that are held back (early stopping). Ctrl-C ends the search and keeps what was best by then.
 """
@@ -25,6 +25,7 @@ from lse_material.fit.optimise.parallel import one_after_another
 from lse_material.fit.options import Training
 from lse_material.fit.problem.loss import Loss
 
+SECOND_ORDER_STEPS = 40  # of Levenberg-Marquardt before L-BFGS, for sums of stresses
 IMPROVEMENT = 1e-4  # share by which the validation loss must fall for L-BFGS to stay patient
 
 
@@ -121,11 +122,8 @@ def _refine(model: TrainablePotential, best: BestWeights, training: Training, ad
     if best.weights is None:
         return
     vector_to_parameters(best.weights.clone(), _trained(model))
-    if best.train.is_of_sums:
-        levenberg_marquardt(
-            model, best.train, training.lbfgs_steps, after=lambda loss: _look_on(best, model, loss, advance)
-        )
-        return
+    if best.train.is_of_sums:  # an evaluation costs as much as a Jacobian
+        levenberg_marquardt(model, best.train, SECOND_ORDER_STEPS, after=lambda loss: _look_on(best, model, loss))
     least, at = best.loss, 0
 
     def after(step: int, loss: float) -> bool:
@@ -139,9 +137,8 @@ def _refine(model: TrainablePotential, best: BestWeights, training: Training, ad
     lbfgs(model, best.train.part(slice(0, training.rows)), training.lbfgs_steps, after)
 
 
-def _look_on(best: BestWeights, model: TrainablePotential, loss: float, advance: Callable[[int], None]) -> None:
+def _look_on(best: BestWeights, model: TrainablePotential, loss: float) -> None:
     best.look(model, "levenberg_marquardt", len(best.history), loss)
-    advance(1)
 
 
 def _trained(model: TrainablePotential) -> list[torch.nn.Parameter]:
