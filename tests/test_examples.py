@@ -8,7 +8,7 @@ import pytest
 import lse_material as lse
 from tests.examples import run, setup
 
-PACKAGES = ("analysis", "export", "fem", "fit", "kernel", "model")
+PACKAGES = ("analysis", "export", "fem", "fit", "kernel", "model", "plotting")
 
 
 def public(package):
