@@ -1,4 +1,4 @@
-"""Where a solution leaves the data: inputs of a potential outside its training box are recorded, and said once."""
+"""Detects extrapolation: records quadrature points whose inputs lie outside the training data, and warns once."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class ExtrapolationMonitor:
         tags, tag: cell tags and those of the cells that are watched, one tag or several; all cells if left out.
 
     Raises:
-        InvalidInputError: x, names and box are of different lengths, x holds no Function, or the tags mark no cells.
+        InvalidInputError: x, names and box are of different lengths, x has no Function, or the tags mark no cells.
     """
 
     def __init__(
