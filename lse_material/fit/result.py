@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -27,7 +28,7 @@ class Errors:
 
     Attributes:
         energy: RMS of W - W_data over the standard deviation of W_data.
-        stress: RMS of P - P_data (or of the gradients) over the RMS of P_data.
+        stress: RMS of P - P_data over the RMS of P_data; or of the gradients in the scaled inputs of the potential.
         conjugates: the same of dW/dfields.
 
     >>> result.error(samples).stress < 0.05
@@ -37,6 +38,11 @@ class Errors:
     energy: float | None
     stress: float | None
     conjugates: float | None = None
+
+    @property
+    def worst(self) -> float:
+        """The largest of those that are known."""
+        return max(error for error in (self.energy, self.stress, self.conjugates) if error is not None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +62,7 @@ class FitResult:
             if it was not looked for or has no meaning (one mode).
         tolerance: of the discovery.
         train_errors, validation_errors: on the rows used, and on those held back (None if there were none).
+        group_errors: on each group that was held back whole, by its label; the fit has seen them since.
         architecture: what was fitted.
         history: losses as the search went.
         seconds: wall time of the fit.
@@ -76,6 +83,7 @@ class FitResult:
     tolerance: float
     train_errors: Errors
     validation_errors: Errors | None
+    group_errors: Mapping[str, Errors]
     architecture: Architecture
     history: tuple[Record, ...]
     seconds: float
@@ -133,6 +141,13 @@ class FitResult:
                     f"relative RMS error, {name:10s}: energy {_percent(errors.energy)}, stress {_percent(errors.stress)}"
                     + ("" if errors.conjugates is None else f", conjugates {_percent(errors.conjugates)}")
                 )
+        if self.group_errors:
+            worst = max(self.group_errors, key=lambda group: self.group_errors[group].worst)
+            lines += [f"held back as a whole, {group}: {e.worst:.1%}" for group, e in self.group_errors.items()]
+            lines.append(
+                f"on a path as unlike the others as {worst} expect {self.group_errors[worst].worst:.1%} "
+                "(the fit has seen it since)."
+            )
         return "\n".join(lines)
 
     def warnings(self) -> list[str]:
@@ -201,7 +216,18 @@ def errors_of(fitted: Material | SoftMinimum, samples: Samples | Observations) -
         return replace(errors, conjugates=of_fields)
     x = samples.inputs(None)
     W = None if samples.energy is None else fitted.energy(x)
-    return _errors(samples, W, samples.gradient, None if samples.gradient is None else fitted.gradient(x))
+    if samples.gradient is None:
+        return _errors(samples, W, None, None)
+    unit = fitted.input_scale  # components may have units of their own
+    return _errors(samples, W, samples.gradient * unit, fitted.gradient(x) * unit)
+
+
+def errors_by_group(fitted: Material | SoftMinimum, samples: Samples | Observations | None) -> dict[str, Errors]:
+    """Errors on each group of the samples, by its label; empty without groups."""
+    if samples is None or samples.group is None:
+        return {}
+    labels = dict.fromkeys(samples.group.tolist())
+    return {str(label): errors_of(fitted, samples.take(np.flatnonzero(samples.group == label))) for label in labels}
 
 
 def _errors(samples: Samples, W: Array | None, stress_data: Array | None, found: Array | None) -> Errors:

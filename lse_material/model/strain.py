@@ -53,6 +53,7 @@ class StrainMeasure(ABC):
 
     dim: int
     objective: ClassVar[bool] = True  # x(Q F) = x(F) for every rotation Q
+    is_tensor: ClassVar[bool] = True  # the components are those of one tensor: a fit gives them one scale
     name: ClassVar[str] = "StrainMeasure"  # in files; a class that does not set it bears its own
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -299,6 +300,7 @@ class IsotropicInvariants(StrainMeasure):
     """
 
     squared_volume: bool = True
+    is_tensor: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
