@@ -74,6 +74,7 @@ def landscape(
     at: Any = None,
     labels: Sequence[str] | None = None,
     energy_label: str | None = None,
+    top: float | None = None,
     modes: bool = True,
 ) -> None:
     """Draw the energy over one or two inputs, with its wells, its saddles and the ways down from them.
@@ -90,6 +91,7 @@ def landscape(
         at: (d,), values of the inputs that are not shown; the mean of the wells if left out.
         labels: of all inputs, with their units; `input_labels` if left out.
         energy_label: with its unit.
+        top: energy of the highest contour; that below which nine tenths of the section lie if left out.
         modes: draw the borders between regions in which different modes have the largest weight.
 
     Raises:
@@ -122,7 +124,7 @@ def landscape(
         axes.set_ylabel(energy_label)
     else:
         values = potential.evaluate(x.reshape(-1, potential.size))
-        _contours(axes, grid, values.energy.reshape(GRID, GRID), energy_label)
+        _contours(axes, grid, values.energy.reshape(GRID, GRID), energy_label, top)
         elliptic = isinstance(fitted, Material) and type(fitted.kinematics) is GreenLagrange
         if isinstance(fitted, Material) and elliptic:
             _hatch_unstable(axes, fitted, x, grid)
@@ -212,8 +214,9 @@ def discovery_path(left: Axes, right: Axes, result: Any) -> None:
     right.set(xlabel="mode", ylabel="mean mode weight", xticks=range(len(result.usage)), ylim=(0.0, 1.0))
 
 
-def _contours(axes: Axes, grid: Sequence[Array], W: Array, label: str) -> None:
-    levels = W.min() + (np.quantile(W, 0.9) - W.min()) * np.linspace(0.0, 1.0, LEVELS + 1) ** 2
+def _contours(axes: Axes, grid: Sequence[Array], W: Array, label: str, top: float | None) -> None:
+    high = float(np.quantile(W, 0.9)) if top is None else top
+    levels = W.min() + (high - W.min()) * np.linspace(0.0, 1.0, LEVELS + 1) ** 2
     drawn = axes.contourf(*grid, W, levels=levels, cmap="Greys", extend="max", alpha=0.6)
     axes.contour(*grid, W, levels=levels, colors="0.35", linewidths=0.4)
     axes.figure.colorbar(drawn, ax=axes, label=label, format="%.2g", pad=0.02)
