@@ -203,6 +203,7 @@ def _package(problem: Problem, found: Found, tolerance: float, seed: int) -> Fit
     train_errors = errors_of(fitted, problem.used)
     if isinstance(fitted, Material):
         fitted = replace(fitted, provenance=_provenance(problem, train_errors, seed))
+    low, high = found.model.scaled_rho_bounds
     weights, interval = potential.mode_weights(x), found.scaled_rho_interval
     return FitResult(
         fitted=fitted,
@@ -215,6 +216,7 @@ def _package(problem: Problem, found: Found, tolerance: float, seed: int) -> Fit
         variants=variants,
         path=tuple((variants * modes, error) for modes, error in found.errors.items()),
         transition_scale_interval=None if interval is None else tuple(scales.energy_scale * rho for rho in interval),
+        transition_scale_bounds=(scales.energy_scale * low, scales.energy_scale * high),
         tolerance=tolerance,
         architecture=found.model.architecture,
         history=found.history,

@@ -13,7 +13,7 @@ from lse_material.data.samples import Samples
 from lse_material.errors import InvalidInputError
 from lse_material.fit.fitting import fit
 from lse_material.fit.problem.diagnostics import DataWarning
-from lse_material.fit.problem.held_back import with_groups
+from lse_material.fit.problem.held_back import rows_outside, with_groups
 from lse_material.fit.result import Errors, FitResult
 
 
@@ -84,9 +84,7 @@ def leave_one_group_out(samples: Samples, **options: Any) -> LeftOut:
             result = fit(others, **options)
         errors[str(label)], results[str(label)] = result.error(left_out), result
         x, seen = (part.inputs(options.get("kinematics")) for part in (left_out, others))
-        slack = 1e-6 * (seen.max(axis=0) - seen.min(axis=0)).max()
-        beyond = (x < seen.min(axis=0) - slack) | (x > seen.max(axis=0) + slack)
-        outside[str(label)] = float(beyond.any(axis=1).mean())
+        outside[str(label)] = float(rows_outside(x, seen).mean())
         values = left_out.stress if left_out.F is not None else left_out.gradient
         error = errors[str(label)].stress
         if values is not None and error is not None:

@@ -19,6 +19,7 @@ from lse_material.model.soft_minimum import SoftMinimum
 WIDE = 1.5  # ratio of an interval's ends above which the transition scale counts as not fixed by the data
 MISFIT, BETTER = 0.3, 5.0  # tolerances above which, and factor by which, a larger model that fits better is reported
 USELESS = 0.9  # error on rows held back, over the spread of the data, above which nothing was found
+AT_BOUND = 1.4  # factor from a bound of its search within which the transition scale was not found; steps are by 1.25
 ACTIVE = 0.01  # mean mode weight over the data above which a mode counts as active
 
 
@@ -60,6 +61,7 @@ class FitResult:
             empty if the number was given.
         transition_scale_interval: smallest and largest transition scale, in energy units, that fit the data alike; None
             if it was not looked for or has no meaning (one mode).
+        transition_scale_bounds: between which it was looked for, in energy units.
         tolerance: of the discovery.
         train_errors, validation_errors: on the rows used, and on those held back (None if there were none).
         group_errors: on each group that was held back whole, by its label; the fit has seen them since.
@@ -80,6 +82,7 @@ class FitResult:
     variants: int
     path: tuple[tuple[int, float], ...]
     transition_scale_interval: tuple[float, ...] | None
+    transition_scale_bounds: tuple[float, float]
     tolerance: float
     train_errors: Errors
     validation_errors: Errors | None
@@ -179,14 +182,34 @@ class FitResult:
                 f"{modes} modes are within the tolerance of {self.tolerance:.2%} ({errors[modes]:.2%}), but {more} fit better "
                 f"({errors[more]:.2%}): the number of modes is a matter of the tolerance."
             )
-        if (
+        bound = self._bound()
+        if bound:
+            low, high = self.transition_scale_bounds
+            meaning = {
+                "largest": "the modes smooth each other everywhere and are no phases",
+                "least": "the data show no transition, only kinks",
+            }
+            result.append(
+                f"the transition scale ({self.transition_scale:.4g}) is at the {bound} value that is looked for, {low:.3g} to "
+                f"{high:.3g}: {meaning[bound]}."
+            )
+        elif (
             self.transition_scale_interval is not None
             and self.transition_scale_interval[1] > WIDE * self.transition_scale_interval[0]
         ):
             result.append("the data do not fix the transition scale: any value of the interval fits them alike.")
         return result
 
+    def _bound(self) -> str:
+        """The bound of its search that the transition scale lies at, as a word; empty if it was found between them."""
+        low, high = self.transition_scale_bounds
+        if len(self.potential.modes) == 1 or AT_BOUND * low < self.transition_scale < high / AT_BOUND:
+            return ""
+        return "least" if self.transition_scale < high / AT_BOUND else "largest"
+
     def _rho_range(self) -> str:
+        if self._bound():
+            return " (at a bound of its search: not found)"
         if self.transition_scale_interval is None:
             return ""
         return f" ({self.transition_scale_interval[0]:.3g} to {self.transition_scale_interval[1]:.3g} fit alike)"

@@ -24,7 +24,7 @@ from lse_material.fit.problem.loss import Loss
 from lse_material.fit.problem.outliers import outlier_warnings, outliers, robust_weights
 from lse_material.fit.problem.rows import Index, Scales, rows_of, scales_of
 from lse_material.fit.problem.sums import Sums, scales_of_observations
-from lse_material.fit.problem.unseen_shears import seen_inputs
+from lse_material.fit.problem.unseen_shears import on_seen_inputs, seen_inputs
 from lse_material.model.growth import Growth
 from lse_material.model.material import Material
 from lse_material.model.soft_minimum import SoftMinimum
@@ -106,14 +106,15 @@ def prepare(
     samples = with_groups(samples)
     warnings = (*of_outliers, *data_warnings(samples, rows), *path_warnings(samples, training.validation))
     samples = samples.take(np.flatnonzero(rows.weight > 0.0))
-    used, held_back = split(samples, training.validation, rng)
-    whole = (
-        symmetry is not None or start is not None
-    )  # the inputs of a start, and those that a symmetry mixes, stay together
-    seen = np.arange(rows.x.shape[1]) if whole else seen_inputs(rows)
+    used, held_back = split(samples, samples.inputs(kinematics), training.validation, rng)
+    seen, acting = seen_inputs(rows), symmetry
+    if symmetry is not None:
+        acting = on_seen_inputs(symmetry, seen)
+    if start is not None or (symmetry is not None and acting is None):  # the inputs of a start stay as they are
+        seen, acting = np.arange(rows.x.shape[1]), symmetry
     rows = rows_of(used, kinematics, growth).with_inputs(seen)
-    scales = scales_of(rows, symmetry) if start is None else _scales_of_start(start)
-    constraints = _constraints(architecture, symmetry, scales, kinematics, seen)
+    scales = scales_of(rows, acting) if start is None else _scales_of_start(start)
+    constraints = _constraints(architecture, acting, scales, kinematics, seen)
     weights = training.energy_weight, training.stress_weight
     train = validation = Loss.on(rows, scales, *weights)
     everything = None
