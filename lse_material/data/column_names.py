@@ -50,6 +50,7 @@ _TENSORS = {  # words before two indices, in lower case
 }
 _ANY_STRAIN = ("e", "eps", "epsilon", "ε", "strain", "h", "le", "ne", "hencky", "log strain")
 _ANY_STRESS = ("s", "t", "n", "stress", "nominal stress", "nominal", "engineering stress")
+_ANY_STRESS_ALONE = ("sigma", "σ", "p", "stress", "nominal stress", "nominal", "engineering stress")
 _ENERGIES: tuple[str, ...] = (
     "w",
     "psi",
@@ -130,6 +131,8 @@ def meanings(name: str) -> tuple[Meaning, ...]:
     if name.startswith(FIELDS):
         quantity, _, of = name.partition(" ")
         return (Meaning(quantity, of.strip()),)
+    if name[:1] in ("-", "−"):
+        return tuple(Meaning(m.quantity, m.index, -m.factor) for m in meanings(name[1:]))
     name = _plain(name)
     word = name.lower()
     if word in _ENERGIES:
@@ -148,7 +151,7 @@ def meanings(name: str) -> tuple[Meaning, ...]:
         return (Meaning("W"), Meaning("unused"))
     if word in ("lambda", "λ", "stretch", "lam"):
         return (Meaning("stretch", (1,)), Meaning("x", (1,)))
-    if word in ("p", "sigma", "σ", *_ANY_STRESS):
+    if word in _ANY_STRESS_ALONE:
         return (Meaning("P", (1, 1)), Meaning("g", (1,)), Meaning("unused"))
     if match := _TENSOR.fullmatch(name):
         found = _tensor(match)
@@ -236,7 +239,8 @@ def _vector(word: str, letter: str) -> tuple[Meaning, ...]:
         return Meaning("g", index), Meaning("g", index, -1.0)
     if lower in ("lambda", "λ", "stretch", "lam"):
         return (Meaning("stretch", index),)
-    for quantity, words in (("E", _ANY_STRAIN), ("P", ("p", *_TENSORS["sigma"], *_ANY_STRESS))):
+    stresses = {"S": ("s",), "sigma": _TENSORS["sigma"], "tau": _TENSORS["tau"], "P": _ANY_STRESS_ALONE}
+    for quantity, words in {"E": _ANY_STRAIN, **stresses}.items():
         if (
             lower in words and letter.isdigit()
         ):  # Voigt's notation in an order that the name does not tell, or principal values

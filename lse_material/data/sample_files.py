@@ -39,7 +39,7 @@ def read_samples(
     columns: Columns = None,
     separator: str | None = None,
     decimal: str | None = None,
-    missing: Sequence[str] = (),
+    missing: Sequence[str] | None = None,
     plane_strain: bool = False,
     report: Callable[[Reading], Any] | None = None,
 ) -> Samples:
@@ -104,7 +104,7 @@ def _joined(
     columns: Columns,
     separator: str | None,
     decimal: str | None,
-    missing: Sequence[str],
+    missing: Sequence[str] | None,
     plane_strain: bool,
     report: Callable[[Reading], Any] | None,
 ) -> Samples:

@@ -39,7 +39,7 @@ class Table:
         lines: the line of each row in the file, or the number of the row (from 0) where there are no lines.
         dialect: how the table was read, in words.
         decimal: the decimal mark of the cells.
-        missing: further texts that mark a missing value.
+        missing: further texts that mark a missing value; None if the user has not said any.
         units: column name -> unit, from a line of units below the header.
         comments: the comments of the file, without their marks.
     """
@@ -50,7 +50,7 @@ class Table:
     lines: Sequence[int]
     dialect: str = ""
     decimal: str = "."
-    missing: tuple[str, ...] = ()
+    missing: tuple[str, ...] | None = None
     units: tuple[str, ...] = ()
     comments: tuple[str, ...] = ()
 
@@ -63,7 +63,7 @@ class Table:
         """
         cells = self.columns[column]
         if isinstance(cells, list):
-            return numbers(cells, self.decimal, self.missing, self.source, self.lines, self.names[column])
+            return numbers(cells, self.decimal, self.missing or (), self.source, self.lines, self.names[column])
         try:
             values = float_array(self.names[column], cells, 1, finite=False)
             expect_shape(self.names[column], values, (len(self.lines),))
@@ -98,7 +98,7 @@ def table_of_text(
     *,
     separator: str | None = None,
     decimal: str | None = None,
-    missing: Sequence[str] = (),
+    missing: Sequence[str] | None = None,
 ) -> Table:
     """Find the dialect of a text and split it into columns.
 
@@ -138,7 +138,7 @@ def table_of_text(
         lines=[line for line, _ in rows],
         dialect=", ".join(found),
         decimal=decimal,
-        missing=tuple(missing),
+        missing=None if missing is None else tuple(missing),
         units=tuple(unit.strip("[]() ") for unit in units),
         comments=tuple(text for _, text in comments),
     )
