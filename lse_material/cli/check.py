@@ -49,13 +49,12 @@ def check(
 
 def _of_material(material: Any, symmetry: str | None, seed: int) -> list[Any]:
     from lse_material import analysis
-    from lse_material.analysis.validation import symmetry_of
     from lse_material.cli.symmetries import parse
     from lse_material.plotting import held
 
     checks = list(analysis.verify(material, seed=seed))
     everything, material = material, held(material)
-    group = parse(symmetry, material.dim) if symmetry else symmetry_of(material)
+    group = parse(symmetry, material.dim) if symmetry else material.symmetry
     F = analysis.sample_deformations(material, 256, seed=seed)
     if group is not None:
         checks.append(analysis.check_symmetry(material, group, F))

@@ -60,6 +60,7 @@ def _contents(fitted: Material | SoftMinimum) -> dict[str, Any]:
         figures |= {
             "kinematics": fitted.kinematics.to_dict(),
             "fields": list(fitted.fields),
+            "symmetry": None if fitted.symmetry is None else fitted.symmetry.name,
             "growth": None if fitted.growth is None else fitted.growth.coefficient,
             "units": dict(fitted.units),
             "training_box": None if box is None else [box.lower.tolist(), box.upper.tolist()],
@@ -149,6 +150,7 @@ def _print(f: dict[str, Any]) -> None:
         box = f["training_box"]
         rows += [
             ["fields", ", ".join(f["fields"]) or "none"],
+            ["symmetry", f["symmetry"] or "not given"],
             ["growth", "none" if f["growth"] is None else f"{figure(f['growth'])} (J - 1 - ln J)"],
             ["units", ", ".join(f"{k} {v}" for k, v in f["units"].items()) or "not given"],
             ["training box", "not known" if box is None else f"{vector(box[0])}  to  {vector(box[1])}"],

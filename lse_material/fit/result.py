@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from lse_material._arrays import Array
+from lse_material.data.observations import Observations
 from lse_material.data.samples import Samples
 from lse_material.errors import InvalidInputError
 from lse_material.fit.optimise.found import Record
@@ -17,6 +18,7 @@ from lse_material.model.soft_minimum import SoftMinimum
 
 WIDE = 1.5  # ratio of an interval's ends above which the transition scale counts as not fixed by the data
 MISFIT, BETTER = 0.3, 5.0  # tolerances above which, and factor by which, a larger model that fits better is reported
+USELESS = 0.9  # error on rows held back, over the spread of the data, above which nothing was found
 ACTIVE = 0.01  # mean mode weight over the data above which a mode counts as active
 
 
@@ -106,7 +108,7 @@ class FitResult:
         """Transition scale in energy units."""
         return self.potential.transition_scale
 
-    def error(self, samples: Samples) -> Errors:
+    def error(self, samples: Samples | Observations) -> Errors:
         """Relative errors on `samples`, which must be of the kind that was fitted."""
         return errors_of(self.fitted, samples)
 
@@ -137,6 +139,13 @@ class FitResult:
     def warnings(self) -> list[str]:
         """What the data contradict or leave open, also about the number of modes and the transition scale; often nothing."""
         result = list(self.data_warnings)
+        errors_held_back = self.validation_errors or self.train_errors
+        known = [error for error in (errors_held_back.energy, errors_held_back.stress) if error is not None]
+        if min(known) > USELESS:
+            result.append(
+                f"nothing was found: on rows that were held back the error is {min(known):.0%} of the spread of the data. They "
+                "hold no energy landscape of this strain measure, or noise hides it."
+            )
         if self.active_modes > 1:
             for k, (usage, peak) in enumerate(zip(self.usage, self.peak)):
                 if usage > ACTIVE and peak < 0.5:
@@ -190,8 +199,16 @@ class FitResult:
         return f" ({self.transition_scale_interval[0]:.3g} to {self.transition_scale_interval[1]:.3g} fit alike)"
 
 
-def errors_of(fitted: Material | SoftMinimum, samples: Samples) -> Errors:
+def errors_of(fitted: Material | SoftMinimum, samples: Samples | Observations) -> Errors:
     """Relative errors of a material on samples of F, or of a potential on samples of x; rows count by their weight."""
+    if isinstance(samples, Observations):
+        if not isinstance(fitted, Material):
+            raise InvalidInputError(
+                "observations are sums of stresses: their errors are those of a material, not of a potential."
+            )
+        error = np.ones(len(samples)) if samples.errors is None else samples.errors
+        measured, found = (values / error for values in (samples.values, samples.of_stress(fitted.stress(samples.F))))
+        return Errors(None, float(np.linalg.norm(found - measured) / (np.linalg.norm(measured) or 1.0)))
     if isinstance(fitted, Material):
         samples.inputs(fitted.kinematics)  # refuses samples of another kind
         assert samples.F is not None
