@@ -50,7 +50,7 @@ _TENSORS = {  # words before two indices, in lower case
 }
 _ANY_STRAIN = ("e", "eps", "epsilon", "ε", "strain", "h", "le", "ne", "hencky", "log strain")
 _ANY_STRESS = ("s", "t", "n", "stress", "nominal stress", "nominal", "engineering stress")
-_ANY_STRESS_ALONE = ("sigma", "σ", "p", "stress", "nominal stress", "nominal", "engineering stress")
+_ANY_STRESS_ALONE = ("p", "stress", "nominal stress", "nominal", "engineering stress")
 _ENERGIES: tuple[str, ...] = (
     "w",
     "psi",
@@ -152,7 +152,16 @@ def meanings(name: str) -> tuple[Meaning, ...]:
     if word in ("lambda", "λ", "stretch", "lam"):
         return (Meaning("stretch", (1,)), Meaning("x", (1,)))
     if word in _ANY_STRESS_ALONE:
-        return (Meaning("P", (1, 1)), Meaning("g", (1,)), Meaning("unused"))
+        return (
+            Meaning("P", (1, 1)),
+            *([Meaning("sigma", (1, 1))] if word == "stress" else []),
+            Meaning("g", (1,)),
+            Meaning("unused"),
+        )
+    if word in _TENSORS["sigma"]:
+        return (Meaning("sigma", (1, 1)), Meaning("unused"))
+    if word in ("engineering strain", "nominal strain"):
+        return (Meaning("H", (1, 1)),)
     if match := _TENSOR.fullmatch(name):
         found = _tensor(match)
         if found:

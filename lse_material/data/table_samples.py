@@ -13,7 +13,7 @@ from lse_material.data.column_names import DEFORMATIONS, MEANINGS, STRESSES, Mea
 from lse_material.data.samples import Samples
 from lse_material.data.stress_measures import first_piola_kirchhoff, stretch_of, symmetric
 from lse_material.data.table_reader import Table
-from lse_material.data.table_units import check_dimensionless, common_units
+from lse_material.data.table_units import common_units, strains_without_unit
 from lse_material.errors import FormatError, InvalidInputError
 
 
@@ -123,7 +123,7 @@ def _deformation(given: AssignedColumns, plane_strain: bool) -> tuple[str, Array
     given.leave("x")
     given.leave("g")
     dim = _dimension(given, quantity, plane_strain)
-    check_dimensionless(given, quantity)
+    strains_without_unit(given, quantity)
     if quantity == "stretch":
         given.take_principal_stresses()
         stretches = np.stack([given.values("stretch", (k,)) for k in (1, 2, 3)], axis=1)

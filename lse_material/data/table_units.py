@@ -30,7 +30,7 @@ PASCALS = {  # pressures, which are energies per volume
 }
 
 
-def check_dimensionless(given: AssignedColumns, quantity: str) -> None:
+def strains_without_unit(given: AssignedColumns, quantity: str) -> None:
     """Turn strains in percent into numbers.
 
     Raises:
