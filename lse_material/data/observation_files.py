@@ -39,9 +39,9 @@ def read_observations(
     decimal: str | None = None,
     missing: Sequence[str] | None = None,
 ) -> Observations:
-    """Read tests of an incompressible material: a stretch and a stress in every row, or two of each (biaxial tests).
+    """Read tests of an incompressible material: a stretch and a stress in every row, or two of each (biaxial).
 
-    The stretch is a column `stretch` or `lambda`, or an `engineering strain`. The stress is nominal, force over undeformed area,
+    The stretch is a column `stretch` or `lambda`, or `engineering strain`. The stress is nominal, force over undeformed area,
     or Cauchy. A column with the words uniaxial, equibiaxial and planar (or pure shear) says which test a row belongs to.
 
     Args:

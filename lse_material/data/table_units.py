@@ -54,7 +54,7 @@ def common_units(given: AssignedColumns, data: dict[str, Any], quantities: Mappi
     Args:
         given: columns with their units.
         data: arrays of the samples: `energy` may be scaled.
-        quantities: quantity in names of columns -> key of `Samples.units`.
+        quantities: quantity in names of columns -> key of the units of `Samples`.
 
     Raises:
         FormatError: columns of one quantity have several units.
