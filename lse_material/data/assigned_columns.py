@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -237,6 +238,12 @@ def _assign_by_name(given: AssignedColumns, columns: Sequence[int]) -> None:
             given.notes.append(f"{table.names[k]} is the same in every row")
         else:
             given.doubtful[k] = each
+    fields = given.parts.get("field", {})
+    for k in list(given.left):  # dW/dT beside the field T
+        name = re.sub(r"^d(W|psi|ψ) ?/ ?d", "", plain.get(k, ""))
+        if name != plain.get(k) and name in fields and name not in given.parts.get("conjugate", {}):
+            given.left.remove(k)
+            given.add(Meaning("conjugate", name), k)
     kirchhoff = given.parts.get("tau", {})
     if kirchhoff and all(
         index[0] != index[1] for index in kirchhoff

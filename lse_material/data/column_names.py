@@ -91,7 +91,7 @@ _SHEAR = r"(?P<double>2 ?\*? ?)|(?P<mandel>(?:sqrt\(?2\)?|√2) ?[*·]? ?)"
 _TENSOR = re.compile(
     rf"(?:{_SHEAR})?(?P<word>[^\W\d]\D*?|[12]pk|pk[12])[ ,]*(?P<i>[0-9xyz])[ ,]*(?P<j>[0-9xyz])", re.IGNORECASE
 )
-_VECTOR = re.compile(r"(?P<word>[^\W\d]\D*?)[ ,]*(?P<i>\d+|(?<![^\W_])[xyz]|(?<=[gd])[xyz])", re.IGNORECASE)
+_VECTOR = re.compile(r"(?P<word>[^\W\d]\D*?)[ ,]*(?P<i>\d+|(?<![^\W_])[xyz]|(?<=[gdf])[xyz])", re.IGNORECASE)
 _UNIT = re.compile(
     r"(.*?)(?:\s*\[([^\[\]]*)\]|\s*\(([^()]*)\)|\s+/\s*(\S+)|\s*,\s+([^\d\s]\S*)|[ _]([kMG]?Pa|percent))"
 )
@@ -244,7 +244,7 @@ def _vector(word: str, letter: str) -> tuple[Meaning, ...]:
         return (Meaning("x", index),)
     if lower in ("g", "grad", "gradient", "dw/d", "dw/dx", "dwdx", "de/dx", "dpsi/dx", "du/dx", "dv/dx"):
         return (Meaning("g", index),)
-    if lower in ("force", "f") and letter.isdigit():
+    if lower in ("force", "f"):
         return Meaning("g", index), Meaning("g", index, -1.0)
     if lower in ("lambda", "λ", "stretch", "lam"):
         return (Meaning("stretch", index),)

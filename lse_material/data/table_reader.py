@@ -23,6 +23,7 @@ LOOKED_AT = 500  # lines that decide on the separator
 MOSTLY_WORDS = 0.5  # share of cells that are no numbers; above it the separator is not the right one
 _HASH = r"#(?!N/A|VALUE!|DIV/0!|NUM!)"  # those are missing values of spreadsheets
 _COMMENT = re.compile(rf"[\s\ufeff]*(?:{_HASH}|%|!|//)[#%!/\s]*(.*)", re.IGNORECASE)
+_RULE = re.compile(r"[\s|+]*--[-\s|+:]*[|+][-\s|+:]*")  # below the header of a table of Markdown
 _INLINE = re.compile(rf"\s{_HASH}", re.IGNORECASE)
 
 Record = tuple[int, list[str]]  # line, counted from 1, and its cells
@@ -163,6 +164,8 @@ def _without_comments(lines: list[str]) -> tuple[list[str], list[tuple[int, str]
     """The lines with comments blanked out, and the comments with their lines."""
     kept, comments = [], []
     for number, line in enumerate(lines, start=1):
+        if _RULE.fullmatch(line):
+            line = ""
         if match := _COMMENT.match(line):
             comments.append((number, match[1].strip()))
             kept.append("")
@@ -181,7 +184,7 @@ def _records(lines: Sequence[str], separator: str, source: str) -> list[Record]:
     start = 0
     try:
         for row in reader:
-            cells = [cell.strip() for cell in row]
+            cells = [re.sub(r"^'(.*)'$", r"\1", cell.strip()) for cell in row]
             if any(cells):
                 records.append((start + 1, cells))
             start = reader.line_num
@@ -271,7 +274,7 @@ def _parts(
             which = "but the header names" if any(names) else "where the others have"
             raise FormatError(f"{source}, line {at}: {len(cells)} cells, {which} {size} columns.")
     for at, cells in records[:start]:
-        if at != line and all(is_number(cell) or is_missing(cell) for cell in cells):
+        if at != line and len(cells) != size and all(is_number(cell) or is_missing(cell) for cell in cells):
             raise FormatError(f"{source}, line {at}: {len(cells)} cells, where the others have {size}.")
     return (max(line, 0), names), units, rows
 

@@ -79,6 +79,12 @@ def samples_of_table(table: Table, columns: Columns = None, *, plane_strain: boo
     if strain is None:
         given.refuse_fields(len(data["x"][0]))
     _add_the_rest(given, data)
+    if not {"energy", "stress", "gradient"} & set(data):
+        other = "stress (P11, ...)" if strain is not None else "gradient (g1, ...)"
+        raise FormatError(
+            f"{table.source}: no column with values is an energy (W) or a {other}: "
+            f'its columns are {list(table.names)}. Say which are, by columns={{"W": NAME, ...}}.'
+        )
     stresses = dict.fromkeys(STRESSES, "stress")
     data["units"] = common_units(
         given, data, {"W": "energy", **stresses, "x": "x", "g": "gradient", "field": "", "conjugate": "conjugate "}

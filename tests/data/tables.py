@@ -78,6 +78,18 @@ READ = {
         {},
         ROWS,
     ),
+    "Markdown": (
+        "| "
+        + PLAIN.replace(",", " | ")
+        .strip()
+        .replace("\n", " |\n|" + "---|" * 9 + "\n| ", 1)
+        .replace("\n1.03", " |\n| 1.03")
+        + " |\n",
+        {},
+        ROWS,
+    ),
+    "apostrophes": (PLAIN.strip().replace(",", "','").replace("\n", "'\n'").join("''") + "\n", {}, ROWS),
+    "errors of a spreadsheet": (PLAIN.replace("0.021", "#DIV/0!"), {}, {**ROWS, "energy": [0.011, np.nan]}),
     "bars": (PLAIN.replace(",", " | "), {}, ROWS),
     "a comma and a blank": (PLAIN.replace(",", ", "), {}, ROWS),
     "aligned blanks at both ends": (PLAIN.replace(",", "     ").replace("\n", "   \n  "), {}, ROWS),
@@ -199,6 +211,11 @@ READ = {
         inserted("T", "300", "310"),
         {"columns": {"field T": "T"}},
         {**ROWS, "fields": [[300.0], [310.0]], "field_names": ("T",)},
+    ),
+    "dW/dT beside a field": (
+        inserted("field T,dW/dT", "300,5", "310,6"),
+        {},
+        {**ROWS, "fields": [[300.0], [310.0]], "field_names": ("T",), "conjugates": [[5.0], [6.0]]},
     ),
     "a temperature that is not needed": (inserted("T", "300", "310"), {"columns": {"unused": "T"}}, ROWS),
     "no header, columns named": (BODY, {"columns": NAMES}, ROWS),
@@ -403,6 +420,8 @@ REFUSED = {
     "two energies": (inserted("energy", "1", "2"), {}, "are both W"),
     "two groups": (inserted("path", "a", "b").replace("F11", "case,F11").replace("1.0", "c,1.0"), {}, "are both group"),
     "a varying temperature": (inserted("temperature", "300", "310"), {}, "'temperature' can be read in 2 ways"),
+    "nothing that is known": (PLAIN.replace("W", "q").replace("P", "q"), {}, "no column with values is an energy"),
+    "forces by letters": ("x,W,fx\n0.1,1,2\n1,2,3\n", {}, "'fx' can be read in 2 ways"),
     "forces or gradients": ("x1,W,f1\n0,1,2\n1,2,3\n", {}, "'f1' can be read in 2 ways.*\"-g1\""),
     "total energies": (PLAIN.replace("W", "Total energy"), {}, "'Total energy' can be read in 2 ways"),
     "-9999 for missing": (PLAIN.replace("0.021", "-9999"), {}, "1 values -9999.*missing="),

@@ -21,7 +21,7 @@ def test_a_table_is_read_right(tmp_path, name):
     text, options, expected = READ[name]
     readings = []
     samples = read_samples(written(tmp_path, text), report=readings.append, **options)
-    for array in ("F", "x", "energy", "stress", "gradient", "weight", "fields", "group"):
+    for array in ("F", "x", "energy", "stress", "gradient", "weight", "fields", "conjugates", "group"):
         got, right = getattr(samples, array), expected.get(array)
         assert (got is None) == (right is None), f"{array}\n{readings[0]}"
         if right is not None and array != "group":
