@@ -46,6 +46,10 @@ class PeriodicMap:
     Raises:
         InvalidInputError: a node on one side has no partner on the opposite one, the cell is no parallelepiped of the lattice,
             or parts of it are not connected to the rest.
+
+    >>> periodic = lse.fem.PeriodicMap(V)
+    >>> periodic.size, round(periodic.volume, 6)
+    (34, 1.0)
     """
 
     def __init__(self, V: fem.FunctionSpace, lattice: Any = None) -> None:

@@ -62,6 +62,11 @@ class MaterialFields:
     Raises:
         InvalidInputError: on every rank, if F has another shape than a material's, is complex, or lives on no mesh or on one
             that is not joined to that of the fields; if tags are missing, of facets or of a foreign mesh, or mark no cell.
+
+    >>> fields = lse.fem.MaterialFields(material, F)
+    >>> fields.update()
+    >>> fields.phase_fractions().round(6)
+    array([0.5, 0.5])
     """
 
     def __init__(
@@ -237,6 +242,11 @@ def share_not_elliptic(fields: MaterialFields) -> float:
 
     Raises:
         InvalidInputError: the fields were made with ellipticity=False.
+
+    >>> fields = lse.fem.MaterialFields(material, F)
+    >>> fields.update()
+    >>> lse.fem.share_not_elliptic(fields)  # F = I everywhere, between the wells
+    1.0
     """
     if fields.ellipticity is None:
         raise InvalidInputError("these fields were made with ellipticity=False.")

@@ -45,6 +45,12 @@ class LimitPoint:
         factor: the load factor there, by the polynomial in the path's length through the (up to five) states around it.
         maximum: whether it is a maximum.
         step: the nearest row of the table.
+
+    >>> loaded = lse.fem.EnergyProblem(W * dx, u, bcs=bcs[:1], petsc_options_prefix="dead_")
+    >>> path = lse.fem.ArcLength(loaded, u[0] * ufl.ds(degree=1), size=0.02)
+    >>> table = path.run(3)
+    >>> [point.maximum for point in path.limit_points()]
+    [True]
     """
 
     factor: float
@@ -81,6 +87,12 @@ class ArcLength(RecordedPath):
     Raises:
         InvalidInputError: `size` is not positive, `work` is no functional linear in u or vanishes in all free displacements,
             or an observable has a name that the table uses.
+
+    >>> loaded = lse.fem.EnergyProblem(W * dx, u, bcs=bcs[:1], petsc_options_prefix="dead_")
+    >>> path = lse.fem.ArcLength(loaded, u[0] * ufl.ds(degree=1), size=0.02)
+    >>> table = path.run(3)
+    >>> len(table["factor"])
+    4
     """
 
     problem: FieldEnergy

@@ -46,6 +46,13 @@ class LoadPath(RecordedPath):
 
     Raises:
         InvalidInputError: an observable has a name that the table uses.
+
+    >>> def stretch(e):
+    ...     pull.value[0] = e
+    >>> path = lse.fem.LoadPath(problem, stretch, {"force": lambda: problem.reaction(bcs[1])}, progress=False)
+    >>> table = path.run([0.0, 0.05, 0.1])
+    >>> table["load"]
+    array([0.  , 0.05, 0.1 ])
     """
 
     problem: FieldEnergy

@@ -84,6 +84,16 @@ class CahnHilliard:
 
     Raises:
         InvalidInputError: energy or supply is no functional, or the space does not begin with two scalars.
+
+    >>> state = fem.Function(V)
+    >>> state.sub(0).interpolate(lambda x: 0.5 + 0.1 * np.cos(np.pi * x[0]))
+    >>> c, mu = ufl.split(state)
+    >>> energy = (c**2 * (1.0 - c) ** 2 + 0.005 * ufl.inner(ufl.grad(c), ufl.grad(c))) * ufl.dx(degree=4)
+    >>> flow = lse.fem.CahnHilliard(energy, state, petsc_options_prefix="flow_")
+    >>> mass, before = flow.mass(), flow.energy()
+    >>> flow.step(0.1)
+    >>> bool(abs(flow.mass() - mass) < 1e-12), flow.energy() < before
+    (True, True)
     """
 
     def __init__(

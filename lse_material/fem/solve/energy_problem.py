@@ -100,6 +100,12 @@ class EnergyProblem(MaterialProblem):
 
     Raises:
         InvalidInputError: the energy is no functional, or u is a list.
+
+    >>> problem = lse.fem.EnergyProblem(W * dx, u, bcs=bcs, petsc_options_prefix="bar_")
+    >>> pull.value[:] = 0.1, 0.0
+    >>> _ = problem.solve()
+    >>> lse.fem.stability.is_stable(problem)
+    True
     """
 
     default_options = TRUST_REGION

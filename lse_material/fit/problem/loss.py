@@ -120,6 +120,9 @@ class Loss:
         growth_from: Loss | None = None,
     ) -> Loss:
         """The loss on rows of data; weights are relative to each other."""
+        if rows.strains == 0:  # gradients in x, whose components may have units of their own
+            unit = scales.input_scale
+            rows = replace(rows, stress=rows.stress * unit, derivative=rows.derivative * unit)
         size = _size(rows)
         growth: tuple[Tensor | None, Tensor | None] = None, None
         if rows.growth_energy is not None and rows.growth_stress is not None:
@@ -307,6 +310,11 @@ class Loss:
             return self
         start = step % (n // size) * size
         return self.part(slice(start, start + size))
+
+    @property
+    def is_of_sums(self) -> bool:
+        """Whether sums of stresses are known, so that no row can be taken alone."""
+        return isinstance(self.known_stresses, Sums)
 
     @property
     def gradients(self) -> Tensor | None:

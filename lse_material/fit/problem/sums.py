@@ -11,7 +11,7 @@ from torch import Tensor
 from lse_material._arrays import Array
 from lse_material.data.observations import Observations
 from lse_material.errors import InvalidInputError
-from lse_material.fit.problem.rows import Scales
+from lse_material.fit.problem.rows import Scales, input_scales
 from lse_material.model.growth import Growth
 from lse_material.model.strain import StrainMeasure
 
@@ -122,8 +122,8 @@ def scales_of_observations(observations: Observations, kinematics: StrainMeasure
     """
     x = kinematics.strain(observations.F)
     shift = x.mean(axis=0)
-    scale = np.sqrt(((x - shift) ** 2).mean(axis=0))
-    scale = np.where(scale > 1e-12 * np.abs(x).max(initial=1e-300), scale, 1.0)
+    scale = input_scales(x, kinematics.size, kinematics.is_tensor)
+    scale = np.where(scale > 0.0, scale, 1.0)
     natural = kinematics.strain(np.eye(kinematics.dim)[None])[0]
     stress = np.einsum("nd,ndq->nq", (x - natural) / scale**2, _derivative(observations, kinematics))
     error = np.ones(len(observations)) if observations.errors is None else observations.errors

@@ -24,8 +24,8 @@ conserved to rounding, p stays positive. Its adjoint gives the mean time of a sw
 The check. Wells and barriers against the circuit's own; the density against 1e6 samples of Langevin dynamics; the rate of
 switching against first passage times in the true circuit, and against the formula of Kramers and Langer.
 
-    ./fenicsx python3 demos/gene_circuit.py
-    ./fenicsx mpirun -n 2 python3 demos/gene_circuit.py --quick
+    ./fenicsx python3 demos/studies/gene_circuit.py
+    ./fenicsx mpirun -n 2 python3 demos/studies/gene_circuit.py --quick
 """
 
 from __future__ import annotations
@@ -85,11 +85,11 @@ class Circuit:
 
     def gradient(self, x: np.ndarray) -> np.ndarray:
         square = x * x
-        slope = (1.0 + self.c * square[..., ::-1]) * x - self.b
-        return slope - self.s * square**2 / (self.S**4 + square**2) if self.s else slope
+        gradient = (1.0 + self.c * square[..., ::-1]) * x - self.b
+        return gradient - self.s * square**2 / (self.S**4 + square**2) if self.s else gradient
 
     def measured(self, rows: int, seed: int) -> lse.Samples:
-        """Slopes, which are minus rates of change, at random states where these are slow; with noise in them."""
+        """Gradients, which are minus rates of change, at random states where these are slow; with noise in them."""
         rng = np.random.default_rng(seed)
         x = rng.uniform(0.0, 3.4, (80 * rows, 2))
         x = x[np.linalg.norm(self.gradient(x), axis=1) < SLOW][:rows]
@@ -330,7 +330,9 @@ def main() -> int:
     own = np.array([TOGGLE.nearest(well) for well in land.wells[:2]])
     times = passages(TOGGLE, own, 400 if quick else 2000, longest, seed)
     arrived = np.isfinite(times)
-    rate = float(arrived.sum() / np.where(arrived, times, longest).sum())  # of an exponential law that is cut off
+    rate = float(
+        arrived.sum() / np.where(arrived, times, longest).sum()
+    )  # of an exponential distribution that is cut off
 
     status = 0
     if COMM.rank == 0:
