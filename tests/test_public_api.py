@@ -27,6 +27,7 @@ PUBLIC = [
     "Symmetry",
     "load",
     "load_potential",
+    "read_observations",
     "read_samples",
     "save",
     "write_samples",

@@ -141,7 +141,7 @@ def check_data(fitted: Material | SoftMinimum, samples: Samples, *, tolerance: f
         data = samples.energy[known]
         checks.append(_error("energies of the data", W[known] - data, data - data.mean(), "W", tolerance))
     if stresses is not None:
-        known = samples.stress_mask
+        known = samples.stress_known
         values = fitted.gradient(x) if isinstance(fitted, SoftMinimum) else fitted.stress(samples.F, samples.fields)
         checks.append(_error("stresses of the data", values[known] - stresses[known], stresses[known], name, tolerance))
     if material is not None and material.training_box is not None:

@@ -262,8 +262,10 @@ def _errors(samples: Samples, W: Array | None, stress_data: Array | None, found:
         spread = np.sqrt(np.cov(data, aweights=weight[mask], ddof=0)) if len(data) > 1 else 0.0
         energy = _rms(W[mask] - data, weight[mask]) / float(spread or 1.0)
     if found is not None and stress_data is not None:
-        mask = samples.stress_mask
-        stress = _rms(found[mask] - stress_data[mask], weight[mask]) / (_rms(stress_data[mask], weight[mask]) or 1.0)
+        known = np.isfinite(stress_data)
+        rows = np.flatnonzero(known.reshape(len(samples), -1).any(axis=1))
+        data, difference = (np.where(known, values, 0.0)[rows] for values in (stress_data, found - stress_data))
+        stress = _rms(difference, weight[rows]) / (_rms(data, weight[rows]) or 1.0)
     return Errors(energy, stress)
 
 
