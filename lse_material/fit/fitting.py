@@ -61,7 +61,7 @@ def fit(
             is fitted along; 0 leaves the material without.
         symmetry: of the parent phase and of its variants: each mode then stands for all its variants, which share its
             weights and are equivalent to rounding. The numbers of modes in `architecture` count such families.
-        seed: of the random starts and of the rows held back.
+        seed: of the random starts and of the validation rows.
         progress: show a bar on a terminal.
 
     Returns:
@@ -117,15 +117,7 @@ def _discover(
             bar(1, f"{step}: validation error {error:.2e}")
 
         search = Discovery(
-            architecture,
-            some,
-            validation,
-            problem.constraints,
-            sparsity,
-            rng,
-            report,
-            schedule,
-            candidates,
+            architecture, some, validation, problem.constraints, sparsity, rng, report, schedule, candidates
         )
         interval, interrupted = None, False
         try:
@@ -158,7 +150,7 @@ def _package(problem: Problem, found: Found, tolerance: float, seed: int) -> Fit
         fitted=fitted,
         usage=weights.mean(axis=0),
         train_errors=train_errors,
-        validation_errors=None if problem.held_back is None else errors_of(fitted, problem.held_back),
+        validation_errors=None if problem.validation_samples is None else errors_of(fitted, problem.validation_samples),
         peak=weights.max(axis=0),
         data_warnings=problem.warnings,
         variants=variants,

@@ -1,6 +1,6 @@
 """Every number of the search for the number of modes, with its reason: how long refits are, and what counts as good enough.
 
-Errors are relative RMS errors on the rows held back; "tolerances" are multiples of `Sparsity.tolerance`. What users choose is
+Errors are relative RMS errors on the validation rows; "tolerances" are multiples of `Sparsity.tolerance`. What users choose is
 in `lse_material.fit.options.Sparsity`; these numbers are not options.
 """
 
@@ -67,7 +67,7 @@ class Schedule:
     satisfied: float = (
         0.5  # while the best model is better than this, the tolerance is absolute; else it is added to the best
     )
-    standard_errors: float = 2.0  # of noise, within which a smaller model is as good: with 1, chance finds modes in it
+    significance: float = 2.0  # standard errors by which the best model must beat a constant, or the data are noise
     converged: float = 0.05  # below it no new neurons are sought
     well_fitted: float = 0.1  # what a final refit should meet; else twice the neurons are tried
     hopeless: float = 8.0  # beyond it no second candidate of the same number of modes is refitted

@@ -20,8 +20,8 @@ from lse_material.fit.optimise.adam import flat
 from lse_material.fit.optimise.jacobian import values_and_jacobian
 from lse_material.fit.problem.loss import Loss
 
-ROWS = 1000  # of the data whose Jacobian is held at a time
-BLOCK = 200  # of its rows that are squared at a time: they stay in the cache
+ROWS_AT_A_TIME = 1000  # of the data whose Jacobian is in memory at a time
+ROWS_SQUARED_AT_A_TIME = 200  # of its rows that are squared at a time: they stay in the cache
 LARGEST_DAMPING = 1e10
 
 
@@ -102,12 +102,14 @@ def normal_equations(model: TrainablePotential, loss: Loss, names: list[str]) ->
     A, b = np.zeros((size, size)), torch.zeros(size, dtype=torch.float64)
     coefficient = loss.growth_coefficient(model)
     along, length = torch.zeros(size, dtype=torch.float64), 0.0
-    for start in range(0, len(loss.inputs), ROWS):
-        rows = slice(start, start + ROWS)
+    for start in range(0, len(loss.inputs), ROWS_AT_A_TIME):
+        rows = slice(start, start + ROWS_AT_A_TIME)
         energy, gradient, J = values_and_jacobian(model, loss.inputs[rows], names)
         for residual, rows_of_J, growth in loss.residuals(rows, energy, gradient, J, coefficient):
             b += rows_of_J.T @ residual
-            for part in np.split(rows_of_J.numpy(), range(BLOCK, len(rows_of_J), BLOCK)):
+            for part in np.split(
+                rows_of_J.numpy(), range(ROWS_SQUARED_AT_A_TIME, len(rows_of_J), ROWS_SQUARED_AT_A_TIME)
+            ):
                 A += part.T @ part
             if growth is not None and coefficient > 0.0:
                 along, length = along + rows_of_J.T @ growth, length + float(growth @ growth)

@@ -1,4 +1,4 @@
-"""Samples made into the problem that is solved: rows to train on and rows held back, scales, losses, constraints, warnings."""
+"""Samples made into the problem that is solved: rows to train on and validation rows, scales, losses, constraints, warnings."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Problem:
     Attributes:
         samples: the rows that count: those of positive weight.
         used: the rows of them to train on.
-        held_back: the others; None if there are too few.
+        validation_samples: the others; None if there are too few.
         kinematics: strain measure, for samples of F.
         growth: term of W that is not learnt; "auto" where its coefficient is fitted.
         symmetry: of the parent phase and its variants.
@@ -39,12 +39,12 @@ class Problem:
         scales: that make inputs, energies and gradients of order one.
         constraints: what the potential obeys, in scaled variables.
         train: the loss on the rows used.
-        validation: the loss on the rows held back, or the same.
+        validation: the loss on the validation rows, or the same.
     """
 
     samples: Samples
     used: Samples
-    held_back: Samples | None
+    validation_samples: Samples | None
     kinematics: StrainMeasure | None
     growth: Growth | Literal["auto"] | None
     symmetry: Symmetry | None
@@ -85,18 +85,18 @@ def prepare(
         rows, samples = replace(rows, weight=weight), replace(samples, weight=weight)
     warnings = (*of_outliers, *data_warnings(samples, rows))
     samples = samples.take(np.flatnonzero(rows.weight > 0.0))
-    used, held_back = _split(samples, training.validation, rng)
+    used, validation_samples = _split(samples, training.validation, rng)
     rows = rows_of(used, kinematics, growth)
     scales = scales_of(rows, symmetry)
     constraints = _constraints(architecture, symmetry, scales, kinematics)
     weights = training.energy_weight, training.stress_weight
     train = validation = Loss.on(rows, scales, *weights)
-    if held_back is not None:
-        validation = Loss.on(rows_of(held_back, kinematics, growth), scales, *weights, growth_from=train)
+    if validation_samples is not None:
+        validation = Loss.on(rows_of(validation_samples, kinematics, growth), scales, *weights, growth_from=train)
     return Problem(
         samples,
         used,
-        held_back,
+        validation_samples,
         kinematics,
         growth,
         symmetry,
@@ -112,15 +112,18 @@ def prepare(
 def _split(samples: Samples, share: float, rng: np.random.Generator) -> tuple[Samples, Samples | None]:
     """Rows for training and for validation; None if there are too few to hold any back."""
     n = len(samples)
-    held = min(round(share * n), MOST_FOR_VALIDATION) if n >= FEWEST_FOR_VALIDATION else 0
-    if held == 0:
+    count = min(round(share * n), MOST_FOR_VALIDATION) if n >= FEWEST_FOR_VALIDATION else 0
+    if count == 0:
         return samples, None
     rows = rng.permutation(n)
-    used, held_back = samples.take(rows[held:]), samples.take(rows[:held])
-    kinds = [(s.energy is not None, s.stress is not None, s.gradient is not None) for s in (samples, used, held_back)]
+    used, validation_samples = samples.take(rows[count:]), samples.take(rows[:count])
+    kinds = [
+        (s.energy is not None, s.stress is not None, s.gradient is not None)
+        for s in (samples, used, validation_samples)
+    ]
     if kinds[1] != kinds[0] or kinds[2] != kinds[0]:  # so few values of one kind that a part has none
         return samples, None
-    return used, held_back
+    return used, validation_samples
 
 
 def _check(rows: int, symmetry: Symmetry | None, kinematics: StrainMeasure | None, size: int) -> None:
@@ -135,10 +138,7 @@ def _check(rows: int, symmetry: Symmetry | None, kinematics: StrainMeasure | Non
 
 
 def _constraints(
-    architecture: Architecture,
-    symmetry: Symmetry | None,
-    scales: Scales,
-    kinematics: StrainMeasure | None,
+    architecture: Architecture, symmetry: Symmetry | None, scales: Scales, kinematics: StrainMeasure | None
 ) -> Constraints:
     """What the potential must obey, in scaled variables."""
     orbit = None if symmetry is None else Orbit.of(symmetry, scales.input_scale)
