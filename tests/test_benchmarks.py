@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.pictures import colours
 from tests.scripts import run_benchmark
 
 pytestmark = pytest.mark.slow
@@ -17,7 +18,7 @@ def test_constitutive():
 def test_assembly(tmp_path):
     figures = run_benchmark("assembly", "--plot", str(tmp_path / "assembly.png"))["tri_P1"]["N1"]
     assert {"form_operator", "stored", "stored_line_search", "torch_external"} == set(figures)
-    assert (tmp_path / "assembly.png").stat().st_size > 10_000
+    assert len(colours(tmp_path / "assembly.png")) > 3
 
 
 def test_compile():

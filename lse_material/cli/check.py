@@ -7,14 +7,17 @@ from typing import Annotated, Any
 
 import typer
 
+from lse_material.cli import tables
 from lse_material.cli.codes import FAILED
 from lse_material.cli.files import MaterialFile, read
 from lse_material.cli.output import Json, print_json, print_table
+from lse_material.cli.tables import ColumnsOption
 
 
 def check(
     file: MaterialFile,
-    data: Annotated[Path | None, typer.Option(help="Rows (.npz or .csv) that the material must meet.")] = None,
+    data: Annotated[Path | None, typer.Option(help="A table of rows that the material must meet.")] = None,
+    columns: ColumnsOption = None,
     tolerance: Annotated[float, typer.Option(help="Relative error on --data that passes.")] = 0.05,
     symmetry: Annotated[
         str | None, typer.Option(help="Point group, PARENT:VARIANT (square:rectangle); else that of the file.")
@@ -32,9 +35,9 @@ def check(
     checks = _of_material(fitted, symmetry, seed) if isinstance(fitted, Material) else _of_potential(fitted, seed)
     if data is not None:
         from lse_material.analysis.validation import check_data
-        from lse_material.data.sample_files import read_samples
 
-        checks += check_data(fitted, read_samples(data), tolerance=tolerance)
+        samples = tables.read([data], columns, None, report=None if json else print)
+        checks += check_data(fitted, samples, tolerance=tolerance)
     passed = all(c.passed for c in checks)
     if json:
         print_json({"file": str(file), "passed": passed, "checks": [vars(c) for c in checks]})

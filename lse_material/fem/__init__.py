@@ -7,6 +7,7 @@ from lse_material.fem.forms.frozen_tangent import frozen_tangent
 from lse_material.fem.forms.lagged import lagged, mode_energies
 from lse_material.fem.forms.measures import with_quadrature_degree
 from lse_material.fem.forms.operator import jit_options
+from lse_material.fem.full_field import FullField, Support
 from lse_material.fem.homogenise.load_cases import CellPath, CellSamples, sample
 from lse_material.fem.homogenise.periodic_cell import CellState, PeriodicCell
 from lse_material.fem.homogenise.periodic_map import PeriodicMap
@@ -44,6 +45,7 @@ __all__ = [
     "Evolution",
     "ExtrapolationMonitor",
     "ExtrapolationWarning",
+    "FullField",
     "History",
     "LimitPoint",
     "LoadPath",
@@ -54,6 +56,7 @@ __all__ = [
     "PeriodicMap",
     "QuadratureStress",
     "Rejected",
+    "Support",
     "check_resolution",
     "conjugates",
     "draw_cells",

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 import lse_material
+from lse_material.data.observations import Observations
 from lse_material.data.samples import Samples
 from lse_material.errors import LseError
 from lse_material.fit.discovery.candidates import Candidates, Discovery
@@ -35,7 +36,7 @@ LAST_ITERATIONS = 5  # of Levenberg-Marquardt on all rows, where a discovery saw
 
 
 def fit(
-    samples: Samples,
+    samples: Samples | Observations,
     *,
     kinematics: StrainMeasure | None = None,
     architecture: Architecture | None = None,
@@ -51,7 +52,8 @@ def fit(
     The same seed gives the same weights, bit by bit, on the same machine. Ctrl-C keeps the best weights so far.
 
     Args:
-        samples: rows of F with energy and/or stress, or of x with energy and/or gradient; missing rows are left out.
+        samples: rows of F with energy and/or stress, or of x with energy and/or gradient; missing rows are left out. Or
+            observations: values that are sums of stresses, of rubber tests or displacement fields, say.
         kinematics: strain measure, for samples of F only.
         architecture: number and shape of the modes; `Architecture()` if left out.
         training: how to search for the weights of a given number of modes; `Training()` if left out. The share of rows
@@ -173,7 +175,7 @@ def _potential(problem: Problem, found: Found) -> SoftMinimum:
     if len(problem.train.known_energies):
         return potential
     reference = samples.inputs(None)[:1] if kinematics is None else kinematics.strain(np.eye(kinematics.dim)[None])
-    if samples.fields is not None:
+    if isinstance(samples, Samples) and samples.fields is not None:
         reference = np.concatenate([samples.fields[:1], reference], axis=1)
     return replace(potential, energy_shift=potential.energy_shift - float(potential.energy(reference)[0]))
 
@@ -186,7 +188,8 @@ def _material(problem: Problem, found: Found, potential: SoftMinimum, kinematics
     if growth == "auto":
         coefficient = problem.train.growth_coefficient(found.model)
         growth = Growth(coefficient) if coefficient > 0.0 else None
-    return Material(potential, kinematics, growth, samples.units, box, {}, samples.field_names, problem.symmetry)
+    fields = samples.field_names if isinstance(samples, Samples) else ()
+    return Material(potential, kinematics, growth, samples.units, box, {}, fields, problem.symmetry)
 
 
 def _provenance(problem: Problem, errors: Errors, seed: int) -> dict[str, Any]:
@@ -200,6 +203,6 @@ def _provenance(problem: Problem, errors: Errors, seed: int) -> dict[str, Any]:
         "error_energy": errors.energy,
         "error_stress": errors.stress,
     }
-    if problem.samples.conjugates is not None:
+    if isinstance(problem.samples, Samples) and problem.samples.conjugates is not None:
         provenance["error_conjugates"] = errors.conjugates
     return provenance

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from lse_material._arrays import Array
+from lse_material.data.observations import Observations
 from lse_material.data.samples import Samples
 from lse_material.errors import InvalidInputError
 from lse_material.fit.optimise.found import Record
@@ -110,7 +111,7 @@ class FitResult:
         """Transition scale in energy units."""
         return self.potential.transition_scale
 
-    def error(self, samples: Samples) -> Errors:
+    def error(self, samples: Samples | Observations) -> Errors:
         """Relative errors on `samples`, which must be of the kind that was fitted."""
         return errors_of(self.fitted, samples)
 
@@ -201,8 +202,16 @@ class FitResult:
         return f" ({self.transition_scale_interval[0]:.3g} to {self.transition_scale_interval[1]:.3g} fit alike)"
 
 
-def errors_of(fitted: Material | SoftMinimum, samples: Samples) -> Errors:
+def errors_of(fitted: Material | SoftMinimum, samples: Samples | Observations) -> Errors:
     """Relative errors of a material on samples of F, or of a potential on samples of x; rows count by their weight."""
+    if isinstance(samples, Observations):
+        if not isinstance(fitted, Material):
+            raise InvalidInputError(
+                "observations are sums of stresses: their errors are those of a material, not of a potential."
+            )
+        error = np.ones(len(samples)) if samples.errors is None else samples.errors
+        measured, found = (values / error for values in (samples.values, samples.of_stress(fitted.stress(samples.F))))
+        return Errors(None, float(np.linalg.norm(found - measured) / (np.linalg.norm(measured) or 1.0)))
     if isinstance(fitted, Material):
         samples.inputs(fitted.kinematics)  # refuses samples of another kind
         assert samples.F is not None

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 import lse_material as lse
 from lse_material import analysis
 from tests.materials import line, random_potential, well
+from tests.pictures import has_colour
 
 SQUARE = ([-0.5, -0.5], [1.5, 1.5])
 
@@ -137,4 +138,5 @@ def test_what_cannot_be_searched_is_refused():
 def test_a_picture_of_any_number_of_inputs(axes, tmp_path):
     p = wells_at([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0]])
     analysis.plot(p, tmp_path / "land.png", [-0.5] * 3, [1.5] * 3, axes=axes, points=41)
-    assert (tmp_path / "land.png").stat().st_size > 5_000
+    assert has_colour(tmp_path / "land.png", "C0")  # the wells
+    assert has_colour(tmp_path / "land.png", "C3")  # the saddle

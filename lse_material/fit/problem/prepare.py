@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 
+from lse_material.data.observations import Observations
 from lse_material.data.samples import Samples
 from lse_material.errors import InvalidInputError
 from lse_material.fit.model.constraints import Constraints, Orbit, Reference
@@ -15,12 +16,14 @@ from lse_material.fit.problem.diagnostics import data_warnings
 from lse_material.fit.problem.loss import Loss
 from lse_material.fit.problem.outliers import outlier_warnings, outliers, robust_weights
 from lse_material.fit.problem.rows import Scales, rows_of, scales_of
+from lse_material.fit.problem.sums import Sums, scales_of_observations
 from lse_material.model.growth import Growth
 from lse_material.model.strain import IsotropicInvariants, StrainMeasure
 from lse_material.model.symmetry import Symmetry
 
 FEWEST_FOR_VALIDATION = 10  # with fewer rows than this every one is used for training
 MOST_FOR_VALIDATION = 20_000
+FEWEST_GROUPS = 5  # of observations, for one to be held back whole
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +31,7 @@ class Problem:
     """What a fit solves.
 
     Attributes:
-        samples: the rows that count: those of positive weight.
+        samples: the rows that count: those of positive weight; or observations.
         used: the rows of them to train on.
         validation_samples: the others; None if there are too few.
         kinematics: strain measure, for samples of F.
@@ -42,9 +45,9 @@ class Problem:
         validation: the loss on the validation rows, or the same.
     """
 
-    samples: Samples
-    used: Samples
-    validation_samples: Samples | None
+    samples: Samples | Observations
+    used: Samples | Observations
+    validation_samples: Samples | Observations | None
     kinematics: StrainMeasure | None
     growth: Growth | Literal["auto"] | None
     symmetry: Symmetry | None
@@ -57,7 +60,7 @@ class Problem:
 
 
 def prepare(
-    samples: Samples,
+    samples: Samples | Observations,
     kinematics: StrainMeasure | None,
     growth: Growth | Literal["auto"] | None,
     symmetry: Symmetry | None,
@@ -70,8 +73,12 @@ def prepare(
     Raises:
         InvalidInputError: the samples cannot be fitted so.
     """
+    if isinstance(samples, Observations):
+        return _prepare_observations(samples, kinematics, growth, symmetry, architecture, training, rng)
     if not isinstance(samples, Samples):
-        raise InvalidInputError(f"fit takes Samples, not a {type(samples).__name__}: lse.read_samples(path), say.")
+        raise InvalidInputError(
+            f"fit takes Samples or Observations, not a {type(samples).__name__}: lse.read_samples(path), say."
+        )
     digest, rows = samples.digest(), rows_of(samples, kinematics, growth)
     _check(len(samples), symmetry, kinematics, rows.x.shape[1])
     if samples.fields is not None and architecture.stress_free:
@@ -107,6 +114,65 @@ def prepare(
         train,
         validation,
     )
+
+
+def _prepare_observations(
+    observations: Observations,
+    kinematics: StrainMeasure | None,
+    growth: Growth | Literal["auto"] | None,
+    symmetry: Symmetry | None,
+    architecture: Architecture,
+    training: Training,
+    rng: np.random.Generator,
+) -> Problem:
+    """The problem of sums of stresses, of which whole groups are held back where there are enough."""
+    if training.robust:
+        raise InvalidInputError(
+            "robust fits need stresses row by row; observations have errors instead: leave robust out."
+        )
+    x = observations.inputs(kinematics)
+    assert kinematics is not None
+    _check(len(observations), symmetry, kinematics, x.shape[1])
+    used, validation_samples = _split_observations(observations, training.validation, rng)
+    scales = scales_of_observations(used, kinematics)
+    constraints = _constraints(architecture, symmetry, scales, kinematics)
+
+    def loss(part: Observations, growth_from: Loss | None = None) -> Loss:
+        sums = Sums.of(part, kinematics, growth, scales)
+        return Loss.on_sums(kinematics.strain(part.F), sums, scales, growth_from=growth_from)
+
+    train = loss(used)
+    return Problem(
+        observations,
+        used,
+        validation_samples,
+        kinematics,
+        growth,
+        symmetry,
+        observations.digest(),
+        (),
+        scales,
+        constraints,
+        train,
+        train if validation_samples is None else loss(validation_samples, train),
+    )
+
+
+def _split_observations(
+    observations: Observations, share: float, rng: np.random.Generator
+) -> tuple[Observations, Observations | None]:
+    """Values for training and for validation: whole groups where there are five or more, else single values."""
+    n = len(observations)
+    group = (
+        np.arange(n) if observations.group is None else np.unique(observations.group, return_inverse=True)[1].ravel()
+    )
+    if group.max() + 1 < FEWEST_GROUPS:
+        group = np.arange(n)
+    labels = rng.permutation(group.max() + 1)
+    held = np.isin(group, labels[: round(share * len(labels))])
+    if n < FEWEST_FOR_VALIDATION or not held.any() or not observations.values[held].any():
+        return observations, None
+    return observations.take(np.flatnonzero(~held)), observations.take(np.flatnonzero(held))
 
 
 def _split(samples: Samples, share: float, rng: np.random.Generator) -> tuple[Samples, Samples | None]:
