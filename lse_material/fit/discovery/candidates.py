@@ -74,11 +74,15 @@ class Candidates:
                 self.best[candidate.modes] = candidate
 
     def acceptable(self, candidate: Candidate) -> bool:
-        """Whether an error is within the tolerance of the best found, as independent errors add."""
-        best, error = self.least.error, candidate.error
-        if best > self.schedule.satisfied * self.tolerance:
-            error = math.sqrt(max(error**2 - best**2, 0.0))
-        return error <= self.tolerance
+        """Whether an error is within the tolerance of the best found, as independent errors add.
+
+        An error that is larger than that is mostly noise, so that the validation rows may also fail to tell the two apart.
+        """
+        best = self.least
+        if best.error <= self.schedule.satisfied * self.tolerance:
+            return candidate.error <= self.tolerance
+        added = math.sqrt(max(candidate.error**2 - best.error**2, 0.0))
+        return added <= self.tolerance or alike(candidate.squares, best.squares, self.schedule.significance)
 
     @property
     def least(self) -> Candidate:

@@ -67,7 +67,9 @@ class Schedule:
     satisfied: float = (
         0.5  # while the best model is better than this, the tolerance is absolute; else it is added to the best
     )
-    significance: float = 2.0  # standard errors by which the best model must beat a constant, or the data are noise
+    significance: float = (
+        2.0  # standard errors by which noisy models must differ, from a constant too (4 of 8 fits without)
+    )
     converged: float = 0.05  # below it no new neurons are sought
     well_fitted: float = 0.1  # what a final refit should meet; else twice the neurons are tried
     hopeless: float = 8.0  # beyond it no second candidate of the same number of modes is refitted
