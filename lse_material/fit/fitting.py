@@ -69,7 +69,7 @@ def fit(
         symmetry: of the parent phase and of its variants: each mode then stands for all its variants, which share its
             weights and are equivalent to rounding. The numbers of modes in `architecture` count such families.
         start: an earlier fit, whose modes, weights and scales this one begins with; `architecture` is then left out.
-        seed: of the random starts and of the rows held back.
+        seed: of the random starts and of the validation rows.
         progress: show a bar on a terminal.
 
     Returns:
@@ -138,7 +138,7 @@ def _with_all_groups(
         training = replace(training, adam_steps=0)
         last = multistart([found.model], everything, everything, training, progress=progress)
     last = replace(found, model=last.model, history=(*found.history, *last.history), interrupted=last.interrupted)
-    problem = replace(problem, used=problem.samples, train=everything, held_back=None)
+    problem = replace(problem, used=problem.samples, train=everything, validation_samples=None)
     after = _package(problem, last, result.tolerance, seed)
     return replace(after, validation_errors=result.validation_errors, group_errors=result.group_errors)
 
@@ -167,15 +167,7 @@ def _discover(
             bar(1, f"{step}: validation error {error:.2e}")
 
         search = Discovery(
-            architecture,
-            some,
-            validation,
-            problem.constraints,
-            sparsity,
-            rng,
-            report,
-            schedule,
-            candidates,
+            architecture, some, validation, problem.constraints, sparsity, rng, report, schedule, candidates
         )
         interval, interrupted = None, False
         try:
@@ -209,9 +201,9 @@ def _package(problem: Problem, found: Found, tolerance: float, seed: int) -> Fit
         fitted=fitted,
         usage=weights.mean(axis=0),
         train_errors=train_errors,
-        validation_errors=None if problem.held_back is None else errors_of(fitted, problem.held_back),
+        validation_errors=None if problem.validation_samples is None else errors_of(fitted, problem.validation_samples),
         peak=weights.max(axis=0),
-        group_errors={} if problem.everything is None else errors_by_group(fitted, problem.held_back),
+        group_errors={} if problem.everything is None else errors_by_group(fitted, problem.validation_samples),
         data_warnings=problem.warnings,
         variants=variants,
         path=tuple((variants * modes, error) for modes, error in found.errors.items()),

@@ -26,7 +26,7 @@ class Found:
         model: with the best weights.
         history: losses, or errors of a discovery, as the search went.
         interrupted: whether Ctrl-C ended it.
-        errors: relative error on the rows held back for each number of trained modes, of a discovery.
+        errors: relative error on the validation rows for each number of trained modes, of a discovery.
         scaled_rho_interval: of the transition scales that fit the data alike, in scaled energy, if it was looked for.
     """
 

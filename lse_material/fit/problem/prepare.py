@@ -1,4 +1,4 @@
-"""Samples made into the problem that is solved: rows to train on and rows held back, scales, losses, constraints, warnings."""
+"""Samples made into the problem that is solved: rows to train on and validation rows, scales, losses, constraints, warnings."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Problem:
     Attributes:
         samples: the rows that count: those of positive weight; or observations.
         used: the rows of them to train on.
-        held_back: the others; None if there are too few.
+        validation_samples: the others; None if there are too few.
         kinematics: strain measure, for samples of F.
         growth: term of W that is not learnt; "auto" where its coefficient is fitted.
         symmetry: of the parent phase and its variants.
@@ -49,13 +49,13 @@ class Problem:
         scales: that make inputs, energies and gradients of order one.
         constraints: what the potential obeys, in scaled variables.
         train: the loss on the rows used.
-        validation: the loss on the rows held back, or the same.
+        validation: the loss on the validation rows, or the same.
         everything: the loss on all rows, where whole groups were held back: the final fit is to these too.
     """
 
     samples: Samples | Observations
     used: Samples | Observations
-    held_back: Samples | Observations | None
+    validation_samples: Samples | Observations | None
     kinematics: StrainMeasure | None
     growth: Growth | Literal["auto"] | None
     symmetry: Symmetry | None
@@ -106,7 +106,7 @@ def prepare(
     samples = with_groups(samples)
     warnings = (*of_outliers, *data_warnings(samples, rows), *path_warnings(samples, training.validation))
     samples = samples.take(np.flatnonzero(rows.weight > 0.0))
-    used, held_back = split(samples, samples.inputs(kinematics), training.validation, rng)
+    used, validation_samples = split(samples, samples.inputs(kinematics), training.validation, rng)
     seen, acting = seen_inputs(rows), symmetry
     if symmetry is not None:
         acting = on_seen_inputs(symmetry, seen)
@@ -118,15 +118,15 @@ def prepare(
     weights = training.energy_weight, training.stress_weight
     train = validation = Loss.on(rows, scales, *weights)
     everything = None
-    if held_back is not None:
-        others = rows_of(held_back, kinematics, growth).with_inputs(seen)
+    if validation_samples is not None:
+        others = rows_of(validation_samples, kinematics, growth).with_inputs(seen)
         validation = Loss.on(others, scales, *weights, growth_from=train)
         if has_enough_groups(samples.group):
             everything = Loss.on(rows_of(samples, kinematics, growth).with_inputs(seen), scales, *weights)
     return Problem(
         samples,
         used,
-        held_back,
+        validation_samples,
         kinematics,
         growth,
         symmetry,
@@ -159,7 +159,7 @@ def _prepare_observations(
     x = observations.inputs(kinematics)
     assert kinematics is not None
     _check(len(observations), symmetry, kinematics, x.shape[1])
-    used, held_back = split_observations(observations, training.validation, rng)
+    used, validation_samples = split_observations(observations, training.validation, rng)
     seen = np.arange(kinematics.size)
     scales = scales_of_observations(used, kinematics) if start is None else _scales_of_start(start)
     constraints = _constraints(architecture, symmetry, scales, kinematics, seen)
@@ -172,7 +172,7 @@ def _prepare_observations(
     return Problem(
         observations,
         used,
-        held_back,
+        validation_samples,
         kinematics,
         growth,
         symmetry,
@@ -182,7 +182,7 @@ def _prepare_observations(
         scales,
         constraints,
         train,
-        train if held_back is None else loss(held_back, train),
+        train if validation_samples is None else loss(validation_samples, train),
     )
 
 
