@@ -136,11 +136,13 @@ PACKAGES = {
         "FitResult",
         "Inference",
         "Inferred",
+        "LeftOut",
         "Sparsity",
         "TrainablePotential",
         "Training",
         "fit",
         "infer",
+        "leave_one_group_out",
     ],
     "kernel": [
         "CompiledEvaluator",
@@ -180,6 +182,7 @@ PACKAGES = {
         "sqrt",
         "tensor",
     ],
+    "plotting": ["discovery_path", "input_labels", "landscape", "picture", "planes", "stress_curve"],
 }
 
 
