@@ -107,3 +107,10 @@ def test_long_runs_leave_no_memory_behind():
     figures = run_benchmark("memory", ranks=2)
     assert figures["cell"]["perturbations"] > 0
     assert all(part["growth_mb"] < 5.0 for part in figures.values())
+
+
+def test_the_symmetry_of_a_cell_helps_on_paths_that_the_fit_has_not_seen():
+    figures = run_benchmark("unseen_paths")["made_up"]
+    assert figures["two_modes_cubic"]["all"] < 0.05
+    assert figures["two_modes_cubic"]["all"] < 0.6 * figures["two_modes"]["all"]
+    assert figures["two_modes_cubic"]["all"] < figures["predicted"] < 10.0 * figures["two_modes_cubic"]["all"]
