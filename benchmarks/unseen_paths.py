@@ -9,7 +9,7 @@ Methods: two modes with cubic symmetry and without, a single convex network with
 convex nor a soft minimum) of as many weights, averaged over the cubic group and not.
 
 One line of JSON: {cell: {method: {path: relative RMS of P, "all": of all unseen paths together, "train": of those seen}}},
-medians of the seeds; the worst seed of "all" as "worst"; "predicted" is leave_one_group_out's for two modes with cubic symmetry.
+medians of the seeds; "worst" is the worst seed of "all"; "predicted" is leave_one_group_out's for two modes with symmetry.
 """
 
 from __future__ import annotations

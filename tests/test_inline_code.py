@@ -47,7 +47,7 @@ def test_pages_hold_many_names_that_are_looked_up():
         "Training(process=)",
         "ConvexNetwork.of_arrays",
         "result.doubt()",
-        "result.plot()",
+        "lse.plotting.discovery_path(result)",
         "result.material.store(path)",
         "material.training_box.excess()",
         "material.at()",

@@ -50,10 +50,9 @@ def check(
 def _of_material(material: Any, symmetry: str | None, seed: int) -> list[Any]:
     from lse_material import analysis
     from lse_material.cli.symmetries import parse
-    from lse_material.plotting import held
 
     checks = list(analysis.verify(material, seed=seed))
-    everything, material = material, held(material)
+    everything, material = material, analysis.at_middle_of_fields(material)
     group = parse(symmetry, material.dim) if symmetry else material.symmetry
     F = analysis.sample_deformations(material, 256, seed=seed)
     if group is not None:

@@ -70,11 +70,11 @@ def _contents(fitted: Material | SoftMinimum) -> dict[str, Any]:
 
 
 def _landscape(fitted: Material | SoftMinimum) -> dict[str, Any]:
-    from lse_material.analysis import landscape, merged_modes, wells
-    from lse_material.plotting import box_of
+    from lse_material.analysis import landscape, merged_modes, search_box, wells
 
     potential = fitted.potential if isinstance(fitted, Material) else fitted
-    box = box_of(fitted)
+    searched = search_box(fitted)
+    box = searched.lower, searched.upper
     land = landscape(potential, *box)
     rows = []
     for well in (*land.wells, *(w for w in wells(potential, *box) if not w.inside)):
@@ -97,11 +97,11 @@ def _landscape(fitted: Material | SoftMinimum) -> dict[str, Any]:
 
 def _cost(fitted: Material | SoftMinimum) -> dict[str, float | None]:
     """Of energy and both derivatives: by NumPy, and compiled if a C compiler is there."""
+    from lse_material.analysis import at_middle_of_fields
     from lse_material.errors import CompilationError
     from lse_material.kernel import CompiledEvaluator, CompiledPotential
-    from lse_material.plotting import held
 
-    fitted = held(fitted) if isinstance(fitted, Material) else fitted
+    fitted = at_middle_of_fields(fitted) if isinstance(fitted, Material) else fitted
     rng = np.random.default_rng(0)
     if isinstance(fitted, Material):
         at = np.eye(fitted.dim) + 0.02 * rng.uniform(-1.0, 1.0, (POINTS, fitted.dim, fitted.dim))

@@ -39,7 +39,7 @@ def read_samples(
     columns: Columns = None,
     separator: str | None = None,
     decimal: str | None = None,
-    missing: Sequence[str] = (),
+    missing: Sequence[str] | None = None,
     plane_strain: bool = False,
     report: Callable[[Reading], Any] | None = None,
 ) -> Samples:
@@ -66,17 +66,28 @@ def read_samples(
     """
     if not isinstance(path, str | Path):
         return _joined([Path(each) for each in path], columns, separator, decimal, missing, plane_strain, report)
-    path = Path(path)
-    if path.suffix.lower() == ".npz":
-        table, columns = _table_of_arrays(_arrays(path), str(path), columns)
-    elif path.suffix.lower() in SPREADSHEETS:
-        table = _table_of_spreadsheet(path)
-    else:
-        table = table_of_text(path.read_bytes(), str(path), separator=separator, decimal=decimal, missing=missing)
+    table, columns = table_of_file(path, columns, separator=separator, decimal=decimal, missing=missing)
     samples, reading = samples_of_table(table, columns, plane_strain=plane_strain)
     if report is not None:
         report(reading)
     return samples
+
+
+def table_of_file(
+    path: str | Path,
+    columns: Columns = None,
+    *,
+    separator: str | None = None,
+    decimal: str | None = None,
+    missing: Sequence[str] | None = None,
+) -> tuple[Table, Columns]:
+    """The columns of a file, and what `columns` says of them by name. Arguments and errors are those of `read_samples`."""
+    path = Path(path)
+    if path.suffix.lower() == ".npz":
+        return _table_of_arrays(_arrays(path), str(path), columns)
+    if path.suffix.lower() in SPREADSHEETS:
+        return _table_of_spreadsheet(path), columns
+    return table_of_text(path.read_bytes(), str(path), separator=separator, decimal=decimal, missing=missing), columns
 
 
 def write_samples(samples: Samples, path: str | Path) -> None:
@@ -104,7 +115,7 @@ def _joined(
     columns: Columns,
     separator: str | None,
     decimal: str | None,
-    missing: Sequence[str],
+    missing: Sequence[str] | None,
     plane_strain: bool,
     report: Callable[[Reading], Any] | None,
 ) -> Samples:

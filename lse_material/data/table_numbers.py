@@ -11,24 +11,9 @@ from lse_material._arrays import Array
 from lse_material.errors import FormatError
 
 MISSING = frozenset(
-    {
-        "",
-        "na",
-        "n/a",
-        "n.a.",
-        "#n/a",
-        "<na>",
-        "nan",
-        "-nan",
-        "+nan",
-        "nan(ind)",
-        "-nan(ind)",
-        "1.#qnan",
-        "1.#ind",
-        "-1.#ind",
-    }
-    | {"null", "none", "missing", "-", "--", "---", ".", "?"}
+    {"", "na", "n/a", "n.a.", "#n/a", "<na>", "nan", "-nan", "+nan", "null", "none", "missing", "-", "--", "---"}
 )
+MISSING |= {"nan(ind)", "-nan(ind)", "1.#qnan", "1.#ind", "-1.#ind", "#num!", "#value!", "#div/0!", ".", "?", "*"}
 _SIGNS = str.maketrans("−–—﹣－", "-----")  # minus sign, dashes, small and wide hyphens
 _EXPONENT = r"(?:[eEdD][-+]?\d+)?"
 _NUMBER = {

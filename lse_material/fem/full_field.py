@@ -60,6 +60,10 @@ class Support:
     Attributes:
         dofs: as `fem.locate_dofs_topological(V.sub(i), ...)` gives them: of one component of the displacement.
         forces: (steps,), NaN where they were not measured; in 2D per thickness.
+
+    >>> along_x = fem.locate_dofs_geometrical((V.sub(0), V.sub(0).collapse()[0]), lambda x: np.isclose(x[0], 1.0))[0]
+    >>> len(lse.fem.Support(along_x, [0.0, 1.5]).dofs)  # the forces of two steps
+    5
     """
 
     dofs: Index

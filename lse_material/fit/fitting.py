@@ -11,14 +11,16 @@ from typing import Any, Literal
 import numpy as np
 
 import lse_material
+from lse_material._progress import progress_bar
 from lse_material.data.observations import Observations
 from lse_material.data.samples import Samples
-from lse_material.errors import LseError
+from lse_material.errors import InvalidInputError, LseError
 from lse_material.fit.discovery.candidates import Candidates, Discovery
 from lse_material.fit.discovery.schedule import Schedule
 from lse_material.fit.discovery.search import discover
 from lse_material.fit.model.initialise import random_start
-from lse_material.fit.optimise.found import Found, Record, progress_bar
+from lse_material.fit.model.trainable import TrainablePotential
+from lse_material.fit.optimise.found import Found, Record
 from lse_material.fit.optimise.levenberg_marquardt import levenberg_marquardt
 from lse_material.fit.optimise.multistart import multistart
 from lse_material.fit.options import Architecture, Sparsity, Training
@@ -46,6 +48,7 @@ def fit(
     sparsity: Sparsity | None = None,
     growth: Growth | Literal["auto"] | None = None,
     symmetry: Symmetry | None = None,
+    start: Material | SoftMinimum | None = None,
     seed: int = 0,
     progress: bool = True,
 ) -> FitResult:
@@ -65,7 +68,8 @@ def fit(
             is fitted along; 0 leaves the material without.
         symmetry: of the parent phase and of its variants: each mode then stands for all its variants, which share its
             weights and are equivalent to rounding. The numbers of modes in `architecture` count such families.
-        seed: of the random starts and of the rows held back.
+        start: an earlier fit, whose modes, weights and scales this one begins with; `architecture` is then left out.
+        seed: of the random starts and of the validation rows.
         progress: show a bar on a terminal.
 
     Returns:
@@ -81,13 +85,17 @@ def fit(
     >>> result.validation_errors.energy < 0.05
     True
     """
-    start = time.perf_counter()
-    architecture, training, sparsity = architecture or Architecture(), training or Training(), sparsity or Sparsity()
+    began = time.perf_counter()
+    training, sparsity = training or Training(), sparsity or Sparsity()
+    first = None if start is None else _trainable(start, kinematics, architecture, symmetry)
+    architecture = architecture or Architecture() if first is None else first.architecture
     rng = np.random.default_rng(seed)
-    problem = prepare(samples, kinematics, growth, symmetry, architecture, training, rng)
+    problem = prepare(samples, kinematics, growth, symmetry, architecture, training, rng, start=start)
     for text in problem.warnings:
         warnings.warn(text, DataWarning, stacklevel=2)
-    if architecture.modes == "auto":
+    if first is not None:
+        found = multistart([first], problem.train, problem.validation, training, progress=progress)
+    elif architecture.modes == "auto":
         found = _discover(problem, architecture, training, sparsity, rng, progress)
     else:
         constraints, train = problem.constraints, problem.train
@@ -96,7 +104,25 @@ def fit(
     result = _package(problem, found, sparsity.tolerance, seed)
     if problem.everything is not None and not found.interrupted:
         result = _with_all_groups(problem, found, result, training, seed, progress)
-    return replace(result, seconds=time.perf_counter() - start)
+    return replace(result, seconds=time.perf_counter() - began)
+
+
+def _trainable(
+    start: Material | SoftMinimum,
+    kinematics: StrainMeasure | None,
+    architecture: Architecture | None,
+    symmetry: Symmetry | None,
+) -> TrainablePotential:
+    """The weights of an earlier fit, to be trained further.
+
+    Raises:
+        InvalidInputError: it is of another strain measure, or what is asked for beside it would change it.
+    """
+    if architecture is not None or symmetry is not None:
+        raise InvalidInputError("a fit from `start` keeps its modes: leave `architecture` and `symmetry` out.")
+    if (start.kinematics if isinstance(start, Material) else None) != kinematics:
+        raise InvalidInputError(f"`start` is not a fit with the strain measure {kinematics}: give the same as there.")
+    return TrainablePotential.from_potential(start.potential if isinstance(start, Material) else start)
 
 
 def _with_all_groups(
@@ -112,7 +138,7 @@ def _with_all_groups(
         training = replace(training, adam_steps=0)
         last = multistart([found.model], everything, everything, training, progress=progress)
     last = replace(found, model=last.model, history=(*found.history, *last.history), interrupted=last.interrupted)
-    problem = replace(problem, used=problem.samples, train=everything, held_back=None)
+    problem = replace(problem, used=problem.samples, train=everything, validation_samples=None)
     after = _package(problem, last, result.tolerance, seed)
     return replace(after, validation_errors=result.validation_errors, group_errors=result.group_errors)
 
@@ -141,15 +167,7 @@ def _discover(
             bar(1, f"{step}: validation error {error:.2e}")
 
         search = Discovery(
-            architecture,
-            some,
-            validation,
-            problem.constraints,
-            sparsity,
-            rng,
-            report,
-            schedule,
-            candidates,
+            architecture, some, validation, problem.constraints, sparsity, rng, report, schedule, candidates
         )
         interval, interrupted = None, False
         try:
@@ -183,9 +201,9 @@ def _package(problem: Problem, found: Found, tolerance: float, seed: int) -> Fit
         fitted=fitted,
         usage=weights.mean(axis=0),
         train_errors=train_errors,
-        validation_errors=None if problem.held_back is None else errors_of(fitted, problem.held_back),
+        validation_errors=None if problem.validation_samples is None else errors_of(fitted, problem.validation_samples),
         peak=weights.max(axis=0),
-        group_errors={} if problem.everything is None else errors_by_group(fitted, problem.held_back),
+        group_errors={} if problem.everything is None else errors_by_group(fitted, problem.validation_samples),
         data_warnings=problem.warnings,
         variants=variants,
         path=tuple((variants * modes, error) for modes, error in found.errors.items()),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
@@ -17,11 +16,14 @@ from lse_material.fit.options import Architecture
 from lse_material.model.material import Material
 from lse_material.model.soft_minimum import SoftMinimum
 
-WIDE = 1.5  # ratio of an interval's ends above which the transition scale counts as not fixed by the data
-MISFIT, BETTER = 0.3, 5.0  # tolerances above which, and factor by which, a larger model that fits better is reported
-USELESS = 0.9  # error on rows held back, over the spread of the data, above which nothing was found
+WIDE_INTERVAL = 1.5  # ratio of an interval's ends above which the transition scale counts as not fixed by the data
+MISFIT_TOLERANCES, BETTER_FIT = (
+    0.3,
+    5.0,
+)  # tolerances above which, and factor by which, a larger model that fits better is reported
 AT_BOUND = 1.4  # factor from a bound of its search within which the transition scale was not found; steps are by 1.25
-ACTIVE = 0.01  # mean mode weight over the data above which a mode counts as active
+USELESS_ERROR = 0.9  # error on validation rows, over the spread of the data, above which nothing was found
+ACTIVE_WEIGHT = 0.01  # mean mode weight over the data above which a mode counts as active
 
 
 @dataclass(frozen=True)
@@ -58,14 +60,13 @@ class FitResult:
         data_warnings: what the data themselves leave open or contradict, a sentence each (see
             `lse_material.fit.problem.diagnostics`).
         variants: modes that a symmetry makes of each trained one; 1 without.
-        path: (number of modes, relative error on the rows held back) of the best model of each number that discovery met;
+        path: (number of modes, relative error on the validation rows) of the best model of each number that discovery met;
             empty if the number was given.
         transition_scale_interval: smallest and largest transition scale, in energy units, that fit the data alike; None
             if it was not looked for or has no meaning (one mode).
         transition_scale_bounds: between which it was looked for, in energy units.
         tolerance: of the discovery.
-        train_errors, validation_errors: on the rows used, and on those held back (None if there were none).
-        group_errors: on each group that was held back whole, by its label; the fit has seen them since.
+        train_errors, validation_errors: on the rows used, and on the validation rows (None if there were none).
         architecture: what was fitted.
         history: losses as the search went.
         seconds: wall time of the fit.
@@ -112,7 +113,7 @@ class FitResult:
     @property
     def active_modes(self) -> int:
         """Number of modes whose mean weight over the data exceeds 1 %."""
-        return int((self.usage > ACTIVE).sum())
+        return int((self.usage > ACTIVE_WEIGHT).sum())
 
     @property
     def transition_scale(self) -> float:
@@ -157,16 +158,16 @@ class FitResult:
     def warnings(self) -> list[str]:
         """What the data contradict or leave open, also about the number of modes and the transition scale; often nothing."""
         result = list(self.data_warnings)
-        errors_held_back = self.validation_errors or self.train_errors
-        known = [error for error in (errors_held_back.energy, errors_held_back.stress) if error is not None]
-        if min(known) > USELESS:
+        held_out = self.validation_errors or self.train_errors
+        known = [error for error in (held_out.energy, held_out.stress) if error is not None]
+        if min(known) > USELESS_ERROR:
             result.append(
-                f"nothing was found: on rows that were held back the error is {min(known):.0%} of the spread of the data. They "
+                f"nothing was found: on validation rows the error is {min(known):.0%} of the spread of the data. They "
                 "hold no energy landscape of this strain measure, or noise hides it."
             )
         if self.active_modes > 1:
             for k, (usage, peak) in enumerate(zip(self.usage, self.peak)):
-                if usage > ACTIVE and peak < 0.5:
+                if usage > ACTIVE_WEIGHT and peak < 0.5:
                     result.append(
                         f"mode {k} dominates nowhere in the data (largest weight {peak:.0%}): it only smooths others."
                     )
@@ -178,7 +179,7 @@ class FitResult:
                 f"with {fewer} the tolerance of {self.tolerance:.2%} is {met} ({errors[fewer]:.2%}): the number of modes is a "
                 "matter of the tolerance."
             )
-        if errors.get(modes, 0.0) > max(MISFIT * self.tolerance, BETTER * errors.get(more, np.inf)):
+        if errors.get(modes, 0.0) > max(MISFIT_TOLERANCES * self.tolerance, BETTER_FIT * errors.get(more, np.inf)):
             result.append(
                 f"{modes} modes are within the tolerance of {self.tolerance:.2%} ({errors[modes]:.2%}), but {more} fit better "
                 f"({errors[more]:.2%}): the number of modes is a matter of the tolerance."
@@ -196,31 +197,10 @@ class FitResult:
             )
         elif (
             self.transition_scale_interval is not None
-            and self.transition_scale_interval[1] > WIDE * self.transition_scale_interval[0]
+            and self.transition_scale_interval[1] > WIDE_INTERVAL * self.transition_scale_interval[0]
         ):
             result.append("the data do not fix the transition scale: any value of the interval fits them alike.")
         return result
-
-    def plot(self, path: Path | str) -> None:
-        """Draw error against number of modes, and the usage of the modes, as PNG; needs matplotlib.
-
-        Raises:
-            InvalidInputError: the number of modes was given, so that there is no path to draw.
-        """
-        if not self.path:
-            raise InvalidInputError('there is no path of errors: the number of modes was given. Fit with modes="auto".')
-        from matplotlib.figure import Figure
-
-        figure = Figure(figsize=(7.0, 3.0), layout="constrained")
-        left, right = figure.subplots(1, 2)
-        left.semilogy(*zip(*self.path), "o-")
-        left.axhline(self.tolerance, color="0.6", linestyle="--", label="tolerance")
-        left.axvline(len(self.potential.modes), color="0.85", linewidth=8, zorder=0, label="chosen")
-        left.set(xlabel="number of modes", ylabel="relative error on rows held back", xticks=[k for k, _ in self.path])
-        left.legend(frameon=False)
-        right.bar(range(len(self.usage)), self.usage)
-        right.set(xlabel="mode", ylabel="mean mode weight", xticks=range(len(self.usage)), ylim=(0.0, 1.0))
-        figure.savefig(path, dpi=150)
 
     def _bound(self) -> str:
         """The bound of its search that the transition scale lies at, as a word; empty if it was found between them."""
@@ -284,8 +264,10 @@ def _errors(samples: Samples, W: Array | None, stress_data: Array | None, found:
         spread = np.sqrt(np.cov(data, aweights=weight[mask], ddof=0)) if len(data) > 1 else 0.0
         energy = _rms(W[mask] - data, weight[mask]) / float(spread or 1.0)
     if found is not None and stress_data is not None:
-        mask = samples.stress_mask
-        stress = _rms(found[mask] - stress_data[mask], weight[mask]) / (_rms(stress_data[mask], weight[mask]) or 1.0)
+        known = np.isfinite(stress_data)
+        rows = np.flatnonzero(known.reshape(len(samples), -1).any(axis=1))
+        data, difference = (np.where(known, values, 0.0)[rows] for values in (stress_data, found - stress_data))
+        stress = _rms(difference, weight[rows]) / (_rms(data, weight[rows]) or 1.0)
     return Errors(energy, stress)
 
 

@@ -115,7 +115,7 @@ def test_values_that_cannot_be_samples_are_refused_by_row_and_file(tmp_path):
     with pytest.raises(InvalidInputError, match=r"a\.csv: F in row 1 has determinant -1.*\(Row 0 stands on line 3.\)"):
         read_samples(path)
     np.savez(tmp_path / "a.npz", F=np.eye(2)[None], energy=np.array([np.nan]))
-    with pytest.raises(InvalidInputError, match=r"a\.npz: samples need `energy` or `stress`"):
+    with pytest.raises(FormatError, match=r"a\.npz: no column with values is an energy \(W\) or a stress"):
         read_samples(tmp_path / "a.npz")
 
 

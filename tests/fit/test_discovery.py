@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 
 import lse_material as lse
 from lse_material.fit import Architecture, Sparsity, TrainablePotential, Training, fit
@@ -15,13 +16,12 @@ from lse_material.fit.problem.loss import Loss
 from lse_material.fit.problem.rows import Scales, rows_of
 from tests.fit.short_fits import ctrl_c_after, loss_of, random_trainable
 from tests.materials import relative_error, samples_of, three_wells, two_wells
-from tests.pictures import colours
 
 AUTO = Architecture(modes="auto", max_modes=5, width=4)
 
 
 @pytest.mark.slow
-def test_three_wells_and_their_transition_scale_are_found(tmp_path):
+def test_three_wells_and_their_transition_scale_are_found():
     exact = three_wells()
     result = fit(samples_of(exact, 400, 0), architecture=AUTO, seed=0, progress=False)
     error = result.error(samples_of(exact, 500, 1))
@@ -34,8 +34,10 @@ def test_three_wells_and_their_transition_scale_are_found(tmp_path):
     assert result.transition_scale_interval[0] <= result.transition_scale <= result.transition_scale_interval[1]
     errors = dict(result.path)
     assert errors[2] > 5 * Sparsity().tolerance  # two modes were tried, and are not enough
-    result.plot(tmp_path / "path.png")
-    assert len(colours(tmp_path / "path.png")) > 1
+    left, right = Figure().subplots(1, 2)
+    lse.plotting.discovery_path(left, right, result)
+    assert left.lines[0].get_xydata().tolist() == [list(step) for step in result.path]
+    assert [bar.get_height() for bar in right.patches] == result.usage.tolist()
 
 
 def test_one_convex_well_needs_one_mode_and_has_no_transition_scale():
@@ -238,4 +240,4 @@ def test_a_path_is_drawn_only_where_there_is_one():
         samples_of(two_wells(1), 30, 0), training=Training(restarts=1, adam_steps=5, lbfgs_steps=2), progress=False
     )
     with pytest.raises(lse.InvalidInputError, match="auto"):
-        result.plot("never.png")
+        lse.plotting.discovery_path(*Figure().subplots(1, 2), result)

@@ -55,6 +55,10 @@ def energy(
 
     Raises:
         InvalidInputError: F does not have the shape for the material's dimension, or fields are too few or too many.
+
+    >>> W = lse.fem.energy(material, F)
+    >>> round(fem.assemble_scalar(fem.form(W * dx)), 6)  # at F = I, between the wells
+    0.004307
     """
     expect_shape(material, F)
     W = potential_energy(material.potential, inputs(material, F, fields), expanded=expanded)
@@ -70,6 +74,10 @@ def stress(
 
     Arguments and errors are those of `energy`. If expanded, a reverse sweep writes out the networks' gradients: the Jacobian is
     then differentiated once instead of twice and compiles faster.
+
+    >>> residual = ufl.inner(lse.fem.stress(material, F), ufl.grad(v)) * dx
+    >>> bool(np.abs(fem.assemble_vector(fem.form(residual)).array).max() < 1e-12)  # F = I is in equilibrium
+    True
     """
     expect_shape(material, F)
     x = inputs(material, F, fields)
@@ -83,7 +91,14 @@ def stress(
 def conjugates(
     material: Material, F: Expr, *, fields: Sequence[Expr], expanded: bool = False, inverted: bool = False
 ) -> Expr:
-    """dW/dfields, a UFL vector with one entry for each field. Arguments and errors as in `energy`."""
+    """dW/dfields, a UFL vector with one entry for each field. Arguments and errors as in `energy`.
+
+    >>> mode = lse.ConvexNetwork.from_arrays([], [np.zeros((1, 4))], [[0.0]], quadratic=np.eye(4))  # (c^2 + E:E) / 2
+    >>> swelling = lse.Material(lse.SoftMinimum((mode,), 1.0), lse.GreenLagrange(2), fields=("c",))
+    >>> mu = lse.fem.conjugates(swelling, F, fields=[fem.Constant(domain, 0.3)])
+    >>> round(fem.assemble_scalar(fem.form(mu[0] * dx)), 6)  # dW/dc
+    0.3
+    """
     expect_shape(material, F)
     x = inputs(material, F, fields)
     gradient = (networks if expanded else operator).gradient(material.potential, x)
@@ -101,6 +116,10 @@ def mode_weights(material: Material, F: Expr, *, fields: Sequence[Expr] = (), ex
     """Phase fractions softmax(-psi_k/rho), a UFL vector with one entry per mode. Arguments and errors as in `energy`.
 
     Only the expanded ones can be differentiated.
+
+    >>> first, second = lse.fem.mode_weights(material, F)
+    >>> round(fem.assemble_scalar(fem.form(first * dx)), 6)
+    0.5
     """
     expect_shape(material, F)
     p, x = material.potential, inputs(material, F, fields)
@@ -108,7 +127,13 @@ def mode_weights(material: Material, F: Expr, *, fields: Sequence[Expr] = (), ex
 
 
 def potential_energy(potential: SoftMinimum, x: list[Expr], *, expanded: bool = False) -> Expr:
-    """W of a potential of any UFL scalars x (d of them), compiled or expanded as `energy`."""
+    """W of a potential of any UFL scalars x (d of them), compiled or expanded as `energy`.
+
+    >>> E = 0.5 * (F.T * F - ufl.Identity(2))
+    >>> W = lse.fem.potential_energy(material.potential, [E[0, 0], E[1, 1], np.sqrt(2.0) * E[0, 1]])
+    >>> round(fem.assemble_scalar(fem.form(W * dx)), 6)
+    0.004307
+    """
     if len(x) != potential.size:
         raise InvalidInputError(f"the potential has {potential.size} inputs; it was given {len(x)} expressions.")
     return (networks if expanded else operator).value(potential, x)

@@ -19,11 +19,10 @@ from typing import Any
 
 import numpy as np
 from mpi4py import MPI
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from lse_material._arrays import Array, deformation_gradients, frozen
 from lse_material._files import npz, write_atomically
+from lse_material._progress import progress_bar
 from lse_material.data.sample_files import write_samples
 from lse_material.data.samples import Samples
 from lse_material.errors import ConvergenceError, FormatError, InvalidInputError, LseError
@@ -47,6 +46,10 @@ class CellPath:
 
     Raises:
         InvalidInputError: F is empty or not finite.
+
+    >>> path = lse.fem.CellPath.straight(np.diag([1.1, 1.0]), 3)
+    >>> path.F[:, 0, 0].round(4)
+    array([1.0333, 1.0667, 1.1   ])
     """
 
     F: Array
@@ -80,6 +83,14 @@ class CellSamples:
         perturbations, iterations, seconds: effort of each row; CPU time of one rank.
         volume, solid_volume: of the box and of the solid.
         lost: states that were not found, at the ends of paths.
+
+    >>> def make_cell(comm):
+    ...     square = mesh.create_unit_square(comm, 2, 2)
+    ...     return lse.fem.PeriodicCell(square, lambda F: lse.fem.energy(material, F), degree=1, quadrature_degree=1)
+    >>> paths = [lse.fem.CellPath.straight(np.diag([1.1, 1.0]), 2)]
+    >>> found = lse.fem.sample(make_cell, paths, "samples.npz", progress=False)
+    >>> found.samples.F.shape, found.lost
+    ((2, 2, 2), 0)
     """
 
     samples: Samples
@@ -124,6 +135,14 @@ def sample(
     Raises:
         InvalidInputError: `out` is no .npz file, or there are no paths.
         LseError: no state was found at all, or a cell failed for another reason; the same on every rank.
+
+    >>> def make_cell(comm):
+    ...     square = mesh.create_unit_square(comm, 2, 2)
+    ...     return lse.fem.PeriodicCell(square, lambda F: lse.fem.energy(material, F), degree=1, quadrature_degree=1)
+    >>> paths = [lse.fem.CellPath.straight(np.diag([1.1, 1.0]), 2)]
+    >>> found = lse.fem.sample(make_cell, paths, "samples.npz", progress=False)
+    >>> len(lse.read_samples("samples.npz"))
+    2
     """
     out = Path(out)
     if out.suffix != ".npz":
@@ -167,13 +186,8 @@ def sample(
 def _follow_all(
     cell: PeriodicCell, paths: Mapping[int, CellPath], folder: Path, progress: bool
 ) -> dict[int, dict[str, Any]]:
-    console = Console(stderr=True)
     parts: dict[int, dict[str, Any]] = {}
-    with Progress(
-        TextColumn("paths"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-        console=console, disable=not (progress and cell.comm.rank == 0 and console.is_terminal), transient=True,
-    ) as bar:  # fmt: skip
-        task = bar.add_task("", total=len(paths))
+    with progress_bar("paths", len(paths), show=progress and cell.comm.rank == 0) as advance:
         for index, path in paths.items():
             file = folder / f"path_{index:05d}.npz"
             key = _key(cell, path)
@@ -183,7 +197,7 @@ def _follow_all(
                 content = npz({FINGERPRINT: np.array(key), **part})
                 on_rank_0(cell.comm, partial(write_atomically, file, content))
             parts[index] = part
-            bar.update(task, advance=1)
+            advance(1, "")
     return parts
 
 
@@ -200,9 +214,7 @@ def _follow(cell: PeriodicCell, path: CellPath) -> dict[str, Any]:
                 logger.warning("A path ends after %d of %d states: %s", len(rows), len(path.F), error)
             break
         seconds = cell.comm.bcast(time.process_time() - start, root=0)
-        rows.append(
-            (s.F, s.energy, s.stress, s.tangent, s.negative, s.perturbations, s.order, s.iterations, s.buckled, seconds)
-        )
+        rows.append((*(getattr(s, name) for name in COLUMNS[:-1]), seconds))
     return {name: np.array(column) for name, column in zip(COLUMNS, zip(*rows))} if rows else {}
 
 

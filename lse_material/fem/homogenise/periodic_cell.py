@@ -51,6 +51,11 @@ class CellState:
         order: amplitude of the fluctuation along the mode in which the cell buckled last, a length; 0 before.
         iterations: of Newton's method, all steps together.
         size: length of the shortest lattice vector, the measure of `order`.
+
+    >>> cell = lse.fem.PeriodicCell(domain, lambda F: lse.fem.energy(material, F), degree=1, quadrature_degree=1)
+    >>> state = cell.minimum(np.eye(2))  # a laminate of both wells
+    >>> bool(state.energy < material.energy(np.eye(2))), state.buckled
+    (True, True)
     """
 
     F: Array
@@ -98,6 +103,11 @@ class PeriodicCell:
     Raises:
         InvalidInputError: opposite sides are meshed differently, the mesh is no parallelepiped of the lattice or falls into
             pieces, or the energy has no stiffness at F = I.
+
+    >>> cell = lse.fem.PeriodicCell(domain, lambda F: lse.fem.energy(material, F), degree=1, quadrature_degree=1)
+    >>> state = cell.equilibrium(np.diag([1.1, 0.9]) ** 0.5)  # everywhere in one well
+    >>> bool(np.abs(cell.state().stress).max() < 1e-9)
+    True
     """
 
     def __init__(

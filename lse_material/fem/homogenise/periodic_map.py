@@ -32,8 +32,7 @@ class PeriodicMap:
 
     Args:
         V: the space. lattice: rows are the lattice vectors, (dim, dim), parallel to the sides of the cell; those of the mesh's
-        bounding box if
-            left out.
+            bounding box if left out.
 
     Attributes:
         T: PETSc matrix, unknowns of u by unknowns q.
@@ -46,6 +45,10 @@ class PeriodicMap:
     Raises:
         InvalidInputError: a node on one side has no partner on the opposite one, the cell is no parallelepiped of the lattice,
             or parts of it are not connected to the rest.
+
+    >>> periodic = lse.fem.PeriodicMap(V)
+    >>> periodic.size, round(periodic.volume, 6)
+    (34, 1.0)
     """
 
     def __init__(self, V: fem.FunctionSpace, lattice: Any = None) -> None:

@@ -45,6 +45,12 @@ class LimitPoint:
         factor: the load factor there, by the polynomial in the path's length through the (up to five) states around it.
         maximum: whether it is a maximum.
         step: the nearest row of the table.
+
+    >>> loaded = lse.fem.EnergyProblem(W * dx, u, bcs=bcs[:1], petsc_options_prefix="dead_")
+    >>> path = lse.fem.ArcLength(loaded, u[0] * ufl.ds(degree=1), size=0.02)
+    >>> table = path.run(3)
+    >>> [point.maximum for point in path.limit_points()]
+    [True]
     """
 
     factor: float
@@ -81,6 +87,12 @@ class ArcLength(RecordedPath):
     Raises:
         InvalidInputError: `size` is not positive, `work` is no functional linear in u or vanishes in all free displacements,
             or an observable has a name that the table uses.
+
+    >>> loaded = lse.fem.EnergyProblem(W * dx, u, bcs=bcs[:1], petsc_options_prefix="dead_")
+    >>> path = lse.fem.ArcLength(loaded, u[0] * ufl.ds(degree=1), size=0.02)
+    >>> table = path.run(3)
+    >>> len(table["factor"])
+    4
     """
 
     problem: FieldEnergy
@@ -301,10 +313,7 @@ class ArcLength(RecordedPath):
         Q = self.problem.x.duplicate()
         Q.set(0.0)
         if self._load is not None:
-            b = assembled(self._load)
-            for bc in self.problem.bcs:
-                b[bc.dof_indices()[0]] = 0.0
-            Q.array[:] = b[: Q.getLocalSize()]
+            Q.array[:] = np.where(self.problem.fields.free[0], assembled(self._load)[: Q.getLocalSize()], 0.0)
         if _norm(Q) == 0.0:
             Q.destroy()
             raise InvalidInputError("the load does no work in any displacement that is free.")

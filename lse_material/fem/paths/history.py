@@ -41,6 +41,11 @@ class History:
 
     Raises:
         InvalidInputError: an observable has a name that the table or the checkpoint uses.
+
+    >>> history = lse.fem.History(u, ["load"], {"size": lambda: float(np.abs(u.x.array).max())})
+    >>> history.add(load=0.1)
+    >>> history.arrays()
+    {'load': array([0.1]), 'size': array([0.])}
     """
 
     def __init__(
@@ -101,9 +106,7 @@ class History:
         """Read state and table from the checkpoint; returns its content, None if there is no file. Collective.
 
         Args:
-            differences: names of the parts in which a checkpoint differs from the present problem. It is called when the
-            function
-                has the checkpoint's state.
+            differences: names of the parts in which a checkpoint, whose state the function then has, differs from the problem.
             changed: parts that may differ.
 
         Raises:

@@ -37,7 +37,11 @@ COLUMNS = ("time", "dt", "energy", "mass", "supplied", "work", "error", "iterati
 
 
 class Rejected(Enum):
-    """Why a step is repeated with a shorter one."""
+    """Why a step is repeated with a shorter one.
+
+    >>> [reason.name for reason in lse.fem.Rejected]
+    ['ERROR', 'ENERGY', 'SOLVER']
+    """
 
     ERROR = "its error is too large"
     ENERGY = "the energy rose"
@@ -99,6 +103,16 @@ class Evolution(RecordedPath):
 
     Raises:
         InvalidInputError: a number is not positive, or an observable has a name that the table uses.
+
+    >>> state = fem.Function(V)
+    >>> state.sub(0).interpolate(lambda x: 0.5 + 0.1 * np.cos(np.pi * x[0]))
+    >>> c, mu = ufl.split(state)
+    >>> energy = (c**2 * (1.0 - c) ** 2 + 0.005 * ufl.inner(ufl.grad(c), ufl.grad(c))) * ufl.dx(degree=4)
+    >>> flow = lse.fem.CahnHilliard(energy, state, petsc_options_prefix="flow_")
+    >>> run = lse.fem.Evolution(flow, 0.1)
+    >>> table = run.run(1.0)
+    >>> float(table["time"][-1])
+    1.0
     """
 
     flow: CahnHilliard

@@ -26,7 +26,15 @@ CELLS_PER_LENGTH = 4.0  # with fewer cells a boundary is pinned to the mesh
 
 
 class MeshWarning(UserWarning):
-    """A mesh is too coarse for phase boundaries of the given length."""
+    """A mesh is too coarse for phase boundaries of the given length.
+
+    >>> import warnings
+    >>> with warnings.catch_warnings(record=True) as caught:
+    ...     warnings.simplefilter("always")
+    ...     cells = lse.fem.check_resolution(domain, 0.1)
+    >>> [each.category.__name__ for each in caught]
+    ['MeshWarning']
+    """
 
 
 def micromorphic(gradient: Expr, phi: Expr, *, length: float, modulus: float, penalty: float) -> Expr:
@@ -42,6 +50,11 @@ def micromorphic(gradient: Expr, phi: Expr, *, length: float, modulus: float, pe
 
     Raises:
         InvalidInputError: a number is not positive, or the shapes differ.
+
+    >>> phi = fem.Function(fem.functionspace(domain, ("Lagrange", 1)))  # follows F11 - F22; one of the unknowns
+    >>> energy = W + lse.fem.micromorphic(F[0, 0] - F[1, 1], phi, length=0.5, modulus=4.0, penalty=40.0)
+    >>> round(fem.assemble_scalar(fem.form(energy * dx)), 6)
+    0.004307
     """
     _positive(length=length, modulus=modulus, penalty=penalty)
     if gradient.ufl_shape != phi.ufl_shape:
@@ -64,6 +77,12 @@ def interior_penalty(u: fem.Function, *, length: float, modulus: float, degree: 
 
     Raises:
         InvalidInputError: a number is not positive, or u is of degree 1.
+
+    >>> U = fem.Function(fem.functionspace(domain, ("Lagrange", 2, (2,))))
+    >>> energy = lse.fem.energy(material, ufl.Identity(2) + ufl.grad(U)) * ufl.dx(degree=2)
+    >>> energy += lse.fem.interior_penalty(U, length=0.5, modulus=4.0, degree=2)
+    >>> round(fem.assemble_scalar(fem.form(energy)), 6)
+    0.004307
     """
     _positive(length=length, modulus=modulus, penalty=penalty)
     if u.function_space.element.basix_element.degree < 2:
@@ -83,7 +102,13 @@ def interior_penalty(u: fem.Function, *, length: float, modulus: float, degree: 
 
 
 def viscous(gradient: Expr, before: Expr, *, viscosity: float, dt: float) -> Expr:
-    """The energy density viscosity/(2 dt) |gradient - before|^2, whose minimum is an implicit step of a gradient flow."""
+    """The energy density viscosity/(2 dt) |gradient - before|^2, whose minimum is an implicit step of a gradient flow.
+
+    >>> before = fem.Function(V)
+    >>> energy = W + lse.fem.viscous(ufl.grad(u), ufl.grad(before), viscosity=1.0, dt=0.1)
+    >>> round(fem.assemble_scalar(fem.form(energy * dx)), 6)
+    0.004307
+    """
     _positive(viscosity=viscosity, dt=dt)
     return viscosity / (2.0 * dt) * ufl.inner(gradient - before, gradient - before)
 
@@ -93,6 +118,9 @@ def check_resolution(domain: mesh.Mesh, length: float) -> float:
 
     Warns:
         MeshWarning: they are fewer than 4.
+
+    >>> float(lse.fem.check_resolution(domain, 1.0))
+    4.0
     """
     _positive(length=length)
     tdim = domain.topology.dim

@@ -4,16 +4,17 @@ Problem. A solid has a poor square phase (c = 0) and a rich phase (c = 1) that i
 energy W(c, e1, e2, e6) is known at 600 points only, with chemical potentials and stresses (from a polynomial after Rudraraju,
 Van der Ven and Garikipati, see free_energy.py).
 
-The way. The energy is fitted by a soft minimum of convex modes, whose number the data tell. Mode weights of the old state make
-each implicit time step convex: its energy falls however long the step is, so that accuracy alone decides on the steps. A square
-unmixes; a particle takes up lithium through its boundary. The square is a piece of a large body: its sides stay straight, so
-that both rectangles must form, as twins in one grain or in grains of their own. The particle is free: one of them will do.
+The way. The energy is fitted by a soft minimum of convex modes, whose number is found from the data. Mode weights of the
+old state make each implicit time step convex: its energy falls however long the step is, so that accuracy alone decides on
+the steps. A square unmixes; a particle takes up lithium through its boundary. The square is a piece of a large body: its
+sides stay straight, so that both rectangles must form, as twins in one grain or in grains of their own. The particle is
+free: one of them will do.
 
 The check. From the same start, the polynomial itself (fully implicit steps) comes to the same energy, to 2 %, and to the same
 shares of phases, to 0.02. No mass is lost, and no step raises the energy.
 
-    ./fenicsx python3 demos/mechanochemistry/mechanochemistry.py             # fits first; the two squares take some minutes
-    ./fenicsx mpirun -n 2 python3 demos/mechanochemistry/mechanochemistry.py --quick      # with the file that is shipped
+    ./fenicsx python3 demos/studies/mechanochemistry/mechanochemistry.py                      # fits first; takes some minutes
+    ./fenicsx mpirun -n 2 python3 demos/studies/mechanochemistry/mechanochemistry.py --quick    # with the shipped file
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ import lse_material as lse
 from lse_material.fem import Cells, Evolution, on_rank_0, potential_energy
 
 COMM = MPI.COMM_WORLD
-SHIPPED = Path(__file__).parents[1] / "materials" / "mechanochemistry.safetensors"
+SHIPPED = Path(__file__).parents[2] / "materials" / "mechanochemistry.safetensors"
 MEAN = 0.45  # concentration of the square
 INFLUX, FILLED = 1.5, 0.5  # of the particle: per length and time, and the mean concentration at which it ends
 
@@ -61,7 +62,7 @@ def quality(potential: lse.SoftMinimum) -> dict[str, Any]:
     """Errors on data that the fit has not seen, errors of the wells, and modes that matter."""
     test = samples(4000, seed=12345)
     W, g = potential.energy(test.x), potential.gradient(test.x)
-    scale = np.array([1.0, S_E, S_E, S_E])  # slopes in c and e/s_e
+    scale = np.array([1.0, S_E, S_E, S_E])  # gradients in c and e/s_e
     place, energy = well_errors(potential)
     return {
         "test_error_energy": float(np.sqrt(((W - test.energy) ** 2).mean()) / test.energy.std()),

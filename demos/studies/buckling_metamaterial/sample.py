@@ -14,13 +14,13 @@ uniaxial path is buckled, and none before it.
 
 The mesh is coarse, so that samples are cheap and the specimens of compare.py, meshed alike, can be resolved. The material that
 is fitted is that of the meshed cell. `plateau_mesh_error` and `critical_mesh_error` are by how much the figures beside them
-exceed those of a mesh twice as fine (half as fine again in the quick form): 4.0 % and 1.3 %. That mesh leaves some 0.3 % of
+exceed those of a mesh twice as fine (1.5 times as fine in the quick form): 4.0 % and 1.3 %. That mesh leaves some 0.3 % of
 the plateau: -P_22 at a strain of 15 % is 0.02756 here, 0.02644 there, and converges to 0.02635.
 
-    ./fenicsx python3 demos/buckling_metamaterial/sample.py
-    ./fenicsx mpirun -n 2 python3 demos/buckling_metamaterial/sample.py --quick
+    ./fenicsx python3 demos/studies/buckling_metamaterial/sample.py
+    ./fenicsx mpirun -n 2 python3 demos/studies/buckling_metamaterial/sample.py --quick
 
-The full form takes some minutes; killed and started again it goes on where it was. --ship puts the result to demos/data.
+The full form takes some minutes; a run that was killed continues where it was. --ship puts the result to demos/data.
 """
 
 from __future__ import annotations

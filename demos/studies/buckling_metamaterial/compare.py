@@ -2,21 +2,21 @@
 
 Problem. A specimen of 12 x 12 cells between plates, its sides cut through the holes. Lines through the holes are mirrors of the
 buckled pattern: a plate that slides there disturbs nothing, and the specimen differs from an endless one by its two free sides
-only. The squares of solid beside them lack one of the four ligaments that hold them, so that the specimen should carry
-1/(2 x 12), or 4 %, less. That is what homogenisation leaves out, and what it can be held to: with 8, 12 and 16 cells to a side
+only. The squares of solid beside them lack one of the four ligaments around them, so that the specimen should carry
+1/(2 x 12), or 4 %, less. That is what homogenisation leaves out, and the error to expect: with 8, 12 and 16 cells to a side
 the fitted specimen carried 7.0, 4.7 and 3.6 % more than the resolved one, 0.3 % of which the free sides do not explain.
 (With plates that may also slide past each other the resolved specimen sways beyond 5 %, which the homogeneous one does not.)
 
-The way. The resolved specimen is followed like any other: a trust region on its energy, load steps, and a perturbation along
-the lowest mode where it ceases to be stable. It is the expensive part; killed and started again it goes on where it was.
+The way. The resolved specimen is solved like any other: a trust region on its energy, load steps, and a perturbation along
+the lowest mode where it ceases to be stable. It is the expensive part; a run that was killed continues where it was.
 
 The check. Sliding plates: plateau stress within 5 %, critical strain within 10 % of the resolved specimen's.
 
-    ./fenicsx python3 demos/buckling_metamaterial/compare.py
-    ./fenicsx mpirun -n 2 python3 demos/buckling_metamaterial/compare.py --quick
+    ./fenicsx python3 demos/studies/buckling_metamaterial/compare.py
+    ./fenicsx mpirun -n 2 python3 demos/studies/buckling_metamaterial/compare.py --quick
 
 --bonded takes bonded plates too: they stop the squares next to them from turning, a second boundary layer. The quick form has
-2 x 2 cells, a quarter of whose ligaments are missing: the material is held to what they would carry with them.
+2 x 2 cells, a quarter of whose ligaments are missing: the comparison is with what they would carry with them.
 """
 
 from __future__ import annotations

@@ -14,8 +14,8 @@ weights. Against two densities that are given what a fit is not, the moments of 
 independent components in the same KL(p || q), and for the ordinary mixture a Gaussian mixture by expectation maximisation on
 weighted points of p, of as many components as q has modes.
 
-    ./fenicsx python3 demos/variational_inference.py
-    ./fenicsx python3 demos/variational_inference.py --quick
+    ./fenicsx python3 demos/studies/variational_inference.py
+    ./fenicsx python3 demos/studies/variational_inference.py --quick
 """
 
 from __future__ import annotations

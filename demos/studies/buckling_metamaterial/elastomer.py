@@ -21,7 +21,7 @@ from mpi4py import MPI
 MU, K = 1.0, 50.0
 UNITS = {"energy": "shear modulus", "stress": "shear modulus", "length": "unit cell"}
 
-DEMOS = Path(__file__).parents[1]
+DEMOS = Path(__file__).parents[2]
 MESHES = DEMOS.parent / "meshes"
 SAMPLES = DEMOS / "data" / "porous_cell.npz"
 STATES = DEMOS / "data" / "porous_cell.states.npz"

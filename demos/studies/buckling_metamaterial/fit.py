@@ -3,17 +3,18 @@
 Problem. Where the ligaments buckle, the tangent of the cell's energy falls to almost nothing at once. How well does a soft
 minimum of convex networks follow that, and how well a single one?
 
-The way. Whole paths are held back, so that no test row has a neighbour on its own path. Every mode is given the symmetry of the
-square; rho is found from the data, anew for each seed. The single network gets as many neurons as the mixture has in all.
+The way. Whole paths are left for the test, so that no test row has a neighbour on its own path. Every mode is given the
+symmetry of the square; rho is found from the data, anew for each seed. The single network gets as many neurons as the
+mixture has in all.
 
-The check. Held-out energies within 2 % and stresses within 5 %, also of the rows next to the bifurcation alone. Over the seeds,
-the numbers of modes, rho and the errors are given one by one, rho with its standard deviation as a share of the mean. These
-data do not fix it: it lies between 7e-6 and 7e-3 shear moduli for five seeds, with errors of 0.11 to 0.15 % in energy and of
-0.4 to 0.8 % in stress, since the energies before and after buckling meet without a ridge. Found by --modes auto, the numbers of
-modes were 2, 3, 2, 2 and 2, and rho between 4e-5 and 9e-4.
+The check. Energies of the test within 2 % and stresses within 5 %, also of the rows next to the bifurcation alone. Over the
+seeds, the numbers of modes, rho and the errors are given one by one, rho with its standard deviation as a share of the
+mean. These data do not fix it: it lies between 7e-6 and 7e-3 shear moduli for five seeds, with errors of 0.11 to 0.15 % in
+energy and of 0.4 to 0.8 % in stress, since the energies before and after buckling meet without a ridge. Found by --modes
+auto, the numbers of modes were 2, 3, 2, 2 and 2, and rho between 4e-5 and 9e-4.
 
-    ./fenicsx python3 demos/buckling_metamaterial/fit.py
-    ./fenicsx python3 demos/buckling_metamaterial/fit.py --quick
+    ./fenicsx python3 demos/studies/buckling_metamaterial/fit.py
+    ./fenicsx python3 demos/studies/buckling_metamaterial/fit.py --quick
 
 --ship puts the two materials to demos/materials.
 """

@@ -5,16 +5,17 @@ energy (S. Shan et al., Adv. Mater. 27, 4296 (2015)). A chain of such rows betwe
 sawtooth. In a long chain the rows that are not turning are a soft machine, each turn is a jump, and energy is lost though the
 solid is elastic (G. Puglisi, L. Truskinovsky, J. Mech. Phys. Solids 48, 1 (2000)); a short one comes back as it went.
 
-The way. `PeriodicCell` gives energy and stress of a cell from F_22 = 1 over the ridge to beyond the second well: its average F
-is held, so that it does not jump. The number of modes and the transition scale are found from these data. A chain of the fitted
-material is one bar element per row: W has no length scale, and a row is the smallest part that can turn alone. Both chains are
-pressed together and let go as an `EnergyProblem`, with a perturbation along the lowest mode where a state has become unstable.
+The way. `PeriodicCell` gives energy and stress of a cell from F_22 = 1 over the ridge to beyond the second well: its
+average F is prescribed, so that it does not jump. The number of modes and the transition scale are found from these data. A
+chain of the fitted material is one bar element per row: W has no length scale, and a row is the smallest part that can turn
+alone. Both chains are pressed together and let go as an `EnergyProblem`, with a perturbation along the lowest mode where a
+state has become unstable.
 
 The check. Rows turn over and back one by one in both, and the work of pressing the chain together is that of the resolved one
 to 5 %.
 
-    ./fenicsx python3 demos/snapping_chain/snapping_chain.py
-    ./fenicsx mpirun -n 2 python3 demos/snapping_chain/snapping_chain.py --quick
+    ./fenicsx python3 demos/studies/snapping_chain/snapping_chain.py
+    ./fenicsx mpirun -n 2 python3 demos/studies/snapping_chain/snapping_chain.py --quick
 """
 
 from __future__ import annotations
@@ -37,12 +38,12 @@ from lse_material.analysis import landscape
 from lse_material.fem import CellPath, Cells, PeriodicCell, gather_cells, on_rank_0, sample
 
 COMM = MPI.COMM_WORLD
-SHIPPED = Path(__file__).parents[1] / "materials" / "snapping_cell.safetensors"
+SHIPPED = Path(__file__).parents[2] / "materials" / "snapping_cell.safetensors"
 PULLED, PRESSED = 0.03, 1.15 * TURNED  # ends of the data, strains
 
 
 def samples_of_the_cell(points: int, out: Path) -> lse.Samples:
-    """Energy and stress P_22 against x = F_22 - 1, the lateral stretch held at 1."""
+    """Energy and stress P_22 against x = F_22 - 1, the lateral stretch fixed at 1."""
 
     def make_cell(comm: MPI.Comm) -> PeriodicCell:
         return PeriodicCell(lattice(comm, 1), energy)

@@ -1,21 +1,21 @@
 """Twins of a martensite: two variants, fitted from noisy data, arrange themselves in layers.
 
 Problem. A square crystal has become a rectangle in one of two ways, by the stretch U1 = diag(a, b) or U2 = diag(b, a). Neither
-can fill a body whose boundary is held half way between them; layers of both can, if a rotation Q makes them fit along a plane,
+can fill a body whose boundary is fixed half way between them; layers of both can, if a rotation Q makes them fit along a plane,
 
     Q U2 - U1 = c (x) n,      n = (1, +-1)/sqrt2,   |c| = sqrt2 (b^2 - a^2)/sqrt(a^2 + b^2)
 
-(J. M. Ball, R. D. James, Arch. Rat. Mech. Anal. 100, 13 (1987)). The boundary is held at U1 + c (x) n / 2.
+(J. M. Ball, R. D. James, Arch. Rat. Mech. Anal. 100, 13 (1987)). The boundary is at U1 + c (x) n / 2.
 
 The way. 1,000 noisy rows of F, W, P of a Landau energy (demos/data/make_martensite.py). The fit knows that the parent is a
-square: one network is trained, the other variant is its image. Boundaries between layers get a width and a price by a
+square: one network is trained, the other variant is its image. Boundaries between layers get a width and an energy by a
 micromorphic field. Each start is random; nothing says where the layers are to be.
 
 The check. Normals within 1 degree of theory, half of each variant to 0.02, and no negative eigenvalue: a minimum. The other
 twins, with n at 135 degrees, fit the boundary less well; some starts end there, in a minimum of a higher energy.
 
-    ./fenicsx python3 demos/martensite_twins.py
-    ./fenicsx mpirun -n 2 python3 demos/martensite_twins.py --quick
+    ./fenicsx python3 demos/studies/martensite_twins.py
+    ./fenicsx mpirun -n 2 python3 demos/studies/martensite_twins.py --quick
 """
 
 from __future__ import annotations
@@ -45,10 +45,9 @@ from lse_material.fem import (
     on_rank_0,
     share_not_elliptic,
 )
-from lse_material.fem.solve.stability import negative_eigenvalues, solve_to_minimum
 
 COMM = MPI.COMM_WORLD
-DATA = Path(__file__).parent / "data" / "martensite.csv"
+DATA = Path(__file__).parents[1] / "data" / "martensite.csv"
 MODULUS = 100.0  # MPa: the second derivative of the data's energy at its wells
 PENALTY = 10.0 * MODULUS
 NOISE = 2e-3  # of the random start, in units of the body's size
@@ -81,7 +80,7 @@ def well(material: lse.Material) -> np.ndarray:
     return np.sort(np.sqrt(1.0 + 2.0 * lowest.x[:2]))
 
 
-def twin(a: float, b: float) -> tuple[np.ndarray, np.ndarray]:
+def jump_and_normal(a: float, b: float) -> tuple[np.ndarray, np.ndarray]:
     """The shear c and the normal n of the layers: U1 + c (x) n = Q U2."""
     n = np.array([1.0, 1.0]) / np.sqrt(2.0)
     # U1 n_perp and Q U2 n_perp agree: a rotation by arccos(2ab/(a^2 + b^2))
@@ -93,7 +92,7 @@ def twin(a: float, b: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 class Crystal:
-    """A square of n x n quadrilaterals, held all around, with displacement and the tensor phi of degree 1."""
+    """A square of n x n quadrilaterals, fixed all around, with displacement and the tensor phi of degree 1."""
 
     def __init__(self, material: lse.Material, n: int, length: float, mean: np.ndarray) -> None:
         self.domain = mesh.create_unit_square(COMM, n, n, mesh.CellType.quadrilateral)
@@ -106,11 +105,11 @@ class Crystal:
         self.material = material
         (self._U, self._u_dofs), (self._Phi, self._phi_dofs) = (V.sub(i).collapse() for i in (0, 1))
         self.u = fem.Function(self._U, name="displacement")
-        held = fem.Function(self._U)
-        held.interpolate(lambda x: self.G @ x[:2])
+        boundary = fem.Function(self._U)
+        boundary.interpolate(lambda x: self.G @ x[:2])
         self.domain.topology.create_connectivity(1, 2)
         facets = mesh.exterior_facet_indices(self.domain.topology)
-        around = fem.dirichletbc(held, fem.locate_dofs_topological((V.sub(0), self._U), 1, facets), V.sub(0))
+        around = fem.dirichletbc(boundary, fem.locate_dofs_topological((V.sub(0), self._U), 1, facets), V.sub(0))
         ties = micromorphic(ufl.grad(u), phi, length=length, modulus=MODULUS, penalty=PENALTY)
         Pi = (energy(material, self.F) + ties) * ufl.dx(degree=2)
         self.problem = EnergyProblem(Pi, self.w, bcs=[around], petsc_options_prefix=f"twins_{id(self)}_")
@@ -130,13 +129,13 @@ class Crystal:
 
     def solve(self) -> dict[str, float]:
         """Go to a minimum; returns the figures of the microstructure."""
-        perturbations = solve_to_minimum(self.problem, size=1e-2)
+        perturbations = lse.fem.stability.solve_to_minimum(self.problem, size=1e-2)
         angle, coherence = self.normal()
         return {
             "angle": angle,
             "coherence": coherence,
             "fraction": self.fraction(),
-            "negative": negative_eigenvalues(self.problem),
+            "negative": lse.fem.stability.negative_eigenvalues(self.problem),
             "iterations": self.problem.iterations,
             "perturbations": perturbations,
             "energy": self.problem.energy(),
@@ -196,7 +195,7 @@ def main() -> int:
     figures = on_rank_0(COMM, lambda: fit_material(file))
     material = lse.load(file)
     a, b = well(material)
-    c, normal = twin(a, b)
+    c, normal = jump_and_normal(a, b)
     crystal = Crystal(material, n, options.length, np.diag([a, b]) + 0.5 * np.outer(c, normal))
     runs: list[dict[str, float]] = []
     failures, lowest = 0, np.inf

@@ -8,8 +8,8 @@ The way. The energy of the material goes into an `EnergyProblem`, load steps and
 The check. Sliding plates leave the state homogeneous: the plate's stress is that of the material under uniaxial compression,
 which the samples of the cell know.
 
-    ./fenicsx python3 demos/buckling_metamaterial/simulate.py
-    ./fenicsx mpirun -n 2 python3 demos/buckling_metamaterial/simulate.py --quick
+    ./fenicsx python3 demos/studies/buckling_metamaterial/simulate.py
+    ./fenicsx mpirun -n 2 python3 demos/studies/buckling_metamaterial/simulate.py --quick
 """
 
 from __future__ import annotations

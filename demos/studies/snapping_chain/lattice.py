@@ -21,7 +21,7 @@ from dolfinx import mesh
 from dolfinx.io import gmsh as gmshio
 from mpi4py import MPI
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "meshes"))  # its scripts make meshes of any size
+sys.path.insert(0, str(Path(__file__).parents[3] / "meshes"))  # its scripts make meshes of any size
 import snapping_cell
 
 MU, LAMBDA = 1.0, 1.5

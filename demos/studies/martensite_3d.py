@@ -9,13 +9,14 @@ variant's strain E_k, and their soft minimum, sampled between the wells and arou
 The way. One convex network is trained, and the symmetry of the cube makes three exactly equal variants of it (`symmetry=`). The
 block is solved on any number of ranks without a factor of a matrix: a trust region, multigrid on the frozen-weight tangent.
 
-The check. Both variants bear one stress sigma, so that the mean strain e says how much of the block has changed (lever rule):
-f = (e - e_short - sigma/Y_short) / (e_long + sigma/Y_long - e_short - sigma/Y_short), Y Young's modulus at the wells. The share
-of cells whose largest mode weight is that of the long variant agrees with it to 0.05 in every state. Only rounding tells a
-homogeneous block where its bands are to be: they differ from one number of ranks to another, and the rule holds for all.
+The check. Both variants bear one stress sigma, so that the mean strain e says how much of the block has changed (lever
+rule): f = (e - e_short - sigma/Y_short) / (e_long + sigma/Y_long - e_short - sigma/Y_short), Y Young's modulus at the
+wells. The share of cells whose largest mode weight is that of the long variant agrees with it to 0.05 in every state.
+Round-off alone decides where a homogeneous block has its bands: they differ from one number of ranks to another, and the
+rule is met on each.
 
-    ./fenicsx mpirun -n 2 python3 demos/martensite_3d.py
-    ./fenicsx python3 demos/martensite_3d.py --quick
+    ./fenicsx mpirun -n 2 python3 demos/studies/martensite_3d.py
+    ./fenicsx python3 demos/studies/martensite_3d.py --quick
 """
 
 from __future__ import annotations
@@ -56,10 +57,10 @@ def measure(rows: int, seed: int = 0) -> lse.Samples:
     x = 1.2 * rng.dirichlet([0.7] * 3, rows) @ WELLS + 0.015 * rng.normal(size=(rows, 6))
     away = x[:, None] - WELLS
     q = 0.5 * np.einsum("nki,ij,nkj->nk", away, STIFFNESS, away)
-    psi, slope = q + q**2 / STIFFENING, (1.0 + 2.0 * q / STIFFENING)[:, :, None] * (away @ STIFFNESS)
+    psi, gradient = q + q**2 / STIFFENING, (1.0 + 2.0 * q / STIFFENING)[:, :, None] * (away @ STIFFNESS)
     weights = np.exp(-(psi - psi.min(axis=1, keepdims=True)) / TRANSITION)
     W = psi.min(axis=1) - TRANSITION * np.log(weights.sum(axis=1))
-    S = np.einsum("nk,nki->ni", weights / weights.sum(axis=1, keepdims=True), slope)
+    S = np.einsum("nk,nki->ni", weights / weights.sum(axis=1, keepdims=True), gradient)
     squares, axes = np.linalg.eigh(np.eye(3) + 2.0 * from_mandel(x))
     F = np.einsum("nik,nk,njk->nij", axes, np.sqrt(squares), axes)
     P = F @ from_mandel(S)
@@ -107,7 +108,7 @@ class Block:
         F = ufl.Identity(3) + ufl.grad(self.u)
         self.pulled, zeros = fem.Constant(domain, 0.0), fem.Constant(domain, 0.0)
 
-        def held(component: int, where: Callable[[np.ndarray], np.ndarray], value: fem.Constant) -> fem.DirichletBC:
+        def fixed(component: int, where: Callable[[np.ndarray], np.ndarray], value: fem.Constant) -> fem.DirichletBC:
             Vi = V.sub(component).collapse()[0]
             return fem.dirichletbc(
                 value, fem.locate_dofs_geometrical((V.sub(component), Vi), where)[0], V.sub(component)
@@ -116,16 +117,16 @@ class Block:
         def corner(x: np.ndarray) -> np.ndarray:
             return np.isclose(x[0], 0.0) & np.isclose(x[1], 0.0) & np.isclose(x[2], 0.0)
 
-        self.end = held(0, lambda x: np.isclose(x[0], 2.0), self.pulled)
+        self.end = fixed(0, lambda x: np.isclose(x[0], 2.0), self.pulled)
         self.problem = EnergyProblem(
             energy(material, F) * ufl.dx(degree=1),
             self.u,
             bcs=[
-                held(0, lambda x: np.isclose(x[0], 0.0), zeros),
+                fixed(0, lambda x: np.isclose(x[0], 0.0), zeros),
                 self.end,
-                held(1, corner, zeros),
-                held(2, corner, zeros),
-                held(2, lambda x: np.isclose(x[0], 0.0) & np.isclose(x[1], 1.0) & np.isclose(x[2], 0.0), zeros),
+                fixed(1, corner, zeros),
+                fixed(2, corner, zeros),
+                fixed(2, lambda x: np.isclose(x[0], 0.0) & np.isclose(x[1], 1.0) & np.isclose(x[2], 0.0), zeros),
             ],
             petsc_options_prefix="block_",
             petsc_options=MULTIGRID,
@@ -183,7 +184,7 @@ def draw(file: Path, block: Block, surface: Cells, table: dict[str, np.ndarray])
     left.set(xlabel="mean strain along x in %", ylabel="stress in GPa", title="elastic, a burst, then band by band")
     right.plot(strain, table["long"], "ko", markersize=4, mfc="none", label="counted")
     right.plot(strain, table["lever"], "C0-", linewidth=1, label="lever rule")
-    right.set(xlabel="mean strain along x in %", ylabel="share long along x", title="the lever rule holds")
+    right.set(xlabel="mean strain along x in %", ylabel="share long along x", title="the lever rule is met")
     right.legend(frameon=False)
     figure.savefig(file, dpi=110)
 

@@ -14,8 +14,15 @@ from free_energy import BOX, D_C, D_E, NAMES, S_E
 from mpi4py import MPI
 
 import lse_material as lse
-from lse_material.fem import CahnHilliard, Cells, Evolution, ExtrapolationMonitor, gather_cells, micromorphic
-from lse_material.fem.forms.operator import weights
+from lse_material.fem import (
+    CahnHilliard,
+    Cells,
+    Evolution,
+    ExtrapolationMonitor,
+    gather_cells,
+    micromorphic,
+    mode_energies,
+)
 
 COMM = MPI.COMM_WORLD
 MODULUS = 4.0 * D_E / S_E**2  # of the strains
@@ -124,11 +131,10 @@ class Solid:
         drawn = {"c": gather_cells(self.state.sub(0).collapse()), "e2": gather_cells(self.state.sub(3).collapse())}
         if potential is not None:
             V = fem.functionspace(self.V.mesh, ("DG", 0, (len(potential.modes),)))
-            shares, largest = fem.Function(V), fem.Function(fem.functionspace(self.V.mesh, ("DG", 0)))
-            shares.interpolate(
-                fem.Expression(ufl.as_vector(weights(potential, self.x)), V.element.interpolation_points)
-            )
-            largest.x.array[:] = shares.x.array.reshape(-1, len(potential.modes)).argmax(axis=1)
+            psi, largest = fem.Function(V), fem.Function(fem.functionspace(self.V.mesh, ("DG", 0)))
+            energies = ufl.as_vector(list(mode_energies(potential, self.x)))  # the lowest has the largest weight
+            psi.interpolate(fem.Expression(energies, V.element.interpolation_points))
+            largest.x.array[:] = psi.x.array.reshape(-1, len(potential.modes)).argmin(axis=1)
             drawn["modes"] = gather_cells(largest)
         return drawn if COMM.rank == 0 else None
 

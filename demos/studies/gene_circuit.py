@@ -24,8 +24,8 @@ conserved to rounding, p stays positive. Its adjoint gives the mean time of a sw
 The check. Wells and barriers against the circuit's own; the density against 1e6 samples of Langevin dynamics; the rate of
 switching against first passage times in the true circuit, and against the formula of Kramers and Langer.
 
-    ./fenicsx python3 demos/gene_circuit.py
-    ./fenicsx mpirun -n 2 python3 demos/gene_circuit.py --quick
+    ./fenicsx python3 demos/studies/gene_circuit.py
+    ./fenicsx mpirun -n 2 python3 demos/studies/gene_circuit.py --quick
 """
 
 from __future__ import annotations
@@ -85,11 +85,11 @@ class Circuit:
 
     def gradient(self, x: np.ndarray) -> np.ndarray:
         square = x * x
-        slope = (1.0 + self.c * square[..., ::-1]) * x - self.b
-        return slope - self.s * square**2 / (self.S**4 + square**2) if self.s else slope
+        gradient = (1.0 + self.c * square[..., ::-1]) * x - self.b
+        return gradient - self.s * square**2 / (self.S**4 + square**2) if self.s else gradient
 
     def measured(self, rows: int, seed: int) -> lse.Samples:
-        """Slopes, which are minus rates of change, at random states where these are slow; with noise in them."""
+        """Gradients, which are minus rates of change, at random states where these are slow; with noise in them."""
         rng = np.random.default_rng(seed)
         x = rng.uniform(0.0, 3.4, (80 * rows, 2))
         x = x[np.linalg.norm(self.gradient(x), axis=1) < SLOW][:rows]
@@ -276,25 +276,18 @@ def draw(
     """The landscape, the density, and the times of switches."""
     figure = Figure(figsize=(13.0, 4.0), layout="constrained")
     axes = figure.subplots(1, 3)
-    grid = np.linspace(0.0, 3.5, 141)
-    x = np.stack(np.meshgrid(grid, grid, indexing="ij"), axis=-1)
-    lowest = land.wells[0].energy
-    W, top = potential.energy(x) - lowest, land.saddles[0].energy - lowest
-    shown = axes[0].contourf(grid, grid, W.T, np.linspace(-0.02, 5.0 * top, 26), cmap="Greys_r", extend="max")
-    figure.colorbar(shown, ax=axes[0], label="Psi above the lower well", format="%.2f")
-    for way in land.passes[0].down:
-        axes[0].plot(way[:, 0], way[:, 1], color="C1")
-    for points, marker, colour, label in ((land.wells, "o", "C0", "state"), (land.saddles, "X", "C3", "saddle")):
-        axes[0].plot(*np.array([q.x for q in points]).T, marker, color=colour, markeredgecolor="white", markersize=10,
-                     linestyle="none", label=label)  # fmt: skip
+    lowest, barrier = land.wells[0].energy, land.saddles[0].energy - land.wells[0].energy
+    labels, box = ("protein 1", "protein 2"), lse.Box([0.0, 0.0], [3.5, 3.5])
+    lse.plotting.landscape(
+        axes[0], potential, land, box=box, labels=labels, energy_label="Psi", top=lowest + 5.0 * barrier, modes=False
+    )
     axes[0].set(title="landscape from noisy rates")
     edges = np.linspace(0.0, UPPER, len(p) + 1)
     shown = axes[1].pcolormesh(edges, edges, p.T / (edges[1] - edges[0]) ** 2, cmap="Greys")
     figure.colorbar(shown, ax=axes[1], label="probability per area")
     axes[1].set(title="cells at rest, by Fokker-Planck")
     for ax in axes[:2]:
-        ax.set(xlabel="protein 1", ylabel="protein 2", xlim=(0.0, 3.5), ylim=(0.0, 3.5), aspect="equal")
-    axes[0].legend(loc="upper right")
+        ax.set(xlabel=labels[0], ylabel=labels[1], xlim=(0.0, 3.5), ylim=(0.0, 3.5), aspect="equal")
     late = np.sort(times)
     axes[2].semilogy(
         late, 1.0 - np.arange(len(late)) / len(late), color="0.5", linewidth=3, label="true circuit, simulated"
@@ -330,7 +323,9 @@ def main() -> int:
     own = np.array([TOGGLE.nearest(well) for well in land.wells[:2]])
     times = passages(TOGGLE, own, 400 if quick else 2000, longest, seed)
     arrived = np.isfinite(times)
-    rate = float(arrived.sum() / np.where(arrived, times, longest).sum())  # of an exponential law that is cut off
+    rate = float(
+        arrived.sum() / np.where(arrived, times, longest).sum()
+    )  # of an exponential distribution that is cut off
 
     status = 0
     if COMM.rank == 0:

@@ -48,13 +48,13 @@ def samples(n: int, seed: int) -> lse.Samples:
     return lse.Samples(x=x, energy=polynomial(*x.T), gradient=gradient(x))
 
 
-def well(energy: Any, slope: Any, start: np.ndarray) -> tuple[np.ndarray, float]:
+def well(energy: Any, gradient: Any, start: np.ndarray) -> tuple[np.ndarray, float]:
     """The minimum next to `start`, in c and e/s_e, and its energy."""
     scale = np.array([1.0, S_E, S_E, S_E])
     found = minimize(
         lambda y: float(energy((y * scale)[None])[0]),
         start / scale,
-        jac=lambda y: slope((y * scale)[None])[0] * scale,
+        jac=lambda y: gradient((y * scale)[None])[0] * scale,
         method="BFGS",
         options={"gtol": 1e-9},
     )

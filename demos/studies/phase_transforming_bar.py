@@ -2,7 +2,7 @@
 
 Problem. A bar of length 1 has two phases: W_1 = E e^2/2 and W_2 = E (e - eT)^2/2 + dg. Its energy is their soft minimum with
 the transition scale rho, an LSE-ICNN of two modes, not convex for rho < E eT^2/4 (J. L. Ericksen, J. Elasticity 5, 191 (1975)).
-Its end is pulled out and let back in. A second gradient of the displacement gives phase boundaries a width l and a price.
+Its end is pulled out and released. A second gradient of the displacement gives phase boundaries a width l and an energy.
 
 The way. The energy goes into an EnergyProblem as it is, the load steps into a LoadPath, which leaves a state that has become
 unstable along its lowest mode: no imperfection has to be put in.
@@ -11,8 +11,8 @@ The check. For any rho both phases coexist at the Maxwell stress dg/eT, where th
 stress with a boundary in the bar is that, to 1e-3 E eT, with the regularised energy and without; and the boundary costs
 int sqrt(2 kappa (W - tangent)) de.
 
-    ./fenicsx python3 demos/phase_transforming_bar.py
-    ./fenicsx mpirun -n 2 python3 demos/phase_transforming_bar.py --quick
+    ./fenicsx python3 demos/studies/phase_transforming_bar.py
+    ./fenicsx mpirun -n 2 python3 demos/studies/phase_transforming_bar.py --quick
 """
 
 from __future__ import annotations
@@ -52,9 +52,11 @@ class Theory:
 
     def __init__(self, rho: float) -> None:
         self.potential, self.stress, self.ridge = two_phases(rho), DG / E_T, 0.5 * E_T + DG / (E * E_T)
-        self.half = float(brentq(lambda y: self.slope(self.ridge + y) - self.stress, 1e-3 * E_T, 0.6 * E_T, xtol=1e-15))
+        self.half = float(
+            brentq(lambda y: self.stress_at(self.ridge + y) - self.stress, 1e-3 * E_T, 0.6 * E_T, xtol=1e-15)
+        )
 
-    def slope(self, e: float) -> float:
+    def stress_at(self, e: float) -> float:
         """The stress of a homogeneous bar."""
         return float(self.potential.gradient(np.array([[e]]))[0, 0])
 
@@ -147,7 +149,7 @@ def draw(file: Path, theory: Theory, table: dict[str, np.ndarray]) -> None:
     figure = Figure(figsize=(10.0, 4.0), layout="constrained")
     left, right = figure.subplots(1, 2)
     strains = np.linspace(0.0, 1.3 * E_T, 400)
-    left.plot(strains, [theory.slope(e) for e in strains], color="0.6", linewidth=1, label="homogeneous bar")
+    left.plot(strains, [theory.stress_at(e) for e in strains], color="0.6", linewidth=1, label="homogeneous bar")
     left.axhline(theory.stress, color="C3", linestyle="--", linewidth=1, label="Maxwell stress")
     turn = int(np.argmax(table["load"])) + 1
     for part, style, name in ((slice(0, turn), "C0o-", "pulled"), (slice(turn - 1, None), "C1o-", "let back")):

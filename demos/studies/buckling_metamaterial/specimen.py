@@ -118,10 +118,10 @@ class Curve:
     def knee(self) -> tuple[float, float]:
         """Strain at which the line through the start and that through the plateau meet, and the plateau's mean stress."""
         stiff = self.strain <= KNEE[0] + 1e-12
-        slope = float(self.strain[stiff] @ self.stress[stiff] / (self.strain[stiff] @ self.strain[stiff]))
+        stiffness = float(self.strain[stiff] @ self.stress[stiff] / (self.strain[stiff] @ self.strain[stiff]))
         flat = (self.strain >= KNEE[1] - 1e-12) & (self.strain <= KNEE[2] + 1e-12)
         a, b = np.polyfit(self.strain[flat], self.stress[flat], 1)
-        return float(b / (slope - a)), float(self.stress[flat].mean())
+        return float(b / (stiffness - a)), float(self.stress[flat].mean())
 
 
 def compress(
