@@ -14,7 +14,7 @@ import numpy as np
 from lse_material._arrays import Array
 from lse_material.analysis.ellipticity import acoustic_minimum
 from lse_material.analysis.stationary import StationaryPoint
-from lse_material.model.material import Material
+from lse_material.model.material import Material, potential_of
 from lse_material.model.soft_minimum import SoftMinimum
 from lse_material.model.strain import (
     GreenLagrange,
@@ -48,7 +48,7 @@ LOAD_PATHS: dict[str, tuple[str, str, Callable[[float, int], Array], tuple[int, 
 
 def box_of(fitted: Material | SoftMinimum) -> Box:
     """Where to look: the training box, or what `input_scale` and `input_shift` suggest (three scales to each side)."""
-    potential = fitted.potential if isinstance(fitted, Material) else fitted
+    potential = potential_of(fitted)
     if isinstance(fitted, Material) and fitted.training_box is not None:
         lower, upper = fitted.training_box.lower, fitted.training_box.upper
         width = np.maximum(upper - lower, 1e-3 * potential.input_scale)  # a component that did not vary has no width
@@ -104,7 +104,7 @@ def picture(
     """
     from matplotlib.figure import Figure
 
-    potential = fitted.potential if isinstance(fitted, Material) else fitted
+    potential = potential_of(fitted)
     pairs = planes(potential, wells)
     paths = paths if isinstance(fitted, Material) else ()
     width = 4.2 * max(1, len(pairs), len(paths))
@@ -160,7 +160,7 @@ def _moving(x: Array) -> Array:
 
 def _section(ax: Axes, fitted: Material | SoftMinimum, pair: tuple[int, int], wells: Any, saddles: Any) -> None:
     """Contours of W in the plane of two inputs, the others where the wells are on average; modes by their borders."""
-    potential = fitted.potential if isinstance(fitted, Material) else fitted
+    potential = potential_of(fitted)
     lower, upper = box_of(fitted)
     a, b = pair
     first, second = (
@@ -224,7 +224,7 @@ def _fields(x: Array, m: int) -> Array | None:
 
 def _line(ax: Axes, fitted: Material | SoftMinimum, wells: Any, saddles: Any) -> None:
     """W of one input."""
-    potential = fitted.potential if isinstance(fitted, Material) else fitted
+    potential = potential_of(fitted)
     lower, upper = box_of(fitted)
     x = np.linspace(lower[0], upper[0], 401)
     ax.plot(x, potential.energy(x[:, None]), color="0.2")

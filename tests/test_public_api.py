@@ -143,7 +143,6 @@ PACKAGES = {
         "KernelShape",
         "build",
         "cache_directory",
-        "compilations",
         "evaluator",
         "kernel_source",
         "load",

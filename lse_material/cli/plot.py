@@ -11,7 +11,7 @@ from lse_material.cli.codes import need
 from lse_material.cli.files import MaterialFile, read
 from lse_material.cli.output import Json, print_json
 from lse_material.errors import InvalidInputError
-from lse_material.model.material import Material
+from lse_material.model.material import Material, potential_of
 
 FORMATS = (".png", ".pdf", ".svg")
 
@@ -40,7 +40,7 @@ def plot(
         raise InvalidInputError(f"{target}: pictures are {', '.join(FORMATS)}.")
     fitted = read(file)
     material = fitted if isinstance(fitted, Material) else None
-    potential = fitted.potential if isinstance(fitted, Material) else fitted
+    potential = potential_of(fitted)
     land = landscape(potential, *box_of(fitted))
     picture(fitted, land.wells, land.saddles, paths=paths).savefig(target, dpi=150)
     if json:

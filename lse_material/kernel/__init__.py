@@ -8,7 +8,7 @@
 """
 
 from lse_material.kernel.batch import KernelShape
-from lse_material.kernel.compiler import build, cache_directory, compilations
+from lse_material.kernel.compiler import build, cache_directory
 from lse_material.kernel.evaluator import (
     CompiledEvaluator,
     CompiledPotential,
@@ -18,16 +18,20 @@ from lse_material.kernel.evaluator import (
     load,
     potential_evaluator,
 )
+from lse_material.kernel.modes import BATCH_MODES, POINT_MODES, BatchCode, PointCode
 from lse_material.kernel.point import point_function, point_header
 
 __all__ = [
+    "BATCH_MODES",
+    "POINT_MODES",
+    "BatchCode",
     "CompiledEvaluator",
     "CompiledPotential",
     "InterpretedPotential",
     "KernelShape",
+    "PointCode",
     "build",
     "cache_directory",
-    "compilations",
     "evaluator",
     "kernel_source",
     "load",

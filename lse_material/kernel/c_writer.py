@@ -1,9 +1,10 @@
-"""Writing C: lines with indentation."""
+"""Writing C: lines with indentation, and scalars whose operations write expressions."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 
 class Text:
@@ -40,6 +41,34 @@ class Text:
 
     def __str__(self) -> str:
         return "\n".join(self._lines) + "\n"
+
+
+class Symbol:
+    """A scalar of C: + - * / give the text of the expression, so that what is written on scalars of any kind becomes C."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __str__(self) -> str:
+        return self._text
+
+    def __add__(self, other: Any) -> Symbol:
+        return Symbol(f"({self} + {other})")
+
+    def __radd__(self, other: Any) -> Symbol:
+        return Symbol(f"({other} + {self})")
+
+    def __sub__(self, other: Any) -> Symbol:
+        return Symbol(f"({self} - {other})")
+
+    def __rsub__(self, other: Any) -> Symbol:
+        return Symbol(f"({other} - {self})")
+
+    def __mul__(self, other: Any) -> Symbol:
+        return Symbol(f"({self} * {other})")
+
+    def __rmul__(self, other: Any) -> Symbol:
+        return Symbol(f"({other} * {self})")
 
 
 def _wrapped(head: str) -> list[str]:

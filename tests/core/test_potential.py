@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lse_material import ConvexNetwork, InvalidInputError, SoftMinimum
-from lse_material.model.convex_network import CHUNK
+from lse_material.model.mode import CHUNK
 
 from .factories import central_difference, random_network, random_potential, relative_error
 

@@ -29,7 +29,7 @@ Expr = Any  # a UFL expression
 
 def mode_energies(potential: SoftMinimum, x: list[Expr]) -> list[Expr]:
     """psi_k(x) in energy units, one UFL scalar for each mode: their soft minimum with `transition_scale` is W(x)."""
-    return [operator.value(_alone(potential, k), x) for k in range(len(potential.modes))]
+    return [operator.value(potential.alone(k), x) for k in range(len(potential.modes))]
 
 
 def lagged(energy: ufl.Form, state: fem.Function, before: fem.Function) -> ufl.Form:
@@ -57,15 +57,3 @@ def lagged(energy: ufl.Form, state: fem.Function, before: fem.Function) -> ufl.F
         then = operator.weights(potential, [ufl.replace(xi, {state: before}) for xi in x])
         above[W] = sum(w * psi for w, psi in zip(then, mode_energies(potential, x)))
     return ufl.replace(energy, above)
-
-
-def _alone(potential: SoftMinimum, k: int) -> SoftMinimum:
-    """Mode k as a potential of its own."""
-    return SoftMinimum(
-        (potential.modes[k],),
-        potential.scaled_rho,
-        potential.input_shift,
-        potential.input_scale,
-        potential.energy_scale,
-        potential.energy_shift,
-    )

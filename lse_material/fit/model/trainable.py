@@ -8,7 +8,7 @@ reverse sweep, so that a loss on stresses needs one backward pass. Weights that 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
 
@@ -21,7 +21,7 @@ from lse_material.errors import InvalidInputError
 from lse_material.fit.model.constraints import Constraints, variants_of
 from lse_material.fit.model.simplify import trimmed
 from lse_material.fit.options import Architecture
-from lse_material.model.activations import translation
+from lse_material.model.activations import ACTIVATIONS
 from lse_material.model.convex_network import ConvexNetwork
 from lse_material.model.soft_minimum import SoftMinimum
 
@@ -39,8 +39,6 @@ class TrainablePotential(torch.nn.Module):
         constraints: what holds by construction; with a symmetry each of the `architecture.count` trained modes stands for
             its variants.
 
-    Raises:
-        InvalidInputError: the activation has no translation into torch.
     """
 
     def __init__(
@@ -53,7 +51,6 @@ class TrainablePotential(torch.nn.Module):
         constraints: Constraints | None = None,
     ) -> None:
         super().__init__()
-        translation(_ACTIVATIONS, architecture.activation, "torch")
         self.architecture, self.size, self.rho_bounds = architecture, size, rho_bounds
         self.constraints = constraints or Constraints()
         widths = [architecture.width] * architecture.depth + [1]
@@ -273,11 +270,5 @@ def _softplus(a: Tensor) -> Tensor:
 
 def _activation(name: str, a: Tensor) -> tuple[Tensor, Tensor]:
     """An activation of `lse_material.model.activations` and its slope."""
-    return translation(_ACTIVATIONS, name, "torch")(_softplus(a), torch.sigmoid(a))
-
-
-# value and slope from those of softplus
-_ACTIVATIONS: dict[str, Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]] = {
-    "softplus": lambda value, slope: (value, slope),
-    "squared_softplus": lambda value, slope: (0.5 * value * value, value * slope),
-}
+    f, s, t = ACTIVATIONS[name], _softplus(a), torch.sigmoid(a)
+    return f.value(s), f.slope(s, t)

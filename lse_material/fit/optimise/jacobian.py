@@ -11,13 +11,13 @@ differentiating row by row, which serves the others.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
 from lse_material.fit.model.trainable import TrainablePotential
-from lse_material.model.activations import translation
+from lse_material.model.activations import ACTIVATIONS
 
 
 def values_and_jacobian(twin: TrainablePotential, x: Tensor, names: list[str]) -> tuple[Tensor, Tensor, Tensor]:
@@ -109,16 +109,5 @@ def _rho_slope(twin: TrainablePotential) -> Tensor:
 
 def _activation(name: str, a: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """An activation of `lse_material.model.activations`, its slope and its second derivative."""
-    value, slope = torch.nn.functional.softplus(a, threshold=40.0), torch.sigmoid(a)
-    return translation(_ACTIVATIONS, name, "torch")(value, slope, slope * (1.0 - slope))
-
-
-# value, slope and second derivative from those of softplus
-_ACTIVATIONS: dict[str, Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]] = {
-    "softplus": lambda value, slope, second: (value, slope, second),
-    "squared_softplus": lambda value, slope, second: (
-        0.5 * value * value,
-        value * slope,
-        slope * slope + value * second,
-    ),
-}
+    f, s, t = ACTIVATIONS[name], torch.nn.functional.softplus(a, threshold=40.0), torch.sigmoid(a)
+    return f.value(s), f.slope(s, t), f.curvature(s, t, t * (1.0 - t))
