@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +11,7 @@ from lse_material.errors import InvalidInputError
 
 Array: TypeAlias = npt.NDArray[np.float64]
 Mask: TypeAlias = npt.NDArray[np.bool_]
+AnyArray = TypeVar("AnyArray", bound=npt.NDArray[Any])
 
 
 def float_array(name: str, value: Any, ndim: int | None = None, *, finite: bool = True) -> Array:
@@ -35,7 +36,7 @@ def float_array(name: str, value: Any, ndim: int | None = None, *, finite: bool 
     return array
 
 
-def frozen(array: Array) -> Array:
+def frozen(array: AnyArray) -> AnyArray:
     """Return a read-only copy, so that validated arrays stay as they were validated."""
     copy = array.copy()
     copy.flags.writeable = False

@@ -17,7 +17,7 @@ def pytest_collection_modifyitems(items):
     """With several workers (-n 2 --dist loadgroup) the tests of a module stay together: what they share is made once."""
     for item in items:
         if item.path.stem not in ALONE:
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+            item.add_marker(pytest.mark.xdist_group(str(item.path)))
 
 
 @pytest.fixture(autouse=True)

@@ -14,7 +14,7 @@ from mpi4py import MPI
 import lse_material as lse
 from lse_material.fit import TrainablePotential
 from lse_material.kernel import CompiledEvaluator, CompiledPotential
-from tests.core.factories import STRAIN_MEASURES, random_deformations, random_material, random_potential, relative_error
+from tests.materials import STRAIN_MEASURES, random_deformations, random_material, random_potential, relative_error
 
 POINTS = 24
 BOUNDS = {"W": 1e-12, "P": 1e-11, "A": 1e-10}

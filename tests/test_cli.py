@@ -15,8 +15,7 @@ from scipy.integrate import simpson
 import lse_material as lse
 from lse_material.cli import run
 from lse_material.cli.codes import FAILED, MEANINGS, MISSING, OK, UNEXPECTED, UNUSABLE, USAGE
-
-from .core.factories import random_deformations, random_potential, square_to_rectangle
+from tests.materials import random_deformations, random_potential, square_to_rectangle
 
 RHO = 0.01
 DATA = Path(__file__).parents[1] / "demos" / "data" / "martensite.csv"

@@ -15,7 +15,7 @@ from lse_material.export import LANGUAGES, source
 from lse_material.fem import EnergyProblem, MaterialProblem, QuadratureStress, energy, frozen_tangent
 from lse_material.fit import Architecture, Training, fit
 from lse_material.model import determinant, exp, inverse, log, mandel, sqrt
-from tests.core.factories import central_difference, random_deformations, random_material, relative_error
+from tests.materials import central_difference, random_deformations, random_material, relative_error
 from tests.test_agreement import (
     assert_agreement,
     by_expanded_ufl,

@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from lse_material import save
-
-from .core.factories import square_to_rectangle
+from tests.materials import square_to_rectangle
 
 ROOT = Path(__file__).parents[1]
 FLOOR = ("numpy", "safetensors", "lse_material")

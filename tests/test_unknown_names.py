@@ -15,7 +15,7 @@ from lse_material.fit.optimise import jacobian as fit_jacobian
 from lse_material.kernel import CompiledPotential, KernelShape, kernel_source, point_header
 from lse_material.model import ACTIVATIONS, Activation
 from lse_material.plotting import input_names
-from tests.core.factories import random_material, random_potential
+from tests.materials import random_material, random_potential
 
 # convex and non-decreasing, with the right derivatives: NumPy takes it as soon as it is in the table
 SHIFTED = Activation(

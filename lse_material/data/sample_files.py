@@ -27,7 +27,7 @@ from lse_material.data.samples import ARRAYS, Samples
 from lse_material.errors import FormatError, InvalidInputError
 
 FIELD, CONJUGATE = "field ", "conjugate "  # before the names of fields, in column names
-MASKS = ("energy_mask", "stress_mask")
+EXACT = ("energy_mask", "stress_mask", "stress_known", "group")  # arrays of a .npz archive that are no numbers
 
 
 def read_samples(path: str | Path) -> Samples:
@@ -51,7 +51,7 @@ def write_samples(samples: Samples, path: str | Path) -> None:
     path = Path(path)
     if path.suffix == ".npz":
         buffer = io.BytesIO()
-        arrays = {name: getattr(samples, name) for name in (*ARRAYS, *MASKS) if getattr(samples, name) is not None}
+        arrays = {name: getattr(samples, name) for name in (*ARRAYS, *EXACT) if getattr(samples, name) is not None}
         if samples.field_names:
             arrays["field_names"] = np.array(samples.field_names)
         np.savez_compressed(buffer, units=np.array(json.dumps(dict(samples.units))), **arrays)
@@ -86,7 +86,7 @@ def _read_npz(path: Path) -> Samples:
         raise FormatError(
             f"{path} is not a whole .npz archive of plain arrays: {error}. Pickles are not read."
         ) from None
-    names = [*ARRAYS, *MASKS, "field_names", "units"]
+    names = [*ARRAYS, *EXACT, "field_names", "units"]
     unknown = set(data) - set(names)
     if unknown:
         raise FormatError(f"{path} holds {sorted(unknown)}; samples are named {names}.")

@@ -33,7 +33,7 @@ def require_dolfinx(found: str = dolfinx.__version__) -> None:
     if version > NEWEST:
         warnings.warn(
             f"lse_material.fem was tested with DOLFINx 0.10 and 0.11; this is {found}. Before you trust it run "
-            "tests/fem/test_operator.py, which looks at every internal that the package hooks into.",
+            "tests/fem/forms/test_operator.py, which looks at every internal that the package hooks into.",
             ImportWarning,
             stacklevel=2,
         )

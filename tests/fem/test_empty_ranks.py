@@ -34,7 +34,7 @@ from lse_material.fem import (
     share_not_elliptic,
 )
 from lse_material.fem import stability as stable
-from tests.fem.materials import quadratic_well, saint_venant_kirchhoff, two_variants
+from tests.materials import quadratic_well, saint_venant_kirchhoff, two_variants
 
 WORLD, SELF = MPI.COMM_WORLD, MPI.COMM_SELF
 pytestmark = pytest.mark.mpi

@@ -10,7 +10,7 @@ from dolfinx import mesh
 from mpi4py import MPI
 
 from lse_material.fem import PeriodicCell
-from tests.fem.test_homogenise import neo_hookean
+from tests.fem.homogenise.test_periodic_cell import neo_hookean
 
 WORLD = MPI.COMM_WORLD
 

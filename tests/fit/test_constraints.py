@@ -11,9 +11,9 @@ from lse_material import Symmetry
 from lse_material.fit import Architecture, TrainablePotential, Training, fit
 from lse_material.fit.model.constraints import Constraints, Orbit, Reference
 from lse_material.fit.optimise.levenberg_marquardt import normal_equations
-from tests.core.factories import relative_error
 from tests.fit.test_discovery import loss_of
-from tests.fit.test_fit import samples_of, wells
+from tests.fit.test_fitting import samples_of, wells
+from tests.materials import relative_error
 
 SYMMETRIES = [
     Symmetry.crystal("square", "rectangle", dim=2),

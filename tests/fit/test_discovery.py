@@ -13,9 +13,9 @@ from lse_material.fit.optimise import jacobian
 from lse_material.fit.optimise.levenberg_marquardt import levenberg_marquardt, normal_equations
 from lse_material.fit.problem.loss import Loss
 from lse_material.fit.problem.rows import Scales, rows_of, scales_of
-from tests.core.factories import relative_error
-from tests.fit.test_fit import samples_of, wells
-from tests.fit.test_twin import random_twin
+from tests.fit.test_fitting import samples_of, wells
+from tests.fit.test_trainable import random_twin
+from tests.materials import relative_error
 
 AUTO = Architecture(modes="auto", max_modes=5, width=4)
 

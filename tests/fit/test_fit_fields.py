@@ -5,7 +5,7 @@ import pytest
 
 import lse_material as lse
 from lse_material.fit import Architecture, Training, fit
-from tests.fem.materials import quadratic_well
+from tests.materials import quadratic_well
 
 
 def swelling():

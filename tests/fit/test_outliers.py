@@ -8,10 +8,10 @@ from lse_material.fit import Architecture, DataWarning, Training, fit
 from lse_material.fit.optimise.levenberg_marquardt import normal_equations
 from lse_material.fit.problem.loss import Loss
 from lse_material.fit.problem.rows import rows_of, scales_of
-from tests.core.factories import relative_error
 from tests.fit.test_discovery import three_wells
-from tests.fit.test_fit import samples_of, wells
-from tests.fit.test_twin import random_twin
+from tests.fit.test_fitting import samples_of, wells
+from tests.fit.test_trainable import random_twin
+from tests.materials import relative_error
 
 
 def with_weight(samples, weight, rows=slice(None)):

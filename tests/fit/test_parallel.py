@@ -9,7 +9,7 @@ import pytest
 import lse_material as lse
 from lse_material.fit import Architecture, Sparsity, Training, fit
 from lse_material.fit.optimise import parallel
-from tests.fit.test_fit import SHORT, parameters, samples_of, wells
+from tests.fit.test_fitting import SHORT, parameters, samples_of, wells
 
 ONCE = Sparsity(
     restarts=2, adam_steps=20, tolerance=1e-6, trials=1, prune=1.0, trial_rows=20

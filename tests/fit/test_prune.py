@@ -12,10 +12,10 @@ from lse_material.fit.discovery.prune import prune, triangular
 from lse_material.fit.model.simplify import trimmed
 from lse_material.fit.optimise.levenberg_marquardt import levenberg_marquardt
 from lse_material.kernel import CompiledPotential
-from tests.core.factories import relative_error
 from tests.fit.test_discovery import loss_of, three_wells
-from tests.fit.test_fit import samples_of
-from tests.fit.test_twin import random_twin
+from tests.fit.test_fitting import samples_of
+from tests.fit.test_trainable import random_twin
+from tests.materials import relative_error
 
 
 def masked_twin(seed, share, depth, width=4):

@@ -5,7 +5,7 @@
 Its derivative rule is exact, so an energy can be differentiated twice by ufl.derivative or ufl.diff and used in any integral
 or Expression, and UFL's operations on forms (lhs, rhs, system, action, adjoint, replace) take it as any other operator. UFL and
 FFCx have no public way to add an operator: this is the one module that reaches into them. Each place is registered below and
-has a test of its own (tests/fem/test_operator.py).
+has a test of its own (tests/fem/forms/test_operator.py).
 """
 
 from __future__ import annotations

@@ -1,0 +1,141 @@
+"""Wells, saddles, paths and basins against landscapes whose geometry is known, whatever the axes and the units."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import lse_material as lse
+from lse_material import analysis
+from tests.materials import random_potential
+from tests.model.test_soft_minimum import line, well
+
+SQUARE = ([-0.5, -0.5], [1.5, 1.5])
+
+
+def wells_at(places, *, stiffness=2.0, rho=0.05, depths=None, **scales):
+    depths = np.zeros(len(places)) if depths is None else depths
+    return lse.SoftMinimum(tuple(well(stiffness, p, e) for p, e in zip(places, depths)), rho, **scales)
+
+
+@pytest.mark.parametrize("rho", [1e-3, 1e-2, 0.2])
+def test_the_saddle_between_two_equal_wells(rho):
+    # in the middle, by symmetry: k a^2 / 8 - rho log 2 high, with the curvatures k - k^2 a^2 / (4 rho) and k
+    k, a = 2.0, 1.0
+    p = wells_at([[0.0, 0.0], [a, 0.0]], stiffness=k, rho=rho)
+    found = analysis.wells(p)
+    (saddle,) = analysis.saddles(p)
+    assert [point.index for point in (*found, saddle)] == [0, 0, 1]
+    np.testing.assert_allclose(saddle.x, [0.5 * a, 0.0], atol=1e-9)
+    assert saddle.energy == pytest.approx(k * a**2 / 8.0 - rho * np.log(2.0), rel=1e-12)
+    np.testing.assert_allclose(saddle.eigenvalues, [k - (k * a) ** 2 / (4.0 * rho), k], rtol=1e-9)
+    assert analysis.barrier(p, *found) == pytest.approx(saddle.energy - found[0].energy, rel=1e-12)
+
+
+@pytest.mark.parametrize("rho", [1e-3, 0.05, 0.15])
+def test_a_triangle_of_wells_has_three_passes_and_a_top(rho):
+    corners = np.array([[0.0, 0.0], [1.0, 0.0], [0.5, np.sqrt(0.75)]])
+    p = wells_at(corners, rho=rho)
+    land = analysis.landscape(p, *SQUARE, starts=16)
+    assert (len(land.wells), len(land.saddles)) == (3, 3)
+    assert sorted(tuple(sorted(pair)) for pair in land.links) == [(0, 1), (0, 2), (1, 2)]
+    np.testing.assert_allclose(land.barriers[~np.eye(3, dtype=bool)], land.barriers[0, 1], rtol=1e-9)
+    (top,) = analysis.saddles(p, *SQUARE, index=2, starts=8)
+    np.testing.assert_allclose(top.x, corners.mean(axis=0), atol=1e-8)
+
+
+@settings(max_examples=4)
+@given(seed=st.integers(0, 1000))
+def test_stationary_points_are_stationary_and_of_their_index(seed):
+    p = random_potential(np.random.default_rng(seed), 3, modes=4)
+    box = -4.0 * np.ones(3), 4.0 * np.ones(3)
+    for index, points in ((0, analysis.wells(p, *box, starts=12)), (1, analysis.saddles(p, *box, starts=12))):
+        for point in points:
+            stiffest = np.abs(point.eigenvalues).max()
+            assert np.linalg.norm(p.gradient(point.x)) < 1e-8 * stiffest
+            assert (np.linalg.eigvalsh(p.hessian(point.x)) < 0.0).sum() == index
+            assert point.inside == bool((np.abs(point.x) <= 4.0).all())
+
+
+@settings(max_examples=3)
+@given(seed=st.integers(0, 1000))
+def test_neither_axes_nor_units_change_the_barriers(seed):
+    rng = np.random.default_rng(seed)
+    places = np.array([[0.0, 0.0, 0.0], [1.0, 0.0, 0.3], [0.2, 1.0, 0.0]])
+    p = wells_at(places, depths=[0.0, 0.03, 0.07])
+    Q, s = np.linalg.qr(rng.normal(size=(3, 3)))[0], rng.uniform(1e-3, 1e3, 3)
+    turned = wells_at(places @ Q.T, depths=[0.0, 0.03, 0.07])
+    stretched = lse.SoftMinimum(p.modes, p.scaled_rho, input_scale=s, energy_scale=1e3)
+    expected = analysis.landscape(p).barriers
+    np.testing.assert_allclose(analysis.landscape(turned).barriers, expected, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(analysis.landscape(stretched, scale=s).barriers, 1e3 * expected, rtol=1e-9, atol=1e-9)
+
+
+def test_a_path_has_no_slope_across_itself():
+    p = wells_at([[0.0, 0.0], [1.0, 0.4], [0.3, 1.1]], rho=0.15, depths=[0.0, 0.1, 0.05])
+    found = analysis.wells(p)
+    path = analysis.minimum_energy_path(p, found[0], found[1])
+    slope = p.gradient(path.x)
+    tangent = np.gradient(path.x, path.length, axis=0)
+    tangent /= np.linalg.norm(tangent, axis=1, keepdims=True)
+    across = slope - (slope * tangent).sum(axis=1, keepdims=True) * tangent
+    assert np.linalg.norm(across, axis=1).max() < 0.02 * np.linalg.norm(slope, axis=1).max()
+    np.testing.assert_allclose(path.x[[0, -1]], [found[0].x, found[1].x], atol=1e-6)
+    assert path.energy.max() == path.saddle.energy
+    assert path.barrier - path.reverse_barrier == pytest.approx(found[1].energy - found[0].energy, abs=1e-12)
+
+
+def test_a_path_past_a_third_well_goes_through_it():
+    p = wells_at([[0.0, 0.0], [1.0, 0.0], [2.0, 0.0]], depths=[0.0, 0.1, 0.05])
+    path = analysis.minimum_energy_path(p, [0.1, 0.1], [1.9, 0.0], images=41)
+    assert [round(point.x[0], 2) for point in path.wells] == [0.0, 1.0, 2.0]
+    assert path.barrier == max(s.energy for s in path.saddles) - path.wells[0].energy
+
+
+def test_two_ways_round_a_hill_are_told_apart_by_leading_the_string():
+    # four wells on the corners of a square: from one corner to the opposite one by either neighbour
+    corners = [[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 1.0]]
+    p = wells_at(corners, depths=[0.0, 0.02, 0.0, 0.1])
+    for corner in (1, 3):
+        path = analysis.minimum_energy_path(p, corners[0], corners[2], through=[corners[corner]])
+        np.testing.assert_allclose(path.wells[1].x, corners[corner], atol=1e-2)
+
+
+def test_points_flow_to_the_well_on_their_side_of_the_ridge():
+    p = wells_at([[0.0, 0.0], [1.0, 0.0]], rho=0.02)
+    x = np.random.default_rng(0).uniform(-1.0, 2.0, (200, 2))
+    found = sorted(analysis.wells(p), key=lambda point: point.x[0])
+    assert (analysis.basins(p, x, found) == (x[:, 0] > 0.5)).all()
+    assert (analysis.basins(p, x[:5], found[:1])[x[:5, 0] > 0.5] == -1).all()
+
+
+def test_a_landscape_without_a_floor_has_no_well_there():
+    p = lse.SoftMinimum((well(1.0, [0.0]), line(-1.0, 10.0)), 0.1)  # falls for ever beyond the ridge
+    land = analysis.landscape(p, [-2.0], [8.0], starts=8)
+    assert [round(float(point.x[0]), 6) for point in land.wells] == [0.0]
+    assert land.saddles == ()  # the pass there leads to no well
+    with pytest.raises(lse.ConvergenceError, match="flows to no well"):
+        analysis.minimum_energy_path(p, [0.0], [9.0])
+
+
+def test_what_cannot_be_searched_is_refused():
+    p = wells_at([[0.0, 0.0], [1.0, 0.0]])
+    with pytest.raises(lse.InvalidInputError, match="both its lower and its upper"):
+        analysis.wells(p, [0.0, 0.0])
+    with pytest.raises(lse.InvalidInputError, match="below upper"):
+        analysis.wells(p, [0.0, 0.0], [1.0, 0.0])
+    with pytest.raises(lse.InvalidInputError, match="has 1 to 2"):
+        analysis.saddles(p, index=0)
+    with pytest.raises(lse.InvalidInputError, match="same well"):
+        analysis.minimum_energy_path(p, [0.1, 0.0], [-0.1, 0.0])
+    with pytest.raises(lse.InvalidInputError, match="at least 5"):
+        analysis.minimum_energy_path(p, [0.0, 0.0], [1.0, 0.0], images=2)
+    with pytest.raises(lse.InvalidInputError, match="choose one or two"):
+        analysis.plot(p, "x.png", *SQUARE, axes=(0, 2))
+
+
+@pytest.mark.parametrize("axes", [(0, 1), (1,)])
+def test_a_picture_of_any_number_of_inputs(axes, tmp_path):
+    p = wells_at([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0]])
+    analysis.plot(p, tmp_path / "land.png", [-0.5] * 3, [1.5] * 3, axes=axes, points=41)
+    assert (tmp_path / "land.png").stat().st_size > 5_000

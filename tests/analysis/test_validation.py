@@ -1,0 +1,55 @@
+"""Ellipticity against closed forms, falling energies outside the data, groups, and errors on data."""
+
+import numpy as np
+import pytest
+
+from lse_material import ConvexNetwork, GreenLagrange, InvalidInputError, Material, Samples, SoftMinimum, Symmetry
+from lse_material.analysis import check_data, check_ellipticity, check_extrapolation, check_symmetry
+from lse_material.analysis.validation import symmetry_of
+from tests.materials import random_deformations, random_material, square_to_rectangle
+
+
+def test_two_wells_are_elliptic_and_the_ridge_between_them_is_not():
+    material = square_to_rectangle(1e-3)
+    F = np.array([np.diag([0.9, 1.15]), np.eye(2)])
+    check = check_ellipticity(material, F)
+    assert check.passed
+    assert check.value == 0.5
+    assert [check_ellipticity(material, one).value for one in F] == [0.0, 1.0]
+
+
+def test_a_material_that_falls_outside_its_box_fails_and_a_convex_one_does_not():
+    slope = ConvexNetwork.from_arrays([], [[[-1.0, 0.0, 0.0]]], [[0.0]])
+    falling = SoftMinimum((slope,), 1.0)
+    box = np.full(3, -1.0), np.full(3, 1.0)
+    check = check_extrapolation(falling, box)
+    assert not check.passed
+    assert check.value == pytest.approx(0.5, rel=0.02)  # W = -x: by 1, of a range of 2
+    bowl = ConvexNetwork.from_arrays([], [np.zeros((1, 3))], [[0.0]], quadratic=np.eye(3))
+    assert check_extrapolation(SoftMinimum((bowl,), 1.0), box).passed
+
+
+def test_the_group_of_the_provenance_is_found_and_held():
+    material = square_to_rectangle(0.1)
+    F = random_deformations(np.random.default_rng(0), 20, 2)
+    assert symmetry_of(material) is None
+    named = Material(material.potential, material.kinematics, provenance={"symmetry": "square to rectangle, 2D"})
+    assert check_symmetry(named, symmetry_of(named), F).passed
+    assert not check_symmetry(named, Symmetry.crystal("hexagon", "rectangle", dim=2), F).passed
+    with pytest.raises(InvalidInputError, match="acts on 6 inputs; the material has 3"):
+        check_symmetry(named, Symmetry.crystal("cubic", "tetragonal", dim=3), F)
+
+
+def test_errors_on_data_are_shares_of_the_data_and_leave_missing_values_out():
+    material = random_material(np.random.default_rng(0), GreenLagrange(2))
+    F = random_deformations(np.random.default_rng(1), 50, 2)
+    W, P = material.energy(F), material.stress(F)
+    spread = W.std()
+    energy = W + 0.03 * spread
+    energy[0] = np.nan
+    mask = np.arange(50) > 0
+    energies, slopes = check_data(material, Samples(F=F, energy=energy, stress=1.1 * P, energy_mask=mask))
+    assert energies.value == pytest.approx(0.03, rel=0.05)
+    assert energies.passed
+    assert slopes.value == pytest.approx(0.1 / 1.1)
+    assert not slopes.passed

@@ -1,0 +1,234 @@
+"""Reading and writing samples: round trips, and errors that name the line and the column."""
+
+import json
+import os
+import pickle
+import zipfile
+
+import numpy as np
+import pytest
+
+from lse_material import FormatError, InvalidInputError, LseError, Samples, read_samples, write_samples
+from tests.materials import random_deformations
+
+HEADER = "F11,F12,F21,F22,W,P11,P12,P21,P22\n"
+ROW = "1,0,0,1,0.5,1,2,3,4\n"
+
+
+def write(path, text):
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def with_gaps(dim=2, n=9):
+    rng = np.random.default_rng(0)
+    return Samples(
+        F=random_deformations(rng, n, dim),
+        energy=rng.normal(size=n) * 10.0 ** rng.integers(-300, 300, n),
+        stress=rng.normal(size=(n, dim, dim)) / 3.0,
+        energy_mask=np.arange(n) % 3 > 0,
+        stress_mask=np.arange(n) % 4 > 0,
+        units={"energy": "J/m³", "stress": "MPa"},
+    )
+
+
+def of_x():
+    rng = np.random.default_rng(1)
+    return Samples(x=rng.normal(size=(5, 11)), gradient=rng.normal(size=(5, 11)), stress_mask=np.arange(5) > 1)
+
+
+@pytest.mark.parametrize("ending", [".npz", ".csv"])
+@pytest.mark.parametrize("samples", [with_gaps(2), with_gaps(3), of_x()], ids=["2D", "3D", "x"])
+def test_what_is_written_is_read_back_bitwise(tmp_path, samples, ending):
+    path = tmp_path / f"samples{ending}"
+    write_samples(samples, path)
+    back = read_samples(str(path))
+    for name in ("F", "x", "energy", "stress", "gradient", "energy_mask", "stress_mask"):
+        before, after = getattr(samples, name), getattr(back, name)
+        assert (before is None) == (after is None)
+        if before is not None:
+            np.testing.assert_array_equal(before, after)
+    assert back.units == samples.units
+    assert back.digest() == samples.digest()
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+def test_a_table_in_any_order_with_comments_units_spaces_blank_lines_and_a_byte_order_mark(tmp_path):
+    path = write(
+        tmp_path / "a.csv",
+        '\ufeff# made by hand\n# units: {"energy": "MPa"}\n\n P22 ,F22,P11,F11,F21,F12,P12,P21,energy\n'
+        "# between\n4, 1.5 ,1,2,0,0.25,2,3,1e-3\n,,,,,,,,\n8,1,5,1,0,0,6,7,\n",
+    )
+    samples = read_samples(path)
+    np.testing.assert_array_equal(samples.F, [[[2.0, 0.25], [0.0, 1.5]], np.eye(2)])
+    np.testing.assert_array_equal(samples.stress, [[[1.0, 2.0], [3.0, 4.0]], [[5.0, 6.0], [7.0, 8.0]]])
+    np.testing.assert_array_equal(samples.energy, [1e-3, np.nan])
+    np.testing.assert_array_equal(samples.energy_mask, [True, False])
+    assert samples.units == {"energy": "MPa"}
+
+
+def test_a_stress_is_missing_as_a_whole(tmp_path):
+    samples = read_samples(write(tmp_path / "a.csv", HEADER + ROW + "1,0,0,1,0.5,,,,\n"))
+    np.testing.assert_array_equal(samples.stress_mask, [True, False])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "holds no header line"),
+        ("# only\n", "holds no header line"),
+        (HEADER, "holds no rows below its header"),
+        (HEADER + ROW + "1,0,0,one,0.5,1,2,3,4\n", "line 3, column F22: 'one' is not a number"),
+        (HEADER + "# a comment\n\n" + ROW + "1,0,0,1,0.5,1,2,3\n", "line 5: 8 cells, but the header names 9 columns"),
+        (HEADER + ROW + "1,0,0,1,0.5,1,2,3,4,5\n", "line 3: 10 cells"),
+        (HEADER + ROW + "1,0,0,,0.5,1,2,3,4\n", "line 3: column F22 is empty, and every row needs it"),
+        (HEADER + ROW + "1,0,0,1,0.5,1,,3,4\n", "line 3: column P12 is empty, and a stress is given or missing as"),
+        (HEADER + ROW + "1,0,0,1,nan,1,2,3,4\n", "line 3, column W: 'nan' is not finite; leave the cell empty"),
+        (HEADER + ROW + "1,0,0,1,0.5,1,2,3,-inf\n", "line 3, column P22: '-inf' is not finite"),
+        ("F11,F12,F21,F22,W,W\n1,0,0,1,2,2\n", "line 1: the column 'W' appears twice"),
+        ("F11,F12,F21,F22,W,energy\n1,0,0,1,2,2\n", r"line 1: columns \['W', 'energy'\]"),
+        ("F11,F12,F21,W\n1,0,0,1\n", r"line 1: columns \['F11', 'F12', 'F21'\] do not fit together"),
+        ("F11,F12,F21,F22,W,temperature\n1,0,0,1,2,300\n", r"columns \['temperature'\]"),
+        ("F11;F12;F21;F22;W\n1;0;0;1;2\n", r"columns \['F11;F12;F21;F22;W'\]"),
+        ("1,0,0,1,0.5\n1,0,0,1,0.5\n", "line 1: the column '1' appears twice"),
+        ('# units: {"energy"\n' + HEADER + ROW, "units are not JSON"),
+        ('# units: {"energy": 3}\n' + HEADER + ROW, "units must map names to texts"),
+        (HEADER + '"' + "1" * 200_000 + '"' + ",0,0,1,0.5,1,2,3,4\n", "line 2: field larger than field limit"),
+    ],
+)
+def test_a_bad_table_is_refused_by_line_and_column(tmp_path, text, message):
+    path = write(tmp_path / "bad.csv", text)
+    with pytest.raises(FormatError, match=message) as caught:
+        read_samples(path)
+    assert "bad.csv" in str(caught.value)
+    assert "\n" not in str(caught.value)  # one paragraph
+
+
+def test_values_that_cannot_be_samples_are_refused_by_row_and_file(tmp_path):
+    path = write(tmp_path / "a.csv", "# c\n" + HEADER + ROW + "1,0,0,-1,0.5,1,2,3,4\n")
+    with pytest.raises(InvalidInputError, match=r"a\.csv: F in row 1 has determinant -1.*\(Row 0 stands on line 3.\)"):
+        read_samples(path)
+    np.savez(tmp_path / "a.npz", F=np.eye(2)[None], energy=np.array([np.nan]))
+    with pytest.raises(InvalidInputError, match=r"a\.npz: energy in row 0 is not finite"):
+        read_samples(tmp_path / "a.npz")
+
+
+def test_a_binary_file_is_no_table(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_bytes(b"\xff\xfe\x00\x80" * 10)
+    with pytest.raises(FormatError, match="is not a text file"):
+        read_samples(path)
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    for name in ("a.csv", "a.npz"):
+        with pytest.raises(FileNotFoundError, match=name):
+            read_samples(tmp_path / name)
+
+
+def test_the_ending_of_the_name_tells_the_kind(tmp_path):
+    with pytest.raises(FormatError, match=r"read from \.npz or \.csv"):
+        read_samples(write(tmp_path / "a.txt", HEADER + ROW))
+    with pytest.raises(FormatError, match=r"written to \.npz or \.csv"):
+        write_samples(of_x(), tmp_path / "a.xlsx")
+
+
+class Bomb:
+    """Unpickling it would create the file `proof`."""
+
+    def __init__(self, proof):
+        self.proof = proof
+
+    def __reduce__(self):
+        return (os.mkdir, (str(self.proof),))
+
+
+def test_a_pickle_is_never_loaded(tmp_path):
+    proof = tmp_path / "proof"
+    plain, inside = tmp_path / "plain.npz", tmp_path / "inside.npz"
+    plain.write_bytes(pickle.dumps(Bomb(proof)))
+    bombs = np.empty(1, dtype=object)
+    bombs[0] = Bomb(proof)
+    np.savez(inside, F=np.eye(2)[None], energy=bombs)
+    for path in (plain, inside):
+        with pytest.raises(FormatError, match="Pickles are not read"):
+            read_samples(path)
+    assert not proof.exists()
+
+
+def test_a_truncated_or_damaged_archive_is_refused(tmp_path):
+    path = tmp_path / "a.npz"
+    write_samples(with_gaps(n=100), path)
+    content = path.read_bytes()
+    for length in (0, 1, 10, len(content) // 3, len(content) // 2, len(content) - 1):
+        path.write_bytes(content[:length])
+        with pytest.raises(FormatError, match=r"not a whole \.npz archive"):
+            read_samples(path)
+    outcomes = set()
+    for place in range(0, len(content), 101):  # a changed byte: refused, or in a part of the zip file without meaning
+        damaged = bytearray(content)
+        damaged[place] ^= 0xFF
+        path.write_bytes(damaged)
+        try:
+            assert read_samples(path).digest() == with_gaps(n=100).digest()
+            outcomes.add("read")
+        except LseError:
+            outcomes.add("refused")
+    assert "refused" in outcomes
+
+
+def test_an_archive_of_other_things_is_refused(tmp_path):
+    path = tmp_path / "a.npz"
+    np.savez(path, F=np.eye(2)[None], energy=[1.0], temperature=[300.0])
+    with pytest.raises(FormatError, match=r"holds \['temperature'\]; samples are named"):
+        read_samples(path)
+    np.savez(path, F=np.eye(2)[None], energy=[1.0], units=np.array(json.dumps(["MPa"])))
+    with pytest.raises(FormatError, match="units must map names to texts"):
+        read_samples(path)
+    with (tmp_path / "single.npz").open("wb") as file:
+        np.save(file, np.eye(2))
+    with pytest.raises(FormatError, match="a single array without a name"):
+        read_samples(tmp_path / "single.npz")
+
+
+@pytest.mark.parametrize("ending", [".npz", ".csv"])
+def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path, monkeypatch, ending):
+    path = tmp_path / f"a{ending}"
+    write_samples(of_x(), path)
+    before = path.read_bytes()
+
+    def broken(*_):
+        raise OSError("disk on fire")
+
+    monkeypatch.setattr(os, "replace", broken)
+    with pytest.raises(OSError, match="disk on fire"):
+        write_samples(with_gaps(), path)
+    assert path.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("units", ["9" * 5000, "[" * 100_000, "{", "3"], ids=["digits", "deep", "cut", "number"])
+def test_units_that_are_no_json_object_are_refused(tmp_path, units):
+    (tmp_path / "data.csv").write_text(f"# units: {units}\nx1,W\n0,1\n")
+    with pytest.raises(FormatError, match=r"data.csv: units "):
+        read_samples(tmp_path / "data.csv")
+
+
+def test_an_archive_that_claims_terabytes_is_refused(tmp_path):
+    header = "{'descr': '<f8', 'fortran_order': False, 'shape': (1099511627776, 2, 2), }".ljust(117) + "\n"
+    with zipfile.ZipFile(tmp_path / "data.npz", "w") as archive:
+        archive.writestr(
+            "F.npy", b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode() + bytes(64)
+        )
+    with pytest.raises(FormatError, match=r"data.npz is not a whole .npz archive"):
+        read_samples(tmp_path / "data.npz")
+
+
+def test_dates_and_overflowing_deformations_are_no_samples(tmp_path):
+    dates = np.zeros((3, 2, 2), dtype="datetime64[s]")
+    np.savez(tmp_path / "data.npz", F=dates, energy=np.zeros(3))
+    with pytest.raises(InvalidInputError, match="F cannot be read as an array of real numbers: dates or times"):
+        read_samples(tmp_path / "data.npz")
+    (tmp_path / "data.csv").write_text("F11,F12,F21,F22,W\n1e308,0,0,1e308,1\n")
+    with pytest.raises(InvalidInputError, match="row 0 has determinant inf; it must be positive and finite"):
+        read_samples(tmp_path / "data.csv")

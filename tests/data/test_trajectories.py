@@ -1,0 +1,50 @@
+"""Trajectories of known noise and drift give them back."""
+
+import numpy as np
+import pytest
+
+import lse_material as lse
+from lse_material.analysis import Dynamics, trajectories
+from lse_material.data.trajectories import from_trajectories
+from tests.model.test_soft_minimum import well
+
+K, TEMPERATURE, GAMMA, DT = 2.0, 0.3, 2.0, 0.01
+
+
+def walks(records=200, walkers=300):
+    p = lse.SoftMinimum((well(K, [0.5, -0.2]),), 0.1)
+    start = np.random.default_rng(1).normal(size=(walkers, 2))
+    return trajectories(p, start, Dynamics(TEMPERATURE, DT, GAMMA), records=records, seed=2)
+
+
+@pytest.mark.parametrize("bins", [None, 12])
+def test_temperature_and_slope_of_a_harmonic_well_come_back(bins):
+    data = from_trajectories(walks(), DT, friction=GAMMA, bins=bins)
+    assert data.temperature == pytest.approx(TEMPERATURE, rel=0.02)
+    away = data.samples.x - [0.5, -0.2]
+    root = np.sqrt(data.samples.weight)[:, None]
+    slope = np.linalg.lstsq(root * away, root * data.samples.gradient, rcond=None)[0]
+    error = np.sqrt(2.0 * TEMPERATURE * GAMMA / DT / (root**2 * away**2).sum(axis=0)).max()  # standard error
+    np.testing.assert_allclose(slope, K * np.eye(2), atol=3.5 * error)
+
+
+def test_the_stated_noise_is_that_of_the_gradients():
+    data = from_trajectories(walks(), DT, friction=GAMMA, bins=12)
+    error = (data.samples.gradient - K * (data.samples.x - [0.5, -0.2])) / data.noise[:, None]
+    assert error.std() == pytest.approx(1.0, rel=0.15)
+    assert data.samples.weight.sum() > 0.99 * 200 * 300  # hardly an increment is alone in its cell
+
+
+def test_a_single_walker_needs_no_axis_of_its_own():
+    x = walks(walkers=1)
+    one, many = from_trajectories(x[:, 0], DT), from_trajectories(x, DT)
+    np.testing.assert_array_equal(one.samples.gradient, many.samples.gradient)
+
+
+def test_what_is_no_trajectory_is_refused():
+    with pytest.raises(lse.InvalidInputError, match="2 records or more"):
+        from_trajectories(np.zeros((1, 3, 2)), DT)
+    with pytest.raises(lse.InvalidInputError, match="dt is"):
+        from_trajectories(np.zeros((3, 3, 2)), 0.0)
+    with pytest.raises(lse.InvalidInputError, match="fewer bins"):
+        from_trajectories(np.random.default_rng(0).normal(size=(2, 3, 2)), DT, bins=1000)

@@ -1,0 +1,159 @@
+"""Exported files are complete in themselves and give the same numbers as the package, to 1e-12."""
+
+import ctypes
+import importlib.util
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from lse_material import GreenLagrange, Growth, InvalidInputError, IsotropicInvariants, Material, SoftMinimum
+from lse_material.export import export, source
+from tests.materials import (
+    STRAIN_MEASURES,
+    random_deformations,
+    random_material,
+    random_network,
+    random_potential,
+    relative_error,
+    square_to_rectangle,
+)
+from tests.model.test_strain import name
+
+COMPILER = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+OPTIONS = [
+    {},
+    {"depth": 0, "growth": Growth(0.7)},
+    {"depth": 3, "quadratic": False, "modes": 1},
+    {"activation": "squared_softplus", "growth": Growth(0.3), "modes": 5, "rho": 1e-3},
+]
+# every strain measure and every option, each strain measure with two options
+CASES = [(k, OPTIONS[(i + j) % 4]) for i, k in enumerate(STRAIN_MEASURES) for j in (0, 2 - i % 2)]
+
+
+def python_module(path):
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def compiled(path, function, inputs, shapes):
+    """The function of a compiled C file at rows of inputs: it writes one array of each shape per row."""
+    library = path.with_suffix(".so")
+    strict = ["-std=c99", "-pedantic", "-Wall", "-Wextra", "-Werror", "-O2", "-shared", "-fPIC"]
+    subprocess.run([COMPILER, *strict, str(path), "-o", str(library), "-lm"], check=True)
+    call = getattr(ctypes.CDLL(str(library)), function)
+    call.restype = None
+    results = [np.empty((len(inputs), *shape)) for shape in shapes]
+    pointer = ctypes.POINTER(ctypes.c_double)
+    for n, row in enumerate(np.ascontiguousarray(inputs)):
+        outputs = [np.empty(shape) for shape in shapes]
+        call(row.ctypes.data_as(pointer), *(a.ctypes.data_as(pointer) for a in outputs))
+        for result, output in zip(results, outputs):
+            result[n] = output
+    return results
+
+
+def expected(material, F):
+    return material.energy(F), material.stress(F), material.tangent(F), material.mode_weights(F)
+
+
+@pytest.mark.parametrize(("kinematics", "options"), CASES, ids=lambda v: name(v) if not isinstance(v, dict) else "")
+def test_the_numpy_file_gives_the_numbers_of_the_package(kinematics, options, tmp_path):
+    material = random_material(np.random.default_rng(0), kinematics, **options)
+    export(material, tmp_path / "cell.py")
+    assert "lse_material" not in (tmp_path / "cell.py").read_text().replace("Written by lse_material", "")
+    F = random_deformations(np.random.default_rng(1), 12, kinematics.dim).reshape(3, 4, *(kinematics.dim,) * 2)
+    for got, exact in zip(python_module(tmp_path / "cell.py").evaluate(F), expected(material, F)):
+        assert relative_error(got, exact) < 1e-12
+
+
+@pytest.mark.skipif(COMPILER is None, reason="no C compiler")
+@pytest.mark.parametrize(("kinematics", "options"), CASES, ids=lambda v: name(v) if not isinstance(v, dict) else "")
+def test_the_c_file_gives_the_numbers_of_the_package(kinematics, options, tmp_path):
+    material = random_material(np.random.default_rng(0), kinematics, **options)
+    export(material, tmp_path / "cell.c")
+    dim = kinematics.dim
+    F = random_deformations(np.random.default_rng(1), 12, dim)
+    shapes = [(), (dim,) * 2, (dim,) * 4, (material.modes,)]
+    for got, exact in zip(compiled(tmp_path / "cell.c", "cell", F, shapes), expected(material, F)):
+        assert relative_error(got, exact) < 1e-12
+
+
+@pytest.mark.skipif(COMPILER is None, reason="no C compiler")
+def test_plain_potentials_are_exported_too(tmp_path):
+    potential = random_potential(np.random.default_rng(2), 5, modes=4)
+    x = np.random.default_rng(3).normal(size=(9, 5))
+    exact = potential.energy(x), potential.gradient(x), potential.hessian(x), potential.mode_weights(x)
+    export(potential, tmp_path / "circuit.py")
+    export(potential, tmp_path / "circuit.c")
+    for got, value in zip(python_module(tmp_path / "circuit.py").evaluate(x), exact):
+        assert relative_error(got, value) < 1e-12
+    shapes = [(), (5,), (5, 5), (4,)]
+    for got, value in zip(compiled(tmp_path / "circuit.c", "circuit_potential", x, shapes), exact):
+        assert relative_error(got, value) < 1e-12
+
+
+@pytest.mark.skipif(COMPILER is None, reason="no C compiler")
+def test_energies_are_nan_in_c_and_numpy_where_the_package_says_nan(tmp_path):
+    material = random_material(np.random.default_rng(4), IsotropicInvariants(2), growth=Growth(1.0))
+    export(material, tmp_path / "cell.py")
+    export(material, tmp_path / "cell.c")
+    F = np.array([np.diag([1.0, -1.0]), np.full((2, 2), np.nan), np.eye(2)])
+    exact = material.evaluate(F).energy
+    assert np.isnan(exact).tolist() == [True, True, False]
+    shapes = [(), (2, 2), (2,) * 4, (3,)]
+    for W, P, A, _ in (
+        compiled(tmp_path / "cell.c", "cell", F, shapes),
+        python_module(tmp_path / "cell.py").evaluate(F),
+    ):
+        for values in (W, P, A):
+            assert np.isnan(values).reshape(3, -1).any(axis=1).tolist() == [True, True, False]
+
+
+def test_an_exported_file_keeps_no_sign_of_text_that_could_end_its_comment(tmp_path):
+    plain = square_to_rectangle(0.1)
+    material = Material(
+        plain.potential, plain.kinematics, units={"energy": '*/ system("x"); /* """ \n\\'}, provenance={"by": "'''"}
+    )
+    export(material, tmp_path / "cell.c")
+    export(material, tmp_path / "cell.py")
+    python_module(tmp_path / "cell.py")
+    assert (tmp_path / "cell.c").read_text().split("#include")[0].count("*/") == 1
+
+
+def test_modes_of_different_depths_are_exported(tmp_path):
+    rng = np.random.default_rng(5)
+    potential = SoftMinimum(tuple(random_network(rng, 3, depth=n, quadratic=n != 1) for n in (0, 1, 3)), 0.5)
+    material = Material(potential, GreenLagrange(2))
+    F = random_deformations(rng, 5, 2)
+    export(material, tmp_path / "cell.c")
+    shapes = [(), (2, 2), (2,) * 4, (3,)]
+    if COMPILER:
+        for got, exact in zip(compiled(tmp_path / "cell.c", "cell", F, shapes), expected(material, F)):
+            assert relative_error(got, exact) < 1e-12
+
+
+def test_what_cannot_be_exported_is_refused(tmp_path):
+    material = square_to_rectangle(0.1)
+    with pytest.raises(InvalidInputError, match=r"no export to 'fortran'; known are \['c', 'numpy', 'ufl'\]"):
+        source(material, "fortran")
+    with pytest.raises(InvalidInputError, match="no identifier"):
+        source(material, "c", name="2 cells")
+    with pytest.raises(InvalidInputError, match="the ending tells no language"):
+        export(material, tmp_path / "cell.f90")
+    mixed = SoftMinimum(
+        tuple(random_network(np.random.default_rng(0), 3, activation=a) for a in ("softplus", "squared_softplus")), 0.1
+    )
+    with pytest.raises(InvalidInputError, match="one activation"):
+        source(mixed, "numpy")
+
+
+def test_the_exported_files_need_nothing_but_numpy(tmp_path):
+    export(square_to_rectangle(0.1), tmp_path / "cell.py")
+    code = "import sys, cell; print([m for m in sys.modules if m.split('.')[0] in ('lse_material', 'safetensors')])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,52 @@
+"""Energies of concentration and strain in UFL agree with NumPy, and drive diffusion."""
+
+import numpy as np
+import pytest
+import ufl
+from dolfinx import fem, mesh
+from mpi4py import MPI
+
+import lse_material as lse
+from lse_material.fem import QuadratureStress, conjugates, energy, mode_weights, stress
+from tests.model.test_material_fields import material
+
+F = np.array([[1.05, 0.08], [-0.03, 0.94]])
+VALUES = np.array([0.3, -0.2])
+
+
+def at_a_point(expression):
+    domain = mesh.create_unit_square(MPI.COMM_SELF, 1, 1)
+    found = fem.Expression(expression(domain), np.array([[0.3, 0.3]])).eval(domain, np.array([0], dtype=np.int32))
+    return np.asarray(found).reshape(-1)
+
+
+@pytest.mark.parametrize("expanded", [False, True])
+def test_ufl_says_what_numpy_says(expanded):
+    m = material(modes=2)
+
+    def parts(domain):
+        G = ufl.variable(ufl.as_matrix(fem.Constant(domain, F)))
+        f = [ufl.variable(fem.Constant(domain, v)) for v in VALUES]
+        options = {"fields": f, "expanded": expanded}
+        W = energy(m, G, **options)
+        P, mu, w = stress(m, G, **options), conjugates(m, G, **options), mode_weights(m, G, **options)
+        P2 = ufl.diff(W, G)
+        entries = [W, *[X[i, j] for X in (P, P2) for i in range(2) for j in range(2)]]
+        return ufl.as_vector([*entries, mu[0], mu[1], ufl.diff(W, f[0]), ufl.diff(W, f[1]), w[0], w[1]])
+
+    found = at_a_point(parts)
+    P, mu = m.stress(F, VALUES).ravel(), m.conjugates(F, VALUES)
+    expected = np.concatenate([[m.energy(F, VALUES)], P, P, mu, mu, m.mode_weights(F, VALUES)])
+    np.testing.assert_allclose(found, expected, rtol=1e-11, atol=1e-12)
+
+
+def test_fields_that_are_missing_are_asked_for():
+    m = material()
+    domain = mesh.create_unit_square(MPI.COMM_SELF, 1, 1)
+    u = fem.Function(fem.functionspace(domain, ("Lagrange", 1, (2,))))
+    G = ufl.Identity(2) + ufl.grad(u)
+    with pytest.raises(lse.InvalidInputError, match="0 fields are given"):
+        energy(m, G)
+    with pytest.raises(lse.InvalidInputError, match="takes materials of F alone"):
+        QuadratureStress(m, G, degree=1)
+    QuadratureStress(m.at(VALUES), G, degree=1)

@@ -1,0 +1,63 @@
+"""Without a factor of a matrix the same minima are found, also where nodes are held in some directions only."""
+
+import numpy as np
+import pytest
+import ufl
+from dolfinx import fem, mesh
+from mpi4py import MPI
+
+import lse_material as lse
+from lse_material.fem import MULTIGRID, EnergyProblem
+from tests.materials import two_variants
+
+WORLD = MPI.COMM_WORLD
+
+
+def pulled_block(options, **more):
+    """A cube of two variants between ends that slide; the function pulls it to a mean strain and returns stress and energy."""
+    domain = mesh.create_unit_cube(WORLD, 4, 4, 4)
+    V = fem.functionspace(domain, ("Lagrange", 1, (3,)))
+    u = fem.Function(V)
+    end, zero = fem.Constant(domain, 0.0), fem.Constant(domain, 0.0)
+
+    def held(component, where, value):
+        Vi = V.sub(component).collapse()[0]
+        return fem.dirichletbc(value, fem.locate_dofs_geometrical((V.sub(component), Vi), where)[0], V.sub(component))
+
+    bcs = [held(i, lambda x, i=i: np.isclose(x[i], 0.0), zero) for i in range(3)]
+    bcs.append(held(0, lambda x: np.isclose(x[0], 1.0), end))
+    W = lse.fem.energy(two_variants(rho=1e-3, dim=3), ufl.Identity(3) + ufl.grad(u))
+    problem = EnergyProblem(
+        W * ufl.dx(degree=1), u, bcs=bcs, petsc_options_prefix=f"pulled_{id(u)}_", petsc_options=options, **more
+    )
+    u.interpolate(lambda x: np.stack([-0.05 * x[0], 0.05 * x[1], 0.0 * x[2]]))
+
+    def pull(strain):
+        end.value = strain
+        problem.solve()
+        return problem.reaction(bcs[-1]), problem.energy()
+
+    return problem, pull
+
+
+@pytest.mark.mpi
+def test_sliding_ends_give_the_states_that_a_direct_solver_finds():
+    _, direct = pulled_block({})
+    problem, iterative = pulled_block(MULTIGRID, tolerance=1e-8, fallback=False)
+    for strain in (-0.045, -0.03, -0.015):
+        stress, energy = direct(strain)
+        same_stress, same_energy = iterative(strain)
+        assert same_stress == pytest.approx(stress, rel=1e-6)
+        assert same_energy == pytest.approx(energy, rel=1e-8)
+    assert problem.iterations < 10
+    assert problem.fallbacks == 0
+
+
+@pytest.mark.mpi
+def test_what_is_held_stays_held_where_conjugate_gradients_stop_early():
+    problem, pull = pulled_block({**MULTIGRID, "ksp_rtol": 0.3}, tolerance=1e-7, fallback=False)
+    pull(-0.02)
+    for bc in problem._bcs:
+        wanted = problem.u.x.array.copy()
+        bc.set(wanted, None, 1.0)
+        assert np.abs(problem.u.x.array - wanted).max(initial=0.0) < 1e-14

@@ -1,0 +1,173 @@
+"""Materials, deformations and finite differences that many tests use."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+
+import numpy as np
+
+import lse_material as lse
+from lse_material import (
+    ConvexNetwork,
+    GreenLagrange,
+    IsotropicInvariants,
+    Material,
+    SmallStrain,
+    SoftMinimum,
+    StrainMeasure,
+)
+from lse_material.model import mandel
+
+STRAIN_MEASURES: tuple[StrainMeasure, ...] = (
+    GreenLagrange(2),
+    GreenLagrange(3),
+    SmallStrain(2),
+    SmallStrain(3),
+    IsotropicInvariants(2),
+    IsotropicInvariants(3),
+    IsotropicInvariants(2, squared_volume=False),
+    IsotropicInvariants(3, squared_volume=False),
+)
+OBJECTIVE = tuple(k for k in STRAIN_MEASURES if k.objective)
+
+
+def random_network(
+    rng: np.random.Generator,
+    size: int,
+    *,
+    depth: int = 2,
+    width: int = 5,
+    activation: str = "softplus",
+    quadratic: bool = True,
+    equal_widths: bool = False,
+) -> ConvexNetwork:
+    # every layer of another width, so that a transposed weight cannot pass; the torch twin wants equal ones
+    widths = [width] * depth + [1] if equal_widths else [*range(width, width + depth), 1]
+    return ConvexNetwork(
+        z_weights=tuple(rng.uniform(0.0, 0.4, (widths[i], widths[i - 1])) for i in range(1, depth + 1)),
+        x_weights=tuple(rng.normal(size=(w, size)) for w in widths),
+        biases=tuple(rng.normal(size=w) for w in widths),
+        activation=activation,
+        quadratic=rng.normal(size=(size + 1, size)) if quadratic else None,
+    )
+
+
+def random_potential(
+    rng: np.random.Generator, size: int, *, modes: int = 3, rho: float = 0.3, scaled: bool = True, **network
+) -> SoftMinimum:
+    scales = {}
+    if scaled:
+        scales = {
+            "input_shift": 0.2 * rng.normal(size=size),
+            "input_scale": rng.uniform(0.5, 2.0, size),
+            "energy_scale": 1.7,
+            "energy_shift": -0.6,
+        }
+    return SoftMinimum(tuple(random_network(rng, size, **network) for _ in range(modes)), rho, **scales)
+
+
+def random_material(rng: np.random.Generator, kinematics: StrainMeasure, **options) -> Material:
+    growth = options.pop("growth", None)
+    return Material(random_potential(rng, kinematics.size, **options), kinematics, growth)
+
+
+def square_to_rectangle(rho: float, a: float = 0.9, b: float = 1.15) -> Material:
+    """Two wells |E - E_k|^2 at the stretches diag(a, b) and diag(b, a); the square F = I lies on their ridge."""
+    wells = [mandel(0.5 * (np.diag(stretches) ** 2 - np.eye(2))) for stretches in ([a, b], [b, a])]
+    modes = tuple(
+        ConvexNetwork.from_arrays([], [-2.0 * w[None]], [[w @ w]], quadratic=np.sqrt(2.0) * np.eye(3)) for w in wells
+    )
+    return Material(SoftMinimum(modes, rho), GreenLagrange(2))
+
+
+def random_deformations(rng: np.random.Generator, n: int, dim: int, size: float = 0.15) -> np.ndarray:
+    F = np.eye(dim) + size * rng.uniform(-1.0, 1.0, (n, dim, dim))
+    assert (np.linalg.det(F) > 0.0).all()
+    return F
+
+
+def rotation(angle: float, dim: int) -> np.ndarray:
+    Q = np.eye(dim)
+    Q[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+    return Q
+
+
+def central_difference(function: Callable, x: np.ndarray, axes: int, step: float) -> np.ndarray:
+    """Derivative of `function` with respect to the last `axes` axes of x, appended as last axes; O(step^4).
+
+    The stencil (-f(2h) + 8 f(h) - 8 f(-h) + f(-2h)) / 12h errs by h^4 f^(5) / 30 and, by rounding, by about 1.5 eps f / h:
+    h = 1e-3 balances both near 1e-13 for functions and derivatives of size 1.
+    """
+    shape = x.shape[x.ndim - axes :]
+    columns = []
+    for index in np.ndindex(*shape):
+        e = np.zeros(shape)
+        e[index] = step
+        columns.append(
+            (8.0 * (function(x + e) - function(x - e)) - (function(x + 2.0 * e) - function(x - 2.0 * e)))
+            / (12.0 * step)
+        )
+    stacked = np.stack(columns, axis=-1)
+    return stacked.reshape(*stacked.shape[:-1], *shape)
+
+
+def relative_error(got: np.ndarray, exact: np.ndarray) -> float:
+    """Largest difference as a share of the largest exact entry."""
+    assert got.shape == exact.shape
+    return float(np.abs(got - exact).max() / np.abs(exact).max())
+
+
+def quadratic_well(centre, stiffness, depth=0.0):
+    """One mode psi = 1/2 (x - c) . K (x - c) + depth, with K = stiffness (symmetric positive definite)."""
+    factor = np.linalg.cholesky(stiffness).T
+    c = np.asarray(centre)
+    slope = -(stiffness @ c)
+    return lse.ConvexNetwork.from_arrays(
+        [], [slope[None]], [np.array([c @ stiffness @ c / 2 + depth])], quadratic=factor
+    )
+
+
+def isotropic_stiffness(dim, lame, shear):
+    """lame 1 (x) 1 + 2 shear I in Mandel components."""
+    one = np.array([1.0] * dim + [0.0] * (dim * (dim - 1) // 2))
+    return lame * np.outer(one, one) + 2 * shear * np.eye(len(one))
+
+
+def saint_venant_kirchhoff(dim, lame=1.0, shear=1.0, measure=lse.GreenLagrange):
+    """W = lame/2 tr(E)^2 + shear E:E with one mode: stress-free at F = I."""
+    stiffness = isotropic_stiffness(dim, lame, shear)
+    mode = quadratic_well(np.zeros(len(stiffness)), stiffness)
+    return lse.Material(lse.SoftMinimum((mode,), scaled_rho=1.0), measure(dim))
+
+
+def two_variants(rho=0.1, stretch=0.05, dim=2):
+    """Two quadratic wells at E11 - E22 = +-2 stretch, as a square-to-rectangle martensite has them."""
+    stiffness = isotropic_stiffness(dim, 1.0, 1.0)
+    c = np.zeros(len(stiffness))
+    c[:2] = stretch, -stretch
+    return lse.Material(
+        lse.SoftMinimum((quadratic_well(c, stiffness), quadratic_well(-c, stiffness)), rho), lse.GreenLagrange(dim)
+    )
+
+
+def mild_network(rng, size, widths, activation="squared_softplus", quadratic=True):
+    """A network with weights of order one, scaled so that layers neither vanish nor blow up."""
+    layers = [*widths, 1]
+    return lse.ConvexNetwork.from_arrays(
+        [rng.uniform(0, 1, (n, m)) / m for m, n in itertools.pairwise(layers)],
+        [rng.normal(size=(n, size)) for n in layers],
+        [rng.normal(size=n) for n in layers],
+        activation=activation,
+        quadratic=rng.normal(size=(size, size)) / 2 if quadratic else None,
+    )
+
+
+def mild_material(rng, kinematics, *, modes=2, widths=(4,), activation="squared_softplus", rho=0.1, growth=None):
+    """A material of random networks."""
+    size = kinematics.size
+    networks = tuple(mild_network(rng, size, widths, activation) for _ in range(modes))
+    potential = lse.SoftMinimum(
+        networks, rho, rng.normal(size=size) / 5, np.exp(rng.normal(size=size) / 2), energy_scale=1.5, energy_shift=-0.3
+    )
+    return lse.Material(potential, kinematics, growth)
