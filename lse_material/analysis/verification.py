@@ -80,8 +80,8 @@ def check_convexity(potential: SoftMinimum, x: Any) -> Check:
     _some("x", x)
     ratios = []
     for mode in potential.modes:
-        inputs = np.ix_(mode.convex_inputs, mode.convex_inputs)
-        hessian = mode.hessian((x - potential.input_shift) / potential.input_scale)[(slice(None), *inputs)]
+        inputs = list(mode.convex_inputs)
+        hessian = mode.hessian((x - potential.input_shift) / potential.input_scale)[:, inputs][:, :, inputs]
         if not np.isfinite(hessian).all():
             ratios.append(np.nan)
             continue

@@ -258,7 +258,7 @@ def packed(mode: Mode) -> Array:
     return np.concatenate([np.ravel(tensor) for tensor in mode.tensors().values()])
 
 
-def in_c(text: str, name: str, words: dict[str, str]) -> str:
+def in_c(text: str, name: str, words: dict[str, str], storage: str = "LSE_INLINE") -> str:
     """A mode's own text with a name for its function, and words for `real`, `real_exp`, `real_log` and `real_of`."""
-    text = re.sub(r"\bvoid\s+NAME\b", "LSE_INLINE void NAME", text).replace("NAME", name)
+    text = re.sub(r"\bvoid\s+NAME\b", f"{storage} void NAME", text).replace("NAME", name)
     return re.sub(r"\breal(_exp|_log|_of)?\b", lambda match: words[match[0]], text)

@@ -8,16 +8,14 @@ scalars of any kind: each backend computes softplus in its own way, stably, and 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from lse_material._arrays import Array
 
 
-@dataclass(frozen=True)
-class Activation:
+class Activation(NamedTuple):
     """An activation f(a) with f', f'' >= 0, written in s = softplus(a), t = s'(a) and c = s''(a); use + - * only.
 
     Attributes:

@@ -110,7 +110,10 @@ class Mode(ABC):
 
         Use + - * / ** and sqrt, log, exp of `lse_material.model`; neither comparisons nor functions of NumPy on the scalars.
         """
-        raise NotImplementedError(f"the mode type {self.type} says neither formula(x) nor values(x).")
+        raise InvalidInputError(
+            f"the mode type {self.type} has no formula(x): write it, or values(x) for NumPy and an entry of "
+            "lse_material.fem.forms.expanded.MODES for UFL."
+        )
 
     def values(self, x: Array) -> ModeValues:
         """Energy, gradient and Hessian at points (n, d), each computed when it is asked for."""

@@ -48,7 +48,7 @@ class SoftMinimum:
 
     def __post_init__(self) -> None:
         if isinstance(self.modes, Mode):
-            raise InvalidInputError(f"modes is one {self.modes.type}; give a tuple of modes, (mode,) for a single one.")
+            raise InvalidInputError(f"modes is one {self.modes.type}; give a tuple of them, (mode,) for a single one.")
         modes = tuple(self.modes)
         if not modes:
             raise InvalidInputError("a soft minimum needs at least one mode.")

@@ -232,7 +232,9 @@ def test_the_generated_text_compiles_without_a_warning_for_vectors_of_any_cpu(la
 
 def test_numpy_alone_needs_no_compiler():
     """Importing the kernel neither compiles nor looks for a compiler."""
-    code = "import lse_material.kernel.compiler as c, sys; print(c._compiler.cache_info().misses, 'cffi' in sys.modules)"
+    code = (
+        "import lse_material.kernel.compiler as c, sys; print(c._compiler.cache_info().misses, 'cffi' in sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["0", "False"]
 

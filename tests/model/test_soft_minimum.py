@@ -235,7 +235,7 @@ def test_chunks_do_not_show_and_agree_with_one_evaluation():
         ({"modes": ()}, "at least one mode"),
         ({"modes": well(1.0, [0.0, 0.0])}, r"give a tuple of them"),
         ({"modes": (well(1.0, [0.0, 0.0]), well(1.0, [0.0]))}, "mode 1 has 1 inputs, mode 0 has 2"),
-        ({"modes": ("soft",)}, "mode 0 is a str, not a ConvexNetwork"),
+        ({"modes": ("soft",)}, "mode 0 is a str, not a Mode"),
     ],
 )
 def test_a_malformed_potential_is_refused_by_name(change, message):

@@ -31,7 +31,7 @@ def value(potential: Any, x: list[Expr]) -> Expr:
 def gradient(potential: Any, x: list[Expr]) -> list[Expr]:
     """dW/dx_i."""
     scaled = _scaled(potential, x)
-    psi, gradients = zip(*(MODES.get(mode.type, formula)(mode, scaled, with_gradient=True) for mode in potential.modes))
+    psi, gradients = zip(*(_written(mode, scaled, with_gradient=True) for mode in potential.modes))
     shares = _softmax(list(psi), potential.scaled_rho)
     return [
         sum((w * g[i] for w, g in zip(shares, gradients)), 0.0) * (potential.energy_scale / float(scale))
@@ -47,7 +47,13 @@ def weights(potential: Any, x: list[Expr]) -> list[Expr]:
 def _energies(potential: Any, x: list[Expr]) -> list[Expr]:
     """psi_k, in scaled energy."""
     scaled = _scaled(potential, x)
-    return [MODES.get(mode.type, formula)(mode, scaled)[0] for mode in potential.modes]
+    return [_written(mode, scaled)[0] for mode in potential.modes]
+
+
+def _written(mode: Any, x: list[Expr], *, with_gradient: bool = False) -> tuple[Expr, list[Expr]]:
+    """psi of a mode of any type, and its gradient if asked for (else an empty list)."""
+    write: Callable[..., tuple[Expr, list[Expr]]] = MODES.get(mode.type, formula)
+    return write(mode, x, with_gradient=with_gradient)
 
 
 def _scaled(potential: Any, x: list[Expr]) -> list[Expr]:

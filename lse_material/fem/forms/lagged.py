@@ -20,7 +20,6 @@ from dolfinx import fem
 
 from lse_material.errors import InvalidInputError
 from lse_material.fem.forms import operator
-from lse_material.fem.forms.header import potential_of
 from lse_material.fem.forms.operator import PotentialComponent
 from lse_material.model.soft_minimum import SoftMinimum
 
@@ -53,7 +52,7 @@ def lagged(energy: ufl.Form, state: fem.Function, before: fem.Function) -> ufl.F
         )
     above = {}
     for W in found:
-        potential, x = potential_of(W.number), list(W.x)
+        potential, x = W.numbered.potential, list(W.x)
         then = operator.weights(potential, [ufl.replace(xi, {state: before}) for xi in x])
         above[W] = sum(w * psi for w, psi in zip(then, mode_energies(potential, x)))
     return ufl.replace(energy, above)
