@@ -171,7 +171,7 @@ class _Source:
         """The lines of a definition, decorators included."""
         decorators = getattr(node, "decorator_list", [])
         first = min([node.lineno, *(decorator.lineno for decorator in decorators)])
-        return "\n".join(self._lines[first - 1 : node.end_lineno])
+        return "\n".join(line.split("  # noqa")[0] for line in self._lines[first - 1 : node.end_lineno])
 
 
 @functools.cache
