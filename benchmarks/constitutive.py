@@ -71,14 +71,14 @@ def multiply_adds(p: lse.SoftMinimum) -> int:
     return total
 
 
-def torch_closed(twin: TrainablePotential, x: torch.Tensor) -> Any:
+def torch_closed(model: TrainablePotential, x: torch.Tensor) -> Any:
     """The closed forms, batched: Hessian of each mode by a forward Jacobian and weighted outer products."""
-    z_weights = [torch.nn.functional.softplus(raw) for raw in twin.raw_z_weights]
-    last = len(twin.x_weights) - 1
+    z_weights = [torch.nn.functional.softplus(raw) for raw in model.raw_z_weights]
+    last = len(model.x_weights) - 1
     z, J, slopes, curvatures, jacobians = None, None, [], [], []
     for i in range(last):
-        weight = twin.x_weights[i]
-        a = x @ weight.transpose(1, 2) + twin.biases[i].unsqueeze(1)
+        weight = model.x_weights[i]
+        a = x @ weight.transpose(1, 2) + model.biases[i].unsqueeze(1)
         Ja = weight.unsqueeze(1)
         if z is not None:
             a = a + z @ z_weights[i - 1].transpose(1, 2)
@@ -89,21 +89,21 @@ def torch_closed(twin: TrainablePotential, x: torch.Tensor) -> Any:
         slopes.append(slope)
         curvatures.append(curvature)
         jacobians.append(Ja)
-    energy = (z @ z_weights[-1].transpose(1, 2)).squeeze(2) + (x @ twin.x_weights[last].transpose(1, 2)).squeeze(2)
-    energy = energy + twin.biases[last]
+    energy = (z @ z_weights[-1].transpose(1, 2)).squeeze(2) + (x @ model.x_weights[last].transpose(1, 2)).squeeze(2)
+    energy = energy + model.biases[last]
     above = z_weights[-1].expand(-1, len(x), -1)
-    gradient = twin.x_weights[last].expand(-1, len(x), -1)
-    Q = twin.quadratic.transpose(1, 2) @ twin.quadratic
+    gradient = model.x_weights[last].expand(-1, len(x), -1)
+    Q = model.quadratic.transpose(1, 2) @ model.quadratic
     hessian = Q.unsqueeze(1).expand(-1, len(x), -1, -1)
     for i in range(last - 1, -1, -1):
         c = above * curvatures[i]
         hessian = hessian + jacobians[i].transpose(2, 3) @ (c.unsqueeze(3) * jacobians[i])
         t = above * slopes[i]
-        gradient = gradient + t @ twin.x_weights[i]
+        gradient = gradient + t @ model.x_weights[i]
         if i:
             above = t @ z_weights[i - 1]
     energy, gradient = energy + 0.5 * ((x @ Q) * x).sum(2), gradient + x @ Q
-    rho = twin.rho
+    rho = model.rho
     w = torch.softmax(-energy / rho, 0)
     G = (w.unsqueeze(2) * gradient).sum(0)
     e = gradient - G
@@ -116,17 +116,17 @@ def compare(name: str, d: int, n: int, speed: float) -> dict[str, float]:
     p = potential(name, d)
     rng = np.random.default_rng(1)
     x = p.input_scale * rng.normal(size=(n, d))
-    kernel, twin = CompiledPotential(p), TrainablePotential.from_potential(p).requires_grad_(False)
+    kernel, model = CompiledPotential(p), TrainablePotential.from_potential(p).requires_grad_(False)
     W, g, H = np.empty(n), np.empty((n, d)), np.empty((n, d * (d + 1) // 2))
     xh = torch.tensor((x - p.input_shift) / p.input_scale)
     seconds = best(lambda: kernel.energy_gradient_hessian(x, W, g, H), 1.0) / n
     few = xh[: max(200, n // 20)]
-    closed = best(lambda: torch_closed(twin, few)) / len(few)
+    closed = best(lambda: torch_closed(model, few)) / len(few)
     upper = np.triu_indices(d)
     exact = p.energy(x), p.gradient(x), p.hessian(x)[:, upper[0], upper[1]]
     errors = [np.abs(got - e).max() / np.abs(e).max() for got, e in zip((W, g, H), exact, strict=True)]
     scale = p.energy_scale / np.outer(p.input_scale, p.input_scale)
-    peer = torch_closed(twin, few)[2].numpy() * scale  # it computes the same
+    peer = torch_closed(model, few)[2].numpy() * scale  # it computes the same
     assert np.abs(peer - p.hessian(x[: len(few)])).max() < 1e-10 * np.abs(exact[2]).max()
     return {
         "us_per_point": seconds * 1e6,

@@ -25,7 +25,7 @@ torch.set_num_threads(1)
 def torch_energy(law: lse.Material) -> Callable[[torch.Tensor], torch.Tensor]:
     """W of one F (dim, dim), for a material in Green-Lagrange strain."""
     p, dim = law.potential, law.dim
-    twin = TrainablePotential.from_potential(p).requires_grad_(False)
+    model = TrainablePotential.from_potential(p).requires_grad_(False)
     shift, scale = torch.tensor(p.input_shift), torch.tensor(p.input_scale)
     pairs = [(0, 0), (1, 1), (0, 1)] if dim == 2 else [(0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1)]
     rows, columns = torch.tensor(pairs).T
@@ -35,7 +35,7 @@ def torch_energy(law: lse.Material) -> Callable[[torch.Tensor], torch.Tensor]:
     def energy(F: torch.Tensor) -> torch.Tensor:
         E = (F.T @ F - one) / 2
         x = (E[rows, columns] * factor - shift) / scale
-        return p.energy_scale * twin(x[None])[0][0] + p.energy_shift
+        return p.energy_scale * model(x[None])[0][0] + p.energy_shift
 
     return energy
 

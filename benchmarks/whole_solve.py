@@ -68,14 +68,14 @@ def torch_stress_and_tangent(
 ) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
     """(dP/dF, P) of F, flat, in one pass."""
     p = law.potential
-    twin = TrainablePotential.from_potential(p).requires_grad_(False).to(precision)
+    model = TrainablePotential.from_potential(p).requires_grad_(False).to(precision)
 
     def energy(F: torch.Tensor) -> torch.Tensor:
         C, J = F.T @ F, F[0, 0] * F[1, 1] - F[0, 1] * F[1, 0]
         I1 = C[0, 0] + C[1, 1] + 1.0
         I2 = C[0, 0] + C[1, 1] + J**2
         x = torch.stack([J ** (-2 / 3) * I1 - 3.0, J ** (-4 / 3) * I2 - 3.0, (J - 1.0) ** 2])
-        return p.energy_scale * twin(x[None].to(precision))[0][0] + p.energy_shift
+        return p.energy_scale * model(x[None].to(precision))[0][0] + p.energy_shift
 
     def stress(F: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         P = torch.func.grad(energy)(F)

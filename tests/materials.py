@@ -42,7 +42,7 @@ def random_network(
     quadratic: bool = True,
     equal_widths: bool = False,
 ) -> ConvexNetwork:
-    # every layer of another width, so that a transposed weight cannot pass; the torch twin wants equal ones
+    # every layer of another width, so that a transposed weight cannot pass; the torch model wants equal ones
     widths = [width] * depth + [1] if equal_widths else [*range(width, width + depth), 1]
     return ConvexNetwork(
         z_weights=tuple(rng.uniform(0.0, 0.4, (widths[i], widths[i - 1])) for i in range(1, depth + 1)),

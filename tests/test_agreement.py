@@ -31,12 +31,12 @@ def by_numpy(material, F):
 
 def by_torch(material, F):
     p = material.potential
-    twin = TrainablePotential.from_potential(p)
+    model = TrainablePotential.from_potential(p)
     shift, scale = torch.tensor(p.input_shift), torch.tensor(p.input_scale)
 
     def W(f):
         xh = (torch_strain(material.kinematics, f) - shift) / scale
-        return p.energy_scale * twin(xh[None])[0][0] + p.energy_shift
+        return p.energy_scale * model(xh[None])[0][0] + p.energy_shift
 
     f = torch.tensor(F)
     P = torch.func.grad(W)
@@ -208,9 +208,9 @@ def test_arguments_up_to_a_thousand_agree_and_stay_finite(activation, rho):
 
 
 def torch_potential(potential, x):
-    twin, xt = TrainablePotential.from_potential(potential), torch.tensor(x)
-    hessian = torch.func.jacfwd(lambda point: twin(point[None])[1][0])
-    W, g, _ = twin(xt)
+    model, xt = TrainablePotential.from_potential(potential), torch.tensor(x)
+    hessian = torch.func.jacfwd(lambda point: model(point[None])[1][0])
+    W, g, _ = model(xt)
     return {"W": W.detach().numpy(), "P": g.detach().numpy(), "A": torch.func.vmap(hessian)(xt).detach().numpy()}
 
 

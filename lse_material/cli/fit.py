@@ -88,7 +88,7 @@ def fit(
             "transition_scale": result.transition_scale,
             "weights": sum(mode.active_parameters for mode in result.potential.modes),
             "errors": {name: vars(e) for name, e in errors.items() if e is not None},
-            "doubts": result.doubts(),
+            "warnings": result.warnings(),
             "seconds": result.seconds,
             "interrupted": result.interrupted,
         }

@@ -15,14 +15,14 @@ from lse_material.data.samples import Samples
 from lse_material.errors import InvalidInputError
 from lse_material.fit.discovery.search import Discovery
 from lse_material.fit.model.constraints import Constraints, Orbit, Reference
-from lse_material.fit.model.initialise import random_twin
+from lse_material.fit.model.initialise import random_start
 from lse_material.fit.model.trainable import TrainablePotential
 from lse_material.fit.optimise.lbfgs import discover, search
 from lse_material.fit.optimise.levenberg_marquardt import levenberg_marquardt
 from lse_material.fit.options import Architecture, Sparsity, Training
-from lse_material.fit.problem.diagnostics import DataWarning, doubts_about
+from lse_material.fit.problem.diagnostics import DataWarning, data_warnings
 from lse_material.fit.problem.loss import Loss
-from lse_material.fit.problem.outliers import outliers, robust_weights, told
+from lse_material.fit.problem.outliers import outlier_warnings, outliers, robust_weights
 from lse_material.fit.problem.rows import Scales, rows_of, scales_of
 from lse_material.fit.result import FitResult, errors_of
 from lse_material.model.box import Box
@@ -74,7 +74,7 @@ def fit(
         InvalidInputError: the samples cannot be fitted so; the message says why.
 
     Warns:
-        DataWarning: the data contradict themselves or leave something open; also in the result's `data_doubts`.
+        DataWarning: the data contradict themselves or leave something open; also in the result's `data_warnings`.
     """
     start = time.perf_counter()
     architecture, training = architecture or Architecture(), training or Training()
@@ -83,14 +83,14 @@ def fit(
     digest, rng = samples.digest(), np.random.default_rng(seed)
     everything = rows_of(samples, kinematics, growth)
     _check(len(samples), symmetry, kinematics, everything.x.shape[1])
-    told_apart: tuple[str, ...] = ()
+    of_outliers: tuple[str, ...] = ()
     if training.robust:
         weight = robust_weights(everything, architecture, training, rng)
-        told_apart = told(outliers(weight, everything.weight))
+        of_outliers = outlier_warnings(outliers(weight, everything.weight))
         everything, samples = replace(everything, weight=weight), replace(samples, weight=weight)
-    data_doubts = (*told_apart, *doubts_about(samples, everything))
-    for doubt in data_doubts:
-        warnings.warn(doubt, DataWarning, stacklevel=2)
+    found_warnings = (*of_outliers, *data_warnings(samples, everything))
+    for text in found_warnings:
+        warnings.warn(text, DataWarning, stacklevel=2)
     samples = samples.take(np.flatnonzero(everything.weight > 0.0))
     used, held_back = _split(samples, training.validation, rng)
     rows = rows_of(used, kinematics, growth)
@@ -113,23 +113,23 @@ def fit(
         some = train.part(slice(0, training.rows))
         found = Discovery(architecture, some, validation, sparsity or Sparsity(), rng, constraints)
         found.processes = training.processes
-        twin, state = discover(found, progress=progress)
+        model, state = discover(found, progress=progress)
         if len(some.inputs) < len(train.inputs):
-            levenberg_marquardt(twin, train, LAST_POLISH)
+            levenberg_marquardt(model, train, LAST_POLISH)
         path = tuple((constraints.variants * modes, error) for modes, (error, _) in sorted(found.best.items()))
-        if twin.raw_rho.requires_grad:
+        if model.raw_rho.requires_grad:
             interval = tuple(scales.energy_scale * rho for rho in found.transition_scale_interval)
     else:
-        starts = [random_twin(architecture, train, rng, constraints) for _ in range(training.restarts)]
-        twin, state = search(starts, train, validation, training, progress=progress)
+        starts = [random_start(architecture, train, rng, constraints) for _ in range(training.restarts)]
+        model, state = search(starts, train, validation, training, progress=progress)
 
-    potential = _potential(twin, scales, samples, kinematics, rows.energy.size > 0)
+    potential = _potential(model, scales, samples, kinematics, rows.energy.size > 0)
     x = samples.inputs(kinematics)
     material = None
     if kinematics is not None:
         box = Box(x.min(axis=0), x.max(axis=0))
         if growth == "auto":
-            coefficient = train.growth_coefficient(twin)
+            coefficient = train.growth_coefficient(model)
             growth = Growth(coefficient) if coefficient > 0.0 else None
         material = Material(potential, kinematics, growth, samples.units, box, fields=samples.field_names)
     train_errors = errors_of(material or potential, used)
@@ -152,12 +152,12 @@ def fit(
         train_errors=train_errors,
         validation_errors=None if held_back is None else errors_of(material or potential, held_back),
         peak=potential.mode_weights(x).max(axis=0),
-        data_doubts=data_doubts,
+        data_warnings=found_warnings,
         variants=constraints.variants,
         path=path,
         transition_scale_interval=interval,
         tolerance=(sparsity or Sparsity()).tolerance,
-        architecture=twin.architecture,
+        architecture=model.architecture,
         history=tuple(state.history),
         seconds=time.perf_counter() - start,
         interrupted=state.interrupted,
@@ -208,10 +208,10 @@ def _constraints(
 
 
 def _potential(
-    twin: TrainablePotential, scales: Scales, samples: Samples, kinematics: StrainMeasure | None, has_energy: bool
+    model: TrainablePotential, scales: Scales, samples: Samples, kinematics: StrainMeasure | None, has_energy: bool
 ) -> SoftMinimum:
     scale = scales.input_scale
-    potential = twin.to_potential(scales.input_shift, scale, scales.energy_scale, scales.energy_shift)
+    potential = model.to_potential(scales.input_shift, scale, scales.energy_scale, scales.energy_shift)
     if has_energy:
         return potential
     reference = samples.inputs(None)[:1] if kinematics is None else kinematics.strain(np.eye(kinematics.dim)[None])

@@ -28,7 +28,7 @@ from lse_material._arrays import Array, float_array, whole_numbers
 from lse_material.analysis.density import Density, importance, mala, summed, systematic
 from lse_material.data.samples import Samples
 from lse_material.errors import InvalidInputError
-from lse_material.fit.model.initialise import random_twin
+from lse_material.fit.model.initialise import random_start
 from lse_material.fit.model.trainable import TrainablePotential
 from lse_material.fit.optimise.lbfgs import search
 from lse_material.fit.options import Architecture, Training
@@ -119,9 +119,9 @@ class Counted:
         if not isinstance(log_p, Tensor) or log_p.shape != (len(x),):
             shape = tuple(getattr(log_p, "shape", ()))
             raise InvalidInputError(f"the target returned {shape} for points {x.shape}; it must return ({len(x)},).")
-        (slope,) = torch.autograd.grad(log_p.sum(), t)
+        (score,) = torch.autograd.grad(log_p.sum(), t)
         self.evaluations += len(x)
-        energy, gradient = -log_p.detach().numpy(), -slope.numpy()
+        energy, gradient = -log_p.detach().numpy(), -score.numpy()
         if np.isnan(energy).any():
             row = int(np.argmax(np.isnan(energy)))
             raise InvalidInputError(f"the target is NaN at {x[row].tolist()}; outside its support let it be -inf.")
@@ -227,8 +227,8 @@ def annealed(walked: Counted, box: Box, inference: Inference, rng: np.random.Gen
         x = x[systematic(weights, n, rng)]
 
         def tempered(y: Array, power: float = power) -> tuple[Array, Array]:
-            value, slope = walked(y)
-            return power * value, power * slope
+            value, gradient = walked(y)
+            return power * value, power * gradient
 
         x = mala(tempered, x, inference.moves, rng, scale=np.maximum(x.std(axis=0), COINCIDE * (box.upper - box.lower)))
         energy, _ = walked(x)
@@ -258,7 +258,7 @@ class Regression:
 
     def __init__(self, architecture: Architecture, training: Training, rng: np.random.Generator) -> None:
         self.architecture, self.training, self.rng = architecture, training, rng
-        self.twin: TrainablePotential | None = None
+        self.model: TrainablePotential | None = None
         self.scales: Scales | None = None
 
     def fit(self, x: Array, energy: Array, gradient: Array, depth: float) -> Density:
@@ -272,21 +272,21 @@ class Regression:
         self.scales = self.scales or scales_of(rows)
         weights = self.training.energy_weight, self.training.stress_weight
         train, validation = (Loss.on(each, self.scales, *weights) for each in (rows, others))
-        if self.twin is None:
+        if self.model is None:
             starts = [self._start(train, self.scales) for _ in range(self.training.restarts)]
             training = self.training
         else:
-            starts, training = [self.twin], replace(self.training, adam_steps=0)
-        self.twin, _ = search(starts, train, validation, training, progress=False)
+            starts, training = [self.model], replace(self.training, adam_steps=0)
+        self.model, _ = search(starts, train, validation, training, progress=False)
         s = self.scales
-        potential = self.twin.to_potential(s.input_shift, s.input_scale, s.energy_scale, s.energy_shift)
+        potential = self.model.to_potential(s.input_shift, s.input_scale, s.energy_scale, s.energy_shift)
         return Density.of(potential, seed=int(self.rng.integers(2**31)))
 
     def _start(self, loss: Loss, scales: Scales) -> TrainablePotential:
-        """A random twin whose transition scale is 1: a mixture of its modes."""
-        twin = random_twin(self.architecture, loss, self.rng)
-        low, high = (math.log(bound) for bound in twin.rho_bounds)
+        """A random model whose transition scale is 1: a mixture of its modes."""
+        model = random_start(self.architecture, loss, self.rng)
+        low, high = (math.log(bound) for bound in model.scaled_rho_bounds)
         share = min(max((-math.log(scales.energy_scale) - low) / (high - low), 0.02), 0.98)
         with torch.no_grad():
-            twin.raw_rho.fill_(math.log(share / (1.0 - share)))
-        return twin
+            model.raw_rho.fill_(math.log(share / (1.0 - share)))
+        return model

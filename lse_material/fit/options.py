@@ -24,7 +24,7 @@ class Architecture:
         quadratic: whether each mode has a term |Q x|^2 / 2, which is convex for any Q. It matters as much as the network.
         stiffness: least second derivative of each mode, in inputs and energies scaled by their spread. Above 0 W grows without
             bound in every direction outside the data (it is coercive); 0.01 is little. The data must bear it.
-        stress_free: whether the potential has no slope at F = I (at x = 0 for samples of x), exactly.
+        stress_free: whether the stress vanishes at F = I (at x = 0 for samples of x), exactly.
 
     Raises:
         InvalidInputError: naming the field.
@@ -125,7 +125,7 @@ class Training:
         energy_weight, stress_weight: weights of the two relative mean square errors; 0 leaves one out.
         robust: whether rows far from what the others say are to count little (see `lse_material.fit.problem.outliers`).
         batch: rows of a step of Adam, at most; they change from step to step.
-        rows: rows that second-order methods and discovery work on, at most; the last polish takes all.
+        rows: rows that second-order methods and discovery work on, at most; the last refit takes all.
         processes: random starts at once, also those of a discovery, with the results of one after another. Above 1 a script
             must call fit below `if __name__ == "__main__":`. Under MPI it is taken as 1.
 

@@ -16,7 +16,7 @@ from lse_material.model.material import Material
 from lse_material.model.soft_minimum import SoftMinimum
 
 WIDE = 1.5  # ratio of an interval's ends above which the transition scale counts as not fixed by the data
-MISFIT, BETTER = 0.3, 5.0  # tolerances above which, and factor by which, a larger model that fits better is told of
+MISFIT, BETTER = 0.3, 5.0  # tolerances above which, and factor by which, a larger model that fits better is reported
 ACTIVE = 0.01  # mean mode weight over the data above which a mode counts as active
 
 
@@ -43,7 +43,7 @@ class FitResult:
         fitted: the material, or a potential where samples of x were fitted.
         usage: mean mode weight over the training data, one entry per mode; sums to 1.
         peak: largest mode weight over the training data, one entry per mode.
-        data_doubts: what the data themselves leave open or contradict, a sentence each (see
+        data_warnings: what the data themselves leave open or contradict, a sentence each (see
             `lse_material.fit.problem.diagnostics`).
         variants: modes that a symmetry makes of each trained one; 1 without.
         path: (number of modes, relative error on the rows held back) of the best model of each number that discovery met;
@@ -61,7 +61,7 @@ class FitResult:
     fitted: Material | SoftMinimum
     usage: Array
     peak: Array
-    data_doubts: tuple[str, ...]
+    data_warnings: tuple[str, ...]
     variants: int
     path: tuple[tuple[int, float], ...]
     transition_scale_interval: tuple[float, ...] | None
@@ -116,20 +116,20 @@ class FitResult:
             lines.append("mode usage: " + ", ".join(f"{u:.1%}" for u in self.usage))
         if self.path:
             lines.append("error by number of modes: " + ", ".join(f"{k}: {e:.2%}" for k, e in self.path))
-        lines += self.doubts()
+        lines += self.warnings()
         rows = [("training", self.train_errors), ("validation", self.validation_errors)]
         rows.append(("test", None if test is None else self.error(test)))
         for name, errors in rows:
             if errors is not None:
                 lines.append(
-                    f"relative RMS error, {name:10s}: energy {_percent(errors.energy)}, slope {_percent(errors.stress)}"
+                    f"relative RMS error, {name:10s}: energy {_percent(errors.energy)}, stress {_percent(errors.stress)}"
                     + ("" if errors.conjugates is None else f", conjugates {_percent(errors.conjugates)}")
                 )
         return "\n".join(lines)
 
-    def doubts(self) -> list[str]:
+    def warnings(self) -> list[str]:
         """What the data contradict or leave open, also about the number of modes and the transition scale; often nothing."""
-        result = list(self.data_doubts)
+        result = list(self.data_warnings)
         if self.active_modes > 1:
             for k, (usage, peak) in enumerate(zip(self.usage, self.peak)):
                 if usage > ACTIVE and peak < 0.5:
@@ -202,7 +202,7 @@ def errors_of(fitted: Material | SoftMinimum, samples: Samples) -> Errors:
     return _errors(samples, W, samples.gradient, None if samples.gradient is None else fitted.gradient(x))
 
 
-def _errors(samples: Samples, W: Array | None, slope_data: Array | None, slope: Array | None) -> Errors:
+def _errors(samples: Samples, W: Array | None, stress_data: Array | None, found: Array | None) -> Errors:
     weight = np.ones(len(samples)) if samples.weight is None else samples.weight
     energy = stress = None
     if W is not None and samples.energy is not None:
@@ -210,9 +210,9 @@ def _errors(samples: Samples, W: Array | None, slope_data: Array | None, slope: 
         data = samples.energy[mask]
         spread = np.sqrt(np.cov(data, aweights=weight[mask], ddof=0)) if len(data) > 1 else 0.0
         energy = _rms(W[mask] - data, weight[mask]) / float(spread or 1.0)
-    if slope is not None and slope_data is not None:
+    if found is not None and stress_data is not None:
         mask = samples.stress_mask
-        stress = _rms(slope[mask] - slope_data[mask], weight[mask]) / (_rms(slope_data[mask], weight[mask]) or 1.0)
+        stress = _rms(found[mask] - stress_data[mask], weight[mask]) / (_rms(stress_data[mask], weight[mask]) or 1.0)
     return Errors(energy, stress)
 
 

@@ -43,27 +43,27 @@ def symmetric_twin(symmetry, seed, scale, modes=2, depth=2, stiffness=0.0, refer
     orbit = Orbit.of(symmetry, scale)
     constraints = Constraints(orbit, reference)
     architecture = Architecture(modes=modes, width=4, depth=depth, stiffness=stiffness)
-    twin = TrainablePotential(architecture, symmetry.size, constraints=constraints)
+    model = TrainablePotential(architecture, symmetry.size, constraints=constraints)
     with torch.no_grad():
-        for p in twin.parameters():
+        for p in model.parameters():
             p.copy_(0.7 * torch.randn_like(p))
-    return twin
+    return model
 
 
 @pytest.mark.parametrize("symmetry", SYMMETRIES, ids=lambda s: s.name)
-def test_images_have_the_same_energy_in_the_twin_and_in_what_it_becomes(symmetry):
+def test_images_have_the_same_energy_in_the_model_and_in_what_it_becomes(symmetry):
     rng = np.random.default_rng(0)
     scale = rng.uniform(0.5, 2.0, symmetry.size)
     shift = symmetry.group.mean(axis=0) @ rng.normal(size=symmetry.size)
-    twin = symmetric_twin(symmetry, 1, scale, stiffness=0.1)
-    potential = twin.to_potential(shift, scale, 3.0, 1.0)
+    model = symmetric_twin(symmetry, 1, scale, stiffness=0.1)
+    potential = model.to_potential(shift, scale, 3.0, 1.0)
     assert len(potential.modes) == 2 * len(symmetry.variants)
     x = shift + rng.normal(size=(30, symmetry.size))
     energy = potential.energy(x)
     for element in symmetry.group:
         assert np.abs(potential.energy(x @ element.T) - energy).max() < 1e-12 * np.abs(energy).max()
     scaled = torch.tensor((x - shift) / scale)
-    values, gradients, weights = (v.detach().numpy() for v in twin(scaled))
+    values, gradients, weights = (v.detach().numpy() for v in model(scaled))
     assert relative_error(3.0 * values + 1.0, energy) < 1e-12
     assert relative_error(3.0 * gradients / scale, potential.gradient(x)) < 1e-12
     by_family = potential.mode_weights(x).reshape(len(x), 2, -1).sum(axis=2)
@@ -86,20 +86,20 @@ def test_the_modes_of_an_orbit_have_each_other_s_energies_at_images(seed, k, dep
         assert np.abs(single[0].energy(x @ a.T) - first).max() < size
 
 
-def test_the_jacobian_of_a_constrained_twin_agrees_with_finite_differences():
+def test_the_jacobian_of_a_constrained_model_agrees_with_finite_differences():
     """The residuals' derivatives in the weights pass through images, averages and the reference."""
     symmetry = SYMMETRIES[0]
     exact = variants(symmetry, np.array([0.5, -0.5, 0.0]))
     loss = loss_of(samples_of(exact, 40, 0))
     reference = Reference.of(np.zeros(3), np.eye(3), np.zeros(3), np.ones(3))
-    twin = symmetric_twin(symmetry, 3, np.ones(3), reference=reference, stiffness=0.2)
-    names = [name for name, p in twin.named_parameters() if p.requires_grad]
-    slope = normal_equations(twin, loss, names)[1]  # half the gradient of the loss
-    value = loss(twin)
+    model = symmetric_twin(symmetry, 3, np.ones(3), reference=reference, stiffness=0.2)
+    names = [name for name, p in model.named_parameters() if p.requires_grad]
+    derivative = normal_equations(model, loss, names)[1]  # half the gradient of the loss
+    value = loss(model)
     value.backward()
-    parameters = dict(twin.named_parameters())
+    parameters = dict(model.named_parameters())
     gradient = torch.cat([parameters[name].grad.reshape(-1) for name in names])
-    assert relative_error(2.0 * slope.numpy(), gradient.numpy()) < 1e-10
+    assert relative_error(2.0 * derivative.numpy(), gradient.numpy()) < 1e-10
 
 
 def landau(n, seed):
@@ -107,8 +107,10 @@ def landau(n, seed):
     x = np.random.default_rng(seed).uniform(-1.0, 1.0, (n, 3)) * [1.4, 1.4, 1.0]
     T = np.array([[1.0, 1.0, 0.0], [1.0, -1.0, 0.0], [0.0, 0.0, np.sqrt(2.0)]]) / np.sqrt(2.0)
     e = x @ T.T
-    slope = np.stack([3.0 * e[:, 0], 4.0 * e[:, 1] * (e[:, 1] ** 2 - 1.0), 4.0 * e[:, 2]], axis=1) @ T
-    return lse.Samples(x=x, energy=(e[:, 1] ** 2 - 1.0) ** 2 + 1.5 * e[:, 0] ** 2 + 2.0 * e[:, 2] ** 2, gradient=slope)
+    derivative = np.stack([3.0 * e[:, 0], 4.0 * e[:, 1] * (e[:, 1] ** 2 - 1.0), 4.0 * e[:, 2]], axis=1) @ T
+    return lse.Samples(
+        x=x, energy=(e[:, 1] ** 2 - 1.0) ** 2 + 1.5 * e[:, 0] ** 2 + 2.0 * e[:, 2] ** 2, gradient=derivative
+    )
 
 
 @pytest.mark.slow

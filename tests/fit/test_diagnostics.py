@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import lse_material as lse
 from lse_material.fit import DataWarning, Training, fit
-from lse_material.fit.problem.diagnostics import doubts_about
+from lse_material.fit.problem.diagnostics import data_warnings
 from lse_material.fit.problem.rows import rows_of
 from tests.fit.test_discovery import three_wells
 from tests.fit.test_fitting import samples_of, wells
@@ -18,8 +18,8 @@ from tests.materials import random_material
 SHORT = Training(restarts=1, adam_steps=5, lbfgs_steps=5)
 
 
-def doubts(samples, kinematics=None):
-    return doubts_about(samples, rows_of(samples, kinematics, None))
+def found(samples, kinematics=None):
+    return data_warnings(samples, rows_of(samples, kinematics, None))
 
 
 def changed(samples, **values):
@@ -35,52 +35,52 @@ def changed(samples, **values):
     noise=st.sampled_from([0.0, 0.01, 0.03]),
     unit=st.sampled_from([1e-9, 1.0, 1e9]),
 )
-def test_sound_data_raise_no_doubt(seed, d, n, noise, unit):
+def test_sound_data_raise_no_warning(seed, d, n, noise, unit):
     rng = np.random.default_rng(seed)
     exact = wells(d, rho=rng.uniform(0.05, 0.5), distance=rng.uniform(0.2, 1.0))
     x = rng.uniform(-1.3, 1.3, (n, d))
     W, g = exact.energy(x), exact.gradient(x)
     W = W + noise * W.std() * rng.normal(size=W.shape)
     g = g + noise * np.sqrt((g**2).mean()) * rng.normal(size=g.shape)
-    assert doubts(lse.Samples(x=x * unit, energy=W, gradient=g / unit)) == ()
+    assert found(lse.Samples(x=x * unit, energy=W, gradient=g / unit)) == ()
 
 
 @pytest.mark.parametrize("dim", [2, 3])
-def test_sound_stresses_raise_no_doubt(dim):
+def test_sound_stresses_raise_no_warning(dim):
     material = random_material(np.random.default_rng(0), lse.GreenLagrange(dim))
     F = np.eye(dim) + np.random.default_rng(1).uniform(-0.2, 0.2, (300, dim, dim))
     samples = lse.Samples(F=F, energy=material.energy(F), stress=material.stress(F))
-    assert doubts(samples, material.kinematics) == ()
+    assert found(samples, material.kinematics) == ()
 
 
 def test_rows_at_the_same_place_with_different_energies_are_named():
     data = samples_of(three_wells(), 100, 0)
     x, energy = data.x.copy(), data.energy.copy()
     x[70], energy[70] = x[5], energy[5] + 0.5 * energy.std()
-    (text,) = doubts(lse.Samples(x=x, energy=energy))
+    (text,) = found(lse.Samples(x=x, energy=energy))
     assert "rows 5 and 70" in text
     energy[70] = energy[5]
-    assert doubts(lse.Samples(x=x, energy=energy)) == ()
+    assert found(lse.Samples(x=x, energy=energy)) == ()
 
 
 @pytest.mark.parametrize(("factor", "word"), [(-1.0, "sign"), (3.0, "units"), (1e-3, "units")])
-def test_slopes_of_another_sign_or_unit_are_told(factor, word):
+def test_gradients_of_another_sign_or_unit_are_reported(factor, word):
     data = samples_of(three_wells(), 300, 0)
-    (text,) = doubts(changed(data, gradient=factor * data.gradient))
+    (text,) = found(changed(data, gradient=factor * data.gradient))
     assert word in text
     assert float(re.search(r"by (\S+) times", text).group(1)) == pytest.approx(1.0 / factor, rel=0.05)
 
 
 def test_rows_in_another_order_are_told():
     data = samples_of(three_wells(), 300, 0)
-    text = " ".join(doubts(changed(data, gradient=np.roll(data.gradient, 7, axis=0))))
+    text = " ".join(found(changed(data, gradient=np.roll(data.gradient, 7, axis=0))))
     assert "same order" in text
     assert "gradient of no energy" in text
 
 
 def test_a_field_with_circulation_is_the_gradient_of_no_energy():
     x = np.random.default_rng(0).normal(size=(200, 2))
-    (text,) = doubts(lse.Samples(x=x, gradient=x @ np.array([[1.0, 2.0], [-2.0, 1.0]])))
+    (text,) = found(lse.Samples(x=x, gradient=x @ np.array([[1.0, 2.0], [-2.0, 1.0]])))
     assert "gradient of no energy" in text
     share = 2.0 / np.sqrt(5.0)  # of [[1, 2], [-2, 1]] that is skew
     assert f"{share:.0%}" in text
@@ -90,7 +90,7 @@ def test_a_transposed_stress_is_told_with_its_row():
     material = random_material(np.random.default_rng(0), lse.GreenLagrange(2))
     F = np.eye(2) + np.random.default_rng(1).uniform(-0.3, 0.3, (200, 2, 2))
     P = material.stress(F)
-    text = " ".join(doubts(lse.Samples(F=F, stress=np.swapaxes(P, 1, 2)), material.kinematics))
+    text = " ".join(found(lse.Samples(F=F, stress=np.swapaxes(P, 1, 2)), material.kinematics))
     assert "transposed" in text
     row = int(re.search(r"row (\d+)", text).group(1))
     Q = P[row].T @ F[row].T
@@ -98,7 +98,7 @@ def test_a_transposed_stress_is_told_with_its_row():
 
 
 @pytest.mark.parametrize("dim", [2, 3])
-def test_invariants_of_a_right_stress_raise_no_doubt(dim):
+def test_invariants_of_a_right_stress_raise_no_warning(dim):
     """In 2D three invariants are functions of two stretches: the stress does not say all of the gradient."""
     F = np.eye(dim) + np.random.default_rng(0).uniform(-0.25, 0.25, (400, dim, dim))
     log_J, inverse = np.log(np.linalg.det(F)), np.swapaxes(np.linalg.inv(F), 1, 2)
@@ -106,16 +106,16 @@ def test_invariants_of_a_right_stress_raise_no_doubt(dim):
     P = F - inverse + 2.0 * log_J[:, None, None] * inverse
     samples = lse.Samples(F=F, energy=W, stress=P)
     for measure in (lse.GreenLagrange(dim), lse.IsotropicInvariants(dim, squared_volume=False)):
-        assert doubts(samples, measure) == ()
+        assert found(samples, measure) == ()
 
 
 def test_few_rows_and_inputs_that_do_not_vary_are_told():
     exact = wells(3)
     few = samples_of(exact, 12, 0)
-    assert any("12 rows for 3 inputs" in text for text in doubts(few))
+    assert any("12 rows for 3 inputs" in text for text in found(few))
     x = np.random.default_rng(0).uniform(-1.0, 1.0, (200, 3))
     x[:, 1] = 0.25
-    assert any("input 1 " in text for text in doubts(lse.Samples(x=x, energy=exact.energy(x))))
+    assert any("input 1 " in text for text in found(lse.Samples(x=x, energy=exact.energy(x))))
 
 
 def test_a_fit_warns_and_its_summary_repeats_the_warning():

@@ -8,13 +8,13 @@ import torch
 
 import lse_material as lse
 from lse_material.fit import Architecture, Sparsity, TrainablePotential, Training, fit
-from lse_material.fit.model import edit as surgery
+from lse_material.fit.model import edit
 from lse_material.fit.optimise import jacobian
 from lse_material.fit.optimise.levenberg_marquardt import levenberg_marquardt, normal_equations
 from lse_material.fit.problem.loss import Loss
 from lse_material.fit.problem.rows import Scales, rows_of, scales_of
 from tests.fit.test_fitting import samples_of, wells
-from tests.fit.test_trainable import random_twin
+from tests.fit.test_trainable import random_model
 from tests.materials import relative_error
 
 AUTO = Architecture(modes="auto", max_modes=5, width=4)
@@ -90,15 +90,15 @@ def test_what_the_data_leave_open_is_said():
         usage=np.full(2, 0.5),
         peak=np.full(2, 0.99),
     )
-    assert plain.doubts() == []
-    (sentence,) = replace(plain, transition_scale_interval=(0.1, 0.3)).doubts()
+    assert plain.warnings() == []
+    (sentence,) = replace(plain, transition_scale_interval=(0.1, 0.3)).warnings()
     assert "do not fix the transition scale" in sentence
-    (sentence,) = replace(plain, path=((1, 0.015), (2, 0.001))).doubts()
+    (sentence,) = replace(plain, path=((1, 0.015), (2, 0.001))).warnings()
     assert "with 1 the tolerance of 1.00% is missed only just (1.50%)" in sentence
-    (sentence,) = replace(plain, path=((2, 0.008), (3, 0.0001))).doubts()
+    (sentence,) = replace(plain, path=((2, 0.008), (3, 0.0001))).warnings()
     assert "3 fit better (0.01%)" in sentence
-    assert replace(plain, path=((2, 0.008), (3, 0.007))).doubts() == []
-    (sentence,) = replace(plain, peak=np.array([0.99, 0.4])).doubts()
+    assert replace(plain, path=((2, 0.008), (3, 0.007))).warnings() == []
+    (sentence,) = replace(plain, peak=np.array([0.99, 0.4])).warnings()
     assert "mode 1 dominates nowhere" in sentence
     assert sentence in replace(plain, peak=np.array([0.99, 0.4])).summary()
 
@@ -107,12 +107,12 @@ def test_an_interrupted_discovery_keeps_the_best_so_far(monkeypatch):
     calls = 0
     loss = Loss.with_mode_weights
 
-    def interrupted(self, twin):
+    def interrupted(self, model):
         nonlocal calls
         calls += 1
         if calls == 1400:  # after the sparse start and its refit, in the elimination
             raise KeyboardInterrupt
-        return loss(self, twin)
+        return loss(self, model)
 
     monkeypatch.setattr(Loss, "with_mode_weights", interrupted)
     result = fit(samples_of(wells(2), 100, 0), architecture=AUTO, seed=0, progress=False)
@@ -120,17 +120,17 @@ def test_an_interrupted_discovery_keeps_the_best_so_far(monkeypatch):
     assert result.error(samples_of(wells(2), 100, 1)).energy < 0.2
 
 
-# ---- Levenberg-Marquardt and changes of a twin ------------------------------------------------------------------------
+# ---- Levenberg-Marquardt and changes of a model ------------------------------------------------------------------------
 
 
 def test_levenberg_marquardt_goes_to_rounding_where_the_data_can_be_met_exactly():
     """A tenth of a per cent away from weights that made the data: five steps win eight orders of the loss, thirty twenty."""
-    exact = random_twin(3, size=2, modes=2, width=3, scale=0.7)
+    exact = random_model(3, size=2, modes=2, width=3, scale=0.7)
     x = np.random.default_rng(0).normal(size=(200, 2))
     energy, gradient, _ = (value.detach().numpy() for value in exact(torch.tensor(x)))
     rows = rows_of(lse.Samples(x=x, energy=energy, gradient=gradient), None, None)
     loss = Loss.on(rows, Scales(np.zeros(2), np.ones(2), 1.0, 0.0), 1.0, 1.0)
-    start = surgery.copy_of(exact)
+    start = edit.copy_of(exact)
     with torch.no_grad():
         for p in start.parameters():
             p.mul_(1.0 + 1e-3)
@@ -141,7 +141,7 @@ def test_levenberg_marquardt_goes_to_rounding_where_the_data_can_be_met_exactly(
 
 
 def test_normal_equations_are_those_of_the_loss():
-    """J^T r is half the gradient of the loss, whatever rows lack an energy or a slope."""
+    """J^T r is half the gradient of the loss, whatever rows lack an energy or a gradient."""
     data = samples_of(wells(2), 50, 0)
     energy_mask, stress_mask = np.arange(50) % 3 > 0, np.arange(50) % 4 > 0
     loss = loss_of(
@@ -153,10 +153,10 @@ def test_normal_equations_are_those_of_the_loss():
             stress_mask=stress_mask,
         )
     )
-    twin = random_twin(0, size=2, modes=3, width=3)
-    names = [name for name, _ in twin.named_parameters()]
-    _, b = normal_equations(twin, loss, names)
-    gradient = torch.autograd.grad(loss(twin), list(twin.parameters()))
+    model = random_model(0, size=2, modes=3, width=3)
+    names = [name for name, _ in model.named_parameters()]
+    _, b = normal_equations(model, loss, names)
+    gradient = torch.autograd.grad(loss(model), list(model.parameters()))
     exact = 0.5 * torch.cat([g.reshape(-1) for g in gradient])
     assert relative_error(b.numpy(), exact.numpy()) < 1e-12
 
@@ -166,68 +166,68 @@ def test_normal_equations_are_those_of_the_loss():
 @pytest.mark.parametrize("quadratic", [True, False])
 def test_derivatives_in_the_weights_that_are_written_out_are_those_of_differentiation(activation, depth, quadratic):
     torch.manual_seed(0)
-    twin = TrainablePotential(Architecture(3, 4, depth, activation, quadratic, stiffness=0.1), 3)
+    model = TrainablePotential(Architecture(3, 4, depth, activation, quadratic, stiffness=0.1), 3)
     x = torch.randn(20, 3, dtype=torch.float64)
     with torch.no_grad():
-        for name, p in twin.named_parameters():
+        for name, p in model.named_parameters():
             p.copy_(torch.randn_like(p))
             if name.startswith(("x_weights", "raw_z_weights", "quadratic")):
-                twin.masks[name] = (torch.rand_like(p) > 0.3).to(p.dtype)
-    names = [name for name, _ in twin.named_parameters()]
-    energy, gradient, J = jacobian.values_and_jacobian(twin, x, names)
-    assert relative_error(J.numpy(), jacobian.differentiated(twin, x, names).numpy()) < 1e-13
-    exact = [value.detach().numpy() for value in twin(x)]
+                model.masks[name] = (torch.rand_like(p) > 0.3).to(p.dtype)
+    names = [name for name, _ in model.named_parameters()]
+    energy, gradient, J = jacobian.values_and_jacobian(model, x, names)
+    assert relative_error(J.numpy(), jacobian.differentiated(model, x, names).numpy()) < 1e-13
+    exact = [value.detach().numpy() for value in model(x)]
     assert relative_error(energy.numpy(), exact[0]) < 1e-14
     assert relative_error(gradient.numpy(), exact[1]) < 1e-13
 
 
 def test_leaving_out_an_unused_mode_or_adding_neurons_without_weight_changes_nothing():
-    twin = random_twin(1, size=2, modes=3, width=4)
+    model = random_model(1, size=2, modes=3, width=4)
     with torch.no_grad():
-        twin.biases[-1][2] += 1e3  # so high that it has no weight
+        model.biases[-1][2] += 1e3  # so high that it has no weight
     x = torch.randn(20, 2, dtype=torch.float64)
-    for other in (surgery.copy_of(twin), surgery.select(twin, [0, 1]), surgery.select(twin, [1, 2, 0])):
-        assert relative_error(other(x)[0].detach().numpy(), twin(x)[0].detach().numpy()) < 1e-14
-    whole = surgery.join(surgery.select(twin, [0]), surgery.select(twin, [1, 2]))
-    assert relative_error(whole(x)[0].detach().numpy(), twin(x)[0].detach().numpy()) < 1e-14
+    for other in (edit.copy_of(model), edit.select(model, [0, 1]), edit.select(model, [1, 2, 0])):
+        assert relative_error(other(x)[0].detach().numpy(), model(x)[0].detach().numpy()) < 1e-14
+    whole = edit.join(edit.select(model, [0]), edit.select(model, [1, 2]))
+    assert relative_error(whole(x)[0].detach().numpy(), model(x)[0].detach().numpy()) < 1e-14
 
 
 @pytest.mark.parametrize(("before", "after"), [(0, 1), (0, 2), (1, 1), (2, 2)])
 def test_modes_become_wider_or_get_their_first_neurons_without_another_energy(before, after):
     """New neurons have little effect, and none once their output weights vanish."""
-    twin = random_twin(3, size=2, modes=2, width=3, depth=before)
-    wider = surgery.widened(twin, Architecture(width=5, depth=after), np.random.default_rng(0))
+    model = random_model(3, size=2, modes=2, width=3, depth=before)
+    wider = edit.widened(model, Architecture(width=5, depth=after), np.random.default_rng(0))
     assert wider.architecture.width == (5 if before == 0 else 6)
     assert wider.architecture.depth == after
     x = torch.randn(20, 2, dtype=torch.float64)
     with torch.no_grad():
         for raw in wider.raw_z_weights:
-            raw[raw == surgery.LITTLE] = -1e3
-    assert relative_error(wider(x)[0].detach().numpy(), twin(x)[0].detach().numpy()) < 1e-14
+            raw[raw == edit.LITTLE] = -1e3
+    assert relative_error(wider(x)[0].detach().numpy(), model(x)[0].detach().numpy()) < 1e-14
 
 
 def test_two_modes_that_share_a_convex_well_are_merged_into_it():
     """A quadratic well cut in two by equal modes: the merged one is the well, and the third mode stays as it is."""
     exact = three_wells(0.02)
     loss = loss_of(samples_of(exact, 300, 0))
-    twin = TrainablePotential.from_potential(exact)
-    double = surgery.select(twin, [0, 1, 1, 2])
+    model = TrainablePotential.from_potential(exact)
+    double = edit.select(model, [0, 1, 1, 2])
     with torch.no_grad():
         double.biases[-1][1:3] += double.scaled_rho * np.log(2.0)  # two equal modes lie rho ln 2 lower than one
-    merged = surgery.with_pair_merged(double, loss)
+    merged = edit.with_pair_merged(double, loss)
     assert merged.architecture.modes == 3
     x = loss.inputs
-    assert relative_error(merged(x)[0].detach().numpy(), twin(x)[0].detach().numpy()) < 1e-9
+    assert relative_error(merged(x)[0].detach().numpy(), model(x)[0].detach().numpy()) < 1e-9
 
 
 def test_a_split_mode_leaves_the_energy_near_what_it_was():
     loss = loss_of(samples_of(wells(2), 60, 0))
-    twin = random_twin(2, size=2, modes=1, width=4, rho=0.5, scale=0.3)
-    split = surgery.with_mode_split(twin, loss, np.random.default_rng(0))
+    model = random_model(2, size=2, modes=1, width=4, rho=0.5, scale=0.3)
+    split = edit.with_mode_split(model, loss, np.random.default_rng(0))
     assert split.architecture.modes == 2
     centre = loss.inputs.mean(0, keepdim=True)
     with torch.no_grad():
-        assert abs(float(split(centre)[0] - twin(centre)[0])) < 0.5
+        assert abs(float(split(centre)[0] - model(centre)[0])) < 0.5
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Fits to slopes only, as rates of change and trajectories give them: wells and barriers without a single energy."""
+"""Fits to gradients only, as rates of change and trajectories give them: wells and barriers without a single energy."""
 
 import numpy as np
 import pytest
@@ -29,8 +29,8 @@ def fitted(samples):
 def test_noisy_rates_of_change_give_wells_and_the_barrier():
     rng = np.random.default_rng(0)
     x = rng.uniform(-1.5, 1.5, (400, 1))
-    slope = DoubleWell().gradient(x)
-    places, barrier = fitted(lse.Samples(x=x, gradient=slope + 0.1 * rng.normal(size=x.shape)))
+    gradient = DoubleWell().gradient(x)
+    places, barrier = fitted(lse.Samples(x=x, gradient=gradient + 0.1 * rng.normal(size=x.shape)))
     assert places == pytest.approx([-1.0, 1.0], rel=0.02)
     assert barrier == pytest.approx(1.0, rel=0.05)
 

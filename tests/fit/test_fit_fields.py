@@ -31,7 +31,7 @@ def data(material, n, seed):
     )
 
 
-def test_a_potential_of_concentration_and_strain_is_found_from_its_slopes():
+def test_a_potential_of_concentration_and_strain_is_found_from_its_gradients():
     exact = swelling()
     result = fit(
         data(exact, 200, 0),

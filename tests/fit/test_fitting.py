@@ -94,12 +94,12 @@ def test_interruption_keeps_the_best_so_far(monkeypatch):
     calls = 0
     loss = Loss.__call__
 
-    def interrupted(self, twin):
+    def interrupted(self, model):
         nonlocal calls
         calls += 1
         if calls == 60:
             raise KeyboardInterrupt
-        return loss(self, twin)
+        return loss(self, model)
 
     monkeypatch.setattr(Loss, "__call__", interrupted)
     result = fit(train, training=Training(restarts=3, adam_steps=100), seed=0, progress=False)
@@ -180,7 +180,7 @@ def test_no_growth_is_found_where_there_is_none():
 
 @pytest.mark.parametrize("constant", [0.5, -0.5])
 def test_the_loss_with_a_growth_coefficient_is_the_least_over_it(constant):
-    """Its slope in the weights is that of finite differences, where the coefficient is free and where it is held at 0."""
+    """Its gradient in the weights is that of finite differences, where the coefficient is free and where it is held at 0."""
     exact = lse.Material(wells(3, rho=0.1, distance=0.12, stiffness=10.0), lse.GreenLagrange(2), lse.Growth(0.5))
     data = deep(exact, 40)
     h = lse.Growth(abs(constant))
@@ -190,26 +190,26 @@ def test_the_loss_with_a_growth_coefficient_is_the_least_over_it(constant):
     rows = rows_of(data, exact.kinematics, "auto")
     scales = scales_of(rows)
     loss = Loss.on(rows, scales, 1.0, 2.0)
-    twin = TrainablePotential(Architecture(2, 3), 3)
+    model = TrainablePotential(Architecture(2, 3), 3)
     torch.manual_seed(1)
     with torch.no_grad():
-        for p in twin.parameters():
+        for p in model.parameters():
             p.copy_(0.3 * torch.randn_like(p))
-    c = loss.growth_coefficient(twin)
+    c = loss.growth_coefficient(model)
     assert (c > 0.0) == (constant > 0.0)
     fixed = [Loss.on(rows_of(data, exact.kinematics, lse.Growth(c + d)), scales, 1.0, 2.0) for d in (1e-3, 2e-3)]
-    assert float(loss(twin).detach()) < float(fixed[0](twin).detach()) < float(fixed[1](twin).detach())
-    names = [name for name, _ in twin.named_parameters()]
-    slope, step = 2.0 * normal_equations(twin, loss, names)[1], 1e-6
-    direction = torch.randn(len(slope), dtype=torch.float64)
+    assert float(loss(model).detach()) < float(fixed[0](model).detach()) < float(fixed[1](model).detach())
+    names = [name for name, _ in model.named_parameters()]
+    gradient, step = 2.0 * normal_equations(model, loss, names)[1], 1e-6
+    direction = torch.randn(len(gradient), dtype=torch.float64)
     values = []
     for sign in (1.0, -1.0):
-        moved = copy.deepcopy(twin)
+        moved = copy.deepcopy(model)
         with torch.no_grad():
             for p, d in zip(moved.parameters(), direction.split([p.numel() for p in moved.parameters()])):
                 p += sign * step * d.reshape(p.shape)
         values.append(float(loss(moved).detach()))
-    assert (values[0] - values[1]) / (2.0 * step) == pytest.approx(float(slope @ direction), rel=1e-5)
+    assert (values[0] - values[1]) / (2.0 * step) == pytest.approx(float(gradient @ direction), rel=1e-5)
 
 
 def test_stresses_alone_leave_the_undeformed_state_at_zero_energy():

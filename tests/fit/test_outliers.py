@@ -10,7 +10,7 @@ from lse_material.fit.problem.loss import Loss
 from lse_material.fit.problem.rows import rows_of, scales_of
 from tests.fit.test_discovery import three_wells
 from tests.fit.test_fitting import samples_of, wells
-from tests.fit.test_trainable import random_twin
+from tests.fit.test_trainable import random_model
 from tests.materials import relative_error
 
 
@@ -27,11 +27,11 @@ def test_a_weight_of_two_is_a_row_twice():
     one, other = scales_of(weighted), scales
     assert one.energy_scale == pytest.approx(other.energy_scale, rel=1e-12)
     assert one.energy_shift == pytest.approx(other.energy_shift, rel=1e-12)
-    twin = random_twin(0, size=2, modes=2)
-    names = [name for name, p in twin.named_parameters() if p.requires_grad]
+    model = random_model(0, size=2, modes=2)
+    names = [name for name, p in model.named_parameters() if p.requires_grad]
     first, second = (Loss.on(rows, scales, 1.0, 2.0) for rows in (weighted, repeated))
-    assert float(first(twin).detach()) == pytest.approx(float(second(twin).detach()), rel=1e-12)
-    for a, b in zip(normal_equations(twin, first, names), normal_equations(twin, second, names)):
+    assert float(first(model).detach()) == pytest.approx(float(second(model).detach()), rel=1e-12)
+    for a, b in zip(normal_equations(model, first, names), normal_equations(model, second, names)):
         assert relative_error(a.numpy(), b.numpy()) < 1e-12
 
 
@@ -65,7 +65,7 @@ def test_outliers_are_named_and_do_not_spoil_the_fit():
         result = fit(spoilt, architecture=architecture, training=Training(robust=True), progress=False)
     assert len(result.potential.modes) == 3
     assert result.error(test).energy < 2e-3
-    (text,) = [d for d in result.doubts() if "did not count" in d]
+    (text,) = [d for d in result.warnings() if "did not count" in d]
     named = {int(word) for word in text.split(":")[1].strip(" .").split(", ")[:10] if word.isdigit()}
     assert named <= set(bad.tolist())
     assert text.startswith("12 rows")

@@ -1,4 +1,4 @@
-"""Fits in several processes are those in one, bit by bit; processes that cannot be had are told of, or not asked for."""
+"""Fits in several processes are those in one, bit by bit; processes that cannot be had are reported, or not asked for."""
 
 import subprocess
 import sys

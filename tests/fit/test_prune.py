@@ -14,26 +14,26 @@ from lse_material.fit.optimise.levenberg_marquardt import levenberg_marquardt
 from lse_material.kernel import CompiledPotential
 from tests.fit.test_discovery import loss_of, three_wells
 from tests.fit.test_fitting import samples_of
-from tests.fit.test_trainable import random_twin
+from tests.fit.test_trainable import random_model
 from tests.materials import relative_error
 
 
-def masked_twin(seed, share, depth, width=4):
-    """A twin some of whose weights are left out."""
-    twin = random_twin(seed, size=3, modes=2, width=width, depth=depth)
-    for name, p in twin.named_parameters():
+def masked_model(seed, share, depth, width=4):
+    """A model some of whose weights are left out."""
+    model = random_model(seed, size=3, modes=2, width=width, depth=depth)
+    for name, p in model.named_parameters():
         if name != "raw_rho" and not name.startswith("biases"):
-            twin.masks[name] = (torch.rand_like(p) > share).to(p.dtype)
-    return twin
+            model.masks[name] = (torch.rand_like(p) > share).to(p.dtype)
+    return model
 
 
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 10**6), share=st.sampled_from([0.3, 0.7, 0.9, 1.0]), depth=st.integers(0, 3))
 def test_a_trimmed_network_has_the_energy_of_the_whole_one_and_comes_back_into_a_twin(seed, share, depth):
-    twin = masked_twin(seed, share, depth)
+    model = masked_model(seed, share, depth)
     x = np.random.default_rng(seed).normal(size=(20, 3))
-    energy, gradient, _ = (value.detach().numpy() for value in twin(torch.tensor(x)))
-    potential = twin.to_potential()
+    energy, gradient, _ = (value.detach().numpy() for value in model(torch.tensor(x)))
+    potential = model.to_potential()
     again = TrainablePotential.from_potential(potential)
     size = 1e-12 * (1.0 + np.abs(energy).max() + np.abs(gradient).max())
     assert np.abs(potential.energy(x) - energy).max() < size
@@ -45,7 +45,7 @@ def test_a_trimmed_network_has_the_energy_of_the_whole_one_and_comes_back_into_a
 
 def test_every_neuron_of_a_trimmed_network_reads_something_and_acts():
     for seed in range(20):
-        for mode in masked_twin(seed, 0.75, 2).to_potential().modes:
+        for mode in masked_model(seed, 0.75, 2).to_potential().modes:
             for i, weight in enumerate(mode.z_weights):
                 reads = mode.x_weights[i].any(axis=1) | (mode.z_weights[i - 1].any(axis=1) if i else False)
                 assert reads.all()
@@ -55,7 +55,7 @@ def test_every_neuron_of_a_trimmed_network_reads_something_and_acts():
 
 def test_modes_of_unlike_shapes_are_compiled():
     rng = np.random.default_rng(0)
-    potential = masked_twin(3, 0.8, 2).to_potential()
+    potential = masked_model(3, 0.8, 2).to_potential()
     assert len({len(mode.z_weights) for mode in potential.modes} | {m.parameters for m in potential.modes}) > 1
     x = rng.normal(size=(50, 3))
     compiled = CompiledPotential(potential)
@@ -63,24 +63,24 @@ def test_modes_of_unlike_shapes_are_compiled():
 
 
 def test_a_triangular_quadratic_term_has_the_same_energy():
-    twin = random_twin(1, size=4, modes=3)
+    model = random_model(1, size=4, modes=3)
     x = torch.randn(20, 4, dtype=torch.float64)
-    other = triangular(twin)
+    other = triangular(model)
     assert torch.equal(other.quadratic * other.mask("quadratic"), (other.quadratic * other.mask("quadratic")).triu())
-    assert relative_error(other(x)[0].detach().numpy(), twin(x)[0].detach().numpy()) < 1e-13
+    assert relative_error(other(x)[0].detach().numpy(), model(x)[0].detach().numpy()) < 1e-13
 
 
 def test_weights_that_the_data_do_not_need_go_and_errors_stay_within_the_factor():
     """Quadratic wells need no neurons: 15 weights and 3 levels say it all, as against 3 x (4 x 4 + 7)."""
     loss = loss_of(samples_of(three_wells(), 300, 0))
-    twin = TrainablePotential.from_potential(three_wells())
-    exact = twin.to_potential()
+    model = TrainablePotential.from_potential(three_wells())
+    exact = model.to_potential()
     torch.manual_seed(0)
-    wide = random_twin(0, size=2, modes=3, width=4, rho=0.1)
+    wide = random_model(0, size=2, modes=3, width=4, rho=0.1)
     with torch.no_grad():
         for name in ("quadratic", "biases.1", "x_weights.1"):
             source = {"quadratic": "quadratic", "biases.1": "biases.0", "x_weights.1": "x_weights.0"}[name]
-            wide.get_parameter(name).copy_(twin.get_parameter(source))
+            wide.get_parameter(name).copy_(model.get_parameter(source))
         for raw in wide.raw_z_weights:
             raw.fill_(-6.0)
     levenberg_marquardt(wide, loss, 100)

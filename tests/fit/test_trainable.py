@@ -1,4 +1,4 @@
-"""The torch twin says what the NumPy potential says, with an exact gradient, and stays convex mode by mode."""
+"""The torch model says what the NumPy potential says, with an exact gradient, and stays convex mode by mode."""
 
 from dataclasses import replace
 
@@ -14,22 +14,22 @@ from lse_material.model import ACTIVATIONS
 from tests.materials import random_potential, relative_error
 
 
-def random_twin(seed, size=2, scale=1.0, rho=0.3, **architecture):
+def random_model(seed, size=2, scale=1.0, rho=0.3, **architecture):
     torch.manual_seed(seed)
-    twin = TrainablePotential(Architecture(**architecture), size, rho=rho)
+    model = TrainablePotential(Architecture(**architecture), size, scaled_rho=rho)
     with torch.no_grad():
-        for p in twin.parameters():
+        for p in model.parameters():
             if p.requires_grad and p.ndim > 0:
                 p.copy_(scale * torch.randn_like(p))
-    return twin
+    return model
 
 
 @pytest.mark.parametrize("activation", ["softplus", "squared_softplus"])
 @pytest.mark.parametrize("depth", [0, 1, 2, 3])
 def test_written_out_gradient_is_that_of_automatic_differentiation(depth, activation):
-    twin = random_twin(depth, size=3, modes=3, width=4, depth=depth, activation=activation)
+    model = random_model(depth, size=3, modes=3, width=4, depth=depth, activation=activation)
     x = torch.randn(20, 3, dtype=torch.float64, requires_grad=True)
-    energy, gradient, weights = twin(x)
+    energy, gradient, weights = model(x)
     (exact,) = torch.autograd.grad(energy.sum(), x)
     assert relative_error(gradient.detach().numpy(), exact.numpy()) < 1e-13
     assert torch.allclose(weights.sum(1), torch.ones(20, dtype=torch.float64), rtol=0, atol=1e-14)
@@ -37,12 +37,12 @@ def test_written_out_gradient_is_that_of_automatic_differentiation(depth, activa
 
 @pytest.mark.parametrize("quadratic", [True, False])
 @pytest.mark.parametrize("depth", [0, 1, 2])
-def test_twin_and_potential_agree_and_come_back_from_each_other(depth, quadratic):
-    twin = random_twin(7, size=3, modes=2, width=5, depth=depth, quadratic=quadratic)
-    potential = twin.to_potential()
+def test_model_and_potential_agree_and_come_back_from_each_other(depth, quadratic):
+    model = random_model(7, size=3, modes=2, width=5, depth=depth, quadratic=quadratic)
+    potential = model.to_potential()
     again = TrainablePotential.from_potential(potential)
     x = np.random.default_rng(0).normal(size=(30, 3))
-    for each in (twin, again):
+    for each in (model, again):
         energy, gradient, weights = (value.detach().numpy() for value in each(torch.tensor(x)))
         assert relative_error(energy, potential.energy(x)) < 1e-13
         assert relative_error(gradient, potential.gradient(x)) < 1e-13
@@ -65,20 +65,20 @@ def test_a_quadratic_term_of_any_number_of_rows_becomes_a_square_one(rows):
 @given(seed=st.integers(0, 1000), depth=st.integers(0, 2), scale=st.floats(0.1, 3.0))
 def test_every_mode_is_convex_whatever_its_parameters(seed, depth, scale):
     """psi((a + b)/2) <= (psi(a) + psi(b))/2 along random chords: no value of a parameter can break it."""
-    twin = random_twin(seed, size=2, scale=scale, modes=2, width=3, depth=depth)
+    model = random_model(seed, size=2, scale=scale, modes=2, width=3, depth=depth)
     rng = np.random.default_rng(seed)
     a, b = (torch.tensor(2.0 * rng.normal(size=(20, 2))) for _ in range(2))
     with torch.no_grad():
-        middle, ends = twin.modes((a + b) / 2)[0], (twin.modes(a)[0] + twin.modes(b)[0]) / 2
+        middle, ends = model.modes((a + b) / 2)[0], (model.modes(a)[0] + model.modes(b)[0]) / 2
     assert (middle <= ends + 1e-12 * (1 + ends.abs())).all()
 
 
 def test_the_smallest_transition_scale_and_large_inputs_give_finite_numbers():
-    twin = random_twin(1, modes=3, width=4, depth=2, rho=2.1e-3)
+    model = random_model(1, modes=3, width=4, depth=2, rho=2.1e-3)
     x = torch.tensor([[1e3, -1e3], [0.0, 0.0], [-1e3, 1e-3]], dtype=torch.float64, requires_grad=True)
-    energy, gradient, _ = twin(x)
+    energy, gradient, _ = model(x)
     (energy.sum() + gradient.sum()).backward()
-    for tensor in (energy, gradient, *(p.grad for p in twin.parameters() if p.grad is not None)):
+    for tensor in (energy, gradient, *(p.grad for p in model.parameters() if p.grad is not None)):
         assert torch.isfinite(tensor).all()
 
 

@@ -26,100 +26,100 @@ LEAST_Z = 1e-8  # a z-weight that a move would make negative is left at
 
 
 def prune(
-    twin: TrainablePotential,
+    model: TrainablePotential,
     train: Loss,
     within: Callable[[TrainablePotential], bool],
     target: float = 0.0,
     tell: Callable[[str], None] = lambda what: None,
 ) -> TrainablePotential:
-    """The twin with as few weights as `within` allows; the transition scale stays.
+    """The model with as few weights as `within` allows; the transition scale stays.
 
     Args:
-        twin: fitted weights; not changed.
+        model: fitted weights; not changed.
         train: the loss that refits minimise.
         within: whether the errors of a candidate are small enough.
         target: the loss at which a refit may stop.
         tell: called with a line after each batch that was kept.
     """
-    twin = triangular(twin)
+    model = triangular(model)
 
     def attempt(trial: TrainablePotential) -> bool:
-        nonlocal twin
+        nonlocal model
         levenberg_marquardt(trial, train, 60, free_rho=False, target=target, tolerance=2e-3)
         kept = within(trial)
         if kept:
-            twin = trial
-            tell(f"{_count(twin)} weights")
+            model = trial
+            tell(f"{_count(model)} weights")
         return kept
 
-    if twin.architecture.depth and twin.quadratic is not None:
-        for k in range(twin.architecture.count):
-            attempt(_as_quadratic(twin, train, k))
-    batch = max(1, _count(twin) // 4)
+    if model.architecture.depth and model.quadratic is not None:
+        for k in range(model.architecture.count):
+            attempt(_as_quadratic(model, train, k))
+    batch = max(1, _count(model) // 4)
     while batch >= 1:
-        trial = copy_of(twin)
+        trial = copy_of(model)
         freed = _take_out(trial, train, batch)
         if freed == 0:
             break
         if not attempt(trial):
             batch = min(batch, freed) // 2
-    return twin
+    return model
 
 
-def _as_quadratic(twin: TrainablePotential, loss: Loss, mode: int) -> TrainablePotential:
+def _as_quadratic(model: TrainablePotential, loss: Loss, mode: int) -> TrainablePotential:
     """One mode without its neurons: the convex quadratic function nearest to it where it dominates."""
-    twin, x, d = copy_of(twin), loss.inputs, twin.size
-    assert twin.quadratic is not None
+    model, x, d = copy_of(model), loss.inputs, model.size
+    assert model.quadratic is not None
     with torch.no_grad():
-        psi = twin.modes(x)[0]
-        variant = mode * twin.constraints.variants
-        wanted, share = psi[variant], torch.sqrt(torch.softmax(-psi / twin.rho, dim=0)[variant] + 1e-6)
-        quadratic, slope, level, _ = nearest_quadratic(x, wanted, share, twin.architecture.stiffness)
-        twin.quadratic[mode], twin.x_weights[-1][mode, 0], twin.biases[-1][mode, 0] = quadratic, slope, level
-        masks, last = _masks(twin), f"x_weights.{len(twin.x_weights) - 1}"
+        psi = model.modes(x)[0]
+        variant = mode * model.constraints.variants
+        wanted, share = psi[variant], torch.sqrt(torch.softmax(-psi / model.scaled_rho, dim=0)[variant] + 1e-6)
+        quadratic, gradient, level, _ = nearest_quadratic(x, wanted, share, model.architecture.stiffness)
+        model.quadratic[mode], model.x_weights[-1][mode, 0], model.biases[-1][mode, 0] = quadratic, gradient, level
+        masks, last = _masks(model), f"x_weights.{len(model.x_weights) - 1}"
         for name, mask in masks.items():
             mask[mode] = 1.0 if name == last else 0.0
         masks["quadratic"][mode] = torch.ones(d, d, dtype=torch.float64).triu()
-    twin.masks.update(masks)
-    return twin
+    model.masks.update(masks)
+    return model
 
 
-def triangular(twin: TrainablePotential) -> TrainablePotential:
+def triangular(model: TrainablePotential) -> TrainablePotential:
     """The same energy with upper triangular quadratic terms: |R x| = |Q x| for Q = (orthogonal) R."""
-    twin = copy_of(twin)
-    if twin.quadratic is not None:
+    model = copy_of(model)
+    if model.quadratic is not None:
         with torch.no_grad():
-            twin.quadratic.copy_(torch.linalg.qr(twin.quadratic * twin.mask("quadratic"))[1])
-        upper = torch.ones(twin.size, twin.size, dtype=torch.float64).triu()
-        twin.masks["quadratic"] = upper.expand(twin.architecture.count, -1, -1).clone()
-    return twin
+            model.quadratic.copy_(torch.linalg.qr(model.quadratic * model.mask("quadratic"))[1])
+        upper = torch.ones(model.size, model.size, dtype=torch.float64).triu()
+        model.masks["quadratic"] = upper.expand(model.architecture.count, -1, -1).clone()
+    return model
 
 
-def _count(twin: TrainablePotential) -> int:
-    return sum(int(mask.sum()) for mask in _masks(twin).values())
+def _count(model: TrainablePotential) -> int:
+    return sum(int(mask.sum()) for mask in _masks(model).values())
 
 
-def _masks(twin: TrainablePotential) -> dict[str, Tensor]:
+def _masks(model: TrainablePotential) -> dict[str, Tensor]:
     """The masks of all weights that may go: biases stay as long as their neuron does."""
-    names = [name for name, _ in twin.named_parameters() if name != "raw_rho" and not name.startswith("biases")]
-    return {name: twin.mask(name).clone() for name in names}
+    names = [name for name, _ in model.named_parameters() if name != "raw_rho" and not name.startswith("biases")]
+    return {name: model.mask(name).clone() for name in names}
 
 
-def _take_out(twin: TrainablePotential, loss: Loss, batch: int) -> int:
+def _take_out(model: TrainablePotential, loss: Loss, batch: int) -> int:
     """Take about `batch` weights out and move the others; returns how many went."""
-    names = [name for name, p in twin.named_parameters() if p.requires_grad and name != "raw_rho"]
-    masks = _masks(twin)
-    theta, slope, alive, gain = [], [], [], []
-    parameters = dict(twin.named_parameters())
+    names = [name for name, p in model.named_parameters() if p.requires_grad and name != "raw_rho"]
+    masks = _masks(model)
+    theta, factor, alive, gain = [], [], [], []
+    parameters = dict(model.named_parameters())
     for name in names:
         p, mask = parameters[name].detach(), masks.get(name)
         positive = name.startswith("raw_z_weights")
         theta.append((torch.nn.functional.softplus(p) if positive else p).reshape(-1))
-        slope.append((torch.sigmoid(p).clamp(min=1e-12) if positive else torch.ones_like(p)).reshape(-1))
+        factor.append((torch.sigmoid(p).clamp(min=1e-12) if positive else torch.ones_like(p)).reshape(-1))
         alive.append((torch.zeros_like(p) if mask is None else mask).reshape(-1) > 0.0)
-        gain.append(_gain(twin, name, p).reshape(-1))
-    values, stretch, may_go, worth = (torch.cat(part) for part in (theta, slope, alive, gain))
-    A = normal_equations(twin, loss, names)[0] / stretch[:, None] / stretch[None, :]
+        gain.append(_gain(model, name, p).reshape(-1))
+    values, stretch, may_go, worth = (torch.cat(part) for part in (theta, factor, alive, gain))
+    A = normal_equations(model, loss, names)[0] / stretch[:, None] / stretch[None, :]
     diagonal = A.diagonal()
     A = A + torch.diag(DAMPING * diagonal.clamp(min=1e-6 * float(diagonal.max())))
     inverse = torch.cholesky_inverse(torch.linalg.cholesky(A))
@@ -135,26 +135,26 @@ def _take_out(twin: TrainablePotential, loss: Loss, batch: int) -> int:
         gone[q] = True
         values[gone] = 0.0
         freed += int(worth[q])
-    _write(twin, names, masks, values, gone)
+    _write(model, names, masks, values, gone)
     return freed
 
 
-def _gain(twin: TrainablePotential, name: str, p: Tensor) -> Tensor:
+def _gain(model: TrainablePotential, name: str, p: Tensor) -> Tensor:
     """How many weights go with each entry: the last z-weight of a neuron takes the neuron along."""
     result = torch.ones_like(p)
     if name.startswith("raw_z_weights"):
         layer = int(name.rsplit(".", 1)[1])
-        incoming = twin.mask(f"x_weights.{layer}").sum(2) + 1.0
+        incoming = model.mask(f"x_weights.{layer}").sum(2) + 1.0
         if layer > 0:
-            incoming = incoming + twin.mask(f"raw_z_weights.{layer - 1}").sum(2)
-        alone = twin.mask(name).sum(1, keepdim=True) <= 1.0
+            incoming = incoming + model.mask(f"raw_z_weights.{layer - 1}").sum(2)
+        alone = model.mask(name).sum(1, keepdim=True) <= 1.0
         result = result + torch.where(alone, incoming[:, None, :], torch.zeros_like(p))
     return result
 
 
-def _write(twin: TrainablePotential, names: list[str], masks: dict[str, Tensor], values: Tensor, gone: Tensor) -> None:
-    """Put values and masks into the twin; a neuron without output loses its inputs."""
-    parameters, position = dict(twin.named_parameters()), 0
+def _write(model: TrainablePotential, names: list[str], masks: dict[str, Tensor], values: Tensor, gone: Tensor) -> None:
+    """Put values and masks into the model; a neuron without output loses its inputs."""
+    parameters, position = dict(model.named_parameters()), 0
     with torch.no_grad():
         for name in names:
             p = parameters[name]
@@ -164,9 +164,9 @@ def _write(twin: TrainablePotential, names: list[str], masks: dict[str, Tensor],
             if name in masks:
                 masks[name][gone[part].reshape(p.shape)] = 0.0
             p.copy_(inverse_softplus(new.clamp(min=LEAST_Z)) if name.startswith("raw_z_weights") else new)
-    for layer in range(twin.architecture.depth - 1, -1, -1):
+    for layer in range(model.architecture.depth - 1, -1, -1):
         useless = masks[f"raw_z_weights.{layer}"].sum(1) == 0.0
         masks[f"x_weights.{layer}"][useless] = 0.0
         if layer > 0:
             masks[f"raw_z_weights.{layer - 1}"][useless] = 0.0
-    twin.masks.update(masks)
+    model.masks.update(masks)

@@ -17,10 +17,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from lse_material.fit.discovery.prune import prune
-from lse_material.fit.discovery.transition_scale import driven, with_other_rho
-from lse_material.fit.model import edit as surgery
+from lse_material.fit.discovery.transition_scale import driven, with_other_scaled_rho
+from lse_material.fit.model import edit
 from lse_material.fit.model.constraints import Constraints
-from lse_material.fit.model.initialise import random_twin
+from lse_material.fit.model.initialise import random_start
 from lse_material.fit.model.trainable import TrainablePotential
 from lse_material.fit.optimise.adam import adam
 from lse_material.fit.optimise.levenberg_marquardt import levenberg_marquardt
@@ -48,7 +48,7 @@ class Discovery:
     """The search and what it has found.
 
     Attributes:
-        best: for each number of modes (of orbits, with a symmetry), the error on the rows held back and the twin.
+        best: for each number of modes (of orbits, with a symmetry), the error on the rows held back and the model.
         transition_scale_interval: smallest and largest transition scale, in scaled energy, with which the data are fitted
             alike; NaN for one mode, where it has no meaning.
     """
@@ -65,7 +65,7 @@ class Discovery:
     transition_scale_interval: tuple[float, float] = (math.nan, math.nan)
 
     def run(self) -> TrainablePotential:
-        """The whole search; returns the twin that was chosen."""
+        """The whole search; returns the model that was chosen."""
         if self._quadratic_modes_suffice():  # fewer modes by more weights would be no simpler
             self.architecture = replace(self.architecture, depth=0)
         else:
@@ -82,15 +82,15 @@ class Discovery:
             return False
         plain = replace(self, architecture=replace(self.architecture, depth=0), rng=self.rng.spawn(1)[0])  # same `best`
         plain.begin()
-        twin = self.chosen()
-        assert twin is not None
-        error = self._error(self._refit(surgery.copy_of(twin), 60, "polish", finely=True))
+        model = self.chosen()
+        assert model is not None
+        error = self._error(self._refit(edit.copy_of(model), 60, "polish", finely=True))
         if error <= NOTHING * self.sparsity.tolerance:
             return True
-        many = twin.architecture.count > self.architecture.max_modes // 2  # so many can imitate neurons
+        many = model.architecture.count > self.architecture.max_modes // 2  # so many can imitate neurons
         if many or error >= WIDER_THAN * self.sparsity.tolerance:
             return False
-        wider = surgery.widened(twin, self.architecture, self.rng)  # only to see: neurons would do with fewer modes
+        wider = edit.widened(model, self.architecture, self.rng)  # only to see: neurons would do with fewer modes
         adam(wider, self.train, 200, RATE)
         levenberg_marquardt(wider, self.train, 100, tolerance=2e-4, patience=10)
         # what is missed is noise if neither neurons nor another start with them can do anything about it
@@ -116,7 +116,7 @@ class Discovery:
         return self._error(self._grow(self._sparse_start())), self.best
 
     def chosen(self) -> TrainablePotential | None:
-        """The smallest twin so far whose error is within the tolerance of the best: what an interrupted search keeps."""
+        """The smallest model so far whose error is within the tolerance of the best: what an interrupted search keeps."""
         good = [modes for modes, (error, _) in self.best.items() if self._good(error)]
         return self.best[min(good)][1] if good else None
 
@@ -125,41 +125,41 @@ class Discovery:
     def _sparse_start(self) -> TrainablePotential:
         """Adam on `max_modes` modes with the usage penalty, then only the used ones, refitted."""
         o = self.sparsity
-        twin = self._random(self.architecture.max_modes)
-        surgery.set_rho(twin, 1.0)
-        adam(twin, self.train, o.adam_steps, o.learning_rate, rho_weight=o.rho_weight, usage_weight=o.usage_weight)
-        twin = self._refit(surgery.without_unused(twin, self.train, o.least_usage), 60, "sparse")
+        model = self._random(self.architecture.max_modes)
+        edit.set_scaled_rho(model, 1.0)
+        adam(model, self.train, o.adam_steps, o.learning_rate, rho_weight=o.rho_weight, usage_weight=o.usage_weight)
+        model = self._refit(edit.without_unused(model, self.train, o.least_usage), 60, "sparse")
         for factor in OTHER_RHO[:2]:
-            if self._error(twin) <= o.tolerance or not twin.raw_rho.requires_grad:
+            if self._error(model) <= o.tolerance or not model.raw_rho.requires_grad:
                 break
-            twin = self._better(self._refit(with_other_rho(twin, self.train, factor), 60, "rho"), twin)
-        return twin
+            model = self._better(self._refit(with_other_scaled_rho(model, self.train, factor), 60, "rho"), model)
+        return model
 
-    def _grow(self, twin: TrainablePotential) -> TrainablePotential:
+    def _grow(self, model: TrainablePotential) -> TrainablePotential:
         """At most two more modes while the error is above the tolerance."""
         few = self.train.part(slice(0, self.sparsity.trial_rows))
         for _ in range(2):
-            if self._error(twin) <= self.sparsity.tolerance or twin.architecture.count >= self.architecture.max_modes:
+            if self._error(model) <= self.sparsity.tolerance or model.architecture.count >= self.architecture.max_modes:
                 break
-            added = surgery.with_mode_added(twin, self.train, self.rng)
+            added = edit.with_mode_added(model, self.train, self.rng)
             trials = [] if added is None else [added]
             if self.constraints.orbit is None:
-                trials.insert(0, surgery.with_mode_split(twin, self.train, self.rng))
+                trials.insert(0, edit.with_mode_split(model, self.train, self.rng))
             if not trials:
                 break
             values = [self._improve(trial, few, 100, 10) for trial in trials]
-            twin = self._refit(trials[int(np.argmin(values))], 60, "add", adam_steps=200)
-        return twin
+            model = self._refit(trials[int(np.argmin(values))], 60, "add", adam_steps=200)
+        return model
 
     def _eliminate(self) -> TrainablePotential:
         """Backward elimination from the smallest number of modes that is good enough so far."""
         o, few = self.sparsity, self.train.part(slice(0, self.sparsity.trial_rows))
         modes = min(k for k, (error, _) in self.best.items() if self._good(error))
         while modes > 1:
-            twin = self.best[modes][1]
-            cheapest = np.argsort(surgery.losses_without(twin, self.train))[: o.trials]
-            smaller = [surgery.select(twin, [j for j in range(modes) if j != k]) for k in cheapest]
-            merged = surgery.with_pair_merged(twin, self.train)
+            model = self.best[modes][1]
+            cheapest = np.argsort(edit.losses_without(model, self.train))[: o.trials]
+            smaller = [edit.select(model, [j for j in range(modes) if j != k]) for k in cheapest]
+            merged = edit.with_pair_merged(model, self.train)
             if merged is not None:
                 smaller.append(merged)
             values = [self._improve(trial, few, 100, 12) for trial in smaller]
@@ -170,7 +170,7 @@ class Discovery:
                 if found or error > HOPELESS * o.tolerance:
                     break
             if not found and self.best[modes - 1][0] < WIDER_THAN * o.tolerance and self.architecture.depth:
-                wider = surgery.widened(self.best[modes - 1][1], self.architecture, self.rng)
+                wider = edit.widened(self.best[modes - 1][1], self.architecture, self.rng)
                 found = self._good(self._error(self._refit(wider, 100, "widen", adam_steps=100)))
             several = (modes - 1) * self.constraints.variants > 1  # one convex mode has no minima beside the best
             if not found and not (several and self._good(self._error(self._fresh(modes - 1, few)))):
@@ -185,91 +185,91 @@ class Discovery:
         return self._refit(starts[int(np.argmin(values))], 100, "fresh", adam_steps=200)
 
     def _random(self, modes: int) -> TrainablePotential:
-        return random_twin(self.architecture.with_modes(modes), self.train, self.rng, self.constraints)
+        return random_start(self.architecture.with_modes(modes), self.train, self.rng, self.constraints)
 
-    def _polish(self, twin: TrainablePotential) -> TrainablePotential:
+    def _polish(self, model: TrainablePotential) -> TrainablePotential:
         """Levenberg-Marquardt to the end; neurons without effect get new hinges, thrice at most."""
-        twin = self._better(self._refit(surgery.copy_of(twin), 250, "polish", finely=True), twin)
+        model = self._better(self._refit(edit.copy_of(model), 250, "polish", finely=True), model)
         for _ in range(3):
-            if self._error(twin) < 0.05 * self.sparsity.tolerance:
+            if self._error(model) < 0.05 * self.sparsity.tolerance:
                 break
-            renewed = surgery.with_dead_neurons_renewed(twin, self.train, self.rng)
+            renewed = edit.with_dead_neurons_renewed(model, self.train, self.rng)
             if renewed is None:
                 break
-            if self._error(self._refit(renewed, 125, "renew", finely=True)) >= self._error(twin):
+            if self._error(self._refit(renewed, 125, "renew", finely=True)) >= self._error(model):
                 break
-            twin = renewed
-        if self._error(twin) > FINE * self.sparsity.tolerance and self.architecture.depth:
-            wider = self._refit(surgery.widened(twin, self.architecture, self.rng), 60, "widen", finely=True)
-            twin = wider if self._error(wider) < 0.5 * self._error(twin) else twin
-        return twin
+            model = renewed
+        if self._error(model) > FINE * self.sparsity.tolerance and self.architecture.depth:
+            wider = self._refit(edit.widened(model, self.architecture, self.rng), 60, "widen", finely=True)
+            model = wider if self._error(wider) < 0.5 * self._error(model) else model
+        return model
 
-    def _again(self, twin: TrainablePotential) -> TrainablePotential:
+    def _again(self, model: TrainablePotential) -> TrainablePotential:
         """Another start with as many modes if it is much better: what is missed may be noise, or a minimum beside the best."""
-        modes = twin.architecture.count
-        if self._error(twin) <= NOISE * self.sparsity.tolerance or modes * self.constraints.variants == 1:
-            return twin
+        modes = model.architecture.count
+        if self._error(model) <= NOISE * self.sparsity.tolerance or modes * self.constraints.variants == 1:
+            return model
         again = self._polish(self._fresh(modes, self.train.part(slice(0, self.sparsity.trial_rows))))
-        return again if self._error(again) < 0.5 * self._error(twin) else twin
+        return again if self._error(again) < 0.5 * self._error(model) else model
 
-    def _larger(self, twin: TrainablePotential) -> TrainablePotential:
+    def _larger(self, model: TrainablePotential) -> TrainablePotential:
         """One mode more if that is decisively better: the smaller number only just met the tolerance then."""
-        error, more = self._error(twin), twin.architecture.count + 1
+        error, more = self._error(model), model.architecture.count + 1
         if error <= NOISE * self.sparsity.tolerance or more not in self.best or self.best[more][0] > 0.5 * error:
-            return twin
+            return model
         larger = self._polish(self.best[more][1])
-        return larger if self._error(larger) <= error / DECISIVE else twin
+        return larger if self._error(larger) <= error / DECISIVE else model
 
-    def _lower_rho(self, twin: TrainablePotential) -> TrainablePotential:
+    def _lower_rho(self, model: TrainablePotential) -> TrainablePotential:
         """The transition scale lowered as far as the data allow; how far it could be raised is found too."""
-        if not twin.raw_rho.requires_grad:
-            return twin
-        twin = self._other_rho(twin)
-        sharpest = self._change_rho(twin, 0.8)
-        smoothest = self._change_rho(twin, 1.25)
-        self.transition_scale_interval = (sharpest.rho_value, smoothest.rho_value)
+        if not model.raw_rho.requires_grad:
+            return model
+        model = self._other_rho(model)
+        sharpest = self._change_rho(model, 0.8)
+        smoothest = self._change_rho(model, 1.25)
+        self.transition_scale_interval = (sharpest.scaled_rho_value, smoothest.scaled_rho_value)
         self._note(sharpest, "rho")
         return sharpest
 
-    def _other_rho(self, twin: TrainablePotential) -> TrainablePotential:
+    def _other_rho(self, model: TrainablePotential) -> TrainablePotential:
         """Another transition scale if the data want one: where few rows lie on ridges, the error has minima beside the best."""
         floor = NOTHING * self.sparsity.tolerance
         for factor in OTHER_RHO:
-            if not floor < self._error(twin) < NOISE * self.sparsity.tolerance:
+            if not floor < self._error(model) < NOISE * self.sparsity.tolerance:
                 break
-            trial = with_other_rho(twin, self.train, factor)
+            trial = with_other_scaled_rho(model, self.train, factor)
             levenberg_marquardt(trial, self.train, 100, tolerance=2e-4, patience=10)
-            if self._error(trial) < max(0.5 * self._error(twin), floor):
-                twin = trial
-                self._note(twin, "rho")
-        return twin
+            if self._error(trial) < max(0.5 * self._error(model), floor):
+                model = trial
+                self._note(model, "rho")
+        return model
 
-    def _change_rho(self, twin: TrainablePotential, factor: float) -> TrainablePotential:
+    def _change_rho(self, model: TrainablePotential, factor: float) -> TrainablePotential:
         """The transition scale changed by `factor` at a time, with refits, for as long as the errors stay as they are."""
-        alike = self._alike(twin, self.sparsity.rho_slack, NOTHING * self.sparsity.tolerance)
-        tell = lambda twin: self.tell(f"rho {twin.rho_value:.2g}", self._error(twin))  # noqa: E731
-        return driven(twin, self.train, factor, alike, tell)
+        alike = self._alike(model, self.sparsity.rho_slack, NOTHING * self.sparsity.tolerance)
+        tell = lambda model: self.tell(f"rho {model.scaled_rho_value:.2g}", self._error(model))  # noqa: E731
+        return driven(model, self.train, factor, alike, tell)
 
-    def _prune(self, twin: TrainablePotential) -> TrainablePotential:
+    def _prune(self, model: TrainablePotential) -> TrainablePotential:
         """Weights and neurons left out for as long as the errors stay within the factor that is allowed."""
         factor, floor = self.sparsity.prune, NOTHING * self.sparsity.tolerance
         if factor <= 1.0:
-            return twin
-        tell = lambda what: self.tell(what, self._error(twin))  # noqa: E731
-        return prune(twin, self.train, self._alike(twin, factor, floor), 0.4 * floor**2, tell)
+            return model
+        tell = lambda what: self.tell(what, self._error(model))  # noqa: E731
+        return prune(model, self.train, self._alike(model, factor, floor), 0.4 * floor**2, tell)
 
     def _alike(
-        self, twin: TrainablePotential, factor: float, floor: float = 0.0
+        self, model: TrainablePotential, factor: float, floor: float = 0.0
     ) -> Callable[[TrainablePotential], bool]:
-        """Whether a candidate fits as well as `twin`: its errors are within `factor` of the twin's, or below `floor`.
+        """Whether a candidate fits as well as `model`: its errors are within `factor` of the model's, or below `floor`.
 
         Where the error is near the tolerance or above it is mostly noise, and a factor would hide a misfit of that size: the
         rows held back must then not tell the two apart, by one standard error of the mean difference of their squares.
         """
         losses = self.validation, self.train
-        limits = [max(factor * loss.worst_error(twin), floor) for loss in losses]
-        rows = self.validation.by_row(twin)
-        noisy = self._error(twin) > NOISE * self.sparsity.tolerance
+        limits = [max(factor * loss.worst_error(model), floor) for loss in losses]
+        rows = self.validation.by_row(model)
+        noisy = self._error(model) > NOISE * self.sparsity.tolerance
 
         def alike(trial: TrainablePotential) -> bool:
             if any(loss.worst_error(trial) > limit for loss, limit in zip(losses, limits)):
@@ -281,11 +281,11 @@ class Discovery:
 
     # ---- what they are made of -----------------------------------------------------------------------------------------
 
-    def _error(self, twin: TrainablePotential) -> float:
-        return self.validation.worst_error(twin)
+    def _error(self, model: TrainablePotential) -> float:
+        return self.validation.worst_error(model)
 
-    def _better(self, twin: TrainablePotential, other: TrainablePotential) -> TrainablePotential:
-        return twin if self._error(twin) <= self._error(other) else other
+    def _better(self, model: TrainablePotential, other: TrainablePotential) -> TrainablePotential:
+        return model if self._error(model) <= self._error(other) else other
 
     def _good(self, error: float) -> bool:
         """Whether an error is within the tolerance of the best found, as independent errors add."""
@@ -294,20 +294,20 @@ class Discovery:
             return error <= self.sparsity.tolerance
         return math.sqrt(max(error**2 - best**2, 0.0)) <= self.sparsity.tolerance
 
-    def _note(self, twin: TrainablePotential, what: str) -> None:
-        error, modes = self._error(twin), twin.architecture.count
+    def _note(self, model: TrainablePotential, what: str) -> None:
+        error, modes = self._error(model), model.architecture.count
         self.tell(f"{what}, {modes} modes", error)
         if modes not in self.best or error < self.best[modes][0]:
-            self.best[modes] = (error, surgery.copy_of(twin))
+            self.best[modes] = (error, edit.copy_of(model))
 
     def _refit(
-        self, twin: TrainablePotential, iterations: int, what: str, *, adam_steps: int = 0, finely: bool = False
+        self, model: TrainablePotential, iterations: int, what: str, *, adam_steps: int = 0, finely: bool = False
     ) -> TrainablePotential:
         if adam_steps:
-            adam(twin, self.train, adam_steps, RATE, rho_weight=self.sparsity.rho_weight)
+            adam(model, self.train, adam_steps, RATE, rho_weight=self.sparsity.rho_weight)
         target = 0.0 if finely else (0.15 * self.sparsity.tolerance) ** 2
         levenberg_marquardt(
-            twin,
+            model,
             self.train,
             iterations,
             rho_weight=0.0 if finely else self.sparsity.rho_weight,
@@ -315,11 +315,11 @@ class Discovery:
             tolerance=2e-4,
             patience=10,
         )
-        self._note(twin, what)
-        return twin
+        self._note(model, what)
+        return model
 
-    def _improve(self, twin: TrainablePotential, loss: Loss, steps: int, iterations: int) -> float:
+    def _improve(self, model: TrainablePotential, loss: Loss, steps: int, iterations: int) -> float:
         """A short refit on a few rows, to compare candidates."""
         weight = self.sparsity.rho_weight
-        adam(twin, loss, steps, RATE, rho_weight=weight)
-        return levenberg_marquardt(twin, loss, iterations, rho_weight=weight, tolerance=1e-3)
+        adam(model, loss, steps, RATE, rho_weight=weight)
+        return levenberg_marquardt(model, loss, iterations, rho_weight=weight, tolerance=1e-3)

@@ -1,4 +1,4 @@
-"""What a fitted potential obeys by construction: symmetry between its modes, and no slope at a reference point.
+"""What a fitted potential obeys by construction: symmetry between its modes, and no stress at a reference point.
 
 Both act in the scaled variables of a fit, xh = (x - shift)/scale, on energies and gradients of the modes that are trained.
 """
@@ -45,8 +45,8 @@ class Orbit:
         """From psi (K, c h n) and its gradient (K, c h n, d) at the images: energies (K c, n) and gradients (K c, n, d)."""
         k, (c, h, d, _) = len(energy), self.maps.shape
         psi = energy.reshape(k, c, h, -1).mean(2)
-        slope = torch.einsum("kchni,chij->kcnj", gradient.reshape(k, c, h, -1, d), self.maps) / h
-        return psi.reshape(k * c, -1), slope.reshape(k * c, -1, d)
+        gradient_of_modes = torch.einsum("kchni,chij->kcnj", gradient.reshape(k, c, h, -1, d), self.maps) / h
+        return psi.reshape(k * c, -1), gradient_of_modes.reshape(k * c, -1, d)
 
     def home(self, x: Array) -> Array:
         """For each point x (n, d) the nearest of its images among those that a mode may have as its only minimum.
@@ -63,7 +63,7 @@ class Orbit:
 
 @dataclass(frozen=True, eq=False)
 class Reference:
-    """A point where the potential has no slope, or none that gives a stress.
+    """A point where the gradient of the potential vanishes, or gives no stress.
 
     Attributes:
         at: in scaled inputs, (1, d).

@@ -1,4 +1,4 @@
-"""Changing the modes of a twin: keeping some, adding one, splitting one, merging two, giving all more neurons."""
+"""Changing the modes of a model: keeping some, adding one, splitting one, merging two, giving all more neurons."""
 
 from __future__ import annotations
 
@@ -11,94 +11,94 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lse_material.fit.model.initialise import random_twin
+from lse_material.fit.model.initialise import random_start
 from lse_material.fit.model.trainable import TrainablePotential, inverse_softplus
 from lse_material.fit.options import Architecture
 from lse_material.fit.problem.loss import Loss
 
-# raw output weights of new neurons: with little effect, and with so little that a polished fit is not disturbed
+# raw output weights of new neurons: with little effect, and with so little that a converged fit is not disturbed
 LITTLE, HARDLY = inverse_softplus(torch.tensor([0.01, 0.002], dtype=torch.float64)).tolist()
 
 
-def copy_of(twin: TrainablePotential) -> TrainablePotential:
-    """A twin with the same weights."""
-    return select(twin, range(twin.architecture.count))
+def copy_of(model: TrainablePotential) -> TrainablePotential:
+    """A model with the same weights."""
+    return select(model, range(model.architecture.count))
 
 
-def select(twin: TrainablePotential, keep: Sequence[int]) -> TrainablePotential:
-    """A twin of some of the modes, in this order."""
-    result = _like(twin, replace(twin.architecture, modes=len(keep)))
+def select(model: TrainablePotential, keep: Sequence[int]) -> TrainablePotential:
+    """A model of some of the modes, in this order."""
+    result = _like(model, replace(model.architecture, modes=len(keep)))
     index = torch.tensor(list(keep))
-    _fill(result, lambda name: _get(twin, name)[index])
-    result.masks = {name: mask[index] for name, mask in twin.masks.items()}
+    _fill(result, lambda name: _get(model, name)[index])
+    result.masks = {name: mask[index] for name, mask in model.masks.items()}
     return result
 
 
-def join(twin: TrainablePotential, other: TrainablePotential) -> TrainablePotential:
-    """A twin of the modes of both, with the transition scale of the first."""
-    modes = twin.architecture.count + other.architecture.count
-    result = _like(twin, replace(twin.architecture, modes=modes))
-    _fill(result, lambda name: torch.cat([_get(twin, name), _get(other, name)]))
+def join(model: TrainablePotential, other: TrainablePotential) -> TrainablePotential:
+    """A model of the modes of both, with the transition scale of the first."""
+    modes = model.architecture.count + other.architecture.count
+    result = _like(model, replace(model.architecture, modes=modes))
+    _fill(result, lambda name: torch.cat([_get(model, name), _get(other, name)]))
     return result
 
 
-def without_unused(twin: TrainablePotential, loss: Loss, least_usage: float) -> TrainablePotential:
+def without_unused(model: TrainablePotential, loss: Loss, least_usage: float) -> TrainablePotential:
     """The modes whose mean weight over the data is above `least_usage`, or the one that is used most."""
     with torch.no_grad():
-        usage = loss.with_mode_weights(twin)[1].mean(0)
-    return select(twin, [k for k, u in enumerate(usage.tolist()) if u > least_usage] or [int(usage.argmax())])
+        usage = loss.with_mode_weights(model)[1].mean(0)
+    return select(model, [k for k, u in enumerate(usage.tolist()) if u > least_usage] or [int(usage.argmax())])
 
 
-def losses_without(twin: TrainablePotential, loss: Loss) -> list[float]:
+def losses_without(model: TrainablePotential, loss: Loss) -> list[float]:
     """The loss if each mode in turn were left out and nothing else changed."""
-    modes = range(twin.architecture.count)
+    modes = range(model.architecture.count)
     with torch.no_grad():
-        return [float(loss(select(twin, [j for j in modes if j != k]))) for k in modes]
+        return [float(loss(select(model, [j for j in modes if j != k]))) for k in modes]
 
 
-def with_mode_added(twin: TrainablePotential, loss: Loss, rng: np.random.Generator) -> TrainablePotential | None:
+def with_mode_added(model: TrainablePotential, loss: Loss, rng: np.random.Generator) -> TrainablePotential | None:
     """One more bowl where the fit is too high; None where energies are not known everywhere."""
     energies = loss.energies
     if energies is None:
         return None
     x = loss.inputs.numpy()
     with torch.no_grad():
-        excess = np.maximum((twin(loss.inputs)[0] - energies).numpy(), 0.0) ** 2
+        excess = np.maximum((model(loss.inputs)[0] - energies).numpy(), 0.0) ** 2
     if excess.sum() <= 0.0:
         return None
     place = x[rng.choice(len(x), p=excess / excess.sum())]
     near = np.argsort(((x - place) ** 2).sum(axis=1))[:15]
     lowest = near[np.argmin(energies.numpy()[near])]
-    bowl = random_twin(replace(twin.architecture, modes=1), loss, rng, twin.constraints)
-    at, orbit = loss.inputs[lowest : lowest + 1], twin.constraints.orbit
+    bowl = random_start(replace(model.architecture, modes=1), loss, rng, model.constraints)
+    at, orbit = loss.inputs[lowest : lowest + 1], model.constraints.orbit
     if orbit is not None:
         at = torch.tensor(orbit.home(at.numpy()))
     with torch.no_grad():
         if bowl.quadratic is not None:
-            bowl.quadratic.copy_(math.sqrt(1.0 + 2.0 * rng.random()) * torch.eye(twin.size, dtype=torch.float64)[None])
-        slope = bowl.trained_modes(at)[1][0, 0]
-        slopes = None if orbit is not None else loss.slopes
-        wanted = torch.zeros_like(slope) if slopes is None else 0.5 * slopes[lowest]
-        bowl.x_weights[-1][0, 0] += wanted - slope
+            bowl.quadratic.copy_(math.sqrt(1.0 + 2.0 * rng.random()) * torch.eye(model.size, dtype=torch.float64)[None])
+        gradient = bowl.trained_modes(at)[1][0, 0]
+        gradients = None if orbit is not None else loss.gradients
+        wanted = torch.zeros_like(gradient) if gradients is None else 0.5 * gradients[lowest]
+        bowl.x_weights[-1][0, 0] += wanted - gradient
         bowl.biases[-1][0, 0] += energies[lowest] - bowl.trained_modes(at)[0][0, 0]
-    return join(twin, bowl)
+    return join(model, bowl)
 
 
-def with_mode_split(twin: TrainablePotential, loss: Loss, rng: np.random.Generator) -> TrainablePotential:
+def with_mode_split(model: TrainablePotential, loss: Loss, rng: np.random.Generator) -> TrainablePotential:
     """The mode with the largest share of the residual becomes two that lean apart, with the same soft minimum between."""
     x = loss.inputs
     with torch.no_grad():
-        weights = twin(x)[2]
-        wrong = loss.pulled_back_residual(twin)
+        weights = model(x)[2]
+        wrong = loss.pulled_back_residual(model)
         share = (weights * (wrong**2).sum(1, keepdim=True)).sum(0)
         k = int(share.argmax())
         w = weights[:, k : k + 1]
         centre = (w * x).sum(0) / w.sum()
         covariance = (x - centre).T @ (wrong * w) / w.sum()
         values, vectors = torch.linalg.eigh(0.5 * (covariance + covariance.T))
-        rho = twin.rho_value
+        rho = model.scaled_rho_value
         lean = vectors[:, -1] * (math.sqrt(max(float(values[-1]), 1e-3) * rho) + 0.3 * rng.random())
-        result, extra = copy_of(twin), select(twin, [k])
+        result, extra = copy_of(model), select(model, [k])
         for sign, part, index in ((1.0, result, k), (-1.0, extra, 0)):
             part.x_weights[-1][index, 0] += sign * lean
             part.biases[-1][index, 0] += rho * math.log(2.0) - sign * (lean @ centre)
@@ -108,25 +108,25 @@ def with_mode_split(twin: TrainablePotential, loss: Loss, rng: np.random.Generat
     return join(result, extra)
 
 
-def with_pair_merged(twin: TrainablePotential, loss: Loss) -> TrainablePotential | None:
+def with_pair_merged(model: TrainablePotential, loss: Loss) -> TrainablePotential | None:
     """The two modes whose soft minimum is nearest to one convex quadratic function become that function.
 
     One convex region that two modes share has no other way to lose one of them than over a ridge of the loss. The neurons of
     the more used one stay, with little effect. None without quadratic terms, with fewer than two modes, or with a symmetry.
     """
-    k, x = twin.architecture.count, loss.inputs
-    if twin.quadratic is None or k < 2 or twin.constraints.orbit is not None:
+    k, x = model.architecture.count, loss.inputs
+    if model.quadratic is None or k < 2 or model.constraints.orbit is not None:
         return None
     with torch.no_grad():
-        psi, weights, rho = twin.modes(x)[0], twin(x)[2], twin.rho
+        psi, weights, rho = model.modes(x)[0], model(x)[2], model.scaled_rho
         fits = {}
         for pair in itertools.combinations(range(k), 2):
             wanted = -rho * torch.logsumexp(-psi[list(pair)] / rho, dim=0)
             share = torch.sqrt(weights[:, list(pair)].sum(1) + 1e-6)
-            fits[pair] = nearest_quadratic(x, wanted, share, twin.architecture.stiffness)
+            fits[pair] = nearest_quadratic(x, wanted, share, model.architecture.stiffness)
         pair = min(fits, key=lambda pair: fits[pair][3])
         stays = pair[int(weights[:, list(pair)].mean(0).argmax())]
-        result = copy_of(twin)
+        result = copy_of(model)
         assert result.quadratic is not None
         result.quadratic[stays], result.x_weights[-1][stays, 0], result.biases[-1][stays, 0], _ = fits[pair]
         for raw in result.raw_z_weights:
@@ -139,8 +139,8 @@ def nearest_quadratic(
 ) -> tuple[Tensor, Tensor, Tensor, float]:
     """The convex quadratic function nearest to `wanted` (n,) at x (n, d) with the weights `share` (n,).
 
-    Returns R upper triangular, slope and level of |R x|^2 / 2 + slope.x + level, less a stiffness that is added elsewhere; and
-    the weighted mean square of what is missed, by the function before it was made convex.
+    Returns R upper triangular, gradient and level of |R x|^2 / 2 + gradient.x + level, less the stiffness of every mode;
+    and the weighted mean square error of the function before it was made convex.
     """
     d = x.shape[1]
     a, b = torch.triu_indices(d, d)
@@ -155,15 +155,15 @@ def nearest_quadratic(
     return R, fitted[len(a) : -1], fitted[-1], float(((system @ fitted - target) ** 2).sum() / (share**2).sum())
 
 
-def widened(twin: TrainablePotential, architecture: Architecture, rng: np.random.Generator) -> TrainablePotential:
+def widened(model: TrainablePotential, architecture: Architecture, rng: np.random.Generator) -> TrainablePotential:
     """Twice the neurons in every hidden layer, or the layers of `architecture` for modes without any.
 
     The new neurons start with little effect.
     """
-    old = twin.architecture
+    old = model.architecture
     new = replace(old, width=2 * old.width) if old.depth else replace(architecture, modes=old.count)
-    result, lift = _like(twin, new), new.depth - old.depth
-    sources = {_lifted(name, lift): p.detach() for name, p in twin.named_parameters()}
+    result, lift = _like(model, new), new.depth - old.depth
+    sources = {_lifted(name, lift): p.detach() for name, p in model.named_parameters()}
     with torch.no_grad():
         for name, parameter in result.named_parameters():
             if name == "raw_rho":
@@ -171,7 +171,7 @@ def widened(twin: TrainablePotential, architecture: Architecture, rng: np.random
             if name.startswith("raw_z_weights"):
                 parameter.fill_(LITTLE)
             elif name.startswith(("x_weights", "biases")):
-                parameter.copy_(torch.tensor(rng.standard_normal(parameter.shape)) / math.sqrt(twin.size))
+                parameter.copy_(torch.tensor(rng.standard_normal(parameter.shape)) / math.sqrt(model.size))
             if name in sources:
                 parameter[tuple(slice(0, n) for n in sources[name].shape)] = sources[name]
     return result
@@ -184,12 +184,12 @@ def _lifted(name: str, lift: int) -> str:
 
 
 def with_dead_neurons_renewed(
-    twin: TrainablePotential, loss: Loss, rng: np.random.Generator
+    model: TrainablePotential, loss: Loss, rng: np.random.Generator
 ) -> TrainablePotential | None:
     """New random hinges for neurons of one hidden layer without effect over the data; None if there are none."""
-    if twin.architecture.depth != 1:
+    if model.architecture.depth != 1:
         return None
-    result, x = copy_of(twin), loss.inputs
+    result, x = copy_of(model), loss.inputs
     with torch.no_grad():
         weight, bias = result.x_weights[0], result.biases[0]
         acting = torch.nn.functional.softplus(result.raw_z_weights[0][:, 0])
@@ -199,38 +199,42 @@ def with_dead_neurons_renewed(
         if not dead.any():
             return None
         for k, j in torch.nonzero(dead).tolist():
-            direction = torch.tensor(rng.standard_normal(twin.size)) * (1.5 / math.sqrt(twin.size))
+            direction = torch.tensor(rng.standard_normal(model.size)) * (1.5 / math.sqrt(model.size))
             weight[k, j] = direction
             bias[k, j] = -(direction @ x[int(rng.integers(len(x)))])
             result.raw_z_weights[0][k, 0, j] = HARDLY
     return result
 
 
-def set_rho(twin: TrainablePotential, rho: float) -> None:
-    """Give the twin another transition scale, kept within its bounds."""
-    low, high = (math.log(bound) for bound in twin.rho_bounds)
+def set_scaled_rho(model: TrainablePotential, rho: float) -> None:
+    """Give the model another transition scale, kept within its bounds."""
+    low, high = (math.log(bound) for bound in model.scaled_rho_bounds)
     share = min(max((math.log(rho) - low) / (high - low), 1e-4), 1.0 - 1e-4)
     with torch.no_grad():
-        twin.raw_rho.fill_(math.log(share / (1.0 - share)))
+        model.raw_rho.fill_(math.log(share / (1.0 - share)))
 
 
-def _like(twin: TrainablePotential, architecture: Architecture) -> TrainablePotential:
-    middle = math.sqrt(math.prod(twin.rho_bounds))
+def _like(model: TrainablePotential, architecture: Architecture) -> TrainablePotential:
+    middle = math.sqrt(math.prod(model.scaled_rho_bounds))
     result = TrainablePotential(
-        architecture, twin.size, rho=middle, rho_bounds=twin.rho_bounds, constraints=twin.constraints
+        architecture,
+        model.size,
+        scaled_rho=middle,
+        scaled_rho_bounds=model.scaled_rho_bounds,
+        constraints=model.constraints,
     )
     with torch.no_grad():
-        result.raw_rho.copy_(twin.raw_rho)
+        result.raw_rho.copy_(model.raw_rho)
     return result
 
 
-def _get(twin: TrainablePotential, name: str) -> torch.Tensor:
-    return twin.get_parameter(name).detach()
+def _get(model: TrainablePotential, name: str) -> torch.Tensor:
+    return model.get_parameter(name).detach()
 
 
-def _fill(twin: TrainablePotential, values: object) -> None:
+def _fill(model: TrainablePotential, values: object) -> None:
     assert callable(values)
     with torch.no_grad():
-        for name, parameter in twin.named_parameters():
+        for name, parameter in model.named_parameters():
             if name != "raw_rho":
                 parameter.copy_(values(name))

@@ -14,10 +14,10 @@ from lse_material.fit.options import Architecture
 from lse_material.fit.problem.loss import Loss
 
 
-def random_twin(
+def random_start(
     architecture: Architecture, loss: Loss, rng: np.random.Generator, constraints: Constraints | None = None
 ) -> TrainablePotential:
-    """A twin whose modes are bowls: each with its minimum, of zero slope, at a data point of its own.
+    """A model whose modes are bowls: each with its minimum, of zero gradient, at a data point of its own.
 
     The points are drawn one after another, far from those drawn before and rather where the energy is low (k-means++,
     Arthur and Vassilvitskii, 2007, weighted by exp(-energy)). With a symmetry they are moved to where one variant may have
@@ -25,29 +25,29 @@ def random_twin(
     """
     x = loss.inputs.numpy()
     energy = np.zeros(len(x)) if loss.energies is None else loss.energies.numpy()
-    twin = TrainablePotential(architecture, x.shape[1], constraints=constraints)
+    model = TrainablePotential(architecture, x.shape[1], constraints=constraints)
     centres = _spread(x, np.exp(-(energy - energy.min())), architecture.count, rng)
     nearest = np.array([int(((x - c) ** 2).sum(axis=1).argmin()) for c in centres])
-    if twin.constraints.orbit is not None:
-        centres = twin.constraints.orbit.home(centres)
+    if model.constraints.orbit is not None:
+        centres = model.constraints.orbit.home(centres)
     k, width, d = architecture.count, architecture.width, x.shape[1]
     with torch.no_grad():
         for i in range(architecture.depth):
             weight = rng.standard_normal((k, width, d)) / math.sqrt(d)
             hinge = centres[:, None, :] + 0.7 * rng.standard_normal((k, width, d))
-            twin.x_weights[i].copy_(torch.tensor(weight))
-            twin.biases[i].copy_(torch.tensor(-(weight * hinge).sum(axis=2)))
-        for raw in twin.raw_z_weights:
+            model.x_weights[i].copy_(torch.tensor(weight))
+            model.biases[i].copy_(torch.tensor(-(weight * hinge).sum(axis=2)))
+        for raw in model.raw_z_weights:
             positive = np.abs(rng.standard_normal(raw.shape)) * 0.5 / raw.shape[2] + 0.05
             raw.copy_(inverse_softplus(torch.tensor(positive)))
-        if twin.quadratic is not None:
-            twin.quadratic.copy_(torch.tensor(0.7 * np.eye(d) + 0.1 * rng.standard_normal((k, d, d))))
-        # the last layer is affine in x: use it to give each mode zero slope and the data's energy at its centre
+        if model.quadratic is not None:
+            model.quadratic.copy_(torch.tensor(0.7 * np.eye(d) + 0.1 * rng.standard_normal((k, d, d))))
+        # the last layer is affine in x: use it to give each mode zero gradient and the data's energy at its centre
         at = torch.tensor(centres)
         diagonal = torch.arange(k)
-        twin.x_weights[-1][:, 0, :] -= twin.trained_modes(at)[1][diagonal, diagonal]
-        twin.biases[-1][:, 0] += torch.tensor(energy[nearest]) - twin.trained_modes(at)[0][diagonal, diagonal]
-    return twin
+        model.x_weights[-1][:, 0, :] -= model.trained_modes(at)[1][diagonal, diagonal]
+        model.biases[-1][:, 0] += torch.tensor(energy[nearest]) - model.trained_modes(at)[0][diagonal, diagonal]
+    return model
 
 
 def _spread(x: Array, weight: Array, count: int, rng: np.random.Generator) -> Array:

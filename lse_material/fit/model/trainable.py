@@ -1,4 +1,4 @@
-"""The twin of `SoftMinimum` in torch: the same formula with parameters that can be trained.
+"""`SoftMinimum` in torch: the same formula with parameters that can be trained.
 
 Its modes share one architecture, so that their weights are batched along a first axis. z-weights pass through softplus and
 are positive; the transition scale is bounded through a sigmoid of its logarithm. The input gradient is written out by a
@@ -34,8 +34,8 @@ class TrainablePotential(torch.nn.Module):
     Args:
         architecture: number and shape of the modes.
         size: number d of inputs.
-        rho: transition scale to start from, in scaled energy.
-        rho_bounds: the interval that rho is kept in.
+        scaled_rho: transition scale to start from, in scaled energy.
+        scaled_rho_bounds: the interval that it is kept in.
         constraints: what holds by construction; with a symmetry each of the `architecture.count` trained modes stands for
             its variants.
 
@@ -46,12 +46,12 @@ class TrainablePotential(torch.nn.Module):
         architecture: Architecture,
         size: int,
         *,
-        rho: float = 0.3,
-        rho_bounds: tuple[float, float] = RHO_BOUNDS,
+        scaled_rho: float = 0.3,
+        scaled_rho_bounds: tuple[float, float] = RHO_BOUNDS,
         constraints: Constraints | None = None,
     ) -> None:
         super().__init__()
-        self.architecture, self.size, self.rho_bounds = architecture, size, rho_bounds
+        self.architecture, self.size, self.scaled_rho_bounds = architecture, size, scaled_rho_bounds
         self.constraints = constraints or Constraints()
         widths = [architecture.width] * architecture.depth + [1]
         k = architecture.count
@@ -59,8 +59,8 @@ class TrainablePotential(torch.nn.Module):
         self.biases = ParameterList([_zeros(k, n) for n in widths])
         self.raw_z_weights = ParameterList([_zeros(k, n, m) for m, n in pairwise(widths)])
         self.quadratic = _zeros(k, size, size) if architecture.quadratic else None
-        low, high = (math.log(bound) for bound in rho_bounds)
-        share = (math.log(rho) - low) / (high - low)
+        low, high = (math.log(bound) for bound in scaled_rho_bounds)
+        share = (math.log(scaled_rho) - low) / (high - low)
         # with one mode rho has no effect: it is no parameter then, or the optimiser would let it drift
         raw = torch.tensor(math.log(share / (1.0 - share)), dtype=torch.float64)
         self.raw_rho = Parameter(raw, requires_grad=k * self.constraints.variants > 1)
@@ -74,15 +74,15 @@ class TrainablePotential(torch.nn.Module):
         return values * self.masks[name] if name in self.masks else values
 
     @property
-    def rho(self) -> Tensor:
+    def scaled_rho(self) -> Tensor:
         """Transition scale in scaled energy, a scalar tensor."""
-        low, high = (math.log(bound) for bound in self.rho_bounds)
+        low, high = (math.log(bound) for bound in self.scaled_rho_bounds)
         return torch.exp(low + (high - low) * torch.sigmoid(self.raw_rho))
 
     @property
-    def rho_value(self) -> float:
+    def scaled_rho_value(self) -> float:
         """Transition scale as a number."""
-        return float(self.rho.detach())
+        return float(self.scaled_rho.detach())
 
     def modes(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Energies (K, n) and gradients (K, n, d) of the modes at xh (n, d), the variants of each one after another."""
@@ -130,20 +130,20 @@ class TrainablePotential(torch.nn.Module):
         """
         energy, gradient, weights = self._soft_minimum(x)
         if self.constraints.reference is not None:
-            slope = self._slope_at_reference()
-            energy, gradient = energy - x @ slope, gradient - slope
+            at_reference = self._gradient_at_reference()
+            energy, gradient = energy - x @ at_reference, gradient - at_reference
         return energy, gradient, weights.reshape(self.architecture.count, -1, len(x)).sum(1).T
 
     def _soft_minimum(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Energy, gradient and weights (K, n) of all modes, as the networks give them."""
         psi, gradients = self.modes(x)
-        rho = self.rho
+        rho = self.scaled_rho
         weights = torch.softmax(-psi / rho, dim=0)
         energy = -rho * torch.logsumexp(-psi / rho, dim=0)
         return energy, (weights.unsqueeze(2) * gradients).sum(0), weights
 
-    def _slope_at_reference(self) -> Tensor:
-        """The slope that the reference point must lose: (d,)."""
+    def _gradient_at_reference(self) -> Tensor:
+        """The gradient that the reference point must lose: (d,)."""
         reference = self.constraints.reference
         assert reference is not None
         return self._soft_minimum(reference.at)[1][0] @ reference.projector
@@ -173,26 +173,28 @@ class TrainablePotential(torch.nn.Module):
                 )
                 for k in range(self.architecture.count)
             )
-            rho = self.rho_value
-            slope = None if self.constraints.reference is None else self._slope_at_reference().numpy()
+            rho = self.scaled_rho_value
+            at_reference = None if self.constraints.reference is None else self._gradient_at_reference().numpy()
         if self.masks:
             modes = tuple(trimmed(mode) for mode in modes)
         if self.architecture.stiffness:
             modes = tuple(_stiffened(mode, self.architecture.stiffness) for mode in modes)
         if self.constraints.orbit is not None:
             modes = tuple(variant for mode in modes for variant in variants_of(mode, self.constraints.orbit))
-        if slope is not None:
-            modes = tuple(replace(mode, x_weights=(*mode.x_weights[:-1], mode.x_weights[-1] - slope)) for mode in modes)
+        if at_reference is not None:
+            modes = tuple(
+                replace(mode, x_weights=(*mode.x_weights[:-1], mode.x_weights[-1] - at_reference)) for mode in modes
+            )
         shift = np.zeros(self.size) if input_shift is None else input_shift
         scale = np.ones(self.size) if input_scale is None else input_scale
         return SoftMinimum(modes, rho, shift, scale, energy_scale, energy_shift)
 
     @classmethod
     def from_potential(cls, potential: SoftMinimum) -> TrainablePotential:
-        """The twin of a potential in its scaled variables, to train it further.
+        """The trainable form of a potential, in its scaled variables, to train it further.
 
         Modes of fewer layers or neurons than others are filled up with masked ones, which stay without effect. A potential
-        does not say what constrained it: the twin has no constraints.
+        does not say what constrained it: the result has no constraints.
 
         Raises:
             InvalidInputError: the modes differ in their activation.
@@ -201,7 +203,8 @@ class TrainablePotential(torch.nn.Module):
         for k, mode in enumerate(potential.modes):
             if mode.activation != first:
                 raise InvalidInputError(
-                    f"mode {k} has the activation {mode.activation!r}, mode 0 {first!r}: the twin batches equal modes only."
+                    f"mode {k} has the activation {mode.activation!r}, mode 0 {first!r}: a trainable "
+                    "potential has one activation."
                 )
         architecture = Architecture(
             modes=len(potential.modes),
@@ -211,22 +214,22 @@ class TrainablePotential(torch.nn.Module):
             quadratic=any(mode.quadratic is not None for mode in potential.modes),
         )
         rho = potential.scaled_rho
-        twin = cls(architecture, potential.size, rho=rho, rho_bounds=(0.1 * rho, 10.0 * rho))
-        there = {name: torch.zeros_like(p) for name, p in twin.named_parameters() if name != "raw_rho"}
+        model = cls(architecture, potential.size, scaled_rho=rho, scaled_rho_bounds=(0.1 * rho, 10.0 * rho))
+        there = {name: torch.zeros_like(p) for name, p in model.named_parameters() if name != "raw_rho"}
         with torch.no_grad():
             for k, mode in enumerate(potential.modes):
                 for name, array in _named(mode, architecture.depth):
                     part = (k, *(slice(0, n) for n in array.shape))
                     value = torch.tensor(np.array(array))
                     value = inverse_softplus(value) if name.startswith("raw_z_weights") else value
-                    twin.get_parameter(name)[part] = value
+                    model.get_parameter(name)[part] = value
                     there[name][part] = 1.0
-        twin.masks = {name: m for name, m in there.items() if not name.startswith("biases") and not m.all()}
-        return twin
+        model.masks = {name: m for name, m in there.items() if not name.startswith("biases") and not m.all()}
+        return model
 
 
 def _named(mode: ConvexNetwork, depth: int) -> Iterator[tuple[str, np.ndarray]]:
-    """The arrays of a mode by the names of the twin's parameters; a shallower mode takes the upper layers."""
+    """The arrays of a mode by the names of the parameters; a shallower mode takes the upper layers."""
     lift = depth - len(mode.z_weights)
     for i, (weight, bias) in enumerate(zip(mode.x_weights, mode.biases, strict=True)):
         yield f"x_weights.{i + lift}", weight

@@ -1,4 +1,4 @@
-"""Derivatives of a twin's energy and gradient in all of its weights, row by row, for second-order methods.
+"""Derivatives of a model's energy and gradient in all of its weights, row by row, for second-order methods.
 
 With w_k = softmax(-psi_k/rho), G = sum_k w_k g_k, and theta a weight of mode k:
 
@@ -20,47 +20,47 @@ from lse_material.fit.model.trainable import TrainablePotential
 from lse_material.model.activations import ACTIVATIONS
 
 
-def values_and_jacobian(twin: TrainablePotential, x: Tensor, names: list[str]) -> tuple[Tensor, Tensor, Tensor]:
+def values_and_jacobian(model: TrainablePotential, x: Tensor, names: list[str]) -> tuple[Tensor, Tensor, Tensor]:
     """Energy (n,), gradient (n, d), and the derivatives of both in the named parameters, (n, 1 + d, p), at xh (n, d)."""
-    plain = twin.constraints.orbit is None and twin.constraints.reference is None
+    plain = model.constraints.orbit is None and model.constraints.reference is None
     with torch.no_grad():
-        if plain and twin.architecture.depth <= 1:
-            return _written_out(twin, x, names)
-        energy, gradient, _ = twin(x)
-    return energy, gradient, differentiated(twin, x, names)
+        if plain and model.architecture.depth <= 1:
+            return _written_out(model, x, names)
+        energy, gradient, _ = model(x)
+    return energy, gradient, differentiated(model, x, names)
 
 
-def differentiated(twin: TrainablePotential, x: Tensor, names: list[str]) -> Tensor:
+def differentiated(model: TrainablePotential, x: Tensor, names: list[str]) -> Tensor:
     """By reverse differentiation of each row."""
-    parameters = dict(twin.named_parameters())
+    parameters = dict(model.named_parameters())
     free = {name: parameters[name].detach() for name in names}
     held = {name: p.detach() for name, p in parameters.items() if name not in free}
 
     def potential(weights: Mapping[str, Tensor], x: Tensor) -> Tensor:
-        energy, gradient, _ = torch.func.functional_call(twin, {**held, **weights}, (x[None],))
+        energy, gradient, _ = torch.func.functional_call(model, {**held, **weights}, (x[None],))
         return torch.cat([energy, gradient[0]])
 
     parts = torch.func.vmap(torch.func.jacrev(potential), in_dims=(None, 0))(free, x)
-    return torch.cat([parts[name].reshape(len(x), 1 + twin.size, -1) for name in names], dim=2)
+    return torch.cat([parts[name].reshape(len(x), 1 + model.size, -1) for name in names], dim=2)
 
 
-def _written_out(twin: TrainablePotential, x: Tensor, names: list[str]) -> tuple[Tensor, Tensor, Tensor]:
+def _written_out(model: TrainablePotential, x: Tensor, names: list[str]) -> tuple[Tensor, Tensor, Tensor]:
     """A mode depends on its weights through affine forms u_r = v_r.x + b_r: with e_r = dpsi/du_r,
 
     dpsi/db_r = e_r,    dpsi/dv_rm = e_r x_m,    dg_i/db_r = de_r/dx_i,    dg_i/dv_rm = de_r/dx_i x_m + e_r delta_im
     """
-    psi, g = twin.modes(x)
-    n, d, rho = len(x), twin.size, twin.rho
+    psi, g = model.modes(x)
+    n, d, rho = len(x), model.size, model.scaled_rho
     w = torch.softmax(-psi / rho, dim=0)
     energy, gradient = -rho * torch.logsumexp(-psi / rho, dim=0), (w.unsqueeze(2) * g).sum(0)
     wide, away = w[:, :, None, None], ((g - gradient) / rho).unsqueeze(3)
-    forms = _forms(twin, x)
-    J = torch.empty(n, 1 + d, sum(twin.get_parameter(name).numel() for name in names), dtype=torch.float64)
+    forms = _forms(model, x)
+    J = torch.empty(n, 1 + d, sum(model.get_parameter(name).numel() for name in names), dtype=torch.float64)
     start = 0
     for name in names:
-        stop = start + twin.get_parameter(name).numel()
+        stop = start + model.get_parameter(name).numel()
         if name == "raw_rho":
-            slope, mean = _rho_slope(twin) / rho, (w * psi).sum(0)
+            slope, mean = _rho_slope(model) / rho, (w * psi).sum(0)
             J[:, 0, start] = slope * (energy - mean)
             J[:, 1:, start] = slope / rho * ((w * (psi - mean)).unsqueeze(2) * g).sum(0)
             start = stop
@@ -75,36 +75,36 @@ def _written_out(twin: TrainablePotential, x: Tensor, names: list[str]) -> tuple
                 block[:, :, 1 + i, :, i] += wide[:, :, 0] * e
         else:
             part.copy_(C)
-        if name in twin.masks:
-            part *= twin.masks[name].reshape(len(w), 1, 1, -1)
+        if name in model.masks:
+            part *= model.masks[name].reshape(len(w), 1, 1, -1)
         start = stop
     return energy, gradient, J
 
 
-def _forms(twin: TrainablePotential, x: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
+def _forms(model: TrainablePotential, x: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
     """e (K, n, r) and de/dx (K, 1 or n, d, r) of the forms that each parameter acts through; of itself, for output weights."""
-    k, d, last = twin.architecture.count, twin.size, twin.architecture.depth
+    k, d, last = model.architecture.count, model.size, model.architecture.depth
     one = torch.ones(k, len(x), 1, dtype=torch.float64), torch.zeros(k, 1, d, 1, dtype=torch.float64)
     forms = {f"x_weights.{last}": one, f"biases.{last}": one}
-    if twin.quadratic is not None:
-        Q = twin.quadratic * twin.mask("quadratic")
+    if model.quadratic is not None:
+        Q = model.quadratic * model.mask("quadratic")
         forms["quadratic"] = x @ Q.transpose(1, 2), Q.transpose(1, 2).unsqueeze(1)
     if last == 1:
-        V = (twin.x_weights[0] * twin.mask("x_weights.0")).transpose(1, 2)  # (K, d, j)
-        raw = twin.raw_z_weights[0]  # (K, 1, j)
-        z = torch.nn.functional.softplus(raw, threshold=40.0) * twin.mask("raw_z_weights.0")
-        value, slope, curvature = _activation(twin.architecture.activation, x @ V + twin.biases[0].unsqueeze(1))
+        V = (model.x_weights[0] * model.mask("x_weights.0")).transpose(1, 2)  # (K, d, j)
+        raw = model.raw_z_weights[0]  # (K, 1, j)
+        z = torch.nn.functional.softplus(raw, threshold=40.0) * model.mask("raw_z_weights.0")
+        value, slope, curvature = _activation(model.architecture.activation, x @ V + model.biases[0].unsqueeze(1))
         forms["x_weights.0"] = forms["biases.0"] = z * slope, (z * curvature).unsqueeze(2) * V.unsqueeze(1)
         steep = torch.sigmoid(raw)
         forms["raw_z_weights.0"] = steep * value, (steep * slope).unsqueeze(2) * V.unsqueeze(1)
     return forms
 
 
-def _rho_slope(twin: TrainablePotential) -> Tensor:
+def _rho_slope(model: TrainablePotential) -> Tensor:
     """drho/draw of its bounded logarithm."""
-    low, high = (math.log(bound) for bound in twin.rho_bounds)
-    share = torch.sigmoid(twin.raw_rho)
-    return twin.rho * (high - low) * share * (1.0 - share)
+    low, high = (math.log(bound) for bound in model.scaled_rho_bounds)
+    share = torch.sigmoid(model.raw_rho)
+    return model.scaled_rho * (high - low) * share * (1.0 - share)
 
 
 def _activation(name: str, a: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -48,13 +48,13 @@ class Search:
     best_loss: float = math.inf
     interrupted: bool = False
 
-    def look(self, twin: TrainablePotential, phase: str, step: int, train: float) -> float:
-        """Record the losses of the twin as it is; keep its weights if they are the best so far."""
+    def look(self, model: TrainablePotential, phase: str, step: int, train: float) -> float:
+        """Record the losses of the model as it is; keep its weights if they are the best so far."""
         with torch.no_grad():
-            validation = train if self.validation is self.train else float(self.validation(twin))
+            validation = train if self.validation is self.train else float(self.validation(model))
         self.history.append(Record(phase, step, train, validation))
         if validation < self.best_loss:
-            self.best, self.best_loss = _weights(twin), validation
+            self.best, self.best_loss = _weights(model), validation
         return validation
 
     def take_over(self, other: Search) -> None:
@@ -68,21 +68,21 @@ class Search:
 class _Start:
     """What one start needs, for a process of its own."""
 
-    twin: TrainablePotential
+    model: TrainablePotential
     state: Search
     training: Training
     phase: str
 
 
 def _run(start: _Start) -> Search:
-    _adam(start.twin, start.state, start.training, start.phase, lambda steps: None)
+    _adam(start.model, start.state, start.training, start.phase, lambda steps: None)
     return start.state
 
 
 def search(
     starts: list[TrainablePotential], train: Loss, validation: Loss, training: Training, *, progress: bool
 ) -> tuple[TrainablePotential, Search]:
-    """Train from every start; returns the twin with the best weights, and how it went.
+    """Train from every start; returns the model with the best weights, and how it went.
 
     Raises:
         LseError: no start gave a finite loss.
@@ -105,19 +105,19 @@ def search(
         def advance(steps: int) -> None:
             bar.update(task, advance=steps, error=f"{math.sqrt(state.best_loss):.2e}")
 
-        twin = starts[0]
+        model = starts[0]
         try:
-            jobs = [_Start(twin, Search(train, validation), training, f"adam {i}") for i, twin in enumerate(starts)]
+            jobs = [_Start(model, Search(train, validation), training, f"adam {i}") for i, model in enumerate(starts)]
             if training.processes == 1:
                 for job in jobs:
-                    _adam(job.twin, state, training, job.phase, advance)
+                    _adam(job.model, state, training, job.phase, advance)
             else:
                 for found in one_after_another(_run, jobs, training.processes):
                     state.take_over(found)
                     advance(training.adam_steps)
             if state.best is not None:
-                _set_weights(twin, state.best)
-                _lbfgs(twin, state, training, advance)
+                _set_weights(model, state.best)
+                _lbfgs(model, state, training, advance)
         except KeyboardInterrupt:
             state.interrupted = True
     if state.best is None:
@@ -125,12 +125,12 @@ def search(
             "no start of the fit gave a finite loss"
             + (" before it was interrupted." if state.interrupted else ": lower Training.learning_rate.")
         )
-    _set_weights(twin, state.best)
-    return twin, state
+    _set_weights(model, state.best)
+    return model, state
 
 
 def discover(found: Discovery, *, progress: bool) -> tuple[TrainablePotential, Search]:
-    """Run a discovery with a line of progress; returns the twin, and how it went. Ctrl-C keeps the best number so far.
+    """Run a discovery with a line of progress; returns the model, and how it went. Ctrl-C keeps the best number so far.
 
     Raises:
         LseError: it was interrupted before anything was found.
@@ -150,50 +150,50 @@ def discover(found: Discovery, *, progress: bool) -> tuple[TrainablePotential, S
             return found.run(), state
         except KeyboardInterrupt:
             state.interrupted = True
-            twin = found.chosen()
-    if twin is None:
+            model = found.chosen()
+    if model is None:
         raise LseError("the discovery was interrupted before its first model was fitted: nothing can be kept.")
-    return twin, state
+    return model, state
 
 
 def _adam(
-    twin: TrainablePotential, state: Search, training: Training, phase: str, advance: Callable[[int], None]
+    model: TrainablePotential, state: Search, training: Training, phase: str, advance: Callable[[int], None]
 ) -> None:
     """Adam on batches of rows, the learning rate falling along a cosine; after a loss that is not finite, back and slower."""
-    parameters = [p for p in twin.parameters() if p.requires_grad]
+    parameters = [p for p in model.parameters() if p.requires_grad]
     rate = training.learning_rate
     optimiser = torch.optim.Adam(parameters, lr=rate, betas=(0.9, 0.99))
-    good = _weights(twin)
+    good = _weights(model)
     for step in range(training.adam_steps):
         fall = 0.5 * (1.0 + math.cos(math.pi * step / training.adam_steps))
         optimiser.param_groups[0]["lr"] = 1e-3 + (rate - 1e-3) * fall
         optimiser.zero_grad()
-        loss = state.train.batch(step, training.batch)(twin)
+        loss = state.train.batch(step, training.batch)(model)
         loss.backward()
         if not (math.isfinite(loss.item()) and all(torch.isfinite(_slope(p)).all() for p in parameters)):
-            _set_weights(twin, good)
+            _set_weights(model, good)
             rate *= 0.3
             optimiser = torch.optim.Adam(parameters, lr=rate, betas=(0.9, 0.99))
             continue
         if step % CHECK_EVERY == 0:
-            good = _weights(twin)
-            state.look(twin, phase, step, loss.item())
+            good = _weights(model)
+            state.look(model, phase, step, loss.item())
             advance(CHECK_EVERY)
         optimiser.step()
     with torch.no_grad():
-        state.look(twin, phase, training.adam_steps, float(state.train(twin)))
+        state.look(model, phase, training.adam_steps, float(state.train(model)))
 
 
-def _lbfgs(twin: TrainablePotential, state: Search, training: Training, advance: Callable[[int], None]) -> None:
+def _lbfgs(model: TrainablePotential, state: Search, training: Training, advance: Callable[[int], None]) -> None:
     """SciPy's L-BFGS-B on the flat vector of weights, until it converges or the validation error stops falling."""
-    parameters = [p for p in twin.parameters() if p.requires_grad]
+    parameters = [p for p in model.parameters() if p.requires_grad]
     train = state.train.part(slice(0, training.rows))
     seen = {"train": math.nan, "step": 0, "best": state.best_loss, "best_step": 0}
 
     def value_and_gradient(weights: Array) -> tuple[float, Array]:
-        _set_weights(twin, weights)
-        twin.zero_grad()
-        loss = train(twin)
+        _set_weights(model, weights)
+        model.zero_grad()
+        loss = train(model)
         loss.backward()
         seen["train"] = loss.item()
         gradient = torch.cat([_slope(p).reshape(-1) for p in parameters]).numpy()
@@ -203,9 +203,9 @@ def _lbfgs(twin: TrainablePotential, state: Search, training: Training, advance:
 
     def after_iteration(intermediate_result: object) -> None:
         seen["step"] += 1
-        _set_weights(twin, intermediate_result.x)  # type: ignore[attr-defined]
+        _set_weights(model, intermediate_result.x)  # type: ignore[attr-defined]
         train = float(intermediate_result.fun)  # type: ignore[attr-defined]
-        validation = state.look(twin, "lbfgs", int(seen["step"]), train)
+        validation = state.look(model, "lbfgs", int(seen["step"]), train)
         advance(1)
         if validation < seen["best"] * (1.0 - 1e-4):
             seen["best"], seen["best_step"] = validation, seen["step"]
@@ -214,7 +214,7 @@ def _lbfgs(twin: TrainablePotential, state: Search, training: Training, advance:
 
     minimize(
         value_and_gradient,
-        _weights(twin),
+        _weights(model),
         jac=True,
         method="L-BFGS-B",
         callback=after_iteration,
@@ -233,15 +233,15 @@ def _slope(parameter: Tensor) -> Tensor:
     return torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
 
 
-def _weights(twin: TrainablePotential) -> Array:
+def _weights(model: TrainablePotential) -> Array:
     """All trainable weights as one vector (a copy)."""
-    return torch.cat([p.detach().reshape(-1) for p in twin.parameters() if p.requires_grad]).numpy().copy()
+    return torch.cat([p.detach().reshape(-1) for p in model.parameters() if p.requires_grad]).numpy().copy()
 
 
-def _set_weights(twin: TrainablePotential, weights: Array) -> None:
+def _set_weights(model: TrainablePotential, weights: Array) -> None:
     with torch.no_grad():
         position = 0
-        for p in twin.parameters():
+        for p in model.parameters():
             if p.requires_grad:
                 p.copy_(torch.tensor(weights[position : position + p.numel()]).reshape(p.shape))
                 position += p.numel()

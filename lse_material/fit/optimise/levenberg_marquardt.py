@@ -24,7 +24,7 @@ LARGEST_DAMPING = 1e10
 
 
 def levenberg_marquardt(
-    twin: TrainablePotential,
+    model: TrainablePotential,
     loss: Loss,
     iterations: int,
     *,
@@ -35,10 +35,10 @@ def levenberg_marquardt(
     patience: int = 6,
     after: Callable[[float], None] | None = None,
 ) -> float:
-    """Improve the weights of `twin` in place; returns the loss.
+    """Improve the weights of `model` in place; returns the loss.
 
     Args:
-        twin: the potential.
+        model: the potential.
         loss: data and weights of the residuals.
         iterations: at most.
         free_rho: whether the transition scale is fitted too.
@@ -48,31 +48,31 @@ def levenberg_marquardt(
         patience: iterations after which less than that makes it stop.
         after: called with the loss after each iteration.
     """
-    names = [name for name, p in twin.named_parameters() if p.requires_grad and (free_rho or name != "raw_rho")]
+    names = [name for name, p in model.named_parameters() if p.requires_grad and (free_rho or name != "raw_rho")]
     pull = rho_weight if "raw_rho" in names else 0.0
     rho = (
-        sum(p.numel() for name, p in twin.named_parameters() if name in names[: names.index("raw_rho")]) if pull else 0
+        sum(p.numel() for name, p in model.named_parameters() if name in names[: names.index("raw_rho")]) if pull else 0
     )
-    value = _loss(twin, loss, pull)
+    value = _loss(model, loss, pull)
     history, damping = [value], 1e-3
     for _ in range(iterations):
-        A, b = normal_equations(twin, loss, names)
+        A, b = normal_equations(model, loss, names)
         if pull:
-            b[rho] += 0.5 * pull * _log_rho_slope(twin)
+            b[rho] += 0.5 * pull * _log_rho_derivative(model)
         diagonal = A.diagonal().clone()
         diagonal = diagonal.clamp(min=1e-8 * float(diagonal.max()) + 1e-14)
-        before, accepted = _flat(twin, names), False
+        before, accepted = _flat(model, names), False
         while damping < LARGEST_DAMPING:
             factor, failed = torch.linalg.cholesky_ex(A + torch.diag(damping * diagonal))
             if not failed:
-                _set(twin, names, before - torch.cholesky_solve(b[:, None], factor)[:, 0])
-                trial = _loss(twin, loss, pull)
+                _set(model, names, before - torch.cholesky_solve(b[:, None], factor)[:, 0])
+                trial = _loss(model, loss, pull)
                 if math.isfinite(trial) and trial < value:
                     accepted, value = True, trial
                     break
             damping *= 4.0
         if not accepted:
-            _set(twin, names, before)
+            _set(model, names, before)
             break
         damping = max(damping / 5.0, 1e-12)
         history.append(value)
@@ -85,25 +85,25 @@ def levenberg_marquardt(
     return value
 
 
-def _loss(twin: TrainablePotential, loss: Loss, pull: float) -> float:
+def _loss(model: TrainablePotential, loss: Loss, pull: float) -> float:
     with torch.no_grad():
-        return float(loss(twin)) + (pull * float(torch.log(twin.rho)) if pull else 0.0)
+        return float(loss(model)) + (pull * float(torch.log(model.scaled_rho)) if pull else 0.0)
 
 
-def _log_rho_slope(twin: TrainablePotential) -> float:
-    (slope,) = torch.autograd.grad(torch.log(twin.rho), twin.raw_rho)
-    return float(slope)
+def _log_rho_derivative(model: TrainablePotential) -> float:
+    (derivative,) = torch.autograd.grad(torch.log(model.scaled_rho), model.raw_rho)
+    return float(derivative)
 
 
-def normal_equations(twin: TrainablePotential, loss: Loss, names: list[str]) -> tuple[Tensor, Tensor]:
+def normal_equations(model: TrainablePotential, loss: Loss, names: list[str]) -> tuple[Tensor, Tensor]:
     """J^T J and J^T r, in the order of `names`."""
-    size = sum(twin.get_parameter(name).numel() for name in names)
+    size = sum(model.get_parameter(name).numel() for name in names)
     A, b = np.zeros((size, size)), torch.zeros(size, dtype=torch.float64)
-    coefficient = loss.growth_coefficient(twin)
+    coefficient = loss.growth_coefficient(model)
     along, length = torch.zeros(size, dtype=torch.float64), 0.0
     for start in range(0, len(loss.inputs), ROWS):
         rows = slice(start, start + ROWS)
-        energy, gradient, J = values_and_jacobian(twin, loss.inputs[rows], names)
+        energy, gradient, J = values_and_jacobian(model, loss.inputs[rows], names)
         for residual, rows_of_J, growth in loss.residuals(rows, energy, gradient, J, coefficient):
             b += rows_of_J.T @ residual
             for part in np.split(rows_of_J.numpy(), range(BLOCK, len(rows_of_J), BLOCK)):
@@ -115,13 +115,13 @@ def normal_equations(twin: TrainablePotential, loss: Loss, names: list[str]) -> 
     return torch.from_numpy(A), b
 
 
-def _flat(twin: TrainablePotential, names: list[str]) -> Tensor:
-    parameters = dict(twin.named_parameters())
+def _flat(model: TrainablePotential, names: list[str]) -> Tensor:
+    parameters = dict(model.named_parameters())
     return torch.cat([parameters[name].detach().reshape(-1) for name in names])
 
 
-def _set(twin: TrainablePotential, names: list[str], values: Tensor) -> None:
-    parameters, position = dict(twin.named_parameters()), 0
+def _set(model: TrainablePotential, names: list[str], values: Tensor) -> None:
+    parameters, position = dict(model.named_parameters()), 0
     with torch.no_grad():
         for name in names:
             p = parameters[name]

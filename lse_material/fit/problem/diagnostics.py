@@ -1,6 +1,6 @@
-"""What is wrong with the data, as far as they show it themselves: looked for before a fit, told in sentences.
+"""What is wrong with the data, as far as they show it themselves: looked for before a fit, reported in sentences.
 
-A potential has one energy at each point; its energies change as the slopes say; and its slopes have symmetric derivatives.
+A potential has one energy at each point, its energies change as the gradients say, and its Hessian is symmetric.
 Each of the three is checked between near rows, in inputs scaled by their spread.
 """
 
@@ -17,10 +17,12 @@ from lse_material.fit.problem.rows import Index, Rows
 
 SAME_PLACE = 1e-9  # distance below which two rows lie at the same place
 SAME_ENERGY = 1e-6  # difference of their energies that is none, as a share of the spread
-NEAR = 0.1  # distance, in each direction, over which energies are compared with slopes
-PLAUSIBLE = 0.75, 1.33  # change of energy over what the slopes say
+NEAR = 0.1  # distance, in each direction, over which energies are compared with gradients
+PLAUSIBLE = 0.75, 1.33  # change of energy over what the gradients say
 CORRELATION = 0.7  # of the two
-SKEW = 0.33  # share of the derivative of the slopes that may be skew; curvature between few rows makes up to a quarter
+SKEW = (
+    0.33  # share of the derivative of the gradients that may be skew; curvature between few rows makes up to a quarter
+)
 ROTATED = 0.01  # share of the stress that no strain energy can give
 DEPENDENT = 1e-6  # ratio of singular values of dx/dF below which inputs depend on each other
 FEW = 10  # rows for each input
@@ -31,35 +33,36 @@ class DataWarning(UserWarning):
     """The data of a fit contradict themselves or leave something open; the message says where."""
 
 
-def doubts_about(samples: Samples, rows: Rows) -> tuple[str, ...]:
+def data_warnings(samples: Samples, rows: Rows) -> tuple[str, ...]:
     """What speaks against these data, a sentence each; empty if nothing does.
 
     Args:
         samples: the data, for the number of the row that a sentence names.
-        rows: the same in inputs and slopes of the potential, without growth term; those of weight 0 are passed over.
+        rows: the same in inputs and stresses (or gradients) of the potential, without growth term; rows of weight 0 are
+            passed over.
     """
     rows = _counting(rows)
     spread = rows.x.std(axis=0)
     still = spread <= 1e-12 * np.abs(rows.x).max(initial=1e-300)
     x = (rows.x - rows.x.mean(axis=0)) / np.where(still, 1.0, spread)
     found = [*_few(x), *_still(still), *_contradictions(x, rows), *_rotated(samples, rows)]
-    slope = _gradient(rows) * np.where(still, 1.0, spread)
-    found += _energies_against_slopes(x, rows, slope)
-    told = _determined(rows.derivative)
-    found += _no_gradient(x[rows.slope_rows][told], slope[told])
+    gradient = _gradient(rows) * np.where(still, 1.0, spread)
+    found += _energies_against_gradients(x, rows, gradient)
+    known = _determined(rows.derivative)
+    found += _no_gradient(x[rows.stress_rows][known], gradient[known])
     return tuple(found)
 
 
 def _counting(rows: Rows) -> Rows:
-    """Without the energies and slopes of rows that have no weight."""
-    energy, slope = (rows.weight[index] > 0.0 for index in (rows.energy_rows, rows.slope_rows))
+    """Without the energies and stresses of rows that have no weight."""
+    energy, stress = (rows.weight[index] > 0.0 for index in (rows.energy_rows, rows.stress_rows))
     return replace(
         rows,
         energy_rows=rows.energy_rows[energy],
         energy=rows.energy[energy],
-        slope_rows=rows.slope_rows[slope],
-        slope=rows.slope[slope],
-        derivative=rows.derivative[slope],
+        stress_rows=rows.stress_rows[stress],
+        stress=rows.stress[stress],
+        derivative=rows.derivative[stress],
     )
 
 
@@ -99,61 +102,61 @@ def _contradictions(x: Array, rows: Rows) -> list[str]:
 
 def _rotated(samples: Samples, rows: Rows) -> list[str]:
     """Stress outside the range of (dx/dF)^T: for an objective strain measure, P F^T is not symmetric there."""
-    if samples.F is None or len(rows.slope) == 0:
+    if samples.F is None or len(rows.stress) == 0:
         return []
     seen = np.einsum("nd,ndq->nq", _gradient(rows), rows.derivative)
-    size = np.sqrt((rows.slope**2).sum(axis=1).mean()) or 1.0
-    missed = np.sqrt(((rows.slope - seen) ** 2).sum(axis=1)) / size
+    size = np.sqrt((rows.stress**2).sum(axis=1).mean()) or 1.0
+    missed = np.sqrt(((rows.stress - seen) ** 2).sum(axis=1)) / size
     share = float(np.sqrt((missed**2).mean()))
     if share <= ROTATED:
         return []
-    row = int(rows.slope_rows[int(missed.argmax())])
+    row = int(rows.stress_rows[int(missed.argmax())])
     return [
         f"{share:.1%} of the stress (RMS; most in row {row}, counted from 0) belongs to no energy of this strain measure: for "
         "an objective one P F^T must be symmetric. Is it P (first Piola-Kirchhoff), and not transposed?"
     ]
 
 
-def _energies_against_slopes(x: Array, rows: Rows, slope: Array) -> list[str]:
-    """Energy differences of near rows against the mean of their slopes times the way between them (the trapezoidal rule)."""
-    both, first, second = np.intersect1d(rows.energy_rows, rows.slope_rows, return_indices=True)
+def _energies_against_gradients(x: Array, rows: Rows, gradient: Array) -> list[str]:
+    """Energy differences of near rows against the mean of their gradients times the way between them (the trapezoidal rule)."""
+    both, first, second = np.intersect1d(rows.energy_rows, rows.stress_rows, return_indices=True)
     both, first, second = (part[:ROWS] for part in (both, first, second))
     n, d = len(both), x.shape[1]
     if n < FEW * d:
         return []
-    W, g, at = rows.energy[first], slope[second], x[both]
+    W, g, at = rows.energy[first], gradient[second], x[both]
     rank = min(max(round(n * NEAR**d), 3), n - 1)
     near: Index = cKDTree(at).query(at, rank + 1)[1][:, max(rank - 2, 1) :]
     i = np.repeat(np.arange(n), near.shape[1])
     j = near.ravel()
-    change, told = W[j] - W[i], 0.5 * ((g[i] + g[j]) * (at[j] - at[i])).sum(axis=1)
-    size = float(np.sqrt((change**2).sum() * (told**2).sum()))
+    change, expected = W[j] - W[i], 0.5 * ((g[i] + g[j]) * (at[j] - at[i])).sum(axis=1)
+    size = float(np.sqrt((change**2).sum() * (expected**2).sum()))
     if size == 0.0:
         return []
-    correlation, ratio = float(change @ told) / size, float(change @ told) / float(told @ told)
+    correlation, ratio = float(change @ expected) / size, float(change @ expected) / float(expected @ expected)
     if correlation >= CORRELATION and PLAUSIBLE[0] <= ratio <= PLAUSIBLE[1]:
         return []
     if correlation <= -CORRELATION:
-        advice = "The slopes point the other way: is the sign right (dW/dx, not the force -dW/dx)?"
+        advice = "The gradients point the other way: is the sign right (dW/dx, not the force -dW/dx)?"
     elif correlation >= CORRELATION:
-        advice = "They differ by a factor: are the units of energies and slopes the same?"
+        advice = "They differ by a factor: are the units of energies and gradients the same?"
     else:
         advice = "They have little to do with each other: are the rows and components in the same order?"
     return [
-        f"between near rows the energies change by {ratio:.3g} times what the slopes say (correlation {correlation:.2f}). "
+        f"between near rows the energies change by {ratio:.3g} times what the gradients say (correlation {correlation:.2f}). "
         + advice
     ]
 
 
-def _no_gradient(x: Array, slope: Array) -> list[str]:
-    """Skew part of the derivative of the slopes, from a linear regression around each row."""
-    x, slope = x[:ROWS], slope[:ROWS]
+def _no_gradient(x: Array, gradient: Array) -> list[str]:
+    """Skew part of the derivative of the gradients, from a linear regression around each row."""
+    x, gradient = x[:ROWS], gradient[:ROWS]
     n, d = x.shape
     count = 3 * d + 2
     if d == 1 or n < max(FEW * d, count + 1):
         return []
     near: Index = cKDTree(x).query(x, count + 1)[1]
-    away, change = x[near[:, 1:]] - x[:, None], slope[near[:, 1:]] - slope[:, None]
+    away, change = x[near[:, 1:]] - x[:, None], gradient[near[:, 1:]] - gradient[:, None]
     derivative = np.linalg.pinv(away) @ change
     skew = 0.5 * (derivative - derivative.swapaxes(1, 2))
     size = (derivative**2).sum(axis=(1, 2))
@@ -161,8 +164,9 @@ def _no_gradient(x: Array, slope: Array) -> list[str]:
     if share <= SKEW:
         return []
     return [
-        f"the slopes are the gradient of no energy: {share:.0%} of their derivative is skew in the median (a gradient: 0; what "
-        "curvature between few rows explains: a quarter). Are their components in the order of the inputs?"
+        f"the stresses (or gradients) are the gradient of no energy: {share:.0%} of their derivative is skew in the "
+        "median (a gradient: 0; what curvature between few rows explains: a quarter). Are their components in the order of "
+        "the inputs?"
     ]
 
 
@@ -174,7 +178,7 @@ def _determined(derivative: Array) -> Index:
 
 
 def _gradient(rows: Rows) -> Array:
-    """dW/dx from slopes dW/dF, by least squares: (m, d)."""
+    """dW/dx from stresses dW/dF, by least squares: (m, d)."""
     inverse = np.linalg.pinv(np.swapaxes(rows.derivative, 1, 2))
-    result: Array = np.einsum("ndq,nq->nd", inverse, rows.slope)
+    result: Array = np.einsum("ndq,nq->nd", inverse, rows.stress)
     return result

@@ -32,10 +32,10 @@ def _tensor(array: Array) -> Tensor:
 
 
 def _size(rows: Rows) -> float:
-    """RMS of the slopes."""
-    if not (rows.slope.size and rows.slope[rows.weight[rows.slope_rows] > 0.0].any()):
+    """RMS of the stresses."""
+    if not (rows.stress.size and rows.stress[rows.weight[rows.stress_rows] > 0.0].any()):
         return 1.0
-    return math.sqrt(float(rows.mean((rows.slope**2).mean(axis=1), rows.slope_rows)))
+    return math.sqrt(float(rows.mean((rows.stress**2).mean(axis=1), rows.stress_rows)))
 
 
 def _root(rows: Rows, index: Index) -> Tensor:
@@ -46,13 +46,13 @@ def _root(rows: Rows, index: Index) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class Targets:
-    """Known energies, or known slopes, in scaled variables.
+    """Known energies, or known stresses, in scaled variables.
 
     Attributes:
         rows: at which they are known, (n,).
-        values: (n,), or (n, q) of slopes.
+        values: (n,), or (n, q) of stresses.
         root: of the weight of each row, of the shape of `values` to broadcasting.
-        derivative: that takes gradients to slopes, (n, d, q); None for energies.
+        derivative: that takes gradients to stresses, (n, d, q); None for energies.
         growth: what a growth coefficient of 1 adds to the values; None without a growth term.
     """
 
@@ -88,21 +88,21 @@ class Targets:
 
 @dataclass(frozen=True, eq=False)
 class Loss:
-    """The loss of a twin on rows of data, in scaled variables; `Loss.on` makes one.
+    """The loss of a model on rows of data, in scaled variables; `Loss.on` makes one.
 
     A growth coefficient that is to be fitted follows from the rows of `growth_from`, or from these rows.
 
     Attributes:
         inputs: scaled inputs (n, d).
         known_energies: and at which rows.
-        known_slopes: the same; slopes are gradients or stresses.
+        known_stresses: the same of stresses, or of gradients where the data are samples of x.
         weights: of the two, with sum 1.
         growth_from: the loss that a growth coefficient follows from, if not this one.
     """
 
     inputs: Tensor
     known_energies: Targets
-    known_slopes: Targets
+    known_stresses: Targets
     weights: tuple[float, float]
     growth_from: Loss | None = None
 
@@ -119,80 +119,80 @@ class Loss:
         """The loss on rows of data; weights are relative to each other."""
         size = _size(rows)
         growth: tuple[Tensor | None, Tensor | None] = None, None
-        if rows.growth_energy is not None and rows.growth_slope is not None:
-            growth = _tensor(rows.growth_energy / scales.energy_scale), _tensor(rows.growth_slope / size)
+        if rows.growth_energy is not None and rows.growth_stress is not None:
+            growth = _tensor(rows.growth_energy / scales.energy_scale), _tensor(rows.growth_stress / size)
         energies = Targets(
             torch.tensor(rows.energy_rows),
             _tensor((rows.energy - scales.energy_shift) / scales.energy_scale),
             _root(rows, rows.energy_rows),
             growth=growth[0],
         )
-        slopes = Targets(
-            torch.tensor(rows.slope_rows),
-            _tensor(rows.slope / size),
-            _root(rows, rows.slope_rows).unsqueeze(1),
+        stresses = Targets(
+            torch.tensor(rows.stress_rows),
+            _tensor(rows.stress / size),
+            _root(rows, rows.stress_rows).unsqueeze(1),
             _tensor(rows.derivative * (scales.energy_scale / scales.input_scale / size)[:, None]),
             growth[1],
         )
-        total = energy_weight * (len(energies) > 0) + stress_weight * (len(slopes) > 0)
+        total = energy_weight * (len(energies) > 0) + stress_weight * (len(stresses) > 0)
         if total <= 0.0:
             raise InvalidInputError("the only kind of data there is has weight 0 in Training.")
         inputs = _tensor((rows.x - scales.input_shift) / scales.input_scale)
-        return cls(inputs, energies, slopes, (energy_weight / total, stress_weight / total), growth_from)
+        return cls(inputs, energies, stresses, (energy_weight / total, stress_weight / total), growth_from)
 
-    def __call__(self, twin: TrainablePotential) -> Tensor:
+    def __call__(self, model: TrainablePotential) -> Tensor:
         """A scalar; about 1 for a constant potential."""
-        return self.with_mode_weights(twin)[0]
+        return self.with_mode_weights(model)[0]
 
-    def with_mode_weights(self, twin: TrainablePotential) -> tuple[Tensor, Tensor]:
+    def with_mode_weights(self, model: TrainablePotential) -> tuple[Tensor, Tensor]:
         """The loss, and the mode weights (n, K) at all rows."""
-        energy, gradient, weights = twin(self.inputs)
+        energy, gradient, weights = model(self.inputs)
         loss = torch.zeros((), dtype=torch.float64)
-        for part, weight in zip(self._squares(twin, energy, gradient), self.weights):
+        for part, weight in zip(self._squares(model, energy, gradient), self.weights):
             if weight and part is not None:
                 loss = loss + weight * part
         return loss, weights
 
-    def errors(self, twin: TrainablePotential) -> tuple[float | None, float | None]:
-        """Relative RMS errors of energies and slopes; None where there are none."""
+    def errors(self, model: TrainablePotential) -> tuple[float | None, float | None]:
+        """Relative RMS errors of energies and stresses; None where there are none."""
         with torch.no_grad():
-            energy, gradient, _ = twin(self.inputs)
-            parts = self._squares(twin, energy, gradient)
+            energy, gradient, _ = model(self.inputs)
+            parts = self._squares(model, energy, gradient)
         return tuple(None if part is None else math.sqrt(float(part)) for part in parts)  # type: ignore[return-value]
 
-    def by_row(self, twin: TrainablePotential) -> Tensor:
+    def by_row(self, model: TrainablePotential) -> Tensor:
         """What each row adds to the loss: (n,)."""
         result = torch.zeros(len(self.inputs), dtype=torch.float64)
         with torch.no_grad():
-            energy, gradient, _ = twin(self.inputs)
-            wrong_energy, wrong_slope = self._wrong(energy, gradient, self._coefficient(twin, energy, gradient))
-            energies, slopes = self.known_energies, self.known_slopes
+            energy, gradient, _ = model(self.inputs)
+            wrong_energy, wrong_stress = self._wrong(energy, gradient, self._coefficient(model, energy, gradient))
+            energies, stresses = self.known_energies, self.known_stresses
             if self.weights[0] and len(energies):
                 result[energies.rows] += self.weights[0] / len(energies) * wrong_energy**2
-            if self.weights[1] and len(slopes):
-                result[slopes.rows] += self.weights[1] / len(slopes) * (wrong_slope**2).mean(1)
+            if self.weights[1] and len(stresses):
+                result[stresses.rows] += self.weights[1] / len(stresses) * (wrong_stress**2).mean(1)
         return result
 
-    def growth_coefficient(self, twin: TrainablePotential) -> float:
-        """The growth coefficient, in energy units, that goes best with the twin's weights; 0 if none is looked for."""
+    def growth_coefficient(self, model: TrainablePotential) -> float:
+        """The growth coefficient, in energy units, that goes best with the model's weights; 0 if none is looked for."""
         if self.known_energies.growth is None:
             return 0.0
         if self.growth_from is not None:
-            return self.growth_from.growth_coefficient(twin)
+            return self.growth_from.growth_coefficient(model)
         with torch.no_grad():
-            return float(self._coefficient(twin, *twin(self.inputs)[:2]))
+            return float(self._coefficient(model, *model(self.inputs)[:2]))
 
-    def worst_error(self, twin: TrainablePotential) -> float:
+    def worst_error(self, model: TrainablePotential) -> float:
         """The larger of the relative RMS errors that have a weight in the loss."""
-        errors = [e for e, weight in zip(self.errors(twin), self.weights) if e is not None and weight]
+        errors = [e for e, weight in zip(self.errors(model), self.weights) if e is not None and weight]
         return max(errors)
 
-    def _coefficient(self, twin: TrainablePotential, energy: Tensor, gradient: Tensor) -> Tensor | float:
+    def _coefficient(self, model: TrainablePotential, energy: Tensor, gradient: Tensor) -> Tensor | float:
         """The same, from energies and gradients at these rows: c = -<h, r>/<h, h> or 0, r the residuals without the term."""
         if self.known_energies.growth is None:
             return 0.0
         if self.growth_from is not None:
-            return self.growth_from.growth_coefficient(twin)
+            return self.growth_from.growth_coefficient(model)
         with torch.no_grad():
             above = below = torch.zeros((), dtype=torch.float64)
             parts = zip(self._wrong(energy, gradient, 0.0), self._growth_parts(), self.weights)
@@ -202,18 +202,18 @@ class Loss:
             return torch.clamp(-above / below, min=0.0) if float(below) > 0.0 else 0.0
 
     def _growth_parts(self) -> tuple[Tensor, Tensor]:
-        """What a growth coefficient of 1 adds to the residuals of energies and of slopes."""
-        return self.known_energies.growth_part(), self.known_slopes.growth_part()
+        """What a growth coefficient of 1 adds to the residuals of energies and of stresses."""
+        return self.known_energies.growth_part(), self.known_stresses.growth_part()
 
     def _wrong(self, energy: Tensor, gradient: Tensor, coefficient: Tensor | float) -> tuple[Tensor, Tensor]:
-        """Residuals of energies and of slopes, times the roots of the rows' weights."""
-        return self.known_energies.residual(energy, coefficient), self.known_slopes.residual(gradient, coefficient)
+        """Residuals of energies and of stresses, times the roots of the rows' weights."""
+        return self.known_energies.residual(energy, coefficient), self.known_stresses.residual(gradient, coefficient)
 
     def _squares(
-        self, twin: TrainablePotential, energy: Tensor, gradient: Tensor
+        self, model: TrainablePotential, energy: Tensor, gradient: Tensor
     ) -> tuple[Tensor | None, Tensor | None]:
         """Mean squares of the two kinds of residual."""
-        first, second = self._wrong(energy, gradient, self._coefficient(twin, energy, gradient))
+        first, second = self._wrong(energy, gradient, self._coefficient(model, energy, gradient))
         return (first**2).mean() if len(first) else None, (second**2).mean() if len(second) else None
 
     def residuals(
@@ -229,29 +229,29 @@ class Loss:
             coefficient: of the growth term; its derivative comes third, or None without such a term.
         """
         stretch = self._stretch(rows)
-        energies, slopes = self.known_energies.part(*stretch), self.known_slopes.part(*stretch)
+        energies, stresses = self.known_energies.part(*stretch), self.known_stresses.part(*stretch)
         if self.weights[0] and len(self.known_energies):
             factor = math.sqrt(self.weights[0] / len(self.known_energies))
             JW = J[energies.rows, 0] * (factor * energies.root)[:, None]
             h = None if energies.growth is None else factor * energies.growth_part()
             yield factor * energies.residual(energy, coefficient), JW, h
-        if self.weights[1] and len(self.known_slopes):
-            assert slopes.derivative is not None
-            factor = math.sqrt(self.weights[1] / self.known_slopes.values.numel())
-            D = slopes.derivative * (factor * slopes.root)[:, :, None]
-            JD = torch.einsum("ndq,ndp->nqp", D, J[slopes.rows, 1:]).reshape(-1, J.shape[2])
-            h = None if slopes.growth is None else factor * slopes.growth_part().reshape(-1)
-            yield factor * slopes.residual(gradient, coefficient).reshape(-1), JD, h
+        if self.weights[1] and len(self.known_stresses):
+            assert stresses.derivative is not None
+            factor = math.sqrt(self.weights[1] / self.known_stresses.values.numel())
+            D = stresses.derivative * (factor * stresses.root)[:, :, None]
+            JD = torch.einsum("ndq,ndp->nqp", D, J[stresses.rows, 1:]).reshape(-1, J.shape[2])
+            h = None if stresses.growth is None else factor * stresses.growth_part().reshape(-1)
+            yield factor * stresses.residual(gradient, coefficient).reshape(-1), JD, h
 
-    def pulled_back_residual(self, twin: TrainablePotential) -> Tensor:
-        """How wrong the slope is, as a direction in scaled inputs: (n, d), zero where no slope is known."""
+    def pulled_back_residual(self, model: TrainablePotential) -> Tensor:
+        """How wrong the stress is, as a direction in scaled inputs: (n, d), zero where no stress is known."""
         with torch.no_grad():
-            energy, gradient, _ = twin(self.inputs)
+            energy, gradient, _ = model(self.inputs)
             result = torch.zeros_like(gradient)
-            wrong = self._wrong(energy, gradient, self._coefficient(twin, energy, gradient))[1]
-            slopes = self.known_slopes
-            assert slopes.derivative is not None
-            result[slopes.rows] = (slopes.derivative @ wrong.unsqueeze(2)).squeeze(2)
+            wrong = self._wrong(energy, gradient, self._coefficient(model, energy, gradient))[1]
+            stresses = self.known_stresses
+            assert stresses.derivative is not None
+            result[stresses.rows] = (stresses.derivative @ wrong.unsqueeze(2)).squeeze(2)
         return result
 
     def part(self, rows: slice) -> Loss:
@@ -261,7 +261,7 @@ class Loss:
             self,
             inputs=self.inputs[start:stop],
             known_energies=self.known_energies.part(start, stop),
-            known_slopes=self.known_slopes.part(start, stop),
+            known_stresses=self.known_stresses.part(start, stop),
         )
 
     def _stretch(self, rows: slice) -> tuple[int, int]:
@@ -277,9 +277,9 @@ class Loss:
         return self.part(slice(start, start + size))
 
     @property
-    def slopes(self) -> Tensor | None:
+    def gradients(self) -> Tensor | None:
         """Gradients in scaled inputs (n, d) of all rows, or None if some are missing or they are stresses."""
-        D, known = self.known_slopes.derivative, self.known_slopes.values
+        D, known = self.known_stresses.derivative, self.known_stresses.values
         assert D is not None
         if len(known) < len(self.inputs) or D.shape[1] != D.shape[2]:
             return None

@@ -14,7 +14,7 @@ from dataclasses import replace
 import numpy as np
 
 from lse_material._arrays import Array
-from lse_material.fit.model.initialise import random_twin
+from lse_material.fit.model.initialise import random_start
 from lse_material.fit.optimise.lbfgs import search
 from lse_material.fit.optimise.levenberg_marquardt import levenberg_marquardt
 from lse_material.fit.options import Architecture, Training
@@ -24,26 +24,26 @@ from lse_material.fit.problem.rows import Index, Rows, scales_of
 ROUNDS = 8
 CUT = 4.0  # times the median error: where a row's weight is a quarter
 LEAST = 0.01  # smallest s, in units of the spread: rows on ridges may be as wrong as that
-CRUDE = 8.0  # interquartile ranges from the median, beyond which an energy or slope does not count at first
+CRUDE = 8.0  # interquartile ranges from the median, beyond which an energy or stress does not count at first
 FAR = 0.1  # weight below which a row is an outlier
 SHOWN = 10
 
 
 def robust_weights(rows: Rows, architecture: Architecture, training: Training, rng: np.random.Generator) -> Array:
-    """Weights of the rows, (n,): near 1, less for doubtful ones and 0 for outliers, times the weights that they had."""
+    """Weights of the rows, (n,): near 1, less for dubious ones and 0 for outliers, times the weights that they had."""
     given, n = rows.weight, len(rows.x)
     rows = replace(rows, weight=given * _crude(rows))
     modes = architecture.max_modes if architecture.modes == "auto" else architecture.count
-    scales, twin = scales_of(rows), None
+    scales, model = scales_of(rows), None
     for _ in range(ROUNDS):
         loss = Loss.on(rows, scales, training.energy_weight, training.stress_weight)
-        if twin is None:
-            start = random_twin(architecture.with_modes(modes), loss, rng)
+        if model is None:
+            start = random_start(architecture.with_modes(modes), loss, rng)
             short = replace(training, restarts=1, lbfgs_steps=0)
-            twin = search([start], loss, loss, short, progress=False)[0]
-        levenberg_marquardt(twin, loss, 15)
+            model = search([start], loss, loss, short, progress=False)[0]
+        levenberg_marquardt(model, loss, 15)
         plain = Loss.on(replace(rows, weight=np.ones(n)), scales, training.energy_weight, training.stress_weight)
-        error = np.sqrt(n * plain.by_row(twin).numpy())
+        error = np.sqrt(n * plain.by_row(model).numpy())
         s = max(1.4826 * float(np.median(error)), LEAST)
         rows = replace(rows, weight=given / (1.0 + (error / (CUT * s)) ** 2) ** 2)
     return np.where(rows.weight < FAR * given, 0.0, rows.weight)
@@ -54,7 +54,7 @@ def outliers(weight: Array, given: Array) -> Index:
     return np.flatnonzero((weight == 0.0) & (given > 0.0)).astype(np.int64)
 
 
-def told(rows: Index) -> tuple[str, ...]:
+def outlier_warnings(rows: Index) -> tuple[str, ...]:
     """A sentence that names the outliers."""
     if len(rows) == 0:
         return ()
@@ -64,9 +64,9 @@ def told(rows: Index) -> tuple[str, ...]:
 
 
 def _crude(rows: Rows) -> Array:
-    """0 for rows whose energy or size of slope is far out among all, 1 for the others: (n,)."""
+    """0 for rows whose energy or size of stress is far out among all, 1 for the others: (n,)."""
     weight = np.ones(len(rows.x))
-    for index, values in ((rows.energy_rows, rows.energy), (rows.slope_rows, np.linalg.norm(rows.slope, axis=1))):
+    for index, values in ((rows.energy_rows, rows.energy), (rows.stress_rows, np.linalg.norm(rows.stress, axis=1))):
         if len(values) > 3:
             low, middle, high = np.quantile(values, [0.25, 0.5, 0.75])
             far = np.abs(values - middle) > CRUDE * (high - low)

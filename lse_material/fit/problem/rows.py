@@ -1,4 +1,4 @@
-"""Data of a fit as rows of inputs, energies and slopes of the potential, and the scales that make them of order one."""
+"""Data of a fit as rows of inputs, energies and stresses of the potential, and the scales that make them of order one."""
 
 from __future__ import annotations
 
@@ -31,19 +31,20 @@ class Scales:
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """Data without their growth term: x (n, d); energies with their rows; slopes (m, q) with rows and dx/dF (m, d, q); weights
-    of all rows (n,); energies and slopes of a growth term of coefficient 1, where the coefficient is to be fitted.
+    """Data without their growth term: x (n, d); energies with their rows; stresses (m, q) with rows and dx/dF (m, d, q), or
+    gradients where the data are samples of x; weights of all
+    rows (n,); energies and stresses of a growth term of coefficient 1, where the coefficient is to be fitted.
     """
 
     x: Array
     energy_rows: Index
     energy: Array
-    slope_rows: Index
-    slope: Array
+    stress_rows: Index
+    stress: Array
     derivative: Array
     weight: Array
     growth_energy: Array | None = None
-    growth_slope: Array | None = None
+    growth_stress: Array | None = None
 
     def mean(self, values: Array, rows: Index) -> Array:
         """Weighted mean of values (m, ...) that belong to these rows."""
@@ -65,42 +66,42 @@ def rows_of(samples: Samples, kinematics: StrainMeasure | None, growth: Growth |
         raise InvalidInputError(f'growth is {growth!r}; it must be a lse.Growth (no subclass of it), "auto" or None.')
     energy_rows = _known(samples.energy_mask)
     energy = np.zeros(0) if samples.energy is None else np.asarray(samples.energy[energy_rows])
-    slopes = samples.stress if samples.F is not None else samples.gradient
-    slope_rows = _known(samples.stress_mask)
+    stresses = samples.stress if samples.F is not None else samples.gradient
+    stress_rows = _known(samples.stress_mask)
     q = d if samples.F is None else samples.F.shape[-1] ** 2
-    growth_energy = growth_slope = None
-    slope = np.zeros((0, q)) if slopes is None else slopes[slope_rows].reshape(-1, q)
-    derivative = np.broadcast_to(np.eye(d), (len(slope_rows), d, d))
+    growth_energy = growth_stress = None
+    stress = np.zeros((0, q)) if stresses is None else stresses[stress_rows].reshape(-1, q)
+    derivative = np.broadcast_to(np.eye(d), (len(stress_rows), d, d))
     if samples.F is not None and kinematics is not None:
-        derivative = kinematics.derivative(samples.F[slope_rows]).reshape(len(slope_rows), kinematics.size, q)
-        derivative = np.concatenate([np.zeros((len(slope_rows), d - derivative.shape[1], q)), derivative], axis=1)
+        derivative = kinematics.derivative(samples.F[stress_rows]).reshape(len(stress_rows), kinematics.size, q)
+        derivative = np.concatenate([np.zeros((len(stress_rows), d - derivative.shape[1], q)), derivative], axis=1)
         if isinstance(growth, Growth):
             energy = energy - growth.energy(samples.F[energy_rows])
-            slope = slope - growth.stress(samples.F[slope_rows]).reshape(-1, q)
+            stress = stress - growth.stress(samples.F[stress_rows]).reshape(-1, q)
         elif growth == "auto":
             growth_energy = Growth(1.0).energy(samples.F[energy_rows])
-            growth_slope = Growth(1.0).stress(samples.F[slope_rows]).reshape(-1, q)
+            growth_stress = Growth(1.0).stress(samples.F[stress_rows]).reshape(-1, q)
     if samples.conjugates is not None:
-        slope, derivative = _with_conjugates(samples.conjugates[slope_rows], slope, derivative)
-        if growth_slope is not None:
-            growth_slope = np.pad(growth_slope, ((0, 0), (samples.conjugates.shape[1], 0)))
+        stress, derivative = _with_conjugates(samples.conjugates[stress_rows], stress, derivative)
+        if growth_stress is not None:
+            growth_stress = np.pad(growth_stress, ((0, 0), (samples.conjugates.shape[1], 0)))
     weight = np.ones(len(x)) if samples.weight is None else samples.weight
-    for name, rows in (("energies", energy_rows), ("slopes", slope_rows)):
+    for name, rows in (("energies", energy_rows), ("stresses", stress_rows)):
         if len(rows) and not weight[rows].any():
             raise InvalidInputError(f"all rows with {name} have weight 0: leave these {name} out instead.")
     x = np.ascontiguousarray(x)
-    return Rows(x, energy_rows, energy, slope_rows, slope, derivative, weight, growth_energy, growth_slope)
+    return Rows(x, energy_rows, energy, stress_rows, stress, derivative, weight, growth_energy, growth_stress)
 
 
-def _with_conjugates(conjugates: Array, slope: Array, derivative: Array) -> tuple[Array, Array]:
+def _with_conjugates(conjugates: Array, stress: Array, derivative: Array) -> tuple[Array, Array]:
     """Slopes (n, m + q) and their derivative, the conjugates first, in units that make each as large as the stresses."""
     n, m = conjugates.shape
     size = np.sqrt((conjugates**2).mean(axis=0))
-    unit = np.where(size > 0.0, np.sqrt((slope**2).mean()) / np.where(size > 0.0, size, 1.0), 1.0)
+    unit = np.where(size > 0.0, np.sqrt((stress**2).mean()) / np.where(size > 0.0, size, 1.0), 1.0)
     unit = np.where(unit > 0.0, unit, 1.0)
     own = np.zeros((n, derivative.shape[1], m))
     own[:, np.arange(m), np.arange(m)] = unit
-    return np.concatenate([conjugates * unit, slope], axis=1), np.concatenate([own, derivative], axis=2)
+    return np.concatenate([conjugates * unit, stress], axis=1), np.concatenate([own, derivative], axis=2)
 
 
 def _known(mask: Mask | None) -> Index:
@@ -123,11 +124,11 @@ def scales_of(rows: Rows, symmetry: Symmetry | None = None) -> Scales:
         spread = math.sqrt(float(rows.mean((rows.energy - mean) ** 2, rows.energy_rows)))
         if spread > 1e-12 * np.abs(rows.energy).max():
             return Scales(shift, scale, spread, mean)
-    if len(rows.slope) == 0:
+    if len(rows.stress) == 0:
         raise InvalidInputError(
             "all energies are equal: there is no landscape to learn. Check the column, or add stresses."
         )
-    if not rows.slope.any():
+    if not rows.stress.any():
         raise InvalidInputError("all stresses are zero and there are no varying energies: there is nothing to learn.")
-    gradient = np.einsum("nqd,nq->nd", np.linalg.pinv(np.swapaxes(rows.derivative, 1, 2)).swapaxes(1, 2), rows.slope)
+    gradient = np.einsum("nqd,nq->nd", np.linalg.pinv(np.swapaxes(rows.derivative, 1, 2)).swapaxes(1, 2), rows.stress)
     return Scales(shift, scale, float(np.sqrt(((gradient * scale) ** 2).sum(axis=1).mean())), 0.0)
