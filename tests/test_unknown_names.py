@@ -10,7 +10,7 @@ from lse_material import fem as symbolic
 from lse_material.export import source
 from lse_material.fem.quadrature.evaluators import EvaluatorLaw
 from lse_material.fit import Architecture, TrainablePotential, fit
-from lse_material.fit.model import trainable as fit_network
+from lse_material.fit.model import convex_network as fit_network
 from lse_material.fit.optimise import jacobian as fit_jacobian
 from lse_material.kernel import CompiledPotential, KernelShape, kernel_source, point_header
 from lse_material.model import ACTIVATIONS, Activation

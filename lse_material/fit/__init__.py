@@ -2,12 +2,14 @@
 
 from lse_material.fit.fitting import fit
 from lse_material.fit.inference import Inference, Inferred, infer
-from lse_material.fit.model.trainable import TrainablePotential
+from lse_material.fit.model.convex_network import TrainableNetworks
+from lse_material.fit.model.trainable import MODES, TrainablePotential
 from lse_material.fit.options import Architecture, Sparsity, Training
 from lse_material.fit.problem.diagnostics import DataWarning
 from lse_material.fit.result import Errors, FitResult
 
 __all__ = [
+    "MODES",
     "Architecture",
     "DataWarning",
     "Errors",
@@ -15,6 +17,7 @@ __all__ = [
     "Inference",
     "Inferred",
     "Sparsity",
+    "TrainableNetworks",
     "TrainablePotential",
     "Training",
     "fit",

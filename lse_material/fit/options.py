@@ -13,7 +13,7 @@ from lse_material.model.activations import ACTIVATIONS
 
 @dataclass(frozen=True)
 class Architecture:
-    """The shape of the potential: a soft minimum of `modes` equal input convex networks.
+    """The shape of the potential: a soft minimum of `modes` modes of one type and shape.
 
     Attributes:
         modes: number of modes, >= 1, or "auto": found from the data (see `Sparsity`).
@@ -25,6 +25,8 @@ class Architecture:
         stiffness: least second derivative of each mode, in inputs and energies scaled by their spread. Above 0 W grows without
             bound in every direction outside the data (it is coercive); 0.01 is little. The data must bear it.
         stress_free: whether the stress vanishes at F = I (at x = 0 for samples of x), exactly.
+        mode_type: name of the mode type, one of `lse_material.fit.MODES`; `width`, `depth`, `activation` and `quadratic` are of
+            convex networks.
 
     Raises:
         InvalidInputError: naming the field.
@@ -38,6 +40,7 @@ class Architecture:
     max_modes: int = 8
     stiffness: float = 0.0
     stress_free: bool = False
+    mode_type: str = "ConvexNetwork"
 
     def __post_init__(self) -> None:
         whole_numbers(self, width=1, depth=0, max_modes=1, **({} if self.modes == "auto" else {"modes": 1}))

@@ -197,21 +197,21 @@ class FormulaValues:
         return result
 
 
-def translation(table: Mapping[str, T], mode: type[Mode], into: str, provide: str) -> T:
+def translation(table: Mapping[str, T], mode_type: str, into: str, provide: str) -> T:
     """The entry of one backend's table for a mode type.
 
     Args:
         table: what the backend knows, by the types' names.
-        mode: the mode type.
+        mode_type: name of the type.
         into: what the backend is called, for the message.
         provide: what a user can do about a type that is missing.
 
     Raises:
         InvalidInputError: the backend does not know the type.
     """
-    if mode.type not in table:
-        raise InvalidInputError(f"the mode type {mode.type} has no translation into {into}: {provide}.")
-    return table[mode.type]
+    if mode_type not in table:
+        raise InvalidInputError(f"the mode type {mode_type} has no translation into {into}: {provide}.")
+    return table[mode_type]
 
 
 def first_inputs(mode: Mode, first: Any) -> Array:

@@ -16,7 +16,7 @@ from tests.materials import random_potential, relative_error
 
 def random_model(seed, size=2, scale=1.0, rho=0.3, **architecture):
     torch.manual_seed(seed)
-    model = TrainablePotential(Architecture(**architecture), size, scaled_rho=rho)
+    model = TrainablePotential.of(Architecture(**architecture), size, scaled_rho=rho)
     with torch.no_grad():
         for p in model.parameters():
             if p.requires_grad and p.ndim > 0:

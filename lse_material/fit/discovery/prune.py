@@ -16,8 +16,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from lse_material.fit.model.convex_network import inverse_softplus
 from lse_material.fit.model.edit import copy_of, nearest_quadratic
-from lse_material.fit.model.trainable import TrainablePotential, inverse_softplus
+from lse_material.fit.model.trainable import TrainablePotential
 from lse_material.fit.optimise.levenberg_marquardt import levenberg_marquardt, normal_equations
 from lse_material.fit.problem.loss import Loss
 
@@ -41,6 +42,8 @@ def prune(
         target: the loss at which a refit may stop.
         tell: called with a line after each batch that was kept.
     """
+    if not model.layered:  # what a weight of another mode does is not known
+        return model
     model = triangular(model)
 
     def attempt(trial: TrainablePotential) -> bool:

@@ -143,8 +143,8 @@ class Discovery:
                 break
             added = edit.with_mode_added(model, self.train, self.rng)
             trials = [] if added is None else [added]
-            if self.constraints.orbit is None:
-                trials.insert(0, edit.with_mode_split(model, self.train, self.rng))
+            split = edit.with_mode_split(model, self.train, self.rng) if self.constraints.orbit is None else None
+            trials = trials if split is None else [split, *trials]
             if not trials:
                 break
             values = [self._improve(trial, few, 100, 10) for trial in trials]
