@@ -21,6 +21,7 @@ def point_function(potential: SoftMinimum, *, frozen: bool = False) -> str:
     """Name of the C function in `point_header(potential, frozen=frozen, lanes=...)`: different for different potentials."""
     parts = []
     for mode in potential.modes:
+        point_code(mode, 1)  # a type without C is refused before it stands in a form
         tensors = mode.tensors()
         shapes = [(name, np.shape(tensor)) for name, tensor in tensors.items()]
         parts += [repr((mode.type, mode.options(), mode.c_text, shapes)).encode()]
