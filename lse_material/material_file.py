@@ -139,15 +139,15 @@ def _modes_in_words(potential: SoftMinimum) -> dict[str, str]:
     kinds = [{"type": mode.type, **mode.options()} for mode in potential.modes]
     if potential.modes[0].type == ConvexNetwork.type and all(kind == kinds[0] for kind in kinds):
         return {"format": FORMATS[0], "activation": kinds[0]["activation"]}
-    return {"format": FORMATS[1], "modes": _to_json("options of the modes", {"modes": kinds})}
+    return {"format": FORMATS[1], "modes": _to_json("options of the modes", kinds)}
 
 
 def _kinds(metadata: dict[str, str], count: int) -> list[dict[str, Any]]:
     """Type and options of each mode."""
     if metadata["format"] == FORMATS[0]:
         return [{"type": ConvexNetwork.type, "activation": metadata.get("activation", "")}] * count
-    kinds = _json(metadata, "modes", dict).get("modes")
-    if not isinstance(kinds, list) or not all(isinstance(k, dict) and isinstance(k.get("type"), str) for k in kinds):
+    kinds: list[dict[str, Any]] = _json(metadata, "modes", list)
+    if not all(isinstance(k, dict) and isinstance(k.get("type"), str) for k in kinds):
         raise FormatError(f"its metadata 'modes' name no type for each mode: {kinds!r}.")
     if len(kinds) != count:
         raise FormatError(f"its metadata name {len(kinds)} modes; it has tensors of {count}.")
@@ -224,7 +224,7 @@ def _potential(tensors: dict[str, Array], metadata: dict[str, str], own: Sequenc
         if match:
             parts.setdefault(int(match[1]), {})[match[2]] = tensor
         elif name not in (*_SCALARS, *_VECTORS):
-            raise FormatError(f"tensor {name} is not part of {metadata['format']}.")
+            raise FormatError(f"tensor {name} is not part of format {metadata['format'].split('/')[1]}.")
     for name in (*_SCALARS, *_VECTORS):
         if name not in tensors:
             raise FormatError(f"tensor {name} is missing.")
@@ -272,9 +272,9 @@ def _expect_finite(tensors: dict[str, Array], where: str, *values: Array) -> Non
     )
 
 
-def _to_json(name: str, value: Mapping[str, Any]) -> str:
+def _to_json(name: str, value: Mapping[str, Any] | Sequence[Any]) -> str:
     try:
-        return json.dumps(dict(value))
+        return json.dumps(dict(value) if isinstance(value, Mapping) else list(value))
     except (TypeError, ValueError) as error:
         raise InvalidInputError(
             f"{name} cannot be written as JSON: {error}. Use texts, plain numbers, lists."

@@ -84,15 +84,21 @@ class PythonText:
 
     def potential(self, potential: SoftMinimum, methods: Sequence[str]) -> str:
         """The same for a soft minimum, with these methods of its modes."""
-        own = [
-            [m for m in methods if m != "formula" or type(mode).formula is not Mode.formula] for mode in potential.modes
-        ]
-        modes = [self.instance(mode, its, ["type"]) for mode, its in zip(potential.modes, own)]
-        scales = {name: literal(getattr(potential, name), name) for name in _SCALES}
-        values = {"modes": "[\n" + textwrap.indent(",\n".join(modes), "    ") + ",\n]", **scales}
+        table = _source("lse_material.model.activations")
+        known = "\n".join(table.segment(node) for node in table.definitions["ACTIVATIONS"])
+        modes = []
+        for mode in potential.modes:
+            activation = mode.options().get("activation")
+            if activation is not None and f'"{activation}"' not in known:
+                raise InvalidInputError(
+                    f"the activation {activation!r} has no text in the table of lse_material.model.activations: write it there."
+                )
+            own = [m for m in methods if m != "formula" or type(mode).formula is not Mode.formula]
+            modes.append(textwrap.indent(self.instance(mode, own, ["type"]), "    ") + ",\n")
+        scales = [f"{name}={literal(getattr(potential, name), name)},\n" for name in _SCALES]
         return (
             "SimpleNamespace(\n"
-            + "".join(textwrap.indent(f"{key}={text},\n", "    ") for key, text in values.items())
+            + textwrap.indent("modes=[\n" + "".join(modes) + "],\n" + "".join(scales), "    ")
             + ")"
         )
 

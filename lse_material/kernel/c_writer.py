@@ -55,20 +55,23 @@ class Symbol:
     def __add__(self, other: Any) -> Symbol:
         return Symbol(f"({self} + {other})")
 
-    def __radd__(self, other: Any) -> Symbol:
-        return Symbol(f"({other} + {self})")
-
     def __sub__(self, other: Any) -> Symbol:
         return Symbol(f"({self} - {other})")
-
-    def __rsub__(self, other: Any) -> Symbol:
-        return Symbol(f"({other} - {self})")
 
     def __mul__(self, other: Any) -> Symbol:
         return Symbol(f"({self} * {other})")
 
+    def __truediv__(self, other: Any) -> Symbol:
+        return Symbol(f"({self} / {other})")
+
+    def __radd__(self, other: Any) -> Symbol:
+        return Symbol(str(other)) + self
+
+    def __rsub__(self, other: Any) -> Symbol:
+        return Symbol(str(other)) - self
+
     def __rmul__(self, other: Any) -> Symbol:
-        return Symbol(f"({other} * {self})")
+        return Symbol(str(other)) * self
 
 
 def _wrapped(head: str) -> list[str]:

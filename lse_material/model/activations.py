@@ -16,7 +16,7 @@ from lse_material._arrays import Array
 
 
 class Activation(NamedTuple):
-    """An activation f(a) with f', f'' >= 0, written in s = softplus(a), t = s'(a) and c = s''(a); use + - * only.
+    """An activation f(a) with f', f'' >= 0, written in s = softplus(a), t = s'(a) and c = s''(a); use + - * and / by numbers.
 
     Attributes:
         value: f of s.
