@@ -21,7 +21,7 @@ from common import bars, finish, processor
 from targets import TARGETS, Target
 
 from lse_material.fit import Architecture, DataWarning, Sparsity, Training, fit
-from lse_material.fit.optimise.lbfgs import search
+from lse_material.fit.optimise.multistart import multistart
 from lse_material.fit.problem.loss import Loss
 from lse_material.fit.problem.rows import rows_of, scales_of
 
@@ -61,7 +61,7 @@ def plain_network(data: Any, weights: int, seed: int, training: Training) -> tup
     scales = scales_of(rows[0])
     train, validation = (Loss.on(part, scales, 1.0, 1.0) for part in rows)
     starts: list[Any] = [Plain(d, width) for _ in range(training.restarts)]
-    net: Any = search(starts, train, validation, training, progress=False)[0]
+    net: Any = multistart(starts, train, validation, training, progress=False).model
 
     def values(x: Any) -> Any:
         return net(torch.tensor((x - scales.input_shift) / scales.input_scale))

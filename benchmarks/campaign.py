@@ -46,7 +46,8 @@ SECONDS = 60  # of one problem, before it counts as hanging
 AGREE = 1e-8  # of the largest energy on the path: of results that must be the same
 TINY = 1e-12  # of the energy of a strain of one: less is that of a body at rest
 REMEDY = re.compile(  # a verb that tells the user to do something
-    r"\b(take|give|pass|hold|use|check|try|start from|start nearer|look at|raise|add|choose|refine|set|kick|minimise the)\b",
+    r"\b(take|give|pass|hold|use|check|try|start from|start nearer|look at|raise|add|choose|refine|set|fix|prescribe|perturb|"
+    r"minimise the)\b",
     re.I,
 )
 

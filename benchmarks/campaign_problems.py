@@ -448,8 +448,8 @@ def run_path(body: Body) -> None:
         body.judge(f"path, after load {level:.3g}", energy=problem.energy(), stable=True)
         return 0.0
 
-    kick = 0.02 * body.problem.size / body.problem.cells
-    path = LoadPath(problem, body.apply, {"judged": look}, kick_size=kick, progress=False)
+    perturbation = 0.02 * body.problem.size / body.problem.cells
+    path = LoadPath(problem, body.apply, {"judged": look}, perturbation_size=perturbation, progress=False)
     path.run(body.levels())
 
 

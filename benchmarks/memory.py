@@ -5,7 +5,7 @@ communicator. A long run that leaves matrices behind then dies of it. Each part 
 memory of every rank, once the first solves have filled the caches.
 
 `cell`: minima of a periodic cell with a stiff layer that wrinkles, compressed to and fro across the bifurcation: Newton steps,
-kicks along modes, homogenised tangents.
+perturbations along modes, homogenised tangents.
 
 `fallback`: minima of an energy with two wells from random starts, by a solver that is stopped after one iteration, so that the
 inertia-controlled minimiser takes over: indefinite tangents, blends and raised diagonals; then the lowest mode of each.
@@ -73,16 +73,16 @@ def cell(count: int, divisions: int) -> dict[str, Any]:
         J = ufl.det(F)
         return layer * (0.5 * (ufl.inner(F, F) - 2.0 - 2.0 * ufl.ln(J)) + 2.0 * ufl.ln(J) ** 2)
 
-    periodic, kicks = PeriodicCell(domain, energy), 0
+    periodic, perturbations = PeriodicCell(domain, energy), 0
 
     def solve(i: int) -> None:
-        nonlocal kicks
+        nonlocal perturbations
         strain = 0.16 * abs(((i + 1) % 8) / 4.0 - 1.0)
         if i % 8 == 3:
             periodic.reset()
-        kicks += periodic.minimum(np.array([[1.0 - strain, 0.01], [0.0, 1.0]]), {(1, 1): 0.0}).kicks
+        perturbations += periodic.minimum(np.array([[1.0 - strain, 0.01], [0.0, 1.0]]), {(1, 1): 0.0}).perturbations
 
-    return {**growth(solve, count), "kicks": kicks}
+    return {**growth(solve, count), "perturbations": perturbations}
 
 
 def fallback(count: int, divisions: int) -> dict[str, Any]:

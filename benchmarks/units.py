@@ -170,7 +170,7 @@ def bar(mm: float, quick: bool) -> Figures:
         end.value = elongation * mm
 
     out = np.linspace(0.0, 1.2, 7 if quick else 25)
-    path = LoadPath(problem, pull, {"share": lambda: total(share) / mm}, kick_size=1e-3 * mm, progress=False)
+    path = LoadPath(problem, pull, {"share": lambda: total(share) / mm}, perturbation_size=1e-3 * mm, progress=False)
     table = path.run([*out, *out[-2::-1]])
     found.values = {"energy": (table["energy"] / mm).tolist()}
     found.counts = [path.failed, *(int(0.02 < s < 0.98) for s in table["share"])]
@@ -208,11 +208,11 @@ def twins(mm: float, quick: bool) -> Figures:
         shown.interpolate(lambda x, k=waves, p=phases, a=sizes: a @ np.sin(k @ x[:2] + p[:, None]))
         w.x.array[:] = 0.0
         w.x.array[dofs] = shown.x.array
-        kicks = solve_to_minimum(problem, size=1e-2 * mm)
+        perturbations = solve_to_minimum(problem, size=1e-2 * mm)
         found.iterations += problem.iterations
         energies.append(problem.energy() / mm**2 / 100.0)
         first = total(share) / mm**2
-        found.counts += [negative_eigenvalues(problem), kicks, int(first > 0.05) + int(first < 0.95)]
+        found.counts += [negative_eigenvalues(problem), perturbations, int(first > 0.05) + int(first < 0.95)]
     found.values = {"energy": energies}
     return found
 

@@ -130,7 +130,7 @@ class Crystal:
 
     def solve(self) -> dict[str, float]:
         """Go to a minimum; returns the figures of the microstructure."""
-        kicks = solve_to_minimum(self.problem, size=1e-2)
+        perturbations = solve_to_minimum(self.problem, size=1e-2)
         angle, coherence = self.normal()
         return {
             "angle": angle,
@@ -138,7 +138,7 @@ class Crystal:
             "fraction": self.fraction(),
             "negative": negative_eigenvalues(self.problem),
             "iterations": self.problem.iterations,
-            "kicks": kicks,
+            "perturbations": perturbations,
             "energy": self.problem.energy(),
         }
 

@@ -138,7 +138,7 @@ def cycle(rho: float, cells: int, steps: int) -> tuple[dict[str, np.ndarray], in
     out = np.linspace(0.0, 1.3 * E_T, steps // 2 + 1)
     levels = np.concatenate([out, out[-2::-1]])
     observe = {"stress": bar.stress, "fraction": bar.fraction}
-    path = LoadPath(bar.problem, bar.pull, observe, kick_size=1e-3)
+    path = LoadPath(bar.problem, bar.pull, observe, perturbation_size=1e-3)
     return path.run(levels), path.failed
 
 

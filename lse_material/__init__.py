@@ -3,6 +3,12 @@
 This level needs numpy and safetensors alone. `lse_material.fit` needs torch, `lse_material.fem` DOLFINx,
 `lse_material.kernel` a C compiler, `lse_material.plotting` matplotlib; they are imported when first named, as are
 `analysis` and `export`.
+
+Examples in docstrings take these lines as read; this cell has two wells, at E = diag(0.05, -0.05) and diag(-0.05, 0.05):
+
+    >>> import numpy as np
+    >>> import lse_material as lse
+    >>> material = lse.load("cell.safetensors")
 """
 
 from __future__ import annotations

@@ -47,6 +47,10 @@ def save(material: Material | SoftMinimum, path: str | Path) -> None:
         InvalidInputError: the name does not end in .safetensors, a strain measure of the user's own is not defined by its
             components alone or bears the name of another, or JSON cannot hold it, options of a mode, units or provenance.
         OSError: the file cannot be written.
+
+    >>> lse.save(material, "copy.safetensors")
+    >>> lse.load("copy.safetensors").units
+    {'energy': 'MPa'}
     """
     path = Path(path)
     if path.suffix != ".safetensors":
@@ -95,6 +99,9 @@ def load(
         FormatError: the file is truncated, foreign, of a newer format, malformed, holds a NaN or a mode that is not
             convex; the tensor and the entry are named.
         FileNotFoundError: there is no such file.
+
+    >>> lse.load("cell.safetensors").kinematics
+    GreenLagrange(dim=2)
     """
     tensors, metadata = _read(Path(path))
     try:
@@ -122,7 +129,11 @@ def load(
 
 
 def load_potential(path: str | Path, *, modes: Sequence[type[Mode]] = ()) -> SoftMinimum:
-    """Read the potential of a file, with or without a strain measure. Arguments and errors as `load`."""
+    """Read the potential of a file, with or without a strain measure. Arguments and errors as `load`.
+
+    >>> lse.load_potential("cell.safetensors").size
+    3
+    """
     tensors, metadata = _read(Path(path))
     try:
         potential = _potential(tensors, metadata, modes)

@@ -6,13 +6,16 @@ import itertools
 from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-import lse_material as lse
 from lse_material import (
+    Box,
     ConvexNetwork,
     GreenLagrange,
+    Growth,
     IsotropicInvariants,
     Material,
+    Samples,
     SmallStrain,
     SoftMinimum,
     StrainMeasure,
@@ -72,13 +75,49 @@ def random_material(rng: np.random.Generator, kinematics: StrainMeasure, **optio
     return Material(random_potential(rng, kinematics.size, **options), kinematics, growth)
 
 
+def measure_name(kinematics: StrainMeasure) -> str:
+    """Of a strain measure in the name of a test."""
+    return f"{type(kinematics).__name__}{kinematics.dim}" + ("" if getattr(kinematics, "squared_volume", True) else "J")
+
+
+def line(gradient: float, offset: float = 0.0) -> ConvexNetwork:
+    """gradient x + offset."""
+    return ConvexNetwork.from_arrays([], [[[gradient]]], [[offset]])
+
+
+def well(stiffness: float, centre: ArrayLike, depth: float = 0.0) -> ConvexNetwork:
+    """depth + stiffness |x - centre|^2 / 2."""
+    centre = np.atleast_1d(np.asarray(centre, dtype=float))
+    return quadratic_well(centre, stiffness * np.eye(len(centre)), depth)
+
+
+def two_wells(d: int, rho: float = 0.15, distance: float = 0.8, stiffness: float = 6.0) -> SoftMinimum:
+    """Two wells on the first axis, at -distance 0.1 higher than at distance."""
+    centre = distance * np.eye(d)[0]
+    return SoftMinimum((well(stiffness, centre), well(stiffness, -centre, 0.1)), rho)
+
+
+def three_wells(rho: float = 0.1) -> SoftMinimum:
+    """Wells of different stiffness at the corners of a triangle."""
+    corners = [[1.0, 0.0], [-0.7, 0.9], [-0.6, -0.9]]
+    modes = [quadratic_well(c, np.diag([3.0 + k, 5.0 - k]), 0.05 * k) for k, c in enumerate(corners)]
+    return SoftMinimum(tuple(modes), rho)
+
+
+def samples_of(potential: SoftMinimum, n: int, seed: int, energy: bool = True, gradient: bool = True) -> Samples:
+    """Of a potential at n random points of the box [-1.3, 1.3]^d."""
+    x = np.random.default_rng(seed).uniform(-1.3, 1.3, (n, potential.size))
+    return Samples(
+        x=x,
+        energy=potential.energy(x) if energy else None,
+        gradient=potential.gradient(x) if gradient else None,
+    )
+
+
 def square_to_rectangle(rho: float, a: float = 0.9, b: float = 1.15) -> Material:
     """Two wells |E - E_k|^2 at the stretches diag(a, b) and diag(b, a); the square F = I lies on their ridge."""
-    wells = [mandel(0.5 * (np.diag(stretches) ** 2 - np.eye(2))) for stretches in ([a, b], [b, a])]
-    modes = tuple(
-        ConvexNetwork.from_arrays([], [-2.0 * w[None]], [[w @ w]], quadratic=np.sqrt(2.0) * np.eye(3)) for w in wells
-    )
-    return Material(SoftMinimum(modes, rho), GreenLagrange(2))
+    centres = [mandel(0.5 * (np.diag(stretches) ** 2 - np.eye(2))) for stretches in ([a, b], [b, a])]
+    return Material(SoftMinimum(tuple(well(2.0, c) for c in centres), rho), GreenLagrange(2))
 
 
 def random_deformations(rng: np.random.Generator, n: int, dim: int, size: float = 0.15) -> np.ndarray:
@@ -122,9 +161,9 @@ def quadratic_well(centre, stiffness, depth=0.0):
     """One mode psi = 1/2 (x - c) . K (x - c) + depth, with K = stiffness (symmetric positive definite)."""
     factor = np.linalg.cholesky(stiffness).T
     c = np.asarray(centre)
-    slope = -(stiffness @ c)
-    return lse.ConvexNetwork.from_arrays(
-        [], [slope[None]], [np.array([c @ stiffness @ c / 2 + depth])], quadratic=factor
+    gradient = -(stiffness @ c)
+    return ConvexNetwork.from_arrays(
+        [], [gradient[None]], [np.array([c @ stiffness @ c / 2 + depth])], quadratic=factor
     )
 
 
@@ -134,11 +173,11 @@ def isotropic_stiffness(dim, lame, shear):
     return lame * np.outer(one, one) + 2 * shear * np.eye(len(one))
 
 
-def saint_venant_kirchhoff(dim, lame=1.0, shear=1.0, measure=lse.GreenLagrange):
+def saint_venant_kirchhoff(dim, lame=1.0, shear=1.0, measure=GreenLagrange):
     """W = lame/2 tr(E)^2 + shear E:E with one mode: stress-free at F = I."""
     stiffness = isotropic_stiffness(dim, lame, shear)
     mode = quadratic_well(np.zeros(len(stiffness)), stiffness)
-    return lse.Material(lse.SoftMinimum((mode,), scaled_rho=1.0), measure(dim))
+    return Material(SoftMinimum((mode,), scaled_rho=1.0), measure(dim))
 
 
 def two_variants(rho=0.1, stretch=0.05, dim=2):
@@ -146,15 +185,13 @@ def two_variants(rho=0.1, stretch=0.05, dim=2):
     stiffness = isotropic_stiffness(dim, 1.0, 1.0)
     c = np.zeros(len(stiffness))
     c[:2] = stretch, -stretch
-    return lse.Material(
-        lse.SoftMinimum((quadratic_well(c, stiffness), quadratic_well(-c, stiffness)), rho), lse.GreenLagrange(dim)
-    )
+    return Material(SoftMinimum((quadratic_well(c, stiffness), quadratic_well(-c, stiffness)), rho), GreenLagrange(dim))
 
 
 def mild_network(rng, size, widths, activation="squared_softplus", quadratic=True):
     """A network with weights of order one, scaled so that layers neither vanish nor blow up."""
     layers = [*widths, 1]
-    return lse.ConvexNetwork.from_arrays(
+    return ConvexNetwork.from_arrays(
         [rng.uniform(0, 1, (n, m)) / m for m, n in itertools.pairwise(layers)],
         [rng.normal(size=(n, size)) for n in layers],
         [rng.normal(size=n) for n in layers],
@@ -167,7 +204,23 @@ def mild_material(rng, kinematics, *, modes=2, widths=(4,), activation="squared_
     """A material of random networks."""
     size = kinematics.size
     networks = tuple(mild_network(rng, size, widths, activation) for _ in range(modes))
-    potential = lse.SoftMinimum(
+    potential = SoftMinimum(
         networks, rho, rng.normal(size=size) / 5, np.exp(rng.normal(size=size) / 2), energy_scale=1.5, energy_shift=-0.3
     )
-    return lse.Material(potential, kinematics, growth)
+    return Material(potential, kinematics, growth)
+
+
+def material_with_fields(modes=3, dim=2, fields=("concentration", "temperature"), box=True):
+    """A material of F, a concentration and a temperature."""
+    rng = np.random.default_rng(7)
+    d = len(fields) + dim * (dim + 1) // 2
+    networks = tuple(mild_network(rng, d, (4, 3)) for _ in range(modes))
+    potential = SoftMinimum(networks, 0.5, rng.normal(size=d) / 5, np.exp(rng.normal(size=d) / 2), energy_scale=1.4)
+    limits = Box(-0.2 * np.ones(d), 0.2 * np.ones(d)) if box else None
+    return Material(potential, GreenLagrange(dim), Growth(0.2), training_box=limits, fields=fields)
+
+
+def samples_of_material(material: Material, n: int, seed: int) -> Samples:
+    """Energies and stresses of random deformations around F = I."""
+    F = random_deformations(np.random.default_rng(seed), n, material.dim, 0.08)
+    return Samples(F=F, energy=material.energy(F), stress=material.stress(F))

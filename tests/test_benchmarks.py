@@ -1,26 +1,10 @@
 """Every benchmark runs in its short form; each checks by itself that what it compares computes the same."""
 
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+from tests.scripts import run_benchmark
+
 pytestmark = pytest.mark.slow
-
-
-def run_benchmark(name, *options, ranks=1):
-    command = [sys.executable, "-W", "ignore", str(BENCHMARKS / f"{name}.py"), "--quick", *options]
-    environment = dict(os.environ)
-    if ranks > 1:
-        command = ["mpirun", "-n", str(ranks), *command]
-        environment = {k: v for k, v in environment.items() if not k.startswith(("PMIX_", "PRTE_MCA_ess"))}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, env=environment)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return json.loads(done.stdout.splitlines()[-1])
 
 
 def test_constitutive():
@@ -120,5 +104,5 @@ def test_the_modes_of_a_gaussian_mixture_are_found():
 
 def test_long_runs_leave_no_memory_behind():
     figures = run_benchmark("memory", ranks=2)
-    assert figures["cell"]["kicks"] > 0
+    assert figures["cell"]["perturbations"] > 0
     assert all(part["growth_mb"] < 5.0 for part in figures.values())

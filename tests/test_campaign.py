@@ -1,22 +1,18 @@
 """The stress campaign: its judge sees what is wrong, and its short form finds nothing wrong."""
 
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-
-from tests.test_benchmarks import BENCHMARKS, run_benchmark
-
-sys.path.insert(0, str(BENCHMARKS))
-
 from campaign import REMEDY
 from campaign_materials import PAIRS, material
 from campaign_problems import Body, Problem, draw, energy_problem
 from dolfinx import fem, mesh
 from independent import Assembly, negative_eigenvalues
 from mpi4py import MPI
+
+from tests.scripts import run_benchmark
 
 
 def problem(**changes):

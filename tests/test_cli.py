@@ -242,7 +242,7 @@ def test_doctor_says_what_is_there_what_is_not_and_what_is_broken(tmp_path, monk
         (["fit", "DATA", "-o", "/nowhere/m.safetensors"], UNUSABLE, "lie in a folder that is there"),
         (["fit", "DATA", "-o", "m.safetensors", "--width", "0"], USAGE, "Architecture.width is 0"),
         (["fit", "DATA", "-o", "m.safetensors", "--modes", "few"], USAGE, "neither a whole number nor auto"),
-        (["fit", "CELL", "-o", "m.safetensors"], UNUSABLE, "samples are read from .npz or .csv"),
+        (["fit", "CELL", "-o", "m.safetensors"], UNUSABLE, "is not a text file. Samples are read from tables"),
     ],
 )
 def test_errors_are_one_paragraph_with_a_documented_code(arguments, code, says, material, tmp_path, capsys):

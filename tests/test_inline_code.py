@@ -42,7 +42,7 @@ def test_pages_hold_many_names_that_are_looked_up():
         "lse.fem.energy(material, F, field=[c])",
         "lse_material.fem.solve.stability.stable(problem)",
         "lse_material.fem.stable",
-        "LoadPath(kicksize=...)",
+        "LoadPath(perturbationsize=...)",
         "Architecture(mode=2)",
         "Training(process=)",
         "ConvexNetwork.of_arrays",
@@ -68,7 +68,7 @@ def test_wrong_inline_code_is_found(span):
     "span",
     [
         "lse.fem.jit_options(form)",
-        "LoadPath(kick_size=...)",
+        "LoadPath(perturbation_size=...)",
         "Sparsity(tolerance=)",
         "lse.save(result.material, path)",
         "material.training_box.excess(x)",

@@ -23,9 +23,15 @@ from lse_material import (
     load_potential,
     save,
 )
-from tests.data.test_sample_files import Bomb
-from tests.materials import STRAIN_MEASURES, random_deformations, random_material, random_network, random_potential
-from tests.model.test_strain import name
+from tests.bomb import Bomb
+from tests.materials import (
+    STRAIN_MEASURES,
+    measure_name,
+    random_deformations,
+    random_material,
+    random_network,
+    random_potential,
+)
 
 
 def full_material(kinematics=GreenLagrange(2), **options):  # noqa: B008
@@ -69,7 +75,7 @@ def rewritten(path, tensors=None, metadata=None, remove=()):
     return path
 
 
-@pytest.mark.parametrize("kinematics", STRAIN_MEASURES, ids=name)
+@pytest.mark.parametrize("kinematics", STRAIN_MEASURES, ids=measure_name)
 @pytest.mark.parametrize(
     "options",
     [

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.test_benchmarks import run_benchmark
+from tests.scripts import run_benchmark
 
 pytestmark = pytest.mark.slow
 

@@ -7,7 +7,7 @@ import ufl
 import lse_material as lse
 from lse_material import fem as symbolic
 from lse_material.export import source
-from lse_material.fem.quadrature.evaluators import EvaluatorLaw
+from lse_material.fem.quadrature.evaluators import EvaluatorStress
 from lse_material.fit import Architecture
 from lse_material.model import ACTIVATIONS
 from lse_material.plotting import input_names
@@ -85,5 +85,5 @@ def test_what_is_neither_a_material_nor_an_evaluator_is_not_taken_for_one(own_me
     _, known = own_measure
     for thing in (known.potential, "neo-Hookean", None):
         with pytest.raises(lse.InvalidInputError, match=f"this is a {type(thing).__name__}"):
-            EvaluatorLaw(thing, 2)
-    EvaluatorLaw(known, 2)  # NumPy's own evaluation of a material is one
+            EvaluatorStress(thing, 2)
+    EvaluatorStress(known, 2)  # NumPy's own evaluation of a material is one

@@ -7,8 +7,8 @@ only. The squares of solid beside them lack one of the four ligaments that hold 
 the fitted specimen carried 7.0, 4.7 and 3.6 % more than the resolved one, 0.3 % of which the free sides do not explain.
 (With plates that may also slide past each other the resolved specimen sways beyond 5 %, which the homogeneous one does not.)
 
-The way. The resolved specimen is followed like any other: a trust region on its energy, load steps, and a kick along the lowest
-mode where it ceases to be stable. It is the expensive part; killed and started again it goes on where it was.
+The way. The resolved specimen is followed like any other: a trust region on its energy, load steps, and a perturbation along
+the lowest mode where it ceases to be stable. It is the expensive part; killed and started again it goes on where it was.
 
 The check. Sliding plates: plateau stress within 5 %, critical strain within 10 % of the resolved specimen's.
 
@@ -38,7 +38,7 @@ import lse_material as lse
 from lse_material.fem import Cells, gather_cells
 
 COMM = MPI.COMM_WORLD
-KICK = 0.02
+PERTURBATION = 0.02
 
 
 def run(cells: int, levels: np.ndarray, *, bonded: bool, out: Path) -> tuple[dict[str, Curve], dict[str, Specimen]]:
@@ -50,9 +50,9 @@ def run(cells: int, levels: np.ndarray, *, bonded: bool, out: Path) -> tuple[dic
     for name, specimen in specimens.items():
         if name == "resolved":
             checkpoint = out / f"resolved_{cells}{'_bonded' if bonded else ''}.npz"
-            curves[name] = compress(specimen, levels, kick_size=KICK, checkpoint=checkpoint)
+            curves[name] = compress(specimen, levels, perturbation_size=PERTURBATION, checkpoint=checkpoint)
         else:
-            curves[name] = compress(specimen, levels, kick_size=1e-3)
+            curves[name] = compress(specimen, levels, perturbation_size=1e-3)
     return curves, specimens
 
 

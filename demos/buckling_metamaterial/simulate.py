@@ -55,7 +55,7 @@ def main() -> int:
         for bonded in (False,) if options.quick else (False, True):
             key = f"{name}_bonded" if bonded else name
             specimen = homogeneous(material, CELLS, elements, bonded=bonded, name=name)
-            curves[key] = compress(specimen, levels, kick_size=1e-3)
+            curves[key] = compress(specimen, levels, perturbation_size=1e-3)
     strain, stress = of_the_cell()
     expected = np.interp(levels, np.append(0.0, strain), np.append(0.0, stress))
     plateau = (levels >= KNEE[1] - 1e-9) & (levels <= KNEE[2] + 1e-9)

@@ -105,14 +105,14 @@ class Curve:
         strain, stress: nominal, compression positive.
         unknowns: of the finite element problem.
         seconds: CPU time of all ranks together.
-        kicks: saddles that were left on the way.
+        perturbations: saddles that were left along their lowest mode.
     """
 
     strain: np.ndarray
     stress: np.ndarray
     unknowns: int
     seconds: float
-    kicks: int
+    perturbations: int
 
     @property
     def knee(self) -> tuple[float, float]:
@@ -124,7 +124,9 @@ class Curve:
         return float(b / (slope - a)), float(self.stress[flat].mean())
 
 
-def compress(specimen: Specimen, levels: np.ndarray, *, kick_size: float, checkpoint: Path | None = None) -> Curve:
+def compress(
+    specimen: Specimen, levels: np.ndarray, *, perturbation_size: float, checkpoint: Path | None = None
+) -> Curve:
     """Press it through the levels; with a checkpoint, from where an earlier run was killed."""
     comm, last = specimen.domain.comm, [time.process_time()]
 
@@ -134,12 +136,18 @@ def compress(specimen: Specimen, levels: np.ndarray, *, kick_size: float, checkp
         return comm.allreduce(spent, MPI.SUM)
 
     observed = {"stress": specimen.stress, "seconds": seconds}
-    path = LoadPath(specimen.problem, specimen.press, observed, kick_size=kick_size, checkpoint=checkpoint)
+    path = LoadPath(
+        specimen.problem, specimen.press, observed, perturbation_size=perturbation_size, checkpoint=checkpoint
+    )
     if checkpoint is not None:
         path.resume()
     table = path.run(list(levels))
     return Curve(
-        table["load"], table["stress"], specimen.unknowns, float(table["seconds"].sum()), int(table["kicks"].sum())
+        table["load"],
+        table["stress"],
+        specimen.unknowns,
+        float(table["seconds"].sum()),
+        int(table["perturbations"].sum()),
     )
 
 

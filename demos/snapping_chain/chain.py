@@ -21,7 +21,7 @@ import lse_material as lse
 from lse_material.fem import EnergyProblem, LoadPath, potential_energy
 
 COMM = MPI.COMM_WORLD
-KICK = 0.01
+PERTURBATION = 0.01
 
 
 class Chain:
@@ -160,7 +160,7 @@ def cycle(
         return float(COMM.allreduce(spent, MPI.SUM))
 
     observed = {"stress": chain.stress, "turned": chain.turned, "seconds": seconds}
-    path = LoadPath(chain.problem, chain.press, observed, kick_size=KICK, checkpoint=checkpoint)
+    path = LoadPath(chain.problem, chain.press, observed, perturbation_size=PERTURBATION, checkpoint=checkpoint)
     done = path.resume() if checkpoint is not None else 0
     there = 1.05 * TURNED * np.arange(1, steps + 1) / steps
     levels = [*there, *there[-2::-1], 0.0]

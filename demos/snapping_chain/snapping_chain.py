@@ -8,7 +8,7 @@ solid is elastic (G. Puglisi, L. Truskinovsky, J. Mech. Phys. Solids 48, 1 (2000
 The way. `PeriodicCell` gives energy and stress of a cell from F_22 = 1 over the ridge to beyond the second well: its average F
 is held, so that it does not jump. The number of modes and the transition scale are found from these data. A chain of the fitted
 material is one bar element per row: W has no length scale, and a row is the smallest part that can turn alone. Both chains are
-pressed together and let go as an `EnergyProblem`, with a kick along the lowest mode where a state has become unstable.
+pressed together and let go as an `EnergyProblem`, with a perturbation along the lowest mode where a state has become unstable.
 
 The check. Rows turn over and back one by one in both, and the work of pressing the chain together is that of the resolved one
 to 5 %.

@@ -25,6 +25,7 @@ from lse_material.model.soft_minimum import SoftMinimum
 DEGREES = 5.0  # of freedom of the Student densities
 WIDEST = 3.0  # standard deviation of a proposal, at most, in units of input_scale
 FLAT = 1e-9  # curvature of a mode, likewise, that is none
+LARGEST_ERROR = 0.3  # of ln Z, from weights of which about ten count; one weight alone would give 1, not more
 ACCEPTED = 0.57  # share of moves that are best accepted (Roberts & Rosenthal, J. R. Stat. Soc. B 60, 255 (1998))
 
 Walked: TypeAlias = Callable[[Array], tuple[Array, Array]]  # x (n, d) -> energies (n,) and gradients (n, d)
@@ -41,6 +42,11 @@ class Density:
         mode_masses: mean mode weights (K,), the share of each mode.
         draws: points (n, d) from the proposals.
         weights: of the draws, (n,), summing to 1: together they represent q.
+
+    >>> parabola = lse.ConvexNetwork.from_arrays([], [[[0.0]]], [[0.0]], quadratic=[[1.0]])
+    >>> density = lse.analysis.Density.of(lse.SoftMinimum((parabola,), 1.0))  # exp(-x^2 / 2) / sqrt(2 pi)
+    >>> bool(abs(density.log_normaliser - 0.5 * np.log(2.0 * np.pi)) < 4.0 * density.error)
+    True
     """
 
     potential: SoftMinimum
@@ -62,7 +68,7 @@ class Density:
         x, log_proposal = _proposals(potential, draws, np.random.default_rng(seed))
         log_weight = -potential.energy(x) - log_proposal
         log_z, error, weights = summed(log_weight)
-        if not np.isfinite(error) or error > 1.0:
+        if not error <= LARGEST_ERROR:
             raise InvalidInputError(
                 f"the normaliser cannot be estimated (standard error {error:.2g} of its logarithm): give more draws, or modes "
                 "that grow in every direction (fit with Architecture(stiffness=1e-3), say)."
@@ -89,8 +95,17 @@ class Density:
             values = self.potential.evaluate(x)
             return values.energy, values.gradient
 
-        centred = self.draws - self.weights @ self.draws
-        return mala(both, chosen, moves, rng, scale=np.sqrt(self.weights @ centred**2))
+        # chosen at random, not by the mode of the point: moves that depend on where they start would not leave q as it is
+        which = rng.choice(len(self.mode_masses), n, p=self.mode_masses / self.mode_masses.sum())
+        return mala(both, chosen, moves, rng, scale=self._spreads()[which])[0]
+
+    def _spreads(self) -> Array:
+        """Standard deviation of each mode's part of q along each input: (K, d)."""
+        share = self.weights[:, None] * self.potential.mode_weights(self.draws)
+        share = share / np.maximum(share.sum(axis=0), np.finfo(float).tiny)
+        variance = share.T @ self.draws**2 - (share.T @ self.draws) ** 2
+        result: Array = np.sqrt(np.maximum(variance, 1e-12 * self.potential.input_scale**2))
+        return result
 
 
 def importance(log_target: Array, log_proposal: Array) -> tuple[float, float, float]:
@@ -102,6 +117,11 @@ def importance(log_target: Array, log_proposal: Array) -> tuple[float, float, fl
 
     Raises:
         InvalidInputError: their shapes differ, or are not (n,).
+
+    >>> x = np.linspace(0.0, 1.0, 1000)  # draws of a proposal of density 1
+    >>> log_z, error, share = lse.analysis.importance(-x, np.zeros(1000))  # int exp(-x) dx
+    >>> round(float(np.exp(log_z)), 3), round(share, 2)
+    (0.632, 0.92)
     """
     if log_target.shape != log_proposal.shape or log_target.ndim != 1:
         raise InvalidInputError(
@@ -127,17 +147,23 @@ def systematic(weights: Array, n: int, rng: np.random.Generator) -> Any:
     return rng.permutation(index)
 
 
-def mala(walked: Walked, x: Array, moves: int, rng: np.random.Generator, *, scale: Array) -> Array:
-    """Move points by the Metropolis-adjusted Langevin algorithm; steps are tuned in the first half only.
+def mala(
+    walked: Walked, x: Array, moves: int, rng: np.random.Generator, *, scale: Array, step: float | None = None
+) -> tuple[Array, float]:
+    """Move points by the Metropolis-adjusted Langevin algorithm; the step is tuned in the first half only.
 
     Args:
         walked: energies and gradients of points.
         x: points (n, d).
         moves: number of moves.
         rng: of the steps.
-        scale: (d,), about the spread of the density along each input: steps are a share of it.
+        scale: (d,), or (n, d) for each point, about the spread of the density along each input: steps are a share of it.
+        step: the share to begin with.
+
+    Returns:
+        The points (n, d), and the step at the end.
     """
-    size = 0.3 / x.shape[1] ** (1.0 / 3.0)
+    size = 0.3 / x.shape[1] ** (1.0 / 3.0) if step is None else step
     energy, gradient = walked(x)
     for move in range(moves):
         mean = x - 0.5 * size**2 * scale**2 * gradient
@@ -151,8 +177,8 @@ def mala(walked: Walked, x: Array, moves: int, rng: np.random.Generator, *, scal
         energy = np.where(taken, energy_there, energy)
         gradient = np.where(taken[:, None], gradient_there, gradient)
         if move < moves // 2:
-            size = float(np.clip(size * np.exp(taken.mean() - ACCEPTED), 1e-4, 2.0))
-    return x
+            size = float(np.clip(size * np.exp(taken.mean() - ACCEPTED), 1e-8, 2.0))
+    return x, size
 
 
 def _proposals(potential: SoftMinimum, n: int, rng: np.random.Generator) -> tuple[Array, Array]:

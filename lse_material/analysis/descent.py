@@ -35,6 +35,10 @@ class Pass:
         saddle: of index 1.
         down: two polygons (m, d), each from the saddle to a well.
         wells: where they end.
+
+    >>> way = lse.analysis.landscape(material.potential).passes[0]
+    >>> way.saddle.index, [well.index for well in way.wells]
+    (1, [0, 0])
     """
 
     saddle: StationaryPoint
@@ -49,6 +53,10 @@ def descend(potential: SoftMinimum, x: Any, *, scale: Any = None) -> tuple[Array
         potential: any soft minimum.
         x: points (n, d).
         scale: (d,), lengths that inputs of different units are divided by before directions are measured; 1 if left out.
+
+    >>> ends, at_rest = lse.analysis.descend(material.potential, [[0.01, 0.0, 0.02]])
+    >>> np.abs(ends).round(4), at_rest
+    (array([[0.05, 0.05, 0.  ]]), array([ True]))
     """
     ends, rest, _ = _flow(potential, _starts(potential, x), _metric(potential, scale))
     return ends, rest
@@ -57,7 +65,13 @@ def descend(potential: SoftMinimum, x: Any, *, scale: Any = None) -> tuple[Array
 def basins(
     potential: SoftMinimum, x: Any, wells: Sequence[StationaryPoint], *, scale: Any = None
 ) -> npt.NDArray[np.int64]:
-    """Which well each of the points x (n, d) flows to: (n,), counted as `wells` are, -1 where it is none of them."""
+    """Which well each of the points x (n, d) flows to: (n,), counted as `wells` are, -1 where it is none of them.
+
+    >>> wells = lse.analysis.wells(material.potential)
+    >>> ways = lse.analysis.basins(material.potential, [w.x for w in wells], wells)
+    >>> ways.tolist()
+    [0, 1]
+    """
     ends, _ = descend(potential, x, scale=scale)
     result = np.full(len(ends), -1, dtype=np.int64)
     for k, well in enumerate(wells):
@@ -70,6 +84,11 @@ def descents(potential: SoftMinimum, saddle: StationaryPoint, *, scale: Any = No
 
     Raises:
         ConvergenceError: one of them does not end at a well; the energy falls without bound there, say.
+
+    >>> saddle = lse.analysis.saddles(material.potential)[0]
+    >>> way = lse.analysis.descents(material.potential, saddle)
+    >>> [np.abs(well.x).round(4).tolist() for well in way.wells]
+    [[0.05, 0.05, 0.0], [0.05, 0.05, 0.0]]
     """
     metric = _metric(potential, scale)
     hessian = potential.hessian(saddle.x) * np.outer(metric, metric)

@@ -29,6 +29,10 @@ class AcousticMinimum:
         value: q, (n,), in the unit of the tangent; negative where ellipticity is lost.
         direction: N, in the reference configuration, (n, dim).
         polarisation: m, (n, dim).
+
+    >>> least = lse.analysis.acoustic_minimum(material.tangent(np.eye(2)[None]))
+    >>> least.value.shape, least.direction.shape
+    ((1,), (1, 2))
     """
 
     value: Array
@@ -44,6 +48,10 @@ def acoustic_minimum(A: Array) -> AcousticMinimum:
 
     Raises:
         InvalidInputError: A has another shape.
+
+    >>> F = np.array([np.eye(2), np.diag([1.1, 0.9]) ** 0.5])  # between the wells, and in one
+    >>> lse.analysis.acoustic_minimum(material.tangent(F)).value > 0.0
+    array([False,  True])
     """
     A = float_array("A", A, 5, finite=False)
     dim = A.shape[-1]

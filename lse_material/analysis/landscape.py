@@ -32,6 +32,11 @@ class Landscape:
         wells: the lowest first.
         passes: saddles with the ways down from them, the lowest first.
         links: of each pass, the numbers of the two wells that it joins.
+
+    >>> land = lse.analysis.landscape(material.potential)
+    >>> land.barriers.round(4)
+    array([[0.    , 0.0043],
+           [0.0043, 0.    ]])
     """
 
     wells: tuple[StationaryPoint, ...]
@@ -71,6 +76,10 @@ def landscape(
 
     Raises:
         InvalidInputError: a corner is missing or of another length, or the box is empty.
+
+    >>> land = lse.analysis.landscape(material.potential, [-0.1, -0.1, -0.1], [0.1, 0.1, 0.1])
+    >>> len(land.wells), len(land.saddles)
+    (2, 1)
     """
     found = [well for well in wells(potential, lower, upper, starts=starts, seed=seed) if well.inside]
     graph = Graph(potential, found)
@@ -115,6 +124,8 @@ def plot(
 
     Raises:
         InvalidInputError: axes name no input, or more than two.
+
+    >>> lse.analysis.plot(material.potential, "wells.png", [-0.1, -0.1, -0.1], [0.1, 0.1, 0.1], points=41)
     """
     box = Box.of(lower, upper, potential.size)
     if box is None:

@@ -36,6 +36,9 @@ class Dynamics:
 
     Raises:
         InvalidInputError: naming the field.
+
+    >>> lse.analysis.Dynamics(temperature=1e-3, step=1e-2)
+    Dynamics(temperature=0.001, step=0.01, friction=1.0)
     """
 
     temperature: float
@@ -64,6 +67,11 @@ def trajectories(
 
     Raises:
         InvalidInputError: a number below 1, or a walker that has left all bounds (the step is too long).
+
+    >>> dynamics = lse.analysis.Dynamics(temperature=1e-4, step=1e-2)
+    >>> paths = lse.analysis.trajectories(material.potential, np.zeros((5, 3)), dynamics, records=10)
+    >>> paths.shape
+    (11, 5, 3)
     """
     return _run(potential, start, dynamics, records, every, seed, averaged=False)
 
@@ -81,6 +89,11 @@ def stationary_samples(
     """Samples of exp(-Psi/T)/Z, (records * n, d): as `trajectories`, after `burn_in` steps that are not kept.
 
     The walkers must have changed wells several times by then, or the start shows.
+
+    >>> dynamics, often = lse.analysis.Dynamics(temperature=1e-3, step=1e-2), {"records": 4, "every": 10, "burn_in": 50}
+    >>> x = lse.analysis.stationary_samples(material.potential, np.zeros((5, 3)), dynamics, **often)
+    >>> x.shape
+    (20, 3)
     """
     rng = np.random.default_rng(seed)
     x = _run(potential, start, dynamics, 1, burn_in, rng, averaged=True)[-1] if burn_in else start
@@ -104,6 +117,12 @@ def first_passage_times(
 
     Raises:
         InvalidInputError: radius or longest not > 0, or a walker that has left all bounds.
+
+    >>> goal = {"target": [[0.05, -0.05, 0.0]], "radius": 0.05, "longest": 500.0}
+    >>> dynamics = lse.analysis.Dynamics(temperature=2e-3, step=5e-2)
+    >>> times = lse.analysis.first_passage_times(material.potential, np.zeros((5, 3)), dynamics, **goal)
+    >>> bool(np.isfinite(times).all())
+    True
     """
     x, goals = float_array("start", start, 2).copy(), float_array("target", target, 2)
     if not (radius > 0.0 and longest > 0.0):
@@ -133,6 +152,11 @@ def kramers_rate(well: StationaryPoint, saddle: StationaryPoint, temperature: fl
 
     Raises:
         InvalidInputError: no well, no saddle of index 1 above it, or a number that is not > 0.
+
+    >>> well, saddle = lse.analysis.wells(material.potential)[0], lse.analysis.saddles(material.potential)[0]
+    >>> rates = [lse.analysis.kramers_rate(well, saddle, T) for T in (1e-3, 2e-3)]
+    >>> rates[0] < rates[1]
+    True
     """
     if well.index != 0 or not (well.eigenvalues > 0.0).all():
         raise InvalidInputError(f"the point at {well.x.tolist()} is no well: its curvatures are {well.eigenvalues}.")

@@ -33,6 +33,10 @@ class MergedModes:
         ridge: height of the sharp minimum min_k psi_k on the line between their minima, above the higher end, energy units.
             0 if one of them has no well of its own even where rho -> 0.
         transition_scale: of the potential, energy units.
+
+    >>> blunt = lse.SoftMinimum(material.potential.modes, 0.02)
+    >>> print(lse.analysis.merged_modes(blunt)[0])
+    modes 0 and 1 share a well: the ridge between them, 0.005, is low against the transition scale 0.02
     """
 
     modes: tuple[int, int]
@@ -59,6 +63,9 @@ def merged_modes(potential: SoftMinimum, lower: object = None, upper: object = N
 
     Raises:
         InvalidInputError: a corner is missing or of another length, or the box is empty.
+
+    >>> lse.analysis.merged_modes(material.potential)  # its transition scale 0.001 leaves both wells
+    ()
     """
     box = Box.of(lower, upper, potential.size)
     alone = [potential.alone(k) for k in range(len(potential.modes))]

@@ -40,6 +40,10 @@ class MinimumEnergyPath:
         energy: there, (m,).
         saddles: on the way, in order.
         wells: from the first end to the last, in order; one more than saddles.
+
+    >>> path = lse.analysis.minimum_energy_path(material.potential, [0.05, -0.05, 0.0], [-0.05, 0.05, 0.0])
+    >>> len(path.wells), len(path.saddles)
+    (2, 1)
     """
 
     x: Array
@@ -99,6 +103,11 @@ def minimum_energy_path(
     Raises:
         InvalidInputError: a and b are the same well, fewer than 5 images, or arrays of another length.
         ConvergenceError: a or b flow to no well, or no chain of saddles was found between them.
+
+    >>> a, b = lse.analysis.wells(material.potential)
+    >>> path = lse.analysis.minimum_energy_path(material.potential, a, b)
+    >>> round(path.barrier, 5)  # 0.005 of the sharp ridge - rho ln 2
+    0.00431
     """
     if images < 5:
         raise InvalidInputError(f"images is {images}; a string needs at least 5.")
@@ -131,7 +140,11 @@ def minimum_energy_path(
 
 
 def barrier(potential: SoftMinimum, a: StationaryPoint | Any, b: StationaryPoint | Any) -> float:
-    """Energy from well a up to the highest saddle on the way to well b. Arguments and errors as `minimum_energy_path`."""
+    """Energy from well a up to the highest saddle on the way to well b. Arguments and errors as `minimum_energy_path`.
+
+    >>> round(lse.analysis.barrier(material.potential, [0.05, -0.05, 0.0], [-0.05, 0.05, 0.0]), 5)
+    0.00431
+    """
     return minimum_energy_path(potential, a, b).barrier
 
 

@@ -44,6 +44,10 @@ class StationaryPoint:
         gradient_norm: |dW/dx| that is left.
         eigenvalues: of d2W/dx2, (d,), ascending.
         inside: whether x lies in the box that the search was given; True without a box.
+
+    >>> well = lse.analysis.wells(material.potential)[0]
+    >>> well.index, well.eigenvalues.round(3)
+    (0, array([2., 2., 4.]))
     """
 
     x: Array
@@ -78,6 +82,10 @@ def wells(
 
     Raises:
         InvalidInputError: a corner is missing or of another length, or the box is empty.
+
+    >>> np.abs([well.x for well in lse.analysis.wells(material.potential)]).round(4)
+    array([[0.05, 0.05, 0.  ],
+           [0.05, 0.05, 0.  ]])
     """
     box = Box.of(lower, upper, potential.size)
     minima = mode_minima(potential, box)
@@ -108,6 +116,9 @@ def saddles(
 
     Raises:
         InvalidInputError: index outside 1 .. d, or a box as it must not be.
+
+    >>> [saddle.index for saddle in lse.analysis.saddles(material.potential)]
+    [1]
     """
     if not 1 <= index <= potential.size:
         raise InvalidInputError(f"index is {index}; a saddle of {potential.size} inputs has 1 to {potential.size}.")
@@ -130,6 +141,9 @@ def stationary_point(
     """The stationary point of this index that a search from x (d,) ends at, or None.
 
     `radius` bounds its first step, in units of input_scale.
+
+    >>> lse.analysis.stationary_point(material.potential, [0.001, 0.0, 0.0], index=1).eigenvalues.round(2)
+    array([-18.,   2.,   4.])
     """
     begin = float_array("x", x, 1)
     expect_shape("x", begin, (potential.size,))

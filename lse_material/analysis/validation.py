@@ -31,6 +31,9 @@ def check_ellipticity(material: Material, F: Any) -> Check:
     """Report the share of deformations F (..., dim, dim) where W is not strongly elliptic. Between wells it must not be.
 
     It passes if the acoustic tensor is finite.
+
+    >>> lse.analysis.check_ellipticity(material, np.eye(2)).value  # between the wells
+    1.0
     """
     array = deformation_gradients(F, material.dim).reshape(-1, material.dim, material.dim)
     least = acoustic_minimum(material.tangent(array)).value
@@ -62,6 +65,10 @@ def check_extrapolation(material: Material | SoftMinimum, box: tuple[Array, Arra
         material: a material or a potential; a growth term is left out.
         box: lower and upper corner (d,) of the x that the fit has seen.
         seed: of the points that are drawn.
+
+    >>> box = material.training_box
+    >>> lse.analysis.check_extrapolation(material, (box.lower, box.upper)).passed
+    True
     """
     potential = potential_of(material)
     rng = np.random.default_rng(seed)
@@ -97,6 +104,10 @@ def check_symmetry(material: Material, symmetry: Symmetry, F: Any) -> Check:
 
     Raises:
         InvalidInputError: the group acts on another number of inputs.
+
+    >>> square = lse.Symmetry.crystal("square", "rectangle", dim=2)
+    >>> lse.analysis.check_symmetry(material, square, lse.analysis.sample_deformations(material)).passed
+    True
     """
     if symmetry.size != material.potential.size:
         raise InvalidInputError(
@@ -128,6 +139,9 @@ def check_data(fitted: Material | SoftMinimum, samples: Samples, *, tolerance: f
 
     Raises:
         InvalidInputError: the samples are of another kind or dimension.
+
+    >>> [check.passed for check in lse.analysis.check_data(material, lse.read_samples("cell.csv"))]
+    [True, True, True]
     """
     material = fitted if isinstance(fitted, Material) else None
     x = samples.inputs(None if material is None else material.kinematics)

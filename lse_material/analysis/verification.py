@@ -36,6 +36,9 @@ class Check:
         value: the error that was measured, without a unit unless `detail` gives one.
         tolerance: the largest error that passes; infinite where the check only reports.
         detail: one sentence for people.
+
+    >>> print(lse.analysis.check_reference(material).detail)
+    at F = I: largest |P| 0.000e+00 MPa, W 4.306853e-03, mode weights 0.5, 0.5.
     """
 
     name: str
@@ -55,6 +58,9 @@ def verify(material: Material, F: Any = None, seed: int = 0) -> tuple[Check, ...
         material: what to check; a strain measure that is not objective gets no objectivity check.
         F: where, (..., dim, dim), det F > 0; `sample_deformations` if None.
         seed: of the deformations and rotations that are drawn.
+
+    >>> all(check.passed for check in lse.analysis.verify(material))
+    True
     """
     if material.fields:
         every = [verify(material.at(values), F, seed) for values in _field_values(material, seed)]
@@ -75,6 +81,9 @@ def check_convexity(potential: SoftMinimum, x: Any) -> Check:
 
     The error is that of the worst mode: how far its smallest eigenvalue lies below 0, as a share of its largest over
     all points.
+
+    >>> lse.analysis.check_convexity(material.potential, np.zeros((1, 3))).value
+    0.0
     """
     x = points("x", x, potential.size).reshape(-1, potential.size)
     _some("x", x)
@@ -104,6 +113,9 @@ def check_derivatives(material: Material, F: Any) -> Check:
     derivative is right some step shows it, and where it is wrong none does. The error of P is a share of the largest
     stress, or of the stress that the largest tangent makes with a strain of 1e-3 if that is more (points may all be
     stress-free wells); the error of A is a share of the largest of A and P.
+
+    >>> lse.analysis.check_derivatives(material, np.diag([1.1, 0.95])).passed
+    True
     """
     F = _deformations(material, F)
     values = material.evaluate(F)
@@ -133,7 +145,11 @@ def check_derivatives(material: Material, F: Any) -> Check:
 
 
 def check_symmetry_of_tangent(material: Material, F: Any) -> Check:
-    """Major symmetry A[i, J, k, L] = A[k, L, i, J] at F (..., dim, dim): P has an energy. A share of the largest A."""
+    """Major symmetry A[i, J, k, L] = A[k, L, i, J] at F (..., dim, dim): P has an energy. A share of the largest A.
+
+    >>> lse.analysis.check_symmetry_of_tangent(material, np.diag([1.1, 0.95])).passed
+    True
+    """
     F = _deformations(material, F)
     A = material.evaluate(F).tangent
     error = np.abs(A - A.transpose(0, 3, 4, 1, 2)).max() / np.maximum(np.abs(A).max(), _TINY)
@@ -152,6 +168,10 @@ def check_objectivity(material: Material, F: Any, rotations: Any) -> Check:
 
     Raises:
         InvalidInputError: the strain measure is not objective, or a Q is no rotation.
+
+    >>> rotations = lse.analysis.random_rotations(4, 2)
+    >>> lse.analysis.check_objectivity(material, np.diag([1.1, 0.95]), rotations).passed
+    True
     """
     if not material.kinematics.objective:
         raise InvalidInputError(
@@ -189,6 +209,9 @@ def check_reference(material: Material) -> Check:
     """Report the largest component of P at F = I, in energy units per volume.
 
     It passes if it is finite: a material whose wells are variants may well be under stress in its reference state.
+
+    >>> lse.analysis.check_reference(material).value < 1e-9  # no stress at F = I, by symmetry
+    True
     """
     values = material.evaluate(np.eye(material.dim)[None])
     unit = material.units.get("stress", material.units.get("energy", "energy units"))
@@ -209,6 +232,9 @@ def sample_deformations(material: Material, n: int = 64, *, seed: int = 0) -> Ar
     For Green-Lagrange and small strains they are uniform in the training box (as far as det F > 0), turned at random
     where the strain measure does not see it. Other strain measures take, of random F around I, those that lie in the
     box or next to it.
+
+    >>> lse.analysis.sample_deformations(material, 10).shape
+    (10, 2, 2)
     """
     rng = np.random.default_rng(seed)
     dim, box = material.without_fields("sample_deformations").dim, material.training_box
@@ -237,7 +263,12 @@ def sample_deformations(material: Material, n: int = 64, *, seed: int = 0) -> Ar
 
 
 def random_rotations(n: int, dim: int, *, seed: int = 0) -> Array:
-    """Rotations (n, dim, dim), uniformly distributed: the orthogonal factor of a Gaussian matrix."""
+    """Rotations (n, dim, dim), uniformly distributed: the orthogonal factor of a Gaussian matrix.
+
+    >>> Q = lse.analysis.random_rotations(3, 2)
+    >>> np.linalg.det(Q).round(12)
+    array([1., 1., 1.])
+    """
     q, r = np.linalg.qr(np.random.default_rng(seed).normal(size=(n, dim, dim)))
     rotations: Array = q * np.sign(np.einsum("nii->ni", r))[:, None, :]
     rotations[np.linalg.det(rotations) < 0.0, :, 0] *= -1.0

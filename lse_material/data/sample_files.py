@@ -1,11 +1,7 @@
-"""Samples from files and to files: .npz archives and .csv tables.
+"""Samples from files and to files: .npz archives, tables of text, spreadsheets.
 
-A .npz archive holds arrays named as the attributes of `Samples`, and `units` as a JSON text.
-
-A .csv table has a header line. Its columns are F11, F12, ... (row-major, 2D or 3D) or x1, x2, ...; W or energy; and
-P11, P12, ... or g1, g2, ... for stress or gradient; weight; `field NAME` and `conjugate NAME` for each further scalar that W of
-F depends on and dW/d of it; in any order. An empty cell is a missing value; a stress is missing
-as a whole. Lines that begin with '#' are comments; `# units: {"energy": "MPa"}` gives the units.
+What the columns of a table are is told by their names (`column_names`) or by the user. The arrays of an archive have the same
+names, `F` (n, dim, dim) or F11 (n,), or those of `Samples`. A `Reading` says what was taken for what.
 """
 
 from __future__ import annotations
@@ -16,59 +12,173 @@ import json
 import tokenize
 import zipfile
 import zlib
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from lse_material._arrays import Array
-from lse_material._files import write_atomically
+from lse_material._files import npz, write_atomically
+from lse_material.data.assigned_columns import Columns
+from lse_material.data.column_names import meanings
 from lse_material.data.samples import ARRAYS, Samples
+from lse_material.data.table_reader import Table, table_of_text
+from lse_material.data.table_samples import Reading, samples_of_table
 from lse_material.errors import FormatError, InvalidInputError
 
-FIELD, CONJUGATE = "field ", "conjugate "  # before the names of fields, in column names
-EXACT = ("energy_mask", "stress_mask", "stress_known", "group")  # arrays of a .npz archive that are no numbers
+SPREADSHEETS = {".xlsx": "read_excel", ".xls": "read_excel", ".ods": "read_excel"}
+SPREADSHEETS |= {".parquet": "read_parquet", ".feather": "read_feather"}  # readers of pandas, by the ending of the name
+MASKS = {"energy_mask": "energy", "stress_mask": "stress", "stress_known": "stress"}  # in archives of older versions
 
 
-def read_samples(path: str | Path) -> Samples:
-    """Read samples from a .npz or .csv file.
+def read_samples(
+    path: str | Path | Sequence[str | Path],
+    *,
+    columns: Columns = None,
+    separator: str | None = None,
+    decimal: str | None = None,
+    missing: Sequence[str] = (),
+    plane_strain: bool = False,
+    report: Callable[[Reading], Any] | None = None,
+) -> Samples:
+    """Read samples from a table of text, a .npz archive or a spreadsheet; from several files, each a group of its own.
+
+    Args:
+        path: a file, or several. Spreadsheets (.xlsx, .ods, .parquet, .feather) need pandas.
+        columns: what names do not tell: quantity -> name of its column, {"F11": "defgrad_1", "sigma12": "S4"}, or a number for
+            every row, {"F12": 0}; or the names of all columns in their order, for a table without a header.
+        separator: between cells, if it is not to be found: comma, semicolon, bar, tab or blank.
+        decimal: "." or ",", if it is not to be found.
+        missing: texts that mark a missing value, beside the empty cell, NaN, NA, null, - and their like.
+        plane_strain: take the 2D part of 3D columns, after a check that the deformation is plane.
+        report: called with the `Reading` of each file: print, say.
 
     Raises:
-        FormatError: the file is not such a table; the line (counted from 1, as editors do) and the column are named.
+        FormatError: the file is not such a table, or can be read in two ways; line and column are named.
         InvalidInputError: the values cannot be samples (a det F <= 0, say); the row is named.
         FileNotFoundError: there is no such file.
+
+    >>> samples = lse.read_samples("cell.csv")
+    >>> samples.F.shape, samples.stress.shape
+    ((200, 2, 2), (200, 2, 2))
     """
+    if not isinstance(path, str | Path):
+        return _joined([Path(each) for each in path], columns, separator, decimal, missing, plane_strain, report)
     path = Path(path)
-    if path.suffix == ".npz":
-        return _read_npz(path)
-    if path.suffix == ".csv":
-        return _read_csv(path)
-    raise FormatError(f"{path}: samples are read from .npz or .csv files, by the ending of the name.")
+    if path.suffix.lower() == ".npz":
+        table, columns = _table_of_arrays(_arrays(path), str(path), columns)
+    elif path.suffix.lower() in SPREADSHEETS:
+        table = _table_of_spreadsheet(path)
+    else:
+        table = table_of_text(path.read_bytes(), str(path), separator=separator, decimal=decimal, missing=missing)
+    samples, reading = samples_of_table(table, columns, plane_strain=plane_strain)
+    if report is not None:
+        report(reading)
+    return samples
 
 
 def write_samples(samples: Samples, path: str | Path) -> None:
-    """Write samples to a .npz or .csv file that `read_samples` reads back; whole or not at all."""
+    """Write samples to a .npz or .csv file that `read_samples` reads back; whole or not at all.
+
+    >>> lse.write_samples(lse.Samples(x=[[0.0], [1.0]], energy=[0.0, 0.5]), "spring.csv")
+    >>> np.loadtxt("spring.csv", delimiter=",", skiprows=1)
+    array([[0. , 0. ],
+           [1. , 0.5]])
+    """
     path = Path(path)
     if path.suffix == ".npz":
-        buffer = io.BytesIO()
-        arrays = {name: getattr(samples, name) for name in (*ARRAYS, *EXACT) if getattr(samples, name) is not None}
+        arrays = {name: getattr(samples, name) for name in (*ARRAYS, "group") if getattr(samples, name) is not None}
         if samples.field_names:
             arrays["field_names"] = np.array(samples.field_names)
-        np.savez_compressed(buffer, units=np.array(json.dumps(dict(samples.units))), **arrays)
-        write_atomically(path, buffer.getvalue())
+        write_atomically(path, npz({**arrays, "units": np.array(json.dumps(dict(samples.units)))}))
     elif path.suffix == ".csv":
         write_atomically(path, _to_csv(samples).encode())
     else:
         raise FormatError(f"{path}: samples are written to .npz or .csv files, by the ending of the name.")
 
 
-def _read_npz(path: Path) -> Samples:
+def _joined(
+    paths: Sequence[Path],
+    columns: Columns,
+    separator: str | None,
+    decimal: str | None,
+    missing: Sequence[str],
+    plane_strain: bool,
+    report: Callable[[Reading], Any] | None,
+) -> Samples:
+    """The rows of several files; each is a group, named by the file, or has groups of its own within."""
+    if not paths:
+        raise InvalidInputError("there are no files to read samples from.")
+    parts = [
+        read_samples(
+            path,
+            columns=columns,
+            separator=separator,
+            decimal=decimal,
+            missing=missing,
+            plane_strain=plane_strain,
+            report=report,
+        )
+        for path in paths
+    ]
+    stems = [path.stem for path in paths]
+    names = stems if len(set(stems)) == len(stems) else [str(path) for path in paths]
+    first = parts[0]
+    for path, part in zip(paths, parts):
+        for what in ("dim", "field_names", "units"):
+            if getattr(part, what) != getattr(first, what):
+                raise FormatError(
+                    f"{path} and {paths[0]} differ in {what}: {getattr(part, what)} and {getattr(first, what)}."
+                )
+    data: dict[str, Any] = {}
+    for name in (*ARRAYS, "energy_mask", "stress_known"):
+        arrays = [getattr(part, name) for part in parts]
+        shape = next((array.shape[1:] for array in arrays if array is not None), None)
+        if shape is not None:
+            fill: Any = 1.0 if name == "weight" else np.nan if name in ARRAYS else False
+            data[name] = np.concatenate(
+                [np.full((len(part), *shape), fill) if a is None else a for part, a in zip(parts, arrays)]
+            )
+    data["group"] = [
+        name if part.group is None else f"{name}/{part.group[row]}"
+        for name, part in zip(names, parts)
+        for row in range(len(part))
+    ]
+    return Samples(**data, field_names=first.field_names, units=first.units)
+
+
+def _table_of_spreadsheet(path: Path) -> Table:
+    """The first sheet of a spreadsheet, or a data frame in a file."""
+    try:
+        import pandas
+    except ImportError:
+        raise FormatError(
+            f"{path}: spreadsheets and data frames are read by pandas: pip install 'lse-material[data]'. Tables of text need "
+            "numpy alone."
+        ) from None
+    if not path.exists():
+        raise FileNotFoundError(f"there is no file {path}.")
+    reader = SPREADSHEETS[path.suffix.lower()]
+    try:
+        frame = getattr(pandas, reader)(path, **({"header": None} if reader == "read_excel" else {}))
+    except Exception as error:  # pandas passes on what its many engines raise
+        raise FormatError(f"{path} cannot be read by pandas: {error}.") from None
+    if reader == "read_excel":  # cells as text: the table in a sheet is found as in a file
+        text = frame.to_csv(header=False, index=False, sep="\t")
+        return table_of_text(text.encode(), str(path), separator="\t", decimal=".")
+    return _table_of_arrays({str(name): frame[name].to_numpy() for name in frame}, str(path), None)[0]
+
+
+def _arrays(path: Path) -> dict[str, Any]:
+    """The arrays of an archive."""
     try:
         with path.open("rb") as file:
             archive = np.load(file, allow_pickle=False)
             if not isinstance(archive, np.lib.npyio.NpzFile):
                 raise ValueError("it holds a single array without a name; write it with numpy.savez")
-            data: dict[str, Any] = {name: archive[name] for name in archive.files}
+            return {name: archive[name] for name in archive.files}
     except FileNotFoundError:
         raise
     # NumPy lets through what zipfile, zlib and tokenize say about damaged bytes, and believes a header that tells of terabytes
@@ -86,179 +196,108 @@ def _read_npz(path: Path) -> Samples:
         raise FormatError(
             f"{path} is not a whole .npz archive of plain arrays: {error}. Pickles are not read."
         ) from None
-    names = [*ARRAYS, *EXACT, "field_names", "units"]
-    unknown = set(data) - set(names)
-    if unknown:
-        raise FormatError(f"{path} holds {sorted(unknown)}; samples are named {names}.")
-    if "field_names" in data:
-        data["field_names"] = tuple(str(name) for name in np.atleast_1d(data["field_names"]))
-    if "units" in data:
-        data["units"] = _units(path, str(data["units"]))
-    try:
-        return Samples(**data)
-    except InvalidInputError as error:
-        raise InvalidInputError(f"{path}: {error}") from None
 
 
-def _read_csv(path: Path) -> Samples:
-    units: dict[str, str] = {}
-    header: list[str] | None = None
-    rows: list[list[float]] = []
-    lines: list[int] = []
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise FormatError(f"{path} is not a text file: {error}.") from None
-    for number, line in enumerate(text.splitlines(), start=1):
-        if line.startswith("#"):
-            if line[1:].strip().startswith("units:"):
-                units = _units(path, line.split(":", 1)[1])
-            continue
-        try:
-            cells = [cell.strip() for cell in next(csv.reader([line]), [])]
-        except csv.Error as error:
-            raise FormatError(f"{path}, line {number}: {error}.") from None
-        if not any(cells):
-            continue
-        if header is None:
-            header = cells
-            _check_header(path, number, header)
-            continue
-        if len(cells) != len(header):
-            raise FormatError(f"{path}, line {number}: {len(cells)} cells, but the header names {len(header)} columns.")
-        rows.append([_number(path, number, name, cell) for name, cell in zip(header, cells)])
-        lines.append(number)
-    if header is None or not rows:
-        raise FormatError(f"{path} holds {'no header line' if header is None else 'no rows below its header'}.")
-    table = dict(zip(header, np.array(rows).T))
-    return _samples_from_table(path, table, lines, units)
+def _table_of_arrays(data: dict[str, Any], source: str, columns: Columns) -> tuple[Table, Columns]:
+    """Arrays as columns: F (n, 2, 2) is F11, F12, F21, F22. `columns` may give the names of all components of one array."""
+    data = dict(data)
+    fields = [str(name) for name in np.atleast_1d(data.pop("field_names", np.zeros(0, str)))]
+    comments = (f"units: {data.pop('units')}",) if "units" in data else ()
+    for mask, name in MASKS.items():
+        if mask in data:
+            name = name if name in data or name == "energy" else "gradient"
+            data[name] = _masked(data.get(name), np.asarray(data.pop(mask)), f"{source}: {mask}")
+    chosen = {}
+    if isinstance(columns, Mapping):
+        chosen = {
+            of: key.split()
+            for key, of in columns.items()
+            if len(key.split()) > 1 and not key.startswith(("field ", "conjugate "))
+        }
+        named = {name: name for names in chosen.values() for name in names}
+        columns = {**{key: of for key, of in columns.items() if key not in map(" ".join, chosen.values())}, **named}
+    names: list[str] = []
+    arrays: list[Any] = []
+    rows = next((len(a) for name in ("F", "x", "energy", *data) if np.ndim(a := data.get(name)) > 0), 0)  # type: ignore[arg-type]
+    if rows == 0:
+        raise FormatError(f"{source} holds no rows.")
+    for name, array in data.items():
+        parts = chosen.get(name) or _component_names(name, np.asarray(array), fields, source)
+        flat = np.reshape(array, (len(array), -1)) if np.ndim(array) > 0 and len(parts) > 1 else np.asarray(array)
+        if len(parts) > 1 and flat.shape[1] != len(parts):
+            raise FormatError(
+                f"{source}: {name} has the shape {np.shape(array)}, which is not that of {len(parts)} columns: {parts}."
+            )
+        flat = flat.reshape(len(flat)) if flat.ndim == 2 and flat.shape[1] == 1 else flat
+        names += parts
+        arrays += list(flat.T) if len(parts) > 1 else [flat]
+    return Table(source, tuple(names), arrays, range(rows), comments=comments), columns
 
 
-def _samples_from_table(path: Path, table: dict[str, Array], lines: list[int], units: dict[str, str]) -> Samples:
-    data: dict[str, Any] = {"units": units}
-    for field, letter, mask in (
-        ("F", "F", None),
-        ("stress", "P", "stress_mask"),
-        ("x", "x", None),
-        ("gradient", "g", "stress_mask"),
-        ("fields", FIELD, None),
-        ("conjugates", CONJUGATE, "stress_mask"),
+def _component_names(name: str, array: npt.NDArray[Any], fields: Sequence[str], source: str) -> list[str]:
+    """Names of columns for the components of an array; its own name if it is one column, or none that is known."""
+    name = {"stress": "P", "gradient": "g", "energy": "W"}.get(name, name)
+    size = int(np.prod(array.shape[1:]))
+    if name in ("fields", "conjugates"):
+        return [f"{name[:-1]} {field}" for field in fields] if len(fields) == size else [name]
+    if array.ndim == 2 and name in ("x", "g"):
+        return [f"{name}{k + 1}" for k in range(size)]
+    if array.ndim < 2 or size == 1 or not meanings(f"{name}11"):
+        return [name]
+    dim = {4: 2, 9: 3}.get(size, 0)
+    components = [f"{name}{i}{j}" for i in range(1, dim + 1) for j in range(1, dim + 1)]
+    if array.shape[1:] == (dim, dim):
+        return components
+    by_columns = [f"{name}{j}{i}" for i in range(1, dim + 1) for j in range(1, dim + 1)]
+    if (
+        dim
+        and array.ndim == 2
+        and np.array_equal(array, np.swapaxes(array.reshape(-1, dim, dim), 1, 2).reshape(array.shape))
     ):
-        columns = _columns(letter, table)
-        if not columns:
-            continue
-        values = np.stack([table[name] for name in columns], axis=1)
-        missing = np.isnan(values)
-        partial = missing.any(axis=1) & ~missing.all(axis=1) if mask else missing.any(axis=1)
-        if partial.any():
-            row = int(np.argmax(partial))
-            name = columns[int(np.argmax(missing[row]))]
-            advice = "a stress is given or missing as a whole" if mask else "every row needs it"
-            raise FormatError(f"{path}, line {lines[row]}: column {name} is empty, and {advice}.")
-        if mask:
-            data[mask] = ~missing.any(axis=1)
-        dim = int(np.sqrt(len(columns)))
-        data[field] = values.reshape(-1, dim, dim) if letter in "FP" else values
-    data["field_names"] = tuple(name.removeprefix(FIELD) for name in _columns(FIELD, table))
-    if "weight" in table:
-        data["weight"] = table["weight"]
-    for name in ("W", "energy"):
-        if name in table:
-            data["energy"], data["energy_mask"] = table[name], ~np.isnan(table[name])
-    try:
-        return Samples(**data)
-    except InvalidInputError as error:
-        raise InvalidInputError(f"{path}: {error} (Row 0 stands on line {lines[0]}.)") from None
+        return components  # symmetric: the same either way
+    ways = [f'columns={{"{" ".join(way)}": "{name}"}}' for way in (components, by_columns) if way]
+    ways = ways or [f'columns={{"{name}11 {name}22 ...": "{name}"}} with the names of its components in their order']
+    raise FormatError(
+        f"{source}: {name} has the shape {array.shape}, and nothing tells the order of its components. Say {' or '.join(ways)}."
+    )
 
 
-def _columns(letter: str, table: dict[str, Any]) -> list[str]:
-    """The table's columns of one quantity, in row-major order."""
-    if letter in "FP":
-        for dim in (3, 2):
-            names = [f"{letter}{i}{j}" for i in range(1, dim + 1) for j in range(1, dim + 1)]
-            if all(name in table for name in names):
-                return names
-        return []
-    if letter in (FIELD, CONJUGATE):
-        fields = [name.removeprefix(FIELD) for name in table if name.startswith(FIELD)]
-        names = [letter + name for name in fields]
-        return names if all(name in table for name in names) else []
-    names = []
-    while f"{letter}{len(names) + 1}" in table:
-        names.append(f"{letter}{len(names) + 1}")
-    return names
-
-
-def _check_header(path: Path, number: int, header: list[str]) -> None:
-    if len(set(header)) != len(header):
-        twice = next(name for name in header if header.count(name) > 1)
-        raise FormatError(f"{path}, line {number}: the column {twice!r} appears twice.")
-    table = dict.fromkeys(header)
-    used = {name for letter in (*"FPxg", FIELD, CONJUGATE) for name in _columns(letter, table)} | {
-        "W",
-        "energy",
-        "weight",
-    } & set(header)
-    unused = [name for name in header if name not in used]
-    if unused or {"W", "energy"} <= used:
+def _masked(array: Any, known: npt.NDArray[Any], what: str) -> Array:
+    """Values with NaN where a mask is False."""
+    values = np.asarray(array, dtype=np.float64) if array is not None else np.zeros(())
+    if known.dtype != np.bool_ or known.shape != values.shape[: known.ndim] or array is None:
         raise FormatError(
-            f"{path}, line {number}: columns {unused or ['W', 'energy']} do not fit together or are not known. A table "
-            "has F11, F12, F21, F22 (or the nine of 3D) or x1, x2, ...; W; P11, ... or g1, ...; weight; field NAME and "
-            "conjugate NAME; with a header line."
+            f"{what} is {known.dtype} of shape {known.shape}, and does not fit the values {values.shape}."
         )
-
-
-def _number(path: Path, line: int, column: str, cell: str) -> float:
-    if cell == "":
-        return float("nan")
-    try:
-        value = float(cell)
-    except ValueError:
-        raise FormatError(f"{path}, line {line}, column {column}: {cell!r} is not a number.") from None
-    if not np.isfinite(value):
-        raise FormatError(
-            f"{path}, line {line}, column {column}: {cell!r} is not finite; leave the cell empty if it is missing."
-        )
-    return value
-
-
-def _units(path: Path, text: str) -> dict[str, str]:
-    try:
-        units = json.loads(text)
-    except (ValueError, RecursionError) as error:  # also a number of 5,000 digits
-        raise FormatError(f"{path}: units are not JSON: {error}.") from None
-    if not isinstance(units, dict) or not all(isinstance(value, str) for value in units.values()):
-        raise FormatError(f'{path}: units must map names to texts, as {{"energy": "MPa"}}; they are {text.strip()}.')
-    return units
+    return np.where(known.reshape(*known.shape, *(1,) * (values.ndim - known.ndim)), values, np.nan)
 
 
 def _to_csv(samples: Samples) -> str:
+    """A table with the names that the reader knows, numbers to the last bit, and groups as text."""
     columns: list[str] = []
     values: list[Array] = []
-    for field, letter in (
-        ("F", "F"),
-        ("x", "x"),
-        ("energy", "W"),
-        ("stress", "P"),
-        ("gradient", "g"),
-        ("weight", "weight"),
-        ("fields", FIELD),
-        ("conjugates", CONJUGATE),
-    ):
-        array = getattr(samples, field)
+    letters = {"F": "F", "x": "x", "energy": "W", "stress": "P", "gradient": "g", "weight": "weight"}
+    for name in ARRAYS:
+        array = getattr(samples, name)
         if array is None:
             continue
         flat = array.reshape(len(samples), -1)
-        dim = samples.dim
-        if letter in "FP" and dim is not None:
-            columns += [f"{letter}{i}{j}" for i in range(1, dim + 1) for j in range(1, dim + 1)]
-        elif letter in (FIELD, CONJUGATE):
-            columns += [letter + name for name in samples.field_names]
+        if name in ("F", "stress"):
+            dim = array.shape[-1]
+            columns += [f"{letters[name]}{i}{j}" for i in range(1, dim + 1) for j in range(1, dim + 1)]
+        elif name in ("fields", "conjugates"):
+            columns += [f"{name[:-1]} {field}" for field in samples.field_names]
         else:
-            columns += [letter] if letter in ("W", "weight") else [f"{letter}{i + 1}" for i in range(flat.shape[1])]
+            columns += [letters[name]] if array.ndim == 1 else [f"{letters[name]}{k + 1}" for k in range(flat.shape[1])]
         values.append(flat)
-    lines = [f"# units: {json.dumps(dict(samples.units))}"] if samples.units else []
-    lines.append(",".join(columns))
-    for row in np.hstack(values):
-        lines.append(",".join("" if np.isnan(v) else repr(float(v)) for v in row))
-    return "\n".join(lines) + "\n"
+    rows = [["" if np.isnan(v) else repr(float(v)) for v in row] for row in np.hstack(values)]
+    if samples.group is not None:
+        columns.append("group")
+        for row, label in zip(rows, samples.group.tolist()):
+            row.append(str(label) if isinstance(label, int) else '"' + label.replace('"', '""') + '"')
+    text = io.StringIO()
+    if samples.units:
+        text.write(f"# units: {json.dumps(dict(samples.units))}\n")
+    csv.writer(text, lineterminator="\n").writerow(columns)
+    text.writelines(",".join(row) + "\n" for row in rows)
+    return text.getvalue()

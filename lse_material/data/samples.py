@@ -51,6 +51,11 @@ class Samples:
 
     Raises:
         InvalidInputError: naming the field and the row (counted from 0) at fault.
+
+    >>> F = np.array([np.eye(2), np.diag([1.1, 1.0])])
+    >>> samples = lse.Samples(F=F, stress=material.stress(F))
+    >>> len(samples), samples.dim
+    (2, 2)
     """
 
     F: Array | None = None

@@ -36,6 +36,9 @@ def source(material: Material | SoftMinimum, language: str, *, name: str = "mate
 
     Raises:
         InvalidInputError: an unknown language, a name that is no identifier, or a strain measure that has no translation.
+
+    >>> [line for line in lse.export.source(material, "c", name="cell").splitlines() if line.startswith("void cell(")]
+    ['void cell(const double *deformation, double *W, double *P, double *A, double *w)']
     """
     if language not in LANGUAGES:
         raise InvalidInputError(f"no export to {language!r}; known are {sorted(LANGUAGES)}.")
@@ -57,6 +60,13 @@ def export(material: Material | SoftMinimum, path: str | Path, *, language: str 
     Raises:
         InvalidInputError: as `source`, or an ending that tells no language.
         OSError: the file cannot be written.
+
+    >>> lse.export.export(material, "cell.py")  # needs numpy alone
+    >>> import runpy
+    >>> cell = runpy.run_path("cell.py")
+    >>> W, P, A, w = cell["evaluate"](np.eye(2)[None])
+    >>> bool(np.abs(A - material.tangent(np.eye(2))).max() < 1e-12)
+    True
     """
     path = Path(path)
     chosen = language or _BY_ENDING.get(path.suffix)

@@ -1,4 +1,7 @@
-"""Which cells of a mesh a tag marks, on this rank: tags of the mesh itself, or of one that an entity map joins to it."""
+"""The mesh on which an expression lives, and the cells that a tag marks or an integral covers, on this rank.
+
+Tags may be of the mesh itself, or of one that an entity map joins to it.
+"""
 
 from __future__ import annotations
 
@@ -26,10 +29,10 @@ def marked_cells(
     *,
     entity_maps: Sequence[mesh.EntityMap] = (),
 ) -> Array:
-    """Those owned cells of `domain` that hold one of the tags, in ascending order. Collective.
+    """Those owned cells of `domain` that have one of the tags, in ascending order. Collective.
 
     Args:
-        domain: the mesh whose cells are asked for.
+        domain: the mesh whose cells are returned.
         tags: of its cells, or of the cells of a mesh that one of `entity_maps` joins to it (a submesh and its parent).
         tag: one tag or several.
         entity_maps: as DOLFINx takes them, for tags of another mesh.
@@ -41,7 +44,7 @@ def marked_cells(
     dim = domain.topology.dim
     if tags.dim != dim:
         raise InvalidInputError(
-            f"the tags mark entities of dimension {tags.dim}; the cells of this mesh are of dimension {dim}: give cell tags."
+            f"the tags mark entities of dimension {tags.dim}; a material fills cells, of dimension {dim}: give the cell tags."
         )
     cells, values = _across(tags.topology, domain.topology, dim, tags.indices, entity_maps, "`tags`"), tags.values
     count = domain.topology.index_map(dim).size_local
@@ -51,8 +54,21 @@ def marked_cells(
     if not found.all():
         here = sorted(set().union(*domain.comm.allgather(set(values.tolist()))))
         missing = [int(one) for one in wanted[found == 0]]
-        raise InvalidInputError(f"no cell of this mesh holds the tag {missing}; its cells hold {here}.")
+        raise InvalidInputError(f"no cell of this mesh has the tag {missing[0]}; the tags of its cells are {here}.")
     return np.sort(cells[np.isin(values, wanted)]).astype(np.int32)
+
+
+def covered_cells(integral: ufl.Integral, domain: mesh.Mesh) -> Array:
+    """The owned cells of `domain` that a cell integral covers, in ascending order."""
+    marks, data, cells = integral.subdomain_id(), integral.subdomain_data(), owned_cells(domain)
+    if marks in (None, "everywhere", "otherwise") or data is None:
+        return cells
+    marks = [int(mark) for mark in np.atleast_1d(marks)]
+    if isinstance(data, mesh.MeshTags):
+        parts = [data.find(mark) for mark in marks]
+    else:
+        parts = [np.asarray(part) for mark, part in data if mark in marks]
+    return np.intersect1d(np.concatenate([cells[:0], *parts]), cells)
 
 
 def where_on(
@@ -65,7 +81,7 @@ def where_on(
         domain: whose cells are numbered.
         cells: of `domain`.
         entity_maps: one of them joins the two, unless they are of one mesh.
-        what: lives on `other`, for the message.
+        what: the name of what lives on `other`, for the message.
 
     Raises:
         InvalidInputError: no entity map joins the meshes.
@@ -83,9 +99,38 @@ def meshes_of(expression: Any) -> list[mesh.Mesh]:
     return found
 
 
+def mesh_of(F: Any, domain: mesh.Mesh | None = None) -> mesh.Mesh:
+    """The mesh on which F lives: `domain` if it is given, else the only one of its functions.
+
+    Raises:
+        InvalidInputError: there is none, or several.
+    """
+    if domain is not None:
+        return domain
+    if len(found := meshes_of(F)) != 1:
+        raise InvalidInputError(
+            f"the functions in F live on {len(found)} meshes: give domain=..., the mesh that is integrated over, with the "
+            "entity_maps between several meshes; or F = Identity(dim) + grad(u) of a dolfinx Function u."
+        )
+    return found[0]
+
+
 def functions_of(expression: Any) -> list[fem.Function]:
     """The functions in a UFL expression."""
     return [f for f in ufl.algorithms.extract_coefficients(expression) if isinstance(f, fem.Function)]
+
+
+def require_double(*functions: fem.Function, what: str, real: bool = False) -> None:
+    """Raise InvalidInputError unless functions and meshes are of double precision; with `real`, functions must be real too."""
+    found = [(f"the function {f.name!r}", f.x.array.dtype) for f in functions]
+    found += [("the mesh", f.function_space.mesh.geometry.x.dtype) for f in functions]
+    for name, dtype in found:
+        if dtype != np.float64 and (real or dtype != np.complex128):
+            raise InvalidInputError(
+                f"{what} needs float64, and {name} is {dtype}: compiled potentials and stored stresses are float64, and PETSc "
+                "has one precision only. Make the mesh with dtype=np.float64, and functions with the default dtype of a real "
+                "build of PETSc."
+            )
 
 
 def same_topology(a: Any, b: Any) -> bool:
@@ -107,6 +152,6 @@ def _across(start: Any, end: Any, dim: int, cells: Array, entity_maps: Sequence[
             if same_topology(whole, start) and same_topology(part, end):
                 return np.asarray(joined.sub_topology_to_topology(cells, inverse))
     raise InvalidInputError(
-        f"{what} lives on another mesh than the cells that are asked for, and no entity map joins the two: give "
-        "entity_maps=[...], as mesh.create_submesh returns them."
+        f"{what} lives on another mesh than the cells of the material, and no entity map joins the two: give "
+        "entity_maps=[...], as mesh.create_submesh returns them, or tags of this mesh (dolfinx.mesh.transfer_meshtag)."
     )

@@ -1,11 +1,15 @@
-"""What one rank does for all of them."""
+"""What all ranks do together: work of rank 0 for all of them, and forms summed over the ranks."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
+from dolfinx import fem
+from dolfinx.la import InsertMode
 from mpi4py import MPI
+
+from lse_material._arrays import Array
 
 
 def on_rank_0(comm: MPI.Comm, work: Callable[[], Any]) -> Any:
@@ -23,3 +27,15 @@ def on_rank_0(comm: MPI.Comm, work: Callable[[], Any]) -> Any:
     if error is not None:
         raise error
     return result
+
+
+def integral(comm: Any, form: fem.Form) -> float:
+    """The value of a functional, the same on every rank; collective."""
+    return float(comm.allreduce(fem.assemble_scalar(form), MPI.SUM))
+
+
+def assembled(form: fem.Form) -> Array:
+    """The vector of a linear form; entries of ghosts are this rank's part alone. Collective."""
+    b = fem.assemble_vector(form)
+    b.scatter_reverse(InsertMode.add)
+    return b.array

@@ -1,4 +1,11 @@
-"""Data to a material: fitting an LSE-ICNN to energies and stresses, or to samples of a density; needs torch."""
+"""Data to a material: fitting an LSE-ICNN to energies and stresses, or to samples of a density; needs torch.
+
+Examples in docstrings take these lines as read:
+
+    >>> samples = lse.read_samples("cell.csv")
+    >>> quick = lse.fit.Training(restarts=1, adam_steps=100, lbfgs_steps=100)
+    >>> result = lse.fit.fit(samples, kinematics=lse.GreenLagrange(2), training=quick, progress=False)
+"""
 
 from lse_material.fit.fitting import fit
 from lse_material.fit.inference import Inference, Inferred, infer

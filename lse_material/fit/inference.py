@@ -6,7 +6,8 @@ The first term, with samples of the present q held fixed, has the gradient of th
 much less noise (L. Richter et al., "VarGrad", NeurIPS 2020); the second is the Fisher divergence of score matching (A.
 Hyvarinen, J. Mach. Learn. Res. 6, 695 (2005)), which alone is blind to how much each of several separate modes weighs. The
 first points come from particles that are annealed from a box to the target, p^b with b from 0 to 1 (P. Del Moral, A. Doucet,
-A. Jasra, J. R. Stat. Soc. B 68, 411 (2006)): they find the modes; then q is sampled and fitted again.
+A. Jasra, J. R. Stat. Soc. B 68, 411 (2006)): they find the modes, and the first
+modes of the potential are fitted to groups of them; then q is sampled and fitted again.
 
 The target's normaliser Z is estimated from samples of q, ln Z = ln E_q(p/q), and checked by the particles, which are near p:
 ln Z = -ln E_p(q/p). Where q lacks a mode or a tail of p, the first is too low by ln of what q covers, with weights that look
@@ -22,20 +23,25 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.cluster.hierarchy import linkage
+from scipy.cluster.vq import kmeans2
 from torch import Tensor
 
 from lse_material._arrays import Array, float_array, whole_numbers
 from lse_material.analysis.density import Density, importance, mala, summed, systematic
 from lse_material.data.samples import Samples
-from lse_material.errors import InvalidInputError
+from lse_material.errors import ConvergenceError, InvalidInputError
+from lse_material.fit.model.edit import nearest_quadratic
 from lse_material.fit.model.initialise import random_start
 from lse_material.fit.model.trainable import TrainablePotential
-from lse_material.fit.optimise.lbfgs import search
+from lse_material.fit.optimise.multistart import multistart
 from lse_material.fit.options import Architecture, Training
 from lse_material.fit.problem.loss import Loss
 from lse_material.fit.problem.rows import Scales, rows_of, scales_of
 from lse_material.model.box import Box
 
+GAP = 3.0  # ratio of successive links between points above which they part groups
+KMEANS = 5  # runs, of which the best is taken
 COINCIDE = 1e-6  # spread of particles along an input, in units of the box, below which they count as one point
 
 Target = Callable[[Tensor], Tensor]
@@ -52,11 +58,15 @@ class Inference:
         even: effective share of the particles that a step of the temperature leaves.
         least: effective sample size, as a share, below which the fit is made again from other starts: of samples of q
             weighted to p, and of the annealed particles weighted to q, which tell where q misses a mode.
+        accept: of the same shares, the least with which the best fit is returned; below it `infer` raises.
         attempts: fits, at most; the best is kept.
         depth: energy above the lowest up to which points count for a fit; beyond it p is next to nothing.
 
     Raises:
         InvalidInputError: naming the field.
+
+    >>> lse.fit.Inference(particles=500).rounds
+    2
     """
 
     particles: int = 2000
@@ -65,6 +75,7 @@ class Inference:
     even: float = 0.7
     depth: float = 15.0
     least: float = 0.95
+    accept: float = 0.9
     attempts: int = 3
 
     def __post_init__(self) -> None:
@@ -77,6 +88,8 @@ class Inference:
             raise InvalidInputError(
                 f"Inference.least is {self.least!r}; it must be >= 0, and above 1 makes all attempts."
             )
+        if not 0.0 <= self.accept <= 1.0:
+            raise InvalidInputError(f"Inference.accept is {self.accept!r}; it must lie between 0 and 1.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,6 +105,12 @@ class Inferred:
         evaluations: of the target and its gradient.
         coverage: effective sample size of the weights of the annealed particles to q, as a share; near the share of p's mass
             that q has where q lacks a mode.
+
+    >>> target = lambda x: -0.5 * ((x - 1.0) ** 2).sum(1)  # a Gaussian
+    >>> one_mode = lse.fit.Architecture(modes=1, depth=0, stiffness=1e-3)
+    >>> found = lse.fit.infer(target, [-5.0], [7.0], architecture=one_mode, training=quick)
+    >>> bool(abs(found.log_evidence - 0.5 * np.log(2.0 * np.pi)) < 5.0 * found.evidence_error)
+    True
     """
 
     density: Density
@@ -155,6 +174,14 @@ def infer(
     Raises:
         InvalidInputError: a box as it must not be, modes="auto", or a target that gives NaN, +inf or another shape, or
             that is -inf all over the box.
+        ConvergenceError: no fit covers as much of the target as `Inference.accept` asks for; the message says what was
+            reached, and how many separate places the target has.
+
+    >>> target = lambda x: -0.5 * ((x - 1.0) ** 2).sum(1)  # a Gaussian
+    >>> one_mode = lse.fit.Architecture(modes=1, depth=0, stiffness=1e-3)
+    >>> found = lse.fit.infer(target, [-5.0], [7.0], architecture=one_mode, training=quick)
+    >>> bool(abs(found.density.sample(1000).mean() - 1.0) < 0.1)
+    True
     """
     size = len(float_array("lower", lower, 1))
     box = Box.of(lower, upper, size)
@@ -190,7 +217,33 @@ def infer(
         if best[0] >= inference.least:
             break
     assert best is not None
-    return replace(best[1], evaluations=walked.evaluations)
+    result = replace(best[1], evaluations=walked.evaluations)
+    if best[0] < inference.accept:
+        raise ConvergenceError(_missed(result, particles, architecture, inference))
+    return result
+
+
+def _missed(result: Inferred, particles: Array, architecture: Architecture, inference: Inference) -> str:
+    """What is wrong with a density that its target does not accept."""
+    peaks = separate_places(particles)
+    more = f" The annealed particles lie in {peaks} separate places, more than the {architecture.count} modes."
+    return (
+        f"the density does not meet its target in {inference.attempts} attempts: of its samples {result.ess:.1%} count, of the "
+        f"annealed particles {result.coverage:.1%} lie where it has mass ({inference.accept:.0%} are asked for)."
+        + (more if peaks > architecture.count else "")
+        + " Give more modes (Architecture), more Inference.particles, moves or attempts, a box that fits the target better; or "
+        "take what there is by a smaller Inference.accept."
+    )
+
+
+def separate_places(x: Array) -> int:
+    """How many groups points (n, d) form: single linkage, cut where the next gap is `GAP` times as wide; 1 if none is."""
+    some = x[:: max(len(x) // 1000, 1)]
+    gaps = linkage(some / np.maximum(some.std(axis=0), np.finfo(float).tiny), "single")[:, 2]
+    wider = gaps[1:] / np.maximum(gaps[:-1], np.finfo(float).tiny)
+    top = len(wider) - len(wider) // 5  # links within a group are many; those between groups come last
+    last = top + int(np.argmax(wider[top:]))
+    return len(some) - 1 - last if wider[last] > GAP else 1
 
 
 def evidence_error(
@@ -213,7 +266,7 @@ def annealed(walked: Counted, box: Box, inference: Inference, rng: np.random.Gen
     """Points where p matters and around: particles at p, and those that were at p^b with b >= 1/4 on the way."""
     n = inference.particles
     x = rng.uniform(box.lower, box.upper, (n, walked.size))
-    power, kept = 0.0, []
+    power, kept, size = 0.0, [], None
     energy, _ = walked(x)
     if np.isposinf(energy).all():
         raise InvalidInputError(
@@ -230,7 +283,8 @@ def annealed(walked: Counted, box: Box, inference: Inference, rng: np.random.Gen
             value, gradient = walked(y)
             return power * value, power * gradient
 
-        x = mala(tempered, x, inference.moves, rng, scale=np.maximum(x.std(axis=0), COINCIDE * (box.upper - box.lower)))
+        scale = np.maximum(x.std(axis=0), COINCIDE * (box.upper - box.lower))
+        x, size = mala(tempered, x, inference.moves, rng, scale=scale, step=size)
         energy, _ = walked(x)
         if power >= 0.25:
             kept.append(x)
@@ -250,7 +304,7 @@ def _step(energy: Array, most: float, even: float) -> float:
     for _ in range(40):
         middle = 0.5 * (low + high)
         low, high = (middle, high) if share(middle) >= even else (low, middle)
-    return max(low, 1e-6)
+    return max(low, 2.0**-40)
 
 
 class Regression:
@@ -273,20 +327,43 @@ class Regression:
         weights = self.training.energy_weight, self.training.stress_weight
         train, validation = (Loss.on(each, self.scales, *weights) for each in (rows, others))
         if self.model is None:
-            starts = [self._start(train, self.scales) for _ in range(self.training.restarts)]
+            starts = [self._start(train, self.scales, grouped=k == 0) for k in range(self.training.restarts)]
             training = self.training
         else:
             starts, training = [self.model], replace(self.training, adam_steps=0)
-        self.model, _ = search(starts, train, validation, training, progress=False)
+        self.model = multistart(starts, train, validation, training, progress=False).model
         s = self.scales
         potential = self.model.to_potential(s.input_shift, s.input_scale, s.energy_scale, s.energy_shift)
         return Density.of(potential, seed=int(self.rng.integers(2**31)))
 
-    def _start(self, loss: Loss, scales: Scales) -> TrainablePotential:
-        """A random model whose transition scale is 1: a mixture of its modes."""
-        model = random_start(self.architecture, loss, self.rng)
-        low, high = (math.log(bound) for bound in model.scaled_rho_bounds)
+    def _start(self, loss: Loss, scales: Scales, *, grouped: bool) -> TrainablePotential:
+        """A potential whose transition scale is 1: a mixture of its modes, which are random or one for each group of points."""
+        start = random_start(self.architecture, loss, self.rng)
+        low, high = (math.log(bound) for bound in start.scaled_rho_bounds)
         share = min(max((-math.log(scales.energy_scale) - low) / (high - low), 0.02), 0.98)
         with torch.no_grad():
-            model.raw_rho.fill_(math.log(share / (1.0 - share)))
-        return model
+            start.raw_rho.fill_(math.log(share / (1.0 - share)))
+            if grouped and start.quadratic is not None:
+                self._fit_groups(start, loss)
+        return start
+
+    def _fit_groups(self, start: TrainablePotential, loss: Loss) -> None:
+        """Make the quadratic terms of the modes those of the energies in groups of points, found by k-means."""
+        assert loss.energies is not None
+        assert start.quadratic is not None
+        x, energies, k = loss.inputs, loss.energies, self.architecture.count
+        seeds = self.rng.integers(2**31, size=KMEANS)
+        found = [kmeans2(x.numpy(), k, minit="++", seed=int(seed), missing="warn") for seed in seeds]
+        square = [float(((x.numpy() - centres[label]) ** 2).sum()) for centres, label in found]
+        label = torch.tensor(found[int(np.argmin(square))][1])
+        start.quadratic.zero_()
+        for mode in range(k):
+            inside = label == mode
+            if int(inside.sum()) <= 2 * x.shape[1] ** 2:
+                continue
+            share = torch.exp(-0.5 * (energies[inside] - energies[inside].min()).clamp(max=40.0))
+            missing = energies[inside] - start.trained_modes(x[inside])[0][mode]
+            R, gradient, level, _ = nearest_quadratic(x[inside], missing, share, 0.0)
+            start.quadratic[mode].copy_(R)
+            start.x_weights[-1][mode, 0] += gradient
+            start.biases[-1][mode, 0] += level

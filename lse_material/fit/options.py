@@ -30,6 +30,9 @@ class Architecture:
 
     Raises:
         InvalidInputError: naming the field.
+
+    >>> lse.fit.Architecture(modes="auto", max_modes=4, width=6).activation
+    'squared_softplus'
     """
 
     modes: int | Literal["auto"] = 2
@@ -80,6 +83,9 @@ class Sparsity:
 
     Raises:
         InvalidInputError: naming the field.
+
+    >>> lse.fit.Sparsity(tolerance=0.02).prune
+    1.5
     """
 
     tolerance: float = 0.01
@@ -134,6 +140,9 @@ class Training:
 
     Raises:
         InvalidInputError: naming the field.
+
+    >>> lse.fit.Training(restarts=5, stress_weight=10.0).validation
+    0.2
     """
 
     restarts: int = 3

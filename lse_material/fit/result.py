@@ -10,7 +10,7 @@ import numpy as np
 from lse_material._arrays import Array
 from lse_material.data.samples import Samples
 from lse_material.errors import InvalidInputError
-from lse_material.fit.optimise.lbfgs import Record
+from lse_material.fit.optimise.found import Record
 from lse_material.fit.options import Architecture
 from lse_material.model.material import Material
 from lse_material.model.soft_minimum import SoftMinimum
@@ -28,6 +28,9 @@ class Errors:
         energy: RMS of W - W_data over the standard deviation of W_data.
         stress: RMS of P - P_data (or of the gradients) over the RMS of P_data.
         conjugates: the same of dW/dfields.
+
+    >>> result.error(samples).stress < 0.05
+    True
     """
 
     energy: float | None
@@ -56,6 +59,10 @@ class FitResult:
         history: losses as the search went.
         seconds: wall time of the fit.
         interrupted: whether Ctrl-C ended it.
+
+    >>> lse.save(result.material, "fitted.safetensors")
+    >>> result.active_modes
+    2
     """
 
     fitted: Material | SoftMinimum

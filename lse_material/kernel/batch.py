@@ -32,7 +32,11 @@ int lse_potential(const double *data, long n, int threads, const double *x, doub
 
 @dataclass(frozen=True)
 class KernelShape:
-    """What the generated code depends on: that of each mode, in order."""
+    """What the generated code depends on: that of each mode, in order.
+
+    >>> lse.kernel.KernelShape.of(material.potential).size
+    3
+    """
 
     shapes: tuple[BatchCode, ...]
 

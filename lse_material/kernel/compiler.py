@@ -103,7 +103,11 @@ def _macros(command: tuple[str, ...]) -> str | None:
 
 
 def cache_directory() -> Path:
-    """${XDG_CACHE_HOME:-~/.cache}/lse_material/kernels."""
+    """${XDG_CACHE_HOME:-~/.cache}/lse_material/kernels.
+
+    >>> lse.kernel.cache_directory().name
+    'kernels'
+    """
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "lse_material" / "kernels"
 
@@ -114,6 +118,10 @@ def build(source: str) -> Path:
     Raises:
         CompilerNotFoundError: there is no C compiler.
         CompilationError: the compiler failed, or the cache cannot be written.
+
+    >>> library = lse.kernel.build(lse.kernel.kernel_source(lse.kernel.KernelShape.of(material.potential)))
+    >>> library.is_file()
+    True
     """
     chosen = compiler()
     identity = "\0".join((source, *chosen.command, *FLAGS, *chosen.optional, chosen.macros))

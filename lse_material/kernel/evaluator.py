@@ -24,6 +24,10 @@ def load(library: Path) -> Any:
 
     Raises:
         CompilerNotFoundError: cffi is not installed.
+
+    >>> library = lse.kernel.build(lse.kernel.kernel_source(lse.kernel.KernelShape.of(material.potential)))
+    >>> callable(lse.kernel.load(library).lse_potential)
+    True
     """
     ffi = _ffi()
     return ffi.dlopen(str(library))
@@ -43,7 +47,12 @@ def _ffi() -> Any:
 
 
 def kernel_source(architecture: KernelShape) -> str:
-    """The C text for this architecture and the CPU of this machine; `build` makes a library of it."""
+    """The C text for this architecture and the CPU of this machine; `build` makes a library of it.
+
+    >>> text = lse.kernel.kernel_source(lse.kernel.KernelShape.of(material.potential))
+    >>> text.count("lse_potential(")
+    1
+    """
     chosen = compiler()
     return source(architecture, lanes=chosen.lanes, registers=chosen.registers)
 
@@ -104,6 +113,11 @@ class CompiledPotential:
 
     Raises:
         CompilationError: there is no compiler or cffi (`CompilerNotFoundError`), or it fails.
+
+    >>> fast = lse.kernel.CompiledPotential(material.potential)
+    >>> x = np.random.default_rng(0).uniform(-0.1, 0.1, (1000, 3))
+    >>> bool(np.abs(fast.gradient(x) - material.potential.gradient(x)).max() < 1e-14)
+    True
     """
 
     def __init__(self, potential: SoftMinimum, *, threads: int = 1) -> None:
@@ -200,6 +214,10 @@ class CompiledEvaluator:
     """A `Material` of F alone whose potential is machine code; strain measure and growth term stay in NumPy.
 
     Args and errors are those of `CompiledPotential`.
+
+    >>> P = lse.kernel.CompiledEvaluator(material).evaluate(np.eye(2)[None]).stress
+    >>> bool(np.abs(P - material.stress(np.eye(2))).max() < 1e-14)
+    True
     """
 
     def __init__(self, material: Material, *, threads: int = 1) -> None:
@@ -218,7 +236,13 @@ class CompiledEvaluator:
 
 
 class InterpretedPotential:
-    """What stands in for a `CompiledPotential` where there is no compiler: NumPy, with the same call."""
+    """What stands in for a `CompiledPotential` where there is no compiler: NumPy, with the same call.
+
+    >>> W, x = np.empty(1), np.array([[0.05, -0.05, 0.0]])  # a well
+    >>> lse.kernel.InterpretedPotential(material.potential).energy_gradient_hessian(x, W)
+    >>> bool(abs(W[0]) < 1e-9)
+    True
+    """
 
     def __init__(self, potential: SoftMinimum) -> None:
         self.potential = potential
@@ -246,6 +270,10 @@ def evaluator(material: Material, *, threads: int = 1) -> CompiledEvaluator | Ma
 
     Raises:
         CompilationError: there is a compiler, but it failed.
+
+    >>> fast = lse.kernel.evaluator(material)
+    >>> fast.evaluate(np.tile(np.eye(2), (1000, 1, 1))).stress.shape
+    (1000, 2, 2)
     """
     try:
         return CompiledEvaluator(material, threads=threads)
@@ -259,6 +287,11 @@ def potential_evaluator(potential: SoftMinimum, *, warn: bool = True) -> Compile
 
     Raises:
         CompilationError: there is a compiler, but it failed.
+
+    >>> W, x = np.empty(1), np.array([[0.05, -0.05, 0.0]])  # a well
+    >>> lse.kernel.potential_evaluator(material.potential).energy_gradient_hessian(x, W)
+    >>> bool(abs(W[0]) < 1e-9)
+    True
     """
     try:
         return CompiledPotential(potential)

@@ -18,7 +18,11 @@ from lse_material.model.soft_minimum import SoftMinimum
 
 
 def point_function(potential: SoftMinimum, *, frozen: bool = False) -> str:
-    """Name of the C function in `point_header(potential, frozen=frozen, lanes=...)`: different for different potentials."""
+    """Name of the C function in `point_header(potential, frozen=frozen, lanes=...)`: different for different potentials.
+
+    >>> lse.kernel.point_function(material.potential) in lse.kernel.point_header(material.potential, lanes=4)
+    True
+    """
     parts = []
     for mode in potential.modes:
         point_code(mode, 1)  # a type without C is refused before it stands in a form
@@ -45,6 +49,9 @@ def point_header(potential: SoftMinimum, *, lanes: int, frozen: bool = False) ->
     can be included in one file, and one of them twice. Needs the vector extensions of GCC or Clang, no particular CPU;
     -O2 -march=native -ffp-contract=fast makes it fast where `lanes` is the number of doubles in a vector register (8 with
     AVX-512, 4 with AVX, else 2): compilers keep longer vectors in memory, several times slower.
+
+    >>> "#include <stdint.h>" in lse.kernel.point_header(material.potential, lanes=4)
+    True
     """
     name = point_function(potential, frozen=frozen)
     text = Text()

@@ -18,6 +18,10 @@ from lse_material._arrays import Array
 class Activation(NamedTuple):
     """An activation f(a) with f', f'' >= 0, written in s = softplus(a), t = s'(a) and c = s''(a); use + - * and / by numbers.
 
+    >>> squared = lse.model.ACTIVATIONS["squared_softplus"]
+    >>> squared.value(3.0), squared.slope(3.0, 0.5)
+    (4.5, 1.5)
+
     Attributes:
         value: f of s.
         slope: f' of s and t.

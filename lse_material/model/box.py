@@ -17,10 +17,9 @@ class Box:
     Raises:
         InvalidInputError: a corner is no vector of finite numbers, or lower exceeds upper.
 
-    Example:
-        >>> box = Box([0.0, -1.0], [1.0, 1.0])
-        >>> box.holds([[0.5, 0.0], [0.5, 2.0]])
-        array([ True, False])
+    >>> box = lse.Box([0.0, -1.0], [1.0, 1.0])
+    >>> box.holds([[0.5, 0.0], [0.5, 2.0]])
+    array([ True, False])
     """
 
     lower: Array

@@ -38,6 +38,10 @@ class ConvexNetwork(Mode):
 
     Raises:
         InvalidInputError: a shape does not fit, an entry is not finite, or a z-weight is negative (named).
+
+    >>> mode = lse.ConvexNetwork.from_arrays([], [[[-1.0]]], [[0.5]], quadratic=[[1.0]])  # (x - 1)^2 / 2
+    >>> mode.energy([[0.0], [1.0]])
+    array([0.5, 0. ])
     """
 
     z_weights: tuple[Array, ...]

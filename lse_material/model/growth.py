@@ -22,6 +22,9 @@ class Growth:
 
     Raises:
         InvalidInputError: the coefficient is not a positive finite number.
+
+    >>> lse.Growth(2.0).energy(np.array([np.eye(2), 0.5 * np.eye(2)])).round(4)
+    array([0.    , 1.2726])
     """
 
     coefficient: float

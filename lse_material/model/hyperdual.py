@@ -124,19 +124,31 @@ def variables(values: Sequence[Array], order: int) -> list[HyperDual]:
 
 @singledispatch
 def sqrt(a: Any) -> Any:
-    """The square root of a number, an array, a hyper-dual number or a UFL scalar."""
+    """The square root of a number, an array, a hyper-dual number or a UFL scalar.
+
+    >>> float(lse.model.sqrt(4.0))
+    2.0
+    """
     return np.sqrt(a)
 
 
 @singledispatch
 def log(a: Any) -> Any:
-    """The natural logarithm; see `sqrt`."""
+    """The natural logarithm; see `sqrt`.
+
+    >>> float(lse.model.log(1.0))
+    0.0
+    """
     return np.log(a)
 
 
 @singledispatch
 def exp(a: Any) -> Any:
-    """The exponential; see `sqrt`."""
+    """The exponential; see `sqrt`.
+
+    >>> float(lse.model.exp(0.0))
+    1.0
+    """
     return np.exp(a)
 
 

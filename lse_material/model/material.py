@@ -37,6 +37,12 @@ class Material:
 
     Raises:
         InvalidInputError: potential, fields and strain measure do not fit together.
+
+    >>> material.stress(1.1 * np.eye(2)).round(4)  # P of a biaxial stretch
+    array([[0.462, 0.   ],
+           [0.   , 0.462]])
+    >>> material.mode_weights(np.diag([1.1, 0.9]) ** 0.5).round(6)  # in a well
+    array([1., 0.])
     """
 
     potential: SoftMinimum

@@ -37,6 +37,12 @@ class SoftMinimum:
 
     Raises:
         InvalidInputError: naming the field at fault.
+
+    >>> modes = [lse.ConvexNetwork.from_arrays([], [[[-c]]], [[0.5]], quadratic=[[1.0]]) for c in (-1.0, 1.0)]
+    >>> W = lse.SoftMinimum(modes, 0.1)  # wells (x - c)^2 / 2 at c = -1 and 1
+    >>> W.mode_weights([[0.0], [1.0]]).round(3)
+    array([[0.5, 0.5],
+           [0. , 1. ]])
     """
 
     modes: tuple[Mode, ...]

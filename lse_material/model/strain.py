@@ -32,12 +32,14 @@ class StrainMeasure(ABC):
 
     A measure of your own is a subclass with `size` and `components`:
 
-        class Karni(lse.StrainMeasure):
-            size = 3
-
-            def components(self, F):
-                C = F.T @ F
-                return mandel(0.25 * (C - inverse(C)))
+    >>> class Karni(lse.StrainMeasure):
+    ...     size = 3
+    ...
+    ...     def components(self, F):
+    ...         C = F.T @ F
+    ...         return lse.model.mandel(0.25 * (C - lse.model.inverse(C)))
+    >>> Karni(2).strain(np.diag([2.0, 1.0])[None])
+    array([[0.9375, 0.    , 0.    ]])
 
     It works in fit, in files (`lse.load(path, kinematics=[Karni])`), in forms and at quadrature points. Parameters are
     fields of a frozen dataclass; the file holds them.
@@ -133,7 +135,11 @@ def _weighted(seconds: list[Array | None], g: Array, m: int) -> Array:
 
 
 def tensor(scalars: Sequence[Any], dim: int) -> Any:
-    """dim^2 scalars of any kind, row by row, as an array (dim, dim) that `StrainMeasure.components` takes."""
+    """dim^2 scalars of any kind, row by row, as an array (dim, dim) that `StrainMeasure.components` takes.
+
+    >>> lse.model.tensor([1.0, 2.0, 3.0, 4.0], 2).tolist()
+    [[1.0, 2.0], [3.0, 4.0]]
+    """
     result = np.empty((dim, dim), dtype=object)
     for i, scalar in enumerate(scalars):
         result[divmod(i, dim)] = scalar
@@ -149,7 +155,12 @@ def expect_components(kinematics: StrainMeasure, found: Sequence[Any] | Array) -
 
 
 def right_cauchy_green(F: Any) -> Any:
-    """C = F^T F of an array (dim, dim) of scalars of any kind; as F.T @ F, in two thirds of the time, since C is symmetric."""
+    """C = F^T F of an array (dim, dim) of scalars of any kind; as F.T @ F, in two thirds of the time, since C is symmetric.
+
+    >>> lse.model.right_cauchy_green(np.array([[1.0, 0.5], [0.0, 1.0]])).astype(float)
+    array([[1.  , 0.5 ],
+           [0.5 , 1.25]])
+    """
     dim = len(F)
     C = np.empty((dim, dim), dtype=object)
     for a in range(dim):
@@ -159,7 +170,11 @@ def right_cauchy_green(F: Any) -> Any:
 
 
 def determinant(A: Any) -> Any:
-    """The determinant of an array (2, 2) or (3, 3) of scalars of any kind."""
+    """The determinant of an array (2, 2) or (3, 3) of scalars of any kind.
+
+    >>> float(lse.model.determinant(np.diag([2.0, 3.0])))
+    6.0
+    """
     if len(A) == 2:
         return A[0, 0] * A[1, 1] - A[0, 1] * A[1, 0]
     return sum(
@@ -168,7 +183,12 @@ def determinant(A: Any) -> Any:
 
 
 def inverse(A: Any) -> Any:
-    """The inverse of an array (2, 2) or (3, 3) of scalars of any kind."""
+    """The inverse of an array (2, 2) or (3, 3) of scalars of any kind.
+
+    >>> lse.model.inverse(np.array([[2.0, 1.0], [1.0, 1.0]])).astype(float)
+    array([[ 1., -1.],
+           [-1.,  2.]])
+    """
     if len(A) == 2:
         adjugate = tensor([A[1, 1], -A[0, 1], -A[1, 0], A[0, 0]], 2)
     else:
@@ -181,6 +201,9 @@ def mandel(symmetric: Array) -> Array:
     """Mandel components of symmetric tensors: (..., dim, dim) -> (..., d), so that dot products are tensor products.
 
     They may also be of one tensor of scalars of any kind (dtype object).
+
+    >>> lse.model.mandel(np.array([[1.0, 0.5], [0.5, 2.0]])).round(4)
+    array([1.    , 2.    , 0.7071])
     """
     pairs, root2 = MANDEL[symmetric.shape[-1]], float(np.sqrt(2.0))
     if symmetric.dtype != object:
@@ -192,7 +215,12 @@ def mandel(symmetric: Array) -> Array:
 
 
 def from_mandel(x: Array) -> Array:
-    """The symmetric tensors with these Mandel components: (..., d) -> (..., dim, dim)."""
+    """The symmetric tensors with these Mandel components: (..., d) -> (..., dim, dim).
+
+    >>> lse.model.from_mandel(np.array([1.0, 2.0, np.sqrt(2.0)])).round(4)
+    array([[1., 1.],
+           [1., 2.]])
+    """
     dim = {3: 2, 6: 3}[x.shape[-1]]
     tensor = np.empty((*x.shape[:-1], dim, dim))
     for i, (a, b) in enumerate(MANDEL[dim]):
@@ -205,6 +233,9 @@ class GreenLagrange(StrainMeasure):
     """Green-Lagrange strain E = (F^T F - I) / 2 in Mandel order, (11, 22, sqrt2*12) or (11, 22, 33, sqrt2*23, 13, 12).
 
     Objective; W is a function of E, so its stress S = dW/dE is the second Piola-Kirchhoff stress.
+
+    >>> lse.GreenLagrange(2).strain(np.array([[[1.2, 0.0], [0.0, 1.0]]])).round(4)
+    array([[0.22, 0.  , 0.  ]])
     """
 
     @property
@@ -217,7 +248,11 @@ class GreenLagrange(StrainMeasure):
 
 @dataclass(frozen=True)
 class SmallStrain(StrainMeasure):
-    """Small strain eps = (F + F^T)/2 - I in Mandel order. Linear in F: not objective, for small rotations only."""
+    """Small strain eps = (F + F^T)/2 - I in Mandel order. Linear in F: not objective, for small rotations only.
+
+    >>> lse.SmallStrain(2).strain(np.array([[[1.2, 0.0], [0.0, 1.0]]])).round(4)
+    array([[0.2, 0. , 0. ]])
+    """
 
     objective: ClassVar[bool] = False
 
@@ -239,6 +274,9 @@ class IsotropicInvariants(StrainMeasure):
 
     Attributes:
         squared_volume: the third input is (J - 1)^2, or J - 1 if False.
+
+    >>> lse.IsotropicInvariants(3).strain(np.diag([1.2, 1.0, 1.0])[None]).round(4)
+    array([[0.0463, 0.0427, 0.04  ]])
     """
 
     squared_volume: bool = True

@@ -78,6 +78,9 @@ class Symmetry:
 
     Raises:
         InvalidInputError: `invariance` is no part of `group`.
+
+    >>> len(lse.Symmetry.crystal("cubic", "tetragonal", dim=3).variants)
+    3
     """
 
     group: Array

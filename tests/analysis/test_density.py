@@ -6,7 +6,7 @@ import pytest
 import lse_material as lse
 from lse_material.analysis import Density, importance
 from lse_material.analysis.density import mala, systematic
-from tests.model.test_soft_minimum import line, well
+from tests.materials import line, well
 
 STIFFNESS, PLACES, DEPTHS = [2.0, 0.5, 8.0], [[0.0, 0.0], [4.0, 0.0], [0.0, 3.0]], [0.0, 0.5, -0.5]
 
@@ -58,7 +58,7 @@ def test_corrected_moves_leave_a_density_as_it_is_and_find_it_from_elsewhere():
     def quartic(x):  # exp(-x^4/4): <x^2> = 2 Gamma(3/4)/Gamma(1/4) = 0.675978
         return 0.25 * x[:, 0] ** 4, x**3
 
-    x = mala(quartic, rng.uniform(-2.0, 2.0, (4000, 1)), 200, rng, scale=np.ones(1))
+    x, _ = mala(quartic, rng.uniform(-2.0, 2.0, (4000, 1)), 200, rng, scale=np.ones(1))
     assert (x**2).mean() == pytest.approx(0.675978, abs=0.04)
 
 

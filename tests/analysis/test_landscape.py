@@ -7,8 +7,7 @@ from hypothesis import strategies as st
 
 import lse_material as lse
 from lse_material import analysis
-from tests.materials import random_potential
-from tests.model.test_soft_minimum import line, well
+from tests.materials import line, random_potential, well
 
 SQUARE = ([-0.5, -0.5], [1.5, 1.5])
 

@@ -6,7 +6,7 @@ import pytest
 import lse_material as lse
 from lse_material import analysis
 from lse_material.analysis import Dynamics, first_passage_times, kramers_rate, stationary_samples, trajectories
-from tests.model.test_soft_minimum import well
+from tests.materials import well
 
 
 def double_well(rho=0.05):

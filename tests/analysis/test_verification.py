@@ -26,8 +26,7 @@ from lse_material.analysis import (
     verify,
 )
 from lse_material.model.material import MaterialValues
-from tests.materials import STRAIN_MEASURES, random_deformations, random_material, square_to_rectangle
-from tests.model.test_strain import name
+from tests.materials import STRAIN_MEASURES, measure_name, random_deformations, random_material, square_to_rectangle
 
 
 class Faulty(Material):
@@ -52,7 +51,7 @@ def material_of(kinematics, **options):
     return random_material(np.random.default_rng(20), kinematics, **options)
 
 
-@pytest.mark.parametrize("kinematics", STRAIN_MEASURES, ids=name)
+@pytest.mark.parametrize("kinematics", STRAIN_MEASURES, ids=measure_name)
 @pytest.mark.parametrize("rho", [1e-2, 1.0])
 def test_random_materials_pass_every_check(kinematics, rho):
     material = material_of(kinematics, rho=rho, growth=Growth(0.5))

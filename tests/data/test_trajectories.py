@@ -6,7 +6,7 @@ import pytest
 import lse_material as lse
 from lse_material.analysis import Dynamics, trajectories
 from lse_material.data.trajectories import from_trajectories
-from tests.model.test_soft_minimum import well
+from tests.materials import well
 
 K, TEMPERATURE, GAMMA, DT = 2.0, 0.3, 2.0, 0.01
 

@@ -13,6 +13,7 @@ from lse_material import GreenLagrange, Growth, InvalidInputError, IsotropicInva
 from lse_material.export import export, source
 from tests.materials import (
     STRAIN_MEASURES,
+    measure_name,
     random_deformations,
     random_material,
     random_network,
@@ -20,7 +21,6 @@ from tests.materials import (
     relative_error,
     square_to_rectangle,
 )
-from tests.model.test_strain import name
 
 COMPILER = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
 OPTIONS = [
@@ -61,7 +61,9 @@ def expected(material, F):
     return material.energy(F), material.stress(F), material.tangent(F), material.mode_weights(F)
 
 
-@pytest.mark.parametrize(("kinematics", "options"), CASES, ids=lambda v: name(v) if not isinstance(v, dict) else "")
+@pytest.mark.parametrize(
+    ("kinematics", "options"), CASES, ids=lambda v: measure_name(v) if not isinstance(v, dict) else ""
+)
 def test_the_numpy_file_gives_the_numbers_of_the_package(kinematics, options, tmp_path):
     material = random_material(np.random.default_rng(0), kinematics, **options)
     export(material, tmp_path / "cell.py")
@@ -72,7 +74,9 @@ def test_the_numpy_file_gives_the_numbers_of_the_package(kinematics, options, tm
 
 
 @pytest.mark.skipif(COMPILER is None, reason="no C compiler")
-@pytest.mark.parametrize(("kinematics", "options"), CASES, ids=lambda v: name(v) if not isinstance(v, dict) else "")
+@pytest.mark.parametrize(
+    ("kinematics", "options"), CASES, ids=lambda v: measure_name(v) if not isinstance(v, dict) else ""
+)
 def test_the_c_file_gives_the_numbers_of_the_package(kinematics, options, tmp_path):
     material = random_material(np.random.default_rng(0), kinematics, **options)
     export(material, tmp_path / "cell.c")

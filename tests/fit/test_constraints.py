@@ -11,9 +11,8 @@ from lse_material import Symmetry
 from lse_material.fit import Architecture, TrainablePotential, Training, fit
 from lse_material.fit.model.constraints import Constraints, Orbit, Reference
 from lse_material.fit.optimise.levenberg_marquardt import normal_equations
-from tests.fit.test_discovery import loss_of
-from tests.fit.test_fitting import samples_of, wells
-from tests.materials import relative_error
+from tests.fit.short_fits import loss_of
+from tests.materials import relative_error, samples_of, two_wells
 
 SYMMETRIES = [
     Symmetry.crystal("square", "rectangle", dim=2),
@@ -38,7 +37,7 @@ def variants(symmetry, centre, stiffness=8.0, rho=0.05):
     return lse.SoftMinimum(tuple(modes), rho)
 
 
-def symmetric_twin(symmetry, seed, scale, modes=2, depth=2, stiffness=0.0, reference=None):
+def symmetric_model(symmetry, seed, scale, modes=2, depth=2, stiffness=0.0, reference=None):
     torch.manual_seed(seed)
     orbit = Orbit.of(symmetry, scale)
     constraints = Constraints(orbit, reference)
@@ -55,7 +54,7 @@ def test_images_have_the_same_energy_in_the_model_and_in_what_it_becomes(symmetr
     rng = np.random.default_rng(0)
     scale = rng.uniform(0.5, 2.0, symmetry.size)
     shift = symmetry.group.mean(axis=0) @ rng.normal(size=symmetry.size)
-    model = symmetric_twin(symmetry, 1, scale, stiffness=0.1)
+    model = symmetric_model(symmetry, 1, scale, stiffness=0.1)
     potential = model.to_potential(shift, scale, 3.0, 1.0)
     assert len(potential.modes) == 2 * len(symmetry.variants)
     x = shift + rng.normal(size=(30, symmetry.size))
@@ -75,7 +74,7 @@ def test_images_have_the_same_energy_in_the_model_and_in_what_it_becomes(symmetr
 def test_the_modes_of_an_orbit_have_each_other_s_energies_at_images(seed, k, depth):
     """Mode r at r x is mode 0 at x, and each mode stays as it is under the symmetry of its variant."""
     symmetry = SYMMETRIES[k]
-    potential = symmetric_twin(symmetry, seed, np.ones(symmetry.size), modes=1, depth=depth).to_potential()
+    potential = symmetric_model(symmetry, seed, np.ones(symmetry.size), modes=1, depth=depth).to_potential()
     x = np.random.default_rng(seed).normal(size=(10, symmetry.size))
     single = [lse.SoftMinimum((mode,), 1.0) for mode in potential.modes]
     first = single[0].energy(x)
@@ -92,7 +91,7 @@ def test_the_jacobian_of_a_constrained_model_agrees_with_finite_differences():
     exact = variants(symmetry, np.array([0.5, -0.5, 0.0]))
     loss = loss_of(samples_of(exact, 40, 0))
     reference = Reference.of(np.zeros(3), np.eye(3), np.zeros(3), np.ones(3))
-    model = symmetric_twin(symmetry, 3, np.ones(3), reference=reference, stiffness=0.2)
+    model = symmetric_model(symmetry, 3, np.ones(3), reference=reference, stiffness=0.2)
     names = [name for name, p in model.named_parameters() if p.requires_grad]
     derivative = normal_equations(model, loss, names)[1]  # half the gradient of the loss
     value = loss(model)
@@ -169,7 +168,7 @@ def test_a_stiffness_makes_the_energy_grow_in_every_direction():
 
 
 def test_symmetries_that_do_not_fit_the_data_are_refused():
-    data = samples_of(wells(2), 60, 0)
+    data = samples_of(two_wells(2), 60, 0)
     with pytest.raises(lse.InvalidInputError, match="acts on 3 inputs"):
         fit(data, symmetry=SYMMETRIES[0], progress=False)
     F = np.eye(2) + 0.1 * np.random.default_rng(0).normal(size=(60, 2, 2))

@@ -11,9 +11,7 @@ import lse_material as lse
 from lse_material.fit import DataWarning, Training, fit
 from lse_material.fit.problem.diagnostics import data_warnings
 from lse_material.fit.problem.rows import rows_of
-from tests.fit.test_discovery import three_wells
-from tests.fit.test_fitting import samples_of, wells
-from tests.materials import random_material
+from tests.materials import random_material, samples_of, three_wells, two_wells
 
 SHORT = Training(restarts=1, adam_steps=5, lbfgs_steps=5)
 
@@ -37,7 +35,7 @@ def changed(samples, **values):
 )
 def test_sound_data_raise_no_warning(seed, d, n, noise, unit):
     rng = np.random.default_rng(seed)
-    exact = wells(d, rho=rng.uniform(0.05, 0.5), distance=rng.uniform(0.2, 1.0))
+    exact = two_wells(d, rho=rng.uniform(0.05, 0.5), distance=rng.uniform(0.2, 1.0))
     x = rng.uniform(-1.3, 1.3, (n, d))
     W, g = exact.energy(x), exact.gradient(x)
     W = W + noise * W.std() * rng.normal(size=W.shape)
@@ -110,7 +108,7 @@ def test_invariants_of_a_right_stress_raise_no_warning(dim):
 
 
 def test_few_rows_and_inputs_that_do_not_vary_are_told():
-    exact = wells(3)
+    exact = two_wells(3)
     few = samples_of(exact, 12, 0)
     assert any("12 rows for 3 inputs" in text for text in found(few))
     x = np.random.default_rng(0).uniform(-1.0, 1.0, (200, 3))
@@ -119,7 +117,7 @@ def test_few_rows_and_inputs_that_do_not_vary_are_told():
 
 
 def test_a_fit_warns_and_its_summary_repeats_the_warning():
-    data = samples_of(wells(2), 100, 0)
+    data = samples_of(two_wells(2), 100, 0)
     with pytest.warns(DataWarning, match="sign") as record:
         result = fit(changed(data, gradient=-data.gradient), training=SHORT, progress=False)
     assert len(record) == 1

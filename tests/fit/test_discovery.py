@@ -12,27 +12,11 @@ from lse_material.fit.model import edit
 from lse_material.fit.optimise import jacobian
 from lse_material.fit.optimise.levenberg_marquardt import levenberg_marquardt, normal_equations
 from lse_material.fit.problem.loss import Loss
-from lse_material.fit.problem.rows import Scales, rows_of, scales_of
-from tests.fit.test_fitting import samples_of, wells
-from tests.fit.test_trainable import random_model
-from tests.materials import relative_error
+from lse_material.fit.problem.rows import Scales, rows_of
+from tests.fit.short_fits import loss_of, random_trainable
+from tests.materials import relative_error, samples_of, three_wells, two_wells
 
 AUTO = Architecture(modes="auto", max_modes=5, width=4)
-
-
-def three_wells(rho=0.1):
-    """Wells of different stiffness at the corners of a triangle."""
-    modes = []
-    for k, c in enumerate(np.array([[1.0, 0.0], [-0.7, 0.9], [-0.6, -0.9]])):
-        K = np.diag([3.0 + k, 5.0 - k])
-        bias = [[0.5 * c @ K @ c + 0.05 * k]]
-        modes.append(lse.ConvexNetwork.from_arrays([], [-(K @ c)[None]], bias, quadratic=np.sqrt(K)))
-    return lse.SoftMinimum(tuple(modes), rho)
-
-
-def loss_of(samples):
-    rows = rows_of(samples, None, None)
-    return Loss.on(rows, scales_of(rows), 1.0, 1.0)
 
 
 @pytest.mark.slow
@@ -65,7 +49,7 @@ def test_one_convex_well_needs_one_mode_and_has_no_transition_scale():
 
 
 def test_discovery_is_deterministic_and_noise_adds_no_modes():
-    exact = wells(1)
+    exact = two_wells(1)
     data = samples_of(exact, 200, 0)
     rng = np.random.default_rng(5)
     noisy = lse.Samples(
@@ -82,7 +66,7 @@ def test_discovery_is_deterministic_and_noise_adds_no_modes():
 
 def test_what_the_data_leave_open_is_said():
     short = Training(restarts=1, adam_steps=5, lbfgs_steps=2)
-    result = fit(samples_of(wells(1), 60, 0), training=short, progress=False)
+    result = fit(samples_of(two_wells(1), 60, 0), training=short, progress=False)
     plain = replace(
         result,
         path=((1, 0.3), (2, 0.001)),
@@ -115,9 +99,9 @@ def test_an_interrupted_discovery_keeps_the_best_so_far(monkeypatch):
         return loss(self, model)
 
     monkeypatch.setattr(Loss, "with_mode_weights", interrupted)
-    result = fit(samples_of(wells(2), 100, 0), architecture=AUTO, seed=0, progress=False)
+    result = fit(samples_of(two_wells(2), 100, 0), architecture=AUTO, seed=0, progress=False)
     assert result.interrupted
-    assert result.error(samples_of(wells(2), 100, 1)).energy < 0.2
+    assert result.error(samples_of(two_wells(2), 100, 1)).energy < 0.2
 
 
 # ---- Levenberg-Marquardt and changes of a model ------------------------------------------------------------------------
@@ -125,7 +109,7 @@ def test_an_interrupted_discovery_keeps_the_best_so_far(monkeypatch):
 
 def test_levenberg_marquardt_goes_to_rounding_where_the_data_can_be_met_exactly():
     """A tenth of a per cent away from weights that made the data: five steps win eight orders of the loss, thirty twenty."""
-    exact = random_model(3, size=2, modes=2, width=3, scale=0.7)
+    exact = random_trainable(3, size=2, modes=2, width=3, scale=0.7)
     x = np.random.default_rng(0).normal(size=(200, 2))
     energy, gradient, _ = (value.detach().numpy() for value in exact(torch.tensor(x)))
     rows = rows_of(lse.Samples(x=x, energy=energy, gradient=gradient), None, None)
@@ -142,7 +126,7 @@ def test_levenberg_marquardt_goes_to_rounding_where_the_data_can_be_met_exactly(
 
 def test_normal_equations_are_those_of_the_loss():
     """J^T r is half the gradient of the loss, whatever rows lack an energy or a gradient."""
-    data = samples_of(wells(2), 50, 0)
+    data = samples_of(two_wells(2), 50, 0)
     energy_mask, stress_mask = np.arange(50) % 3 > 0, np.arange(50) % 4 > 0
     loss = loss_of(
         lse.Samples(
@@ -153,7 +137,7 @@ def test_normal_equations_are_those_of_the_loss():
             stress_mask=stress_mask,
         )
     )
-    model = random_model(0, size=2, modes=3, width=3)
+    model = random_trainable(0, size=2, modes=3, width=3)
     names = [name for name, _ in model.named_parameters()]
     _, b = normal_equations(model, loss, names)
     gradient = torch.autograd.grad(loss(model), list(model.parameters()))
@@ -182,7 +166,7 @@ def test_derivatives_in_the_weights_that_are_written_out_are_those_of_differenti
 
 
 def test_leaving_out_an_unused_mode_or_adding_neurons_without_weight_changes_nothing():
-    model = random_model(1, size=2, modes=3, width=4)
+    model = random_trainable(1, size=2, modes=3, width=4)
     with torch.no_grad():
         model.biases[-1][2] += 1e3  # so high that it has no weight
     x = torch.randn(20, 2, dtype=torch.float64)
@@ -195,7 +179,7 @@ def test_leaving_out_an_unused_mode_or_adding_neurons_without_weight_changes_not
 @pytest.mark.parametrize(("before", "after"), [(0, 1), (0, 2), (1, 1), (2, 2)])
 def test_modes_become_wider_or_get_their_first_neurons_without_another_energy(before, after):
     """New neurons have little effect, and none once their output weights vanish."""
-    model = random_model(3, size=2, modes=2, width=3, depth=before)
+    model = random_trainable(3, size=2, modes=2, width=3, depth=before)
     wider = edit.widened(model, Architecture(width=5, depth=after), np.random.default_rng(0))
     assert wider.architecture.width == (5 if before == 0 else 6)
     assert wider.architecture.depth == after
@@ -221,8 +205,8 @@ def test_two_modes_that_share_a_convex_well_are_merged_into_it():
 
 
 def test_a_split_mode_leaves_the_energy_near_what_it_was():
-    loss = loss_of(samples_of(wells(2), 60, 0))
-    model = random_model(2, size=2, modes=1, width=4, rho=0.5, scale=0.3)
+    loss = loss_of(samples_of(two_wells(2), 60, 0))
+    model = random_trainable(2, size=2, modes=1, width=4, rho=0.5, scale=0.3)
     split = edit.with_mode_split(model, loss, np.random.default_rng(0))
     assert split.architecture.modes == 2
     centre = loss.inputs.mean(0, keepdim=True)
@@ -241,7 +225,7 @@ def test_options_of_sparsity_are_checked(field, value):
 
 def test_a_path_is_drawn_only_where_there_is_one():
     result = fit(
-        samples_of(wells(1), 30, 0), training=Training(restarts=1, adam_steps=5, lbfgs_steps=2), progress=False
+        samples_of(two_wells(1), 30, 0), training=Training(restarts=1, adam_steps=5, lbfgs_steps=2), progress=False
     )
     with pytest.raises(lse.InvalidInputError, match="auto"):
         result.plot("never.png")

@@ -12,39 +12,14 @@ from lse_material.fit import Architecture, TrainablePotential, Training, fit
 from lse_material.fit.optimise.levenberg_marquardt import normal_equations
 from lse_material.fit.problem.loss import Loss
 from lse_material.fit.problem.rows import rows_of, scales_of
-
-SHORT = Training(restarts=1, adam_steps=20, lbfgs_steps=20)
-
-
-def wells(d, rho=0.15, distance=0.8, stiffness=6.0):
-    """A soft minimum of two quadratic wells, one slightly higher."""
-    modes = []
-    for sign, level in ((1.0, 0.0), (-1.0, 0.1)):
-        c = np.zeros(d)
-        c[0] = sign * distance
-        Q = np.sqrt(stiffness) * np.eye(d)
-        bias = [[stiffness * (c @ c) / 2 + level]]
-        modes.append(lse.ConvexNetwork.from_arrays([], [-stiffness * c[None]], bias, quadratic=Q))
-    return lse.SoftMinimum(tuple(modes), rho)
-
-
-def samples_of(potential, n, seed, energy=True, gradient=True):
-    x = np.random.default_rng(seed).uniform(-1.3, 1.3, (n, potential.size))
-    return lse.Samples(
-        x=x,
-        energy=potential.energy(x) if energy else None,
-        gradient=potential.gradient(x) if gradient else None,
-    )
-
-
-def parameters(result):
-    return [array for mode in result.potential.modes for array in (*mode.x_weights, *mode.biases, *mode.z_weights)]
+from tests.fit.short_fits import SHORT, parameters
+from tests.materials import samples_of, two_wells
 
 
 @pytest.mark.parametrize(("energy", "gradient"), [(True, True), (True, False), (False, True)])
 @pytest.mark.parametrize("d", [1, 2])
 def test_two_wells_are_recovered_from_energies_gradients_or_both(d, energy, gradient):
-    exact = wells(d)
+    exact = two_wells(d)
     train, test = samples_of(exact, 300, 0, energy, gradient), samples_of(exact, 300, 1)
     result = fit(train, architecture=Architecture(width=4), training=Training(restarts=2), seed=0, progress=False)
     assert result.active_modes == 2
@@ -57,7 +32,7 @@ def test_two_wells_are_recovered_from_energies_gradients_or_both(d, energy, grad
 
 
 def test_the_same_seed_gives_the_same_bits_and_another_seed_another_fit():
-    train = samples_of(wells(2), 60, 0)
+    train = samples_of(two_wells(2), 60, 0)
     first, second, other = (fit(train, training=SHORT, seed=seed, progress=False) for seed in (3, 3, 4))
     assert all(np.array_equal(a, b) for a, b in zip(parameters(first), parameters(second)))
     assert first.transition_scale == second.transition_scale
@@ -66,7 +41,7 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_another_fit():
 
 def test_units_do_not_matter():
     """Energies in other units and with another zero, inputs in another length: the same potential, bar rounding."""
-    exact = wells(2)
+    exact = two_wells(2)
     x = np.random.default_rng(0).uniform(-1.3, 1.3, (60, 2))
     unit, length, zero = 2.0**20, 2.0**-10, 2.0**18  # powers of two, so that data are scaled without rounding
     plain = lse.Samples(x=x, energy=exact.energy(x), gradient=exact.gradient(x))
@@ -77,7 +52,7 @@ def test_units_do_not_matter():
 
 
 def test_what_stands_in_rows_marked_as_missing_does_not_matter():
-    full = samples_of(wells(2), 60, 0)
+    full = samples_of(two_wells(2), 60, 0)
     energy_mask, stress_mask = np.arange(60) % 3 > 0, np.arange(60) % 4 > 0
     results = []
     for junk in (0.0, 1e6):
@@ -90,7 +65,7 @@ def test_what_stands_in_rows_marked_as_missing_does_not_matter():
 
 
 def test_interruption_keeps_the_best_so_far(monkeypatch):
-    train = samples_of(wells(2), 60, 0)
+    train = samples_of(two_wells(2), 60, 0)
     calls = 0
     loss = Loss.__call__
 
@@ -113,7 +88,7 @@ def test_interruption_keeps_the_best_so_far(monkeypatch):
 
 
 def test_nothing_is_printed_where_there_is_no_terminal(capfd):
-    fit(samples_of(wells(2), 30, 0), training=SHORT)
+    fit(samples_of(two_wells(2), 30, 0), training=SHORT)
     assert capfd.readouterr() == ("", "")
 
 
@@ -127,7 +102,7 @@ def strained(material, n=150, seed=0):
 
 def martensite(growth=None):
     """Two wells in Green-Lagrange strain."""
-    return lse.Material(wells(3, rho=0.01, distance=0.12, stiffness=10.0), lse.GreenLagrange(2), growth)
+    return lse.Material(two_wells(3, rho=0.01, distance=0.12, stiffness=10.0), lse.GreenLagrange(2), growth)
 
 
 def test_a_material_is_fitted_with_its_growth_term_and_knows_where_it_comes_from():
@@ -161,7 +136,7 @@ def deep(material, n=200, seed=0, **left_out):
 @pytest.mark.parametrize("left_out", [{}, {"energy": None}, {"stress": None}], ids=["both", "stress", "energy"])
 def test_a_growth_coefficient_is_fitted_along(left_out):
     """With the term the truth is in the class, modes without neurons; without it, it is not."""
-    exact = lse.Material(wells(3, rho=0.1, distance=0.12, stiffness=10.0), lse.GreenLagrange(2), lse.Growth(0.5))
+    exact = lse.Material(two_wells(3, rho=0.1, distance=0.12, stiffness=10.0), lse.GreenLagrange(2), lse.Growth(0.5))
     training = Training(restarts=3, adam_steps=300, lbfgs_steps=300)
     options = {"kinematics": exact.kinematics, "architecture": Architecture(depth=0), "progress": False}
     data, test = deep(exact, **left_out), deep(exact, seed=1, energy=None)
@@ -181,7 +156,7 @@ def test_no_growth_is_found_where_there_is_none():
 @pytest.mark.parametrize("constant", [0.5, -0.5])
 def test_the_loss_with_a_growth_coefficient_is_the_least_over_it(constant):
     """Its gradient in the weights is that of finite differences, where the coefficient is free and where it is held at 0."""
-    exact = lse.Material(wells(3, rho=0.1, distance=0.12, stiffness=10.0), lse.GreenLagrange(2), lse.Growth(0.5))
+    exact = lse.Material(two_wells(3, rho=0.1, distance=0.12, stiffness=10.0), lse.GreenLagrange(2), lse.Growth(0.5))
     data = deep(exact, 40)
     h = lse.Growth(abs(constant))
     data = lse.Samples(
@@ -267,6 +242,6 @@ def test_options_that_make_no_sense_are_refused_by_name(kind, field, value):
 
 
 def test_a_fit_of_x_has_a_potential_and_no_material():
-    result = fit(samples_of(wells(1), 30, 0), training=SHORT, progress=False)
+    result = fit(samples_of(two_wells(1), 30, 0), training=SHORT, progress=False)
     with pytest.raises(lse.InvalidInputError, match=r"result\.potential"):
         _ = result.material

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from lse_material import Box, ConvexNetwork, InvalidInputError, SoftMinimum
+from lse_material import Box, ConvergenceError, ConvexNetwork, InvalidInputError, SoftMinimum
 from lse_material.analysis import Density, importance
 from lse_material.fit import Architecture, Inference, Training, infer
-from lse_material.fit.inference import Counted, annealed, evidence_error
+from lse_material.fit.inference import Counted, annealed, evidence_error, separate_places
 
 WEIGHTS = torch.tensor([0.3, 0.7], dtype=torch.float64)
 PLACES = torch.tensor([[-2.0, 0.0], [2.0, 1.0]], dtype=torch.float64)
@@ -109,14 +109,14 @@ def known_mixture(components, d, seed):
     return log_p, evidence
 
 
-def quick(target, d, seed, modes):
+def quick(target, d, seed, modes, accept=0.9):
     return infer(
         target,
         [-6.0] * d,
         [6.0] * d,
         architecture=Architecture(modes=modes, width=2, stiffness=1e-3),
         training=Training(restarts=1, adam_steps=150, lbfgs_steps=120, batch=300),
-        inference=Inference(particles=400, rounds=1, moves=5, attempts=1),
+        inference=Inference(particles=400, rounds=1, moves=5, attempts=1, accept=accept),
         seed=seed,
     )
 
@@ -170,6 +170,50 @@ def test_a_mode_that_the_density_lacks_shows_in_the_error_of_the_evidence(share)
 
 
 def test_a_coverage_below_one_comes_with_the_result():
-    result = quick(two_gaussians, 2, 0, modes=1)  # one log-concave mode for two
+    result = quick(two_gaussians, 2, 0, modes=1, accept=0.0)  # one log-concave mode for two
     assert result.coverage < 0.9
     assert abs(result.log_evidence) < 3.0 * result.evidence_error
+
+
+def test_a_density_that_misses_its_target_is_refused_with_the_number_of_separate_places():
+    peaks = grid_of_peaks(3, 0.05)
+    with pytest.raises(ConvergenceError, match="9 separate places, more than the 4 modes"):
+        quick(peaks, 2, 0, modes=4)
+
+
+def grid_of_peaks(side, width):
+    """ln of side^2 unnormalised Gaussians of equal weight, 2 apart."""
+    axis = 2.0 * torch.arange(side, dtype=torch.float64) - (side - 1)
+    places = torch.stack(torch.meshgrid(axis, axis, indexing="ij"), -1).reshape(-1, 2)
+    return lambda x: torch.logsumexp(-0.5 * ((x[:, None] - places) ** 2).sum(2) / width**2, 1)
+
+
+@pytest.mark.parametrize(("side", "width"), [(2, 0.05), (2, 0.005), (5, 0.02)])
+def test_narrow_peaks_far_apart_are_all_found(side, width):
+    target = grid_of_peaks(side, width)
+    result = infer(
+        target,
+        [-1.0 - side] * 2,
+        [1.0 + side] * 2,
+        architecture=Architecture(modes=side**2, width=2, stiffness=1e-3),
+        training=Training(restarts=1, adam_steps=100, lbfgs_steps=100, batch=500),
+        inference=Inference(particles=1000, rounds=1, attempts=2),
+    )
+    # a proposal that knows the peaks, not the density that was found
+    rng = np.random.default_rng(5)
+    axis = 2.0 * np.arange(side) - (side - 1)
+    places = np.stack(np.meshgrid(axis, axis, indexing="ij"), -1).reshape(-1, 2)
+    x = places[rng.integers(len(places), size=4000)] + width * rng.normal(size=(4000, 2))
+    log_p = target(torch.tensor(x)).numpy() - np.log(side**2 * 2.0 * np.pi * width**2)
+    assert importance(result.density.log_density(x), log_p)[2] > 0.9
+    evidence = np.log(side**2 * 2.0 * np.pi * width**2)
+    assert abs(result.log_evidence - evidence) < 4.0 * result.evidence_error
+    assert result.evidence_error < 0.05
+
+
+@pytest.mark.parametrize("places", [1, 4])
+def test_the_number_of_separate_places_of_points(places):
+    rng = np.random.default_rng(places)
+    centres = np.array([[0.0, 0.0], [3.0, 0.0], [0.0, 50.0], [3.0, 50.0]])[:places]
+    x = centres[rng.integers(places, size=800)] + 0.02 * rng.normal(size=(800, 2))
+    assert separate_places(x) == places

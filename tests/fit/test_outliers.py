@@ -8,10 +8,8 @@ from lse_material.fit import Architecture, DataWarning, Training, fit
 from lse_material.fit.optimise.levenberg_marquardt import normal_equations
 from lse_material.fit.problem.loss import Loss
 from lse_material.fit.problem.rows import rows_of, scales_of
-from tests.fit.test_discovery import three_wells
-from tests.fit.test_fitting import samples_of, wells
-from tests.fit.test_trainable import random_model
-from tests.materials import relative_error
+from tests.fit.short_fits import random_trainable
+from tests.materials import relative_error, samples_of, three_wells, two_wells
 
 
 def with_weight(samples, weight, rows=slice(None)):
@@ -27,7 +25,7 @@ def test_a_weight_of_two_is_a_row_twice():
     one, other = scales_of(weighted), scales
     assert one.energy_scale == pytest.approx(other.energy_scale, rel=1e-12)
     assert one.energy_shift == pytest.approx(other.energy_shift, rel=1e-12)
-    model = random_model(0, size=2, modes=2)
+    model = random_trainable(0, size=2, modes=2)
     names = [name for name, p in model.named_parameters() if p.requires_grad]
     first, second = (Loss.on(rows, scales, 1.0, 2.0) for rows in (weighted, repeated))
     assert float(first(model).detach()) == pytest.approx(float(second(model).detach()), rel=1e-12)
@@ -36,7 +34,7 @@ def test_a_weight_of_two_is_a_row_twice():
 
 
 def test_rows_without_weight_do_not_matter():
-    data = samples_of(wells(2), 80, 0)
+    data = samples_of(two_wells(2), 80, 0)
     weight = (np.arange(80) % 4 > 0).astype(float)
     results = []
     for junk in (0.0, 1e3):
@@ -73,7 +71,7 @@ def test_outliers_are_named_and_do_not_spoil_the_fit():
 
 @pytest.mark.slow
 def test_many_rows_are_fitted_in_batches():
-    exact = wells(2)
+    exact = two_wells(2)
     data, test = samples_of(exact, 60_000, 0), samples_of(exact, 500, 1)
     training = Training(restarts=1, adam_steps=300, lbfgs_steps=100, batch=1000, rows=3000)
     result = fit(data, architecture=Architecture(width=4), training=training, progress=False)
@@ -82,7 +80,7 @@ def test_many_rows_are_fitted_in_batches():
 
 
 def test_weights_are_written_read_and_checked(tmp_path):
-    data = samples_of(wells(2), 20, 0)
+    data = samples_of(two_wells(2), 20, 0)
     weight = np.random.default_rng(0).uniform(0.0, 2.0, 20)
     for name in ("a.csv", "a.npz"):
         lse.write_samples(with_weight(data, weight), tmp_path / name)

@@ -9,7 +9,8 @@ import pytest
 import lse_material as lse
 from lse_material.fit import Architecture, Sparsity, Training, fit
 from lse_material.fit.optimise import parallel
-from tests.fit.test_fitting import SHORT, parameters, samples_of, wells
+from tests.fit.short_fits import SHORT, parameters
+from tests.materials import samples_of, two_wells
 
 ONCE = Sparsity(
     restarts=2, adam_steps=20, tolerance=1e-6, trials=1, prune=1.0, trial_rows=20
@@ -20,7 +21,7 @@ SMALL = Architecture(modes="auto", max_modes=2, width=1)
 @pytest.mark.slow
 @pytest.mark.parametrize("architecture", [Architecture(width=2), SMALL], ids=["two modes", "auto"])
 def test_starts_in_two_processes_are_those_in_one(architecture):
-    data = samples_of(wells(1), 30, 0)
+    data = samples_of(two_wells(1), 30, 0)
     options = {"architecture": architecture, "sparsity": ONCE, "progress": False}
     one, two = (fit(data, training=Training(2, 20, lbfgs_steps=20, processes=n), **options) for n in (1, 2))
     assert all(np.array_equal(a, b) for a, b in zip(parameters(one), parameters(two), strict=True))

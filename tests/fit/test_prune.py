@@ -9,18 +9,17 @@ from hypothesis import strategies as st
 import lse_material as lse
 from lse_material.fit import Architecture, Sparsity, TrainablePotential, fit
 from lse_material.fit.discovery.prune import prune, triangular
+from lse_material.fit.discovery.schedule import Schedule
 from lse_material.fit.model.simplify import trimmed
 from lse_material.fit.optimise.levenberg_marquardt import levenberg_marquardt
 from lse_material.kernel import CompiledPotential
-from tests.fit.test_discovery import loss_of, three_wells
-from tests.fit.test_fitting import samples_of
-from tests.fit.test_trainable import random_model
-from tests.materials import relative_error
+from tests.fit.short_fits import loss_of, random_trainable
+from tests.materials import relative_error, samples_of, three_wells
 
 
 def masked_model(seed, share, depth, width=4):
     """A model some of whose weights are left out."""
-    model = random_model(seed, size=3, modes=2, width=width, depth=depth)
+    model = random_trainable(seed, size=3, modes=2, width=width, depth=depth)
     for name, p in model.named_parameters():
         if name != "raw_rho" and not name.startswith("biases"):
             model.masks[name] = (torch.rand_like(p) > share).to(p.dtype)
@@ -29,7 +28,7 @@ def masked_model(seed, share, depth, width=4):
 
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 10**6), share=st.sampled_from([0.3, 0.7, 0.9, 1.0]), depth=st.integers(0, 3))
-def test_a_trimmed_network_has_the_energy_of_the_whole_one_and_comes_back_into_a_twin(seed, share, depth):
+def test_a_trimmed_network_has_the_energy_of_the_whole_one_and_comes_back_into_a_trainable_one(seed, share, depth):
     model = masked_model(seed, share, depth)
     x = np.random.default_rng(seed).normal(size=(20, 3))
     energy, gradient, _ = (value.detach().numpy() for value in model(torch.tensor(x)))
@@ -63,7 +62,7 @@ def test_modes_of_unlike_shapes_are_compiled():
 
 
 def test_a_triangular_quadratic_term_has_the_same_energy():
-    model = random_model(1, size=4, modes=3)
+    model = random_trainable(1, size=4, modes=3)
     x = torch.randn(20, 4, dtype=torch.float64)
     other = triangular(model)
     assert torch.equal(other.quadratic * other.mask("quadratic"), (other.quadratic * other.mask("quadratic")).triu())
@@ -76,7 +75,7 @@ def test_weights_that_the_data_do_not_need_go_and_errors_stay_within_the_factor(
     model = TrainablePotential.from_potential(three_wells())
     exact = model.to_potential()
     torch.manual_seed(0)
-    wide = random_model(0, size=2, modes=3, width=4, rho=0.1)
+    wide = random_trainable(0, size=2, modes=3, width=4, rho=0.1)
     with torch.no_grad():
         for name in ("quadratic", "biases.1", "x_weights.1"):
             source = {"quadratic": "quadratic", "biases.1": "biases.0", "x_weights.1": "x_weights.0"}[name]
@@ -86,7 +85,7 @@ def test_weights_that_the_data_do_not_need_go_and_errors_stay_within_the_factor(
     levenberg_marquardt(wide, loss, 100)
     before = loss.worst_error(wide)
     limit = max(1.5 * before, 1e-4)
-    pruned = prune(wide, loss, lambda trial: loss.worst_error(trial) <= limit)
+    pruned = prune(wide, loss, lambda trial: loss.worst_error(trial) <= limit, Schedule())
     assert loss.worst_error(pruned) <= limit
     count = lambda p: sum(mode.parameters for mode in p.modes)  # noqa: E731
     assert count(pruned.to_potential()) < 0.5 * count(wide.to_potential())

@@ -9,25 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import lse_material as lse
-from lse_material.fit import Architecture, TrainablePotential
+from lse_material.fit import TrainablePotential
 from lse_material.model import ACTIVATIONS
+from tests.fit.short_fits import random_trainable
 from tests.materials import random_potential, relative_error
-
-
-def random_model(seed, size=2, scale=1.0, rho=0.3, **architecture):
-    torch.manual_seed(seed)
-    model = TrainablePotential.of(Architecture(**architecture), size, scaled_rho=rho)
-    with torch.no_grad():
-        for p in model.parameters():
-            if p.requires_grad and p.ndim > 0:
-                p.copy_(scale * torch.randn_like(p))
-    return model
 
 
 @pytest.mark.parametrize("activation", ["softplus", "squared_softplus"])
 @pytest.mark.parametrize("depth", [0, 1, 2, 3])
 def test_written_out_gradient_is_that_of_automatic_differentiation(depth, activation):
-    model = random_model(depth, size=3, modes=3, width=4, depth=depth, activation=activation)
+    model = random_trainable(depth, size=3, modes=3, width=4, depth=depth, activation=activation)
     x = torch.randn(20, 3, dtype=torch.float64, requires_grad=True)
     energy, gradient, weights = model(x)
     (exact,) = torch.autograd.grad(energy.sum(), x)
@@ -38,7 +29,7 @@ def test_written_out_gradient_is_that_of_automatic_differentiation(depth, activa
 @pytest.mark.parametrize("quadratic", [True, False])
 @pytest.mark.parametrize("depth", [0, 1, 2])
 def test_model_and_potential_agree_and_come_back_from_each_other(depth, quadratic):
-    model = random_model(7, size=3, modes=2, width=5, depth=depth, quadratic=quadratic)
+    model = random_trainable(7, size=3, modes=2, width=5, depth=depth, quadratic=quadratic)
     potential = model.to_potential()
     again = TrainablePotential.from_potential(potential)
     x = np.random.default_rng(0).normal(size=(30, 3))
@@ -65,7 +56,7 @@ def test_a_quadratic_term_of_any_number_of_rows_becomes_a_square_one(rows):
 @given(seed=st.integers(0, 1000), depth=st.integers(0, 2), scale=st.floats(0.1, 3.0))
 def test_every_mode_is_convex_whatever_its_parameters(seed, depth, scale):
     """psi((a + b)/2) <= (psi(a) + psi(b))/2 along random chords: no value of a parameter can break it."""
-    model = random_model(seed, size=2, scale=scale, modes=2, width=3, depth=depth)
+    model = random_trainable(seed, size=2, scale=scale, modes=2, width=3, depth=depth)
     rng = np.random.default_rng(seed)
     a, b = (torch.tensor(2.0 * rng.normal(size=(20, 2))) for _ in range(2))
     with torch.no_grad():
@@ -74,7 +65,7 @@ def test_every_mode_is_convex_whatever_its_parameters(seed, depth, scale):
 
 
 def test_the_smallest_transition_scale_and_large_inputs_give_finite_numbers():
-    model = random_model(1, modes=3, width=4, depth=2, rho=2.1e-3)
+    model = random_trainable(1, modes=3, width=4, depth=2, rho=2.1e-3)
     x = torch.tensor([[1e3, -1e3], [0.0, 0.0], [-1e3, 1e-3]], dtype=torch.float64, requires_grad=True)
     energy, gradient, _ = model(x)
     (energy.sum() + gradient.sum()).backward()

@@ -21,16 +21,16 @@ from tests.materials import (
     OBJECTIVE,
     STRAIN_MEASURES,
     central_difference,
+    measure_name,
     random_deformations,
     random_material,
     relative_error,
     rotation,
     square_to_rectangle,
 )
-from tests.model.test_strain import name
 
 GROWTHS = (None, Growth(0.8))
-every_measure = pytest.mark.parametrize("kinematics", STRAIN_MEASURES, ids=name)
+every_measure = pytest.mark.parametrize("kinematics", STRAIN_MEASURES, ids=measure_name)
 
 
 def affine(coefficients):
@@ -128,7 +128,7 @@ def test_stress_and_tangent_against_central_differences(kinematics, growth):
     assert relative_error(central_difference(material.stress, F, 2, 3e-4), material.tangent(F)) < 1e-8
 
 
-@pytest.mark.parametrize("kinematics", OBJECTIVE, ids=name)
+@pytest.mark.parametrize("kinematics", OBJECTIVE, ids=measure_name)
 @pytest.mark.parametrize("growth", GROWTHS, ids=["", "growth"])
 def test_objectivity(kinematics, growth):
     rng = np.random.default_rng(4)
@@ -142,7 +142,7 @@ def test_objectivity(kinematics, growth):
         np.testing.assert_allclose(material.tangent(Q @ F), turned, rtol=0.0, atol=1e-11 * np.abs(A).max())
 
 
-@pytest.mark.parametrize("kinematics", OBJECTIVE, ids=name)
+@pytest.mark.parametrize("kinematics", OBJECTIVE, ids=measure_name)
 def test_a_rotation_of_a_stress_free_body_keeps_it_free_of_stress(kinematics):
     root = np.eye(kinematics.size)
     if isinstance(kinematics, IsotropicInvariants) and not kinematics.squared_volume:
@@ -191,7 +191,7 @@ def test_chunks_do_not_show_and_agree_with_one_evaluation():
 
 
 @pytest.mark.parametrize("method", ["energy", "stress", "tangent", "mode_weights"])
-@pytest.mark.parametrize("kinematics", [GreenLagrange(2), SmallStrain(2), IsotropicInvariants(2)], ids=name)
+@pytest.mark.parametrize("kinematics", [GreenLagrange(2), SmallStrain(2), IsotropicInvariants(2)], ids=measure_name)
 def test_a_deformation_turned_inside_out_is_named(method, kinematics):
     material = random_material(np.random.default_rng(11), kinematics)
     F = np.tile(np.eye(2), (5, 1, 1))

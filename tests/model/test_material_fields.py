@@ -8,18 +8,9 @@ import pytest
 import lse_material as lse
 from lse_material.export import source
 from lse_material.kernel import CompiledEvaluator
-from tests.materials import mild_network
+from tests.materials import material_with_fields
 
 RNG = np.random.default_rng(3)
-
-
-def material(modes=3, dim=2, fields=("concentration", "temperature"), box=True):
-    rng = np.random.default_rng(7)
-    d = len(fields) + dim * (dim + 1) // 2
-    networks = tuple(mild_network(rng, d, (4, 3)) for _ in range(modes))
-    potential = lse.SoftMinimum(networks, 0.5, rng.normal(size=d) / 5, np.exp(rng.normal(size=d) / 2), energy_scale=1.4)
-    limits = lse.Box(-0.2 * np.ones(d), 0.2 * np.ones(d)) if box else None
-    return lse.Material(potential, lse.GreenLagrange(dim), lse.Growth(0.2), training_box=limits, fields=fields)
 
 
 def deformations(n=6, dim=2):
@@ -33,7 +24,7 @@ def difference(f, x, h=1e-6):
 
 
 def test_stress_conjugates_and_tangent_are_derivatives_of_the_energy():
-    m = material()
+    m = material_with_fields()
     F, fields = deformations()
     for F0, f0 in zip(F, fields):
         slope = difference(partial(m.energy, F0), f0)
@@ -50,7 +41,7 @@ def test_stress_conjugates_and_tangent_are_derivatives_of_the_energy():
 
 
 def test_one_value_serves_all_points_and_shapes_are_kept():
-    m = material()
+    m = material_with_fields()
     F = np.broadcast_to(np.eye(2), (3, 4, 2, 2))
     one = m.energy(F, [0.1, 0.2])
     assert one.shape == (3, 4)
@@ -60,7 +51,7 @@ def test_one_value_serves_all_points_and_shapes_are_kept():
 
 @pytest.mark.parametrize("quadratic", [True, False])
 def test_a_material_with_its_fields_held_is_the_same_material(quadratic):
-    m = material()
+    m = material_with_fields()
     if not quadratic:
         modes = tuple(lse.ConvexNetwork(n.z_weights, n.x_weights, n.biases, n.activation) for n in m.potential.modes)
         m = lse.Material(lse.SoftMinimum(modes, 0.5), m.kinematics, fields=m.fields)
@@ -73,7 +64,7 @@ def test_a_material_with_its_fields_held_is_the_same_material(quadratic):
 
 
 def test_the_file_keeps_the_fields(tmp_path):
-    m = material()
+    m = material_with_fields()
     lse.save(m, tmp_path / "m.safetensors")
     back = lse.load(tmp_path / "m.safetensors")
     assert back.fields == m.fields
@@ -82,13 +73,13 @@ def test_the_file_keeps_the_fields(tmp_path):
 
 
 def test_verify_checks_it_with_the_fields_held():
-    checks = {check.name: check for check in lse.analysis.verify(material())}
+    checks = {check.name: check for check in lse.analysis.verify(material_with_fields())}
     assert all(check.passed for check in checks.values())
     assert checks["derivatives"].value > 0.0
 
 
 def test_what_needs_a_material_of_deformation_alone_says_so():
-    m = material()
+    m = material_with_fields()
     with pytest.raises(lse.InvalidInputError, match="also depends on concentration, temperature: give fields="):
         m.energy(np.eye(2))
     with pytest.raises(lse.InvalidInputError, match="fields has shape"):
@@ -102,7 +93,7 @@ def test_what_needs_a_material_of_deformation_alone_says_so():
     with pytest.raises(lse.InvalidInputError, match="depends on F alone"):
         m.at([0.1, 0.2]).energy(np.eye(2), [0.1])
     with pytest.raises(lse.InvalidInputError, match="each name may appear once"):
-        material(fields=("c", "c"))
+        material_with_fields(fields=("c", "c"))
     with pytest.raises(lse.InvalidInputError, match="for one"):
         lse.Material(m.potential, m.kinematics, fields="concentration")
     with pytest.raises(lse.InvalidInputError, match="beside the fields c"):
@@ -111,7 +102,7 @@ def test_what_needs_a_material_of_deformation_alone_says_so():
 
 @pytest.mark.parametrize("ending", ["csv", "npz"])
 def test_samples_with_fields_are_written_and_read_back(ending, tmp_path):
-    m = material()
+    m = material_with_fields()
     F, fields = deformations(8)
     mask = np.arange(8) != 3
     samples = lse.Samples(

@@ -5,28 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lse_material import ConvexNetwork, InvalidInputError, SoftMinimum
+from lse_material import InvalidInputError, SoftMinimum
 from lse_material.model.mode import CHUNK
-from tests.materials import central_difference, random_network, random_potential, relative_error
+from tests.materials import central_difference, line, random_network, random_potential, relative_error, well
 
 RHOS = [1e-4, 1e-2, 1.0, 10.0]
 SEED = st.integers(0, 2**16)
 POINT = st.lists(st.floats(-1e3, 1e3), min_size=3, max_size=3)
-
-
-def well(stiffness, centre, depth=0.0):
-    """depth + stiffness |x - centre|^2 / 2 as a network without hidden layers."""
-    centre = np.atleast_1d(np.asarray(centre, dtype=float))
-    return ConvexNetwork.from_arrays(
-        [],
-        [-stiffness * centre[None]],
-        [[depth + 0.5 * stiffness * centre @ centre]],
-        quadratic=np.sqrt(stiffness) * np.eye(len(centre)),
-    )
-
-
-def line(slope, offset=0.0):
-    return ConvexNetwork.from_arrays([], [[[slope]]], [[offset]])
 
 
 @pytest.mark.parametrize("rho", RHOS)

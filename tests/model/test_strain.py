@@ -18,6 +18,7 @@ from tests.materials import (
     OBJECTIVE,
     STRAIN_MEASURES,
     central_difference,
+    measure_name,
     random_deformations,
     relative_error,
     rotation,
@@ -26,12 +27,8 @@ from tests.materials import (
 ROOT2 = np.sqrt(2.0)
 
 
-def name(kinematics):
-    return f"{type(kinematics).__name__}{kinematics.dim}" + ("" if getattr(kinematics, "squared_volume", True) else "J")
-
-
-every_measure = pytest.mark.parametrize("kinematics", STRAIN_MEASURES, ids=name)
-objective_measures = pytest.mark.parametrize("kinematics", OBJECTIVE, ids=name)
+every_measure = pytest.mark.parametrize("kinematics", STRAIN_MEASURES, ids=measure_name)
+objective_measures = pytest.mark.parametrize("kinematics", OBJECTIVE, ids=measure_name)
 
 
 def in_space(F):
@@ -104,7 +101,9 @@ def test_small_strain_takes_a_rotation_for_a_strain():
     assert not SmallStrain(2).objective
 
 
-@pytest.mark.parametrize("kinematics", [k for k in STRAIN_MEASURES if isinstance(k, IsotropicInvariants)], ids=name)
+@pytest.mark.parametrize(
+    "kinematics", [k for k in STRAIN_MEASURES if isinstance(k, IsotropicInvariants)], ids=measure_name
+)
 def test_invariants_are_isotropic(kinematics):
     F = random_deformations(np.random.default_rng(4), 20, kinematics.dim)
     for Q in random_rotations(5, kinematics.dim, seed=5):
@@ -136,7 +135,7 @@ def test_geometric_part_has_major_symmetry(kinematics):
     np.testing.assert_allclose(geometric, geometric.transpose(0, 3, 4, 1, 2), rtol=0.0, atol=1e-14)
 
 
-@pytest.mark.parametrize("plane", [k for k in STRAIN_MEASURES if k.dim == 2], ids=name)
+@pytest.mark.parametrize("plane", [k for k in STRAIN_MEASURES if k.dim == 2], ids=measure_name)
 def test_two_dimensions_are_plane_strain(plane):
     """x, and dx/dF in the plane, are those of space with F33 = 1; E13 = E23 = E33 = 0 are left out of x."""
     space = strain_measure_from_dict({**plane.to_dict(), "dim": 3})

@@ -1,8 +1,8 @@
-"""Is a cell turned inside out? Energies are NaN where det F <= 0 at a quadrature point; this looks between these points.
+"""Inverted cells: energies are NaN where det F <= 0 at a quadrature point, and a check between these points.
 
-An energy of F^T F alone does not tell F from its mirror image. `orientation` makes what it multiplies NaN, with all
-derivatives, where det F <= 0, so that no solver accepts such a state. Where det F varies within a cell (displacements of degree
-2, quadrilaterals) it may still be negative at a corner; `InvertedCells` finds that.
+An energy of F^T F alone has the same value for F and its mirror image. `orientation` is a factor that makes the energy and all
+its derivatives NaN where det F <= 0, so that no solver accepts such a state. If det F varies within a cell (displacements of
+degree 2, quadrilaterals), it may still be negative at a corner; `InvertedCells` finds that.
 """
 
 from __future__ import annotations
@@ -17,39 +17,39 @@ import ufl
 from dolfinx import fem
 from dolfinx.mesh import EntityMap
 from mpi4py import MPI
-from ufl.algorithms.apply_algebra_lowering import apply_algebra_lowering
-from ufl.algorithms.apply_derivatives import apply_derivatives
-from ufl.algorithms.estimate_degrees import estimate_total_polynomial_degree
+from ufl.core.expr import Expr
 
 from lse_material._arrays import Array
+from lse_material.errors import ConvergenceError
+from lse_material.fem._cells import covered_cells, functions_of
 from lse_material.fem.forms.marks import marked, marks_in
+from lse_material.fem.forms.measures import estimated_degree
 from lse_material.model.strain import SmallStrain, StrainMeasure
 
-Expr = Any  # a UFL expression
-LATTICE = 2  # corners and middles of edges of each cell are looked at
+LATTICE = 2  # intervals along an edge of a cell: det F is checked at corners and middles of edges
 
 
 @dataclass(frozen=True)
 class Determinant:
-    """The meaning of a mark on det F, where it must be positive."""
+    """The meaning of a mark on a det F that must be positive."""
 
 
 def orientation(kinematics: StrainMeasure, F: Expr) -> Expr:
     """1 where det F > 0 and NaN elsewhere, a UFL scalar whose derivative is zero; 1 everywhere at small strain.
 
-    It costs a comparison at each point, and does not raise the estimate of the quadrature degree.
+    It costs one comparison at each point, and does not raise the estimated quadrature degree.
     """
     if isinstance(kinematics, SmallStrain):
         return ufl.as_ufl(1.0)
-    kept = ufl.conditional(ufl.gt(ufl.real(marked(ufl.det(F), Determinant())), 0.0), 1.0, 0.0)
-    return kept / kept
+    positive = ufl.conditional(ufl.gt(ufl.real(marked(ufl.det(F), Determinant())), 0.0), 1.0, 0.0)
+    return positive / positive
 
 
 class InvertedCells:
-    """Looks at det F in the cells of a form, at their corners and the middles of their edges.
+    """Checks det F in the cells of forms, at their corners and the middles of their edges.
 
     Args:
-        forms: energies or residuals, as they were given; each det F in a cell integral is looked at where that integral is.
+        forms: energies or residuals as the user gave them. Each det F in a cell integral is checked in the integral's cells.
         comm: of the problem.
         entity_maps: between the meshes of the forms.
     """
@@ -70,10 +70,23 @@ class InvertedCells:
                     det = J.expression()
                     known = any(det == other and domain is mesh for other, mesh, _ in self._parts)
                     if not known and domain is not None and _varies(det):
-                        self._parts.append((det, domain, _cells(integral, domain)))
+                        self._parts.append((det, domain, covered_cells(integral, domain)))
+
+    def refuse(self, remedy: str, iterations: int) -> None:
+        """Raise ConvergenceError if det F <= 0 at a corner or a middle of an edge of a cell; collective.
+
+        (At a quadrature point the energy would be NaN, and no solver accepts such a state.)
+        """
+        smallest = self.smallest()
+        if not smallest > 0.0:
+            raise ConvergenceError(
+                f"the state that was found turns a cell inside out between its quadrature points: det F is {smallest:.3g} at a "
+                f"corner or an edge of it. Take {remedy}.",
+                iterations=iterations,
+            )
 
     def smallest(self) -> float:
-        """The smallest det F of the present state, infinite where there is nothing to look at; collective."""
+        """The smallest det F of the present state, infinite if no cell is checked; collective."""
         if self._expressions is None:
             self._expressions = [(self._expression(det, domain), domain, cells) for det, domain, cells in self._parts]
         found = np.inf
@@ -91,24 +104,11 @@ class InvertedCells:
 
 def _varies(det: Expr) -> bool:
     """Whether det F may differ from point to point of a cell."""
-    return bool(estimate_total_polynomial_degree(apply_derivatives(apply_algebra_lowering(det))) > 0)
+    return estimated_degree(det) > 0
 
 
 def _domain(integral: ufl.Integral) -> Any:
-    """The dolfinx mesh of an integral; None if a function on it does not tell."""
+    """The dolfinx mesh of an integral; None if no function in it lives there."""
     ufl_domain = integral.ufl_domain()
-    for function in ufl.algorithms.extract_coefficients(integral.integrand()):
-        if isinstance(function, fem.Function) and function.function_space.mesh.ufl_domain() == ufl_domain:
-            return function.function_space.mesh
-    return None
-
-
-def _cells(integral: ufl.Integral, domain: Any) -> Array:
-    """The cells of an integral that this rank owns."""
-    owned = domain.topology.index_map(domain.topology.dim).size_local
-    data, which = integral.subdomain_data(), integral.subdomain_id()
-    if data is None or which in ("everywhere", "otherwise") or not hasattr(data, "find"):
-        return np.arange(owned, dtype=np.int32)
-    numbers = which if isinstance(which, tuple) else (which,)
-    cells = np.unique(np.concatenate([data.find(int(number)) for number in numbers]))
-    return cells[cells < owned].astype(np.int32)
+    meshes = (function.function_space.mesh for function in functions_of(integral.integrand()))
+    return next((mesh for mesh in meshes if mesh.ufl_domain() == ufl_domain), None)

@@ -1,6 +1,6 @@
 """Energy, residual, tangent, stability and equilibria of a periodic cell, as functions of the unknowns q of its `PeriodicMap`.
 
-Where the tangent K is not positive definite, K + share M is, M the inner product of the cell.
+If the tangent K is not positive definite, K + share M is, with M the inner product of the cell.
 """
 
 from __future__ import annotations
@@ -18,19 +18,20 @@ from petsc4py import PETSc
 
 from lse_material._arrays import Array
 from lse_material.errors import ConvergenceError, InvalidInputError
-from lse_material.fem._assembly import integral
+from lse_material.fem._mpi import integral
 from lse_material.fem.forms.measures import with_quadrature_degree
 from lse_material.fem.forms.orientation import InvertedCells
 from lse_material.fem.homogenise.periodic_map import PeriodicMap
 from lse_material.fem.solve.eigen import lowest_eigenpairs
+from lse_material.fem.solve.fields import diagonal_of
 from lse_material.fem.solve.inertia import SymmetricFactor
 from lse_material.fem.solve.newton_inertia import minimise, newton
 
-STRAIN = 1e-2  # whose forces the tolerance is a share of
-ROUNDING = 1e-15  # of the forces that cancel in the residual
+TOLERANCE_STRAIN = 1e-2  # the tolerance is a share of the forces that it makes
+FORCE_ROUNDING = 1e-15  # of the forces that cancel in the residual
 BRANCH_ITERATIONS = 60  # of Newton's method
-DESCENT_STEPS = 400  # where the minimum is nearly degenerate, each halves the residual
-RAISED = 1e-3, 1e-2, 1e-1, 1.0, 10.0  # shares of the inner product that are added to a tangent, in units of the modulus
+DESCENT_ITERATIONS = 400  # near a degenerate minimum each of them halves the residual only
+PRODUCT_SHARES = 1e-3, 1e-2, 1e-1, 1.0, 10.0  # of the inner product, added to a tangent, in units of the modulus
 
 Free = dict[tuple[int, int], float]
 
@@ -43,8 +44,8 @@ class CellSystem:
     Attributes:
         u: the displacement, T q.
         q: fluctuation and average gradient, a PETSc vector.
-        free: (i, J) -> average P_iJ, for components of the average gradient that are unknown; the others are held.
-        inverted_cells: looks at det F between the quadrature points.
+        free: (i, J) -> average P_iJ, for components of the average gradient that are unknown; the others are prescribed.
+        inverted_cells: checks det F between the quadrature points.
         inner_product: of int grad v . grad w + v . w/L^2, in q.
         modulus: the largest that an affine deformation meets at q = 0.
         energy_scale: that times the volume of the cell: of a strain of order one.
@@ -82,7 +83,7 @@ class CellSystem:
         self._b = dolfinx.fem.petsc.create_vector(V)
         self._x = self.map.T.createVecLeft()
         self._Kq: PETSc.Mat | None = None
-        self._held: PETSc.Mat | None = None
+        self._tangent: PETSc.Mat | None = None
         product = ufl.inner(ufl.grad(v), ufl.grad(du)) + ufl.inner(v, du) / self.map.length**2
         M = dolfinx.fem.petsc.assemble_matrix(fem.form(product * ufl.dx))
         M.assemble()
@@ -94,11 +95,11 @@ class CellSystem:
         if not (np.isfinite(self.modulus) and self.modulus > 0.0):
             raise InvalidInputError(
                 f"the largest modulus of the cell at F = I is {self.modulus:g}: its energy must have a finite second "
-                "derivative there that does not vanish, which forces are measured by."
+                "derivative there that does not vanish, because it is the measure of forces."
             )
         self.energy_scale = self.modulus * self.volume
         self.force_scale = self.energy_scale / self.map.length
-        self._allowed = tolerance * STRAIN * self.force_scale
+        self._allowed = tolerance * TOLERANCE_STRAIN * self.force_scale
 
     def average(self) -> Array:
         """The average deformation gradient F, (dim, dim)."""
@@ -131,7 +132,7 @@ class CellSystem:
         return g
 
     def stiffness(self) -> PETSc.Mat:
-        """T^T A T at the present q, nothing held; the same matrix each time, with new values."""
+        """T^T A T at the present q, nothing prescribed; the same matrix each time, with new values."""
         self.push()
         self._A.zeroEntries()
         dolfinx.fem.petsc.assemble_matrix(self._A, self._tangent_form)
@@ -141,12 +142,10 @@ class CellSystem:
 
     def uncancelled_force(self) -> float:
         """Norm of |A_ii u_i|, A as it was assembled last: the size of the forces that cancel in the residual."""
-        diagonal = self._A.getDiagonal()
         self.push()
-        diagonal.pointwiseMult(diagonal, self._x)
-        norm = float(diagonal.norm())
-        diagonal.destroy()
-        return norm
+        self._x.array[:] *= diagonal_of(self._A)
+        norm: Any = self._x.norm()
+        return float(norm)
 
     def average_stress(self) -> Array:
         """Average P at the present q, (dim, dim)."""
@@ -170,64 +169,64 @@ class CellSystem:
         return self.potential()
 
     def residual(self, out: PETSc.Vec) -> None:
-        """Write the gradient of `energy` to `out`, zero where F is held; collective."""
-        self.hold(self.gradient(out))
+        """Write the gradient of `energy` to `out`, zero where F is prescribed; collective."""
+        self.project_out(self.gradient(out))
 
     def tangent(self) -> PETSc.Mat:
-        """The second derivative of `energy`, a stiffness on the diagonal where F is held; the next call destroys it."""
-        if self._held is not None:
-            self._held.destroy()
-        self._held = self.held(self.stiffness())
-        return self._held
+        """The second derivative of `energy`, a stiffness on the diagonal where F is prescribed; the next call destroys it."""
+        if self._tangent is not None:
+            self._tangent.destroy()
+        self._tangent = self.with_dirichlet(self.stiffness())
+        return self._tangent
 
     def positive_tangents(self) -> Generator[PETSc.Mat, None, None]:
-        """K + share M for growing shares, K the tangent that was assembled last, which takes them."""
-        assert self._held is not None
-        M, before = self.held(self.inner_product, diagonal=0.0), 0.0
+        """K + share M for growing shares, with K the tangent that was assembled last, which changes."""
+        assert self._tangent is not None
+        M = self.with_dirichlet(self.inner_product, diagonal=0.0)
         try:
-            for share in RAISED:
-                self._held.axpy((share - before) * self.modulus, M)
-                before = share
-                yield self._held
+            for share, before in zip(PRODUCT_SHARES, (0.0, *PRODUCT_SHARES)):
+                self._tangent.axpy((share - before) * self.modulus, M)
+                yield self._tangent
         finally:
             M.destroy()
 
     def is_converged(self, residual: PETSc.Vec) -> bool:
-        """Whether a residual, that of the present q, counts as none; collective."""
-        return bool(residual.norm() <= self._allowed + ROUNDING * self.uncancelled_force())
+        """Whether the residual of the present q counts as zero; collective."""
+        return bool(residual.norm() <= self._allowed + FORCE_ROUNDING * self.uncancelled_force())
 
-    # ---- what is held ----------------------------------------------------------------------------------------------------
+    # ---- prescribed components of F --------------------------------------------------------------------------------------
 
     @contextmanager
-    def all_held(self) -> Iterator[None]:
-        """All components of F are held meanwhile."""
+    def all_prescribed(self) -> Iterator[None]:
+        """All components of F are prescribed meanwhile."""
         free, self.free = self.free, {}
         try:
             yield
         finally:
             self.free = free
 
-    def _fixed(self) -> Any:
-        """Indices of the components of F that are held, on the rank that owns them."""
+    def _prescribed(self) -> Any:
+        """Indices of the components of F that are prescribed, on the rank that owns them."""
         places = [self.dim * i + j for i in range(self.dim) for j in range(self.dim) if (i, j) not in self.free]
         return self.map.average[places] if self.comm.rank == self.comm.size - 1 else self.map.average[:0]
 
-    def held(self, K: PETSc.Mat, diagonal: float | None = None) -> PETSc.Mat:
-        """A copy of K whose rows and columns of what is held have `diagonal`, a stiffness, on the diagonal alone.
+    def with_dirichlet(self, K: PETSc.Mat, diagonal: float | None = None) -> PETSc.Mat:
+        """A copy of K with zero rows and columns where F is prescribed, but `diagonal` (a stiffness) on the diagonal.
 
         The caller destroys it.
         """
         K = K.copy()
-        K.zeroRowsColumns(self._fixed(), self.energy_scale / self.map.length**2 if diagonal is None else diagonal)
+        stiffness = self.energy_scale / self.map.length**2 if diagonal is None else diagonal
+        K.zeroRowsColumns(self._prescribed(), stiffness)
         return K
 
-    def hold(self, g: PETSc.Vec) -> PETSc.Vec:
-        """G less the work of the average stresses, 0 where F is held."""
+    def project_out(self, g: PETSc.Vec) -> PETSc.Vec:
+        """Change g in place: subtract the work of the average stresses, zero where F is prescribed. Returns g."""
         first = g.getOwnershipRange()[0]
         if self.comm.rank == self.comm.size - 1:
             for (i, j), stress in self.free.items():
                 g.array[self.map.average[self.dim * i + j] - first] -= self.volume * stress / self.map.length
-            g.array[self._fixed() - first] = 0.0
+            g.array[self._prescribed() - first] = 0.0
         return g
 
     # ---- homogenisation --------------------------------------------------------------------------------------------------
@@ -253,21 +252,21 @@ class CellSystem:
         return A
 
     def homogenised_tangent(self) -> Array:
-        """(K_FF - K_Fw K_ww^-1 K_wF)/|V|, all components of F held: (dim, dim, dim, dim)."""
+        """(K_FF - K_Fw K_ww^-1 K_wF)/|V|, all components of F prescribed: (dim, dim, dim, dim)."""
         n = self.dim**2
-        with self.all_held():
+        with self.all_prescribed():
             K = self.stiffness()
             columns = self._average_columns(K)
             A = np.array([self.map.gather_average_force(column).reshape(-1) for column in columns])
-            held, x = self.held(K), self.q.duplicate()
+            K_ww, x = self.with_dirichlet(K), self.q.duplicate()
             with SymmetricFactor(self.comm) as factor:
-                factor.inertia(held)
-                sides = [self.hold(column) for column in columns]
+                factor.inertia(K_ww)
+                sides = [self.project_out(column) for column in columns]
                 for j, side in enumerate(sides):
                     factor.solve(side, x)
                     for i in range(n):
                         A[i, j] -= sides[i].dot(x)
-            for item in (held, x, *columns):
+            for item in (K_ww, x, *columns):
                 item.destroy()
         result: Array = (0.5 * (A + A.T) / self.volume).reshape((self.dim,) * 4)
         return result
@@ -279,7 +278,7 @@ class CellSystem:
 
         The largest entry of the mode's displacement is 1, and its sign the same on any number of ranks.
         """
-        K, M = self.held(self.stiffness()), self.held(self.inner_product, diagonal=0.0)
+        K, M = self.with_dirichlet(self.stiffness()), self.with_dirichlet(self.inner_product, diagonal=0.0)
         start, image = self.map.irregular(), self.q.duplicate()
         try:
             values, (mode,) = lowest_eigenpairs(K, M, 1, start=start)
@@ -298,49 +297,42 @@ class CellSystem:
             negative, zero, _ = factor.inertia(self.tangent())
         return negative, zero
 
+    # ---- equilibria ------------------------------------------------------------------------------------------------------
 
-class CellNewton:
-    """Equilibria of a system, from and to its q."""
-
-    def __init__(self, system: CellSystem) -> None:
-        self._system, self.comm, self.q = system, system.comm, system.q
-        self._g, self._step, self._before, self._moved = (self.q.duplicate() for _ in range(4))
-
-    def enter(self, change: Array) -> None:
-        """Change the components of F that are held, by (dim, dim), and spread that over the cell by one linear step.
+    def change_average(self, change: Array) -> None:
+        """Change the prescribed components of F by (dim, dim), and extend the change into the cell by one linear step.
 
         Raises:
             ConvergenceError: elements would be turned inside out.
         """
         change = change.copy()
-        for place in self._system.free:
+        for place in self.free:
             change[place] = 0.0
-        right, moved, step = self._g, self._moved, self._step
-        K = self._system.stiffness()
-        moved.set(0.0)
-        self._system.map.set_average(moved, change)
-        K.mult(moved, right)
-        self._system.gradient(step)
-        right.axpy(1.0, step)
-        self._system.hold(right)
-        held = self._system.held(K)
+        before, affine, right, step = (self.q.duplicate() for _ in range(4))
+        self.q.copy(before)
+        K = self.stiffness()
+        affine.set(0.0)
+        self.map.set_average(affine, change)
+        K.multAdd(affine, self.gradient(step), right)
+        self.project_out(right)
+        A = self.with_dirichlet(K)
         with SymmetricFactor(self.comm) as factor:
-            stable = factor.is_positive(held)
+            stable = factor.is_positive(A)
             if stable:
                 factor.solve(right, step)
-        held.destroy()
-        self.q.copy(self._before)
-        self.q.axpy(1.0, moved)
+        self.q.axpy(1.0, affine)
         if stable:
             self.q.axpy(-1.0, step)
-            if not np.isfinite(self._system.potential()):
-                self._before.copy(self.q)
-                self.q.axpy(1.0, moved)
-        if not np.isfinite(self._system.potential()):
+            if not np.isfinite(self.potential()):
+                before.copy(self.q)
+                self.q.axpy(1.0, affine)
+        for item in (A, before, affine, right, step):
+            item.destroy()
+        if not np.isfinite(self.potential()):
             raise ConvergenceError("the step turns elements inside out.")
 
     def solve(self, *, descend: bool) -> int:
-        """From the present q to an equilibrium; the number of iterations. Collective.
+        """Find an equilibrium from the present q; returns the iterations. Collective.
 
         Args:
             descend: lower the energy in every step, with a positive definite tangent; plain Newton otherwise.
@@ -349,12 +341,14 @@ class CellNewton:
             ConvergenceError: it did not converge.
         """
         try:
-            iterations = minimise(self._system, DESCENT_STEPS) if descend else newton(self._system, BRANCH_ITERATIONS)
+            iterations = minimise(self, DESCENT_ITERATIONS) if descend else newton(self, BRANCH_ITERATIONS)
         except ConvergenceError as error:
-            self._system.residual(self._g)
-            norm = self._g.norm()
+            residual = self.q.duplicate()
+            self.residual(residual)
+            norm = residual.norm()
+            residual.destroy()
             where = (
-                f"the residual is {norm / self._system.force_scale:.2e} of the force of a strain of one"
+                f"the residual is {norm / self.force_scale:.2e} of the force of a strain of one"
                 if np.isfinite(norm)
                 else "the residual is not finite: an element was turned inside out"
             )
@@ -362,10 +356,5 @@ class CellNewton:
                 f"the cell did not converge; {where}. Take smaller steps of F, or a smoother energy. ({error})",
                 iterations=error.iterations,
             ) from error
-        smallest = self._system.inverted_cells.smallest()
-        if not smallest > 0.0:
-            raise ConvergenceError(
-                f"an element of the cell is turned inside out between its quadrature points: det F is {smallest:.3g} at a "
-                "corner or an edge of it. Take smaller steps of F, a higher quadrature_degree, or a finer mesh."
-            )
+        self.inverted_cells.refuse("smaller steps of F, a higher quadrature_degree, or a finer mesh", iterations)
         return iterations

@@ -1,8 +1,7 @@
-"""Samples of a cell along paths through F-space: each followed from F = I step by step, on stable branches, and restartable.
+"""Samples of a cell along paths through F-space, each followed from F = I step by step on stable branches, and restartable.
 
-Paths are shared out among groups of ranks, each with a cell of its own. A finished path is written at once, so that a process
-that is killed loses the paths it was on, no more; the next run reads what is there. The result is the same for any number of
-groups.
+Groups of ranks share the paths; each group has its own cell. A finished path is written at once, so a process that is killed
+loses only unfinished paths, and the next run reads the others. The result is the same for any number of groups.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ from lse_material.fem._mpi import on_rank_0
 from lse_material.fem.homogenise.periodic_cell import Free, PeriodicCell
 from lse_material.fem.paths.fingerprint import differences_from, to_text
 
-COLUMNS = ("F", "energy", "stress", "tangent", "negative", "kicks", "order", "iterations", "buckled", "seconds")
+COLUMNS = ("F", "energy", "stress", "tangent", "negative", "perturbations", "order", "iterations", "buckled", "seconds")
 FINGERPRINT = "fingerprint"  # of cell and path, in the file of a path
 
 logger = logging.getLogger("lse_material")
@@ -77,8 +76,8 @@ class CellSamples:
         tangent: dP/dF, (n, dim, dim, dim, dim).
         negative: negative eigenvalues of the cell's tangent, 0 where it is stable, (n,).
         order: amplitude along the mode in which it buckled, 0 on the branch of F = I, a length, (n,).
-        buckled: whether it is on a branch that it was kicked to, (n,).
-        kicks, iterations, seconds: effort of each row; CPU time of one rank.
+        buckled: whether it has left the branch of F = I along a mode, (n,).
+        perturbations, iterations, seconds: effort of each row; CPU time of one rank.
         volume, solid_volume: of the box and of the solid.
         lost: states that were not found, at the ends of paths.
     """
@@ -89,7 +88,7 @@ class CellSamples:
     negative: Array
     order: Array
     buckled: Array
-    kicks: Array
+    perturbations: Array
     iterations: Array
     seconds: Array
     volume: float
@@ -109,17 +108,18 @@ def sample(
 ) -> CellSamples:
     """Follow every path and write `out`, an archive of `Samples`, and beside it STEM.states.npz with the other columns.
 
-    Finished paths are kept in the folder STEM.paths; a path found there is not followed again if it is of the same cell: the
-    same formula and potentials, values of constants and coefficients, mesh, lattice, kick size and tolerance. Collective.
+    Finished paths are stored in the folder STEM.paths; a path found there is read, not followed, if it is of the same cell: the
+    same formula and potentials, values of constants and coefficients, mesh, lattice, size of perturbations and tolerance.
+    Collective.
 
     Args:
-        make_cell: makes a cell on the ranks that it is given.
-        paths: to be followed, each from F = I.
+        make_cell: makes a cell on a communicator.
+        paths: to follow, each from F = I.
         out: a .npz file.
         comm: all ranks.
-        ranks_per_cell: ranks that share a cell; there are as many cells as the ranks suffice for, one at least.
+        ranks_per_cell: ranks that share a cell. The number of cells follows from it, and is 1 at least.
         units: of the samples.
-        progress: show a bar on a terminal: the paths of the first cell.
+        progress: show a progress bar on a terminal, for the paths of the first cell.
 
     Raises:
         InvalidInputError: `out` is no .npz file, or there are no paths.
@@ -188,7 +188,7 @@ def _follow_all(
 
 
 def _follow(cell: PeriodicCell, path: CellPath) -> dict[str, Any]:
-    """The states of a path, as far as they are found."""
+    """The states of a path, up to the first that is not found."""
     cell.reset()
     rows: list[tuple[Any, ...]] = []
     for F in path.F:
@@ -201,7 +201,7 @@ def _follow(cell: PeriodicCell, path: CellPath) -> dict[str, Any]:
             break
         seconds = cell.comm.bcast(time.process_time() - start, root=0)
         rows.append(
-            (s.F, s.energy, s.stress, s.tangent, s.negative, s.kicks, s.order, s.iterations, s.buckled, seconds)
+            (s.F, s.energy, s.stress, s.tangent, s.negative, s.perturbations, s.order, s.iterations, s.buckled, seconds)
         )
     return {name: np.array(column) for name, column in zip(COLUMNS, zip(*rows))} if rows else {}
 
@@ -226,7 +226,7 @@ def _write_states(result: CellSamples, file: Path) -> None:
 
 
 def _read(file: Path, key: str) -> dict[str, Any] | None:
-    """A path followed before; None if there is none, or one of another cell or path."""
+    """The stored states of a path; None if there are none, or those of another cell or path."""
     if not file.exists():
         return None
     try:
@@ -239,6 +239,6 @@ def _read(file: Path, key: str) -> dict[str, Any] | None:
 
 
 def _key(cell: PeriodicCell, path: CellPath) -> str:
-    """What the states of a path depend on; collective."""
+    """The fingerprint of cell and path; collective."""
     loads = np.array([[*place, stress] for place, stress in sorted(path.free.items())])
     return to_text({**cell.fingerprint(), "path": hashlib.sha256(path.F.tobytes() + loads.tobytes()).hexdigest()})

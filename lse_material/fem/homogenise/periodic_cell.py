@@ -3,10 +3,10 @@
     W(F) = 1/|V| min over periodic w of int W_local(F + grad w) dV,    P = dW/dF = average of P_local,
     dP/dF = 1/|V| (K_FF - K_Fw K_ww^-1 K_wF),
 
-|V| the volume of the box, holes included. Beyond a critical F the periodic equilibrium that started at F = I is a saddle; it is
-left along its lowest mode. The cell must hold as many unit cells as the pattern needs: microscopic buckling has a wavelength of
-its own. G. Geymonat, S. Mueller, N. Triantafyllidis, Arch. Ration. Mech. Anal. 122, 231 (1993); K. Bertoldi et al., J. Mech.
-Phys. Solids 56, 2642 (2008), for the porous elastomer.
+|V| the volume of the box, holes included. Beyond a critical F the periodic equilibrium that started at F = I is a saddle, and
+the cell leaves it along its lowest mode. The cell must contain as many unit cells as the pattern needs, because microscopic
+buckling has a wavelength of its own. G. Geymonat, S. Mueller, N. Triantafyllidis, Arch. Ration. Mech. Anal. 122, 231 (1993); K.
+Bertoldi et al., J. Mech. Phys. Solids 56, 2642 (2008), for the porous elastomer.
 """
 
 from __future__ import annotations
@@ -22,20 +22,18 @@ from scipy.optimize import brentq
 
 from lse_material._arrays import Array, float_array, frozen
 from lse_material.errors import ConvergenceError, InvalidInputError
-from lse_material.fem.homogenise.cell import CellNewton, CellSystem
+from lse_material.fem.homogenise.cell import CellSystem
 from lse_material.fem.paths.fingerprint import Fingerprint, fingerprint
 from lse_material.fem.solve.newton_inertia import perturb
 
-KICKS = 4  # after one solve
-HALVINGS = 8
-BUCKLED = 1e-6  # order, as a share of the shortest lattice vector, beyond which a cell counts as buckled
-ALIKE = 1e-9  # two ways down a saddle, in units of the energy of the kick
-NEUTRAL = 1e-9  # eigenvalue, as a share of the modulus, of a deformation that costs no energy
+MAX_PERTURBATIONS = 4  # after one solve
+MAX_HALVINGS = 8  # of a step of F
+BUCKLED_ORDER = 1e-6  # share of the shortest lattice vector: a cell with a larger `order` counts as buckled
+EQUAL_ENERGIES = 1e-9  # of the two sides of a saddle, in units of the energy of a perturbation
+ZERO_EIGENVALUE = 1e-9  # share of the modulus: a deformation of a smaller eigenvalue costs no energy
 
 Free = Mapping[tuple[int, int], float]
-Snapshot = tuple[
-    Array, Array, Array | None, dict[tuple[int, int], float]
-]  # q and mode of this rank, F between, and `free`
+Snapshot = tuple[Array, Array, Array | None, dict[tuple[int, int], float]]  # q and mode of this rank, F between, `free`
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,10 +46,10 @@ class CellState:
         stress: average first Piola-Kirchhoff stress P, (dim, dim).
         tangent: dP/dF, (dim, dim, dim, dim); None if it was not asked for.
         negative: negative eigenvalues of the cell's tangent; 0 for a minimum.
-        kicks: how often a saddle was left on the way from the state before.
+        perturbations: number of saddles left along their lowest mode since the state before.
         order: amplitude of the fluctuation along the mode in which the cell buckled last, a length; 0 before.
-        iterations: of Newton's method, all steps and kicks together.
-        size: length of the shortest lattice vector, which `order` is compared with.
+        iterations: of Newton's method, all steps together.
+        size: length of the shortest lattice vector, the measure of `order`.
     """
 
     F: Array
@@ -59,31 +57,32 @@ class CellState:
     stress: Array
     tangent: Array | None
     negative: int
-    kicks: int
+    perturbations: int
     order: float
     iterations: int
     size: float
 
     @property
     def buckled(self) -> bool:
-        """Whether the cell is on a branch that it was kicked to: `order` is more than 1e-6 of `size`."""
-        return abs(self.order) > BUCKLED * self.size
+        """Whether the cell has left the branch of F = I along a mode: `order` is more than 1e-6 of `size`."""
+        return abs(self.order) > BUCKLED_ORDER * self.size
 
 
 class PeriodicCell:
     """A cell under an average deformation gradient, or average stresses in place of some of its components.
 
     Args:
-        domain: mesh of a box, with or without holes, opposite sides meshed alike. Mirror-symmetric meshes keep bifurcations
-            sharp; any other is itself an imperfection.
+        domain: mesh of a box, with or without holes, opposite sides meshed identically. Mirror-symmetric meshes keep
+            bifurcations sharp; any other mesh is itself an imperfection.
         energy: W_local(F), a UFL scalar of a UFL deformation gradient: `lambda F: lse.fem.energy(material, F)`, say. Or a
             functional of it, `lambda F: energy(soft, F) * dx(1) + energy(hard, F) * dx(2)`; integrals of it that name no
             quadrature degree are given one, which residual and tangent share.
         degree: of the displacement.
         quadrature_degree: of the energy, its residual and its tangent, where the energy is a scalar.
-        kick_size: largest displacement with which a saddle is left; a hundredth of the shortest lattice vector if left out.
+        perturbation_size: largest displacement of the perturbation that leaves a saddle; a hundredth of the shortest lattice
+            vector if left out.
         tolerance: of the residual, as a share of the force on a side of the cell that a strain of 1e-2 makes. Rounding of
-            the forces that cancel in the residual is allowed for beside it.
+            the forces that cancel in the residual is allowed in addition.
         lattice: rows are the lattice vectors, (dim, dim), of a cell that is a parallelepiped with sides along them; those of
             the bounding box if left out.
 
@@ -107,11 +106,11 @@ class PeriodicCell:
         *,
         degree: int = 2,
         quadrature_degree: int = 4,
-        kick_size: float | None = None,
+        perturbation_size: float | None = None,
         tolerance: float = 1e-10,
         lattice: Any = None,
     ) -> None:
-        for name, value in (("kick_size", kick_size), ("tolerance", tolerance)):
+        for name, value in (("perturbation_size", perturbation_size), ("tolerance", tolerance)):
             if value is not None and not (np.isfinite(value) and value > 0.0):
                 raise InvalidInputError(f"{name} is {value!r}; it must be > 0.")
         self._system = CellSystem(domain, energy, degree, quadrature_degree, lattice, tolerance)
@@ -119,16 +118,19 @@ class PeriodicCell:
         self.volume, self.solid_volume = self._system.volume, self._system.solid_volume
         self.unknowns, self.lattice = self._system.map.size, self._system.map.lattice
         self.size = float(self._system.map.lengths.min())
-        self.kick_size = 0.01 * self.size if kick_size is None else kick_size
+        self.perturbation_size = 0.01 * self.size if perturbation_size is None else perturbation_size
         self.tolerance = tolerance
         self._mode: Array | None = None
         self.F = np.eye(self.dim)
-        self._newton = CellNewton(self._system)
 
     def fingerprint(self) -> Fingerprint:
-        """What the numbers of this cell depend on, for any number of ranks; see `lse_material.fem.paths.fingerprint`."""
-        options = {"kick_size": [self.kick_size], "tolerance": [self.tolerance], "lattice": self.lattice}
-        return fingerprint({"energy": self._system.functional}, without=(self.u,), numbers=options)
+        """The fingerprint of this cell, for any number of ranks; see `lse_material.fem.paths.fingerprint`."""
+        options = {
+            "perturbation_size": [self.perturbation_size],
+            "tolerance": [self.tolerance],
+            "lattice": self.lattice,
+        }
+        return fingerprint({"energy": self._system.functional}, unknown=self.u, numbers=options)
 
     # ---- states ----------------------------------------------------------------------------------------------------------
 
@@ -150,8 +152,8 @@ class PeriodicCell:
         """An equilibrium at F by plain Newton, which stays on its branch, saddle or not; returns the iterations. Collective.
 
         Args:
-            F: average deformation gradient, (dim, dim); where a component is free, its value is not looked at.
-            free: (i, J) -> average P_iJ, for components of F that are unknown; hold enough to exclude rotations.
+            F: average deformation gradient, (dim, dim); the values of free components do not count.
+            free: (i, J) -> average P_iJ, for components of F that are unknown; prescribe enough to exclude rotations.
 
         Raises:
             ConvergenceError: it did not converge in small steps either; the state is as before.
@@ -159,32 +161,32 @@ class PeriodicCell:
         return self._go(F, free, descend=False)
 
     def minimum(self, F: Any, free: Free | None = None, *, tangent: bool = True) -> CellState:
-        """A stable equilibrium at F, found from the present state: saddles are left along their lowest mode. Collective.
+        """A stable equilibrium at F, found from the present state; it leaves saddles along their lowest mode. Collective.
 
         Arguments and errors are those of `equilibrium`.
         """
         before = self.snapshot()
         iterations = self._go(F, free, descend=True)
         try:
-            for kicks in range(KICKS + 1):
+            for perturbations in range(MAX_PERTURBATIONS + 1):
                 if self.negative_eigenvalues() == 0:
-                    return self.state(tangent=tangent, kicks=kicks, iterations=iterations)
-                if kicks < KICKS:
-                    self._kick()
+                    return self.state(tangent=tangent, perturbations=perturbations, iterations=iterations)
+                if perturbations < MAX_PERTURBATIONS:
+                    self._perturb()
                     iterations += self._solve(descend=True)
             raise ConvergenceError(self._why_no_minimum(), iterations=iterations)
         except ConvergenceError:
             self.restore(before)
             raise
 
-    def state(self, *, tangent: bool = True, kicks: int = 0, iterations: int = 0) -> CellState:
+    def state(self, *, tangent: bool = True, perturbations: int = 0, iterations: int = 0) -> CellState:
         """The present state, homogenised; collective."""
         negative = self.negative_eigenvalues()
         W = self._system.potential(loads=False) / self.volume
         P = self._system.average_stress()
         return CellState(
             frozen(self.F.copy()), W, frozen(P), frozen(self._system.homogenised_tangent()) if tangent else None,
-            negative, kicks, self._order(), iterations, self.size,
+            negative, perturbations, self._order(), iterations, self.size,
         )  # fmt: skip
 
     # ---- stability -------------------------------------------------------------------------------------------------------
@@ -212,7 +214,7 @@ class PeriodicCell:
         *,
         tolerance: float = 1e-8,
     ) -> float:
-        """The load between `low` and `high` at which the equilibrium that starts at F = I ceases to be stable; collective.
+        """The load between `low` and `high` at which the equilibrium that starts at F = I becomes unstable; collective.
 
         The state is then at that load, on the branch of F = I.
 
@@ -253,7 +255,7 @@ class PeriodicCell:
     # ---- solving ---------------------------------------------------------------------------------------------------------
 
     def _go(self, F: Any, free: Free | None, *, descend: bool) -> int:
-        """To F, in smaller steps if need be."""
+        """Go to F, in smaller steps where a step fails."""
         target = float_array("F", F, 2)
         if target.shape != (self.dim, self.dim):
             raise InvalidInputError(f"F has shape {target.shape}; the cell is {self.dim}D.")
@@ -264,7 +266,7 @@ class PeriodicCell:
                     f"free is {free}; it maps pairs of indices below {self.dim} to finite stresses."
                 )
         if len(free) == self.dim**2:
-            raise InvalidInputError("every component of F is free: the cell could turn. Hold some.")
+            raise InvalidInputError("every component of F is free: the cell could rotate. Prescribe some.")
         PETSc.garbage_cleanup(self.comm)  # what Python has dropped on several ranks
         before, self._system.free = self.snapshot(), free
         start, done, step, iterations = self.F.copy(), 0.0, 1.0, 0
@@ -276,7 +278,7 @@ class PeriodicCell:
             except ConvergenceError:
                 self.restore(here)
                 step *= 0.5
-                if step < 0.5**HALVINGS:
+                if step < 0.5**MAX_HALVINGS:
                     self.restore(before)
                     raise
                 continue
@@ -284,52 +286,52 @@ class PeriodicCell:
         return iterations
 
     def _step(self, F: Array, here: Snapshot, *, descend: bool) -> int:
-        """To F by plain Newton, which stays on its branch; where that fails, down the energy if it is to descend."""
-        self._newton.enter(F - self.F)
+        """Go to F by plain Newton, which stays on its branch; if that fails and `descend`, by a descent of the energy."""
+        self._system.change_average(F - self.F)
         try:
             return self._solve(descend=False)
         except ConvergenceError:
             if not descend:
                 raise
         self.restore(here)
-        self._newton.enter(F - self.F)
+        self._system.change_average(F - self.F)
         return self._solve(descend=True)
 
     def _solve(self, *, descend: bool) -> int:
-        iterations = self._newton.solve(descend=descend)
+        iterations = self._system.solve(descend=descend)
         self.F = self._system.average()
         return iterations
 
-    def _kick(self) -> None:
+    def _perturb(self) -> None:
         """Move along the lowest mode to the side of lower energy."""
         _, mode = self.lowest_mode()
-        alike = ALIKE * self._system.energy_scale * (self.kick_size / self.size) ** 2
+        equal = EQUAL_ENERGIES * self._system.energy_scale * (self.perturbation_size / self.size) ** 2
         try:
-            if not perturb(self._system, mode, self.kick_size, alike):
+            if not perturb(self._system, mode, self.perturbation_size, equal):
                 raise ConvergenceError(
-                    f"a kick of {self.kick_size:g} turns elements inside out; take a smaller kick_size."
+                    f"a perturbation of {self.perturbation_size:g} turns elements inside out; take a smaller perturbation_size."
                 )
             self._mode = mode.array_r.copy()
         finally:
             mode.destroy()
 
     def _why_no_minimum(self) -> str:
-        """What to say of a state that is a saddle still."""
+        """Why the state is still a saddle."""
         value, mode = self.lowest_mode()
         mode.destroy()
         share = value / self._system.modulus
-        if abs(share) <= NEUTRAL:
+        if abs(share) <= ZERO_EIGENVALUE:
             return (
-                f"a deformation of the cell costs no energy (lowest eigenvalue {share:.1e} of the modulus): a part that hangs "
-                "by hinges, a material without stiffness there (slack), or a critical point to the last digit."
+                f"a deformation of the cell costs no energy (lowest eigenvalue {share:.1e} of the modulus): a part on "
+                "hinges, a material without stiffness there (slack), or a critical point to the last digit."
             )
         return (
-            f"still a saddle after {KICKS} kicks of {self.kick_size:g} (lowest eigenvalue {share:.1e} of the modulus): take "
-            "another kick_size."
+            f"still a saddle after {MAX_PERTURBATIONS} perturbations of {self.perturbation_size:g} along the lowest mode "
+            f"(lowest eigenvalue {share:.1e} of the modulus): take another perturbation_size."
         )
 
     def _order(self) -> float:
-        """The fluctuation along the last kick's mode."""
+        """The fluctuation along the mode of the last perturbation."""
         if self._mode is None:
             return 0.0
         w, mode, image = (self.q.duplicate() for _ in range(3))

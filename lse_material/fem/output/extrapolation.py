@@ -12,8 +12,7 @@ import ufl
 from dolfinx import fem, mesh
 
 from lse_material.errors import InvalidInputError
-from lse_material.fem._cells import marked_cells, owned_cells
-from lse_material.fem.quadrature.stress import mesh_of
+from lse_material.fem._cells import marked_cells, mesh_of, owned_cells
 from lse_material.model.box import Box
 
 Expr = Any  # a UFL expression

@@ -15,7 +15,7 @@ from dolfinx import fem, io, mesh
 from lse_material._arrays import Array
 from lse_material.analysis.ellipticity import acoustic_minimum
 from lse_material.errors import InvalidInputError
-from lse_material.fem._cells import functions_of, marked_cells, meshes_of, owned_cells, same_topology, where_on
+from lse_material.fem._cells import functions_of, marked_cells, mesh_of, meshes_of, owned_cells, same_topology, where_on
 from lse_material.fem.forms.energy import expect_shape
 from lse_material.model.material import Material
 from lse_material.model.strain import SmallStrain, cofactor
@@ -82,7 +82,7 @@ class MaterialFields:
             expect_shape(one.without_fields("MaterialFields"), F)
         if any(np.issubdtype(f.dtype, np.complexfloating) for f in functions_of(F)):
             raise InvalidInputError("F holds complex functions; materials are real: take F of the real part.")
-        self._mesh = domain = _mesh_of_fields(F, domain)
+        self._mesh = domain = mesh_of(F, domain)
         self._parts = {
             key: _Part(one, _cells(F, domain, tags, wanted, entity_maps)) for key, (one, wanted) in chosen.items()
         }
@@ -262,18 +262,6 @@ def _chosen(
     if not every or len(set(every)) < len(every):
         raise InvalidInputError(f"the materials are of the tags {every}: each tag needs one material, and no more.")
     return {key: (one, key) for key, one in material.items()}
-
-
-def _mesh_of_fields(F: Expr, domain: mesh.Mesh | None) -> mesh.Mesh:
-    """The mesh given, or the only one of F."""
-    if domain is not None:
-        return domain
-    if len(found := meshes_of(F)) != 1:
-        raise InvalidInputError(
-            f"the functions in F live on {len(found)} meshes: say which one the fields are of, by "
-            "MaterialFields(..., domain=...), and give the entity_maps if there are several."
-        )
-    return found[0]
 
 
 def _cells(

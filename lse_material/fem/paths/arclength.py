@@ -26,9 +26,9 @@ from scipy.optimize import minimize_scalar
 
 from lse_material._arrays import Array
 from lse_material.errors import ConvergenceError, InvalidInputError
-from lse_material.fem._assembly import assembled
-from lse_material.fem.paths.history import History
-from lse_material.fem.solve._energy import PathEnergy
+from lse_material.fem._mpi import assembled
+from lse_material.fem.paths.history import History, RecordedPath
+from lse_material.fem.solve._energy import FieldEnergy
 from lse_material.fem.solve.inertia import SymmetricFactor
 
 OWN_COLUMNS = ("factor", "length", "energy", "negative", "iterations")
@@ -68,7 +68,7 @@ class _Onward:
 
 
 @dataclass(frozen=True, eq=False)
-class ArcLength:
+class ArcLength(RecordedPath):
     """A path of equilibria of a problem under a dead load whose factor is an unknown.
 
     Attributes:
@@ -89,7 +89,7 @@ class ArcLength:
             move, or an observable has a name that the table uses.
     """
 
-    problem: PathEnergy
+    problem: FieldEnergy
     work: ufl.Form
     size: float
     observe: Mapping[str, Callable[[], float]] = field(default_factory=dict)
@@ -109,16 +109,6 @@ class ArcLength:
     def history(self) -> History:
         """What has happened so far."""
         return History(self.problem.u, OWN_COLUMNS, self.observe)
-
-    @property
-    def table(self) -> dict[str, list[float]]:
-        """That of the history."""
-        return self.history.table
-
-    @property
-    def failed(self) -> int:
-        """Steps that failed and were repeated with half the length."""
-        return self.history.failed
 
     @cached_property
     def _onward(self) -> _Onward:
@@ -206,7 +196,7 @@ class ArcLength:
                 self._onward.step = self.size
                 raise ConvergenceError(
                     f"the path could not be followed from the load factor {at:.6g} with steps as short as {shortest:.3g}: "
-                    "does it branch there? Look at the lowest modes, and kick along one."
+                    "does it branch there? Look at the lowest modes, and perturb u along one."
                 )
         self._onward.last = (u.x.array - before)[: Q.getLocalSize()]
         self.problem.scales.divide(self._onward.last)

@@ -1,8 +1,9 @@
-"""The state of a run in one file, whole or not there, for any number of ranks however they share the cells.
+"""The state of a run in one file, complete or absent, for any number of ranks however they share the cells.
 
-Values are kept cell by cell, in the order in which the cells came into the mesh: partitions, and with them the numbers of
-vertices and degrees of freedom, change from one run to the next, even on as many ranks. Vertices of each cell are kept
-beside them, so that the state of another mesh is refused.
+Values are stored cell by cell, in the order in which the cells came into the mesh: partitions, and with them the numbers of
+vertices and degrees of freedom, change from one run to the next, even on as many ranks. The vertices of each cell are stored
+too, so that the state of another mesh is refused. Limit: rank 0
+gathers all values and writes the file, so its memory must suffice for the states and coordinates of the whole mesh.
 """
 
 from __future__ import annotations
@@ -19,10 +20,11 @@ from mpi4py import MPI
 from lse_material._arrays import Array
 from lse_material._files import npz, write_atomically
 from lse_material.errors import FormatError, InvalidInputError
+from lse_material.fem._cells import owned_cells
 from lse_material.fem._compat import geometry_dofmap
 from lse_material.fem._mpi import on_rank_0
 
-OWN = ("function:", "space:", "mesh:", "vertices:")  # how names of the file's own arrays begin
+OWN = ("function:", "space:", "vertices:")  # how the names of the file's own arrays begin
 
 States: TypeAlias = "fem.Function | Mapping[str, fem.Function]"
 
@@ -34,10 +36,10 @@ def save_state(path: Path | str, states: States, values: Mapping[str, Any] | Non
 
     Args:
         path: of the file, which is npz whatever its name; it is replaced when the new one is whole.
-        states: a function, or name -> function; meshes may differ, ranks may not. Their spaces must be such that values do
-            not depend on the orientation of edges and faces: Lagrange of degree 1 or 2, discontinuous, quadrature, and what is
-            made of these by blocks and mixing.
-        values: numbers or arrays under names of their own, the same on every rank; those of rank 0 are written.
+        states: a function, or name -> function; meshes may differ, ranks may not. The values of their spaces must not depend on
+            the orientation of edges and faces: Lagrange of degree 1 or 2, discontinuous, quadrature, and blocks and mixed
+            spaces of these.
+        values: numbers or arrays under names of their own, the same on every rank; rank 0 writes its own.
 
     Raises:
         InvalidInputError: a function is in another space, or a name cannot be used.
@@ -47,38 +49,30 @@ def save_state(path: Path | str, states: States, values: Mapping[str, Any] | Non
     arrays = {name: np.asarray(value) for name, value in (values or {}).items()}
     _check(functions, arrays)
     comm = next(iter(functions.values())).function_space.mesh.comm
-    meshes = _meshes(functions)
-    parts = comm.gather(
-        (
-            [(cell_numbers(domain)[:owned], vertices_by_cell(domain)[:owned]) for domain, owned in meshes],
-            {name: _by_cell(f)[: _owned(f.function_space.mesh)] for name, f in functions.items()},
-        )
-    )
-    of_mesh = {name: _index(meshes, f.function_space.mesh) for name, f in functions.items()}
+    own = {}
+    for name, f in functions.items():
+        owned = slice(len(owned_cells(f.function_space.mesh)))
+        own[name] = [table[owned] for table in _tables(f)]
+    parts = comm.gather(own)
 
     def write() -> None:
-        assert parts is not None
-        orders = []
-        for k in range(len(meshes)):
-            order = np.argsort(np.concatenate([on_mesh[k][0] for on_mesh, _ in parts]))
-            arrays[f"vertices:{k}"] = np.concatenate([on_mesh[k][1] for on_mesh, _ in parts])[order]
-            orders.append(order)
         for name, f in functions.items():
-            rows = np.concatenate([rows[name] for _, rows in parts])
-            arrays[f"function:{name}"] = rows[orders[of_mesh[name]]]
-            arrays[f"space:{name}"], arrays[f"mesh:{name}"] = np.array(_space(f)), np.array(of_mesh[name])
+            numbers, vertices, rows = (np.concatenate([part[name][k] for part in parts or ()]) for k in range(3))
+            order = np.argsort(numbers)
+            arrays[f"vertices:{name}"], arrays[f"function:{name}"] = vertices[order], rows[order]
+            arrays[f"space:{name}"] = np.array(_space(f))
         write_atomically(path, npz(arrays))
 
     on_rank_0(comm, write)
 
 
 def load_state(path: Path | str, states: States, names: Collection[str] | None = None) -> dict[str, Array] | None:
-    """Bring functions, ghosts included, to the values in a file, and return the numbers with them. Collective.
+    """Set functions, ghosts included, to the values in a file, and return the numbers in it. Collective.
 
     Args:
         path: as it was saved.
         states: under the same names, in the same spaces on the same meshes, on any number of ranks.
-        names: of the numbers that must be there, no more and no less; whatever is there if left out.
+        names: of the numbers that must be in the file, no more and no less; any if left out.
 
     Returns:
         name -> array; None if there is no file. If the file does not fit, no function is changed.
@@ -90,11 +84,8 @@ def load_state(path: Path | str, states: States, names: Collection[str] | None =
     path, functions = Path(path), _by_name(states)
     _check(functions, {})
     comm = next(iter(functions.values())).function_space.mesh.comm
-    meshes = _meshes(functions)
-    of_mesh = {name: _index(meshes, f.function_space.mesh) for name, f in functions.items()}
-    wanted = comm.gather([cell_numbers(domain) for domain, _ in meshes])
-    cells = {name: f.function_space.mesh.topology.index_map(f.function_space.mesh.topology.dim).size_global
-             for name, f in functions.items()}  # fmt: skip
+    tables = {name: _tables(f) for name, f in functions.items()}
+    wanted = comm.gather({name: numbers for name, (numbers, _, _) in tables.items()})
     data: dict[str, Array] = {}
     problem: str | None = None
     rows: list[Any] | None = None
@@ -102,13 +93,10 @@ def load_state(path: Path | str, states: States, names: Collection[str] | None =
     if comm.rank == 0:
         there = path.exists()
         if there:
-            data, problem = _read(path, {name: (_space(f), cells[name]) for name, f in functions.items()}, names)
+            data, problem = _read(path, functions, names)
         if there and problem is None:
             rows = [
-                {
-                    name: (data[f"vertices:{int(data[f'mesh:{name}'])}"][of[k]], data[f"function:{name}"][of[k]])
-                    for name, k in of_mesh.items()
-                }
+                {name: (data[f"vertices:{name}"][cells], data[f"function:{name}"][cells]) for name, cells in of.items()}
                 for of in wanted or ()
             ]
         data = {name: values for name, values in data.items() if not name.startswith(OWN)}
@@ -118,8 +106,8 @@ def load_state(path: Path | str, states: States, names: Collection[str] | None =
     found: dict[str, Any] = {}
     if problem is None:
         found = comm.scatter(rows)
-        for name, f in functions.items():
-            here, vertices = vertices_by_cell(f.function_space.mesh), found[name][0]
+        for name, (_, here, _) in tables.items():
+            vertices = found[name][0]
             same = vertices.shape == here.shape and np.allclose(
                 vertices, here, rtol=1e-12, atol=1e-12 * np.abs(here).max(initial=0.0)
             )
@@ -140,7 +128,7 @@ def _by_name(states: States) -> dict[str, fem.Function]:
 
 
 def _read(
-    path: Path, expected: Mapping[str, tuple[str, int]], names: Collection[str] | None
+    path: Path, functions: Mapping[str, fem.Function], names: Collection[str] | None
 ) -> tuple[dict[str, Array], str | None]:
     """The arrays in the file, or what is wrong with them."""
     try:
@@ -148,21 +136,21 @@ def _read(
             data = {name: archive[name] for name in archive.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         return {}, f"cannot be read: {error}"
-    functions = {name.removeprefix("function:") for name in data if name.startswith("function:")}
-    if functions != set(expected):
-        return {}, f"holds the functions {sorted(functions)}, not {sorted(expected)}"
+    stored = {name.removeprefix("function:") for name in data if name.startswith("function:")}
+    if stored != set(functions):
+        return {}, f"holds the functions {sorted(stored)}, not {sorted(functions)}"
     others = {name for name in data if not name.startswith(OWN)}
     if names is not None and others != set(names):
         return {}, f"holds {sorted(others)}, not {sorted(names)}"
-    for name, (space, cells) in expected.items():
-        missing = [key for key in (f"space:{name}", f"mesh:{name}") if key not in data]
-        if missing or f"vertices:{int(data[f'mesh:{name}'])}" not in data:
+    for name, f in functions.items():
+        if not {f"space:{name}", f"vertices:{name}"} <= set(data):
             return {}, f"cannot be read: it lacks what belongs to {name!r}"
-        if str(data[f"space:{name}"]) != space:
-            return {}, f"is of another function space, {data[f'space:{name}']}, not {space}"
-        of_mesh = data[f"vertices:{int(data[f'mesh:{name}'])}"]
-        if len(data[f"function:{name}"]) != cells or len(of_mesh) != cells:
-            return {}, f"is of another mesh, of {len(of_mesh)} cells, not {cells}"
+        if str(data[f"space:{name}"]) != _space(f):
+            return {}, f"is of another function space, {data[f'space:{name}']}, not {_space(f)}"
+        topology, count = f.function_space.mesh.topology, len(data[f"vertices:{name}"])
+        cells = topology.index_map(topology.dim).size_global
+        if len(data[f"function:{name}"]) != cells or count != cells:
+            return {}, f"is of another mesh, of {count} cells, not {cells}"
     return data, None
 
 
@@ -176,32 +164,20 @@ def _check(functions: Mapping[str, fem.Function], values: Mapping[str, Array]) -
     for f in functions.values():
         if not _plain(f.function_space.ufl_element()):
             raise InvalidInputError(
-                f"states in {_space(f)} are not kept: their values depend on how edges and faces are turned."
+                f"states in {_space(f)} cannot be stored: their values depend on the orientation of edges and faces."
             )
         if MPI.Comm.Compare(f.function_space.mesh.comm, comm) not in (MPI.IDENT, MPI.CONGRUENT):
             raise InvalidInputError("the functions of a checkpoint must have meshes on the same ranks.")
 
 
-def _owned(domain: mesh.Mesh) -> int:
-    return int(domain.topology.index_map(domain.topology.dim).size_local)
-
-
-def _meshes(functions: Mapping[str, fem.Function]) -> list[tuple[mesh.Mesh, int]]:
-    """The meshes, each once, and how many cells of each this rank owns."""
-    found: list[tuple[mesh.Mesh, int]] = []
-    for f in functions.values():
-        domain = f.function_space.mesh
-        if not any(domain is other for other, _ in found):
-            found.append((domain, _owned(domain)))
-    return found
-
-
-def _index(meshes: list[tuple[mesh.Mesh, int]], domain: mesh.Mesh) -> int:
-    return next(k for k, (other, _) in enumerate(meshes) if other is domain)
+def _tables(f: fem.Function) -> tuple[Array, Array, Array]:
+    """Of each cell of this rank, ghosts included: number, vertices and values."""
+    domain = f.function_space.mesh
+    return cell_numbers(domain), vertices_by_cell(domain), _by_cell(f)
 
 
 def _plain(element: Any) -> bool:
-    """Whether degrees of freedom of a cell are the same however its vertices are numbered."""
+    """Whether degrees of freedom of a cell do not depend on the numbers of its vertices."""
     parts = element.sub_elements
     if parts:
         return all(_plain(part) for part in parts)
@@ -221,7 +197,7 @@ def cell_numbers(domain: mesh.Mesh) -> Any:
 
 
 def _from_input(domain: mesh.Mesh, owned: int) -> bool:
-    """Whether the mesh tells where its cells came from; submeshes do not. Collective."""
+    """Whether the mesh knows the input numbers of its cells; submeshes do not. Collective."""
     try:
         numbers = np.asarray(domain.topology.original_cell_index)[:owned]
     except RuntimeError:
@@ -237,7 +213,7 @@ def vertices_by_cell(domain: mesh.Mesh) -> Any:
 
 
 def values_by_cell(u: fem.Function) -> Any:
-    """Values of u, shape (cells, degrees of freedom of a cell); None if they depend on how edges and faces are turned."""
+    """Values of u, (cells, degrees of freedom of a cell); None if they depend on the orientation of edges and faces."""
     return _by_cell(u) if _plain(u.function_space.ufl_element()) else None
 
 

@@ -1,9 +1,9 @@
-"""What the numbers of a problem depend on, in a few numbers: the key of caches and checkpoints.
+"""The fingerprint of a problem: a few numbers that show whether a cache or checkpoint belongs to it.
 
-A form's signature holds its formula, quadrature degrees, and the content of the potentials in it, but no values. Values of
-constants are kept as they are; those of coefficients, of the mesh's coordinates and of tags by their root mean square and some
-projections on fixed irregular vectors. These follow the order in which cells came into the mesh, so that they are the same on
-any number of ranks, to rounding, and a change of one value in a million shows.
+A form's signature contains its formula, quadrature degrees, and the content of its potentials, but no values. Values of
+constants are stored as they are. Coefficients, the mesh's coordinates and tags are stored as their root mean square and some
+projections on fixed irregular vectors. These follow the order in which cells came into the mesh, so that they are equal on any
+number of ranks, to rounding, and a change of one value in a million shows.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from mpi4py import MPI
 from lse_material._arrays import Array
 from lse_material.fem.paths.checkpoint import cell_numbers, values_by_cell, vertices_by_cell
 
-SAME = 1e-9  # two values count as one if they differ by less than this share of their size
+EQUAL = 1e-9  # two values count as one if they differ by less than this share of their size
 RATES = np.sqrt(np.array([2.0, 3.0, 5.0]))  # of the irregular vectors
 
 Fingerprint = dict[str, Any]  # name of a part -> str, or list of floats, the first of which is the size of the others
@@ -29,19 +29,21 @@ Fingerprint = dict[str, Any]  # name of a part -> str, or list of floats, the fi
 def fingerprint(
     forms: Mapping[str, ufl.Form],
     *,
+    unknown: fem.Function,
+    bcs: Sequence[fem.DirichletBC] = (),
     without: Iterable[Any] = (),
-    functions: Mapping[str, fem.Function] | None = None,
     numbers: Mapping[str, Any] | None = None,
 ) -> Fingerprint:
-    """The fingerprint of forms with all that they hold; collective.
+    """The fingerprint of forms with all that they depend on; collective.
 
     Args:
         forms: name -> UFL form.
-        without: coefficients and constants whose values do not count: the unknown.
-        functions: name -> further functions whose values count.
+        unknown: a coefficient whose values do not count.
+        bcs: Dirichlet conditions on it. Their places count, not their values, which are loads.
+        without: further coefficients and constants whose values do not count.
         numbers: name -> further numbers, (n,), the same on every rank.
     """
-    left_out = list(without)
+    left_out = [unknown, *without]
     parts: Fingerprint = {}
     meshes: list[mesh.Mesh] = []
     for name, form in forms.items():
@@ -59,13 +61,18 @@ def fingerprint(
                 if tags:
                     parts[f"tags of the {name} ({kind})"] = _of_tags(meshes[-1], kind, tags[0])
     parts["mesh"] = _projections(meshes[0], vertices_by_cell(meshes[0]))
-    parts.update({name: _of_function(f) for name, f in (functions or {}).items()})
+    if bcs:
+        prescribed = fem.Function(unknown.function_space)
+        for bc in bcs:
+            prescribed.x.array[bc.dof_indices()[0]] = 1.0
+        prescribed.x.scatter_forward()
+        parts["places of Dirichlet conditions"] = _of_function(prescribed)
     parts.update({name: _plain_numbers(values) for name, values in (numbers or {}).items()})
     return parts
 
 
 def differences(one: Fingerprint, other: Fingerprint) -> list[str]:
-    """Names of the parts that differ, or that one of the two lacks."""
+    """Names of the parts that differ or are missing in one of the two."""
     return [name for name in sorted({*one, *other}) if not _same(one.get(name), other.get(name))]
 
 
@@ -75,7 +82,7 @@ def to_text(parts: Fingerprint) -> str:
 
 
 def differences_from(text: Any, parts: Fingerprint) -> list[str]:
-    """`differences` from what a file holds; everything if it holds no fingerprint."""
+    """`differences` from the text in a file; all parts if it is no fingerprint."""
     try:
         stored = json.loads(str(text))
     except ValueError:
@@ -86,7 +93,7 @@ def differences_from(text: Any, parts: Fingerprint) -> list[str]:
 def _same(a: Any, b: Any) -> bool:
     if isinstance(a, list) and isinstance(b, list):
         x, y = np.array(a), np.array(b)
-        return x.shape == y.shape and bool((np.abs(x - y) <= SAME * abs(x[0])).all())
+        return x.shape == y.shape and bool((np.abs(x - y) <= EQUAL * abs(x[0])).all())
     return type(a) is type(b) and a == b
 
 
@@ -99,7 +106,7 @@ def _plain_numbers(values: Any) -> list[float]:
 def _of_function(f: fem.Function) -> list[float]:
     domain = f.function_space.mesh
     values = values_by_cell(f)
-    if values is None:  # it depends on how edges are turned: take what it is inside the cells
+    if values is None:  # degrees of freedom depend on the orientation of edges: take values inside the cells
         cells = domain.topology.index_map(domain.topology.dim).size_local
         points = np.asarray(f.function_space.element.interpolation_points)
         found = fem.Expression(f, points).eval(domain, np.arange(cells, dtype=np.int32))
@@ -108,7 +115,7 @@ def _of_function(f: fem.Function) -> list[float]:
 
 
 def _projections(domain: mesh.Mesh, values: Array) -> list[float]:
-    """Root mean square and projections of what each cell has, (cells, n), ghosts or not."""
+    """Root mean square and projections of the values of cells, (cells, n), with or without ghosts."""
     owned = domain.topology.index_map(domain.topology.dim).size_local
     rows = _real(values[:owned].reshape(owned, int(np.prod(values.shape[1:], dtype=int))))
     place = (cell_numbers(domain)[:owned, None] * rows.shape[1] + np.arange(rows.shape[1])).ravel()
@@ -121,7 +128,7 @@ def _real(values: Array) -> Array:
 
 
 def _of_tags(domain: mesh.Mesh, kind: str, tags: Any) -> list[float]:
-    """Of the values of mesh tags, or of pairs (id, entities), by where the entities lie."""
+    """Of the values of mesh tags, or of pairs (id, entities), by the places of the entities."""
     values, middles = [], []
     if isinstance(tags, Sequence):
         columns = {"cell": 1, "interior_facet": 4}.get(kind, 2)  # cells, or pairs of a cell and its facet

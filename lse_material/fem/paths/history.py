@@ -1,10 +1,11 @@
-"""What has happened on a path: a table with a row for each state, counts of what was repeated, and checkpoints.
+"""What has happened on a path: a table with a row for each state, counts of repeated steps, and checkpoints.
 
-Load paths, arc length and evolution each say how states follow one another; each has a `History`, to which they report.
+Load paths, arc length and evolution each define how states follow one another. Each is a `RecordedPath` with a `History`.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,17 +27,17 @@ class History:
     """A table, counts, and the checkpoint of one function.
 
     Args:
-        state: the function that a checkpoint holds.
-        columns: what is known of each state.
-        observe: name -> what is recorded beside it, a number that is the same on every rank.
-        numbers: names of what a checkpoint holds beside the table.
-        checkpoint: npz file, if one is kept.
+        state: the function that a checkpoint stores.
+        columns: names of what the path itself records of each state.
+        observe: name -> further number to record, the same on every rank.
+        numbers: names of what a checkpoint stores beside the table.
+        checkpoint: npz file, if checkpoints are written.
 
     Attributes:
         table: name -> values so far, one for each state.
         failed: solves that failed and were repeated with a smaller step.
-        rejected: steps that were repeated with a smaller one, for whatever reason.
-        increases: states that were accepted although the energy had risen.
+        rejected: steps that were repeated with a smaller one, for any reason.
+        increases: states that were accepted although the energy had risen by more than the supply brought.
 
     Raises:
         InvalidInputError: an observable has a name that the table or the checkpoint uses.
@@ -63,12 +64,12 @@ class History:
         return len(next(iter(self.table.values())))
 
     def last(self, name: str, default: float = 0.0) -> float:
-        """The value of the last state, or `default` if there is none."""
+        """The value at the last state, or `default` if there is none."""
         values = self.table[name]
         return values[-1] if values else default
 
     def add(self, **values: float) -> None:
-        """A row, with what is observed now; collective."""
+        """Add a row, with the present values of what is observed; collective."""
         row = {**values, **{name: float(function()) for name, function in self._observe.items()}}
         for name, value in row.items():
             self.table[name].append(value)
@@ -90,23 +91,25 @@ class History:
         """Write state, table, the fingerprint of the problem and further numbers to the checkpoint; collective.
 
         Raises:
-            InvalidInputError: no checkpoint is kept.
+            InvalidInputError: the path has no checkpoint file.
         """
         save_state(self._file(), self._state, {**numbers, FINGERPRINT: to_text(parts), **self.arrays()})
 
     def resume(
         self, differences: Callable[[Mapping[str, Array]], list[str]], changed: Collection[str]
     ) -> dict[str, Array] | None:
-        """Take state and table from the checkpoint; returns what it holds, None if there is none. Collective.
+        """Read state and table from the checkpoint; returns its content, None if there is no file. Collective.
 
         Args:
-            differences: names of what differs in a checkpoint, whose state the function has then, from the problem now.
-            changed: those that may.
+            differences: names of the parts in which a checkpoint differs from the present problem. It is called when the
+            function
+                has the checkpoint's state.
+            changed: parts that may differ.
 
         Raises:
             FormatError: the checkpoint cannot be read, or is of another mesh, space, table or problem; state and table are
                 then as before the call.
-            InvalidInputError: no checkpoint is kept.
+            InvalidInputError: the path has no checkpoint file.
         """
         before = self._state.x.array.copy()
         data = load_state(self._file(), self._state, {FINGERPRINT, *self._numbers, *self.table})
@@ -124,5 +127,37 @@ class History:
 
     def _file(self) -> Path:
         if self._checkpoint is None:
-            raise InvalidInputError("no checkpoint is kept: give checkpoint=..., the name of a file, at the start.")
+            raise InvalidInputError("there is no checkpoint: give checkpoint=..., the name of a file, at the start.")
         return Path(self._checkpoint)
+
+
+class RecordedPath(ABC):
+    """A path that records its states in a `History`."""
+
+    @property
+    @abstractmethod
+    def history(self) -> History:
+        """What has happened so far."""
+
+    @property
+    def table(self) -> dict[str, list[float]]:
+        """Name -> values so far, one for each state."""
+        return self.history.table
+
+    @property
+    def failed(self) -> int:
+        """Solves that failed and were repeated with a smaller step."""
+        return self.history.failed
+
+    @property
+    def rejected(self) -> int:
+        """Steps that were repeated with a smaller one, for any reason."""
+        return self.history.rejected
+
+    def arrays(self) -> dict[str, Array]:
+        """The table so far."""
+        return self.history.arrays()
+
+    def save_table(self, path: Path | str) -> None:
+        """Write the table as .csv or .npz; see `History.save_table`. Collective."""
+        self.history.save_table(path)

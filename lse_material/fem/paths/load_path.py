@@ -1,7 +1,7 @@
-"""Load paths: steps that halve where a solve fails and grow again, a stability check after each, a record, and checkpoints.
+"""Load paths: steps that halve where a solve fails and grow later, a stability check after each, a table, and checkpoints.
 
-A path through wells jumps: at the end of each step the tangent is looked at, and a state that has become a saddle is left along
-its lowest mode. Checkpoints are whole or not there, so that a process that is killed loses the step it was in, no more.
+A path through wells jumps: each step ends with a check of the tangent, and the path leaves a saddle along its lowest mode. A
+checkpoint file is complete or absent, so a process that is killed loses only its unfinished step.
 """
 
 from __future__ import annotations
@@ -12,47 +12,46 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from dolfinx import fem
 from mpi4py import MPI
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from lse_material._arrays import Array
 from lse_material.errors import ConvergenceError, FormatError, InvalidInputError
-from lse_material.fem.paths.fingerprint import SAME, Fingerprint, differences_from, fingerprint
-from lse_material.fem.paths.history import FINGERPRINT, History
-from lse_material.fem.solve._energy import PathEnergy
-from lse_material.fem.solve.stability import is_stable, kick
+from lse_material.fem.paths.fingerprint import EQUAL, Fingerprint, differences_from, fingerprint
+from lse_material.fem.paths.history import FINGERPRINT, History, RecordedPath
+from lse_material.fem.solve._energy import FieldEnergy
+from lse_material.fem.solve.stability import is_stable, perturb_along_mode
 
-KICKS = 5  # after one solve
+MAX_PERTURBATIONS = 5  # after one solve
 DIRICHLET = "Dirichlet values"
-OWN = ("load", "energy", "iterations", "kicks")
+COLUMNS = ("load", "energy", "iterations", "perturbations")
 
 
 @dataclass(frozen=True, eq=False)
-class LoadPath:
+class LoadPath(RecordedPath):
     """Equilibria of a problem under a load that follows given levels.
 
     Attributes:
-        problem: of which `apply` changes conditions.
+        problem: whose conditions `apply` changes.
         apply: sets the load; u is then that of the step before, unless `apply` changes it.
-        observe: name -> what is recorded after each step, a number that is the same on every rank: a reaction, a fraction,
+        observe: name -> number to record after each step, the same on every rank: a reaction, a fraction,
             `lambda: lowest_modes(problem).values[0]`.
-        kick_size: largest entry of the displacement with which saddles are left; 0 turns the check off.
-        halvings: how often a step may be halved before it is given up.
-        checkpoint: npz file to which the state goes after each step; any number of ranks can go on from it.
-        progress: show a bar on a terminal.
-        history: what has happened so far. Its table has a row for each step: load, energy, iterations, kicks, and what is
-            observed.
+        perturbation_size: largest displacement of the perturbation that leaves a saddle; 0 turns the stability check off.
+        halvings: how often a step may be halved before the path fails.
+        checkpoint: npz file, written after each step; any number of ranks can go on from it.
+        progress: show a progress bar on a terminal.
+        history: what has happened so far. Its table has a row for each step: load, energy, iterations, perturbations, and what
+            is observed.
 
     Raises:
         InvalidInputError: an observable has a name that the table uses.
     """
 
-    problem: PathEnergy
+    problem: FieldEnergy
     apply: Callable[[float], None]
     observe: Mapping[str, Callable[[], float]] = field(default_factory=dict)
-    kick_size: float = 0.0
+    perturbation_size: float = 0.0
     halvings: int = 6
     checkpoint: Path | str | None = None
     progress: bool = True
@@ -63,26 +62,16 @@ class LoadPath:
     @cached_property
     def history(self) -> History:
         """What has happened so far."""
-        return History(self.problem.u, OWN, self.observe, numbers=("force_scale",), checkpoint=self.checkpoint)
-
-    @property
-    def table(self) -> dict[str, list[float]]:
-        """That of the history."""
-        return self.history.table
-
-    @property
-    def failed(self) -> int:
-        """Solves that failed and were repeated with smaller steps."""
-        return self.history.failed
+        return History(self.problem.u, COLUMNS, self.observe, numbers=("force_scale",), checkpoint=self.checkpoint)
 
     def run(self, levels: Sequence[float]) -> dict[str, Array]:
-        """Go through the levels, one after another, from where the table ends; returns the table as arrays.
+        """Solve at each level, from the end of the table on; returns the table as arrays.
 
-        After `resume` the levels already in the table are passed over. u is at the last level in the end.
+        Levels already in the table, after `resume` for example, are skipped. At the end u is at the last level.
 
         Raises:
-            InvalidInputError: a level is not finite or like the one before it, or the table is not a start of these levels.
-            ConvergenceError: a step failed also in its smallest parts; the table holds what came before.
+            InvalidInputError: a level is not finite or equal to the one before it, or the table is not a start of these levels.
+            ConvergenceError: a step failed even with its smallest parts; the table ends before it.
         """
         levels = [float(level) for level in levels]
         if not np.isfinite(levels).all():
@@ -105,28 +94,24 @@ class LoadPath:
         ) as bar:  # fmt: skip
             task = bar.add_task("", total=len(levels), completed=len(done))
             for level in levels[len(done) :]:
-                iterations, kicks = self._to(level)
+                iterations, perturbations = self._to(level)
                 energy = self.problem.energy()
-                self.history.add(load=level, energy=energy, iterations=iterations, kicks=kicks)
+                self.history.add(load=level, energy=energy, iterations=iterations, perturbations=perturbations)
                 if self.checkpoint is not None:
                     self.history.save(self._fingerprint(), force_scale=self.problem.force_scale)
                 bar.update(task, advance=1, description=f"{level:.4g}: {iterations} iterations")
         return self.history.arrays()
 
-    def save_table(self, path: Path | str) -> None:
-        """Write the table; see `History.save_table`. Collective."""
-        self.history.save_table(path)
-
     def resume(self, *, changed: Collection[str] = ()) -> int:
-        """Take state and table from the checkpoint if there is one; returns the number of steps that it holds. Collective.
+        """Read state and table from the checkpoint if there is one; returns the number of steps in it. Collective.
 
         The checkpoint must be of this problem: the same formula and potentials, mesh and tags, the same values of constants
-        and coefficients after `apply(last load)`, and u must keep the Dirichlet values of that load. Options of the
-        solvers, levels to come, halvings and the like may be others.
+        and coefficients after `apply(last load)`, and u must have the Dirichlet values of that load. Options of the
+        solvers, further levels, halvings and the like may differ.
 
         Args:
-            changed: parts that may differ from what they were, by the names that the error gives them: a path is then continued
-                with another material, say.
+            changed: parts that may differ, by the names that the error gives them: to continue a path with another material,
+            say.
 
         Raises:
             FormatError: the checkpoint cannot be read, or is of another mesh, space, table or problem; u and table are then as
@@ -149,8 +134,8 @@ class LoadPath:
     # ---- one step --------------------------------------------------------------------------------------------------------
 
     def _to(self, level: float) -> tuple[int, int]:
-        """Solve at a level, in smaller steps if need be; returns iterations and kicks."""
-        u, iterations, kicks = self.problem.u, 0, 0
+        """Solve at a level, in smaller steps where a step fails; returns iterations and perturbations."""
+        u, iterations, perturbations = self.problem.u, 0, 0
         start = at = self.history.last("load")
         step = level - start
         smallest = abs(step) / 2**self.halvings
@@ -170,28 +155,31 @@ class LoadPath:
                 if abs(step) < smallest * (1.0 - 1e-9) or step == 0.0:
                     raise
                 continue
-            iterations, kicks, at = iterations + count, kicks + more, target
+            iterations, perturbations, at = iterations + count, perturbations + more, target
             if target == level:
-                return iterations, kicks
+                return iterations, perturbations
             step *= 1.5
 
     def _minimum(self) -> tuple[int, int]:
-        """Solve, and leave saddles; returns iterations and kicks."""
+        """Solve, and leave saddles; returns iterations and perturbations."""
         self.problem.solve()
         iterations = self.problem.iterations
-        for kicks in range(KICKS + 1):
-            if self.kick_size == 0.0 or is_stable(self.problem):
-                return iterations, kicks
-            if kicks < KICKS:
-                kick(self.problem, self.kick_size)
+        for perturbations in range(MAX_PERTURBATIONS + 1):
+            if self.perturbation_size == 0.0 or is_stable(self.problem):
+                return iterations, perturbations
+            if perturbations < MAX_PERTURBATIONS:
+                perturb_along_mode(self.problem, self.perturbation_size)
                 self.problem.solve()
                 iterations += self.problem.iterations
-        raise ConvergenceError(f"still a saddle after {KICKS} kicks of {self.kick_size:g}.")
+        raise ConvergenceError(
+            f"still a saddle after {MAX_PERTURBATIONS} perturbations of {self.perturbation_size:g} along the lowest mode: take "
+            "another perturbation_size."
+        )
 
     # ---- checkpoints -----------------------------------------------------------------------------------------------------
 
     def _differences(self, data: Mapping[str, Array]) -> list[str]:
-        """What differs between a checkpoint, whose state u is, and this problem under the last load of it; collective."""
+        """Parts in which a checkpoint, whose state is in u, differs from this problem under its last load; collective."""
         values = self.problem.u.x.array.copy()
         if len(data["load"]):
             self.apply(float(data["load"][-1]))
@@ -202,14 +190,8 @@ class LoadPath:
         return other
 
     def _fingerprint(self) -> Fingerprint:
-        u = self.problem.u
-        where = fem.Function(u.function_space, name="where u is held")
-        for bc in self.problem.bcs:
-            where.x.array[bc.dof_indices()[0]] = 1.0
-        where.x.scatter_forward()
-        return fingerprint(
-            {"energy": self.problem.functional}, without=(u,), functions={"places where u is held": where}
-        )
+        problem = self.problem
+        return fingerprint({"energy": problem.functional}, unknown=problem.u, bcs=problem.bcs)
 
     def _keeps_dirichlet_values(self, values: Array) -> bool:
         """Whether values of u are those that the Dirichlet conditions prescribe now; collective."""
@@ -218,4 +200,4 @@ class LoadPath:
             bc.set(wanted, None, 1.0)
         comm = self.problem.u.function_space.mesh.comm
         apart, largest = (comm.allreduce(float(np.abs(v).max(initial=0.0)), MPI.MAX) for v in (wanted - values, wanted))
-        return apart <= SAME * largest
+        return apart <= EQUAL * largest

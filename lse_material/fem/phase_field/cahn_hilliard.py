@@ -30,7 +30,7 @@ from mpi4py import MPI
 from petsc4py import PETSc
 
 from lse_material.errors import InvalidInputError
-from lse_material.fem._assembly import integral
+from lse_material.fem._mpi import integral
 from lse_material.fem.forms.lagged import lagged
 from lse_material.fem.forms.measures import with_quadrature_degree
 from lse_material.fem.phase_field.fieldwise import FieldwiseTest
@@ -141,7 +141,7 @@ class CahnHilliard:
         self.problem = MaterialProblem(
             residual, state, bcs=bcs, petsc_options_prefix=petsc_options_prefix, petsc_options=options, **kwargs
         )
-        self.problem.solver.setConvergenceTest(FieldwiseTest(V, bcs))
+        self.problem.solver.setConvergenceTest(FieldwiseTest(self.problem.fields))
         self.problem.scales_rows = False  # the test compares each field with its own
         if symmetric:
             self.problem.A.setOption(PETSc.Mat.Option.SYMMETRIC, True)

@@ -23,10 +23,10 @@ from dolfinx import fem
 
 from lse_material._arrays import Array
 from lse_material.errors import ConvergenceError, InvalidInputError
-from lse_material.fem._assembly import integral
+from lse_material.fem._mpi import integral
 from lse_material.fem.output.extrapolation import ExtrapolationMonitor
 from lse_material.fem.paths.fingerprint import Fingerprint, differences_from, fingerprint
-from lse_material.fem.paths.history import FINGERPRINT, History
+from lse_material.fem.paths.history import FINGERPRINT, History, RecordedPath
 from lse_material.fem.phase_field.cahn_hilliard import CahnHilliard
 
 Expr = Any  # a UFL expression
@@ -93,7 +93,7 @@ class _Estimate:
 
 
 @dataclass(frozen=True, eq=False)
-class Evolution:
+class Evolution(RecordedPath):
     """A run of a `CahnHilliard` problem from its present state, at time 0.
 
     Attributes:
@@ -142,16 +142,6 @@ class Evolution:
         return History(self.flow.state, OWN, self.observe, numbers=("next_dt", "counts"), checkpoint=self.checkpoint)
 
     @property
-    def table(self) -> dict[str, list[float]]:
-        """That of the history."""
-        return self.history.table
-
-    @property
-    def rejected(self) -> int:
-        """Steps that were repeated with a smaller dt: the error was too large, the energy rose, or Newton failed."""
-        return self.history.rejected
-
-    @property
     def increases(self) -> int:
         """Steps after which the energy had risen by more than the supply brought.
 
@@ -184,14 +174,6 @@ class Evolution:
                 self.save()
         return self.arrays()
 
-    def arrays(self) -> dict[str, Array]:
-        """The table so far."""
-        return self.history.arrays()
-
-    def save_table(self, path: Path | str) -> None:
-        """Write the table; see `History.save_table`. Collective."""
-        self.history.save_table(path)
-
     def save(self) -> None:
         """Write the checkpoint now."""
         counts = np.array([self.history.rejected, self.history.increases, self.history.failed])
@@ -221,15 +203,7 @@ class Evolution:
 
     def _fingerprint(self) -> Fingerprint:
         flow = self.flow
-        where = fem.Function(flow.state.function_space)
-        for bc in flow.bcs:
-            where.x.array[bc.dof_indices()[0]] = 1.0
-        where.x.scatter_forward()
-        return fingerprint(
-            {"step": flow.residual},
-            without=(flow.state, flow.before, flow.dt),
-            functions={"places of conditions": where},
-        )
+        return fingerprint({"step": flow.residual}, unknown=flow.state, bcs=flow.bcs, without=(flow.before, flow.dt))
 
     # ---- one step --------------------------------------------------------------------------------------------------------
 

@@ -18,13 +18,14 @@ import ufl
 from dolfinx_external_operator import FEMExternalOperator
 from ufl.algorithms.map_integrands import map_integrands
 from ufl.classes import CoefficientDerivative, ExprList, ExprMapping, Label, VariableDerivative
+from ufl.core.expr import Expr
 from ufl.corealg.map_dag import map_expr_dag
 from ufl.corealg.multifunction import MultiFunction
 
 from lse_material.errors import InvalidInputError
+from lse_material.fem.forms.measures import expanded_derivatives
 from lse_material.fem.quadrature.stress import QuadratureStress
 
-Expr = Any  # a UFL expression
 EXPANDED = (
     "a form {} was given; MaterialProblem takes a ufl.Form, and derivatives of a QuadratureStress as ufl.derivative makes "
     "them, without expand_derivatives."
@@ -104,7 +105,7 @@ class _StoredValues(MultiFunction):
         for stress in self._stresses:
             if held.isdisjoint((stress.values, stress.tangent_values)):
                 continue
-            moved = _expanded(CoefficientDerivative(stress.inputs, w, v, given))
+            moved = expanded_derivatives(CoefficientDerivative(stress.inputs, w, v, given))
             if isinstance(moved, ufl.constantvalue.Zero):
                 continue
             if stress.tangent_values in held:
@@ -135,12 +136,6 @@ class _StoredValues(MultiFunction):
                     "use ufl.derivative in a direction of u, or lse.fem.stress, which is UFL."
                 )
         return VariableDerivative(map_expr_dag(self, f), variable)
-
-
-def _expanded(derivative: Expr) -> Expr:
-    return ufl.algorithms.apply_derivatives.apply_derivatives(
-        ufl.algorithms.apply_algebra_lowering.apply_algebra_lowering(derivative)
-    )
 
 
 def _contract(tangent: Expr, direction: Expr) -> Expr:

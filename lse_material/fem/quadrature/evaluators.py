@@ -1,4 +1,4 @@
-"""What is evaluated at quadrature points, and how a stress is made of it: a material's potential, or any evaluator."""
+"""Stresses at quadrature points: what is evaluated and stored, and how P follows from it in UFL."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 import ufl
 from mpi4py import MPI
+from ufl.core.expr import Expr
 
 from lse_material._arrays import Array
 from lse_material.errors import CompilationError, InvalidInputError
@@ -17,11 +18,9 @@ from lse_material.kernel.c_writer import upper_triangle
 from lse_material.model.material import Material
 from lse_material.model.soft_minimum import SoftMinimum
 
-Expr = Any  # a UFL expression
-
 
 class Values(Protocol):
-    """What an evaluator returns for n points: read when needed, so that a tangent nobody reads costs nothing."""
+    """What an evaluator returns for n points. The tangent is read only where it is needed."""
 
     @property
     def stress(self) -> Array:
@@ -33,41 +32,19 @@ class Values(Protocol):
 
 
 class Evaluator(Protocol):
-    """Anything that says P and dP/dF of F: a network in another framework, a table, a homogenised cell."""
+    """Anything that gives P and dP/dF of F: a network in another framework, a table, a homogenised cell."""
 
     def evaluate(self, F: Array) -> Values:
         """F (n, dim, dim)."""
 
 
-class Law(Protocol):
-    """How values at points become a stress.
+class PotentialStress:
+    """The stress of a `Material`: dW/dx and the upper triangle of d2W/dx2 are stored, and UFL makes P of them.
 
     Attributes:
-        shape: of the first derivative that is stored per point.
-        tangent_shape: of the second derivative that is stored per point.
+        shape: of the first derivative that is stored at each point.
+        tangent_shape: of the second derivative that is stored at each point.
     """
-
-    shape: tuple[int, ...]
-    tangent_shape: tuple[int, ...]
-
-    def inputs(self, F: Expr) -> Expr:
-        """What is evaluated: a UFL tensor made of F."""
-
-    def stress(self, F: Expr, first: Expr) -> Expr:
-        """P (dim, dim), made of the first derivative."""
-
-    def tangent(self, second: Expr) -> Expr:
-        """The derivative of the first derivative in the inputs, made of what is stored."""
-
-    def evaluate(self, inputs: Array, first: Array) -> None:
-        """Write the first derivative at the inputs (n, ...) to `first` (n, size)."""
-
-    def evaluate_tangent(self, inputs: Array, first: Array, second: Array) -> None:
-        """Write both derivatives."""
-
-
-class PotentialLaw:
-    """dW/dx and the upper triangle of d2W/dx2, from the compiled kernel; strain measure and growth term in UFL."""
 
     def __init__(self, material: Material, comm: MPI.Comm) -> None:
         material = material.without_fields("QuadratureStress")
@@ -78,36 +55,36 @@ class PotentialLaw:
         self.tangent_shape: tuple[int, ...] = (d * (d + 1) // 2,)
 
     def inputs(self, F: Expr) -> Expr:
-        """x(F)."""
+        """What is evaluated: x(F), a UFL vector."""
         return ufl.as_vector(strain(self._material.kinematics, F))
 
     def stress(self, F: Expr, first: Expr) -> Expr:
-        """sum_i dW/dx_i dx_i/dF, and the growth term."""
+        """P = sum_i dW/dx_i dx_i/dF and the growth term, NaN where det F <= 0; `first` is dW/dx."""
         P = pull_back(self._material.kinematics, F, [first[i] for i in range(self.shape[0])])
         if self._material.growth is not None:
             P = P + growth_stress(self._material.growth, F)
-        return orientation(self._material.kinematics, F) * P  # NaN where det F <= 0
+        return orientation(self._material.kinematics, F) * P
 
     def tangent(self, second: Expr) -> Expr:
-        """The symmetric matrix whose upper triangle is stored."""
+        """The derivative of dW/dx in x, the symmetric matrix whose upper triangle is `second`."""
         d = self.shape[0]
         at = {pair: second[k] for k, pair in enumerate(upper_triangle(d))}
         return ufl.as_matrix([[at[min(i, j), max(i, j)] for j in range(d)] for i in range(d)])
 
     def evaluate(self, inputs: Array, first: Array) -> None:
-        """By the kernel, straight into `first`."""
+        """Write the first derivative at the inputs (n, d) to `first` (n, d), straight from the kernel."""
         self._potential.energy_gradient_hessian(inputs, None, first)
 
     def evaluate_tangent(self, inputs: Array, first: Array, second: Array) -> None:
-        """By the kernel, in one pass."""
+        """Write both derivatives in one pass of the kernel."""
         self._potential.energy_gradient_hessian(inputs, None, first, second)
 
 
-class EvaluatorLaw:
-    """P and dP/dF as an evaluator gives them.
+class EvaluatorStress:
+    """The stress of an `Evaluator`: P and dP/dF are stored. Its attributes and methods are those of `PotentialStress`.
 
     Raises:
-        InvalidInputError: what is given is no evaluator.
+        InvalidInputError: the object is no evaluator.
     """
 
     def __init__(self, evaluator: Evaluator, dim: int) -> None:
@@ -136,13 +113,13 @@ class EvaluatorLaw:
         return second
 
     def evaluate(self, inputs: Array, first: Array) -> None:
-        """Ask the evaluator; its values are kept for the tangent at the same inputs."""
-        self._inputs, self._values = inputs.copy(), None  # should the evaluator fail, nothing old is kept
+        """Write P; the evaluator's result also serves the tangent at the same inputs."""
+        self._inputs, self._values = inputs.copy(), None  # no older values remain if the evaluator fails
         self._values = self._evaluator.evaluate(self._inputs)
         first[:] = self._values.stress.reshape(first.shape)
 
     def evaluate_tangent(self, inputs: Array, first: Array, second: Array) -> None:
-        """Read both from the values of the last evaluation if it was at the same inputs."""
+        """Write P and dP/dF, from the last evaluation if it was at the same inputs."""
         if self._values is None or not np.array_equal(inputs, self._inputs):
             self.evaluate(inputs, first)
         assert self._values is not None
@@ -151,9 +128,9 @@ class EvaluatorLaw:
 
 
 def compile_together(potential: SoftMinimum, comm: MPI.Comm) -> CompiledPotential | InterpretedPotential:
-    """The potential's evaluator on every rank: compiled by one rank of each node, loaded by the others.
+    """The potential's evaluator on every rank: one rank of each node compiles it, the others load it.
 
-    `dolfinx.jit.mpi_jit_decorator` compiles on one rank of all: nodes may have other CPUs and caches of their own.
+    (`dolfinx.jit.mpi_jit_decorator` compiles on one rank of all, but nodes may differ in CPU and cache.)
 
     Raises:
         CompilationError: on every rank, if it failed on any.

@@ -1,11 +1,11 @@
 """A material evaluated at quadrature points: its stress as an external operator of a UFL form.
 
-For a `Material` the external operator is dW/dx at the quadrature points, x = x(F) the strain measure, and the stress is
-written in UFL: P = sum_i dW/dx_i dx_i/dF, plus the growth term. So d values are stored per point for the residual and
-d(d+1)/2 for the Jacobian (3 and 6 in 2D, 6 and 21 in 3D, where P and dP/dF would be 9 and 81), and UFL supplies the
-geometric part of the tangent. Any other evaluator has P and dP/dF stored.
+For a `Material` the external operator is dW/dx at the quadrature points, with the strain measure x(F), and UFL makes the
+stress: P = sum_i dW/dx_i dx_i/dF, plus the growth term. So d values are stored per point for the residual and d(d+1)/2 for the
+Jacobian (3 and 6 in 2D, 6 and 21 in 3D; P and dP/dF in 3D have 9 and 81), and UFL adds the geometric part of the tangent. For
+any other evaluator P and dP/dF are stored.
 
-The operator is a stress, never W: differentiating W through an external operator twice silently gives a zero Jacobian
+The operator is a stress, never W, because two derivatives of W through an external operator silently give a zero Jacobian
 (FEniCS/ufl issue 456).
 """
 
@@ -25,7 +25,8 @@ from dolfinx_external_operator import FEMExternalOperator
 
 from lse_material._arrays import Array
 from lse_material.errors import InvalidInputError
-from lse_material.fem.quadrature.evaluators import Evaluator, EvaluatorLaw, Law, PotentialLaw
+from lse_material.fem._cells import covered_cells, functions_of, marked_cells, mesh_of, owned_cells, require_double
+from lse_material.fem.quadrature.evaluators import Evaluator, EvaluatorStress, PotentialStress
 from lse_material.model.material import Material
 
 
@@ -34,24 +35,24 @@ class QuadratureStress:
 
         inner(P.operator, grad(v)) * P.dx
 
-    Residual and Jacobian evaluate the compiled kernel once each per iterate, the residual without second derivatives. Cells
-    owned by this rank only are evaluated; nothing is allocated per call. Making one is collective over the mesh.
+    Residual and Jacobian evaluate the compiled kernel once each per iterate, the residual without second derivatives, in owned
+    cells only. Nothing is allocated per call. The constructor is collective over the mesh.
 
     Attributes:
-        operator: P, a UFL tensor of shape (dim, dim) that holds an external operator; use it with `dx` only. `stress_function`
-            gives it as numbers, for files and pictures.
-        dx: measure with this quadrature rule, on the cells of `tags` that hold `tag` if these were given.
-        inputs: UFL tensor that is evaluated at the points: x(F), or F where an `Evaluator` is given.
-        values: what is stored of the stress at the points: dW/dx of a Material, P of an `Evaluator`.
-        tangent_values: what is stored of its derivative.
-        stress_evaluations, tangent_evaluations: at how many iterates each was computed so far.
+        operator: P, a UFL tensor of shape (dim, dim) with an external operator in it; use it with `dx` only. `stress_function`
+            gives its values, for files and pictures.
+        dx: measure with this quadrature rule, on the cells of `tags` that have `tag` if these were given.
+        inputs: UFL tensor that is evaluated at the points: x(F), or F for an `Evaluator`.
+        values: the stored stress: dW/dx of a Material, P of an `Evaluator`.
+        tangent_values: the stored derivative of it.
+        stress_evaluations, tangent_evaluations: number of iterates at which each was computed.
 
     Args:
         material: a Material, or any `Evaluator` (then dim is that of F).
         F: UFL deformation gradient, (dim, dim); its coefficients may change between solves.
         degree: degree of the quadrature rule, >= 1.
-        tags, tag: cell tags and the value, or values, that mark the cells of this material; all cells if left out.
-        domain: mesh that is integrated over, if it is another than that of the coefficients of F.
+        tags, tag: cell tags and the value, or values, of the cells of this material; all cells if left out.
+        domain: the mesh of the integral, if it is not that of the coefficients of F.
         entity_maps: as `dolfinx.fem.form` takes them, if F lives on another mesh than `domain`.
 
     Raises:
@@ -81,48 +82,51 @@ class QuadratureStress:
             raise InvalidInputError("give both tags and tag, or neither.")
         self.material, self.degree = material, degree
         self._mesh = mesh = mesh_of(F, domain)
-        require_double(*_functions(F), what="a QuadratureStress", real=True)
-        self._cells = _marked(mesh, tags, tag)
-        self._law: Law = (
-            PotentialLaw(material, mesh.comm) if isinstance(material, Material) else EvaluatorLaw(material, dim)
+        require_double(*functions_of(F), what="a QuadratureStress", real=True)
+        marks = tuple(int(t) for t in np.atleast_1d(() if tag is None else tag))
+        if tags is not None and (not marks or len(set(marks)) < len(marks)):
+            raise InvalidInputError(f"tag is {tag!r}: give one value, or several that differ.")
+        self._cells = owned_cells(mesh) if tags is None else marked_cells(mesh, tags, marks)
+        self._stored: PotentialStress | EvaluatorStress = (
+            PotentialStress(material, mesh.comm) if isinstance(material, Material) else EvaluatorStress(material, dim)
         )
-        space = self._space(self._law.shape)
+        space = self._space(self._stored.shape)
         self._external = FEMExternalOperator(
-            self._law.inputs(F), function_space=space, external_function=Owner(self), name="dW", dtype=np.float64
+            self._stored.inputs(F), function_space=space, external_function=Owner(self), name="dW", dtype=np.float64
         )
-        self.operator = self._law.stress(F, self._external)
+        self.operator = self._stored.stress(F, self._external)
         metadata = {"quadrature_degree": degree, "quadrature_scheme": "default"}
         measure = ufl.Measure("dx", domain=mesh, subdomain_data=tags, metadata=metadata)
-        self.dx = measure if tag is None else measure(_marks(tag))
+        self.dx = measure if tag is None else measure(marks)
         dofs = space.dofmap.list[self._cells].ravel()  # scalar positions of the evaluated points
         self.inputs = self._external.ufl_operands[0]
         self.values = self._external.ref_coefficient
-        self.tangent_values = fem.Function(self._space(self._law.tangent_shape), name="d2W", dtype=np.float64)
+        self.tangent_values = fem.Function(self._space(self._stored.tangent_shape), name="d2W", dtype=np.float64)
         self._first = _Target(self.values, dofs)
         self._second = _Target(self.tangent_values, dofs)
         self._F, self._maps = F, None if entity_maps is None else list(entity_maps)
         self._inputs = self._at_points(self.inputs)
-        self._buffer = self._inputs.eval(mesh, self._cells)  # of the shape that this version of DOLFINx fills
+        self._buffer = self._inputs.eval(mesh, self._cells)  # its shape differs between versions of DOLFINx
         self._points = self._buffer.reshape(len(dofs), *self.inputs.ufl_shape)
         self._state = _State(F, mesh)
-        self._known = 0  # derivatives of W that belong to the present state: 0 none, 1 stress, 2 also tangent
+        self._known = 0  # derivatives of W that are up to date: 0 none, 1 stress, 2 also tangent
         self.stress_evaluations = self.tangent_evaluations = 0
 
     def update_stress(self) -> None:
-        """Bring the stress at the quadrature points up to date with the coefficients of F."""
+        """Evaluate the stress at the quadrature points if the coefficients of F have changed."""
         self._update_inputs()
         if self._known < 1:
-            self._law.evaluate(self._points, self._first.array)
+            self._stored.evaluate(self._points, self._first.array)
             self._first.store()
             self._known = 1
             self.stress_evaluations += 1
 
     def update_tangent(self) -> None:
-        """Bring its derivative up to date, and the stress with it."""
+        """Evaluate stress and tangent if the coefficients of F have changed."""
         self._update_inputs()
         if self._known < 2:
             self.stress_evaluations += self._known == 0
-            self._law.evaluate_tangent(self._points, self._first.array, self._second.array)
+            self._stored.evaluate_tangent(self._points, self._first.array, self._second.array)
             self._first.store()
             self._second.store()
             self._known = 2
@@ -136,19 +140,19 @@ class QuadratureStress:
 
     @property
     def tangent(self) -> Any:
-        """The derivative of the external operator, a UFL tensor: what stands for it in the Jacobian."""
-        return self._law.tangent(self.tangent_values)
+        """The derivative of the external operator in the Jacobian, a UFL tensor."""
+        return self._stored.tangent(self.tangent_values)
 
     def stress_function(self, degree: int = 0) -> fem.Function:
-        """P at the present coefficients of F, projected cell by cell: a discontinuous function that files can take. Collective.
+        """P at the present coefficients of F, projected cell by cell to a discontinuous function, for files. Collective.
 
         The projection uses the stored points: of degree 0 it is the mean over the cell. It is zero in cells of other materials.
 
         Args:
-            degree: of the function; the rule must integrate its square, so it is no more than half the rule's degree.
+            degree: of the function, at most half the degree of the quadrature rule, which must integrate its square.
 
         Raises:
-            InvalidInputError: degree < 0, or more than the rule of this stress can tell.
+            InvalidInputError: degree < 0, or more than that.
         """
         if not 0 <= 2 * degree <= self.degree:
             raise InvalidInputError(
@@ -161,7 +165,7 @@ class QuadratureStress:
         points, weights = basix.make_quadrature(cell, self.degree)
         basis = basix.ufl.element("DG", cell, degree).tabulate(0, points)[0]
         count = len(self._cells), len(points)
-        P = self._at_points(self._law.stress(self._F, self.values)).eval(self._mesh, self._cells)
+        P = self._at_points(self._stored.stress(self._F, self.values)).eval(self._mesh, self._cells)
         volume = self._at_points(abs(ufl.JacobianDeterminant(self._mesh))).eval(self._mesh, self._cells)
         volume = volume.reshape(count) * weights
         mass = np.einsum("cq,qi,qj->cij", volume, basis, basis)
@@ -172,7 +176,7 @@ class QuadratureStress:
         return result
 
     def check_integral(self, integral: ufl.Integral) -> None:
-        """Refuse an integral that would read the values of other points or of cells that are not evaluated; collective.
+        """Refuse an integral that would read values of other points, or of cells that are not evaluated; collective.
 
         Raises:
             InvalidInputError: on every rank.
@@ -189,7 +193,7 @@ class QuadratureStress:
                 "a QuadratureStress stands in an integral over another mesh than it is evaluated on: multiply it by its own "
                 "measure `.dx`, or make it with domain= that mesh and entity_maps=."
             )
-        over = _cells_of(integral, self._mesh)
+        over = covered_cells(integral, self._mesh)
         missing = np.array([len(np.setdiff1d(over, self._cells)), len(over)])
         missing = self._mesh.comm.allreduce(missing)
         if missing[0]:
@@ -213,7 +217,7 @@ class QuadratureStress:
 
 
 class Owner:
-    """What an external operator knows of its `QuadratureStress`: held weakly, so that the two make no cycle."""
+    """A weak reference from an external operator to its `QuadratureStress`, so that the two make no cycle."""
 
     def __init__(self, stress: QuadratureStress) -> None:
         self._weak = weakref.ref(stress)
@@ -229,7 +233,7 @@ class Owner:
 
 
 class _Target:
-    """Where values at the evaluated points go: straight into the function where its points lie one after another."""
+    """The destination of values at the evaluated points: the function itself if its points are contiguous."""
 
     def __init__(self, function: fem.Function, dofs: Array) -> None:
         size = function.function_space.dofmap.bs
@@ -238,13 +242,13 @@ class _Target:
         self.array = self._whole[: len(dofs)] if self._direct else np.empty((len(dofs), size))
 
     def store(self) -> None:
-        """Bring what was written to `array` into the function."""
+        """Copy `array` into the function."""
         if not self._direct:
             self._whole[self._dofs] = self.array
 
 
 class _State:
-    """What F depends on: its coefficients, its constants, and the positions of the mesh's nodes."""
+    """The state that F depends on: its coefficients, its constants, and the coordinates of the mesh."""
 
     def __init__(self, F: Any, mesh: Any) -> None:
         functions = ufl.algorithms.extract_coefficients(F)
@@ -254,7 +258,7 @@ class _State:
         self._seen: list[Array] | None = None
 
     def changed(self) -> bool:
-        """Whether anything differs from the last call; NaN always does."""
+        """Whether anything has changed since the last call; NaN counts as changed."""
         if self._seen is None:
             self._seen = [array.copy() for array in self._arrays]
             return True
@@ -265,83 +269,5 @@ class _State:
         return True
 
     def forget(self) -> None:
-        """The next call says changed."""
+        """Make the next call of `changed` return True."""
         self._seen = None
-
-
-def mesh_of(F: Any, domain: Mesh | None = None) -> Any:
-    """The dolfinx mesh that F lives on: `domain` if it is given, else that of its coefficients."""
-    if domain is not None:
-        return domain
-    spaces = [c.function_space for c in _functions(F)]
-    if not spaces:
-        raise InvalidInputError("F holds no dolfinx Function, so its mesh is not known: F = Identity(dim) + grad(u).")
-    if any(space.mesh.ufl_domain() != spaces[0].mesh.ufl_domain() for space in spaces):
-        raise InvalidInputError(
-            "the coefficients of F live on several meshes: say with domain= which one is integrated over."
-        )
-    return spaces[0].mesh
-
-
-def require_double(*functions: fem.Function, what: str, real: bool = False) -> None:
-    """Raise InvalidInputError unless the functions and their meshes are of double precision, and real if that is asked for."""
-    found = [(f"the function {f.name!r}", f.x.array.dtype) for f in functions]
-    found += [("the mesh", f.function_space.mesh.geometry.x.dtype) for f in functions]
-    for name, dtype in found:
-        if dtype != np.float64 and (real or dtype != np.complex128):
-            raise InvalidInputError(
-                f"{what} needs float64, and {name} is {dtype}: compiled potentials and stored stresses are float64, and PETSc "
-                "has one precision only. Make the mesh with dtype=np.float64, and functions with the default dtype of a real "
-                "build of PETSc."
-            )
-
-
-def _functions(F: Any) -> list[fem.Function]:
-    return [c for c in ufl.algorithms.extract_coefficients(F) if isinstance(c, fem.Function)]
-
-
-def _marks(tag: Any) -> tuple[int, ...]:
-    return tuple(int(t) for t in np.atleast_1d(tag))
-
-
-def _marked(mesh: Mesh, tags: MeshTags | None, tag: int | Sequence[int] | None) -> Array:
-    """The cells of this rank, without ghosts, that are marked; all of them without tags. Collective."""
-    tdim = mesh.topology.dim
-    owned = mesh.topology.index_map(tdim).size_local
-    if tags is None or tag is None:
-        return np.arange(owned, dtype=np.int32)
-    if tags.dim != tdim:
-        raise InvalidInputError(
-            f"tags mark entities of dimension {tags.dim}; a material fills cells, of dimension {tdim}: give the cell tags."
-        )
-    marks = _marks(tag)
-    if not marks or len(set(marks)) < len(marks):
-        raise InvalidInputError(f"tag is {tag!r}: give one value, or several that differ.")
-    if tags.topology is not mesh.topology._cpp_object:
-        raise InvalidInputError(
-            "tags belong to another mesh than that of F: make them on this one (dolfinx.mesh.transfer_meshtag)."
-        )
-    cells = [tags.find(mark) for mark in marks]
-    counts = mesh.comm.allreduce(np.array([np.count_nonzero(found < owned) for found in cells]))
-    if not counts.all():
-        known = sorted(set().union(*mesh.comm.allgather({int(v) for v in tags.values})))
-        nothing = [mark for mark, count in zip(marks, counts) if not count]
-        raise InvalidInputError(f"tag {nothing[0]} marks no cell on any rank; the values of these tags are {known}.")
-    every = np.unique(np.concatenate(cells)).astype(np.int32)
-    result: Array = every[every < owned]
-    return result
-
-
-def _cells_of(integral: ufl.Integral, mesh: Mesh) -> Array:
-    """The cells of this rank, without ghosts, that an integral goes over."""
-    owned = mesh.topology.index_map(mesh.topology.dim).size_local
-    marks, data = integral.subdomain_id(), integral.subdomain_data()
-    if marks in (None, "everywhere") or data is None:
-        return np.arange(owned, dtype=np.int32)
-    marks = [marks] if np.isscalar(marks) else list(marks)
-    if isinstance(data, MeshTags):
-        parts = [data.find(int(mark)) for mark in marks]
-    else:
-        parts = [np.asarray(cells) for mark, cells in data if mark in marks]
-    every: Array = np.unique(np.concatenate([np.empty(0, dtype=np.int32), *parts]))
-    return every[every < owned]

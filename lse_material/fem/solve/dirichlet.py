@@ -1,11 +1,11 @@
-"""Dirichlet values entered before a minimisation: spread over the body by one linear step, and away from inverted cells.
+"""New Dirichlet values before a minimisation: one linear step extends them into the body, away from inverted cells.
 
-New values that are entered at once carry the cells next to them over ridges, or turn them inside out. The linear step
+Imposed abruptly, they would push the adjacent cells across energy barriers or turn them inside out. The linear step is
 
-    A_ff d_f = -(r_f + A_fc d_c),    d_c = new values - u,
+    A_ff d_f = -(r_f + A_fc d_c),    d_c = new values - u.
 
-takes the body with them. A is the tangent where it is positive definite; where it is not, such a step may go anywhere, and the
-frozen-weight tangent is taken.
+A is the tangent if it is positive definite, and the frozen-weight tangent otherwise, because an indefinite tangent may lead
+anywhere.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from lse_material.fem.solve._energy import FieldEnergy
 from lse_material.fem.solve.inertia import SymmetricFactor
 from lse_material.fem.solve.multigrid import is_direct, linear_step
 
-NEARER = 20  # halvings of the distance of an initial guess from the undeformed state
+MAX_HALVINGS = 20  # of the distance of an inverted initial guess from the undeformed state
 
 logger = logging.getLogger("lse_material")
 
@@ -33,7 +33,7 @@ def enter_dirichlet_values(problem: FieldEnergy) -> None:
     """Bring u to its Dirichlet values: by a linear step from where it is, else at once; collective.
 
     Raises:
-        ConvergenceError: cells are turned inside out by the new values, or no state near an inverted guess is sound.
+        ConvergenceError: cells are turned inside out by the new values, or no state near an inverted guess has a finite energy.
     """
     guess = problem.u.x.array.copy()
     _enter(problem)
@@ -64,27 +64,27 @@ def _leave_inverted_guess(problem: FieldEnergy, guess: Array) -> None:
         u[:] = 0.0
         _enter(problem)
         undeformed = u.copy()
-        for halvings in range(1, NEARER + 1) if np.isfinite(problem.energy()) else ():
+        for halvings in range(1, MAX_HALVINGS + 1) if np.isfinite(problem.energy()) else ():
             u[:] = undeformed + 0.5**halvings * (guess - undeformed)
             if np.isfinite(problem.energy()):
                 if problem.comm.rank == 0:
                     logger.warning(
-                        "Cells of the initial guess are turned inside out (det F <= 0): %g of its distance from u = 0 is kept.",
+                        "Cells of the initial guess are turned inside out (det F <= 0): u starts at %g of it.",
                         0.5**halvings,
                     )
                 return
     raise ConvergenceError(
         "the energy is not finite once u has its Dirichlet values: a cell is turned inside out (det F <= 0), or the "
-        "input holds NaN. Take smaller load steps (lse.fem.continuation.LoadPath halves them by itself)."
+        "input holds NaN. Take smaller load steps (lse.fem.LoadPath halves them by itself)."
     )
 
 
 def _predict(problem: FieldEnergy, change: Array) -> bool:
-    """Move u by a linear step that takes the change of its held values; False if no tangent is positive definite.
+    """Move u by a linear step that includes the change of its prescribed values; False if no tangent is positive definite.
 
     Args:
         problem: at the old values.
-        change: of u where it is held, zero elsewhere, with entries for ghosts.
+        change: of u where it is prescribed, zero elsewhere, with entries for ghosts.
     """
     b, step = problem.b.duplicate(), problem.b.duplicate()
     try:
@@ -104,7 +104,7 @@ def _predict(problem: FieldEnergy, change: Array) -> bool:
 
 
 def _right_hand_side(problem: FieldEnergy, form: fem.Form, change: Array, out: PETSc.Vec) -> None:
-    """Minus the residual and what the change of held values does to it; the change itself where u is held."""
+    """Minus the residual after the change of the prescribed values, to first order; in prescribed rows the change itself."""
     moved = fem.Function(problem.u.function_space)
     fem.apply_lifting(moved.x.array, [form], [list(problem.bcs)], x0=[problem.u.x.array], alpha=-1.0)
     moved.x.scatter_reverse(InsertMode.add)

@@ -1,9 +1,9 @@
-"""The lowest eigenvalues of K x = s M x, symmetric: the lowest, not those nearest to a target, and none left out.
+"""The lowest eigenvalues of K x = s M x, symmetric: the lowest, not those nearest to a target, and all of them.
 
-By Sylvester's law K - s M has as many negative eigenvalues as the problem has eigenvalues below s. The shift of a
-shift-and-invert Lanczos method is moved down until none lies below it, so that those nearest to it are the lowest, and what is
-found is counted again in the same way. B. N. Parlett, The Symmetric Eigenvalue Problem, SIAM 1998, section 3.3; V. Hernandez,
-J. E. Roman, V. Vidal, SLEPc, ACM Trans. Math. Softw. 31, 351 (2005).
+K - s M has as many negative eigenvalues as the problem has eigenvalues below s (Sylvester). The shift of a shift-and-invert
+Lanczos method moves down until no eigenvalue lies below it, so that those nearest to it are the lowest. The result is checked
+by another count. B. N. Parlett, The Symmetric Eigenvalue Problem, SIAM 1998, section 3.3; V. Hernandez, J. E. Roman, V. Vidal,
+SLEPc, ACM Trans. Math. Softw. 31, 351 (2005).
 """
 
 from __future__ import annotations
@@ -15,15 +15,16 @@ from slepc4py import SLEPc
 
 from lse_material._arrays import Array
 from lse_material.errors import ConvergenceError, InvalidInputError
+from lse_material.fem.solve.fields import diagonal_of
 from lse_material.fem.solve.inertia import SymmetricFactor
 
-TOLERANCE = 1e-10  # of SLEPc, relative to the distance of an eigenvalue from the shift
-SAME = 1e-6  # two eigenvalues count as one if they differ by less than this share of their distance from the shift
-ROUNDING = 1e-11  # of the largest Rayleigh quotient: no factor counts more finely
-RESTARTS = 100  # of the Lanczos method, before the shift comes closer and the basis grows
-FIRST = 1e-3  # first shift below zero, in units of the largest Rayleigh quotient of a degree of freedom
-GROWTH, STEPS = 4.0, 80  # of that shift
-ATTEMPTS, CLOSER = 10, 3  # halvings of the distance from the shift to the spectrum in each attempt after the first
+SLEPC_TOLERANCE = 1e-10  # relative to the distance of an eigenvalue from the shift
+EQUAL = 1e-6  # two eigenvalues count as one if they differ by less than this share of their distance from the shift
+INERTIA_ROUNDING = 1e-11  # of the largest Rayleigh quotient: no factor counts more finely
+MAX_RESTARTS = 100  # of the Lanczos method, before the shift comes closer and the basis grows
+FIRST_SHIFT = 1e-3  # below zero, in units of the largest Rayleigh quotient of a degree of freedom
+SHIFT_GROWTH, MAX_SHIFTS = 4.0, 80
+MAX_ATTEMPTS, BISECTIONS = 10, 3  # bisections bring the shift closer to the spectrum in each attempt after the first
 
 
 def lowest_eigenpairs(
@@ -34,8 +35,8 @@ def lowest_eigenpairs(
     Eigenvectors of a multiple eigenvalue are some basis of its eigenspace, or of a part of it. The caller destroys them.
 
     Args:
-        K: symmetric; positive on the null space of M: rows of what is held have something positive on the diagonal alone.
-        M: symmetric, positive semi-definite; rows of what is held are zero.
+        K: symmetric; positive on the null space of M: prescribed rows have something positive on the diagonal alone.
+        M: symmetric, positive semi-definite; prescribed rows are zero.
         count: how many.
         start: a vector that no wanted eigenvector is orthogonal to, for the same result on any number of ranks; one that
             follows the numbers of the rows if left out.
@@ -44,33 +45,27 @@ def lowest_eigenpairs(
         InvalidInputError: there are fewer than `count`, or an entry of K or M is not finite.
         ConvergenceError: they were not found.
     """
-    most, lowest, scale = _rayleigh_quotients(K, M)
-    if not 1 <= count <= most:
-        raise InvalidInputError(
-            f"count is {count}; this problem of {K.getSize()[0]} rows has {most} eigenvalues, the other rows are held."
-        )
-    for matrix in (K, M):
-        matrix.setOption(PETSc.Mat.Option.SYMMETRIC, True)  # type: ignore[arg-type]
+    most, lowest, scale = _rayleigh_quotients(K, M, count)
     low, high = 0.0, lowest  # no eigenvalue below the first, one at least at or below the second
-    for step in range(STEPS):
+    for step in range(MAX_SHIFTS):
         if _below(K, M, low, zero=True) == 0:
             break
-        low, high = -FIRST * scale * GROWTH**step, min(low, high)
+        low, high = -FIRST_SHIFT * scale * SHIFT_GROWTH**step, min(low, high)
     else:
         raise ConvergenceError(f"eigenvalues lie below {low:.3g}, far below what the diagonal suggests ({scale:.3g}).")
     size = count + 2
-    for attempt in range(ATTEMPTS):
+    for attempt in range(MAX_ATTEMPTS):
         basis = min(max(2 * size, size + 18), max(most, count + 1), K.getSize()[0])
         values, vectors = _nearest(K, M, low, count, basis, start)
         if len(values) == count:
-            margin = SAME * (values[-1] - low) + ROUNDING * scale
+            margin = EQUAL * (values[-1] - low) + INERTIA_ROUNDING * scale
             if _below(K, M, values[-1] - margin) == int((values < values[-1] - margin).sum()):
                 return values, vectors
         for x in vectors:
             x.destroy()
-        if attempt == ATTEMPTS - 1:
+        if attempt == MAX_ATTEMPTS - 1:
             break
-        for _ in range(CLOSER):  # eigenvalues that lie close together are told apart from close by
+        for _ in range(BISECTIONS):  # a shift close by separates eigenvalues that lie close together
             middle = 0.5 * (low + high)
             if not low < middle < high:
                 break
@@ -86,13 +81,9 @@ def nearest_eigenpairs(
     K: PETSc.Mat, M: PETSc.Mat, count: int = 1, *, target: float, start: PETSc.Vec | None = None
 ) -> tuple[Array, list[PETSc.Vec]]:
     """The `count` eigenvalues nearest to `target`, ascending, and their eigenvectors, as `lowest_eigenpairs`; collective."""
-    most = _rayleigh_quotients(K, M)[0]
-    if not 1 <= count <= most:
-        raise InvalidInputError(f"count is {count}; this problem has {most} eigenvalues, the other rows are held.")
-    for matrix in (K, M):
-        matrix.setOption(PETSc.Mat.Option.SYMMETRIC, True)  # type: ignore[arg-type]
+    most = _rayleigh_quotients(K, M, count)[0]
     size = count + 2
-    for _ in range(ATTEMPTS):
+    for _ in range(MAX_ATTEMPTS):
         basis = min(max(2 * size, size + 18), max(most, count + 1), K.getSize()[0])
         values, vectors = _nearest(K, M, target, count, basis, start)
         if len(values) == count:
@@ -105,22 +96,23 @@ def nearest_eigenpairs(
     )
 
 
-def _rayleigh_quotients(K: PETSc.Mat, M: PETSc.Mat) -> tuple[int, float, float]:
-    """Number, smallest and largest modulus of K_ii/M_ii, of what is not held, on all ranks."""
-    diagonals = [matrix.getDiagonal() for matrix in (K, M)]
-    k, m = (d.array_r.copy() for d in diagonals)
-    for d in diagonals:
-        d.destroy()
+def _rayleigh_quotients(K: PETSc.Mat, M: PETSc.Mat, count: int) -> tuple[int, float, float]:
+    """Number, smallest and largest modulus of K_ii/M_ii over the free rows of all ranks, of which there must be `count`."""
+    k, m = diagonal_of(K), diagonal_of(M)
     free = m != 0.0
     quotients = k[free] / m[free]
     comm = K.comm.tompi4py()
     if not comm.allreduce(bool(np.isfinite(quotients).all()), MPI.LAND):
         raise InvalidInputError("an entry of the matrices whose eigenvalues are wanted is not finite.")
-    return (
-        int(comm.allreduce(int(free.sum()))),
-        float(comm.allreduce(quotients.min(initial=np.inf), MPI.MIN)),
-        float(comm.allreduce(np.abs(quotients).max(initial=0.0), MPI.MAX)),
-    )
+    most = int(comm.allreduce(int(free.sum())))
+    if not 1 <= count <= most:
+        raise InvalidInputError(
+            f"count is {count}; this problem of {K.getSize()[0]} rows has {most} eigenvalues, the other rows are prescribed."
+        )
+    for matrix in (K, M):
+        matrix.setOption(PETSc.Mat.Option.SYMMETRIC, True)  # type: ignore[arg-type]
+    lowest = comm.allreduce(quotients.min(initial=np.inf), MPI.MIN)
+    return most, float(lowest), float(comm.allreduce(np.abs(quotients).max(initial=0.0), MPI.MAX))
 
 
 def _below(K: PETSc.Mat, M: PETSc.Mat, shift: float, *, zero: bool = False) -> int:
@@ -147,7 +139,7 @@ def _nearest(
         eps.setOperators(K, M)
         eps.setProblemType(SLEPc.EPS.ProblemType.GHEP)
         eps.setDimensions(count, basis)
-        eps.setTolerances(TOLERANCE, RESTARTS)
+        eps.setTolerances(SLEPC_TOLERANCE, MAX_RESTARTS)
         eps.setTarget(shift)
         eps.setWhichEigenpairs(SLEPc.EPS.Which.TARGET_MAGNITUDE)
         transform = eps.getST()
@@ -164,7 +156,7 @@ def _nearest(
             eps.getEigenvector(i, x)
             M.mult(x, y)
             square = y.dot(x)
-            if not square > 0.0:  # of what is held: no eigenvalue
+            if not square > 0.0:  # in prescribed rows alone: no eigenvector
                 continue
             mode = x.copy()
             mode.scale(square**-0.5)
@@ -181,7 +173,7 @@ def _nearest(
 
 
 def _start(M: PETSc.Mat, start: PETSc.Vec | None) -> PETSc.Vec:
-    """M times a vector that has no symmetry: nothing in it is held."""
+    """M times a vector that has no symmetry: zero in prescribed rows."""
     first, raw = M.createVecRight(), M.createVecRight()
     if start is None:
         rows = np.arange(*raw.getOwnershipRange())

@@ -23,22 +23,21 @@ from petsc4py import PETSc
 
 from lse_material._arrays import Array
 from lse_material.errors import ConvergenceError, InvalidInputError
-from lse_material.fem._assembly import assembled, integral
-from lse_material.fem._garbage import collect_garbage
+from lse_material.fem._lifetime import collect_garbage, weak_method
+from lse_material.fem._mpi import assembled, integral
 from lse_material.fem.forms.frozen_tangent import frozen_tangent
 from lse_material.fem.forms.measures import with_quadrature_degree
 from lse_material.fem.quadrature.stress import QuadratureStress
-from lse_material.fem.solve.advice import explain, explain_error, unresisted
-from lse_material.fem.solve.callbacks import held_weakly
+from lse_material.fem.solve.advice import explain, explain_error
 from lse_material.fem.solve.dirichlet import enter_dirichlet_values
-from lse_material.fem.solve.field_scales import FieldScales
-from lse_material.fem.solve.force_scale import ROUNDING
+from lse_material.fem.solve.fields import ROUNDING
+from lse_material.fem.solve.missing_stiffness import missing_stiffness
 from lse_material.fem.solve.multigrid import DIRECT, is_direct, keep_dirichlet_values, set_rigid_modes
 from lse_material.fem.solve.newton_inertia import blended_and_raised, minimise
-from lse_material.fem.solve.objective import EnergyDifferences
 from lse_material.fem.solve.options import DEFAULT_OPTIONS
-from lse_material.fem.solve.preconditioner import keep_positive
-from lse_material.fem.solve.problem import FAILED_LINEAR, MaterialProblem
+from lse_material.fem.solve.problem import FAILED_LINEAR, FINER, MaterialProblem
+from lse_material.fem.solve.scaling import FieldScales
+from lse_material.fem.solve.trust_region import EnergyDifferences, keep_preconditioner_positive
 
 TRUST_REGION: Mapping[str, Any] = {
     "snes_type": "newtontr",
@@ -139,7 +138,7 @@ class EnergyProblem(MaterialProblem):
             self.default_options = DEFAULT_OPTIONS
         if chosen.get("pc_type", "lu") not in DIRECT:
             self.default_options = {k: v for k, v in self.default_options.items() if not k.startswith("pc_factor_")}
-        self.functional, self.bcs = energy, tuple(bcs)
+        self.functional = energy
         self.tolerance, self.fallback, self.predictor = tolerance, fallback, predictor
         self.fallbacks = self.iterations = 0
         self.force_scale = self.energy_scale = 0.0
@@ -163,8 +162,8 @@ class EnergyProblem(MaterialProblem):
         self._energy = self.compiled(energy)
         self.convex_form = None if convex is None else self.compiled(convex)
         self._convex_matrix: PETSc.Mat | None = None
-        self.scales = FieldScales(u, bcs)
-        self._uncancelled = np.zeros(len(self.rounding))  # forces of the tangent that was assembled last
+        self.scales = FieldScales(self.fields)
+        self._uncancelled = np.zeros(len(self.fields))  # forces of the tangent that was assembled last
         self._first_norm = np.inf
         held = any(len(bc.dof_indices()[0]) for bc in bcs)
         self._may_turn = not self.comm.allreduce(held, MPI.LOR)
@@ -175,12 +174,12 @@ class EnergyProblem(MaterialProblem):
         if ksp.getPC().getType() == "gamg":
             set_rigid_modes(self.A if self.P_mat is None else self.P_mat, u.function_space)
         if not is_direct(ksp):
-            keep_dirichlet_values(ksp, bcs)
-        keep_positive(ksp)
+            keep_dirichlet_values(ksp, self.fields)
+        keep_preconditioner_positive(ksp)
         self._work, self._physical = self.x.duplicate(), self.x.duplicate()
-        self._objective = EnergyDifferences(held_weakly(self._energy_at), held_weakly(self._gradient_at), self.x)
+        self._objective = EnergyDifferences(weak_method(self._energy_at), weak_method(self._gradient_at), self.x)
         self.solver.setObjective(self._objective)
-        self.solver.setConvergenceTest(held_weakly(self._converged))
+        self.solver.setConvergenceTest(weak_method(self._converged))
 
     # ---- the energy and its derivatives at the present u -----------------------------------------------------------------
 
@@ -195,7 +194,7 @@ class EnergyProblem(MaterialProblem):
     def residual(self, out: PETSc.Vec) -> None:
         """Write the gradient of the energy to `out`, zero where u is held; collective."""
         values = self.forces()
-        for bc in self._bcs:
+        for bc in self.bcs:
             values[bc.dof_indices()[0]] = 0.0
         out.array[:] = values[: out.getLocalSize()]
 
@@ -239,7 +238,7 @@ class EnergyProblem(MaterialProblem):
 
         Each field's is compared with `tolerance` times the reactions on it, and with what rounding makes.
         """
-        norms = self.rounding.norms(residual)
+        norms = self.fields.norms(residual)
         if bool((norms <= self.allowed_residuals()).all()):
             return True
         whole = float(np.linalg.norm(norms))
@@ -254,7 +253,7 @@ class EnergyProblem(MaterialProblem):
 
     def apply_bcs(self) -> None:
         """Set u to its Dirichlet values."""
-        for bc in self._bcs:
+        for bc in self.bcs:
             bc.set(self.u.x.array, None, 1.0)
         self.u.x.scatter_forward()
 
@@ -265,16 +264,16 @@ class EnergyProblem(MaterialProblem):
 
     def _reactions(self) -> Array:
         """Norm of the reactions on each field."""
-        return self.rounding.held_norms(self.forces())
+        return self.fields.norms(self.forces(), prescribed=True)
 
     def _note_forces(self, A: PETSc.Mat) -> None:
         """Keep the size of the forces that cancel in the residual; without factors, memory is what large bodies lack."""
-        sparing = not is_direct(self.solver.getKSP())
-        self._uncancelled = self.rounding.allowed(A, sparing=sparing) / ROUNDING
+        diagonal_only = not is_direct(self.solver.getKSP())
+        self._uncancelled = self.fields.rounding(A, diagonal_only=diagonal_only) / ROUNDING
 
     def _assemble(self, matrix: PETSc.Mat, form: fem.Form) -> None:
         matrix.zeroEntries()
-        dolfinx.fem.petsc.assemble_matrix(matrix, form, bcs=self._bcs)
+        dolfinx.fem.petsc.assemble_matrix(matrix, form, bcs=self.bcs)
         matrix.assemble()
 
     # ---- solving ---------------------------------------------------------------------------------------------------------
@@ -292,7 +291,7 @@ class EnergyProblem(MaterialProblem):
             self._minimise_from_here()
         except ConvergenceError as error:
             self.u.x.array[:] = before
-            motion = unresisted(self)
+            motion = missing_stiffness(self.fields, self.tangent())
             if motion is None:
                 raise
             raise ConvergenceError(f"{error} {motion}.", reason=error.reason, iterations=error.iterations) from None
@@ -321,7 +320,7 @@ class EnergyProblem(MaterialProblem):
                 "smaller load steps.",
                 iterations=self.iterations,
             )
-        self.refuse_inverted_cells()
+        self.inverted_cells.refuse(FINER, self.iterations)
 
     def _solve_scaled(self) -> None:
         """Run the PETSc solver, whose unknowns are those of u divided by the scale of their field.
@@ -329,7 +328,7 @@ class EnergyProblem(MaterialProblem):
         Raises:
             ConvergenceError: it did not converge; u is then its last iterate.
         """
-        self._first_norm, self._failure = np.inf, None
+        self._first_norm, self.failure = np.inf, None
         self._objective.restart()
         assign(self.u, self.x)
         self.scales.divide(self.x.array)
@@ -380,10 +379,10 @@ class EnergyProblem(MaterialProblem):
         reason, residual = PETSc.SNES.ConvergedReason, self._work
         self.scales.to_physical(snes.getSolution(), self._physical)
         self._take_iterate(self._physical)
-        self.rounding.note()
+        self.fields.note()
         snes.getFunction()[0].copy(residual)
         self.scales.divide(residual.array)
-        norm = float(np.linalg.norm(self.rounding.norms(residual)))
+        norm = float(np.linalg.norm(self.fields.norms(residual)))
         if not norm < REFUSED:
             return reason.DIVERGED_FUNCTION_NANORINF
         if iteration == 0:
@@ -407,7 +406,7 @@ class EnergyProblem(MaterialProblem):
 
     def _refuse_rigid_motions(self) -> None:
         """Raise unless something in the energy holds a body that no Dirichlet condition holds."""
-        motion = unresisted(self)
+        motion = missing_stiffness(self.fields, self.tangent())
         if motion is not None:
             raise InvalidInputError(f"There is no Dirichlet condition, and {motion}.")
         self._may_turn = False

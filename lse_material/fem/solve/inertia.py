@@ -1,15 +1,20 @@
-"""Symmetric factors that count eigenvalues: A = L D L^T by MUMPS, whose D has as many negative entries as A (Sylvester)."""
+"""Symmetric factors that count eigenvalues: A = L D L^T by MUMPS. D has as many negative entries as A negative eigenvalues."""
 
 from __future__ import annotations
 
-from types import TracebackType
+from collections.abc import Generator, Sequence
 from typing import Any
 
+import numpy as np
 from petsc4py import PETSc
+
+from lse_material.fem.solve.fields import product
+
+EMPTY_ROW = 1e-12  # of the largest row sum: rows of cells without any stiffness are raised by a share of it
 
 
 class SymmetricFactor:
-    """A direct solver for symmetric matrices, one after another, that says their inertia; a context manager."""
+    """A direct solver for symmetric matrices, one after another, that counts their eigenvalues; a context manager."""
 
     def __init__(self, comm: Any) -> None:
         self._comm = comm
@@ -18,17 +23,12 @@ class SymmetricFactor:
     def __enter__(self) -> SymmetricFactor:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._ksp is not None:
             self._ksp.destroy()
 
     def inertia(self, A: PETSc.Mat) -> tuple[int, int, int]:
-        """Numbers of negative, zero and positive eigenvalues of A, which is factored; collective.
-
-        A must be symmetric; the flag is set here.
-        """
+        """Factor A, and return its numbers of negative, zero and positive eigenvalues; A must be symmetric. Collective."""
         A.setOption(PETSc.Mat.Option.SYMMETRIC, True)  # type: ignore[arg-type]
         if self._ksp is not None:
             self._ksp.destroy()
@@ -38,28 +38,44 @@ class SymmetricFactor:
         pc = ksp.getPC()
         pc.setType("cholesky")
         pc.setFactorSolverType("mumps")
-        pc.setFactorSetUpSolverType()
-        factor = pc.getFactorMatrix()
-        factor.setMumpsIcntl(13, 1)  # no parallel root: its pivots would not be counted
-        factor.setMumpsIcntl(24, 1)  # count pivots that vanish
+        count_pivots(pc)
         ksp.setUp()
-        negative, zero, positive = factor.getInertia()
+        negative, zero, positive = pc.getFactorMatrix().getInertia()
         return int(negative), int(zero), int(positive)
 
     def is_positive(self, A: PETSc.Mat) -> bool:
-        """Whether A is positive definite; it is factored."""
+        """Factor A, and return whether it is positive definite."""
         negative, zero, _ = self.inertia(A)
         return negative + zero == 0
 
     def solve(self, b: PETSc.Vec, x: PETSc.Vec) -> None:
-        """x = A^-1 b, with the A that was factored last."""
+        """x = A^-1 b, with A the matrix that was factored last."""
         assert self._ksp is not None
         self._ksp.solve(b, x)
 
 
-def raise_diagonal(A: PETSc.Mat, amounts: PETSc.Vec, share: float) -> None:
-    """A_ii += share * amounts_i; collective."""
-    more = amounts.copy()
-    more.scale(share)
-    A.setDiagonal(more, PETSc.InsertMode.ADD_VALUES)
-    more.destroy()
+def count_pivots(pc: PETSc.PC) -> None:
+    """Make MUMPS count the signs of all pivots, and those that vanish."""
+    pc.setFactorSetUpSolverType()
+    factor: Any = pc.getFactorMatrix()
+    factor.setMumpsIcntl(13, 1)  # no parallel root: its pivots would not be counted
+    factor.setMumpsIcntl(24, 1)
+
+
+def with_raised_diagonal(A: PETSc.Mat, shares: Sequence[float]) -> Generator[PETSc.Mat, None, None]:
+    """A with its diagonal raised by growing shares of the absolute sums of its rows; a share of 2 makes any A positive.
+
+    It is A itself that changes. Close the iterator, for it then destroys what it uses.
+    """
+    sums, more = A.createVecLeft(), A.createVecLeft()
+    sums.array[:] = product(A, [np.ones(A.getLocalSize()[1])], absolute=True)[0]
+    sums.array[:] = np.maximum(sums.array_r, EMPTY_ROW * sums.max()[1])
+    try:
+        for share, before in zip(shares, (0.0, *shares)):
+            sums.copy(more)
+            more.scale(share - before)
+            A.setDiagonal(more, PETSc.InsertMode.ADD_VALUES)
+            yield A
+    finally:
+        sums.destroy()
+        more.destroy()

@@ -2,23 +2,25 @@
 
     EnergyProblem(energy, u, bcs=bcs, petsc_options_prefix="block_", petsc_options=MULTIGRID, tolerance=1e-6, fallback=False)
 
-Tangents that are far from positive defeat MINRES and GMRES. Steihaug's conjugate gradients (`stcg`) stop where the tangent is
-not positive; the frozen-weight tangent always is, and multigrid coarsens it with the rigid motions as near null space.
-P. Vanek, M. Brezina, J. Mandel, Numer. Math. 88, 559 (2001).
+MINRES and GMRES fail on tangents that are far from positive definite. Steihaug's conjugate gradients (`stcg`) stop where the
+tangent is not positive. The frozen-weight tangent is always positive, and multigrid coarsens it with the rigid motions as near
+null space. P. Vanek, M. Brezina, J. Mandel, Numer. Math. 88, 559 (2001).
 
-Small load steps from a state near a minimum take few iterations; a homogeneous state far beyond its loss of stability has to
-find its microstructure first, which no preconditioner makes short.
+Small load steps from a state near a minimum take few iterations. A homogeneous state far beyond its loss of stability must
+find its microstructure first; no preconditioner shortens that.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from dolfinx import fem
 from dolfinx.fem.petsc import create_vector
 from petsc4py import PETSc
+
+from lse_material.fem.solve.fields import Fields
 
 MULTIGRID: Mapping[str, Any] = {
     "ksp_rtol": 1e-2,
@@ -30,7 +32,7 @@ MULTIGRID: Mapping[str, Any] = {
     "mg_levels_pc_type": "jacobi",
 }
 DIRECT = ("cholesky", "lu")  # preconditioners that are factors
-PREDICTED = 1e-4  # relative residual of the predictor
+STEP_TOLERANCE = 1e-4  # relative residual of `linear_step`
 
 
 def is_direct(ksp: PETSc.KSP) -> bool:
@@ -56,18 +58,18 @@ def set_rigid_modes(P: PETSc.Mat, V: fem.FunctionSpace) -> None:
     nodes.destroy()
 
 
-def keep_dirichlet_values(ksp: PETSc.KSP, bcs: Sequence[fem.DirichletBC]) -> None:
-    """Let the steps that `ksp` finds vanish where u is held, also where a node is held in some directions only.
+def keep_dirichlet_values(ksp: PETSc.KSP, fields: Fields) -> None:
+    """Zero the prescribed entries of u in each step that `ksp` finds.
 
-    Multigrid coarsens over such nodes, and conjugate gradients stop early: the energy would be of other conditions.
+    Multigrid does not respect Dirichlet conditions on single components of a node: its corrections change them, and the energy
+    would belong to different boundary conditions.
     """
-    owned = [bc.dof_indices() for bc in bcs]
-    held = np.unique(np.concatenate([dofs[:count] for dofs, count in owned]))
+    prescribed = ~fields.free[0]
 
-    def vanish(ksp: PETSc.KSP, b: PETSc.Vec, step: PETSc.Vec) -> None:
-        step.array[held] = 0.0
+    def zero_prescribed(ksp: PETSc.KSP, b: PETSc.Vec, step: PETSc.Vec) -> None:
+        step.array[prescribed] = 0.0
 
-    ksp.setPostSolve(vanish)
+    ksp.setPostSolve(zero_prescribed)
 
 
 def linear_step(ksp: PETSc.KSP, A: PETSc.Mat, P: PETSc.Mat | None, b: PETSc.Vec, step: PETSc.Vec) -> bool:
@@ -77,7 +79,7 @@ def linear_step(ksp: PETSc.KSP, A: PETSc.Mat, P: PETSc.Mat | None, b: PETSc.Vec,
         cg.setType("cg")
         cg.setPC(ksp.getPC())
         cg.setOperators(A, A if P is None else P)
-        cg.setTolerances(rtol=PREDICTED, max_it=300)
+        cg.setTolerances(rtol=STEP_TOLERANCE, max_it=300)
         cg.solve(b, step)
         reason: Any = cg.getConvergedReason()
         return bool(reason > 0)

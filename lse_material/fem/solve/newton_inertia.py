@@ -1,9 +1,9 @@
-"""Newton's method on an energy with the inertia of its tangent under control: slow, direct, and hard to defeat.
+"""Newton's method on an energy, with a positive definite matrix in every step: slow, direct and robust.
 
-Each tangent is factored as L D L^T by MUMPS, which counts its negative eigenvalues. If there are any, the energy names matrices
-near the tangent, of which the first that has none is taken: the step then lowers the energy, and its length is found by halving
-(Armijo). J. Nocedal, S. Wright, Numerical Optimization, 2006, ch. 3.4. `newton` is the plain method beside it, which stays on
-its branch of equilibria, stable or not.
+MUMPS factors each tangent as L D L^T and counts its negative eigenvalues. If there are any, the first positive definite matrix
+among those that the energy offers near the tangent replaces it. The step then lowers the energy; halving finds its length
+(Armijo). J. Nocedal, S. Wright, Numerical Optimization, 2006, ch. 3.4. `newton` is the plain method, which stays on its branch
+of equilibria, stable or not.
 """
 
 from __future__ import annotations
@@ -16,20 +16,19 @@ from petsc4py import PETSc
 
 from lse_material.errors import ConvergenceError
 from lse_material.fem.solve._energy import Energy
-from lse_material.fem.solve.force_scale import absolute_row_sums
-from lse_material.fem.solve.inertia import SymmetricFactor, raise_diagonal
+from lse_material.fem.solve.inertia import SymmetricFactor, with_raised_diagonal
 
-ITERATIONS = 400
-BLEND = (0.5, 0.0)
-RAISED = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 2.0)  # shares of the absolute row sums by which the diagonal is raised
+MAX_ITERATIONS = 400
+TANGENT_SHARES = (0.5, 0.0)  # of the tangent, blended with the frozen-weight tangent
+DIAGONAL_SHARES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 2.0)  # of the absolute row sums, by which the diagonal is raised
 ARMIJO = 1e-4
-SHORTEST = 1e-8
-HIDDEN = 1e-13  # relative change of the energy that rounding hides
-HIDDEN_SCALE = 1e-15  # the same, of `energy_scale`
+SHORTEST_STEP = 1e-8  # of Newton's step
+ENERGY_ROUNDING = 1e-13  # relative change of the energy that rounding hides
+SCALE_ROUNDING = 1e-15  # the same, of `energy_scale`
 
 
-def minimise(problem: Energy, iterations: int = ITERATIONS) -> int:
-    """Minimise an energy from its present unknowns, which take the result; returns the iterations. Collective.
+def minimise(problem: Energy, iterations: int = MAX_ITERATIONS) -> int:
+    """Minimise an energy from its present unknowns, which become the minimum; returns the iterations. Collective.
 
     Raises:
         ConvergenceError: it did not converge; the unknowns are then the last iterate.
@@ -48,8 +47,8 @@ def minimise(problem: Energy, iterations: int = ITERATIONS) -> int:
             plain = _positive_direction(problem, A, residual, d)
             problem.iterate(here)
             length, energy, inverted = _armijo(problem, here, d, energy, residual.dot(d))
-            if length == 0.0 and plain:  # rounding hides the decrease; the residual sees it still
-                _go(problem, here, d, 1.0)
+            if length == 0.0 and plain:  # rounding hides the decrease; the residual still shows it
+                _set_along(problem, here, d, 1.0)
                 problem.residual(residual)
                 if _norm(residual) < 0.5 * norm and np.isfinite(problem.energy()):
                     energy, norm = problem.energy(), _norm(residual)
@@ -80,9 +79,9 @@ def minimise(problem: Energy, iterations: int = ITERATIONS) -> int:
 
 
 def newton(problem: Energy, iterations: int) -> int:
-    """An equilibrium by Newton's method, to saddles as well as to minima; steps are halved where the energy is not finite.
+    """Find an equilibrium, saddle or minimum, by Newton's method; steps are halved where the energy is not finite.
 
-    As `minimise` otherwise.
+    Unknowns, result and error are those of `minimise`.
     """
     residual, d, here = (problem.x.duplicate() for _ in range(3))
     try:
@@ -112,55 +111,46 @@ def newton(problem: Energy, iterations: int) -> int:
     )
 
 
-def perturb(problem: Energy, mode: PETSc.Vec, size: float, alike: float = 0.0) -> bool:
-    """Move along +mode or -mode by `size`, to the side of lower energy; along +mode where they differ by rounding. Collective.
+def perturb(problem: Energy, mode: PETSc.Vec, size: float, equal: float = 0.0) -> bool:
+    """Move by `size` along +mode or -mode, to the side of lower energy; along +mode if both are equal. Collective.
 
     Args:
         problem: at a saddle.
         mode: the direction.
-        size: the factor of it.
-        alike: difference of two energies that counts as rounding, beside that of the energies themselves.
+        size: factor of the mode.
+        equal: two energies count as equal if they differ by less, or by rounding.
 
     Returns:
-        False, with the unknowns as before, if the energy is not finite on either side.
+        False, with the unknowns unchanged, if the energy is not finite on either side.
     """
     here, energies = mode.duplicate(), []
     problem.iterate(here)
     try:
         for sign in (1.0, -1.0):
-            _go(problem, here, mode, sign * size)
+            _set_along(problem, here, mode, sign * size)
             value = problem.energy()
             energies.append(value if np.isfinite(value) else np.inf)
         if not np.isfinite(min(energies)):
             problem.set_iterate(here)
             return False
-        forwards = energies[0] <= energies[1] * (1.0 + np.sign(energies[1]) * 1e-12) + alike
-        _go(problem, here, mode, size if forwards else -size)
+        forwards = energies[0] <= energies[1] * (1.0 + np.sign(energies[1]) * 1e-12) + equal
+        _set_along(problem, here, mode, size if forwards else -size)
     finally:
         here.destroy()
     return True
 
 
 def blended_and_raised(A: PETSc.Mat, P: PETSc.Mat | None) -> Generator[PETSc.Mat, None, None]:
-    """C = t A + (1 - t) P for t = 1/2, 0, then C with its diagonal raised by shares of the absolute sums of its rows.
-
-    A share of 2 makes any symmetric matrix positive. Without P, it is A that is raised. The matrix is destroyed at the end.
-    """
+    """C = t A + (1 - t) P for t = 1/2, 0, then C with its diagonal raised; C = A without P. C is destroyed at the end."""
     C = A.copy()
     try:
-        for share in BLEND if P is not None else ():
-            assert P is not None
-            P.copy(C)
-            C.scale(1.0 - share)
-            C.axpy(share, A)
-            yield C
-        sums = absolute_row_sums(C)
-        try:
-            for share, before in zip(RAISED, (0.0, *RAISED)):
-                raise_diagonal(C, sums, share - before)
+        if P is not None:
+            for share in TANGENT_SHARES:
+                P.copy(C)
+                C.scale(1.0 - share)
+                C.axpy(share, A)
                 yield C
-        finally:
-            sums.destroy()
+        yield from with_raised_diagonal(C, DIAGONAL_SHARES)
     finally:
         C.destroy()
 
@@ -170,7 +160,7 @@ def _norm(b: PETSc.Vec) -> float:
 
 
 def _positive_direction(problem: Energy, A: PETSc.Mat, residual: PETSc.Vec, d: PETSc.Vec) -> bool:
-    """Set d = -C^-1 residual, C = A or the first matrix near it that is positive definite; whether it is A."""
+    """Set d = -C^-1 residual, with C = A or the first positive definite matrix near it; returns whether C is A."""
     with SymmetricFactor(A.comm) as factor:
         plain = factor.is_positive(A)
         if plain:
@@ -187,13 +177,15 @@ def _positive_direction(problem: Energy, A: PETSc.Mat, residual: PETSc.Vec, d: P
 
 
 def _armijo(problem: Energy, here: PETSc.Vec, d: PETSc.Vec, energy: float, slope: float) -> tuple[float, float, bool]:
-    """Length of the step along d and the energy there; 0 and the old one, at the old unknowns, if no length lowers it.
+    """Halve the step along d until the energy is lower.
 
-    The last says whether a cell was turned inside out on the way.
+    Returns:
+        The length of the step, 0 if no length lowers the energy (the unknowns are then unchanged); the energy; and whether a
+        longer step turned a cell inside out.
     """
-    length, inverted, hidden = 1.0, False, HIDDEN * abs(energy) + HIDDEN_SCALE * problem.energy_scale
-    while length > SHORTEST:
-        _go(problem, here, d, length)
+    length, inverted, hidden = 1.0, False, ENERGY_ROUNDING * abs(energy) + SCALE_ROUNDING * problem.energy_scale
+    while length > SHORTEST_STEP:
+        _set_along(problem, here, d, length)
         new = problem.energy()
         if np.isfinite(new) and new <= energy + ARMIJO * length * slope + hidden:
             return length, new, inverted
@@ -203,8 +195,8 @@ def _armijo(problem: Energy, here: PETSc.Vec, d: PETSc.Vec, energy: float, slope
     return 0.0, energy, inverted
 
 
-def _go(problem: Energy, here: PETSc.Vec, d: PETSc.Vec, length: float) -> None:
-    """To here + length d."""
+def _set_along(problem: Energy, here: PETSc.Vec, d: PETSc.Vec, length: float) -> None:
+    """Set the unknowns to here + length d."""
     there = here.duplicate()
     there.array[:] = here.array_r + length * d.array_r
     problem.set_iterate(there)

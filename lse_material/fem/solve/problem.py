@@ -18,16 +18,16 @@ from petsc4py import PETSc
 
 from lse_material._arrays import Array
 from lse_material.errors import ConvergenceError, InvalidInputError
-from lse_material.fem._assembly import assembled
-from lse_material.fem._garbage import collect_garbage, holder_of
+from lse_material.fem._cells import require_double
+from lse_material.fem._lifetime import collect_garbage, keeper_of, weak_method
+from lse_material.fem._mpi import assembled
 from lse_material.fem.forms.header import machine_arguments
 from lse_material.fem.forms.measures import with_quadrature_degree
 from lse_material.fem.forms.orientation import InvertedCells
 from lse_material.fem.quadrature.derivatives import check_operators, with_stored_values
-from lse_material.fem.quadrature.stress import QuadratureStress, require_double
+from lse_material.fem.quadrature.stress import QuadratureStress
 from lse_material.fem.solve.advice import explain, explain_error
-from lse_material.fem.solve.callbacks import held_weakly
-from lse_material.fem.solve.force_scale import ROUNDING, RoundingForces, held_by_block, owned_entries
+from lse_material.fem.solve.fields import ROUNDING, Fields, bcs_by_block, owned_entries
 from lse_material.fem.solve.options import (
     DEFAULT_OPTIONS,
     NEEDS_WORK_SPACE,
@@ -38,12 +38,13 @@ from lse_material.fem.solve.options import (
     needs_symmetry,
     solver_options,
 )
-from lse_material.fem.solve.row_scale import multiply_rows, scale_rows
+from lse_material.fem.solve.scaling import condition_factors, field_factors, multiply_rows, scale_rows
 
 __all__ = ["DEFAULT_OPTIONS", "MaterialProblem"]
 
 FAILED_LINEAR = int(PETSc.SNES.ConvergedReason.DIVERGED_LINEAR_SOLVE)
-STALLED = 0.5  # of the last residual norm: an iteration that leaves more has not lowered it
+STALLED = 0.5  # of the last residual norm: an iteration that leaves more has not lowered the residual
+FINER = "smaller load steps, a quadrature rule of higher degree, or a finer mesh there"
 Forms = Any  # a UFL form, a list of them, or a list of lists
 
 
@@ -52,19 +53,19 @@ class MaterialProblem(NonlinearProblem):
 
     Everything of its base class is there: `solver` is the PETSc SNES, and `petsc_options` are ordinary PETSc options.
 
-    A state counts as solved by PETSc's criteria (snes_rtol, snes_atol, snes_stol), in each field of a mixed problem; or, where
-    the residual falls no more, if it is no larger than the forces that rounding makes (`lse_material.fem.solve.force_scale`).
-    So a load of zero, and a state that is solved already, are solved.
+    A state is accepted by PETSc's criteria (snes_rtol, snes_atol, snes_stol), in each field of a mixed problem; or, where the
+    residual no longer falls, if it is no larger than what rounding makes (`lse_material.fem.solve.fields`). So a load of zero
+    and a state that is solved already are accepted.
 
-    While it solves, rows of Dirichlet conditions are multiplied by the mean diagonal of the tangent, and rows of a second and
-    further fields by the ratio of their forces to those of the first: the norm of the residual is then one of forces, in any
-    unit of length. (Solvers for symmetric matrices get the rows of all fields as they are.)
+    During a solve the rows of Dirichlet conditions are multiplied by the mean diagonal of the tangent, and the rows of a second
+    and further fields by the ratio of their forces to those of the first. The norm of the residual is then one of forces, in
+    any unit of length. (Solvers for symmetric matrices get the rows of all fields unscaled.)
 
     Args:
-        residual: UFL form, linear in the test function, or a list of forms, one for each unknown. It may hold operators of
+        residual: UFL form, linear in the test function, or a list of forms, one for each unknown. It may contain operators of
             `QuadratureStress`, `lse.fem.stress` or derivatives of `lse.fem.energy`, on any subdomains, and terms of the user's
-            own: body forces, tractions, contact, viscosity. Integrals without a quadrature degree are given the one that
-            UFL estimates for the residual; the Jacobian that is derived from it then has the same.
+            own: body forces, tractions, contact, viscosity. Integrals without a quadrature degree get the degree that UFL
+            estimates for the residual, and the Jacobian that is derived from it has the same.
         u: the unknown, and the initial guess; a list of unknowns where `residual` is a list.
         stresses: every `QuadratureStress` in `residual`.
         bcs: Dirichlet conditions.
@@ -77,10 +78,13 @@ class MaterialProblem(NonlinearProblem):
         kwargs: passed on to the base class (kind, form_compiler_options, entity_maps).
 
     Attributes:
-        rounding: the forces that rounding makes in each field.
-        inverted_cells: looks at det F between the quadrature points.
-        scales_rows: whether rows of different units are brought to one before a solve; false for those who set a convergence
-            test of their own that tells fields apart.
+        bcs: the Dirichlet conditions.
+        fields: of the unknowns, with the residual that rounding makes in each.
+        norms: of the residual, at the iterates of the last solve.
+        failure: error of a material's evaluation on this rank in the last solve, None if there was none.
+        inverted_cells: checks det F between the quadrature points.
+        scales_rows: whether rows of different units are scaled to one unit before a solve; set it to false if your own
+            convergence test tells the fields apart.
 
     Raises:
         InvalidInputError: a `QuadratureStress` in the form is not among `stresses`, or stands under another measure
@@ -108,19 +112,19 @@ class MaterialProblem(NonlinearProblem):
         self.comm = self._unknowns[0].function_space.mesh.comm
         collect_garbage(self.comm)
         require_double(*self._unknowns, what="a MaterialProblem")
-        self._failure: str | None = None  # what an evaluation on this rank said when it failed
+        self.failure: str | None = None
         self._stresses = tuple(stresses)
         residual = _each(lambda form: self._checked(form, with_quadrature_degree), residual)
         jacobian = derivative_block(residual, u) if J is None else J
-        self._bcs = list(bcs)
-        self.rounding = RoundingForces(u, self._bcs)
+        self.bcs = tuple(bcs)
+        self.fields = Fields(u, self.bcs)
         forms = residual if isinstance(residual, Sequence) else [residual]
         self.inverted_cells = InvertedCells(forms, self.comm, kwargs.get("entity_maps"))
         self.scales_rows = True
         self._row_scale: Array | None = None  # of the rows of conditions, while a solve lasts that needs it
         self._assembled_at: Array | None = None  # the iterate that A belongs to already
-        self.norms: list[float] = []  # of the residual, at the iterates of this solve
-        self._first_norms: Array = np.zeros(len(self.rounding))
+        self.norms: list[float] = []
+        self._first_norms: Array = np.zeros(len(self.fields))
         options = solver_options(self.default_options, petsc_options or {})
         with in_database(petsc_options_prefix, options):
             super().__init__(
@@ -128,19 +132,19 @@ class MaterialProblem(NonlinearProblem):
                 u,
                 J=_each(lambda form: self._with_values(self._checked(form)), jacobian),
                 P=None if P is None else _each(lambda form: self._with_values(self._checked(form)), P),
-                bcs=self._bcs,
+                bcs=self.bcs,
                 petsc_options_prefix=petsc_options_prefix,
                 petsc_options=options,
                 jit_options=_for_this_cpu() if jit_options is None and self._stresses else jit_options,
                 **kwargs,
             )
-        self._holder = holder_of(self.solver, self.comm)
+        self._keeper = keeper_of(self.solver, self.comm)
         self._wrap_callbacks()
         if "snes_convergence_test" not in options:
-            self.solver.setConvergenceTest(held_weakly(self._converged))
+            self.solver.setConvergenceTest(weak_method(self._converged))
 
     def __del__(self) -> None:
-        """In place of the base class, which destroys at once: `lse_material.fem._garbage` says when it is done."""
+        """Nothing: the base class destroys at once, here `lse_material.fem._lifetime` does it when all ranks can."""
 
     def solve(self) -> fem.Function | Sequence[fem.Function]:
         """Solve from the present values of `u`, and return `u`.
@@ -150,9 +154,9 @@ class MaterialProblem(NonlinearProblem):
         """
         collect_garbage(self.comm)
         before = [unknown.x.array.copy() for unknown in self._unknowns]
-        self._failure = None
+        self.failure = None
         self.norms = []
-        self.rounding.note()
+        self.fields.note()
         try:
             self._scale_rows()
             start = self._residual_norms() if self.solver.getType() == "ksponly" else None
@@ -171,7 +175,7 @@ class MaterialProblem(NonlinearProblem):
             if start is not None and reason > 0:
                 self._require_linear(start)
             if reason > 0:
-                self.refuse_inverted_cells()
+                self.inverted_cells.refuse(FINER, int(self.solver.getIterationNumber()))
         except PETSc.Error as error:
             self._restore(before)
             if self.solver.getErrorIfNotConverged() or self.solver.getKSP().getErrorIfNotConverged():
@@ -189,27 +193,8 @@ class MaterialProblem(NonlinearProblem):
             if reason == FAILED_LINEAR:
                 self.solver.ksp.getPC().reset()  # MUMPS does not start anew after an analysis that failed
             raise ConvergenceError(message, reason=int(reason), iterations=iterations)
-        self.rounding.note()
+        self.fields.note()
         return self.u
-
-    def refuse_inverted_cells(self) -> None:
-        """Raise if det F <= 0 at a corner or a middle of an edge of a cell at the present u; collective.
-
-        Raises:
-            ConvergenceError: so it is. At quadrature points the energy is NaN there, and no solver comes so far.
-        """
-        smallest = self.inverted_cells.smallest()
-        if not smallest > 0.0:
-            raise ConvergenceError(
-                f"the state that was found turns a cell inside out between its quadrature points: det F is {smallest:.3g} at a "
-                "corner or an edge of it. Take smaller load steps, a quadrature rule of higher degree, or a finer mesh there.",
-                iterations=int(self.solver.getIterationNumber()),
-            )
-
-    @property
-    def failure(self) -> str | None:
-        """What the evaluation of a material on this rank said when it failed in the last solve."""
-        return self._failure
 
     def tangent(self) -> PETSc.Mat:
         """The tangent, assembled at the present u into `A`; collective."""
@@ -219,7 +204,7 @@ class MaterialProblem(NonlinearProblem):
         return self.A
 
     def reaction(self, bc: fem.DirichletBC) -> float:
-        """Sum over the degrees of freedom that `bc` holds of the residual at the present `u`; the same on every rank.
+        """Sum of the residual at the present `u` over the degrees of freedom of `bc`; the same on every rank.
 
         With a condition on one component, this is the force in that direction that the support exerts on the body
         (per unit thickness in 2D).
@@ -227,15 +212,15 @@ class MaterialProblem(NonlinearProblem):
         self._update_stresses()
         spaces = [unknown.function_space for unknown in self._unknowns]
         total = 0.0
-        for block, held in enumerate(held_by_block(spaces, [bc])):
-            if held:
+        for block, conditions in enumerate(bcs_by_block(spaces, [bc])):
+            if conditions:
                 b = assembled(self.F[block] if isinstance(self.F, Sequence) else self.F)
                 dofs, owned = bc.dof_indices()
                 total += b[dofs[:owned]].sum()
         return float(self.comm.allreduce(total))
 
     def _checked(self, form: Any, prepare: Callable[[ufl.Form], ufl.Form] = lambda form: form) -> Any:
-        """A form whose stored stresses are known and stand where they should; collective."""
+        """The form, prepared, if its stored stresses are known and under their own measure; collective."""
         if form is None:
             return None
         check_operators(form, self._stresses)
@@ -254,10 +239,10 @@ class MaterialProblem(NonlinearProblem):
         self._assemble_jacobian: Callable[..., None] = lambda snes, x, A, P: assemble_jacobian(
             snes, x, A, P, *more_args, **more_kargs
         )
-        # without a line search a Jacobian follows at each iterate: one evaluation then serves both
+        # without a line search each residual is followed by a Jacobian: one evaluation serves both
         self._full_steps = self.solver.getType() == "newtonls" and self.solver.getLineSearch().getType() == "basic"
-        self.solver.setFunction(held_weakly(self._residual_at), vector)
-        self.solver.setJacobian(held_weakly(self._jacobian_at), A, P)
+        self.solver.setFunction(weak_method(self._residual_at), vector)
+        self.solver.setJacobian(weak_method(self._jacobian_at), A, P)
 
     def _residual_at(self, snes: PETSc.SNES, x: PETSc.Vec, b: PETSc.Vec) -> None:
         self._take_iterate(x)
@@ -278,7 +263,7 @@ class MaterialProblem(NonlinearProblem):
             scale_rows((A, P), x, self._row_scale)
 
     def _converged(self, snes: PETSc.SNES, iteration: int, norms: tuple[float, float, float]) -> Any:
-        """PETSc's own test, of each field, and that of a residual that rounding alone makes."""
+        """PETSc's own test in each field, or a residual that is rounding alone."""
         reasons = PETSc.SNES.ConvergedReason
         size, step, residual = norms
         rtol, atol, stol, _ = snes.getTolerances()
@@ -302,53 +287,53 @@ class MaterialProblem(NonlinearProblem):
         return reasons.DIVERGED_DTOL if 0.0 < limit * self.norms[0] < residual else reasons.CONVERGED_ITERATING
 
     def _note_fields(self, iteration: int) -> None:
-        """Norms of the fields at the start and after one step: a pressure's residual may vanish at the start."""
-        if len(self.rounding) > 1 and iteration <= 1:
-            norms = self.rounding.norms(self.solver.getFunction()[0])
+        """Record the norms at the start or after one step, if larger: a pressure's residual may vanish at the start."""
+        if len(self.fields) > 1 and iteration <= 1:
+            norms = self.fields.norms(self.solver.getFunction()[0])
             self._first_norms = norms if iteration == 0 else np.maximum(norms, self._first_norms)
 
     def _each_field_converged(self, rtol: float) -> bool:
-        """Whether the residual of each field of several has fallen, or is what rounding makes; collective."""
-        if len(self.rounding) == 1:
+        """Whether the residual of each field has fallen enough, or is rounding; collective."""
+        if len(self.fields) == 1:
             return True
-        fallen = self.rounding.norms(self.solver.getFunction()[0]) <= rtol * self._first_norms
+        fallen = self.fields.norms(self.solver.getFunction()[0]) <= rtol * self._first_norms
         return bool(fallen.all()) or self._is_rounding(fallen)
 
     def _each_step_small(self, stol: float) -> bool:
-        """Whether Newton's step, before a line search cut it, is small in each field, or has nothing left to do; collective."""
+        """Whether Newton's step, before a line search shortened it, is small in each field, or the residual is rounding."""
         update = self.solver.getSolutionUpdate()
         if not update:
             return True
-        small = self.rounding.norms(update) <= stol * self.rounding.norms(self.solver.getSolution())
+        small = self.fields.norms(update) <= stol * self.fields.norms(self.solver.getSolution())
         return bool(small.all()) or self._is_rounding(small)
 
     def _is_rounding(self, fallen: Any = False) -> bool:
-        """Whether the residual of the solver's iterate is what rounding makes, in fields that have not `fallen`; collective."""
+        """Whether the residual of the solver's iterate is rounding in the fields that have not `fallen`; collective."""
         x = self.solver.getSolution()
         if not self.A.isAssembled():
             self._take_iterate(x)
             self._assemble_tangent(x)
-        norms, allowed = self.rounding.norms(self.solver.getFunction()[0]), self.rounding.allowed(self.A, x)
+        norms, allowed = self.fields.norms(self.solver.getFunction()[0]), self.fields.rounding(self.A, x)
         return bool((fallen | (norms <= allowed)).all()) and not self.comm.allreduce(
             self._lifting_needs_tangent(), MPI.LOR
         )
 
     def _failed_at_rounding(self) -> bool:
-        """Whether all that stopped the solver was rounding: its last iterate, which u holds, is a solution; collective."""
-        if self.comm.allreduce(self._failure is not None, MPI.LOR):
+        """Whether only rounding stopped the solver, so that its last iterate, which is in u, is a solution; collective."""
+        if self.comm.allreduce(self.failure is not None, MPI.LOR):
             return False
         self._residual_norms()
         return self._is_rounding()
 
     def _residual_norms(self) -> Array:
-        """Norms of the fields at the present u, which is not counted as an evaluation of the solver's; collective."""
+        """Norms of the fields at the present u, without counting as an evaluation of the solver's; collective."""
         assign(self.u, self.x)
         vector = self.solver.getFunction()[0]
         self._residual_at(self.solver, self.x, vector)
-        return self.rounding.norms(vector)
+        return self.fields.norms(vector)
 
     def _require_linear(self, start: Array) -> None:
-        """A single linear solve (snes_type ksponly), which looks at no residual, must have solved the problem; collective."""
+        """Check the residual after a single linear solve (snes_type ksponly), which does not do so itself; collective."""
         ksp = self.solver.getKSP()
         tolerance = self.solver.getTolerances()[0] if ksp.getType() == "preonly" else 10 * ksp.getTolerances()[0]
         norms = self._residual_norms()
@@ -361,22 +346,20 @@ class MaterialProblem(NonlinearProblem):
             )
 
     def _scale_rows(self) -> None:
-        """Give all rows one unit, for the norm of the residual that the solver minimises; collective.
+        """Scale all rows to one unit, for the norm of the residual that the solver minimises; collective.
 
-        Rows of Dirichlet conditions, which DOLFINx makes u - g, become forces. Rows of other fields are scaled to the forces of
-        the first, unless the linear solver needs the matrix to be symmetric.
+        Rows of Dirichlet conditions become forces. Rows of other fields are scaled to the forces of the first, unless the
+        linear solver needs the matrix to be symmetric.
         """
         if not self.scales_rows or self.solver.getObjective() is not None:  # the objective's derivative is the residual
             return
         lifted = self.comm.allreduce(self._lifting_needs_tangent(), MPI.LOR)
-        several = len(self.rounding) > 1 and not needs_symmetry(self.solver.getKSP())
+        several = len(self.fields) > 1 and not needs_symmetry(self.solver.getKSP())
         if not lifted and not several:
             return
-        diagonal = self.tangent().getDiagonal()
-        self._row_scale = self.rounding.held_rows(diagonal)
-        diagonal.destroy()
+        self._row_scale = condition_factors(self.fields, self.tangent())
         if several:
-            self._row_scale *= self.rounding.rows_as_first(self.A)
+            self._row_scale *= field_factors(self.fields, self.A)
         scale_rows((self.A, self.P_mat), self.x, self._row_scale)
         self._assembled_at = owned_entries(self.x).copy()
 
@@ -385,7 +368,7 @@ class MaterialProblem(NonlinearProblem):
         self._assemble_jacobian(self.solver, x, self.A, self.P_mat)
 
     def _assembled(self, x: PETSc.Vec) -> bool:
-        """Whether the tangent at x was assembled before the solve; once; collective."""
+        """Whether the tangent at x was assembled before the solve; true once only. Collective."""
         before, self._assembled_at = self._assembled_at, None
         if before is None:
             return False
@@ -406,32 +389,32 @@ class MaterialProblem(NonlinearProblem):
             self._attempt(stress, stress.update_stress)
 
     def _update_tangents(self) -> None:
-        for stress in self._stresses if self._failure is None else ():
+        for stress in self._stresses if self.failure is None else ():
             self._attempt(stress, stress.update_tangent)
 
     def _attempt(self, stress: QuadratureStress, update: Callable[[], None]) -> None:
-        """Update `stress`; an error on one rank alone would leave the others waiting, so go on with NaN."""
+        """Update `stress`. An error on one rank alone would leave the others waiting, so it becomes NaN."""
         try:
             update()
         except Exception as error:
-            self._failure = f"{type(error).__name__}: {error}"
+            self.failure = f"{type(error).__name__}: {error}"
             stress.invalidate()
 
     def _lifting_needs_tangent(self) -> bool:
-        """Whether u differs from the Dirichlet values on this rank: DOLFINx then lifts the residual with the Jacobian.
+        """Whether u differs from the Dirichlet values on this rank by more than rounding of both.
 
-        By more than rounding of the values that a condition holds, and of those that the solve started from.
+        DOLFINx then lifts the residual with the Jacobian.
         """
         spaces = [unknown.function_space for unknown in self._unknowns]
-        for unknown, bcs in zip(self._unknowns, held_by_block(spaces, self._bcs)):
+        for unknown, bcs in zip(self._unknowns, bcs_by_block(spaces, self.bcs)):
             u = unknown.x.array
-            held = u.copy()
+            prescribed = u.copy()
             for bc in bcs:
-                bc.set(held, None, 1.0)
+                bc.set(prescribed, None, 1.0)
             for bc in bcs:
                 dofs = bc.dof_indices()[0]
-                gap = np.abs(held[dofs] - u[dofs])
-                size = np.maximum(np.abs(held[dofs]), np.abs(u[dofs])).max(initial=0.0)
+                gap = np.abs(prescribed[dofs] - u[dofs])
+                size = np.maximum(np.abs(prescribed[dofs]), np.abs(u[dofs])).max(initial=0.0)
                 if (gap > ROUNDING * size).any():
                     return True
         return False

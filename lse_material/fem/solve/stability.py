@@ -1,7 +1,7 @@
 """Is an equilibrium a minimum? Negative eigenvalues of its tangent, its lowest modes, and the way out of a saddle.
 
-The lowest modes solve A m = s M m with the tangent A, and M of int grad(m).grad(v) + m.v/l^2 (l the size of the body), for m
-that vanish where u is held. How they are found: `lse_material.fem.solve.eigen`.
+The lowest modes solve A m = s M m with the tangent A and M of int grad(m).grad(v) + m.v/l^2 (l the diameter of the body). They
+vanish where u is prescribed. `lse_material.fem.solve.eigen` finds them.
 """
 
 from __future__ import annotations
@@ -22,10 +22,9 @@ from lse_material._arrays import Array
 from lse_material.errors import ConvergenceError, InvalidInputError
 from lse_material.fem.solve._energy import FieldEnergy
 from lse_material.fem.solve.eigen import lowest_eigenpairs, nearest_eigenpairs
-from lse_material.fem.solve.field_scales import FieldScales
-from lse_material.fem.solve.force_scale import body_diameter, is_displacement, leaves
 from lse_material.fem.solve.inertia import SymmetricFactor
 from lse_material.fem.solve.newton_inertia import perturb
+from lse_material.fem.solve.scaling import FieldScales
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,13 +50,13 @@ def negative_eigenvalues(problem: FieldEnergy) -> int:
     if zero:
         raise ConvergenceError(
             f"the tangent has {zero} eigenvalues that vanish: a critical point, or rigid motions that no Dirichlet condition "
-            "stops."
+            "prevents."
         )
     return negative
 
 
 def is_stable(problem: FieldEnergy) -> bool:
-    """Whether the present u is a minimum as far as second derivatives say; collective.
+    """Whether the present u is a minimum by its second derivatives; collective.
 
     Raises:
         ConvergenceError: the tangent is not finite: a cell is turned inside out.
@@ -78,9 +77,9 @@ def _inertia(problem: FieldEnergy) -> tuple[int, int]:
 def lowest_modes(problem: FieldEnergy, count: int = 1, *, target: float | None = None) -> Modes:
     """The `count` modes of lowest eigenvalue at the present u, by shift and invert; collective.
 
-    In a mixed space the inner product is that of the displacement alone, and the other fields follow it: an eigenvalue is that
-    of the energy left when they are minimised. If the energy is not convex in them, they are in the inner product too, in units
-    in which their mean stiffness is that of the displacement.
+    In a mixed space the inner product is that of the displacement alone, and the other fields follow it: eigenvalues belong to
+    the energy that is minimal in the other fields. If the energy is not convex in them, they are in the inner product too, in
+    units in which their mean stiffness is that of the displacement.
 
     Args:
         problem: at equilibrium, usually.
@@ -88,13 +87,13 @@ def lowest_modes(problem: FieldEnergy, count: int = 1, *, target: float | None =
         target: the modes nearest to this value are returned, instead of the lowest.
 
     Raises:
-        InvalidInputError: count is no number of modes that the problem has.
+        InvalidInputError: count is below 1, or the problem has fewer modes.
         ConvergenceError: they were not found.
     """
     if count < 1:
         raise InvalidInputError(f"count is {count}; it must be >= 1.")
     A = problem.tangent()
-    scales = FieldScales(problem.u, problem.bcs)
+    scales = FieldScales(problem.fields)
     if len(scales) > 1 and scales.has_displacement:
         try:
             return _modes(problem, A, _inner_product(problem, scales, others=False), count, target)
@@ -114,7 +113,7 @@ def _modes(problem: FieldEnergy, A: PETSc.Mat, M: PETSc.Mat, count: int, target:
     finally:
         M.destroy()
         start.destroy()
-    shapes = tuple(_shape(problem.u.function_space, x) for x in vectors)
+    shapes = tuple(_shape(problem, x) for x in vectors)
     for x in vectors:
         x.destroy()
     return Modes(values, shapes)
@@ -129,10 +128,10 @@ def critical_load(
     the tangent (snes_type newtonls, ksp_type preonly), which converges to saddles as well as to minima.
 
     Args:
-        problem: of which `apply` changes conditions.
-        apply: sets the load, and the start of the solve if it likes.
+        problem: whose conditions `apply` changes.
+        apply: sets the load, and the initial guess of the solve if it is not the last state.
         low: a load.
-        high: another; an odd number of eigenvalues changes sign between the two.
+        high: another load. Between them an odd number of eigenvalues changes sign.
         tolerance: of the load, as a share of |high - low|.
 
     Raises:
@@ -157,7 +156,7 @@ def critical_load(
     return load, nearest[load].shapes[0] if load in nearest else lowest_modes(problem, 1, target=0.0).shapes[0]
 
 
-def kick(problem: FieldEnergy, size: float, mode: fem.Function | None = None) -> fem.Function:
+def perturb_along_mode(problem: FieldEnergy, size: float, mode: fem.Function | None = None) -> fem.Function:
     """Move u along its lowest mode by `size`, to the side of lower energy; returns the mode. Collective.
 
     Args:
@@ -170,58 +169,59 @@ def kick(problem: FieldEnergy, size: float, mode: fem.Function | None = None) ->
     assign(mode, direction)
     try:
         if not perturb(problem, direction, size):
-            raise InvalidInputError(f"a kick of {size:g} turns elements inside out; take a smaller one.")
+            raise InvalidInputError(f"a perturbation of {size:g} turns elements inside out; take a smaller one.")
     finally:
         direction.destroy()
     return mode
 
 
-def solve_to_minimum(problem: FieldEnergy, *, size: float, kicks: int = 5) -> int:
-    """Solve; while the result is a saddle, kick along its lowest mode and solve again. Returns the kicks that it took.
+def solve_to_minimum(problem: FieldEnergy, *, size: float, perturbations: int = 5) -> int:
+    """Solve; while the result is a saddle, perturb u along its lowest mode and solve once more.
+
+    Returns:
+        The number of perturbations.
 
     Raises:
-        ConvergenceError: a solve failed, or it is a saddle still after so many kicks.
+        ConvergenceError: a solve failed, or the state is still a saddle after so many perturbations.
     """
-    for done in range(kicks + 1):
+    for done in range(perturbations + 1):
         problem.solve()
         if is_stable(problem):
             return done
-        if done < kicks:
-            kick(problem, size)
+        if done < perturbations:
+            perturb_along_mode(problem, size)
     raise ConvergenceError(
-        f"still {negative_eigenvalues(problem)} negative eigenvalues after {kicks} kicks of {size:g}; try larger ones."
+        f"still {negative_eigenvalues(problem)} negative eigenvalues after {perturbations} perturbations of {size:g} along "
+        "the lowest mode; take larger ones."
     )
 
 
 def _inner_product(problem: FieldEnergy, scales: FieldScales, *, others: bool) -> PETSc.Mat:
-    """M of the displacement, without the rows and columns where u is held; of the other fields too, each in its unit."""
+    """M of the displacement, without the rows and columns where u is prescribed; also of the `others`, each in its unit."""
     V = problem.u.function_space
-    length = body_diameter(V.mesh)
     m, v = ufl.TrialFunction(V), ufl.TestFunction(V)
     parts = list(zip(ufl.split(m), ufl.split(v))) if V.num_sub_spaces > 0 and len(scales) > 1 else [(m, v)]
-    products = [ufl.inner(ufl.grad(a), ufl.grad(b)) + ufl.inner(a, b) / length**2 for a, b in parts]
     if len(parts) > 1 and not others:
-        products = [p for (a, _), p in zip(parts, products) if a.ufl_shape == (V.mesh.geometry.dim,)][:1]
+        parts = [(a, b) for a, b in parts if a.ufl_shape == (V.mesh.geometry.dim,)][:1]
+    products = [ufl.inner(ufl.grad(a), ufl.grad(b)) + ufl.inner(a, b) / problem.fields.diameter**2 for a, b in parts]
     M = dolfinx.fem.petsc.assemble_matrix(
         fem.form(sum(products[1:], products[0]) * ufl.dx), bcs=list(problem.bcs), diag=0.0
     )
     M.assemble()
     if others:
-        scales.unscale(M)
+        scales.scale(M, power=-1)
     M.setOption(PETSc.Mat.Option.SYMMETRIC, True)
     return M
 
 
-def _shape(V: fem.FunctionSpace, x: PETSc.Vec) -> fem.Function:
+def _shape(problem: FieldEnergy, x: PETSc.Vec) -> fem.Function:
     """A mode as a function; the largest entry of the displacement, or of all if there is none, is 1."""
-    mode = fem.Function(V, name="mode")
-    owned = x.getLocalSize()
-    mode.x.array[:owned] = x.array_r
+    mode = fem.Function(problem.u.function_space, name="mode")
+    mode.x.array[: x.getLocalSize()] = x.array_r
     mode.x.scatter_forward()
-    displacements = [dofs for space, dofs in leaves(V) if is_displacement(space)]
-    dofs = displacements[0] if displacements else np.arange(owned)
-    values = mode.x.array[dofs[dofs < owned]]
+    displacements = [field.dofs for field in problem.fields.fields if field.displacement]
+    values = x.array_r[displacements[0]] if displacements else x.array_r
     largest = float(values[np.abs(values).argmax()]) if len(values) else 0.0
-    sizes = V.mesh.comm.allgather(largest)
+    sizes = problem.comm.allgather(largest)
     mode.x.array[:] /= max(sizes, key=abs) or 1.0
     return mode

@@ -16,10 +16,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from lse_material.fit.discovery.schedule import Schedule
 from lse_material.fit.model.convex_network import inverse_softplus
 from lse_material.fit.model.edit import copy_of, nearest_quadratic
 from lse_material.fit.model.trainable import TrainablePotential
-from lse_material.fit.optimise.levenberg_marquardt import levenberg_marquardt, normal_equations
+from lse_material.fit.optimise.levenberg_marquardt import normal_equations
 from lse_material.fit.problem.loss import Loss
 
 DAMPING = 1e-9  # of A, relative to its diagonal: weights that the data do not see cost nothing
@@ -29,18 +30,18 @@ LEAST_Z = 1e-8  # a z-weight that a move would make negative is left at
 def prune(
     model: TrainablePotential,
     train: Loss,
-    within: Callable[[TrainablePotential], bool],
+    alike: Callable[[TrainablePotential], bool],
+    schedule: Schedule,
     target: float = 0.0,
-    tell: Callable[[str], None] = lambda what: None,
 ) -> TrainablePotential:
-    """The model with as few weights as `within` allows; the transition scale stays.
+    """The model with as few weights as `alike` allows; the transition scale stays.
 
     Args:
         model: fitted weights; not changed.
         train: the loss that refits minimise.
-        within: whether the errors of a candidate are small enough.
+        alike: whether the errors of a smaller model are small enough.
+        schedule: numbers of the search.
         target: the loss at which a refit may stop.
-        tell: called with a line after each batch that was kept.
     """
     if not model.layered:  # what a weight of another mode does is not known
         return model
@@ -48,17 +49,15 @@ def prune(
 
     def attempt(trial: TrainablePotential) -> bool:
         nonlocal model
-        levenberg_marquardt(trial, train, 60, free_rho=False, target=target, tolerance=2e-3)
-        kept = within(trial)
-        if kept:
-            model = trial
-            tell(f"{_count(model)} weights")
+        schedule.pruned.run(trial, train, free_rho=False, target=target)
+        kept = alike(trial)
+        model = trial if kept else model
         return kept
 
     if model.architecture.depth and model.quadratic is not None:
         for k in range(model.architecture.count):
             attempt(_as_quadratic(model, train, k))
-    batch = max(1, _count(model) // 4)
+    batch = max(1, int(schedule.first_batch * active_weights(model)))
     while batch >= 1:
         trial = copy_of(model)
         freed = _take_out(trial, train, batch)
@@ -98,7 +97,8 @@ def triangular(model: TrainablePotential) -> TrainablePotential:
     return model
 
 
-def _count(model: TrainablePotential) -> int:
+def active_weights(model: TrainablePotential) -> int:
+    """The number of weights that act, biases apart."""
     return sum(int(mask.sum()) for mask in _masks(model).values())
 
 

@@ -47,6 +47,12 @@ class TrainablePotential(torch.nn.Module):
     Attributes:
         layered: whether the modes are networks with layers, affine and quadratic terms. Only such are split, merged, widened
             and pruned by discovery; for others these moves are left out.
+
+    >>> import torch
+    >>> model = lse.fit.TrainablePotential.from_potential(material.potential)
+    >>> energy, gradient, mode_weights = model(torch.tensor([[0.05, -0.05, 0.0]], dtype=torch.float64))
+    >>> model.to_potential().size
+    3
     """
 
     layered: ClassVar[bool] = False

@@ -1,15 +1,21 @@
-"""Adam for discovery: with a penalty on the usage of modes, and a weak pull towards sharp transitions."""
+"""Adam on the loss of a fit, with a penalty on the usage of modes and a weak pull towards sharp transitions for discovery."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
+from torch import Tensor
+from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from lse_material.fit.model.trainable import TrainablePotential
 from lse_material.fit.problem.loss import Loss
 
-KEEP_EVERY = 20  # steps after which the weights are kept, to come back to after a loss that is not finite
+LAST_RATE = 1e-3  # learning rate at the end
+SLOWER = 0.3  # factor of the learning rate after a loss that is not finite
+CHECK_EVERY = 10  # steps after which the weights are kept, to come back to after a loss that is not finite
+PENALTY_FROM, PENALTY_TO = 0.2, 0.5  # shares of the steps between which the penalty on the usage comes in
 
 
 def adam(
@@ -18,43 +24,58 @@ def adam(
     steps: int,
     rate: float,
     *,
+    batch: int | None = None,
     rho_weight: float = 0.0,
     usage_weight: float = 0.0,
+    after: Callable[[int, float], None] | None = None,
 ) -> None:
-    """Improve the weights of `model` in place, the rate falling along a cosine to 1e-3.
+    """Improve the weights of `model` in place.
+
+    The learning rate falls along a cosine, in its closed form: a loss that is not finite starts the optimiser anew, with a
+    smaller rate, in the middle of it.
 
     Args:
         model: the potential.
         loss: of the data.
         steps: how many.
-        rate: the largest.
+        rate: the first learning rate.
+        batch: rows of a step, at most; all if left out.
         rho_weight: of ln(rho).
-        usage_weight: of twice the entropy of the mode usage; it comes in between a fifth and half of the steps.
+        usage_weight: of twice the entropy of the mode usage.
+        after: called with the number of the step and the loss, every `CHECK_EVERY` steps.
     """
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimiser = torch.optim.Adam(parameters, lr=rate, betas=(0.9, 0.99))
-    good = [p.detach().clone() for p in parameters]
+    good = flat(parameters)
     for step in range(steps):
         share = step / steps
-        optimiser.param_groups[0]["lr"] = 1e-3 + 0.5 * (rate - 1e-3) * (1.0 + math.cos(math.pi * share))
-        value, weights = loss.with_mode_weights(model)
-        if model.raw_rho.requires_grad:
+        optimiser.param_groups[0]["lr"] = LAST_RATE + 0.5 * (rate - LAST_RATE) * (1.0 + math.cos(math.pi * share))
+        value, weights = (loss if batch is None else loss.batch(step, batch)).with_mode_weights(model)
+        if rho_weight and model.raw_rho.requires_grad:
             value = value + rho_weight * torch.log(model.scaled_rho)
-        ramp = min(1.0, max(0.0, (share - 0.2) / 0.3))
-        if usage_weight * ramp > 0.0:
+        penalty = usage_weight * min(1.0, max(0.0, (share - PENALTY_FROM) / (PENALTY_TO - PENALTY_FROM)))
+        if penalty > 0.0:
             usage = weights.mean(0)
-            value = value - 2.0 * usage_weight * ramp * (usage * torch.log(usage + 1e-12)).sum()
+            value = value - 2.0 * penalty * (usage * torch.log(usage + 1e-12)).sum()
         optimiser.zero_grad()
         value.backward()
-        if not (
-            math.isfinite(value.item()) and all(p.grad is None or torch.isfinite(p.grad).all() for p in parameters)
-        ):
-            with torch.no_grad():
-                for p, last in zip(parameters, good):
-                    p.copy_(last)
-            rate *= 0.3
+        if not (math.isfinite(value.item()) and bool(torch.isfinite(flat_gradient(parameters)).all())):
+            vector_to_parameters(good.clone(), parameters)
+            rate *= SLOWER
             optimiser = torch.optim.Adam(parameters, lr=rate, betas=(0.9, 0.99))
             continue
-        if step % KEEP_EVERY == 0:
-            good = [p.detach().clone() for p in parameters]
+        if step % CHECK_EVERY == 0:
+            good = flat(parameters)
+            if after is not None:
+                after(step, value.item())
         optimiser.step()
+
+
+def flat(parameters: list[torch.nn.Parameter]) -> Tensor:
+    """The weights as one vector, a copy."""
+    return parameters_to_vector(parameters).detach()
+
+
+def flat_gradient(parameters: list[torch.nn.Parameter]) -> Tensor:
+    """The gradient of the loss as one vector, zero where it does not depend on a parameter."""
+    return torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).reshape(-1) for p in parameters])

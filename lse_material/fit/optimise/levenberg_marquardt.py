@@ -13,8 +13,10 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.utils import vector_to_parameters
 
 from lse_material.fit.model.trainable import TrainablePotential
+from lse_material.fit.optimise.adam import flat
 from lse_material.fit.optimise.jacobian import values_and_jacobian
 from lse_material.fit.problem.loss import Loss
 
@@ -49,10 +51,9 @@ def levenberg_marquardt(
         after: called with the loss after each iteration.
     """
     names = [name for name, p in model.named_parameters() if p.requires_grad and (free_rho or name != "raw_rho")]
+    parameters = [model.get_parameter(name) for name in names]
     pull = rho_weight if "raw_rho" in names else 0.0
-    rho = (
-        sum(p.numel() for name, p in model.named_parameters() if name in names[: names.index("raw_rho")]) if pull else 0
-    )
+    rho = sum(p.numel() for p in parameters[: names.index("raw_rho")]) if pull else 0
     value = _loss(model, loss, pull)
     history, damping = [value], 1e-3
     for _ in range(iterations):
@@ -61,18 +62,18 @@ def levenberg_marquardt(
             b[rho] += 0.5 * pull * _log_rho_derivative(model)
         diagonal = A.diagonal().clone()
         diagonal = diagonal.clamp(min=1e-8 * float(diagonal.max()) + 1e-14)
-        before, accepted = _flat(model, names), False
+        before, accepted = flat(parameters), False
         while damping < LARGEST_DAMPING:
             factor, failed = torch.linalg.cholesky_ex(A + torch.diag(damping * diagonal))
             if not failed:
-                _set(model, names, before - torch.cholesky_solve(b[:, None], factor)[:, 0])
+                vector_to_parameters(before - torch.cholesky_solve(b[:, None], factor)[:, 0], parameters)
                 trial = _loss(model, loss, pull)
                 if math.isfinite(trial) and trial < value:
                     accepted, value = True, trial
                     break
             damping *= 4.0
         if not accepted:
-            _set(model, names, before)
+            vector_to_parameters(before, parameters)
             break
         damping = max(damping / 5.0, 1e-12)
         history.append(value)
@@ -113,17 +114,3 @@ def normal_equations(model: TrainablePotential, loss: Loss, names: list[str]) ->
     if length > 0.0:  # the coefficient follows each step: only what it cannot mend counts
         A -= np.outer(along, along) / length
     return torch.from_numpy(A), b
-
-
-def _flat(model: TrainablePotential, names: list[str]) -> Tensor:
-    parameters = dict(model.named_parameters())
-    return torch.cat([parameters[name].detach().reshape(-1) for name in names])
-
-
-def _set(model: TrainablePotential, names: list[str], values: Tensor) -> None:
-    parameters, position = dict(model.named_parameters()), 0
-    with torch.no_grad():
-        for name in names:
-            p = parameters[name]
-            p.copy_(values[position : position + p.numel()].reshape(p.shape))
-            position += p.numel()

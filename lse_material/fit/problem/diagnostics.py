@@ -30,7 +30,16 @@ ROWS = 3000  # that are looked at, at most
 
 
 class DataWarning(UserWarning):
-    """The data of a fit contradict themselves or leave something open; the message says where."""
+    """The data of a fit contradict themselves or leave something open; the message says where.
+
+    >>> import warnings
+    >>> wrong = lse.Samples(F=samples.F, energy=samples.energy, stress=-samples.stress)
+    >>> with warnings.catch_warnings(record=True) as caught:
+    ...     warnings.simplefilter("always")
+    ...     _ = lse.fit.fit(wrong, kinematics=lse.GreenLagrange(2), training=quick, progress=False)
+    >>> any(issubclass(each.category, lse.fit.DataWarning) for each in caught)
+    True
+    """
 
 
 def data_warnings(samples: Samples, rows: Rows) -> tuple[str, ...]:

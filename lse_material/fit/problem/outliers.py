@@ -15,8 +15,8 @@ import numpy as np
 
 from lse_material._arrays import Array
 from lse_material.fit.model.initialise import random_start
-from lse_material.fit.optimise.lbfgs import search
 from lse_material.fit.optimise.levenberg_marquardt import levenberg_marquardt
+from lse_material.fit.optimise.multistart import multistart
 from lse_material.fit.options import Architecture, Training
 from lse_material.fit.problem.loss import Loss
 from lse_material.fit.problem.rows import Index, Rows, scales_of
@@ -40,7 +40,7 @@ def robust_weights(rows: Rows, architecture: Architecture, training: Training, r
         if model is None:
             start = random_start(architecture.with_modes(modes), loss, rng)
             short = replace(training, restarts=1, lbfgs_steps=0)
-            model = search([start], loss, loss, short, progress=False)[0]
+            model = multistart([start], loss, loss, short, progress=False).model
         levenberg_marquardt(model, loss, 15)
         plain = Loss.on(replace(rows, weight=np.ones(n)), scales, training.energy_weight, training.stress_weight)
         error = np.sqrt(n * plain.by_row(model).numpy())

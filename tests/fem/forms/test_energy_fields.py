@@ -8,7 +8,7 @@ from mpi4py import MPI
 
 import lse_material as lse
 from lse_material.fem import QuadratureStress, conjugates, energy, mode_weights, stress
-from tests.model.test_material_fields import material
+from tests.materials import material_with_fields
 
 F = np.array([[1.05, 0.08], [-0.03, 0.94]])
 VALUES = np.array([0.3, -0.2])
@@ -22,7 +22,7 @@ def at_a_point(expression):
 
 @pytest.mark.parametrize("expanded", [False, True])
 def test_ufl_says_what_numpy_says(expanded):
-    m = material(modes=2)
+    m = material_with_fields(modes=2)
 
     def parts(domain):
         G = ufl.variable(ufl.as_matrix(fem.Constant(domain, F)))
@@ -41,7 +41,7 @@ def test_ufl_says_what_numpy_says(expanded):
 
 
 def test_fields_that_are_missing_are_asked_for():
-    m = material()
+    m = material_with_fields()
     domain = mesh.create_unit_square(MPI.COMM_SELF, 1, 1)
     u = fem.Function(fem.functionspace(domain, ("Lagrange", 1, (2,))))
     G = ufl.Identity(2) + ufl.grad(u)

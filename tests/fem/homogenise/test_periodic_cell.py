@@ -7,54 +7,25 @@ import subprocess
 import sys
 from pathlib import Path
 
-import gmsh
 import numpy as np
 import pytest
 import ufl
 from dolfinx import fem, mesh
-from dolfinx.io import gmsh as gmshio
 from mpi4py import MPI
 
 import lse_material as lse
 from lse_material.fem import CellPath, PeriodicCell, PeriodicMap, sample
 from lse_material.fem.homogenise import cell as cell_module
 from lse_material.fem.homogenise import periodic_cell as homogenise
+from tests.fem.porous import BUCKLING_PATHS, POROSITY, UNIAXIAL, compressed, neo_hookean, porous
 from tests.materials import mild_material
 
-sys.path.insert(0, str(Path(__file__).parents[3] / "meshes"))
-import porous_cell
-
 WORLD, SELF = MPI.COMM_WORLD, MPI.COMM_SELF
-UNIAXIAL = {(0, 0): 0.0}
-
-
-def neo_hookean(F):
-    J = ufl.det(F)
-    return 0.5 * (ufl.inner(F, F) - 2.0 - 2.0 * ufl.ln(J)) + 25.0 * (J - 1.0) ** 2
-
-
-def porous_domain(comm=WORLD, porosity=porous_cell.POROSITY):
-    """2 x 2 holes, as coarse as can be."""
-    gmsh.initialize()
-    gmsh.option.setNumber("General.Terminal", 0)
-    if comm.rank == 0:
-        porous_cell.build((2, 2), porosity=porosity, fineness=(2, 1))
-    domain = gmshio.model_to_mesh(gmsh.model, comm, 0, gdim=2).mesh
-    gmsh.finalize()
-    return domain
-
-
-def porous(comm=WORLD, porosity=porous_cell.POROSITY):
-    return PeriodicCell(porous_domain(comm, porosity), neo_hookean)
 
 
 @pytest.fixture(scope="module")
 def cell():
     return porous(SELF)
-
-
-def compressed(strain, shear=0.0):
-    return np.array([[1.0, shear], [0.0, 1.0 - strain]])
 
 
 @pytest.mark.mpi
@@ -127,7 +98,7 @@ def test_the_cell_buckles_at_the_root_of_its_lowest_eigenvalue_and_to_lower_ener
     cell.reset()
     below = cell.minimum(compressed(critical - 1e-5), UNIAXIAL)
     assert not below.buckled
-    assert below.kicks == 0
+    assert below.perturbations == 0
     cell.equilibrium(compressed(critical + 0.005), UNIAXIAL)
     saddle = cell.state(tangent=False)
     assert saddle.negative == 1
@@ -168,7 +139,7 @@ def test_samples_are_those_of_one_rank_and_a_second_run_reads_them(tmp_path):
     np.testing.assert_array_equal(found.buckled, [False, False, True, False, False])
     assert (found.negative == 0).all()
     assert found.volume == pytest.approx(4.0)
-    assert found.solid_volume == pytest.approx(4.0 * (1.0 - porous_cell.POROSITY), rel=1e-4)
+    assert found.solid_volume == pytest.approx(4.0 * (1.0 - POROSITY), rel=1e-4)
     read = lse.read_samples(folder / "cell.npz")
     assert read.digest() == found.samples.digest()
     alone = porous(SELF)
@@ -192,10 +163,11 @@ def test_samples_are_those_of_one_rank_and_a_second_run_reads_them(tmp_path):
 
 KILLED_IN_ITS_MIDST = """
 import os, signal, sys
-from tests.fem.homogenise import test_periodic_cell as test
+from mpi4py import MPI
 from lse_material.fem import sample
+from tests.fem.porous import BUCKLING_PATHS, porous
 
-cell, states = test.porous(test.SELF), []
+cell, states = porous(MPI.COMM_SELF), []
 minimum = cell.minimum
 
 def until_the_fourth(F, free=None):
@@ -205,9 +177,8 @@ def until_the_fourth(F, free=None):
     return states[-1]
 
 cell.minimum = until_the_fourth
-sample(lambda comm: cell, test.PATHS, sys.argv[1], comm=test.SELF, progress=False)
+sample(lambda comm: cell, BUCKLING_PATHS, sys.argv[1], comm=MPI.COMM_SELF, progress=False)
 """
-PATHS = [CellPath.straight(compressed(0.06, 0.02), 2), CellPath.straight(compressed(0.06), 3, UNIAXIAL)]  # both buckle
 
 
 def test_samples_after_a_kill_are_those_of_an_uninterrupted_run(cell, tmp_path):
@@ -222,18 +193,18 @@ def test_samples_after_a_kill_are_those_of_an_uninterrupted_run(cell, tmp_path):
     assert not (tmp_path / "cell.npz").exists()
     with np.load(kept / "path_00000.npz") as first:
         spent = first["seconds"]
-    again = sample(lambda comm: cell, PATHS, tmp_path / "cell.npz", comm=SELF, progress=False)
+    again = sample(lambda comm: cell, BUCKLING_PATHS, tmp_path / "cell.npz", comm=SELF, progress=False)
     np.testing.assert_array_equal(again.seconds[:2], spent)  # the path that was whole is read
-    whole = sample(lambda comm: cell, PATHS, tmp_path / "whole.npz", comm=SELF, progress=False)
-    for name in ("path", "tangent", "negative", "order", "kicks", "iterations"):
+    whole = sample(lambda comm: cell, BUCKLING_PATHS, tmp_path / "whole.npz", comm=SELF, progress=False)
+    for name in ("path", "tangent", "negative", "order", "perturbations", "iterations"):
         np.testing.assert_array_equal(getattr(again, name), getattr(whole, name))
     assert again.samples.digest() == whole.samples.digest()
 
 
 def test_a_path_that_fails_ends_and_says_so(cell, tmp_path, caplog, monkeypatch):
     monkeypatch.setattr(cell_module, "BRANCH_ITERATIONS", 4)
-    monkeypatch.setattr(cell_module, "DESCENT_STEPS", 4)
-    monkeypatch.setattr(homogenise, "HALVINGS", 1)
+    monkeypatch.setattr(cell_module, "DESCENT_ITERATIONS", 4)
+    monkeypatch.setattr(homogenise, "MAX_HALVINGS", 1)
     paths = [CellPath(np.array([compressed(0.01), compressed(0.99)]))]
     with caplog.at_level(logging.WARNING, logger="lse_material"):
         found = sample(lambda comm: cell, paths, tmp_path / "cell.npz", comm=SELF, progress=False)
@@ -252,7 +223,7 @@ def test_bad_input_is_refused(cell, tmp_path):
         PeriodicMap(fem.functionspace(domain, ("Lagrange", 1)))
     with pytest.raises(lse.InvalidInputError, match="shape"):
         cell.minimum(np.eye(3))
-    with pytest.raises(lse.InvalidInputError, match="could turn"):
+    with pytest.raises(lse.InvalidInputError, match="could rotate"):
         cell.minimum(np.eye(2), dict.fromkeys([(0, 0), (0, 1), (1, 0), (1, 1)], 0.0))
     with pytest.raises(lse.InvalidInputError, match="pairs of indices"):
         cell.minimum(np.eye(2), {(0, 2): 0.0})

@@ -9,7 +9,7 @@ from mpi4py import MPI
 
 import lse_material as lse
 from lse_material.fem import PeriodicCell, PeriodicMap
-from tests.fem.homogenise.test_periodic_cell import UNIAXIAL, compressed, neo_hookean, porous_domain
+from tests.fem.porous import UNIAXIAL, compressed, neo_hookean, porous_domain
 from tests.materials import saint_venant_kirchhoff
 
 WORLD, SELF = MPI.COMM_WORLD, MPI.COMM_SELF
@@ -29,7 +29,7 @@ def history(cell, modulus):
         s = cell.minimum(compressed(strain), UNIAXIAL)
         numbers += [s.energy / modulus, s.F[0, 0], s.stress[1, 1] / modulus, s.order / s.size]
         numbers += list((s.tangent / modulus).ravel())
-        counts += [s.iterations, s.kicks, s.negative, s.buckled]
+        counts += [s.iterations, s.perturbations, s.negative, s.buckled]
     return np.array(numbers), counts
 
 
@@ -201,7 +201,7 @@ def test_a_deformation_that_costs_nothing_is_named():
         PeriodicCell(domain, lambda F: (ufl.tr(F) - 2.0) ** 4, degree=1)
     with pytest.raises(lse.InvalidInputError, match="UFL scalar of the F"):
         PeriodicCell(domain, lambda F: stiff, degree=1)
-    for name in ("kick_size", "tolerance"):
+    for name in ("perturbation_size", "tolerance"):
         with pytest.raises(lse.InvalidInputError, match=name):
             PeriodicCell(domain, energy, **{name: 0.0})
 

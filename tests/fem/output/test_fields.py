@@ -216,8 +216,8 @@ def test_tags_that_cannot_be_meant_are_refused_on_every_rank():
     for given, match in (
         ({"tags": tags}, "both tags and tag"),
         ({"tag": 3}, "both tags and tag"),
-        ({"tags": facets, "tag": 1}, "give cell tags"),
-        ({"tags": tags, "tag": 4}, r"the tag \[4\]; its cells hold \[3, 5, 6\]"),
+        ({"tags": facets, "tag": 1}, "give the cell tags"),
+        ({"tags": tags, "tag": 4}, r"the tag 4; the tags of its cells are \[3, 5, 6\]"),
         ({"tags": halves(body()[0]), "tag": 3}, "no entity map"),
     ):
         with pytest.raises(lse.InvalidInputError, match=match):

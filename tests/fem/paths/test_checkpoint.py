@@ -118,7 +118,7 @@ def test_what_does_not_fit_is_refused_on_all_ranks(tmp_path_factory):
     with pytest.raises(lse.InvalidInputError, match="'function:u' does"):
         save_state(path, u, {"function:u": np.zeros(1)})
     for family, degree in (("P", 3), ("N1curl", 1)):
-        with pytest.raises(lse.InvalidInputError, match="edges and faces are turned"):
+        with pytest.raises(lse.InvalidInputError, match="orientation of edges and faces"):
             save_state(path, fem.Function(fem.functionspace(square(WORLD), (family, degree))), {})
 
 

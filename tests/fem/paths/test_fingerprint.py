@@ -13,7 +13,7 @@ from mpi4py import MPI
 import lse_material as lse
 from lse_material.fem import CellPath, EnergyProblem, Evolution, LoadPath, PeriodicCell, sample
 from lse_material.fem.paths.fingerprint import differences, differences_from, fingerprint, to_text
-from tests.fem.phase_field.test_cahn_hilliard import Solid
+from tests.fem.problems import Solid
 from tests.materials import saint_venant_kirchhoff
 
 WORLD = MPI.COMM_WORLD
@@ -56,7 +56,7 @@ class Square:
         self.form += 1e-9 * self.points * ufl.inner(self.u, self.u) * ufl.dx(degree=2)
 
     def fingerprint(self):
-        return fingerprint({"energy": self.form}, without=(self.u,))
+        return fingerprint({"energy": self.form}, unknown=self.u)
 
 
 CHANGES = {
@@ -146,7 +146,7 @@ def test_a_path_goes_on_with_its_own_problem_only(tmp_path_factory):
         r"tags of the energy \(cell\)": {"tagged": 0.6},
         "constant 1 of the energy": {"side": 1.5},
         "Dirichlet values": {"rate": 0.03},
-        "places where u is held": {"further": True},
+        "places of Dirichlet conditions": {"further": True},
     }
     for part, change in others.items():
         other = Pulled(file, **change)
@@ -223,7 +223,7 @@ def test_samples_of_another_cell_are_not_taken_for_those_of_this_one(tmp_path_fa
         again = sample(make, [path], file, progress=False)
         assert again.seconds[0] == found.seconds[0]  # read
     assert len(set(np.round(stresses[:3], 6))) == 3
-    for other in (laminate(shift=1.0, kick_size=1e-9), laminate(shift=1.0, tolerance=1e-9)):
+    for other in (laminate(shift=1.0, perturbation_size=1e-9), laminate(shift=1.0, tolerance=1e-9)):
         assert sample(other, [path], file, progress=False).seconds[0] != found.seconds[0]
         found = sample(makers[-1], [path], file, progress=False)
     free = CellPath(F[None], {(1, 1): 0.01})

@@ -38,9 +38,9 @@ def test_a_path_shows_its_history_and_a_copy_of_it_begins_anew():
     np.testing.assert_allclose(path.history.arrays()["mean"], [1.0, 2.0], rtol=1e-8)
     assert (path.failed, path.history.failed, path.history.rejected, len(path.history)) == (0, 0, 0, 2)
     with pytest.raises(dataclasses.FrozenInstanceError):
-        path.kick_size = 1.0
+        path.perturbation_size = 1.0
     assert len(dataclasses.replace(path, halvings=2).history) == 0
-    with pytest.raises(lse.InvalidInputError, match="no checkpoint is kept"):
+    with pytest.raises(lse.InvalidInputError, match="there is no checkpoint"):
         path.resume()
 
 

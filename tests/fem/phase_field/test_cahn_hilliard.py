@@ -1,6 +1,5 @@
 """Cahn-Hilliard steps against what is exact: interfaces, growth of small waves, mass, energy, restarts."""
 
-import basix.ufl
 import numpy as np
 import pytest
 import ufl
@@ -14,86 +13,19 @@ from lse_material.fem import (
     Evolution,
     ExtrapolationMonitor,
     ExtrapolationWarning,
-    lagged,
     micromorphic,
-    mode_energies,
     potential_energy,
 )
+from tests.fem.problems import Solid, mixed, set_part, total, variants
 from tests.materials import mild_network, quadratic_well
 
 WORLD = MPI.COMM_WORLD
-
-
-def mixed(domain, *parts):
-    """A function of a mixed space; parts are degrees of scalars, or (degree, shape)."""
-    cell = domain.basix_cell()
-    elements = [
-        basix.ufl.element("Lagrange", cell, part)
-        if isinstance(part, int)
-        else basix.ufl.element("Lagrange", cell, part[0], shape=part[1])
-        for part in parts
-    ]
-    return fem.Function(fem.functionspace(domain, basix.ufl.mixed_element(elements)))
-
-
-def set_part(state, index, values):
-    """Interpolate `values` of x into one part of the state."""
-    V, dofs = state.function_space.sub(index).collapse()
-    part = fem.Function(V)
-    part.interpolate(values)
-    state.x.array[dofs] = part.x.array
-    state.x.scatter_forward()
-
-
-def total(form, comm=WORLD):
-    return comm.allreduce(fem.assemble_scalar(fem.form(form)))
 
 
 def two_wells(rho, stiffness=32.0):
     """Phases at c = 0 and c = 1."""
     K = np.array([[stiffness]])
     return lse.SoftMinimum((quadratic_well([0.0], K), quadratic_well([1.0], K)), rho)
-
-
-# ---- lagged weights ------------------------------------------------------------------------------------------------------
-
-
-def test_the_soft_minimum_of_the_mode_energies_is_the_potential():
-    rng = np.random.default_rng(0)
-    networks = tuple(mild_network(rng, 2, (3,)) for _ in range(3))
-    p = lse.SoftMinimum(networks, 0.4, [0.3, -0.1], [0.7, 1.2], energy_scale=1.5, energy_shift=-0.2)
-    domain = mesh.create_unit_square(WORLD, 3, 3)
-    x = list(ufl.SpatialCoordinate(domain))
-    shares = sum(ufl.exp(-psi / p.transition_scale) for psi in mode_energies(p, x))
-    difference = -p.transition_scale * ufl.ln(shares) - potential_energy(p, x)
-    assert total(difference**2 * ufl.dx(degree=4)) < 1e-24
-
-
-def test_lagged_weights_touch_the_energy_and_stay_above_it():
-    rng = np.random.default_rng(1)
-    networks = tuple(mild_network(rng, 1, (3,)) for _ in range(3))
-    p = lse.SoftMinimum(networks, 2.0, [0.1], [0.6], energy_scale=1.3)
-    domain = mesh.create_unit_interval(WORLD, 7)
-    V = fem.functionspace(domain, ("Lagrange", 1))
-    u, before, v = fem.Function(V), fem.Function(V), ufl.TestFunction(V)
-    energy = (potential_energy(p, [u]) + 0.1 * u.dx(0) ** 2) * ufl.dx(degree=4)
-    above = lagged(energy, u, before)
-    before.interpolate(lambda x: np.sin(3.0 * x[0]))
-    u.x.array[:] = before.x.array
-    touching = total(above) - total(energy)
-    slopes = [fem.assemble_vector(fem.form(ufl.derivative(form, u, v))) for form in (energy, above)]
-    assert np.abs(slopes[0].array - slopes[1].array).max() < 1e-12
-    for amplitude in (0.01, 0.3, 1.0):
-        u.interpolate(lambda x, a=amplitude: np.sin(3.0 * x[0]) + a * np.cos(5.0 * x[0]))
-        assert total(above) - total(energy) > touching
-
-
-def test_weights_of_stresses_cannot_be_lagged():
-    domain = mesh.create_unit_interval(MPI.COMM_SELF, 2)
-    u, before = (fem.Function(fem.functionspace(domain, ("Lagrange", 1))) for _ in range(2))
-    W = potential_energy(two_wells(1.0), [u])
-    with pytest.raises(lse.InvalidInputError, match="energies only"):
-        lagged(W.at(1) * ufl.dx, u, before)
 
 
 # ---- exact solutions -----------------------------------------------------------------------------------------------------
@@ -189,56 +121,6 @@ def test_small_waves_grow_as_linear_theory_says(implicit):
 
 
 # ---- a solid with two variants -------------------------------------------------------------------------------------------
-
-STRAIN = 0.1  # of the variants
-
-
-def variants(rho=1.5):
-    """Wells at (c, e2) = (0, 0) and (1, +-STRAIN), of (c, e1, e2, e6)."""
-    K = np.diag([64.0, 40.0, 80.0, 40.0])
-    centres = [[0.0, 0.0, 0.0, 0.0], [1.0, 0.0, STRAIN, 0.0], [1.0, 0.0, -STRAIN, 0.0]]
-    return lse.SoftMinimum(tuple(quadratic_well(centre, K) for centre in centres), rho)
-
-
-class Solid:
-    """A square that is held at its boundary, with a wave in c and a smaller one in u."""
-
-    def __init__(self, comm, cells=8, name="solid", supply=None, mean=0.46, **kwargs):
-        self.domain = mesh.create_unit_square(comm, cells, cells)
-        self.state = mixed(self.domain, 1, 1, (2, (2,)), 1)
-        c, _, u, eta = ufl.split(self.state)
-        E = ufl.sym(ufl.grad(u))
-        root = np.sqrt(2.0)
-        self.x = [c, (E[0, 0] + E[1, 1]) / root, (E[0, 0] - E[1, 1]) / root, root * E[0, 1]]
-        energy = potential_energy(variants(), self.x) + 0.03 * ufl.inner(ufl.grad(c), ufl.grad(c))
-        energy += micromorphic(self.x[2], eta, length=0.03, modulus=80.0, penalty=80.0)
-        V = self.state.function_space.sub(2)
-        self.domain.topology.create_connectivity(1, 2)
-        sides = mesh.exterior_facet_indices(self.domain.topology)
-        held = fem.locate_dofs_topological((V, V.collapse()[0]), 1, sides)
-        set_part(
-            self.state,
-            0,
-            lambda x: mean + 0.05 * np.cos(2 * np.pi * x[0]) * np.cos(np.pi * x[1]) + 0.02 * np.cos(np.pi * x[0]),
-        )
-        set_part(
-            self.state,
-            2,
-            lambda x: (
-                1e-3 * np.vstack([np.sin(np.pi * x[0]) * np.sin(2 * np.pi * x[1]), np.sin(np.pi * x[0]) * x[1] * 0.0])
-            ),
-        )
-        self.flow = CahnHilliard(
-            energy * ufl.dx(degree=4),
-            self.state,
-            petsc_options_prefix=f"{name}_{comm.size}_",
-            bcs=[fem.dirichletbc(fem.Function(V.collapse()[0]), held, V)],
-            supply=None if supply is None else supply(self.domain, self.state),
-            **kwargs,
-        )
-
-    def evolution(self, **kwargs):
-        return Evolution(self.flow, 1e-5, tolerance=5e-3, **kwargs)
 
 
 @pytest.mark.mpi

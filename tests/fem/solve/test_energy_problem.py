@@ -12,8 +12,14 @@ from mpi4py import MPI
 import lse_material as lse
 from lse_material.fem import EnergyProblem, QuadratureStress, energy, frozen_tangent
 from lse_material.fem.solve.newton_inertia import minimise
-from lse_material.fem.solve.stability import is_stable, kick, lowest_modes, negative_eigenvalues, solve_to_minimum
-from tests.fem.solve.test_problem import held_everywhere
+from lse_material.fem.solve.stability import (
+    is_stable,
+    lowest_modes,
+    negative_eigenvalues,
+    perturb_along_mode,
+    solve_to_minimum,
+)
+from tests.fem.problems import clamped
 from tests.materials import mild_material, two_variants
 
 WORLD = MPI.COMM_WORLD
@@ -30,7 +36,7 @@ def twins(n=8, seed=0, noise=0.02, comm=WORLD, route="energy", **options):
     material = two_variants(rho=2e-4)
     F = ufl.Identity(2) + ufl.grad(u)
     dx = ufl.dx(degree=1)
-    bcs = [held_everywhere(V, lambda x: 0.0 * x[:2])]
+    bcs = [clamped(V, lambda x: 0.0 * x[:2])]
     if route == "quadrature":
         P = QuadratureStress(material, F, degree=1)
         residual = ufl.inner(P.operator, ufl.grad(ufl.TestFunction(V))) * P.dx
@@ -79,7 +85,7 @@ def test_every_route_minimises(route):
     scale = abs(problem.energy())
     rng = np.random.default_rng(0)
     direction = rng.normal(size=len(problem.u.x.array))
-    for bc in problem._bcs:
+    for bc in problem.bcs:
         direction[bc.dof_indices()[0]] = 0.0
     assert abs(derivative_along(problem, direction, 1e-6)) < 1e-4 * scale
 
@@ -116,7 +122,7 @@ def test_the_frozen_tangent_is_positive_where_the_tangent_is_not_and_equal_where
     V = square(4)
     u = fem.Function(V)
     u.interpolate(lambda x: 1e-3 * np.stack([np.sin(3.0 * x[0]), x[0] * x[1]]))
-    bcs = [held_everywhere(V, lambda x: 0.0 * x[:2])]
+    bcs = [clamped(V, lambda x: 0.0 * x[:2])]
 
     def eigenvalues(form):
         A = assemble_matrix(fem.form(form), bcs=bcs)
@@ -199,7 +205,7 @@ def test_the_lowest_mode_of_a_held_square_is_that_of_its_eigenvalue_problem():
     u = fem.Function(V)
     single = lse.Material(lse.SoftMinimum(two_variants(stretch=0.0).potential.modes[:1], 1.0), lse.SmallStrain(2))
     W = energy(single, ufl.Identity(2) + ufl.grad(u)) * ufl.dx(degree=1)
-    problem = EnergyProblem(W, u, bcs=[held_everywhere(V, lambda x: 0.0 * x[:2])], petsc_options_prefix="modes_")
+    problem = EnergyProblem(W, u, bcs=[clamped(V, lambda x: 0.0 * x[:2])], petsc_options_prefix="modes_")
     modes = lowest_modes(problem, 3)
     assert (np.diff(modes.values) >= -1e-9).all()
     inner = lambda a, b: WORLD.allreduce(  # noqa: E731
@@ -221,7 +227,7 @@ def test_a_kick_leaves_a_saddle():
     problem.solve()  # the homogeneous state is an equilibrium, and no minimum
     assert not is_stable(problem)
     before = problem.energy()
-    kick(problem, 1e-3)
+    perturb_along_mode(problem, 1e-3)
     assert problem.energy() < before
 
 
@@ -229,7 +235,7 @@ def test_bad_input_is_refused():
     V = square(2)
     u = fem.Function(V)
     W = energy(two_variants(), ufl.Identity(2) + ufl.grad(u)) * ufl.dx(degree=1)
-    bcs = [held_everywhere(V, lambda x: 0.0 * x[:2])]
+    bcs = [clamped(V, lambda x: 0.0 * x[:2])]
     loose = EnergyProblem(W, u, petsc_options_prefix="loose_")
     for _ in range(2):  # it is refused again
         with pytest.raises(lse.InvalidInputError, match=r"no Dirichlet condition, and the body .* can move rigidly"):

@@ -57,7 +57,7 @@ def test_sliding_ends_give_the_states_that_a_direct_solver_finds():
 def test_what_is_held_stays_held_where_conjugate_gradients_stop_early():
     problem, pull = pulled_block({**MULTIGRID, "ksp_rtol": 0.3}, tolerance=1e-7, fallback=False)
     pull(-0.02)
-    for bc in problem._bcs:
+    for bc in problem.bcs:
         wanted = problem.u.x.array.copy()
         bc.set(wanted, None, 1.0)
         assert np.abs(problem.u.x.array - wanted).max(initial=0.0) < 1e-14

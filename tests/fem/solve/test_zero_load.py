@@ -107,7 +107,7 @@ def test_the_force_of_a_moved_grip_does_not_depend_on_the_unit(unit):
         plate = Plate("neo-Hookean", side, modulus, moved=True)
         plate.displacement.value[:] = 0.4 * side, 0.1 * side
         plate.problem.solve()
-        right = plate.problem._bcs[1]
+        right = plate.problem.bcs[1]
         force = plate.problem.reaction(right) / (modulus * side)
         answers.append((force, plate.largest(), plate.problem.solver.getIterationNumber()))
     assert answers[1][:2] == pytest.approx(answers[0][:2], rel=1e-11)

@@ -9,7 +9,7 @@ from dolfinx.fem.petsc import NonlinearProblem, assign
 from dolfinx.la import InsertMode
 from mpi4py import MPI
 
-from lse_material.fem.solve.force_scale import ROUNDING, RoundingForces, node_sizes
+from lse_material.fem.solve.fields import ROUNDING, Fields, node_sizes
 
 WORLD = MPI.COMM_WORLD
 
@@ -46,7 +46,7 @@ def saddle(kind, side=1.0, modulus=1.0, comm=WORLD):
     assign(unknown, problem.x)
     problem.solver.computeJacobian(problem.x, problem.A)
     problem.solver.computeFunction(problem.x, problem.b)
-    return problem, RoundingForces(unknown, bcs)
+    return problem, Fields(unknown, bcs)
 
 
 @pytest.mark.mpi
@@ -55,16 +55,16 @@ def test_each_field_has_a_scale_of_its_own_unit_whatever_the_layout_and_the_rank
     problem, rounding = saddle(kind)
     alone, serial = saddle("mpi", comm=MPI.COMM_SELF)
     assert len(rounding) == 2
-    assert np.allclose(rounding.allowed(problem.A), serial.allowed(alone.A), rtol=1e-12)
+    assert np.allclose(rounding.rounding(problem.A), serial.rounding(alone.A), rtol=1e-12)
     in_millimetres, small = saddle(kind, side=1e3, modulus=1e-6)  # newton and metre, newton and millimetre
-    ratio = small.allowed(in_millimetres.A) / rounding.allowed(problem.A)
+    ratio = small.rounding(in_millimetres.A) / rounding.rounding(problem.A)
     assert np.allclose(ratio, [1e-3, 1e6], rtol=1e-12)  # 2D: forces per length, areas
 
 
 def test_the_scale_is_that_of_a_strain_of_rounding():
     """A residual of that strain is as large as what is allowed; one a hundred times larger is not."""
     problem, rounding = saddle("mpi", side=3.0, modulus=7.0)
-    allowed = rounding.allowed(problem.A)
+    allowed = rounding.rounding(problem.A)
     u = problem.u[0]
     for strain, counts in ((0.1 * ROUNDING, True), (100 * ROUNDING, False)):
         X = u.function_space.tabulate_dof_coordinates()[:, :2]
@@ -80,8 +80,8 @@ def test_a_field_that_is_no_displacement_is_compared_with_its_largest_value_so_f
     T, q = fem.Function(V), ufl.TestFunction(V)
     problem = NonlinearProblem(ufl.inner(T, q) * ufl.dx, T, petsc_options_prefix="temperature_")
     problem.solver.computeJacobian(problem.x, problem.A)
-    rounding = RoundingForces(T)
-    assert rounding.allowed(problem.A)[0] == 0.0
+    rounding = Fields(T)
+    assert rounding.rounding(problem.A)[0] == 0.0
     T.x.array[:] = -300.0
     rounding.note()
     T.x.array[:] = 0.0
@@ -89,7 +89,7 @@ def test_a_field_that_is_no_displacement_is_compared_with_its_largest_value_so_f
     ones.scatter_reverse(InsertMode.add)
     owned = V.dofmap.index_map.size_local
     norm = np.sqrt(WORLD.allreduce((ones.array[:owned] ** 2).sum()))
-    assert rounding.allowed(problem.A)[0] == pytest.approx(300.0 * ROUNDING * norm, rel=1e-12)
+    assert rounding.rounding(problem.A)[0] == pytest.approx(300.0 * ROUNDING * norm, rel=1e-12)
 
 
 @pytest.mark.mpi

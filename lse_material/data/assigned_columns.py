@@ -1,0 +1,248 @@
+"""Which column of a table is what: by what the user says, then by its name; what a name leaves open is never guessed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from lse_material._arrays import Array
+from lse_material.data.column_names import (
+    DEFORMATIONS,
+    MEANINGS,
+    STRESSES,
+    Index,
+    Meaning,
+    declared,
+    meanings,
+    name_and_unit,
+)
+from lse_material.data.table_reader import Table
+from lse_material.errors import FormatError, InvalidInputError
+
+Columns = Mapping[str, Any] | Sequence[str | None] | None
+SENTINELS = (999.0, 9999.0, 99999.0, 999999.0, 1e20, 1e30)  # numbers that some programs write for a missing value
+LAYOUTS = {
+    5: (2, "FW"),
+    8: (2, "FP"),
+    9: (2, "FWP"),
+    10: (3, "FW"),
+    18: (3, "FP"),
+    19: (3, "FWP"),
+}  # usual numbers of columns
+SENTINEL_SIZE = 100.0  # they are suspected if the largest other value is smaller by this factor
+
+
+@dataclass
+class AssignedColumns:
+    """Columns and constants by quantity and index."""
+
+    table: Table
+    parts: dict[str, dict[Index, tuple[int | float, float]]] = field(
+        default_factory=dict
+    )  # column (int) or constant; factor
+    doubtful: dict[int, tuple[Meaning, ...]] = field(default_factory=dict)
+    left: list[int] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def add(self, meaning: Meaning, source: int | float) -> None:
+        """Take a column (int) or a constant (float) for one component of a quantity."""
+        parts = self.parts.setdefault(meaning.quantity, {})
+        if meaning.index in parts:
+            names = [self.table.names[k] for k in (parts[meaning.index][0], source) if isinstance(k, int)]
+            raise FormatError(
+                f"{self.table.source}: the columns {names} are both {meaning} ({MEANINGS[meaning.quantity]}). Say which one "
+                f'it is by columns={{"{meaning}": "{names[-1]}"}}, and columns={{"unused": ...}} for the other.'
+            )
+        parts[meaning.index] = (source, meaning.factor)
+
+    def has(self, *quantities: str) -> bool:
+        """Whether one of the quantities has a component."""
+        return any(self.parts.get(quantity) for quantity in quantities)
+
+    def take(self, meaning: Meaning, column: int) -> None:
+        """A doubtful column for one of its meanings."""
+        del self.doubtful[column]
+        self.add(meaning, column)
+
+    def leave(self, quantity: str, index: Index | None = None) -> None:
+        """Leave all columns of a quantity alone, or one of them."""
+        parts = self.parts.get(quantity, {})
+        for key in [index] if index is not None else list(parts):
+            source, _ = parts.pop(key)
+            if isinstance(source, int):
+                self.left.append(source)
+
+    def values(self, quantity: str, index: Index) -> Array:
+        """The values of one component (n,), NaN where they are missing or there is no such column."""
+        source, factor = self.parts.get(quantity, {}).get(index, (np.nan, 1.0))
+        if not isinstance(source, int):
+            return np.full(len(self.table.lines), factor * source)
+        values = self.table.numbers(source)
+        self._refuse_sentinels(values, self.table.names[source])
+        return values if factor == 1.0 else factor * values
+
+    def _refuse_sentinels(self, values: Array, name: str) -> None:
+        known = np.abs(values[np.isfinite(values)])
+        for number in SENTINELS:
+            others = known[known != number]
+            if 0 < len(others) < len(known) and others.max() * SENTINEL_SIZE < number:
+                text = f"{number:.15g}"
+                raise FormatError(
+                    f"{self.table.source}: the column {name!r} has {len(known) - len(others)} values of size {text}; all "
+                    f'others are below {others.max():.3g}. Say missing=["{text}"], as it stands in the file, if it marks '
+                    "a missing value; if it is one, make Samples of arrays."
+                )
+
+    def unit(self, column: int) -> str:
+        """The unit of a column, from its name or the line of units; empty if there is none."""
+        return name_and_unit(self.table.names[column])[1] or (self.table.units[column] if self.table.units else "")
+
+    def settle_shears(self) -> None:
+        """Take columns whose meanings differ by a factor alone if their values are zero, or if 12 and 21 are both given."""
+        by_factor = {
+            k: found[0] for k, found in self.doubtful.items() if len({(m.quantity, m.index) for m in found}) == 1
+        }
+        for column, meaning in by_factor.items():
+            transposed = any(
+                m.quantity == meaning.quantity and m.index == meaning.index[::-1]
+                for k, m in by_factor.items()
+                if k != column
+            )
+            if transposed or not self.table.numbers(column).any():
+                self.take(meaning, column)
+
+    def refuse_doubts(self, *quantities: str) -> None:
+        """Raise FormatError with the ways to read them if doubtful columns can be one of these quantities."""
+        doubts = {k: found for k, found in self.doubtful.items() if any(m.quantity in quantities for m in found)}
+        if not doubts:
+            return
+        column, found = next(iter(doubts.items()))
+        name = self.table.names[column]
+        ways = [
+            f'columns={{"{m}": "{name}"}}'
+            + (f" if it is the {MEANINGS[m.quantity]}" if m.quantity != "unused" else " if none of these")
+            for m in found
+        ]
+        others = [self.table.names[k] for k in list(doubts)[1:]]
+        also = f" The same goes for {others}." if others else ""
+        raise FormatError(
+            f"{self.table.source}: the column {name!r} can be read in {len(ways)} ways. Say {', '.join(ways)}.{also}"
+        )
+
+
+def sources_of(given: AssignedColumns, quantity: str) -> list[str]:
+    """The names of the columns of a quantity."""
+    return [given.table.names[k] for k, _ in given.parts.get(quantity, {}).values() if isinstance(k, int)]
+
+
+def assigned(table: Table, columns: Columns) -> AssignedColumns:
+    """Every column of a table assigned to a quantity, doubtful, or left alone.
+
+    Raises:
+        FormatError: two columns are the same, or there is no header.
+        InvalidInputError: `columns` names a column that is not there, or a quantity that there is not.
+    """
+    given = AssignedColumns(table)
+    names = table.names
+    used: set[int] = set()
+    if columns is not None and not isinstance(columns, Mapping):
+        if len(columns) != len(names):
+            raise InvalidInputError(f"columns names {len(columns)} columns; {table.source} has {len(names)}.")
+        used = set(range(len(names)))
+        for column, name in enumerate(columns):
+            if name in (None, "", "unused"):
+                given.left.append(column)
+            else:
+                given.add(declared(str(name)), column)
+    elif not any(names):
+        raise FormatError(_without_names(table))
+    for quantity, source in columns.items() if isinstance(columns, Mapping) else ():
+        meaning = declared(quantity)
+        several = source if isinstance(source, (list, tuple)) else [source]
+        if len(several) > 1 and meaning.quantity not in ("group", "unused"):
+            raise InvalidInputError(f"columns gives {quantity} the columns {list(source)}; it takes one.")
+        for k, one in enumerate(several):
+            if isinstance(one, (int, float)) and not isinstance(one, bool):
+                given.add(meaning, float(one))
+                continue
+            column = _find(table, str(one))
+            used.add(column)
+            if meaning.quantity == "unused":
+                given.left.append(column)
+            else:
+                given.add(meaning if k == 0 else Meaning("group", str(k)), column)
+    _assign_by_name(given, [k for k in range(len(names)) if k not in used])
+    return given
+
+
+def _assign_by_name(given: AssignedColumns, columns: Sequence[int]) -> None:
+    """Assign the columns that the user has not named."""
+    table = given.table
+    plain = {k: name_and_unit(table.names[k])[0] for k in columns}
+    found = {k: meanings(name) for k, name in plain.items()}
+    if len(set(table.names)) < len(table.names):
+        name = next(n for n in table.names if table.names.count(n) > 1)
+        if name and found.get(table.names.index(name)):
+            raise FormatError(f"{table.source}: the column {name!r} appears twice.")
+    shifted = {}
+    for quantities in ((*DEFORMATIONS, *STRESSES), ("x",), ("g",)):
+        numbered = {
+            k: m
+            for k, each in found.items()
+            for m in each
+            if m.quantity in quantities and any(c.isdigit() for c in plain[k])
+        }
+        if any(0 in m.index for m in numbered.values()):
+            shifted.update(dict.fromkeys(numbered, 1))
+    declared_before = {(q, index) for q, parts in given.parts.items() for index in parts}
+    for k, each in found.items():
+        each = tuple(
+            Meaning(m.quantity, tuple(i + 1 for i in m.index), m.factor)  # counted from 0
+            if k in shifted and not isinstance(m.index, str)
+            else m
+            for m in each
+        )
+        if not each or any((m.quantity, m.index) in declared_before for m in each):
+            given.left.append(k)
+        elif len(each) == 1:
+            given.add(each[0], k)
+        elif each[0].quantity == "field" and np.ptp(np.nan_to_num(table.numbers(k))) == 0.0:
+            given.left.append(k)
+            given.notes.append(f"{table.names[k]} is the same in every row")
+        else:
+            given.doubtful[k] = each
+
+
+def _find(table: Table, name: str) -> int:
+    """The column of a name: as it stands, without its unit, or in other case."""
+    ways = (lambda n: n, lambda n: name_and_unit(n)[0], str.lower, lambda n: name_and_unit(n)[0].lower())
+    for way in ways:
+        found = [
+            k for k, each in enumerate(table.names) if each and way(each) == (name.lower() if way("A") == "a" else name)
+        ]
+        if len(found) == 1:
+            return found[0]
+    raise InvalidInputError(
+        f"columns names {name!r}, which {table.source} has not: its columns are {list(table.names)}."
+    )
+
+
+def _without_names(table: Table) -> str:
+    """The message for a table without a header."""
+    size = len(table.names)
+    dim, parts = LAYOUTS.get(size, (0, ""))
+    ways = []
+    for transposed in (False, True) if dim else ():
+        names: list[str] = []
+        for part in parts:
+            pairs = [f"{j}{i}" if transposed else f"{i}{j}" for i in range(1, dim + 1) for j in range(1, dim + 1)]
+            names += ["W"] if part == "W" else [part + pair for pair in pairs]
+        ways.append(f"columns={names}")
+    example = f" It can be {ways[0]}, or by columns of the tensors {ways[1]}, or others." if ways else ""
+    return (
+        f"{table.source}: there is no header line, so that nothing tells what the {size} columns are.{example} Name them in "
+        "their order, None for those to be left alone."
+    )

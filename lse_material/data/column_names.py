@@ -1,0 +1,240 @@
+"""What the name of a column means: F11, F_xx, "P12 [MPa]", sigma(1,2), sqrt2*E12, dW/dx1, T, path.
+
+A name has one meaning, none, or several: E12 may be the component of the tensor or the engineering shear 2 E12, `stress_xx` may
+be any stress. Where a name has several, the user says which it is, by names that then have one meaning each (`declared`).
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass
+
+from lse_material.errors import InvalidInputError
+
+DEFORMATIONS = ("F", "H", "C", "E", "U", "stretch")
+STRESSES = ("P", "S", "sigma", "tau", "Biot")
+MEANINGS = {  # of the quantities, for reports and messages
+    "F": "deformation gradient",
+    "H": "displacement gradient F - I",
+    "C": "right Cauchy-Green tensor F^T F",
+    "E": "Green-Lagrange strain (C - I) / 2",
+    "U": "right stretch tensor",
+    "stretch": "principal stretch",
+    "P": "first Piola-Kirchhoff stress",
+    "S": "second Piola-Kirchhoff stress",
+    "sigma": "Cauchy stress",
+    "tau": "Kirchhoff stress J sigma",
+    "Biot": "Biot stress",
+    "W": "energy per reference volume",
+    "x": "input of the potential",
+    "g": "gradient dW/dx",
+    "weight": "weight of the row",
+    "group": "group",
+    "field": "scalar that W depends on",
+    "conjugate": "dW/d",
+    "unused": "left alone",
+}
+FIELDS = ("field ", "conjugate ")  # before the names of scalars
+_TENSORS = {  # words before two indices, in lower case
+    "F": ("f", "defgrad", "def grad", "deformation gradient", "dg"),
+    "H": ("gradu", "grad u", "disp grad", "displacement gradient"),
+    "C": ("c", "right cauchy green"),
+    "E": ("green lagrange", "green lagrange strain", "green strain", "egl"),
+    "U": ("u", "right stretch"),
+    "P": ("p", "pk1", "1pk", "first piola", "first piola kirchhoff", "first piola kirchhoff stress", "dw/df"),
+    "S": ("pk2", "2pk", "second piola", "second piola kirchhoff", "second piola kirchhoff stress"),
+    "sigma": ("sigma", "sig", "cauchy", "cauchy stress", "true stress", "σ"),
+    "tau": ("tau", "kirchhoff", "kirchhoff stress", "τ"),
+    "Biot": ("biot", "biot stress"),
+}
+_ANY_STRAIN = ("e", "eps", "epsilon", "ε", "strain", "h", "le", "ne", "hencky", "log strain")
+_ANY_STRESS = ("s", "t", "n", "stress", "nominal stress", "nominal", "engineering stress")
+_ENERGIES: tuple[str, ...] = (
+    "w",
+    "psi",
+    "ψ",
+    "energy",
+    "strain energy",
+    "strain energy density",
+    "energy density",
+    "sed",
+)
+_ENERGIES += ("free energy", "free energy density", "helmholtz energy", "elastic energy density")
+_ANY_ENERGY = (
+    "e",
+    "u",
+    "v",
+    "f",
+    "a",
+    "potential",
+    "potential energy",
+    "total energy",
+    "internal energy",
+    "elastic energy",
+)
+_GROUPS: tuple[str, ...] = (
+    "group",
+    "path",
+    "load path",
+    "loading path",
+    "case",
+    "load case",
+    "simulation",
+    "sim",
+    "test",
+)
+_GROUPS += ("experiment", "specimen", "trajectory", "run")
+_STATES = ("T", "temp", "temperature", "theta", "θ", "c", "conc", "concentration", "soc", "porosity")
+_SHEAR = r"(?P<double>2 ?\*? ?)|(?P<mandel>(?:sqrt\(?2\)?|√2) ?[*·]? ?)"
+_TENSOR = re.compile(
+    rf"(?:{_SHEAR})?(?P<word>[^\W\d]\D*?|[12]pk|pk[12])[ ,]*(?P<i>[0-9xyz])[ ,]*(?P<j>[0-9xyz])", re.IGNORECASE
+)
+_VECTOR = re.compile(r"(?P<word>[^\W\d]\D*?)[ ,]*(?P<i>\d+|(?<![^\W_])[xyz]|(?<=[gd])[xyz])", re.IGNORECASE)
+_UNIT = re.compile(r"(.*?)(?:\s*\[(.*)\]|\s*\(([^()]*)\)|\s+/\s*(\S+)|\s*,\s+([^\d\s]\S*)|[ _]([kMG]?Pa|percent))")
+_INDEX = re.compile(r"[\[(]([0-9xyz])(?:\s*,\s*|\]\s*\[|\)\s*\(|)([0-9xyz]?)[\])]$", re.IGNORECASE)
+
+Index = tuple[int, ...] | str
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """One component of a quantity: `factor` times the column. Indices of tensors and vectors as in the name."""
+
+    quantity: str
+    index: Index = ()
+    factor: float = 1.0
+
+    def __str__(self) -> str:
+        index = f" {self.index}" if isinstance(self.index, str) else "".join(map(str, self.index))
+        shear = {0.5: "2", 0.5**0.5: "sqrt2*", -1.0: "-"}.get(self.factor, "")
+        return f"{shear}{self.quantity}{index}"
+
+
+def name_and_unit(text: str) -> tuple[str, str]:
+    """A column name without its unit, and the unit: "P11 [MPa]" is P11 in MPa."""
+    text = text.strip().strip("\"'")
+    if text.startswith(FIELDS):
+        return text, ""
+    if not _INDEX.search(text) and (match := _UNIT.fullmatch(text)):
+        return match[1].strip(), next(unit for unit in match.groups()[1:] if unit is not None).strip()
+    return text, ""
+
+
+def meanings(name: str) -> tuple[Meaning, ...]:
+    """What a name in a header, without its unit, can mean: nothing, one thing, or several."""
+    if name.startswith(FIELDS):
+        quantity, _, of = name.partition(" ")
+        return (Meaning(quantity, of.strip()),)
+    name = _plain(name)
+    word = name.lower()
+    if word in _ENERGIES:
+        return (Meaning("W"),)
+    if word in ("weight", "weights"):
+        return (Meaning("weight"),)
+    if word in _GROUPS:
+        return (Meaning("group"),)
+    if name in _STATES:
+        return (Meaning("field", name), Meaning("unused"))
+    if word in ("x", "y", "z"):
+        return (Meaning("x", ("xyz".index(word) + 1,)),)
+    if word in ("g", "gradient", "grad", "dw/dx", "dwdx"):
+        return (Meaning("g", (1,)),)
+    if word in _ANY_ENERGY:
+        return (Meaning("W"), Meaning("unused"))
+    if word in ("lambda", "λ", "stretch", "lam"):
+        return (Meaning("stretch", (1,)), Meaning("x", (1,)))
+    if word in ("p", "sigma", "σ", *_ANY_STRESS):
+        return (Meaning("P", (1, 1)), Meaning("g", (1,)), Meaning("unused"))
+    if match := _TENSOR.fullmatch(name):
+        found = _tensor(match)
+        if found:
+            return found
+    match = _VECTOR.fullmatch(name)
+    return _vector(match["word"].strip(), match["i"]) if match else ()
+
+
+def declared(name: str) -> Meaning:
+    """The one meaning of a name by which a user says what a column is.
+
+    Raises:
+        InvalidInputError: it is no such name.
+    """
+    sign, plain = (-1.0, name[1:]) if name.startswith("-") else (1.0, name)
+    if name == "unused":
+        return Meaning("unused")
+    match = _TENSOR.fullmatch(_plain(plain))
+    words = {"gamma": ("E", 0.5), "γ": ("E", 0.5), **{q: (q, 1.0) for q in (*DEFORMATIONS, *STRESSES)}}
+    if match and match["word"] in words:
+        quantity, factor = words[match["word"]]
+        return Meaning(quantity, _indices(match), sign * factor * _shear_factor(match))
+    found = [m for m in meanings(plain) if m.quantity != "unused"]
+    if found and (len(found) == 1 or found[0].quantity == "stretch"):
+        return Meaning(found[0].quantity, found[0].index, sign * found[0].factor)
+    raise InvalidInputError(
+        f"columns names {name!r}, which is no quantity: F11, H11 (F - I), C11, E11, gamma12 (2 E12), U11, stretch1, P11, S11, "
+        "sigma11, tau11, Biot11 and their like; W, x1, g1, weight, group, field NAME, conjugate NAME, unused."
+    )
+
+
+def _plain(name: str) -> str:
+    """A name without marks of LaTeX, code and case of subscripts: F_{11}, F(1,1), F[1][1], F-11 are F 1 1."""
+    name = unicodedata.normalize("NFKC", name).strip()
+    name = re.sub(r"[${}\\]", "", name)
+    name = _INDEX.sub(lambda m: f" {m[1]} {m[2]}", name)
+    return re.sub(r"[\s_.\-]+", " ", name).strip()
+
+
+def _indices(match: re.Match[str]) -> tuple[int, ...]:
+    return tuple(
+        "xyz".index(letter.lower()) + 1 if letter.isalpha() else int(letter) for letter in (match["i"], match["j"])
+    )
+
+
+def _shear_factor(match: re.Match[str]) -> float:
+    return 0.5 if match["double"] else 0.5**0.5 if match["mandel"] else 1.0
+
+
+def _tensor(match: re.Match[str]) -> tuple[Meaning, ...]:
+    """Meanings of a name with two indices."""
+    if match["i"].isalpha() != match["j"].isalpha():
+        return ()
+    word, index, factor = match["word"].strip(), _indices(match), _shear_factor(match)
+    for quantity, words in _TENSORS.items():
+        if word.lower() in words:
+            return (Meaning(quantity, index, factor),)
+    if word == "E":
+        tensor = Meaning("E", index, factor)
+        return (tensor,) if index[0] == index[1] or factor != 1.0 else (tensor, Meaning("E", index, 0.5))
+    if word == "S":
+        return (Meaning("S", index, factor),)
+    if word.lower() in ("gamma", "γ"):
+        return Meaning("E", index, 0.5), Meaning("H", index, 0.5)
+    if word.lower() in _ANY_STRAIN:
+        shear = () if index[0] == index[1] or factor != 1.0 else (Meaning("E", index, 0.5),)
+        return Meaning("E", index, factor), *shear, Meaning("H", index, factor)
+    if word.lower() in ("nominal", "nominal stress", "engineering stress") and index[0] == index[1]:
+        return (Meaning("P", index),)
+    if word.lower() in _ANY_STRESS:
+        return tuple(Meaning(quantity, index) for quantity in ("P", "sigma", "S"))
+    return ()
+
+
+def _vector(word: str, letter: str) -> tuple[Meaning, ...]:
+    """Meanings of a name with one index."""
+    index = (int(letter) if letter.isdigit() else "xyz".index(letter.lower()) + 1,)
+    lower = word.lower()
+    if lower == "x" and letter.isdigit():
+        return (Meaning("x", index),)
+    if lower in ("g", "grad", "gradient", "dw/d", "dw/dx", "dwdx", "de/dx", "dpsi/dx", "du/dx", "dv/dx"):
+        return (Meaning("g", index),)
+    if lower in ("force", "f") and letter.isdigit():
+        return Meaning("g", index), Meaning("g", index, -1.0)
+    if lower in ("lambda", "λ", "stretch", "lam"):
+        return (Meaning("stretch", index),)
+    for quantity, words in (("E", _ANY_STRAIN), ("P", ("p", *_TENSORS["sigma"], *_ANY_STRESS))):
+        if (
+            lower in words and letter.isdigit()
+        ):  # Voigt's notation in an order that the name does not tell, or principal values
+            return Meaning(quantity, index), Meaning("unused")
+    return ()

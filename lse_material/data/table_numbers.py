@@ -1,0 +1,123 @@
+"""Numbers as programs and people write them: decimal marks, thousands marks, Fortran's exponents, missing values."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from lse_material._arrays import Array
+from lse_material.errors import FormatError
+
+MISSING = frozenset(
+    {
+        "",
+        "na",
+        "n/a",
+        "n.a.",
+        "#n/a",
+        "<na>",
+        "nan",
+        "-nan",
+        "+nan",
+        "nan(ind)",
+        "-nan(ind)",
+        "1.#qnan",
+        "1.#ind",
+        "-1.#ind",
+    }
+    | {"null", "none", "missing", "-", "--", "---", ".", "?"}
+)
+_SIGNS = str.maketrans("−–—﹣－", "-----")  # minus sign, dashes, small and wide hyphens
+_EXPONENT = r"(?:[eEdD][-+]?\d+)?"
+_NUMBER = {
+    mark: re.compile(
+        rf"[-+]?(?:\d{{1,3}}(?:{other}\d{{3}})+(?:{point}\d+)?|\d{{1,3}}(?:[ \u00a0\u202f'’_]\d{{3}})+(?:{point}\d+)?"
+        rf"|\d+(?:{point}{after})?|{point}\d+){_EXPONENT}|[-+]?\d*{point}\d+[-+]\d{{3}}"  # Fortran's 1.5-101 is 1.5e-101
+    )
+    for mark, point, other, after in ((".", r"\.", ",", r"\d*"), (",", ",", r"\.", r"\d+"))
+}
+_FORTRAN = re.compile(r"(?<=[\d.])(?:[dD]|(?=[-+]\d{3}$))")
+
+
+def is_number(cell: str) -> bool:
+    """Whether the cell is a number under one decimal mark or the other."""
+    cell = cell.translate(_SIGNS)
+    return any(pattern.fullmatch(cell) for pattern in _NUMBER.values())
+
+
+def is_missing(cell: str, missing: Iterable[str] = ()) -> bool:
+    """Whether the cell says that there is no value; `missing` are further texts that do."""
+    return cell.translate(_SIGNS).lower() in MISSING or cell in missing
+
+
+def decimal_mark(cells: Iterable[str], where: str) -> str:
+    """The decimal mark of a table, "." or ",".
+
+    Raises:
+        FormatError: the cells use both, or all commas can be thousands marks as well as decimal marks.
+    """
+    with_comma = [cell for cell in cells if "," in cell and is_number(cell)]
+    if not with_comma:
+        return "."
+    fits = {}
+    for mark, pattern in _NUMBER.items():
+        wrong = next(
+            (cell for cell in cells if is_number(cell) and not pattern.fullmatch(cell.translate(_SIGNS))), None
+        )
+        fits[mark] = wrong
+    if fits["."] is None and fits[","] is None:
+        cell = with_comma[0]
+        raise FormatError(
+            f"{where}: {cell!r} is {to_number(cell, ','):g} if the comma is a decimal mark and {to_number(cell, '.'):g} if it "
+            'separates thousands, and no other cell tells. Say decimal="," or decimal=".".'
+        )
+    if fits["."] is not None and fits[","] is not None:
+        raise FormatError(
+            f"{where}: {fits['.']!r} has a decimal comma and {fits[',']!r} a decimal point; a table has one of them."
+        )
+    return "." if fits["."] is None else ","
+
+
+def to_number(cell: str, decimal: str) -> float:
+    """The value of a cell.
+
+    Raises:
+        ValueError: it is no number under this decimal mark, or not a finite one.
+    """
+    text = cell.translate(_SIGNS)
+    if not _NUMBER[decimal].fullmatch(text):
+        raise ValueError("is not finite" if text.lstrip("+-").lower() in ("inf", "infinity") else "is not a number")
+    for mark in "., \u00a0\u202f'’_":
+        if mark != decimal:
+            text = text.replace(mark, "")
+    return float(_FORTRAN.sub("e", text.replace(decimal, ".")))
+
+
+def numbers(
+    cells: Sequence[str], decimal: str, missing: Sequence[str], where: str, lines: Sequence[int], column: str
+) -> Array:
+    """The values of a column, NaN where they are missing.
+
+    Raises:
+        FormatError: naming line and column of a cell that is neither a number nor missing.
+    """
+    try:  # plain numbers, which are most tables
+        values = np.array([float(cell) for cell in cells])
+    except ValueError:
+        values = np.full(len(cells), np.inf)
+    if np.isfinite(values).all() and decimal == "." and not missing and not any("_" in cell for cell in cells):
+        return values
+    values = np.full(len(cells), np.nan)
+    for k, cell in enumerate(cells):
+        if is_missing(cell, missing):
+            continue
+        try:
+            values[k] = to_number(cell, decimal)
+        except ValueError as error:
+            advice = " Leave the cell empty if it is missing." if "finite" in str(error) else ""
+            raise FormatError(f"{where}, line {lines[k]}, column {column}: {cell!r} {error}.{advice}") from None
+        if not np.isfinite(values[k]):
+            raise FormatError(f"{where}, line {lines[k]}, column {column}: {cell!r} is too large for a number.")
+    return values

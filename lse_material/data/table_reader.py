@@ -1,0 +1,290 @@
+"""Tables of text as programs and people write them: separator, decimal mark, header, units and comments are found.
+
+A table is lines of cells. Its rows are the lines that have a number in a cell. The line before them is the header, or a line of
+units below the header. Lines before the header are left alone. A line that begins with #, %, ! or // is a comment, and so is
+what follows a # after a blank. If there is no header line, the last comment with as many words as columns is one.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lse_material._arrays import Array, expect_shape, float_array
+from lse_material.data.table_numbers import decimal_mark, is_missing, is_number, numbers
+from lse_material.errors import FormatError, InvalidInputError
+
+SEPARATORS = {"\t": "tabs", ";": "semicolons", "|": "bars", ",": "commas", " ": "blanks"}
+COMMENTS = ("#", "%", "!", "//")
+LOOKED_AT = 500  # lines that decide on the separator
+_INLINE = re.compile(r"\s#(?!N/A|VALUE!|DIV/0!)", re.IGNORECASE)
+
+Record = tuple[int, list[str]]  # line, counted from 1, and its cells
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """Columns with names, of cells or of values.
+
+    Attributes:
+        source: the file, for messages.
+        names: of the columns as they stand in the header; empty texts where there is no header.
+        columns: lists of cells (text), or arrays of values, one for each name.
+        lines: the line of each row in the file, or the number of the row (from 0) where there are no lines.
+        dialect: how the table was read, in words.
+        decimal: the decimal mark of the cells.
+        missing: further texts that mark a missing value.
+        units: column name -> unit, from a line of units below the header.
+        comments: the comments of the file, without their marks.
+    """
+
+    source: str
+    names: tuple[str, ...]
+    columns: Sequence[Any]
+    lines: Sequence[int]
+    dialect: str = ""
+    decimal: str = "."
+    missing: tuple[str, ...] = ()
+    units: tuple[str, ...] = ()
+    comments: tuple[str, ...] = ()
+
+    def numbers(self, column: int) -> Array:
+        """The values of a column (n,), NaN where they are missing.
+
+        Raises:
+            FormatError: naming the cell that is no number.
+            InvalidInputError: an array is none of numbers, or has another length.
+        """
+        cells = self.columns[column]
+        if isinstance(cells, list):
+            return numbers(cells, self.decimal, self.missing, self.source, self.lines, self.names[column])
+        try:
+            values = float_array(self.names[column], cells, 1, finite=False)
+            expect_shape(self.names[column], values, (len(self.lines),))
+            return values
+        except InvalidInputError as error:
+            raise InvalidInputError(f"{self.source}: {error}") from None
+
+    def labels(self, column: int) -> list[str] | list[int]:
+        """The entries of a column as labels: whole numbers if all of them are, texts otherwise.
+
+        Raises:
+            FormatError: an entry is empty.
+        """
+        texts = [str(cell).strip() for cell in self.columns[column]]
+        if "" in texts:
+            raise FormatError(
+                f"{self.at_row(texts.index(''))}, column {self.names[column]}: the label of the group is empty."
+            )
+        for ending in ("", ".0"):  # a whole number, or one that a program has written as a float
+            if all(re.fullmatch(r"0|-?[1-9]\d{0,17}", text.removesuffix(ending)) for text in texts):
+                return [int(text.removesuffix(ending)) for text in texts]
+        return texts
+
+    def at_row(self, row: int) -> str:
+        """Where a row (from 0) stands, for messages."""
+        return f"{self.source}, {'line' if self.dialect else 'row'} {self.lines[row]}"
+
+
+def table_of_text(
+    content: bytes,
+    source: str,
+    *,
+    separator: str | None = None,
+    decimal: str | None = None,
+    missing: Sequence[str] = (),
+) -> Table:
+    """Find the dialect of a text and split it into columns.
+
+    Args:
+        content: of the file.
+        source: its name, for messages.
+        separator: of cells, if it is not to be found: one character; " " for any number of blanks.
+        decimal: "." or ",", if it is not to be found.
+        missing: texts that mark a missing value, beside the empty cell, NaN, NA, null, -, and their like.
+
+    Raises:
+        FormatError: what is wrong, in which line, or the two ways in which the table can be read.
+    """
+    for name, value, allowed in (("separator", separator, SEPARATORS), ("decimal", decimal, (".", ","))):
+        if value is not None and value not in allowed:
+            raise InvalidInputError(f"{name} is {value!r}; it must be one of {list(allowed)}.")
+    text = _decoded(content, source)
+    lines, comments = _without_comments(re.split(r"\r\n|\n|\r", text))
+    if match := next((m for m in map(re.compile(r"sep=(.)$").match, lines[:1]) if m), None):  # as Excel writes it
+        lines[0], separator = "", separator or match[1]
+    separator = separator or _separator(lines, source)
+    records = _records(lines, separator, source)
+    header, units, rows = _parts(records, lines, comments, source)
+    cells = [cell for _, row in rows for cell in row]
+    columns = [list(column) for column in zip(*(row for _, row in rows))]
+    decimal = decimal or decimal_mark(cells, source)
+    found = [
+        f"columns between {SEPARATORS.get(separator, repr(separator))}",
+        f"decimal {'point' if decimal == '.' else 'comma'}",
+        f"header in line {header[0]}" if header[0] else "header in a comment" if any(header[1]) else "no header",
+        f"{len(rows)} rows from line {rows[0][0]}",
+    ]
+    return Table(
+        source=source,
+        names=tuple(header[1]),
+        columns=columns,
+        lines=[line for line, _ in rows],
+        dialect=", ".join(found),
+        decimal=decimal,
+        missing=tuple(missing),
+        units=tuple(units),
+        comments=tuple(text for _, text in comments),
+    )
+
+
+def _decoded(content: bytes, source: str) -> str:
+    """Text of UTF-8, UTF-16 with its mark, or the code page of Western Windows."""
+    encodings = ("utf-16",) if content[:2] in (b"\xff\xfe", b"\xfe\xff") else ("utf-8-sig", "cp1252")
+    for encoding in encodings:
+        try:
+            text = content.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+        if not re.search(r"[\x00-\x08\x0e-\x1b\x7f\ufffe\uffff]", text):
+            return text
+    raise FormatError(
+        f"{source} is not a text file. Samples are read from tables of text, .npz archives and spreadsheets."
+    )
+
+
+def _without_comments(lines: list[str]) -> tuple[list[str], list[tuple[int, str]]]:
+    """The lines with comments blanked out, and the comments with their lines."""
+    kept, comments = [], []
+    for number, line in enumerate(lines, start=1):
+        text = line.strip(" \ufeff")
+        if mark := next((mark for mark in COMMENTS if text.startswith(mark)), None):
+            comments.append((number, text[len(mark) :].lstrip("".join(COMMENTS)).strip()))
+            kept.append("")
+            continue
+        for match in _INLINE.finditer(line):
+            if line.count('"', 0, match.start()) % 2 == 0:
+                line = line[: match.start()]
+                break
+        kept.append(line)
+    return kept, comments
+
+
+def _records(lines: Sequence[str], separator: str, source: str) -> list[Record]:
+    """Cells of every line that has any, without blanks around them."""
+    if separator == " ":
+        lines = [" ".join(line.split()) for line in lines]
+    reader = csv.reader([f"{line}\n" for line in lines], delimiter=separator, skipinitialspace=separator != "\t")
+    records: list[Record] = []
+    start = 0
+    try:
+        for row in reader:
+            cells = [cell.strip() for cell in row]
+            if any(cells):
+                records.append((start + 1, cells))
+            start = reader.line_num
+    except csv.Error as error:
+        raise FormatError(f"{source}, line {start + 1}: {error}.") from None
+    size = max((len(cells) for _, cells in records), default=0)
+    if all(cells[-1] == "" for _, cells in records if len(cells) == size):  # a separator at the end of each line
+        records = [(line, cells[:-1] if len(cells) == size else cells) for line, cells in records]
+    return records
+
+
+def _separator(lines: Sequence[str], source: str) -> str:
+    """The separator under which the most lines have equally many cells, and these the most numbers."""
+    scores = {}
+    for order, separator in enumerate(SEPARATORS):
+        records = _records(lines[:LOOKED_AT], separator, source)
+        size, start = _size_and_start(records)
+        if size < 2:
+            continue
+        rows = [cells for _, cells in records[start:]]
+        odd = sum(len(cells) != size for cells in rows)
+        odd += start > 0 and len(records[start - 1][1]) != size
+        words = sum(not is_number(cell) and not is_missing(cell) for cells in rows for cell in cells)
+        scores[odd / len(records), words / max(sum(map(len, rows)), 1), order] = separator
+    if not scores:
+        found = "header line" if not any(lines) else "line with two cells or more"
+        raise FormatError(f"{source} holds no {found}. Cells stand between commas, semicolons, tabs, bars or blanks.")
+    return scores[min(scores)]
+
+
+def _size_and_start(records: Sequence[Record]) -> tuple[int, int]:
+    """The number of cells that most lines with numbers have, and the first of these lines; its end if no line has a number."""
+    numeric = [k for k, (_, cells) in enumerate(records) if any(map(is_number, cells))]
+    sizes = Counter(len(records[k][1]) for k in numeric) or Counter(len(cells) for _, cells in records)
+    if not sizes:
+        return 0, 0
+    size = sizes.most_common(1)[0][0]
+    headed = next((k for k in numeric if k > 0 and len(records[k - 1][1]) == len(records[k][1])), None)
+    if headed is not None and sizes[len(records[headed][1])] == sizes[size]:
+        size = len(records[headed][1])  # of as many lines of either kind, those below a header
+    return size, next((k for k in numeric if len(records[k][1]) == size), len(records))
+
+
+def _parts(
+    records: list[Record], lines: Sequence[str], comments: Sequence[tuple[int, str]], source: str
+) -> tuple[Record, list[str], list[Record]]:
+    """Header (line 0 if it is none), units of the columns, and rows."""
+    size, start = _size_and_start(records)
+    if not records or start == len(records):
+        raise FormatError(f"{source} holds {'no rows below its header' if records else 'no header line'}.")
+    rows = records[start:]
+    units: list[str] = []
+    line, names = -1, [""] * size
+    for at in range(start - 1, max(start - 3, -1), -1):
+        found = _names(lines[records[at][0] - 1], records[at][1], size)
+        if found is None and len(records[at][1]) == size - 1 and _are_row_names([cells[0] for _, cells in rows]):
+            found = ["", *records[at][1]]
+        if found is None or any(map(is_number, found)) or (line > 0 and not _are_units(names)):
+            break
+        units = names if line > 0 else []
+        line, names = records[at][0], found
+    if line < 0:
+        line, names = next(((0, n) for _, text in reversed(comments) if (n := _names(text, [], size))), (line, names))
+    if line < 0 and start > 0 and not any(map(is_number, records[start - 1][1])):
+        line, cells = records[start - 1]
+        raise FormatError(f"{source}, line {line}: a header of {len(cells)} names; the lines below have {size} cells.")
+    first = [cell.removesuffix(".0") for cell in rows[0][1]]
+    if line < 0 and len(rows) > 1 and first in ([str(k) for k in range(size)], [str(k + 1) for k in range(size)]):
+        rows = rows[1:]  # columns that a program has numbered: no names
+    for at, cells in rows:
+        if len(cells) != size:
+            which = "but the header names" if any(names) else "where the others have"
+            raise FormatError(f"{source}, line {at}: {len(cells)} cells, {which} {size} columns.")
+    for at, cells in records[:start]:
+        if at != line and all(is_number(cell) or is_missing(cell) for cell in cells):
+            raise FormatError(f"{source}, line {at}: {len(cells)} cells, where the others have {size}.")
+    return (max(line, 0), names), units, rows
+
+
+def _names(line: str, cells: list[str], size: int) -> list[str] | None:
+    """The names in a header line, which may have another separator than the rows; None if it has not `size` of them."""
+    line = line.strip()
+    ways = [cells, *(next(csv.reader([line], delimiter=s, skipinitialspace=True), []) for s in SEPARATORS if s != " ")]
+    ways.append(re.split(r"\s+(?![\[(/])", line))  # blanks, but not before a unit
+    ways.append(re.split(r",(?![^(\[]*[)\]])", line))  # commas, but not in F(1,2)
+    for way in ways:
+        names = [name.strip().strip("\"'").strip() for name in way]
+        if len(names) == size + 1 and names[-1] == "":
+            names = names[:-1]
+        if len(names) == size:
+            return names
+    return None
+
+
+def _are_row_names(cells: Sequence[str]) -> bool:
+    """Whether cells count the rows: R writes them without a name in the header."""
+    return any(list(cells) == [str(k + first) for k in range(len(cells))] for first in (0, 1))
+
+
+def _are_units(names: Sequence[str]) -> bool:
+    """Whether a line below a header looks like one of units: short, with repeated entries or in brackets."""
+    return all(len(name) <= 12 for name in names) and (
+        len(set(names)) < len(names) or all(name[:1] in "[(" for name in names if name not in ("", "-"))
+    )

@@ -1,0 +1,324 @@
+"""Samples from the columns of a table: each by its name, or by what the user says that it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from lse_material._arrays import Array
+from lse_material.data.assigned_columns import AssignedColumns, Columns, assigned, sources_of
+from lse_material.data.column_names import DEFORMATIONS, MEANINGS, STRESSES, Meaning
+from lse_material.data.samples import Samples
+from lse_material.data.stress_measures import first_piola_kirchhoff, stretch_of, symmetric
+from lse_material.data.table_reader import Table
+from lse_material.data.table_units import check_dimensionless, common_units
+from lse_material.errors import FormatError, InvalidInputError
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What was taken for what: `str` of it is a report to read.
+
+    Attributes:
+        source: the file.
+        dialect: separator, decimal mark, header and rows, in words; empty for arrays.
+        taken: column -> what it was taken for.
+        left: columns that were left alone.
+        notes: conversions, and units that were found.
+    """
+
+    source: str
+    dialect: str = ""
+    taken: Mapping[str, str] = field(default_factory=dict)
+    left: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        lines = [f"{self.source}: {self.dialect}" if self.dialect else self.source]
+        lines += [f"  {name or '(no name)'}: {meaning}" for name, meaning in self.taken.items()]
+        lines += [f"  left alone: {', '.join(name or '(no name)' for name in self.left)}"] if self.left else []
+        return "\n".join([*lines, *(f"  {note}" for note in self.notes)])
+
+
+def samples_of_table(table: Table, columns: Columns = None, *, plane_strain: bool = False) -> tuple[Samples, Reading]:
+    """Samples and what was taken for what.
+
+    Args:
+        table: names and columns.
+        columns: name of a quantity -> name of its column, or a number that it has in every row; or the names of all columns in
+            their order, None for those that are left alone.
+        plane_strain: take the 2D part of 3D columns, after a check that F33 = 1 and the shears with 3 vanish.
+
+    Raises:
+        FormatError: the table cannot be read, or can be read in two ways: both are shown.
+        InvalidInputError: the values cannot be samples (a det F <= 0, say).
+    """
+    given = assigned(table, columns)
+    strain = _deformation(given, plane_strain)
+    data: dict[str, Any] = {}
+    if strain is not None:
+        quantity, F, rotation_known = strain
+        dim = 2 if plane_strain else F.shape[-1]
+        try:
+            _add_stress(given, data, F, rotation_known, dim)
+        except InvalidInputError as error:
+            raise InvalidInputError(_with_line(table, error)) from None
+        data["F"] = F[:, :dim, :dim]
+        if not rotation_known:
+            given.notes.append(
+                f"F is the right stretch tensor U of {quantity}: no rotation is given, and objective energies need none."
+            )
+    else:
+        _add_potential(given, data)
+    _add_energy(given, data, strain is None)
+    _add_the_rest(given, data)
+    stresses = dict.fromkeys(STRESSES, "stress")
+    data["units"] = common_units(
+        given, data, {"W": "energy", **stresses, "x": "x", "g": "gradient", "field": "", "conjugate": "conjugate "}
+    )
+    try:
+        samples = Samples(**data)
+    except InvalidInputError as error:
+        raise InvalidInputError(_with_line(table, error)) from None
+    taken = {
+        table.names[source]: f"{Meaning(quantity, index, factor)}, {MEANINGS[quantity]}"
+        for quantity, parts in given.parts.items()
+        for index, (source, factor) in parts.items()
+        if isinstance(source, int) and quantity != "unused"
+    }
+    left = [table.names[k] for k in sorted({*given.left, *given.doubtful})]
+    return samples, Reading(table.source, table.dialect, taken, tuple(left), tuple(given.notes))
+
+
+def _with_line(table: Table, error: Exception) -> str:
+    return f"{table.source}: {error}" + (f" (Row 0 stands on line {table.lines[0]}.)" if table.dialect else "")
+
+
+def _deformation(given: AssignedColumns, plane_strain: bool) -> tuple[str, Array, bool] | None:
+    """The quantity that gives F, F (n, dim, dim), and whether its rotation is known; None for samples of x."""
+    given.settle_shears()
+    found = [q for q in DEFORMATIONS if given.has(q)]
+    complete = [q for q in found if _dimension(given, q, plane_strain)]
+    if not complete:
+        if given.has("x") and not found:
+            return None
+        alone = [given.table.names[k] for k, each in given.doubtful.items() if each[0].quantity == "stretch"]
+        if alone:
+            raise FormatError(_of_stretch(given, alone))
+        given.refuse_doubts(*DEFORMATIONS)
+        raise FormatError(_no_deformation(given, found))
+    quantity = complete[0]
+    for other in found:
+        if other != quantity:
+            given.leave(other)
+    given.leave("x")
+    given.leave("g")
+    dim = _dimension(given, quantity, plane_strain)
+    check_dimensionless(given, quantity)
+    if quantity == "stretch":
+        stretches = np.stack([given.values("stretch", (k,)) for k in (1, 2, 3)], axis=1)
+        tensor = stretches[:, :, None] * np.eye(3)
+    else:
+        tensor = _tensor(given, quantity, dim, is_symmetric=quantity not in ("F", "H"))
+        if plane_strain and dim == 3:
+            given.notes.append("plane strain: the components 11, 12, 21, 22 of 3D columns")
+    if plane_strain:
+        tensor = _in_plane(given, tensor, quantity)
+    missing = ~np.isfinite(tensor).all(axis=(1, 2))
+    if missing.any():
+        row = int(np.argmax(missing))
+        i, j = np.argwhere(~np.isfinite(tensor[row]))[0] + 1
+        raise FormatError(f"{given.table.at_row(row)}: {quantity}{i}{j} is missing, and every row needs it.")
+    identity = np.eye(tensor.shape[-1])
+    if quantity in ("F", "H", "U", "stretch"):
+        return quantity, tensor + (identity if quantity == "H" else 0.0), quantity in ("F", "H", "stretch")
+    try:
+        return quantity, stretch_of(tensor if quantity == "C" else identity + 2.0 * tensor), False
+    except InvalidInputError as error:
+        raise InvalidInputError(_with_line(given.table, error)) from None
+
+
+def _dimension(given: AssignedColumns, quantity: str, plane_strain: bool) -> int:
+    """2 or 3 if the components are there, 0 if some are missing."""
+    have = set(given.parts.get(quantity, {}))
+    if quantity == "stretch":
+        return 3 if have >= {(1,), (2,), (3,)} else 0
+    if quantity not in ("F", "H"):
+        have |= {index[::-1] for index in have if not isinstance(index, str)}
+    if have >= {(i, j) for i in (1, 2, 3) for j in (1, 2, 3)}:
+        return 3
+    in_plane = have >= {(i, j) for i in (1, 2) for j in (1, 2)}
+    return 2 if in_plane and (plane_strain or not any(3 in index for index in have)) else 0
+
+
+def _no_deformation(given: AssignedColumns, found: list[str]) -> str:
+    """The message for a table without a whole deformation."""
+    where = f"{given.table.source}: "
+    if not found:
+        return (
+            f"{where}no column is a deformation gradient (F11, ...), a strain (E11, C11, U11, ...) or an input of a potential "
+            f'(x1, ...): its columns are {list(given.table.names)}. Say which are, by columns={{"F11": NAME, ...}}.'
+        )
+    quantity = found[0]
+    if quantity == "stretch":
+        return _of_stretch(given, sources_of(given, "stretch"))
+    have = {index for index in given.parts[quantity] if not isinstance(index, str)}
+    in_3d = any(3 in index for index in have)
+    size = (1, 2, 3) if in_3d else (1, 2)
+    pairs = [(i, j) for i in size for j in size if quantity in ("F", "H") or i <= j]
+    missing = [
+        f"{quantity}{i}{j}" for i, j in pairs if (i, j) not in have and (quantity in ("F", "H") or (j, i) not in have)
+    ]
+    zeros = ", ".join(f'"{name}": 0' for name in missing)
+    plane = " plane_strain=True where F33 = 1," if in_3d and {(1, 1), (2, 2)} <= have else ""
+    return (
+        f"{where}the columns {sources_of(given, quantity)} lack {', '.join(missing)} of the {MEANINGS[quantity]}. Say{plane} "
+        f"columns={{{zeros}}} where these are 0 in every row, or name their columns instead of 0."
+    )
+
+
+def _of_stretch(given: AssignedColumns, names: list[str]) -> str:
+    """The message for a table with one stretch or two."""
+    return (
+        f"{given.table.source}: {names} alone do not tell the deformation. Read a test of an incompressible material by "
+        'read_observations(path, test="uniaxial"), "equibiaxial" or "planar"; or say columns={"stretch1": ..., "stretch2": '
+        f'..., "stretch3": ...}} (names, or numbers) for principal stretches, or columns={{"x1": "{names[0]}", "g1": ...}} for '
+        "a potential of this stretch with its derivative."
+    )
+
+
+def _tensor(given: AssignedColumns, quantity: str, dim: int, *, is_symmetric: bool) -> Array:
+    """Components (n, dim, dim), NaN where they are missing."""
+    tensor = np.full((len(given.table.lines), dim, dim), np.nan)
+    for i in range(dim):
+        for j in range(dim):
+            tensor[:, i, j] = given.values(quantity, (i + 1, j + 1))
+    if is_symmetric:
+        for i in range(dim):
+            for j in range(i):
+                try:
+                    both = symmetric(tensor[:, j, i], tensor[:, i, j], quantity)
+                except InvalidInputError as error:
+                    raise InvalidInputError(_with_line(given.table, error)) from None
+                tensor[:, i, j] = tensor[:, j, i] = both
+    return tensor
+
+
+def _in_plane(given: AssignedColumns, tensor: Array, quantity: str) -> Array:
+    """3D components after a check that the deformation is plane; 2D components as they are, 33 checked if it is there."""
+    unit = 0.0 if quantity in ("H", "E") else 1.0
+    normal = tensor[:, 2, 2] if tensor.shape[-1] == 3 else given.values(quantity, (3, 3))
+    wrong = np.abs(np.where(np.isfinite(normal), normal, unit) - unit)
+    if tensor.shape[-1] == 3:
+        wrong = np.maximum(wrong, np.abs(np.nan_to_num(tensor[:, [0, 1, 2, 2], [2, 2, 0, 1]])).max(axis=1))
+    if wrong.max() > 1e-9:
+        raise FormatError(
+            f"{given.table.at_row(int(np.argmax(wrong)))}: the deformation is no plane strain: {quantity}33 is not {unit:g} "
+            "or a shear with 3 is not 0."
+        )
+    return tensor
+
+
+def _add_stress(given: AssignedColumns, data: dict[str, Any], F: Array, rotation_known: bool, dim: int) -> None:
+    """P of the stresses of one measure; stresses of other measures are left alone."""
+    found = [q for q in STRESSES if given.has(q)]
+    if not found:
+        given.refuse_doubts(*STRESSES)
+        return
+    in_plane = F.shape[-1] == 2
+    sizes = {
+        q: len({tuple(sorted(i)) if q != "P" else i for i in given.parts[q] if not (in_plane and 3 in i)})
+        for q in found
+    }
+    whole = F.shape[-1] ** 2
+    measure = next((q for q in found if sizes[q] == (whole if q == "P" else (3 if in_plane else 6))), found[0])
+    for other in found:
+        if other != measure:
+            given.leave(other)
+    for index in list(given.parts[measure]):
+        if in_plane and 3 in index:
+            given.leave(measure, index)
+    stress = _tensor(given, measure, F.shape[-1], is_symmetric=measure != "P")
+    P = first_piola_kirchhoff(measure, stress, F, rotation_known=rotation_known)[:, :dim, :dim]
+    if not np.isfinite(P).any():
+        if np.isfinite(stress).any():
+            raise FormatError(
+                f"{given.table.source}: {sources_of(given, measure)} ({MEANINGS[measure]}) do not give any component of P "
+                "where F has shears: all components are needed."
+            )
+        given.notes.append(f"{sources_of(given, measure)}: no row has a value")
+        return
+    if measure != "P":
+        given.notes.append(f"P is calculated from the {MEANINGS[measure]}")
+    data["stress"], data["stress_known"] = P, np.isfinite(P)
+
+
+def _add_potential(given: AssignedColumns, data: dict[str, Any]) -> None:
+    """Inputs and gradients of a potential."""
+    for quantity, name in (("x", "x"), ("g", "gradient")):
+        have = sorted(index for index in given.parts.get(quantity, {}) if not isinstance(index, str))
+        if quantity == "x":
+            d = len(have)
+        elif not have:
+            given.refuse_doubts("g")
+            continue
+        wanted = [(k + 1,) for k in range(d)]
+        if have != wanted if quantity == "x" else not set(have) <= set(wanted):
+            raise FormatError(
+                f"{given.table.source}: {sources_of(given, quantity)} are no {name} of {d} components, numbered 1 to {d} or "
+                "from 0."
+            )
+        values = np.stack([given.values(quantity, index) for index in wanted], axis=1)
+        missing = np.isnan(values)
+        if quantity == "x" and missing.any():
+            row = int(np.argmax(missing.any(axis=1)))
+            raise FormatError(f"{given.table.at_row(row)}: a component of x is missing, and every row needs it.")
+        if not missing.all():
+            data[name] = values
+        if quantity == "g" and not missing.all():
+            data["stress_known"] = ~missing
+
+
+def _add_energy(given: AssignedColumns, data: dict[str, Any], of_points: bool) -> None:
+    if not given.has("W"):
+        doubts = [k for k, found in given.doubtful.items() if found[0].quantity == "W"]
+        if of_points and len(doubts) == 1:
+            given.take(Meaning("W"), doubts[0])
+        else:
+            given.refuse_doubts("W")
+    if not given.has("W"):
+        return
+    W = given.values("W", ())
+    if np.isfinite(W).any():
+        data["energy"], data["energy_mask"] = W, np.isfinite(W)
+    else:
+        given.notes.append(f"{sources_of(given, 'W')}: no row has a value")
+
+
+def _add_the_rest(given: AssignedColumns, data: dict[str, Any]) -> None:
+    """Weights, groups, and fields with their conjugates."""
+    given.refuse_doubts("field")
+    table = given.table
+    if given.has("weight"):
+        data["weight"] = given.values("weight", ())
+    if groups := [int(source) for source, _ in given.parts.get("group", {}).values()]:
+        labels = [table.labels(column) for column in groups]
+        data["group"] = labels[0] if len(labels) == 1 else ["/".join(map(str, parts)) for parts in zip(*labels)]
+    names = tuple(str(name) for name in given.parts.get("field", {}))
+    if not names:
+        return
+    data["field_names"] = names
+    data["fields"] = np.stack([given.values("field", name) for name in names], axis=1)
+    if np.isnan(data["fields"]).any():
+        row = int(np.argmax(np.isnan(data["fields"]).any(axis=1)))
+        raise FormatError(f"{table.at_row(row)}: a field is missing, and every row needs it.")
+    conjugates = set(given.parts.get("conjugate", {}))
+    if conjugates and conjugates != set(names):
+        raise FormatError(
+            f"{table.source}: conjugates are given of {sorted(map(str, conjugates))}, fields are {list(names)}."
+        )
+    if conjugates:
+        data["conjugates"] = np.stack([given.values("conjugate", name) for name in names], axis=1)

@@ -1,0 +1,140 @@
+"""What a tangent does not resist: rows without stiffness, and rigid motions of parts that no Dirichlet condition fixes."""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.sparse
+from mpi4py import MPI
+from petsc4py import PETSc
+from scipy.sparse.csgraph import connected_components
+
+from lse_material._arrays import Array
+from lse_material.fem.solve.fields import Field, Fields, product
+
+FREE_MOTION = 1e-8  # share of the forces that cancel: a motion against less is free
+EMPTY_ROW = 1e-14  # share of the largest row that is rounding
+MOST_PARTS = 50  # that are examined
+
+
+def missing_stiffness(fields: Fields, A: PETSc.Mat) -> str | None:
+    """What the tangent A at the present u does not resist, and what to do about it; None if there is nothing. Collective."""
+    empty = rows_without_stiffness(fields, A)
+    if empty is not None:
+        count, place = empty
+        return (
+            f"the tangent has {count} free rows that are zero at the start, one of them at x = {place}: nothing resists "
+            "there, as in cells that no integral of the residual covers (check tags), an unknown that is not in the residual, "
+            "or a slack membrane, which has no stiffness across its plane at F = I. Prescribe these degrees of freedom, or "
+            "start from a state that has stiffness (prestretched)"
+        )
+    motion = free_motion(fields, A)
+    if motion is not None:
+        share, place = motion
+        part = "the body" if share == 1.0 else f"a part of the body ({100 * share:.2g} % of its nodes)"
+        return (
+            f"{part} around x = {place} can move rigidly without force, because no Dirichlet condition fixes it: the tangent "
+            "is singular. Fix it, connect it, or put it on springs"
+        )
+    return None
+
+
+def rows_without_stiffness(fields: Fields, A: PETSc.Mat) -> tuple[int, list[float]] | None:
+    """Number of free rows of A that are zero up to rounding, and the place of one; None if there are none. Collective."""
+    count, place = 0, None
+    zero = [fields.is_free(field) for field in fields.fields]
+    for column in fields.fields:  # one by one: entries of different fields have different units
+        ones = [np.zeros(size) for size in fields.sizes]
+        ones[column.block][column.dofs] = 1.0
+        sums = product(A, ones, absolute=True)
+        for rows, field in zip(zero, fields.fields):
+            size = sums[field.block][field.dofs]
+            largest = fields.comm.allreduce(size[fields.is_free(field)].max(initial=0.0), MPI.MAX)
+            rows &= size <= EMPTY_ROW * largest
+    for rows, field in zip(zero, fields.fields):
+        number = fields.comm.allreduce(int(rows.sum()))
+        if number and place is None:
+            nodes = np.repeat(_owned_nodes(field), field.space.dofmap.index_map_bs, axis=0)
+            place = _rounded(next(part[0] for part in fields.comm.allgather(nodes[rows][:1]) if len(part)))
+        count += number
+    return None if place is None else (count, place)
+
+
+def free_motion(fields: Fields, A: PETSc.Mat) -> tuple[float, list[float]] | None:
+    """A rigid motion of a connected part that the conditions allow and A does not resist. Collective.
+
+    Returns:
+        The part's share of the nodes and its centre; None if there is no such part.
+    """
+    comm = fields.comm
+    for field in (one for one in fields.fields if one.displacement):
+        dim = field.space.dofmap.index_map_bs
+        x = _owned_nodes(field)[:, :dim] + fields.values(field).reshape(-1, dim)
+        parts, number = _parts(field)
+        prescribed = ~fields.is_free(field).reshape(-1, dim)
+        total = comm.allreduce(len(x))
+        for part in range(min(number, MOST_PARTS)):
+            inside = parts[: len(x)] == part
+            count, centre = comm.allreduce(int(inside.sum())), comm.allreduce(x[inside].sum(axis=0))
+            if count == 0:
+                continue
+            centre /= count
+            motions = _rigid_motions(x - centre, inside, comm)
+            against = np.array([motion[prescribed] for motion in motions])  # what the conditions forbid of each motion
+            values, combinations = np.linalg.eigh(comm.allreduce(against @ against.T))
+            for c in combinations.T[values <= 1e-12 * count]:
+                if _is_free_motion(fields, A, field, np.tensordot(c, motions, axes=1)):
+                    return count / total, _rounded(centre)
+    return None
+
+
+def _is_free_motion(fields: Fields, A: PETSc.Mat, field: Field, motion: Array) -> bool:
+    blocks = [np.zeros(size) for size in fields.sizes]
+    blocks[field.block][field.dofs] = motion.ravel()
+    forces = fields.norms(np.concatenate(product(A, blocks)))
+    cancelling = fields.norms(np.concatenate(product(A, [np.abs(block) for block in blocks], absolute=True)))
+    return bool((forces <= FREE_MOTION * cancelling).all() and cancelling.any())
+
+
+def _rigid_motions(x: Array, inside: Array, comm: MPI.Comm) -> Array:
+    """Translations and rotations about the origin of the nodes inside, largest entry of order one: (motions, nodes, dim)."""
+    dim = x.shape[1]
+    size = comm.allreduce(np.abs(x[inside]).max(initial=0.0), MPI.MAX) or 1.0
+    motions = [np.where(inside[:, None], np.eye(dim)[i], 0.0) for i in range(dim)]
+    for i in range(dim):
+        for j in range(i):
+            spin = np.zeros_like(x)
+            spin[:, i], spin[:, j] = x[:, j] / size, -x[:, i] / size
+            motions.append(np.where(inside[:, None], spin, 0.0))
+    return np.array(motions)
+
+
+def _parts(field: Field) -> tuple[Array, int]:
+    """A number for each node of this rank, the same for nodes that cells connect, on any rank; and how many there are."""
+    V = field.space
+    index_map, cells = V.dofmap.index_map, V.dofmap.list
+    size = index_map.size_local + index_map.num_ghosts
+    rows = np.repeat(np.arange(len(cells)), cells.shape[1])
+    graph = scipy.sparse.coo_array((np.ones(len(rows)), (rows, len(cells) + cells.ravel())), (len(cells) + size,) * 2)
+    local = connected_components(graph, directed=False)[1][len(cells) :]
+    every = index_map.local_to_global(np.arange(size, dtype=np.int32))
+    comm = V.mesh.comm
+    shared = np.unique(np.concatenate(comm.allgather(index_map.ghosts)))
+    mine = np.isin(every, shared)
+    links = comm.allgather((local.max(initial=-1) + 1, local[mine], every[mine]))
+    starts = np.concatenate([[0], np.cumsum([count for count, _, _ in links])])
+    left = np.concatenate([start + labels for start, (_, labels, _) in zip(starts, links)])
+    right = starts[-1] + np.searchsorted(shared, np.concatenate([nodes for _, _, nodes in links]))
+    joined = scipy.sparse.coo_array((np.ones(len(left)), (left, right)), (starts[-1] + len(shared),) * 2)
+    number = connected_components(joined, directed=False)[1][: starts[-1]]
+    result: Array = np.unique(number, return_inverse=True)[1][starts[comm.rank] + local]
+    return result, len(np.unique(number))
+
+
+def _owned_nodes(field: Field) -> Array:
+    """Coordinates of the nodes that this rank owns."""
+    result: Array = field.space.tabulate_dof_coordinates()[: field.space.dofmap.index_map.size_local]
+    return result
+
+
+def _rounded(place: Array) -> list[float]:
+    return [round(float(x), 6) for x in place]

@@ -1,0 +1,118 @@
+"""What PETSc's trust region needs beside residual and tangent: an objective, and a preconditioner that is positive.
+
+**Objective.** Near a minimum a step lowers the energy by some |residual|^2 / stiffness, which soon is less than the last digit
+of the energy. Rounding then decides whether a step is accepted, and the trust region shrinks until the solver gives up. There
+the difference is taken from the gradients at both ends instead, in which nothing cancels:
+
+    Pi(x + s) - Pi(x) = 1/2 (g(x) + g(x + s)) . s,    right up to terms of third order in s.
+
+A. R. Conn, N. I. M. Gould, Ph. L. Toint, Trust-Region Methods, SIAM 2000, 17.4.2, for the problem.
+
+**Preconditioner.** Conjugate gradients in a trust region need a positive definite preconditioner. The frozen-weight tangent is
+positive where every mode is strictly convex and the other terms of the energy are convex. It is singular where a network is
+flat, and may be indefinite where terms of the user's own are not convex (a matrix in compression, say). MUMPS counts negative
+pivots as it factors, so that the check of a positive matrix costs nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import closing
+from typing import Any
+
+import numpy as np
+from petsc4py import PETSc
+
+from lse_material.fem.solve.inertia import count_pivots, with_raised_diagonal
+
+HIDDEN_BY_ROUNDING = 1e-10  # relative difference of two energies below which it is taken from gradients
+INFINITE_ENERGY = 1e300  # value of a state whose energy is not finite: minimisers step back from it
+DIAGONAL_SHARES = (1e-6, 1e-4, 1e-2, 1e-1, 1.0, 2.0)  # of the row sums, by which the preconditioner is raised
+
+
+class EnergyDifferences:
+    """The energy less that of the first state at which it was evaluated.
+
+    Args:
+        energy: of a solver's vector; collective, the same on every rank.
+        gradient: writes the derivative at a vector to another.
+        layout: a vector of the solver's layout.
+    """
+
+    def __init__(
+        self, energy: Callable[[PETSc.Vec], float], gradient: Callable[[PETSc.Vec, PETSc.Vec], None], layout: PETSc.Vec
+    ) -> None:
+        self._energy, self._gradient = energy, gradient
+        # the iterate and the state evaluated last, each with its energy and the value that was returned for it
+        self._base, self._last, self._gradients, self._step = (layout.duplicate() for _ in range(4))
+        self._base_known: tuple[float, float] | None = None
+        self._last_known: tuple[float, float] | None = None
+
+    def restart(self) -> None:
+        """Forget the states of the solve before."""
+        self._base_known = self._last_known = None
+
+    def __call__(self, snes: PETSc.SNES, y: PETSc.Vec) -> float:
+        """The value at y, as `SNES.setObjective` takes it; `INFINITE_ENERGY` where the energy is not finite."""
+        energy = self._energy(y)
+        if not abs(energy) < INFINITE_ENERGY:
+            return INFINITE_ENERGY
+        if self._last_known is not None and self._last.equal(snes.getSolution()):  # the solver has accepted that state
+            self._last.copy(self._base)
+            self._base_known = self._last_known
+        value = 0.0 if self._base_known is None else self._base_known[1] + self._difference(snes, y, energy)
+        y.copy(self._last)
+        self._last_known = energy, value
+        return value
+
+    def _difference(self, snes: PETSc.SNES, y: PETSc.Vec, energy: float) -> float:
+        """Energy at y less that at the base."""
+        assert self._base_known is not None
+        plain = energy - self._base_known[0]
+        visible = abs(plain) > HIDDEN_BY_ROUNDING * max(abs(energy), abs(self._base_known[0]))
+        if visible or not self._base.equal(snes.getSolution()):
+            return plain
+        self._gradient(y, self._gradients)
+        self._gradients.axpy(1.0, snes.getFunction()[0])
+        y.copy(self._step)
+        self._step.axpy(-1.0, self._base)
+        return float(0.5 * self._gradients.dot(self._step).real)
+
+
+def keep_preconditioner_positive(ksp: PETSc.KSP) -> None:
+    """Before each linear solve, raise the diagonal of the preconditioner's matrix until MUMPS finds no negative pivot.
+
+    Nothing is done for other preconditioners than a Cholesky factor by MUMPS.
+    """
+    pc = ksp.getPC()
+    if pc.getType() != "cholesky" or pc.getFactorSolverType() != "mumps":
+        return
+
+    def raise_until_positive(ksp: PETSc.KSP, b: PETSc.Vec, x: PETSc.Vec) -> None:
+        A, P = ksp.getOperators()
+        if not np.isfinite(P.norm()):
+            return
+        count_pivots(ksp.getPC())
+        ksp.setUp()
+        if _is_positive(ksp):
+            return
+        if A.handle == P.handle:  # the preconditioner is made of the tangent, which must not change
+            P = A.copy()
+            ksp.setOperators(A, P)
+            P.destroy()
+            P = ksp.getOperators()[1]
+        with closing(with_raised_diagonal(P, DIAGONAL_SHARES)) as matrices:
+            for _ in matrices:
+                ksp.setUp()
+                if _is_positive(ksp):
+                    break
+
+    ksp.setPreSolve(raise_until_positive)
+
+
+def _is_positive(ksp: PETSc.KSP) -> bool:
+    reason: Any = ksp.getPC().getFailedReason()
+    if reason != 0:
+        return False
+    negative, zero, _ = ksp.getPC().getFactorMatrix().getInertia()
+    return int(negative) + int(zero) == 0

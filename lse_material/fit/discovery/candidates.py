@@ -1,0 +1,131 @@
+"""What the search compares: models with their errors, the best of each number of modes, and when one is good enough."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from lse_material.fit.discovery.schedule import Refit, Schedule
+from lse_material.fit.model.constraints import Constraints
+from lse_material.fit.model.initialise import random_start
+from lse_material.fit.model.trainable import TrainablePotential
+from lse_material.fit.options import Architecture, Sparsity
+from lse_material.fit.problem.loss import Loss
+
+Report = Callable[[str, float], None]
+
+
+def silent(step: str, error: float) -> None:
+    """Report nothing."""
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """A model, which is not changed any more, and its relative error on the rows held back."""
+
+    model: TrainablePotential
+    error: float
+
+    @property
+    def modes(self) -> int:
+        """Number of trained modes; a symmetry makes several of each."""
+        return self.model.architecture.count
+
+
+class Candidates:
+    """The best candidate of each number of modes so far.
+
+    Args:
+        tolerance: error within which a smaller model is as good as a larger one.
+        schedule: numbers of the search.
+    """
+
+    def __init__(self, tolerance: float, schedule: Schedule) -> None:
+        self.tolerance, self.schedule = tolerance, schedule
+        self.best: dict[int, Candidate] = {}
+
+    def add(self, *candidates: Candidate) -> None:
+        """Keep those that are better than what is known of their number of modes."""
+        for candidate in candidates:
+            known = self.best.get(candidate.modes)
+            if known is None or candidate.error < known.error:
+                self.best[candidate.modes] = candidate
+
+    def acceptable(self, error: float) -> bool:
+        """Whether an error is within the tolerance of the best found, as independent errors add."""
+        best = min(candidate.error for candidate in self.best.values())
+        if best > self.schedule.satisfied * self.tolerance:
+            error = math.sqrt(max(error**2 - best**2, 0.0))
+        return error <= self.tolerance
+
+    def smallest_acceptable(self) -> Candidate | None:
+        """The fewest modes that are acceptable; None before there is any candidate."""
+        numbers = [modes for modes, candidate in self.best.items() if self.acceptable(candidate.error)]
+        return self.best[min(numbers)] if numbers else None
+
+    @property
+    def errors(self) -> dict[int, float]:
+        """The least error of each number of modes."""
+        return {modes: self.best[modes].error for modes in sorted(self.best)}
+
+
+@dataclass(frozen=True, eq=False)
+class Discovery:
+    """What each move of the search works with.
+
+    Attributes:
+        architecture: of the modes; `max_modes` of them to start with.
+        train: the loss that refits minimise.
+        validation: the loss on the rows held back, whose error decides.
+        constraints: what the potential obeys by construction.
+        sparsity: options of the search.
+        rng: source of random numbers, which moves advance.
+        report: called with a line and an error after each refit.
+        schedule: numbers of the search.
+        candidates: what has been found; moves add to it.
+    """
+
+    architecture: Architecture
+    train: Loss
+    validation: Loss
+    constraints: Constraints
+    sparsity: Sparsity
+    rng: np.random.Generator
+    report: Report
+    schedule: Schedule
+    candidates: Candidates
+
+    @property
+    def few(self) -> Loss:
+        """The loss on the rows on which trials are compared."""
+        return self.train.part(slice(0, self.sparsity.trial_rows))
+
+    def random_start(self, modes: int) -> TrainablePotential:
+        """A random model of so many modes."""
+        return random_start(self.architecture.with_modes(modes), self.train, self.rng, self.constraints)
+
+    def candidate(self, model: TrainablePotential, step: str) -> Candidate:
+        """The model with its error, reported and kept if it is the best of its number of modes."""
+        candidate = Candidate(model, self.validation.worst_error(model))
+        self.report(f"{step}, {candidate.modes} modes", candidate.error)
+        self.candidates.add(candidate)
+        return candidate
+
+    def refitted(self, model: TrainablePotential, refit: Refit, step: str) -> Candidate:
+        """A model refitted, with a weak pull towards sharp transitions, until its error is well below the tolerance."""
+        target = (self.schedule.target * self.sparsity.tolerance) ** 2
+        refit.run(model, self.train, rho_weight=self.sparsity.rho_weight, target=target)
+        return self.candidate(model, step)
+
+    def converged(self, model: TrainablePotential, refit: Refit, step: str) -> Candidate:
+        """A model refitted to convergence."""
+        refit.run(model, self.train)
+        return self.candidate(model, step)
+
+    def in_order(self, models: list[TrainablePotential], trial: Refit) -> list[TrainablePotential]:
+        """The models by their losses after a short refit on a few rows, the best first."""
+        losses = [trial.run(model, self.few, rho_weight=self.sparsity.rho_weight) for model in models]
+        return [models[i] for i in np.argsort(losses)]

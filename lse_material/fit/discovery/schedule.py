@@ -1,0 +1,127 @@
+"""Every number of the search for the number of modes, with its reason: how long refits are, and what counts as good enough.
+
+Errors are relative RMS errors on the rows held back; "tolerances" are multiples of `Sparsity.tolerance`. What users choose is
+in `lse_material.fit.options.Sparsity`; these numbers are not options.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lse_material.fit.model.trainable import TrainablePotential
+from lse_material.fit.optimise.adam import adam
+from lse_material.fit.optimise.levenberg_marquardt import levenberg_marquardt
+from lse_material.fit.problem.loss import Loss
+
+LEARNING_RATE = 0.02  # of Adam in refits: less than at the start, so that modes stay where they are
+
+
+@dataclass(frozen=True)
+class Refit:
+    """How far a model is refitted: steps of Adam, then Levenberg-Marquardt.
+
+    Attributes:
+        iterations: of Levenberg-Marquardt, at most.
+        tolerance: share of the loss that an iteration should win.
+        patience: iterations after which less than that makes it stop.
+        adam_steps: before it.
+    """
+
+    iterations: int
+    tolerance: float = 2e-4
+    patience: int = 10
+    adam_steps: int = 0
+
+    def run(
+        self,
+        model: TrainablePotential,
+        loss: Loss,
+        *,
+        free_rho: bool = True,
+        rho_weight: float = 0.0,
+        target: float = 0.0,
+    ) -> float:
+        """Refit a model in place; returns the loss. See `levenberg_marquardt` for the arguments."""
+        adam(model, loss, self.adam_steps, LEARNING_RATE, rho_weight=rho_weight)
+        return levenberg_marquardt(
+            model,
+            loss,
+            self.iterations,
+            free_rho=free_rho,
+            rho_weight=rho_weight,
+            target=target,
+            tolerance=self.tolerance,
+            patience=self.patience,
+        )
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The numbers of the search, in the order of its steps."""
+
+    # What an error means, in tolerances.
+    exact: float = (
+        0.01  # below it nothing is left to explain: modes without neurons suffice, the scale needs no other start
+    )
+    noise: float = 0.3  # above it the rest of the error counts as noise: models are then compared row by row
+    satisfied: float = (
+        0.5  # while the best model is better than this, the tolerance is absolute; else it is added to the best
+    )
+    converged: float = 0.05  # below it no new neurons are sought
+    well_fitted: float = 0.1  # what a final refit should meet; else twice the neurons are tried
+    hopeless: float = 8.0  # beyond it no second candidate of the same number of modes is refitted
+    near: float = 5.0  # within it a model may lack neurons rather than a mode
+
+    # What an improvement means, as a ratio of two errors.
+    same: float = 0.9  # an error that another start does not lower below this share is the data's own
+    better: float = 0.5  # a costlier model, or another start, must lower the error to this share
+    decisive: float = 30.0  # factor that one mode more must win where the smaller number met the tolerance
+
+    # Between two moves.
+    target: float = 0.15  # error, in tolerances, at which a refit stops: more is not needed to compare
+
+    # The sparse start.
+    first_rho: float = (
+        1.0  # transition scale, in standard deviations of the energy: so smooth that all modes see all rows
+    )
+    sparse: Refit = Refit(60)
+    other_scales: tuple[float, ...] = (4.0, 0.25, 0.5, 2.0)  # factors of the transition scale that are tried
+    first_scales: int = 2  # of these factors, at a start that misses the tolerance
+    rescaled: Refit = Refit(25, tolerance=1e-4, patience=6)  # of all weights but the transition scale
+    after_rescaling: Refit = Refit(60)
+
+    # Whether modes without neurons suffice.
+    without_neurons: Refit = Refit(60)
+    many_modes: float = 0.5  # share of max_modes beyond which modes without neurons may imitate networks
+    with_neurons: Refit = Refit(100, adam_steps=200)  # as long as for any candidate, so that only the neurons differ
+
+    # Adding modes.
+    most_added: int = 2  # modes to a start: it has max_modes to lose and rarely lacks more than one
+    added_trial: Refit = Refit(10, tolerance=1e-3, patience=6, adam_steps=100)
+    added: Refit = Refit(60, adam_steps=200)
+
+    # Leaving modes out.
+    dropped_trial: Refit = Refit(12, tolerance=1e-3, patience=6, adam_steps=100)
+    dropped: Refit = Refit(100, adam_steps=200)
+    dropped_refits: int = 2  # candidates of one number of modes that are refitted on all rows
+    widened: Refit = Refit(100, adam_steps=100)
+    restarted_trial: Refit = Refit(15, tolerance=1e-3, patience=6, adam_steps=200)  # longer: it starts from nothing
+    restarted: Refit = Refit(100, adam_steps=200)
+
+    # The final refit.
+    final: Refit = Refit(250)
+    renewals: int = 3  # of neurons without effect
+    renewed: Refit = Refit(125)
+    finally_widened: Refit = Refit(60)
+
+    # The transition scale.
+    other_scale: Refit = Refit(100)
+    lower: float = 0.8  # factor of one step down; the interval that fits alike is known to this ratio
+    higher: float = 1.25  # of one step up, its inverse
+    margin: float = 1.05  # ratio to its bounds at which the transition scale stops
+    profile_target: float = 1e-12  # loss: rounding
+
+    # Pruning.
+    pruned: Refit = Refit(60, tolerance=2e-3, patience=6)
+    prune_target: float = 0.4  # of the loss of an exact fit, at which a refit may stop
+    first_batch: float = 0.25  # share of the weights that are taken out at once; a batch that fails is halved

@@ -1,0 +1,139 @@
+"""Weights of a given number of modes: Adam from several random starts, then L-BFGS from the best weights seen.
+
+"Best" is judged on rows that are held back (early stopping). Ctrl-C ends the search and keeps what was best by then.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+from torch.nn.utils import vector_to_parameters
+
+from lse_material.errors import LseError
+from lse_material.fit.model.trainable import TrainablePotential
+from lse_material.fit.optimise.adam import CHECK_EVERY, adam, flat
+from lse_material.fit.optimise.found import Found, Record, progress_bar
+from lse_material.fit.optimise.lbfgs import lbfgs
+from lse_material.fit.optimise.parallel import one_after_another
+from lse_material.fit.options import Training
+from lse_material.fit.problem.loss import Loss
+
+IMPROVEMENT = 1e-4  # share by which the validation loss must fall for L-BFGS to stay patient
+
+
+@dataclass
+class BestWeights:
+    """The best weights seen, and the history of losses.
+
+    Attributes:
+        train: the loss on the training rows.
+        validation: the loss that judges.
+    """
+
+    train: Loss
+    validation: Loss
+    history: list[Record] = field(default_factory=list)
+    weights: Tensor | None = None
+    loss: float = math.inf
+
+    def look(self, model: TrainablePotential, phase: str, step: int, train: float) -> float:
+        """Record the losses of the model as it is, and keep its weights if they are the best so far."""
+        with torch.no_grad():
+            validation = train if self.validation is self.train else float(self.validation(model))
+        self.history.append(Record(phase, step, train, validation))
+        if validation < self.loss:
+            self.weights, self.loss = flat(_trained(model)), validation
+        return validation
+
+    def merge(self, other: BestWeights) -> None:
+        """Take over what has been seen elsewhere, on the same rows."""
+        self.history += other.history
+        if other.loss < self.loss:
+            self.weights, self.loss = other.weights, other.loss
+
+
+@dataclass
+class _Start:
+    """What one start needs, for a process of its own."""
+
+    model: TrainablePotential
+    best: BestWeights
+    training: Training
+    phase: str
+    advance: Callable[[int], None]
+
+
+def multistart(
+    starts: list[TrainablePotential], train: Loss, validation: Loss, training: Training, *, progress: bool
+) -> Found:
+    """Train from every start by Adam, and from the best weights by L-BFGS.
+
+    Raises:
+        LseError: no start gave a finite loss.
+    """
+    model, best, interrupted = starts[0], BestWeights(train, validation), False
+    with progress_bar("fitting", len(starts) * training.adam_steps + training.lbfgs_steps, show=progress) as bar:
+
+        def advance(steps: int) -> None:
+            bar(steps, f"validation error {math.sqrt(best.loss):.2e}")
+
+        jobs = [_Start(start, best, training, f"adam {i}", advance) for i, start in enumerate(starts)]
+        if training.processes > 1:
+            jobs = [replace(job, best=BestWeights(train, validation), advance=_nothing) for job in jobs]
+        try:
+            for seen in one_after_another(_train_start, jobs, training.processes):
+                if seen is not best:
+                    best.merge(seen)
+                    advance(training.adam_steps)
+            _refine(model, best, training, advance)
+        except KeyboardInterrupt:
+            interrupted = True
+    if best.weights is None:
+        raise LseError(
+            "no start of the fit gave a finite loss"
+            + (" before it was interrupted." if interrupted else ": lower Training.learning_rate.")
+        )
+    vector_to_parameters(best.weights, _trained(model))
+    return Found(model, tuple(best.history), interrupted)
+
+
+def _train_start(start: _Start) -> BestWeights:
+    def after(step: int, loss: float) -> None:
+        start.best.look(start.model, start.phase, step, loss)
+        start.advance(CHECK_EVERY)
+
+    training, train = start.training, start.best.train
+    adam(start.model, train, training.adam_steps, training.learning_rate, batch=training.batch, after=after)
+    with torch.no_grad():
+        start.best.look(start.model, start.phase, training.adam_steps, float(train(start.model)))
+    return start.best
+
+
+def _refine(model: TrainablePotential, best: BestWeights, training: Training, advance: Callable[[int], None]) -> None:
+    """L-BFGS from the best weights, until it converges or the validation loss has not fallen for `patience` iterations."""
+    if best.weights is None:
+        return
+    vector_to_parameters(best.weights.clone(), _trained(model))
+    least, at = best.loss, 0
+
+    def after(step: int, loss: float) -> bool:
+        nonlocal least, at
+        validation = best.look(model, "lbfgs", step, loss)
+        advance(1)
+        if validation < least * (1.0 - IMPROVEMENT):
+            least, at = validation, step
+        return step - at < training.patience
+
+    lbfgs(model, best.train.part(slice(0, training.rows)), training.lbfgs_steps, after)
+
+
+def _trained(model: TrainablePotential) -> list[torch.nn.Parameter]:
+    return [p for p in model.parameters() if p.requires_grad]
+
+
+def _nothing(steps: int) -> None:
+    """Show nothing: a process of its own has no bar."""
