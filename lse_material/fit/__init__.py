@@ -9,7 +9,6 @@ Examples in docstrings take these lines as read:
 
 from lse_material.fit.fitting import fit
 from lse_material.fit.inference import Inference, Inferred, infer
-from lse_material.fit.model.convex_network import TrainableNetworks
 from lse_material.fit.model.trainable import MODES, TrainablePotential
 from lse_material.fit.options import Architecture, Sparsity, Training
 from lse_material.fit.problem.diagnostics import DataWarning
@@ -24,7 +23,6 @@ __all__ = [
     "Inference",
     "Inferred",
     "Sparsity",
-    "TrainableNetworks",
     "TrainablePotential",
     "Training",
     "fit",

@@ -18,18 +18,13 @@ from lse_material.kernel.evaluator import (
     load,
     potential_evaluator,
 )
-from lse_material.kernel.modes import BATCH_MODES, POINT_MODES, BatchCode, PointCode
 from lse_material.kernel.point import point_function, point_header
 
 __all__ = [
-    "BATCH_MODES",
-    "POINT_MODES",
-    "BatchCode",
     "CompiledEvaluator",
     "CompiledPotential",
     "InterpretedPotential",
     "KernelShape",
-    "PointCode",
     "build",
     "cache_directory",
     "evaluator",

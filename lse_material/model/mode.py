@@ -5,7 +5,7 @@ or in a script. Each backend keeps a table of translations by the name of the ty
 
     NumPy                `values`, or `formula` on scalars of any kind
     torch                `lse_material.fit.MODES`
-    compiled C           `c_text`, or faster: `lse_material.kernel.BATCH_MODES` and `POINT_MODES`
+    compiled C           `c_text`, or faster: the tables of `lse_material.kernel.modes`
     expanded UFL         `formula`, or `lse_material.fem.forms.expanded.MODES`
     exported C           `c_text`, or `lse_material.export.c_source.MODES`
     exported NumPy, UFL  the source text of the methods that NumPy and UFL use here
@@ -51,6 +51,24 @@ class Mode(ABC):
 
     A mode type of your own has `size`, `tensors`, `from_tensors`, and one of `formula` and `values`. It is convex in the inputs
     that `convex_inputs` names: nothing else enforces that, and `lse_material.analysis.verify` checks it.
+
+    >>> class Well(lse.Mode):
+    ...     size = 1
+    ...
+    ...     def __init__(self, stiffness):
+    ...         self.stiffness = float(stiffness)
+    ...
+    ...     def tensors(self):
+    ...         return {"stiffness": np.array([self.stiffness])}
+    ...
+    ...     @classmethod
+    ...     def from_tensors(cls, tensors, options):
+    ...         return cls(*tensors["stiffness"])
+    ...
+    ...     def formula(self, x):
+    ...         return 0.5 * self.stiffness * x[0] ** 2
+    >>> lse.SoftMinimum((Well(2.0),), scaled_rho=0.1).gradient([3.0])
+    array([6.])
 
     Attributes:
         type: the name in files and in the tables of the backends; a class that does not set it bears its own.
