@@ -12,13 +12,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
 from lse_material._arrays import Array
 from lse_material.kernel.c_writer import Text, upper_triangle
 from lse_material.kernel.mathematics import mathematics
-from lse_material.kernel.modes import BatchCode, batch_code
+from lse_material.kernel.modes import batch_code
 from lse_material.model.soft_minimum import SoftMinimum
 
 # A mode below this weight adds nothing to gradient and Hessian, even through a covariance (difference of gradients)^2 / rho
@@ -38,7 +39,7 @@ class KernelShape:
     3
     """
 
-    shapes: tuple[BatchCode, ...]
+    shapes: tuple[Any, ...]
 
     @classmethod
     def of(cls, potential: SoftMinimum) -> KernelShape:
@@ -48,7 +49,7 @@ class KernelShape:
     @property
     def size(self) -> int:
         """Number d of inputs."""
-        return self.shapes[0].size
+        return int(self.shapes[0].size)
 
     @cached_property
     def offsets(self) -> dict[str, int]:

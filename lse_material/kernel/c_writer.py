@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -43,6 +43,14 @@ class Text:
         return "\n".join(self._lines) + "\n"
 
 
+def _operation(sign: str, *, reflected: bool = False) -> Callable[[Symbol, Any], Symbol]:
+    def operation(self: Symbol, other: Any) -> Symbol:
+        left, right = (other, self) if reflected else (self, other)
+        return Symbol(f"({left} {sign} {right})")
+
+    return operation
+
+
 class Symbol:
     """A scalar of C: + - * / give the text of the expression, so that what is written on scalars of any kind becomes C."""
 
@@ -52,26 +60,8 @@ class Symbol:
     def __str__(self) -> str:
         return self._text
 
-    def __add__(self, other: Any) -> Symbol:
-        return Symbol(f"({self} + {other})")
-
-    def __sub__(self, other: Any) -> Symbol:
-        return Symbol(f"({self} - {other})")
-
-    def __mul__(self, other: Any) -> Symbol:
-        return Symbol(f"({self} * {other})")
-
-    def __truediv__(self, other: Any) -> Symbol:
-        return Symbol(f"({self} / {other})")
-
-    def __radd__(self, other: Any) -> Symbol:
-        return Symbol(str(other)) + self
-
-    def __rsub__(self, other: Any) -> Symbol:
-        return Symbol(str(other)) - self
-
-    def __rmul__(self, other: Any) -> Symbol:
-        return Symbol(str(other)) * self
+    __add__, __sub__, __mul__, __truediv__ = (_operation(sign) for sign in "+-*/")
+    __radd__, __rsub__, __rmul__ = (_operation(sign, reflected=True) for sign in "+-*")
 
 
 def _wrapped(head: str) -> list[str]:

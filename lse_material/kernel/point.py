@@ -7,13 +7,14 @@ header. Same mathematics and the same skipping of modes as in `lse_material.kern
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 
 import numpy as np
 
 from lse_material.kernel.batch import NEGLIGIBLE
 from lse_material.kernel.c_writer import Text, upper_triangle
 from lse_material.kernel.mathematics import mathematics
-from lse_material.kernel.modes import PointCode, point_code
+from lse_material.kernel.modes import point_code
 from lse_material.model.soft_minimum import SoftMinimum
 
 
@@ -100,7 +101,7 @@ def _number(value: float) -> str:
     return "0" if value == 0.0 else float(value).hex()
 
 
-def _runs(codes: list[PointCode]) -> list[tuple[int, int]]:
+def _runs(codes: list[Any]) -> list[tuple[int, int]]:
     """Modes of one code that follow each other, as many as are taken together: (first, count)."""
     result, k = [], 0
     while k < len(codes):
@@ -112,9 +113,7 @@ def _runs(codes: list[PointCode]) -> list[tuple[int, int]]:
     return result
 
 
-def _write_point(
-    text: Text, name: str, potential: SoftMinimum, codes: list[PointCode], lanes: int, frozen: bool
-) -> None:
+def _write_point(text: Text, name: str, potential: SoftMinimum, codes: list[Any], lanes: int, frozen: bool) -> None:
     d, K = potential.size, len(codes)
     triangle = upper_triangle(d)
     h, padded = len(triangle), -(-K // lanes) * lanes

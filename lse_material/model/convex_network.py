@@ -13,7 +13,7 @@ import numpy as np
 from lse_material._arrays import Array, expect_shape, float_array, frozen
 from lse_material.errors import InvalidInputError
 from lse_material.model.activations import ACTIVATIONS, activated
-from lse_material.model.mode import Mode, first_inputs
+from lse_material.model.mode import Mode
 
 _TENSOR = re.compile(r"(z_weight|x_weight|bias)\.(0|[1-9][0-9]{0,8})|quadratic")  # one spelling for each layer
 
@@ -160,8 +160,10 @@ class ConvexNetwork(Mode):
 
     def at(self, first: Any) -> ConvexNetwork:
         """The network of the other inputs where the first ones have these values: first (m,), 0 < m < d."""
-        first = first_inputs(self, first)
+        first = float_array("first", first, 1)
         m = len(first)
+        if not 0 < m < self.size:
+            raise InvalidInputError(f"{m} of {self.size} inputs cannot be fixed: it must be at least one, and not all.")
         x_weights = [w[:, m:] for w in self.x_weights]
         biases = [b + w[:, :m] @ first for b, w in zip(self.biases, self.x_weights)]
         if self.quadratic is None:

@@ -16,34 +16,16 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any, ClassVar
 
 import numpy as np
 
-from lse_material._arrays import Array, float_array, points
+from lse_material._arrays import Array, points
 from lse_material.errors import InvalidInputError
 from lse_material.model.hyperdual import HyperDual, variables
 
 CHUNK = 8192  # points evaluated at a time; bounds the memory of intermediate arrays
 BUILT_IN: dict[str, type[Mode]] = {}  # the mode types of this package, by name
-
-T = TypeVar("T")
-
-
-class ModeValues(Protocol):
-    """One mode at a batch of points (n, d)."""
-
-    @property
-    def energy(self) -> Array:
-        """(n,)."""
-
-    @property
-    def gradient(self) -> Array:
-        """(n, d)."""
-
-    @property
-    def hessian(self) -> Array:
-        """(n, d, d)."""
 
 
 class Mode(ABC):
@@ -133,8 +115,8 @@ class Mode(ABC):
             "lse_material.fem.forms.expanded.MODES for UFL."
         )
 
-    def values(self, x: Array) -> ModeValues:
-        """Energy, gradient and Hessian at points (n, d), each computed when it is asked for."""
+    def values(self, x: Array) -> Any:
+        """The mode at points (n, d): an object with `energy` (n,), `gradient` (n, d) and `hessian` (n, d, d)."""
         return FormulaValues(self, x)
 
     def energy(self, x: Any) -> Array:
@@ -182,7 +164,7 @@ class Mode(ABC):
 
 
 class FormulaValues:
-    """A mode that is given by its `formula` at a batch of points (n, d); derivatives by hyper-dual numbers."""
+    """A mode at a batch of points (n, d) by its `formula`; derivatives by hyper-dual numbers."""
 
     def __init__(self, mode: Any, x: Array) -> None:
         self._mode, self._x = mode, x
@@ -190,56 +172,24 @@ class FormulaValues:
     def _at(self, order: int) -> HyperDual:
         with np.errstate(all="ignore"):
             psi = self._mode.formula(variables(list(np.ascontiguousarray(self._x.T)), order))
-        return psi if isinstance(psi, HyperDual) else HyperDual(np.full(len(self._x), float(psi)), order=order)
+        return psi if isinstance(psi, HyperDual) else HyperDual(float(psi), order=order)
 
     @cached_property
     def energy(self) -> Array:
         """(n,)."""
-        return np.broadcast_to(np.asarray(self._at(0).value, dtype=np.float64), len(self._x))
+        return np.full(len(self._x), self._at(0).value)
 
     @cached_property
     def gradient(self) -> Array:
         """(n, d)."""
-        result, first = np.zeros(self._x.shape), self._at(1).first
-        if first is not None:
-            result[:] = first.T
-        return result
+        first, shape = self._at(1).first, self._x.shape
+        return np.zeros(shape) if first is None else np.broadcast_to(first.T, shape)
 
     @cached_property
     def hessian(self) -> Array:
         """(n, d, d)."""
-        n, d = self._x.shape
-        result, second = np.zeros((n, d, d)), self._at(2).second
-        if second is not None:
-            result[:] = np.moveaxis(second, 2, 0)
-        return result
-
-
-def translation(table: Mapping[str, T], mode_type: str, into: str, provide: str) -> T:
-    """The entry of one backend's table for a mode type.
-
-    Args:
-        table: what the backend knows, by the types' names.
-        mode_type: name of the type.
-        into: what the backend is called, for the message.
-        provide: what a user can do about a type that is missing.
-
-    Raises:
-        InvalidInputError: the backend does not know the type.
-    """
-    if mode_type not in table:
-        raise InvalidInputError(f"the mode type {mode_type} has no translation into {into}: {provide}.")
-    return table[mode_type]
-
-
-def first_inputs(mode: Mode, first: Any) -> Array:
-    """Values for the first inputs of a mode, checked: (m,), 0 < m < d."""
-    values = float_array("first", first, 1)
-    if not 0 < len(values) < mode.size:
-        raise InvalidInputError(
-            f"{len(values)} of {mode.size} inputs cannot be fixed: it must be at least one, and not all."
-        )
-    return values
+        second, shape = self._at(2).second, (*self._x.shape, self._x.shape[1])
+        return np.zeros(shape) if second is None else np.broadcast_to(np.moveaxis(second, 2, 0), shape)
 
 
 def by_chunks(x: Any, size: int, shape: tuple[int, ...], evaluate: Callable[[Array], Array]) -> Array:

@@ -22,12 +22,11 @@ from lse_material._arrays import Array
 from lse_material.errors import InvalidInputError
 from lse_material.fit.model.constraints import Constraints
 from lse_material.fit.options import Architecture
-from lse_material.model.mode import Mode, translation
+from lse_material.model.mode import Mode
 from lse_material.model.soft_minimum import SoftMinimum
 
 RHO_BOUNDS = (2e-3, 5.0)  # of the transition scale, in units of the energy scale
 MODES: dict[str, type[TrainablePotential]] = {}  # by the mode type
-_PROVIDE = "write a subclass of lse_material.fit.TrainablePotential and put it into lse_material.fit.MODES"
 
 
 class TrainablePotential(torch.nn.Module):
@@ -233,4 +232,9 @@ def trainable_kind(mode_type: str) -> type[TrainablePotential]:
     Raises:
         InvalidInputError: it has none.
     """
-    return translation(MODES, mode_type, "torch", _PROVIDE)
+    if mode_type not in MODES:
+        raise InvalidInputError(
+            f"the mode type {mode_type} has no translation into torch: write a subclass of lse_material.fit.TrainablePotential "
+            "and put it into lse_material.fit.MODES."
+        )
+    return MODES[mode_type]
