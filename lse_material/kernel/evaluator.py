@@ -163,7 +163,7 @@ class CompiledPotential:
         flat = array.reshape(-1, self.potential.size)
         result = np.empty((len(flat), *shape))
         self.energy_gradient_hessian(flat, **{"W": None, name: result})
-        return result.reshape(*array.shape[:-1], *shape)
+        return result.reshape((*array.shape[:-1], *shape))
 
 
 def _unpacked(triangle: Array, d: int) -> Array:
