@@ -177,7 +177,19 @@ class _Source:
         """The lines of a definition, decorators included."""
         decorators = getattr(node, "decorator_list", [])
         first = min([node.lineno, *(decorator.lineno for decorator in decorators)])
-        return "\n".join(line.split("  # noqa")[0] for line in self._lines[first - 1 : node.end_lineno])
+        return "\n".join(
+            line.split("  # noqa")[0] for line in _without_examples(self._lines[first - 1 : node.end_lineno])
+        )
+
+
+def _without_examples(lines: Sequence[str]) -> Iterator[str]:
+    """Lines without the examples of docstrings."""
+    example = False
+    for line in lines:
+        text = line.strip()
+        example = text.startswith(">>>") or (example and text not in ("", '"""'))
+        if not example:
+            yield line
 
 
 @functools.cache

@@ -39,14 +39,27 @@ ACTIVATIONS: dict[str, Activation] = {
 }
 
 
-def softplus(a: Array) -> tuple[Array, Array, Array]:
-    """log(1 + exp(a)) and its first two derivatives, without overflow and exact in the tails."""
+def softplus(a: Array) -> Array:
+    """log(1 + exp(a)), without overflow and exact in the tails."""
+    result: Array = np.maximum(a, 0.0) + np.log1p(np.exp(-np.abs(a)))
+    return result
+
+
+def sigmoid(a: Array) -> Array:
+    """1 / (1 + exp(-a)), the derivative of softplus."""
     e = np.exp(-np.abs(a))
-    return np.maximum(a, 0.0) + np.log1p(e), np.where(a >= 0.0, 1.0, e) / (1.0 + e), e / (1.0 + e) ** 2
+    result: Array = np.where(a >= 0.0, 1.0, e) / (1.0 + e)
+    return result
+
+
+def sigmoid_slope(a: Array) -> Array:
+    """The second derivative of softplus."""
+    e = np.exp(-np.abs(a))
+    result: Array = e / (1.0 + e) ** 2
+    return result
 
 
 def activated(name: str, a: Array) -> tuple[Array, Array, Array]:
-    """The activation of this name and its first two derivatives, elementwise."""
-    f = ACTIVATIONS[name]
-    s, t, c = softplus(a)
-    return f.value(s), f.slope(s, t), f.curvature(s, t, c)
+    """The activation of this name and its first two derivatives, elementwise, exact in the tails too."""
+    f, s, t = ACTIVATIONS[name], softplus(a), sigmoid(a)
+    return f.value(s), f.slope(s, t), f.curvature(s, t, sigmoid_slope(a))

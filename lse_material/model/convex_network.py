@@ -12,7 +12,7 @@ import numpy as np
 
 from lse_material._arrays import Array, expect_shape, float_array, frozen
 from lse_material.errors import InvalidInputError
-from lse_material.model.activations import ACTIVATIONS, activated
+from lse_material.model.activations import ACTIVATIONS, sigmoid, sigmoid_slope, softplus
 from lse_material.model.mode import Mode
 
 _TENSOR = re.compile(r"(z_weight|x_weight|bias)\.(0|[1-9][0-9]{0,8})|quadratic")  # one spelling for each layer
@@ -204,8 +204,10 @@ class NetworkValues:
 
     def __init__(self, network: Any, x: Array) -> None:
         self._network, self._x = network, x
-        self._slopes: list[Array] = []  # of the activations in each hidden layer, (n, n_l), and their curvatures
-        self._curvatures: list[Array] = []
+        self._activation = ACTIVATIONS[network.activation]
+        self._hidden: list[
+            tuple[Array, Array]
+        ] = []  # of each layer: arguments a of the activation and softplus(a), (n, n_l)
         z: Array | None = None
         for i, (weight, bias) in enumerate(zip(network.x_weights, network.biases)):
             a = x @ weight.T + bias
@@ -214,16 +216,20 @@ class NetworkValues:
             if i == len(network.x_weights) - 1:
                 self.energy: Array = a[:, 0]
             else:
-                z, slope, curvature = activated(network.activation, a)
-                self._slopes.append(slope)
-                self._curvatures.append(curvature)
+                self._hidden.append((a, softplus(a)))
+                z = self._activation.value(self._hidden[-1][1])
         if network.quadratic is not None:
             self.energy = self.energy + 0.5 * ((x @ network.quadratic.T) ** 2).sum(axis=1)
+
+    @cached_property
+    def _slopes(self) -> list[Array]:
+        """Derivatives of the activations in each hidden layer, (n, n_l)."""
+        return [self._activation.slope(s, sigmoid(a)) for a, s in self._hidden]
 
     def _adjoints(self) -> Iterator[tuple[int, Array]]:
         """d psi / d z_l for l = L-1 .. 0, each (n, n_l): the reverse sweep, non-negative throughout."""
         above = np.ones((len(self._x), 1))  # d psi / d a_{l+1}
-        for i in range(len(self._slopes) - 1, -1, -1):
+        for i in range(len(self._hidden) - 1, -1, -1):
             adjoint = above @ self._network.z_weights[i]
             yield i, adjoint
             above = adjoint * self._slopes[i]
@@ -245,14 +251,15 @@ class NetworkValues:
         network = self._network
         n, d = self._x.shape
         jacobians: list[Array] = []  # da_l/dx, each (n, n_l, d)
-        for i in range(len(self._slopes)):
+        for i in range(len(self._hidden)):
             jacobian = np.broadcast_to(network.x_weights[i], (n, *network.x_weights[i].shape))
             if i > 0:
                 jacobian = jacobian + network.z_weights[i - 1] @ (self._slopes[i - 1][:, :, None] * jacobians[-1])
             jacobians.append(jacobian)
         result = np.zeros((n, d, d))
         for i, adjoint in self._adjoints():
-            weight = adjoint * self._curvatures[i]
+            a, s = self._hidden[i]
+            weight = adjoint * self._activation.curvature(s, sigmoid(a), sigmoid_slope(a))
             result += np.swapaxes(jacobians[i] * weight[:, :, None], 1, 2) @ jacobians[i]
         if network.quadratic is not None:
             result += network.quadratic.T @ network.quadratic
