@@ -217,14 +217,18 @@ def _registered_with(node: ast.stmt) -> str | None:
 
 
 def _names(node: ast.AST, *, annotations: bool) -> Iterator[str]:
-    """Names that a piece of text uses, those in its annotations if they count."""
+    """Names that a piece of text uses and does not bind itself, those in its annotations if they count."""
+    own: set[str] = set()
+    if isinstance(node, ast.FunctionDef):
+        own = {n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+        own |= {n.arg for n in ast.walk(node) if isinstance(n, ast.arg)}
     if isinstance(node, ast.Name):
         yield node.id
     for field, value in ast.iter_fields(node):
         if annotations or field not in ("annotation", "returns"):
             for child in value if isinstance(value, list) else [value]:
                 if isinstance(child, ast.AST):
-                    yield from _names(child, annotations=annotations)
+                    yield from (name for name in _names(child, annotations=annotations) if name not in own)
 
 
 def _reached(kind: type, methods: Sequence[str]) -> Iterator[tuple[str, type | None]]:

@@ -60,7 +60,7 @@ class Mode(ABC):
 
             that writes psi and, unless they are NULL, the gradient g[d] and the Hessian H[d*d], at x[d]. w holds the tensors
             one after another, row by row, in the order of `tensors`. `real` is double, or a vector of doubles: use + - * /,
-            and real_exp and real_log where they are needed; no comparisons. NAME stands for the name of the function.
+            real_exp and real_log, and real_of(a) to make one of a double; no comparisons. NAME stands for the function's name.
 
     Raises:
         InvalidInputError: when the class is made, if its type is that of a mode of this package.
