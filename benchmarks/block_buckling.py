@@ -20,8 +20,8 @@ from mpi4py import MPI
 from scipy.linalg import expm, null_space
 from scipy.optimize import brentq
 
+import lse_material as lse
 from lse_material.fem import EnergyProblem
-from lse_material.fem.solve.stability import critical_load
 
 MU, LAMBDA = 1.0, 2.0
 NEWTON = {
@@ -105,7 +105,9 @@ def computed(length: float, h: float, cells: int, guess: float) -> float:
         u.interpolate(lambda x: np.stack([(stretch - 1.0) * x[0], (across - 1.0) * (x[1] + h / 2)]))
 
     strain = 1.0 - guess
-    return critical_load(problem, compress, 1.0 - 0.8 * strain, 1.0 - 1.15 * strain, tolerance=1e-9)[0]
+    return lse.fem.stability.critical_load(problem, compress, 1.0 - 0.8 * strain, 1.0 - 1.15 * strain, tolerance=1e-9)[
+        0
+    ]
 
 
 def main() -> None:

@@ -70,7 +70,7 @@ def invariants(dim: int, modes: int, seed: int, scale: float) -> lse.Material:
 
 
 def electrode(concentration: float) -> lse.Material:
-    """The potential of demos/mechanochemistry at a held concentration, as a material of Green-Lagrange strain.
+    """The potential of demos/studies/mechanochemistry at a held concentration, as a material of Green-Lagrange strain.
 
     Its inputs (e1, e2, e6) are a rotation of the Mandel components.
     """

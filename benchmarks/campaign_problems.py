@@ -25,7 +25,6 @@ from lse_material.fem import (
     energy,
     potential_energy,
 )
-from lse_material.fem.solve.stability import is_stable
 
 COMM = MPI.COMM_WORLD
 RESIDUAL = 1e-8  # of the reactions
@@ -416,7 +415,9 @@ def run_energy(body: Body) -> None:
         body.apply(level)
         start = body.start_energy()
         problem.solve()
-        body.judge(f"load {level:.3g}", energy=problem.energy(), start=start, stable=is_stable(problem))
+        body.judge(
+            f"load {level:.3g}", energy=problem.energy(), start=start, stable=lse.fem.stability.is_stable(problem)
+        )
 
 
 def run_material(body: Body) -> None:

@@ -33,7 +33,6 @@ from mpi4py import MPI
 
 import lse_material as lse
 from lse_material.fem import PeriodicCell
-from lse_material.fem.solve.stability import lowest_modes
 
 COMM = MPI.COMM_WORLD
 FIRST = 20  # solves after which memory is looked at
@@ -113,7 +112,7 @@ def fallback(count: int, divisions: int) -> dict[str, Any]:
         rng = np.random.default_rng(i)
         u.interpolate(lambda x: sum(0.01 * np.sin(k * x[0] + a) * np.cos(k * x[1] + b) for k, a, b in waves(rng)))
         problem.solve()
-        lowest_modes(problem)
+        lse.fem.stability.lowest_modes(problem)
 
     return {**growth(solve, count), "fallbacks": problem.fallbacks}
 

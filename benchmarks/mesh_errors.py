@@ -2,7 +2,7 @@
 
 The error of the demo's mesh is about the difference of the two where the figure converges like h^2 (a third more). Figures of
 microstructures that a start or rounding chooses (martensite_twins, martensite_3d) are those that the theory holds for.
-`demos/snapping_chain/lattice.py` states the error of its own mesh, `benchmarks/porous_cell.py` refines the porous cell.
+`demos/studies/snapping_chain/lattice.py` states the error of its own mesh, `benchmarks/porous_cell.py` refines the porous cell.
 
     ./fenicsx python3 benchmarks/mesh_errors.py --only phase_transforming_bar gene_circuit
 """
@@ -25,7 +25,7 @@ from mpi4py import MPI
 import lse_material as lse
 
 DEMOS = Path(__file__).resolve().parents[1] / "demos"
-sys.path[:0] = [str(DEMOS), str(DEMOS / "mechanochemistry")]
+sys.path[:0] = [str(DEMOS), str(DEMOS / "studies"), str(DEMOS / "studies" / "mechanochemistry")]
 Pair = dict[str, list[float]]  # of a figure: on the demo's mesh, and on the finer one
 
 
@@ -91,15 +91,15 @@ def martensite_twins(folder: Path) -> Pair:
 
     file = folder / "martensite.safetensors"
     demo.fit_material(file)
-    law = lse.load(file)
-    a, b = demo.well(law)
-    c, normal = demo.twin(a, b)
+    material = lse.load(file)
+    a, b = demo.well(material)
+    c, normal = demo.jump_and_normal(a, b)
     rows = []
     for cells in (64, 128):
-        crystal = demo.Crystal(law, cells, 0.0125, np.diag([a, b]) + 0.5 * np.outer(c, normal))
+        crystal = demo.Crystal(material, cells, 0.0125, np.diag([a, b]) + 0.5 * np.outer(c, normal))
         crystal.start(0)
         row = crystal.solve()
-        lowest = float(law.energy(np.diag([a, b])[None])[0])
+        lowest = float(material.energy(np.diag([a, b])[None])[0])
         rows.append({name: row[name] for name in ("angle", "fraction")} | {"above_wells": row["energy"] - lowest})
     return paired(rows)
 

@@ -1,8 +1,8 @@
-"""The demos beyond elasticity for many seeds: is every state and mode found, with the right barriers and weights?
+"""The studies beyond elasticity for many seeds: is every state and mode found, with the right barriers and weights?
 
-Each seed draws new data, and new Gaussian mixtures, for demos/gene_circuit.py (toggle: wells, barrier, number of modes) and
-demos/variational_inference.py (mixtures of 2, 3, 5 components in 2D and 4 in 4D: KL(p || q), modes, weights). Fits of different
-seeds run at once on the cores there are; `--only` picks targets.
+Each seed draws new data for demos/studies/gene_circuit.py (toggle: wells, barrier, number of modes), and new Gaussian mixtures
+for demos/studies/variational_inference.py (mixtures of 2, 3, 5 components in 2D and 4 in 4D: KL(p || q), modes, weights). Fits
+of different seeds run at once on the available cores; `--only` picks targets.
 
 One line of JSON: {target: {success, ...}}; success is the share of seeds within `BOUNDS`, other figures are the
 worst of all seeds, and gain is the least ratio of the baseline's KL to ours.
@@ -20,7 +20,7 @@ from typing import Any
 
 from common import finish, processor
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "demos"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "demos" / "studies"))
 TARGETS = {"toggle": (), "mixture_2": (2, 2), "mixture_3": (3, 2), "mixture_5": (5, 2), "mixture_4d": (4, 4)}
 BOUNDS = {"wells_error": 0.02, "barrier_error": 0.05, "kl": 0.05, "weight_error": 0.03}
 

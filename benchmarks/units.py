@@ -4,11 +4,11 @@ Six problems whose lengths differ by a factor of 1e3 from one unit to the next w
 lengths go with the unit, mobilities with its square, and moduli, viscosities and rates not at all:
 
     plate   a martensite plate with a hole, pulled through its transformation with a viscosity (demos/fit_then_simulate.py)
-    bar     a bar of two phases, pulled out and let back, with a second gradient (demos/phase_transforming_bar.py)
-    twins   a martensite that makes twins from random starts, micromorphic (demos/martensite_twins.py)
-    cell    the porous cell under compression, past its critical strain (demos/buckling_metamaterial)
+    bar     a bar of two phases, pulled out and let back, with a second gradient (demos/studies/phase_transforming_bar.py)
+    twins   a martensite that makes twins from random starts, micromorphic (demos/studies/martensite_twins.py)
+    cell    the porous cell under compression, past its critical strain (demos/studies/buckling_metamaterial)
     arch    a shallow clamped arch that snaps through under a dead load (benchmarks/shallow_arch.py)
-    spinodal   a square that unmixes, with the free energy of demos/mechanochemistry, by steps whose error is controlled
+    spinodal   a square that unmixes, with the free energy of demos/studies/mechanochemistry, by steps whose error is controlled
 
 Dimensionless results of plate, arch and spinodal, whose paths are unique, agree to 1e-8, limit loads included; those of bar,
 twins and cell, where minima compete, to 1e-6, with as many variants, boundaries and buckled states. Iterations are alike.
@@ -52,7 +52,6 @@ from lse_material.fem import (
     mode_weights,
     potential_energy,
 )
-from lse_material.fem.solve.stability import negative_eigenvalues, solve_to_minimum
 
 COMM = MPI.COMM_WORLD
 HERE = Path(__file__).resolve().parent
@@ -208,11 +207,15 @@ def twins(mm: float, quick: bool) -> Figures:
         shown.interpolate(lambda x, k=waves, p=phases, a=sizes: a @ np.sin(k @ x[:2] + p[:, None]))
         w.x.array[:] = 0.0
         w.x.array[dofs] = shown.x.array
-        perturbations = solve_to_minimum(problem, size=1e-2 * mm)
+        perturbations = lse.fem.stability.solve_to_minimum(problem, size=1e-2 * mm)
         found.iterations += problem.iterations
         energies.append(problem.energy() / mm**2 / 100.0)
         first = total(share) / mm**2
-        found.counts += [negative_eigenvalues(problem), perturbations, int(first > 0.05) + int(first < 0.95)]
+        found.counts += [
+            lse.fem.stability.negative_eigenvalues(problem),
+            perturbations,
+            int(first > 0.05) + int(first < 0.95),
+        ]
     found.values = {"energy": energies}
     return found
 

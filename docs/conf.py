@@ -1,4 +1,4 @@
-"""Sphinx: pages in Markdown (MyST), the reference from docstrings, the gallery from the demos."""
+"""Sphinx: pages in Markdown (MyST), the reference from docstrings, pages of the demos from what they print and draw."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent)]
 
 from docstrings import readable  # noqa: E402
 from gallery import write_gallery  # noqa: E402
+from stories import write_stories  # noqa: E402
 
 import lse_material  # noqa: E402
 
@@ -17,7 +18,7 @@ project = "lse_material"
 author = "The lse_material developers"
 release = lse_material.__version__
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.mathjax"]
-exclude_patterns = ["_build", ".packages", "requirements.txt"]
+exclude_patterns = ["_build", ".packages", ".stories", "requirements.txt"]
 myst_enable_extensions = ["dollarmath", "colon_fence"]
 myst_heading_anchors = 3
 html_theme = "furo"
@@ -30,6 +31,7 @@ napoleon_use_ivar = True
 suppress_warnings = ["ref.python"]  # a name that is exported twice
 
 write_gallery(HERE.parent / "demos", HERE / "_generated")
+write_stories(HERE.parent / "demos", HERE / "_generated", HERE / ".stories")
 
 
 def setup(app):

@@ -1,4 +1,4 @@
-"""The gallery: one section for each demo, from its docstring, with the picture it has drawn."""
+"""The gallery: one section for each study, from its docstring, with the picture that it has drawn."""
 
 from __future__ import annotations
 
@@ -9,20 +9,18 @@ from pathlib import Path
 
 from lse_material.cli.demo import scripts
 
-HEAD = """# Gallery
+HEAD = """# Studies
 
-Each demo is a script that reads from top to bottom: a problem, data, a fit, a solve, a picture and one number that is checked
-against theory or measurement. It prints its figures as one line of JSON and fails if the check fails. Run one by
+A study goes from data or a model of the physics through a fit and a solve to figures that are checked against theory or
+measurement. It prints them as one line of JSON, and fails if a check fails. The scripts are in `demos/studies`, and
+`demos/fit_then_simulate.py` is the one that the README starts with. Run one by
 
-    ./fenicsx python3 demos/NAME.py [--quick]
-    ./fenicsx mpirun -n 2 python3 demos/NAME.py --quick
-
-or by `lse-material demo NAME`. The tests run each on one rank and on two.
+    lse-material demo NAME [--quick] [--ranks 2]
 """
 
 
 def section(name: str, script: Path, picture: Path | None) -> str:
-    """Title, picture and docstring of a demo, as Markdown."""
+    """Title, picture and docstring of a study, as Markdown."""
     text = ast.get_docstring(ast.parse(script.read_text(encoding="utf-8"))) or ""
     first, *rest = re.split(r"\n\n", text)
     lines = [f"## {name.replace('_', ' ').capitalize()}", "", " ".join(first.split()), ""]
@@ -36,12 +34,17 @@ def section(name: str, script: Path, picture: Path | None) -> str:
     return "\n".join(lines)
 
 
+def studies(demos: Path) -> dict[str, Path]:
+    """The scripts by name: the README's first, then those of the folder of studies."""
+    return {"fit_then_simulate": demos / "fit_then_simulate.py", **scripts(demos / "studies")}
+
+
 def write_gallery(demos: Path, out: Path) -> None:
     """Write `gallery.md` and copies of the pictures to a folder."""
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     parts = [HEAD]
-    for name, script in scripts(demos).items():
+    for name, script in studies(demos).items():
         picture = demos / "pictures" / f"{name}.png"
         if picture.exists():
             shutil.copy(picture, out / picture.name)

@@ -16,6 +16,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+from lse_material.data.observations import Observations
 from lse_material.data.sample_files import read_samples, write_samples
 from lse_material.data.samples import Samples
 from lse_material.errors import ConvergenceError, FormatError, InvalidInputError, LseError
@@ -43,6 +44,7 @@ __all__ = [
     "LseError",
     "Material",
     "Mode",
+    "Observations",
     "Samples",
     "SmallStrain",
     "SoftMinimum",

@@ -67,16 +67,6 @@ def expect_shape(name: str, array: Array, shape: tuple[int, ...]) -> None:
         raise InvalidInputError(f"{name} has shape {array.shape}; it should be {shape}.")
 
 
-def whole_numbers(owner: object, **least: int) -> None:
-    """Raise InvalidInputError unless these attributes of `owner` are whole numbers, each at least as large as given."""
-    for name, smallest in least.items():
-        value = getattr(owner, name)
-        if isinstance(value, bool) or not isinstance(value, int) or value < smallest:
-            raise InvalidInputError(
-                f"{type(owner).__name__}.{name} is {value!r}; it must be a whole number >= {smallest}."
-            )
-
-
 def field_names(names: Any) -> tuple[str, ...]:
     """Names of fields, checked: texts without commas, each once."""
     if isinstance(names, str):

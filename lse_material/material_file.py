@@ -30,6 +30,7 @@ from lse_material.model.mode import BUILT_IN as MODE_TYPES
 from lse_material.model.mode import Mode
 from lse_material.model.soft_minimum import SoftMinimum
 from lse_material.model.strain import BUILT_IN, StrainMeasure, expect_one_definition, strain_measure_from_dict
+from lse_material.model.symmetry import Symmetry
 
 FORMATS = ("lse-material/1", "lse-material/2")
 SOFT_MINIMUM = "-rho*log(sum(exp(-psi/rho)))"
@@ -82,6 +83,8 @@ def save(material: Material | SoftMinimum, path: str | Path) -> None:
         }
         if material.fields:
             metadata["fields"] = json.dumps(list(material.fields))
+        if material.symmetry is not None:
+            metadata["symmetry"] = json.dumps(material.symmetry.to_dict())
     write_atomically(path, _ordered(safetensors.numpy.save(_tensors(potential), metadata)))
 
 
@@ -118,6 +121,7 @@ def load(
             None if box is None else _training_box(box),
             _json(metadata, "provenance", dict),
             tuple(_json(metadata, "fields", list)) if "fields" in metadata else (),
+            Symmetry.from_dict(_json(metadata, "symmetry")) if "symmetry" in metadata else None,
         )
         with np.errstate(all="ignore"):
             fields = potential.input_shift[: len(material.fields)] if material.fields else None

@@ -1,279 +1,275 @@
-"""Pictures of a potential and a material: sections of the landscape with its wells and modes, and curves along load paths.
+"""Pictures of a potential, a material and a fit, drawn into Axes that the caller makes. Needs matplotlib.
 
-Needs matplotlib. Colours survive grey print: energies in grey steps, modes told apart by dash patterns.
+    >>> from matplotlib.figure import Figure
+    >>> land = lse.analysis.landscape(material.potential, [-0.1, -0.1, -0.1], [0.1, 0.1, 0.1])
+    >>> figure = Figure(layout="constrained")  # or one of pyplot: no backend is selected here
+    >>> lse.plotting.landscape(figure.subplots(), material, land)
+    >>> figure.savefig("landscape.png")
+
+Colours survive grey print: energies are grey, modes have dash patterns. `lse_material.fem.draw_cells` draws
+fields on meshes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lse_material._arrays import Array
+from lse_material._arrays import Array, float_array
 from lse_material.analysis.ellipticity import acoustic_minimum
-from lse_material.analysis.stationary import StationaryPoint
+from lse_material.analysis.landscape import Landscape, search_box
+from lse_material.analysis.stress_curves import stress_curve as curve_of
+from lse_material.errors import InvalidInputError
+from lse_material.model.box import Box
 from lse_material.model.material import Material, potential_of
 from lse_material.model.soft_minimum import SoftMinimum
-from lse_material.model.strain import (
-    GreenLagrange,
-    IsotropicInvariants,
-    SmallStrain,
-    StrainMeasure,
-    from_mandel,
-    positive_determinant,
-)
+from lse_material.model.strain import GreenLagrange, from_mandel
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Box = tuple[Array, Array]
+__all__ = ["discovery_path", "input_labels", "landscape", "picture", "planes", "stress_curve"]
 
-GRID = 161
-MARGIN = 22
-COARSE = 5  # every so many points of the grid is looked at for ellipticity
-LEVELS = 14
+GRID = 161  # points along each axis of a section
+BORDER = 22  # of these: labels of modes are at least so far from the frame
+ELLIPTICITY_STRIDE = 5  # ellipticity is computed at one grid point in so many, along each axis
+LEVELS = 14  # contours of the energy
+SAME_PLANE = 0.05  # distance of a well from the section, in units of input_scale, below which it is drawn as a full dot
 DASHES = ("-", "--", ":", "-.")
-LETTERS: dict[type[StrainMeasure], str] = {GreenLagrange: "E", SmallStrain: "ε"}
-
-LOAD_PATHS: dict[str, tuple[str, str, Callable[[float, int], Array], tuple[int, int]]] = {
-    "uniaxial": ("stretch along 1, sides held", "stretch - 1", lambda s, dim: _stretched(dim, {0: s}), (0, 0)),
-    "biaxial": ("equal stretch along 1 and 2", "stretch - 1", lambda s, dim: _stretched(dim, {0: s, 1: s}), (0, 0)),
-    "pure_shear": ("stretch along 1, inverse along 2", "stretch - 1", lambda s, dim: _pure_shear(dim, s), (0, 0)),
-    "simple_shear": ("simple shear 12", "shear", lambda s, dim: _sheared(dim, s), (0, 1)),
-}
 
 
-def box_of(fitted: Material | SoftMinimum) -> Box:
-    """Where to look: the training box, or what `input_scale` and `input_shift` suggest (three scales to each side)."""
-    potential = potential_of(fitted)
-    if isinstance(fitted, Material) and fitted.training_box is not None:
-        lower, upper = fitted.training_box.lower, fitted.training_box.upper
-        width = np.maximum(upper - lower, 1e-3 * potential.input_scale)  # a component that did not vary has no width
-        middle = 0.5 * (lower + upper)
-        return middle - 0.5 * width, middle + 0.5 * width
-    reach = 3.0 * potential.input_scale
-    return potential.input_shift - reach, potential.input_shift + reach
+def input_labels(fitted: Material | SoftMinimum) -> list[str]:
+    """What the inputs of the potential are called on axes: fields, then the components of the strain measure.
+
+    >>> lse.plotting.input_labels(material)
+    ['E11', 'E22', '√2 E12']
+    """
+    if isinstance(fitted, Material):
+        return [*fitted.fields, *fitted.kinematics.labels]
+    return [f"x{i + 1}" for i in range(fitted.size)]
 
 
-def held(material: Material) -> Material:
-    """The material with its fields, if it has any, held in the middle of the box."""
-    if not material.fields:
-        return material
-    lower, upper = box_of(material)
-    return material.at(0.5 * (lower + upper)[: len(material.fields)])
+def planes(potential: SoftMinimum, land: Landscape, most: int = 3) -> list[tuple[int, int]]:
+    """Pairs of inputs to draw sections in: those along which the wells lie farthest apart, in units of input_scale.
 
-
-def input_names(fitted: Material | SoftMinimum) -> list[str]:
-    """What the inputs are called on axes."""
-    if not isinstance(fitted, Material):
-        return [f"x{i + 1}" for i in range(fitted.size)]
-    if type(fitted.kinematics) is IsotropicInvariants:
-        volume = "(J-1)²" if fitted.kinematics.squared_volume else "J-1"
-        return [*fitted.fields, "J^(-2/3) I1 - 3", "J^(-4/3) I2 - 3", volume]
-    if type(fitted.kinematics) not in LETTERS:
-        return [*fitted.fields, *(f"x{i + 1}" for i in range(fitted.kinematics.size))]
-    letter = LETTERS[type(fitted.kinematics)]
-    pairs = {2: ("11", "22", "12"), 3: ("11", "22", "33", "23", "13", "12")}[fitted.dim]
-    return [*fitted.fields, *(f"{letter}{p}" if p[0] == p[1] else f"√2 {letter}{p}" for p in pairs)]
-
-
-def planes(potential: SoftMinimum, wells: Sequence[StationaryPoint], most: int = 3) -> list[tuple[int, int]]:
-    """Pairs of inputs to draw sections in: those along which the wells lie farthest apart, in units of input_scale."""
-    places = np.array([well.x for well in wells]) if wells else potential.input_shift[None]
+    >>> lse.plotting.planes(material.potential, land, most=1)
+    [(0, 1)]
+    """
+    places = np.array([well.x for well in land.wells]) if land.wells else potential.input_shift[None]
     spread = np.ptp(places / potential.input_scale, axis=0)
     return sorted(combinations(range(potential.size), 2), key=lambda ab: -(spread[ab[0]] + spread[ab[1]]))[:most]
 
 
-def picture(
+def landscape(
+    axes: Axes,
     fitted: Material | SoftMinimum,
-    wells: Sequence[StationaryPoint],
-    saddles: Sequence[StationaryPoint] = (),
+    land: Landscape,
     *,
-    paths: Sequence[str] = ("uniaxial", "simple_shear"),
+    inputs: Sequence[int] | None = None,
+    box: Box | None = None,
+    at: Any = None,
+    labels: Sequence[str] | None = None,
+    energy_label: str | None = None,
+    top: float | None = None,
+    modes: bool = True,
+) -> None:
+    """Draw the energy over one or two inputs, with its wells, its saddles and the ways down from them.
+
+    Wells are numbered dots, hollow where they lie outside the section; saddles are crosses. Where W of a Green-Lagrange
+    material is not elliptic, the section is hatched.
+
+    Args:
+        axes: of any figure.
+        fitted: a material or a potential.
+        land: as `lse_material.analysis.landscape` finds it.
+        inputs: the one or two that are shown; the first two if left out (the first of one).
+        box: that is shown; `lse_material.analysis.search_box` if left out, with a margin.
+        at: (d,), values of the inputs that are not shown; the mean of the wells if left out.
+        labels: of all inputs, with their units; `input_labels` if left out.
+        energy_label: with its unit.
+        top: energy of the highest contour; that below which nine tenths of the section lie if left out.
+        modes: draw the borders between regions in which different modes have the largest weight.
+
+    Raises:
+        InvalidInputError: `inputs` names no input, or more than two.
+
+    >>> axes = Figure().subplots()
+    >>> lse.plotting.landscape(axes, material, land, inputs=(0, 2))
+    >>> axes.get_ylabel()
+    '√2 E12'
+    """
+    potential = potential_of(fitted)
+    shown = tuple(range(min(potential.size, 2))) if inputs is None else tuple(inputs)
+    if not 1 <= len(shown) <= 2 or len(set(shown)) < len(shown) or any(not 0 <= k < potential.size for k in shown):
+        raise InvalidInputError(f"inputs is {shown}; choose one or two of the inputs 0 .. {potential.size - 1}.")
+    margin = 0.05 if box is None else 0.0
+    frame = search_box(fitted) if box is None else box
+    width = frame.upper - frame.lower
+    grid = [np.linspace(frame.lower[k] - margin * width[k], frame.upper[k] + margin * width[k], GRID) for k in shown]
+    wells = np.array([well.x for well in land.wells])
+    middle = wells.mean(axis=0) if len(wells) else 0.5 * (frame.lower + frame.upper)
+    base = middle if at is None else float_array("at", at, 1)
+    x = np.tile(base, (*(GRID,) * len(shown), 1))
+    for k, coordinate in zip(shown, np.meshgrid(*grid)):
+        x[..., k] = coordinate
+    names = input_labels(fitted) if labels is None else list(labels)
+    energy_label = f"W{_unit(fitted, 'energy')}" if energy_label is None else energy_label
+    axes.set(xlabel=names[shown[0]], xlim=grid[0][[0, -1]])
+    if len(shown) == 1:
+        axes.plot(grid[0], potential.energy(x), color="0.2")
+        axes.set_ylabel(energy_label)
+    else:
+        values = potential.evaluate(x.reshape(-1, potential.size))
+        _contours(axes, grid, values.energy.reshape(GRID, GRID), energy_label, top)
+        elliptic = isinstance(fitted, Material) and type(fitted.kinematics) is GreenLagrange
+        if isinstance(fitted, Material) and elliptic:
+            _hatch_unstable(axes, fitted, x, grid)
+        if modes and len(potential.modes) > 1:
+            _borders_of_modes(axes, grid, values.mode_weights.reshape(GRID, GRID, -1))
+        others = [f"{names[i]} = {round(base[i], 3) + 0.0:g}" for i in range(potential.size) if i not in shown]
+        axes.set(ylabel=names[shown[1]], ylim=grid[1][[0, -1]])
+        axes.set_title(", ".join([*others[:3], *(["hatched: not elliptic"] if elliptic else [])]), fontsize="small")
+    _stationary_points(axes, potential, land, shown, base)
+
+
+def picture(
+    fitted: Material | SoftMinimum, land: Landscape, *, deformations: Sequence[str] = ("uniaxial", "simple_shear")
 ) -> Figure:
-    """One figure: sections of the landscape above, curves along load paths below (for materials).
+    """One figure: sections of the landscape above, stress curves below (for materials).
 
     Args:
         fitted: a material or a potential.
-        wells: as `lse_material.analysis.landscape` finds them: numbered dots, hollow where they lie outside the plane.
-        saddles: likewise: crosses.
-        paths: names in `LOAD_PATHS`; none for a potential.
+        land: as `lse_material.analysis.landscape` finds it.
+        deformations: names in `lse_material.analysis.DEFORMATIONS`; none for a potential.
+
+    >>> lse.plotting.picture(material, land).savefig("material.png")
     """
     from matplotlib.figure import Figure
 
     potential = potential_of(fitted)
-    pairs = planes(potential, wells)
-    paths = paths if isinstance(fitted, Material) else ()
-    width = 4.2 * max(1, len(pairs), len(paths))
-    figure = Figure(figsize=(width, 3.7 + (3.2 if paths else 0.0)), layout="constrained")
-    parts = figure.subfigures(2 if paths else 1, 1, squeeze=False, height_ratios=[3.7, 3.2] if paths else None)[:, 0]
-    above = parts[0].subplots(1, max(1, len(pairs)), squeeze=False)[0]
-    if potential.size == 1:
-        _line(above[0], fitted, wells, saddles)
-    for ax, pair in zip(above, pairs):
-        _section(ax, fitted, pair, wells, saddles)
-    if isinstance(fitted, Material) and paths:
-        alone = held(fitted)
-        for ax, name in zip(parts[1].subplots(1, len(paths), squeeze=False)[0], paths):
-            _path(ax, alone, name)
+    sections: list[Sequence[int]] = [*planes(potential, land)] or [(0,)]
+    curves = deformations if isinstance(fitted, Material) else ()
+    width = 4.2 * max(len(sections), len(curves))
+    figure = Figure(figsize=(width, 3.7 + (3.2 if curves else 0.0)), layout="constrained")
+    parts = figure.subfigures(2 if curves else 1, 1, squeeze=False, height_ratios=[3.7, 3.2] if curves else None)[:, 0]
+    for axes, section in zip(parts[0].subplots(1, len(sections), squeeze=False)[0], sections):
+        landscape(axes, fitted, land, inputs=section)
+    if isinstance(fitted, Material) and curves:
+        for axes, name in zip(parts[1].subplots(1, len(curves), squeeze=False)[0], curves):
+            stress_curve(axes, fitted, name)
     return figure
 
 
-def load_path(material: Material, name: str, points: int = 121) -> dict[str, Array]:
-    """Values along a load path, as far as the training box reaches: "amount", "energy", "stress", "mode_weights".
+def stress_curve(axes: Axes, material: Material, name: str) -> None:
+    """Draw the stress along a deformation of `lse_material.analysis.DEFORMATIONS`, and the mode weights on a second axis.
 
-    The amount is stretch - 1 or the shear; the stress is the component of P that works on it (P11, or P12).
+    >>> axes = Figure().subplots()
+    >>> lse.plotting.stress_curve(axes, material, "uniaxial")
+    >>> axes.get_ylabel()
+    'P11'
     """
-    _, _, deformation, (i, j) = LOAD_PATHS[name]
-    material = held(material)
-    amounts = np.linspace(-0.6, 1.0, 1601)
-    F = np.array([deformation(s, material.dim) for s in amounts])
-    x = material.kinematics.strain(F)
-    lower, upper = box_of(material)
-    reached = (positive_determinant(F) > 0.0) & ((x >= lower - 1e-9) & (x <= upper + 1e-9))[:, _moving(x)].all(axis=1)
-    middle = int(np.argmin(np.abs(amounts)))
-    first = last = middle
-    while first > 0 and reached[first - 1]:
-        first -= 1
-    while last < len(amounts) - 1 and reached[last + 1]:
-        last += 1
-    if first == last:  # the reference state lies at the rim of the box
-        first, last = max(0, middle - 50), min(len(amounts) - 1, middle + 50)
-    amount = np.linspace(amounts[first], amounts[last], points)
-    values = material.evaluate(np.array([deformation(s, material.dim) for s in amount]))
-    return {
-        "amount": amount,
-        "energy": values.energy,
-        "stress": values.stress[:, i, j],
-        "mode_weights": values.mode_weights,
-    }
+    curve = curve_of(material, name)
+    stress = "P" + "".join(str(i + 1) for i in curve.deformation.component)
+    axes.plot(curve.amount, curve.stress, color="black", linewidth=2, label=stress)
+    axes.axhline(0.0, color="0.8", linewidth=0.8, zorder=0)
+    axes.set(xlabel=curve.deformation.amount, ylabel=stress + _unit(material, "stress"))
+    axes.set_title(curve.deformation.title, fontsize="small")
+    right = axes.twinx()
+    for k, weight in enumerate(curve.mode_weights.T):
+        style = DASHES[k % len(DASHES)]
+        right.plot(curve.amount, weight, color="tab:orange", linestyle=style, linewidth=1.0, label=f"mode {k}")
+    right.set(ylim=(-0.02, 1.25), yticks=np.linspace(0.0, 1.0, 6), ylabel="mode weight")
+    lines, names = axes.get_legend_handles_labels()
+    more, modes = right.get_legend_handles_labels()
+    right.legend(lines + more[:3], names + modes[:3], fontsize="small", loc="upper center", ncols=4, framealpha=0.9)
 
 
-def _moving(x: Array) -> Array:
-    """Which inputs a path changes at all."""
-    result: Array = np.ptp(x, axis=0) > 1e-12
-    return result
+def discovery_path(left: Axes, right: Axes, result: Any) -> None:
+    """Draw how many modes a fit needed: its error against their number on the left, the usage of each mode on the right.
+
+    Args:
+        left: axes of the error.
+        right: axes of the usage.
+        result: what `lse_material.fit.fit` returned.
+
+    Raises:
+        InvalidInputError: the number of modes was given, so that there is no path to draw.
+
+    >>> from types import SimpleNamespace
+    >>> found = SimpleNamespace(path=((1, 0.2), (2, 0.01)), tolerance=0.02, usage=[0.5, 0.5], potential=material.potential)
+    >>> lse.plotting.discovery_path(*Figure().subplots(1, 2), found)
+    """
+    if not result.path:
+        raise InvalidInputError('there is no path of errors: the number of modes was given. Fit with modes="auto".')
+    left.semilogy(*zip(*result.path), "o-")
+    left.axhline(result.tolerance, color="0.6", linestyle="--", label="tolerance")
+    left.axvline(len(result.potential.modes), color="0.85", linewidth=8, zorder=0, label="chosen")
+    left.set(xlabel="number of modes", ylabel="relative error on validation rows", xticks=[k for k, _ in result.path])
+    left.legend(frameon=False)
+    right.bar(range(len(result.usage)), result.usage)
+    right.set(xlabel="mode", ylabel="mean mode weight", xticks=range(len(result.usage)), ylim=(0.0, 1.0))
 
 
-def _section(ax: Axes, fitted: Material | SoftMinimum, pair: tuple[int, int], wells: Any, saddles: Any) -> None:
-    """Contours of W in the plane of two inputs, the others where the wells are on average; modes by their borders."""
-    potential = potential_of(fitted)
-    lower, upper = box_of(fitted)
-    a, b = pair
-    first, second = (
-        np.linspace(lower[i] - 0.05 * w, upper[i] + 0.05 * w, GRID) for i in pair for w in [upper[i] - lower[i]]
-    )
-    base = np.mean([p.x for p in wells], axis=0) if len(wells) else 0.5 * (lower + upper)
-    x = np.tile(base, (GRID, GRID, 1))
-    x[..., a], x[..., b] = first[None, :], second[:, None]
-    values = potential.evaluate(x.reshape(-1, potential.size))
-    W = values.energy.reshape(GRID, GRID)
-    low = W.min()
-    levels = low + (np.quantile(W, 0.9) - low) * np.linspace(0.0, 1.0, LEVELS + 1) ** 2
-    drawn = ax.contourf(first, second, W, levels=levels, cmap="Greys_r", extend="max", alpha=0.6)
-    ax.contour(first, second, W, levels=levels, colors="0.35", linewidths=0.4)
-    if isinstance(fitted, Material) and type(fitted.kinematics) is GreenLagrange:
-        _hatch_unstable(ax, fitted, x[::COARSE, ::COARSE], first[::COARSE], second[::COARSE])
-    if len(potential.modes) > 1:
-        leading = values.mode_weights.argmax(axis=1).reshape(GRID, GRID)
-        for k in np.unique(leading):
-            ax.contour(first, second, (leading == k).astype(float), levels=[0.5], colors="tab:orange", linewidths=1.4)
-            weight = values.mode_weights[:, k].reshape(GRID, GRID)[MARGIN:-MARGIN, MARGIN:-MARGIN]
-            row, column = np.array(np.unravel_index(weight.argmax(), weight.shape)) + MARGIN  # where it leads most
-            ax.text(
-                first[column], second[row], f"mode {k}", color="tab:orange", ha="center", va="center", weight="bold"
-            )
-    scale = potential.input_scale
-    for n, point in enumerate(wells):
-        here = np.linalg.norm(np.delete((point.x - base) / scale, pair)) < 0.05
-        face = "tab:blue" if here else "none"
-        ax.plot(point.x[a], point.x[b], "o", color="tab:blue", markerfacecolor=face, markersize=8, clip_on=True)
-        ax.annotate(
-            str(n), (point.x[a], point.x[b]), (6, 6), textcoords="offset points", color="tab:blue", weight="bold"
-        )
-    for point in saddles:
-        ax.plot(point.x[a], point.x[b], "x", color="tab:red", markersize=8, markeredgewidth=2)
-    names = input_names(fitted)
-    ax.set(xlabel=names[a], ylabel=names[b], xlim=first[[0, -1]], ylim=second[[0, -1]])
-    ax.figure.colorbar(drawn, ax=ax, label=f"W{_unit(fitted)}", format="%.2g", pad=0.02)
-    others = [f"{names[i]} = {round(base[i], 3) + 0.0:g}" for i in range(potential.size) if i not in pair]
-    elastic = isinstance(fitted, Material) and type(fitted.kinematics) is GreenLagrange
-    ax.set_title(", ".join([*others[:3], *(["hatched: not elliptic"] if elastic else [])]), fontsize="small")
+def _contours(axes: Axes, grid: Sequence[Array], W: Array, label: str, top: float | None) -> None:
+    high = float(np.quantile(W, 0.9)) if top is None else top
+    levels = W.min() + (high - W.min()) * np.linspace(0.0, 1.0, LEVELS + 1) ** 2
+    drawn = axes.contourf(*grid, W, levels=levels, cmap="Greys", extend="max", alpha=0.6)
+    axes.contour(*grid, W, levels=levels, colors="0.35", linewidths=0.4)
+    axes.figure.colorbar(drawn, ax=axes, label=label, format="%.2g", pad=0.02)
 
 
-def _hatch_unstable(ax: Axes, material: Material, x: Array, first: Array, second: Array) -> None:
+def _borders_of_modes(axes: Axes, grid: Sequence[Array], weights: Array) -> None:
+    """Lines between the regions of the modes, and each mode's number where its weight is largest."""
+    leading = weights.argmax(axis=-1)
+    for k in np.unique(leading):
+        axes.contour(*grid, (leading == k).astype(float), levels=[0.5], colors="tab:orange", linewidths=1.4)
+        inner = weights[BORDER:-BORDER, BORDER:-BORDER, k]
+        row, column = np.array(np.unravel_index(inner.argmax(), inner.shape)) + BORDER
+        place = grid[0][column], grid[1][row]
+        axes.annotate(f"mode {k}", place, (0, -9), textcoords="offset points", color="tab:orange", weight="bold",
+                      ha="center", va="top")  # fmt: skip
+
+
+def _hatch_unstable(axes: Axes, material: Material, x: Array, grid: Sequence[Array]) -> None:
     """Hatch where W is not strongly elliptic, at F = sqrt(I + 2E); strains that no deformation has are left out."""
-    m = len(material.fields)
-    stretches, axes = np.linalg.eigh(np.eye(material.dim) + 2.0 * from_mandel(x[..., m:]))
-    possible = np.asarray((stretches > 0.0).all(axis=-1))
-    root = np.sqrt(np.where(possible[..., None], stretches, 1.0))
-    F = (axes * root[..., None, :]) @ np.swapaxes(axes, -1, -2)
-    tangent = material.evaluate(F.reshape(-1, material.dim, material.dim), _fields(x, m)).tangent
-    least = acoustic_minimum(tangent).value.reshape(possible.shape)
-    lost = (possible & (least <= 0.0)).astype(float)
-    drawn = ax.contourf(first, second, lost, levels=[0.5, 1.5], colors="none", hatches=["//"])
+    x, m = x[::ELLIPTICITY_STRIDE, ::ELLIPTICITY_STRIDE], len(material.fields)
+    squares, directions = np.linalg.eigh(np.eye(material.dim) + 2.0 * from_mandel(x[..., m:]))
+    possible = np.asarray((squares > 0.0).all(axis=-1))
+    stretches = np.sqrt(np.where(possible[..., None], squares, 1.0))
+    F = (directions * stretches[..., None, :]) @ np.swapaxes(directions, -1, -2)
+    fields = x[..., :m].reshape(-1, m) if m else None
+    tangent = material.evaluate(F.reshape(-1, material.dim, material.dim), fields).tangent
+    lost = possible & (acoustic_minimum(tangent).value.reshape(possible.shape) <= 0.0)
+    coarse = [values[::ELLIPTICITY_STRIDE] for values in grid]
+    drawn = axes.contourf(*coarse, lost.astype(float), levels=[0.5, 1.5], colors="none", hatches=["//"])
     drawn.set(edgecolor="0.4", linewidth=0.0)
 
 
-def _fields(x: Array, m: int) -> Array | None:
-    return x[..., :m].reshape(-1, m) if m else None
+def _stationary_points(
+    axes: Axes, potential: SoftMinimum, land: Landscape, shown: tuple[int, ...], base: Array
+) -> None:
+    """Wells, saddles and, in a plane, the steepest descents between them."""
+
+    def place(x: Array, energy: float) -> tuple[float, float]:
+        return (x[shown[0]], energy) if len(shown) == 1 else (x[shown[0]], x[shown[1]])
+
+    for each in land.passes if len(shown) == 2 else ():
+        for way in each.down:
+            axes.plot(way[:, shown[0]], way[:, shown[1]], color="tab:blue", linewidth=1.2, linestyle=":")
+    for number, well in enumerate(land.wells):
+        away = np.delete((well.x - base) / potential.input_scale, shown)
+        face = "tab:blue" if np.linalg.norm(away) < SAME_PLANE else "none"
+        at = place(well.x, well.energy)
+        axes.plot(*at, "o", color="tab:blue", markerfacecolor=face, markersize=8)
+        axes.annotate(str(number), at, (6, 6), textcoords="offset points", color="tab:blue", weight="bold")
+    for saddle in land.saddles:
+        axes.plot(*place(saddle.x, saddle.energy), "x", color="tab:red", markersize=8, markeredgewidth=2)
 
 
-def _line(ax: Axes, fitted: Material | SoftMinimum, wells: Any, saddles: Any) -> None:
-    """W of one input."""
-    potential = potential_of(fitted)
-    lower, upper = box_of(fitted)
-    x = np.linspace(lower[0], upper[0], 401)
-    ax.plot(x, potential.energy(x[:, None]), color="0.2")
-    for points, marker, color in ((wells, "o", "tab:blue"), (saddles, "x", "tab:red")):
-        ax.plot([p.x[0] for p in points], [p.energy for p in points], marker, color=color)
-    ax.set(xlabel=input_names(fitted)[0], ylabel=f"W{_unit(fitted)}")
-
-
-def _path(ax: Axes, material: Material, name: str) -> None:
-    """Stress along a load path, and the mode weights in the same picture."""
-    title, amount, _, (i, j) = LOAD_PATHS[name]
-    curve = load_path(material, name)
-    ax.plot(curve["amount"], curve["stress"], color="black", linewidth=2, label=f"P{i + 1}{j + 1}")
-    ax.axhline(0.0, color="0.8", linewidth=0.8, zorder=0)
-    ax.set(
-        xlabel=amount,
-        ylabel=f"P{i + 1}{j + 1}{_unit(material, 'stress')}",
-    )
-    ax.set_title(title, fontsize="small")
-    right = ax.twinx()
-    for k, weight in enumerate(curve["mode_weights"].T):
-        right.plot(
-            curve["amount"], weight, color="tab:orange", linestyle=DASHES[k % 4], linewidth=1.0, label=f"mode {k}"
-        )
-    right.set(ylim=(-0.02, 1.25), yticks=np.linspace(0.0, 1.0, 6), ylabel="mode weight")
-    lines, labels = ax.get_legend_handles_labels()
-    more, names = right.get_legend_handles_labels()
-    right.legend(lines + more[:3], labels + names[:3], fontsize="small", loc="upper center", ncols=4, framealpha=0.9)
-
-
-def _unit(fitted: Material | SoftMinimum, quantity: str = "energy") -> str:
+def _unit(fitted: Material | SoftMinimum, quantity: str) -> str:
     unit = fitted.units.get(quantity, "") if isinstance(fitted, Material) else ""
     return f" [{unit}]" if unit else ""
-
-
-def _stretched(dim: int, by: dict[int, float]) -> Array:
-    F = np.eye(dim)
-    for i, s in by.items():
-        F[i, i] = 1.0 + s
-    return F
-
-
-def _pure_shear(dim: int, s: float) -> Array:
-    F = _stretched(dim, {0: s})
-    F[1, 1] = 1.0 / (1.0 + s)
-    return F
-
-
-def _sheared(dim: int, s: float) -> Array:
-    F = np.eye(dim)
-    F[0, 1] = s
-    return F

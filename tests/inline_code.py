@@ -46,7 +46,7 @@ OBJECTS: dict[str, type] = {
 }
 FOREIGN = {"NonlinearProblem": dolfinx.fem.petsc.NonlinearProblem, "Expression": dolfinx.fem.Expression}
 OF_THE_READER = {"strip.py"}  # files that a page tells the reader to make
-PLACES = ("", "lse_material", "docs", "demos")  # that paths of pages begin in
+PLACES = ("", "lse_material", "docs", "demos", "demos/studies")  # that paths of pages begin in
 
 
 class MissingError(Exception):
@@ -125,6 +125,8 @@ def attribute(value: Any, name: str) -> Any:
             except ModuleNotFoundError:
                 raise MissingError(f"{value.__name__} has no {name!r}") from None
     if not isinstance(value, Instance):
+        if name in getattr(value, "__dataclass_fields__", {}):  # a field without a default is no attribute of the class
+            return UNKNOWN
         if not hasattr(value, name):
             raise MissingError(f"{getattr(value, '__name__', value)} has no {name!r}")
         return getattr(value, name)

@@ -1,14 +1,28 @@
-"""Every demo runs in its short form, on one rank and on two, and its figures are those of the physics."""
+"""Demos and studies run, the long ones in their short form, and their figures are those of the physics."""
 
+import ast
+import importlib
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+import lse_material as lse
+from tests.pictures import colours
+
 DEMOS = Path(__file__).parents[1] / "demos"
+STORIES = (
+    "potential_and_wells",
+    "fit_a_material",
+    "form_and_problem",
+    "transforming_bar",
+    "twinned_crystal",
+    "periodic_cell",
+)
 pytestmark = pytest.mark.slow
 
 
@@ -31,6 +45,48 @@ def run_demo(name, ranks, out):
     return json.loads(lines[0])
 
 
+def test_demos_are_linear_scripts_of_at_most_150_lines():
+    scripts = {path.stem: path.read_text() for path in DEMOS.glob("*.py")}
+    assert set(STORIES) == set(scripts) - {"fit_then_simulate"}
+    for name in STORIES:
+        assert scripts[name].count("\n") <= 150, name
+        assert scripts[name].startswith("# %% [markdown]\n# # "), name
+        tree = ast.parse(scripts[name])
+        assert not [node for node in tree.body if isinstance(node, ast.ClassDef)], name
+    assert scripts["fit_then_simulate"].count("\n") < 120
+
+
+def test_demos_and_studies_use_public_names():
+    public = {"lse_material", *(f"lse_material.{name}" for name in ("analysis", "fem", "fit", "kernel", "model"))}
+    for path in DEMOS.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("lse_material"):
+                assert node.module in public, path
+                names = importlib.import_module(node.module).__all__
+                packages = ("analysis", "fem", "fit", "kernel", "plotting") if node.module == "lse_material" else ()
+                assert {alias.name for alias in node.names} <= {*names, *packages}, path
+
+
+@pytest.mark.parametrize(
+    ("name", "figure", "limit"),
+    [
+        ("potential_and_wells", "barrier_error", 1e-10),
+        ("fit_a_material", "well_error", 0.02),
+        ("transforming_bar", "plateau_error", 1e-3),
+        ("twinned_crystal", "normal_error_deg", 1.0),
+        ("periodic_cell", "hill_mandel_error", 1e-5),
+    ],
+)
+def test_a_demo_agrees_with_theory(name, figure, limit, tmp_path):
+    assert run_demo(f"{name}.py", 1, tmp_path / "out")[figure] < limit
+    assert len(colours(tmp_path / "out" / f"{name}.png")) > 10
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_newtons_method_is_of_second_order(ranks, tmp_path):
+    assert run_demo("form_and_problem.py", ranks, tmp_path / "out")["newton_order"] == pytest.approx(2.0, abs=0.1)
+
+
 @pytest.mark.parametrize("ranks", [1, 2])
 def test_fit_then_simulate(ranks, tmp_path):
     figures = run_demo("fit_then_simulate.py", ranks, tmp_path / "out")
@@ -41,77 +97,77 @@ def test_fit_then_simulate(ranks, tmp_path):
     for residuals in figures["newton_last_residuals"].values():
         first, second, _ = residuals  # the third is at the level of rounding
         assert second < first**1.8  # the order is 2: in N per mm of thickness, where the constant is near one
-    assert figures["peak_reaction"] == pytest.approx(2.14, rel=0.05)
+    assert figures["peak_reaction"] == pytest.approx(2.1422, rel=0.01)  # on a mesh twice as fine (docs/measured.md)
     written = {path.name for path in (tmp_path / "out").iterdir()}
     assert {"martensite.safetensors", "plate.png", "plate.xdmf", "plate.h5"} <= written
 
 
-@pytest.mark.parametrize("ranks", [1, 2])
-def test_martensite_twins(ranks, tmp_path):
-    figures = run_demo("martensite_twins.py", ranks, tmp_path / "out")
+def test_martensite_twins(tmp_path):
+    figures = run_demo("studies/martensite_twins.py", 2, tmp_path / "out")
     assert min(abs(figures["normal_angle_deg"] - theory) for theory in (45.0, 135.0)) < 1.0
     assert abs(figures["volume_fraction"] - 0.5) < 0.02
     assert figures["negative_eigenvalues"] == figures["failures"] == 0
     assert figures["iterations"] < 150
-    assert (tmp_path / "out" / "twins.png").stat().st_size > 10_000
+    assert len(colours(tmp_path / "out" / "twins.png")) > 10
 
 
-@pytest.mark.parametrize("ranks", [1, 2])
-def test_phase_transforming_bar(ranks, tmp_path):
-    figures = run_demo("phase_transforming_bar.py", ranks, tmp_path / "out")
+def test_phase_transforming_bar(tmp_path):
+    figures = run_demo("studies/phase_transforming_bar.py", 1, tmp_path / "out")
     for name in ("local_stress", "plateau_stress"):
         assert abs(figures[name] - figures["maxwell_stress"]) < 1e-3
     assert abs(figures["boundary_energy_ratio"] - 1.0) < 3e-3
     assert figures["failed_steps"] == 0
     assert figures["hysteresis"] > 0.05
-    assert (tmp_path / "out" / "bar.png").stat().st_size > 10_000
+    assert len(colours(tmp_path / "out" / "bar.png")) > 10
 
 
 def test_buckling_metamaterial_sample(tmp_path):
-    figures = run_demo("buckling_metamaterial/sample.py", 2, tmp_path / "out")
-    assert figures["critical_strain"] == pytest.approx(0.030068, abs=1e-6)
-    assert figures["plateau_stress"] == pytest.approx(-0.027546, abs=1e-6)  # as in demos/data, made on one rank
-    assert figures["critical_mesh_error"] == pytest.approx(0.0112, abs=5e-4)
-    assert figures["plateau_mesh_error"] == pytest.approx(0.0319, abs=5e-4)
+    figures = run_demo("studies/buckling_metamaterial/sample.py", 2, tmp_path / "out")
+    samples = lse.read_samples(DEMOS / "data" / "porous_cell.npz")  # sampled on one rank
+    with np.load(DEMOS / "data" / "porous_cell.states.npz") as states:
+        uniaxial, order = states["path"] == 0, states["order"]
+    strain, buckled = 1.0 - samples.F[uniaxial, 1, 1], order[uniaxial] != 0.0
+    assert strain[~buckled][-1] < figures["critical_strain"] < strain[buckled][0]
+    assert figures["plateau_stress"] == pytest.approx(samples.stress[uniaxial][-1, 1, 1], abs=1e-6)
+    assert 0.0 < figures["critical_mesh_error"] < 0.02  # Galerkin's method is too stiff
+    assert 0.0 < figures["plateau_mesh_error"] < 0.05
     assert figures["lost"] == 0
 
 
 def test_buckling_metamaterial_fit(tmp_path):
-    figures = run_demo("buckling_metamaterial/fit.py", 1, tmp_path / "out")
+    figures = run_demo("studies/buckling_metamaterial/fit.py", 1, tmp_path / "out")
     assert figures["energy_error"] < 0.05  # a tenth of the steps
     assert figures["stress_error"] < 0.1
 
 
 def test_buckling_metamaterial_simulate(tmp_path):
-    figures = run_demo("buckling_metamaterial/simulate.py", 1, tmp_path / "out")
+    figures = run_demo("studies/buckling_metamaterial/simulate.py", 1, tmp_path / "out")
     assert figures["lse_against_cell"] < 0.02
     assert figures["lse_critical_strain"] == pytest.approx(0.0301, rel=0.03)
 
 
 def test_buckling_metamaterial_compare(tmp_path):
-    figures = run_demo("buckling_metamaterial/compare.py", 2, tmp_path / "out")
+    figures = run_demo("studies/buckling_metamaterial/compare.py", 2, tmp_path / "out")
     assert abs(figures["error_beyond_free_sides"]) < 0.02
-    assert figures["plateau_stress"] == pytest.approx(0.020780, rel=1e-3)  # as on one rank
     assert figures["dofs_ratio"] > 10.0
-    assert (tmp_path / "out" / "compare.png").stat().st_size > 10_000
+    assert len(colours(tmp_path / "out" / "compare.png")) > 10
 
 
 def test_snapping_chain(tmp_path):
-    figures = run_demo("snapping_chain/snapping_chain.py", 2, tmp_path / "out")
+    figures = run_demo("studies/snapping_chain/snapping_chain.py", 2, tmp_path / "out")
     assert figures["wells"] == 2
     assert figures["test_error_energy"] < 0.01
     assert figures["test_error_stress"] < 0.02
     assert figures["one_by_one"] is True
-    assert figures["work_error"] == pytest.approx(-0.010421, abs=1e-4)  # as on one rank
+    assert abs(figures["work_error"]) < 0.05
     assert abs(figures["peak_stress_error"]) < 0.05
     for name in ("dissipated_share", "dissipated_share_fitted"):  # two rows are no soft machine: nothing jumps
         assert abs(figures[name]) < 1e-5
-    assert (tmp_path / "out" / "snapping_chain.png").stat().st_size > 10_000
+    assert len(colours(tmp_path / "out" / "snapping_chain.png")) > 10
 
 
-@pytest.mark.parametrize("ranks", [1, 2])
-def test_martensite_3d(ranks, tmp_path):
-    figures = run_demo("martensite_3d.py", ranks, tmp_path / "out")
+def test_martensite_3d(tmp_path):
+    figures = run_demo("studies/martensite_3d.py", 2, tmp_path / "out")
     assert figures["variants"] == 3
     assert figures["test_error_stress"] < 0.05  # the data carries 1 % noise
     assert sum(figures["phase_fractions"]) == pytest.approx(1.0, abs=1e-3)
@@ -122,9 +178,8 @@ def test_martensite_3d(ranks, tmp_path):
     assert {"martensite_3d.safetensors", "martensite_3d.png", "block.xdmf", "block.h5"} <= written
 
 
-@pytest.mark.parametrize("ranks", [1, 2])
-def test_mechanochemistry(ranks, tmp_path):
-    figures = run_demo("mechanochemistry/mechanochemistry.py", ranks, tmp_path / "out")
+def test_mechanochemistry(tmp_path):
+    figures = run_demo("studies/mechanochemistry/mechanochemistry.py", 2, tmp_path / "out")
     assert figures["test_error_energy"] < 0.02
     assert figures["test_error_gradient"] < 0.02
     assert figures["active_modes"] == 3
@@ -133,12 +188,11 @@ def test_mechanochemistry(ranks, tmp_path):
     assert figures["energy_increases"] == 0
     assert figures["final_energy_difference"] < 0.02
     assert figures["phase_difference"] < 0.02
-    assert (tmp_path / "out" / "mechanochemistry.png").stat().st_size > 20_000
+    assert len(colours(tmp_path / "out" / "mechanochemistry.png")) > 10
 
 
-@pytest.mark.parametrize("ranks", [1, 2])
-def test_gene_circuit(ranks, tmp_path):
-    figures = run_demo("gene_circuit.py", ranks, tmp_path / "out")
+def test_gene_circuit(tmp_path):
+    figures = run_demo("studies/gene_circuit.py", 2, tmp_path / "out")
     assert figures["wells"] == figures["active_modes"] == 2
     assert figures["wells_error"] < 0.02
     assert figures["barrier_error"] < 0.15  # 600 noisy rows
@@ -146,16 +200,15 @@ def test_gene_circuit(ranks, tmp_path):
     assert figures["mass_drift"] < 1e-10
     assert figures["switching_rate_error"] < 0.3  # some hundred switches
     assert figures["progenitor"]["wells"] == 3
-    assert (tmp_path / "out" / "gene_circuit.png").stat().st_size > 10_000
+    assert len(colours(tmp_path / "out" / "gene_circuit.png")) > 10
 
 
-@pytest.mark.parametrize("ranks", [1, 2])
-def test_variational_inference(ranks, tmp_path):
-    figures = run_demo("variational_inference.py", ranks, tmp_path / "out")
+def test_variational_inference(tmp_path):
+    figures = run_demo("studies/variational_inference.py", 1, tmp_path / "out")
     for row in figures.values():
         assert row["kl"] < 0.05
         assert row["kl"] < 0.1 * row["baseline_kl"]
         assert row["modes_found"] == row["modes"]
         assert row["weight_error"] < 0.05
         assert 0.8 < row["ess"] <= 1.0
-    assert (tmp_path / "out" / "variational_inference.png").stat().st_size > 10_000
+    assert len(colours(tmp_path / "out" / "variational_inference.png")) > 10

@@ -80,13 +80,37 @@ def test_pages_without_snippets_have_none_and_links_lead_somewhere():
             assert target in pages
 
 
-def test_the_gallery_has_a_section_and_a_picture_for_every_demo(tmp_path):
-    spec = importlib.util.spec_from_file_location("gallery", DOCS / "gallery.py")
-    gallery = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(gallery)
+def module_of_docs(name):
+    spec = importlib.util.spec_from_file_location(name, DOCS / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_a_demo_becomes_a_page_with_its_text_code_output_and_picture(tmp_path):
+    stories = module_of_docs("stories")
+    script = ROOT / "demos" / "potential_and_wells.py"
+    text = stories.page(script, stories.outputs(script, tmp_path))
+    kinds = [kind for kind, _ in stories.cells(script.read_text())]
+    assert text.count("{code-block} python") == kinds.count("code")
+    assert "import argparse" not in text  # a hidden cell
+    order = ["# A potential and its wells", "## Modes", "well 0: x = ", "](potential_and_wells.png)", '"barrier_error"']
+    places = [text.index(part) for part in order]
+    assert places == sorted(places)
+    assert (tmp_path / "potential_and_wells.png").exists()
+    index = (DOCS / "index.md").read_text()
+    assert re.findall(r"^_generated/(\w+)$", index, re.MULTILINE) == [*stories.NAMES, "gallery"]
+    broken = tmp_path / "broken.py"
+    broken.write_text("# %%\nassert 1 + 1 == 3, 'arithmetic'\n")
+    with pytest.raises(RuntimeError, match=r"(?s)broken\.py fails in the documentation.*arithmetic"):
+        stories.outputs(broken, tmp_path)
+
+
+def test_the_gallery_has_a_section_and_a_picture_for_every_study(tmp_path):
+    gallery = module_of_docs("gallery")
     gallery.write_gallery(ROOT / "demos", tmp_path / "out")
     text = (tmp_path / "out" / "gallery.md").read_text()
-    for name in gallery.scripts(ROOT / "demos"):
+    for name in gallery.studies(ROOT / "demos"):
         assert f"\n## {name.replace('_', ' ').capitalize()}\n" in text
         assert f"![{name}]({name}.png)" in text, f"demos/pictures/{name}.png is missing"
         assert (tmp_path / "out" / f"{name}.png").exists()

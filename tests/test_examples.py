@@ -1,7 +1,5 @@
 """Every public name has an example in its docstring, and every example gives what it says."""
 
-import contextlib
-import functools
 import importlib
 import inspect
 
@@ -10,7 +8,7 @@ import pytest
 import lse_material as lse
 from tests.examples import run, setup
 
-PACKAGES = ("analysis", "export", "fit", "kernel", "model")
+PACKAGES = ("analysis", "export", "fem", "fit", "kernel", "model", "plotting")
 
 
 def public(package):
@@ -32,18 +30,12 @@ def is_own(name, value, module):
 NAMES = [entry for package in ("", *PACKAGES) for entry in public(package)]
 
 
-@pytest.fixture(scope="module")
-def taken_as_read():
-    """What the examples of a package may use, made once for all of them."""
-    with contextlib.ExitStack() as open_folders:
-        yield functools.cache(lambda package: open_folders.enter_context(setup(package)))
-
-
 @pytest.mark.parametrize(("package", "name", "value"), NAMES, ids=[f"{p}.{n}".lstrip(".") for p, n, _ in NAMES])
-def test_a_public_name_has_an_example_that_gives_what_it_says(taken_as_read, package, name, value):
+def test_a_public_name_has_an_example_that_gives_what_it_says(package, name, value):
     text = inspect.getdoc(value)
     assert ">>>" in text, f"the docstring of {name} has no example"
-    run(text, dict(taken_as_read(package)), name)
+    with setup(package) as names:
+        run(text, names, name)
 
 
 def test_an_example_that_is_wrong_fails():

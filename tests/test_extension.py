@@ -18,7 +18,7 @@ from lse_material.fem import EnergyProblem, MaterialProblem, QuadratureStress, e
 from lse_material.fit import Architecture, Training, fit
 from lse_material.model import determinant, exp, inverse, log, mandel, sqrt
 from tests.materials import central_difference, random_deformations, random_material, relative_error
-from tests.test_agreement import (
+from tests.translations import (
     assert_agreement,
     by_expanded_ufl,
     by_expanded_ufl_stress,

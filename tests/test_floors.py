@@ -2,6 +2,7 @@
 
 import ast
 import importlib.util
+import re
 import subprocess
 import sys
 from graphlib import CycleError, TopologicalSorter
@@ -98,3 +99,12 @@ def test_nothing_selects_a_backend_of_matplotlib(folder):
             assert "pyplot" not in source, file
             assert not any("pyplot" in name for name in names), file
             assert not (isinstance(node, ast.Call) and ast.unparse(node.func) == "matplotlib.use"), file
+
+
+def test_no_test_imports_another_test_or_a_demo():
+    """What several tests use stands in modules of its own: tests/materials.py, say."""
+    for file in Path(__file__).parent.rglob("*.py"):
+        text = file.read_text()
+        assert not re.search(r"^\s*(from|import) tests\.(\w+\.)*test_", text, re.MULTILINE), file
+        assert not re.search(r"^\s*(from|import) demos\b", text, re.MULTILINE), file
+        assert not re.search(r"sys\.path[.[]", text), file

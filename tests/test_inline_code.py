@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from lse_material import read_samples
-from lse_material.data.sample_files import CONJUGATE, FIELD
+from lse_material.data.column_names import FIELDS
 from tests.inline_code import ROOT, MissingError, check, spans
 
 PAGES = [
@@ -47,7 +47,7 @@ def test_pages_hold_many_names_that_are_looked_up():
         "Training(process=)",
         "ConvexNetwork.of_arrays",
         "result.doubt()",
-        "result.plot()",
+        "lse.plotting.discovery_path(result)",
         "result.material.store(path)",
         "material.training_box.excess()",
         "material.at()",
@@ -108,7 +108,7 @@ def test_inline_code_of_docstrings_names_what_exists():
 def test_the_columns_of_tables_are_documented_by_the_names_that_are_read(tmp_path):
     lines = (ROOT / "docs" / "own_data.md").read_text().splitlines()
     rows = {name for line in lines if line.startswith("| `") for name in spans(line.split("|")[1])}
-    assert {f"{FIELD}NAME", f"{CONJUGATE}NAME", "weight", "W"} <= rows
+    assert {*(f"{prefix}NAME" for prefix in FIELDS), "weight", "W"} <= rows
     table = tmp_path / "rows.csv"
     head = "field c,F11,F12,F21,F22,W,P11,P12,P21,P22,conjugate c,weight"
     table.write_text(f"{head}\n0.1,1,0,0,1,0.5,0,0,0,0,-2,1\n0.2,1,0.1,0,1,0.6,0,0.3,0.3,0,-3,2\n")

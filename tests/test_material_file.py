@@ -5,6 +5,7 @@ import os
 import pickle
 import tempfile
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from lse_material import (
     InvalidInputError,
     Material,
     SoftMinimum,
+    Symmetry,
     load,
     load_potential,
     save,
@@ -104,6 +106,17 @@ def test_a_material_comes_back_bitwise(tmp_path, kinematics, options):
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
 
 
+def test_a_symmetry_comes_back_and_a_key_that_format_1_does_not_know_is_passed_over(tmp_path):
+    symmetry = Symmetry.crystal("square", "rectangle", dim=2)
+    material = replace(full_material(), symmetry=symmetry)
+    back = load(
+        rewritten(tmp_path / "m.safetensors", metadata={"symmetry": json.dumps(symmetry.to_dict()), "new": "1"})
+    )
+    assert back.symmetry.name == "square to rectangle, 2D"
+    assert len(back.symmetry.variants) == 2
+    assert written(back) == written(material)
+
+
 def test_a_plain_potential_comes_back_bitwise(tmp_path):
     potential = random_potential(np.random.default_rng(2), 4)
     path = tmp_path / "p.safetensors"
@@ -183,6 +196,11 @@ NAN = np.array([0.0, np.nan, 0.0])
         ({"metadata": {"training_box": "[1]"}}, r"training_box \[1\] is not \[lower, upper\]"),
         ({"metadata": {"training_box": "[[0, 0], [1, 1]]"}}, "training_box has 2 components; the potential has 3"),
         ({"metadata": {"training_box": "[[0, 0, NaN], [1, 1, 1]]"}}, "training_box: box lower holds nan"),
+        ({"metadata": {"symmetry": '{"name": 1}'}}, "a symmetry has a name, a size and generators"),
+        (
+            {"metadata": {"symmetry": '{"name": "a", "size": 2, "group": [], "invariance": []}'}},
+            r"the symmetry \(a\) acts on 2 inputs; the potential has 3",
+        ),
         ({"metadata": {"training_box": "[[2, 0, 0], [1, 1, 1]]"}}, "training_box: the box is empty"),
     ],
 )

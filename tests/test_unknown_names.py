@@ -10,7 +10,7 @@ from lse_material.export import source
 from lse_material.fem.quadrature.evaluators import EvaluatorStress
 from lse_material.fit import Architecture
 from lse_material.model import ACTIVATIONS
-from lse_material.plotting import input_names
+from lse_material.plotting import input_labels
 from tests.materials import random_material, random_potential
 
 
@@ -65,10 +65,10 @@ def test_a_measure_that_inherits_from_a_known_one_is_not_taken_for_it(own_measur
 
 def test_a_picture_names_the_inputs_of_each_measure_and_none_wrongly(own_measure):
     own, known = own_measure
-    assert input_names(known) == ["E11", "E22", "√2 E12"]
-    assert input_names(lse.Material(known.potential, lse.SmallStrain(2))) == ["ε11", "ε22", "√2 ε12"]
-    assert input_names(lse.Material(known.potential, lse.IsotropicInvariants(2)))[2] == "(J-1)²"
-    assert input_names(own) == ["x1", "x2", "x3"]
+    assert input_labels(known) == ["E11", "E22", "√2 E12"]
+    assert input_labels(lse.Material(known.potential, lse.SmallStrain(2))) == ["ε11", "ε22", "√2 ε12"]
+    assert input_labels(lse.Material(known.potential, lse.IsotropicInvariants(2)))[2] == "(J-1)²"
+    assert input_labels(own) == ["x1", "x2", "x3"]
 
 
 def test_a_growth_term_of_another_kind_is_no_growth_term(own_measure):

@@ -3,7 +3,7 @@
 from lse_material.analysis.density import Density, importance
 from lse_material.analysis.descent import Pass, basins, descend, descents
 from lse_material.analysis.ellipticity import AcousticMinimum, acoustic_minimum
-from lse_material.analysis.landscape import Landscape, landscape, plot
+from lse_material.analysis.landscape import Landscape, at_middle_of_fields, landscape, search_box
 from lse_material.analysis.langevin import (
     Dynamics,
     first_passage_times,
@@ -14,6 +14,7 @@ from lse_material.analysis.langevin import (
 from lse_material.analysis.merged_wells import MergedModes, merged_modes
 from lse_material.analysis.minimum_energy_path import MinimumEnergyPath, barrier, minimum_energy_path
 from lse_material.analysis.stationary import StationaryPoint, saddles, stationary_point, wells
+from lse_material.analysis.stress_curves import DEFORMATIONS, Deformation, StressCurve, stress_curve
 from lse_material.analysis.validation import check_data, check_ellipticity, check_extrapolation, check_symmetry
 from lse_material.analysis.verification import (
     Check,
@@ -28,8 +29,10 @@ from lse_material.analysis.verification import (
 )
 
 __all__ = [
+    "DEFORMATIONS",
     "AcousticMinimum",
     "Check",
+    "Deformation",
     "Density",
     "Dynamics",
     "Landscape",
@@ -37,7 +40,9 @@ __all__ = [
     "MinimumEnergyPath",
     "Pass",
     "StationaryPoint",
+    "StressCurve",
     "acoustic_minimum",
+    "at_middle_of_fields",
     "barrier",
     "basins",
     "check_convexity",
@@ -57,12 +62,13 @@ __all__ = [
     "landscape",
     "merged_modes",
     "minimum_energy_path",
-    "plot",
     "random_rotations",
     "saddles",
     "sample_deformations",
+    "search_box",
     "stationary_point",
     "stationary_samples",
+    "stress_curve",
     "trajectories",
     "verify",
     "wells",

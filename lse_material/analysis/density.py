@@ -213,10 +213,6 @@ def _student(x: Array, at: Array, root: Array) -> Array:
     """Log density of the Student distribution about `at` with the scale matrix root root^T, (n,)."""
     d = len(at)
     square = (np.linalg.solve(root, (x - at).T) ** 2).sum(axis=0)
-    constant = _log_gamma(0.5 * (DEGREES + d)) - _log_gamma(0.5 * DEGREES) - 0.5 * d * np.log(DEGREES * np.pi)
+    constant = math.lgamma(0.5 * (DEGREES + d)) - math.lgamma(0.5 * DEGREES) - 0.5 * d * np.log(DEGREES * np.pi)
     result: Array = constant - np.linalg.slogdet(root)[1] - 0.5 * (DEGREES + d) * np.log1p(square / DEGREES)
     return result
-
-
-def _log_gamma(a: float) -> float:
-    return math.lgamma(a)

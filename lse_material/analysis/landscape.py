@@ -1,16 +1,14 @@
-"""The landscape of a potential: its wells, the saddles between them, how high the barriers are, and a picture of it.
+"""The landscape of a potential: its wells, the saddles between them, and how high the barriers are.
 
     land = landscape(material.potential, box.lower, box.upper)
     land.wells, land.saddles, land.barriers[i, j]
 
-`stationary`, `descent` and `minimum_energy_path` do the work.
+`stationary`, `descent` and `minimum_energy_path` do the work; `lse_material.plotting.landscape` draws it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,8 +17,8 @@ from lse_material._arrays import Array, float_array, frozen
 from lse_material.analysis.descent import Pass
 from lse_material.analysis.minimum_energy_path import Graph
 from lse_material.analysis.stationary import StationaryPoint, saddles, wells
-from lse_material.errors import InvalidInputError
 from lse_material.model.box import Box
+from lse_material.model.material import Material, potential_of
 from lse_material.model.soft_minimum import SoftMinimum
 
 
@@ -97,77 +95,29 @@ def landscape(
     return Landscape(tuple(graph.wells[k] for k in seen), tuple(entry[2] for entry in kept), links)
 
 
-def plot(
-    potential: SoftMinimum,
-    path: Path | str,
-    lower: Any,
-    upper: Any,
-    *,
-    axes: Sequence[int] | None = None,
-    at: Any = None,
-    labels: Sequence[str] | None = None,
-    energy_label: str = "W",
-    points: int = 161,
-) -> None:
-    """Draw the energy over one or two inputs with wells, saddles and the ways between them, as PNG; needs matplotlib.
+def search_box(fitted: Material | SoftMinimum) -> Box:
+    """Where to look for wells: the training box, or three `input_scale` to each side of `input_shift` if there is none.
 
-    Args:
-        potential: any soft minimum.
-        path: of the picture.
-        lower: lowest corner (d,) of the box that is shown and searched.
-        upper: its highest corner.
-        axes: the one or two inputs that are shown; the first two if left out (the first of one).
-        at: (d,), values of the inputs that are not shown; those of the lowest well if left out. Wells are projected.
-        labels: of all inputs, with their units; "x1", ... if left out.
-        energy_label: with its unit.
-        points: along each axis.
-
-    Raises:
-        InvalidInputError: axes name no input, or more than two.
-
-    >>> lse.analysis.plot(material.potential, "wells.png", [-0.1, -0.1, -0.1], [0.1, 0.1, 0.1], points=41)
+    >>> lse.analysis.search_box(material).upper
+    array([0.1, 0.1, 0.1])
     """
-    box = Box.of(lower, upper, potential.size)
-    if box is None:
-        raise InvalidInputError("a picture needs a box: give lower and upper.")
-    shown = tuple(range(min(potential.size, 2))) if axes is None else tuple(axes)
-    if not 1 <= len(shown) <= 2 or len(set(shown)) < len(shown) or any(not 0 <= k < potential.size for k in shown):
-        raise InvalidInputError(f"axes is {shown}; choose one or two of the inputs 0 .. {potential.size - 1}.")
-    from matplotlib.figure import Figure
+    potential = potential_of(fitted)
+    if isinstance(fitted, Material) and fitted.training_box is not None:
+        lower, upper = fitted.training_box.lower, fitted.training_box.upper
+        width = np.maximum(upper - lower, 1e-3 * potential.input_scale)  # a component that did not vary has no width
+        middle = 0.5 * (lower + upper)
+        return Box(middle - 0.5 * width, middle + 0.5 * width)
+    reach = 3.0 * potential.input_scale
+    return Box(potential.input_shift - reach, potential.input_shift + reach)
 
-    land = landscape(potential, box.lower, box.upper)
-    names = [f"x{k + 1}" for k in range(potential.size)] if labels is None else list(labels)
-    middle = land.wells[0].x if land.wells else 0.5 * (box.lower + box.upper)
-    grid = [np.linspace(box.lower[k], box.upper[k], points) for k in shown]
-    mesh = np.meshgrid(*grid, indexing="ij")
-    x = np.broadcast_to(middle if at is None else float_array("at", at, 1), (*mesh[0].shape, potential.size)).copy()
-    for k, values in zip(shown, mesh):
-        x[..., k] = values
-    energy = potential.energy(x)
-    figure = Figure(figsize=(5.2, 4.2), layout="constrained")
-    ax = figure.subplots()
-    if len(shown) == 1:
-        ax.plot(grid[0], energy, color="C0")
-        ax.set_ylabel(energy_label)
-    else:
-        top = max([s.energy for s in land.saddles], default=float(np.quantile(energy, 0.5)))
-        low = float(energy.min())
-        levels = low + (2.5 * (top - low) if top > low else float(np.ptp(energy))) * np.linspace(0.0, 1.0, 26)
-        filled = ax.contourf(*grid, energy.T, levels, cmap="Greys_r", extend="max")
-        figure.colorbar(filled, ax=ax, label=energy_label)
-        for each in land.passes:
-            for way in each.down:
-                ax.plot(way[:, shown[0]], way[:, shown[1]], color="C1", linewidth=1.5)
-        ax.set_ylabel(names[shown[1]])
-    for found, marker, name in ((land.wells, "o", "well"), (land.saddles, "X", "saddle")):
-        if found:
-            height = [p.energy if len(shown) == 1 else p.x[shown[1]] for p in found]
-            ax.plot([p.x[shown[0]] for p in found], height, marker, label=name, color="C0" if marker == "o" else "C3",
-                    markeredgecolor="white", markersize=8)  # fmt: skip
-    ax.set_xlabel(names[shown[0]])
-    ax.set_xlim(box.lower[shown[0]], box.upper[shown[0]])
-    if len(shown) == 2:
-        ax.set_ylim(box.lower[shown[1]], box.upper[shown[1]])
-    if land.wells:
-        ax.legend(loc="upper right")
-    figure.savefig(path, dpi=130)
+
+def at_middle_of_fields(material: Material) -> Material:
+    """The material of F alone, its fields (if it has any) at the middle of `search_box`.
+
+    >>> lse.analysis.at_middle_of_fields(material) is material  # it has none
+    True
+    """
+    if not material.fields:
+        return material
+    box = search_box(material)
+    return material.at(0.5 * (box.lower + box.upper)[: len(material.fields)])

@@ -6,7 +6,6 @@ on what. Each returns a `Check`.
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import numpy as np
@@ -88,17 +87,6 @@ def check_extrapolation(material: Material | SoftMinimum, box: tuple[Array, Arra
     )
 
 
-def symmetry_of(material: Material) -> Symmetry | None:
-    """The point group that the material's provenance names, None if it names none that has a name."""
-    match = re.fullmatch(r"(\w+) to (\w+), ([23])D", str(material.provenance.get("symmetry", "")))
-    if match is None or int(match[3]) != material.dim:
-        return None
-    try:
-        return Symmetry.crystal(match[1], match[2], dim=material.dim)
-    except InvalidInputError:
-        return None
-
-
 def check_symmetry(material: Material, symmetry: Symmetry, F: Any) -> Check:
     """W(x) = W(A x) for every element A of the group, x = x(F) of F (..., dim, dim), as a share of the range of W.
 
@@ -129,8 +117,8 @@ def check_symmetry(material: Material, symmetry: Symmetry, F: Any) -> Check:
 def check_data(fitted: Material | SoftMinimum, samples: Samples, *, tolerance: float = 0.05) -> tuple[Check, ...]:
     """How well rows of data are met, and how many lie outside the training box (a report).
 
-    Energies: root mean square of W - W_data over the standard deviation of W_data. Slopes (P, or dW/dx): over the root
-    mean square of the data.
+    Energies: root mean square of W - W_data over the standard deviation of W_data. Stresses (or gradients of samples of x):
+    over the root mean square of the data.
 
     Args:
         fitted: a material for samples of F, a potential for samples of x.
@@ -145,17 +133,17 @@ def check_data(fitted: Material | SoftMinimum, samples: Samples, *, tolerance: f
     """
     material = fitted if isinstance(fitted, Material) else None
     x = samples.inputs(None if material is None else material.kinematics)
-    slopes, name = (samples.gradient, "dW/dx") if material is None else (samples.stress, "P")
+    stresses, name = (samples.gradient, "dW/dx") if material is None else (samples.stress, "P")
     checks = []
     if samples.energy is not None:
         known = samples.energy_mask
         W = fitted.energy(x) if isinstance(fitted, SoftMinimum) else fitted.energy(samples.F, samples.fields)
         data = samples.energy[known]
         checks.append(_error("energies of the data", W[known] - data, data - data.mean(), "W", tolerance))
-    if slopes is not None:
+    if stresses is not None:
         known = samples.stress_mask
         values = fitted.gradient(x) if isinstance(fitted, SoftMinimum) else fitted.stress(samples.F, samples.fields)
-        checks.append(_error("slopes of the data", values[known] - slopes[known], slopes[known], name, tolerance))
+        checks.append(_error("stresses of the data", values[known] - stresses[known], stresses[known], name, tolerance))
     if material is not None and material.training_box is not None:
         outside = material.training_box.excess(x) > 0.0
         share = float(outside.mean())

@@ -7,14 +7,17 @@ from typing import Annotated, Any
 
 import typer
 
+from lse_material.cli import tables
 from lse_material.cli.codes import FAILED
 from lse_material.cli.files import MaterialFile, read
 from lse_material.cli.output import Json, print_json, print_table
+from lse_material.cli.tables import ColumnsOption
 
 
 def check(
     file: MaterialFile,
-    data: Annotated[Path | None, typer.Option(help="Rows (.npz or .csv) that the material must meet.")] = None,
+    data: Annotated[Path | None, typer.Option(help="A table of rows that the material must meet.")] = None,
+    columns: ColumnsOption = None,
     tolerance: Annotated[float, typer.Option(help="Relative error on --data that passes.")] = 0.05,
     symmetry: Annotated[
         str | None, typer.Option(help="Point group, PARENT:VARIANT (square:rectangle); else that of the file.")
@@ -32,9 +35,9 @@ def check(
     checks = _of_material(fitted, symmetry, seed) if isinstance(fitted, Material) else _of_potential(fitted, seed)
     if data is not None:
         from lse_material.analysis.validation import check_data
-        from lse_material.data.sample_files import read_samples
 
-        checks += check_data(fitted, read_samples(data), tolerance=tolerance)
+        samples = tables.read([data], columns, None, report=None if json else print)
+        checks += check_data(fitted, samples, tolerance=tolerance)
     passed = all(c.passed for c in checks)
     if json:
         print_json({"file": str(file), "passed": passed, "checks": [vars(c) for c in checks]})
@@ -46,13 +49,11 @@ def check(
 
 def _of_material(material: Any, symmetry: str | None, seed: int) -> list[Any]:
     from lse_material import analysis
-    from lse_material.analysis.validation import symmetry_of
     from lse_material.cli.symmetries import parse
-    from lse_material.plotting import held
 
     checks = list(analysis.verify(material, seed=seed))
-    everything, material = material, held(material)
-    group = parse(symmetry, material.dim) if symmetry else symmetry_of(material)
+    everything, material = material, analysis.at_middle_of_fields(material)
+    group = parse(symmetry, material.dim) if symmetry else material.symmetry
     F = analysis.sample_deformations(material, 256, seed=seed)
     if group is not None:
         checks.append(analysis.check_symmetry(material, group, F))

@@ -1,8 +1,8 @@
-"""`lse-material demo`: run one of the demos."""
+"""`lse-material demo`: run one of the demos or studies."""
 
 from __future__ import annotations
 
-import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -22,7 +22,7 @@ def demo(
     ranks: Annotated[int, typer.Option("--ranks", "-n", help="MPI ranks.", min=1)] = 1,
     json: Json = False,
 ) -> int:
-    """Run a demo, which draws a picture and checks a number; exit code 1 if that fails. Demos are part of a checkout."""
+    """Run a demo or a study, which draws a picture and checks a number; exit code 1 if that fails. They need a checkout."""
     known = demos()
     if name is None:
         stories = {key: title(path) for key, path in known.items()}
@@ -33,7 +33,8 @@ def demo(
         return 0
     if name not in known:
         raise InvalidInputError(f"there is no demo {name!r}; there are {', '.join(known)}.")
-    need("dolfinx", "a demo")
+    if "dolfinx" in known[name].read_text(encoding="utf-8"):
+        need("dolfinx", f"the demo {name}")
     command = [sys.executable, str(known[name]), *(["--quick"] if quick else [])]
     command += [] if out is None else ["--out", str(out)]
     command = command if ranks == 1 else ["mpirun", "-n", str(ranks), *command]
@@ -46,20 +47,20 @@ def demo(
 
 
 def demos() -> dict[str, Path]:
-    """The demos of the checkout that this package belongs to, or of the current folder.
+    """The demos and studies of the checkout that this package belongs to, or of the current folder.
 
     Raises:
         InvalidInputError: there is no folder of demos: an installed wheel has none.
     """
     for root in (Path(__file__).resolve().parents[2], Path.cwd()):
-        found = scripts(root / "demos")
+        found = scripts(root / "demos") | scripts(root / "demos" / "studies")
         if found:
             return found
     raise InvalidInputError("there are no demos here: they are part of a checkout of lse_material, not of the wheel.")
 
 
 def scripts(folder: Path) -> dict[str, Path]:
-    """Demos by name: single files, and folders by the script named like the folder or the one that compares."""
+    """Scripts by name: single files, and in a folder the script that is named like it, or compare.py."""
     found = {path.stem: path for path in sorted(folder.glob("*.py"))}
     for inner in sorted(path for path in folder.glob("*") if path.is_dir()):
         for name in (f"{inner.name}.py", "compare.py"):
@@ -70,6 +71,7 @@ def scripts(folder: Path) -> dict[str, Path]:
 
 
 def title(path: Path) -> str:
-    """The first sentence of a demo's docstring."""
-    text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or path.stem
-    return " ".join(text.split("\n\n")[0].split())
+    """The first paragraph of a study's docstring, or the heading of a demo."""
+    text = path.read_text(encoding="utf-8")
+    start = re.match(r'"""(.*?)(?:\n\n|""")|# %% \[markdown\]\n# # (.*?)\n', text, re.DOTALL)
+    return " ".join((start[1] or start[2]).split()) if start else path.stem

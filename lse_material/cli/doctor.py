@@ -16,7 +16,7 @@ PACKAGES = (  # import name, what for, how to get it
     ("numpy", "everything", "pip install numpy"),
     ("safetensors", "everything", "pip install safetensors"),
     ("torch", "fit", "pip install 'lse-material[fit]'"),
-    ("scipy", "fit", "pip install 'lse-material[fit]'"),
+    ("scipy", "fit, periodic cells", "pip install 'lse-material[fit]'"),
     ("cffi", "compiled kernels", "pip install 'lse-material[kernel]'"),
     ("matplotlib", "plot", "pip install 'lse-material[plot]'"),
     ("pyvista", "pictures of meshes", "pip install 'lse-material[plot]'"),
@@ -25,7 +25,6 @@ PACKAGES = (  # import name, what for, how to get it
     ("petsc4py", "FEniCSx forms and problems", FENICSX),
     ("mpi4py", "FEniCSx forms and problems", FENICSX),
     ("slepc4py", "stability: lowest modes", FENICSX),
-    ("dolfinx_mpc", "periodic cells", FENICSX),
     ("gmsh", "meshes of the demos", "pip install gmsh"),
 )
 _CODE = """

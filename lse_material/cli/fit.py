@@ -9,9 +9,11 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from lse_material.cli import tables
 from lse_material.cli.codes import need
 from lse_material.cli.options import with_options
 from lse_material.cli.output import Json, print_json
+from lse_material.cli.tables import ColumnsOption, GroupOption
 from lse_material.errors import InvalidInputError
 
 PREFIXES = {"Architecture": "", "Training": "training_", "Sparsity": "sparsity_"}
@@ -30,9 +32,12 @@ def fit_command() -> Callable[..., Any]:
 
 def fit(
     data: Annotated[
-        Path, typer.Argument(metavar="DATA", help="Rows (.npz or .csv) of F or x, W, P.", show_default=False)
+        list[Path],
+        typer.Argument(metavar="DATA...", help="Tables of F or x, W, P; each of several a group.", show_default=False),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="The new .safetensors file.", show_default=False)],
+    columns: ColumnsOption = None,
+    group: GroupOption = None,
     kinematics: Annotated[
         Literal["green-lagrange", "small-strain", "invariants"], typer.Option(help="Strain measure, for rows of F.")
     ] = "green-lagrange",
@@ -61,7 +66,8 @@ def fit(
     choices: dict[str, Any] = {name.lower(): made for name, made in chosen.items()}
     if output.suffix != ".safetensors" or not output.parent.is_dir():
         raise InvalidInputError(f"{output} must end in .safetensors and lie in a folder that is there.")
-    samples = lse.read_samples(data)
+    readings: list[Any] = []
+    samples = tables.read(data, columns, group, report=readings.append)
     kept, held = samples.split(1.0 - test, seed=seed) if test > 0.0 else (samples, None)
     if samples.dim is None:
         if symmetry or growth is not None:
@@ -71,6 +77,8 @@ def fit(
         choices["kinematics"] = getattr(lse, KINEMATICS[kinematics])(dim=samples.dim)
         choices["growth"] = lse.Growth(_number(growth)) if growth not in (None, "auto") else growth
         choices["symmetry"] = parse(symmetry, samples.dim) if symmetry else None
+    if not json:
+        print(*readings, sep="\n")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", floor.DataWarning)  # they are part of the summary
         result = floor.fit(kept, **choices, seed=seed, progress=not json)

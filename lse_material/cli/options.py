@@ -1,10 +1,9 @@
-"""Command-line options made from dataclasses: a field is an option, its line in the docstring the help."""
+"""Command-line options made from dataclasses: a field is an option, with the help that it carries."""
 
 from __future__ import annotations
 
 import dataclasses
 import inspect
-import re
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
@@ -42,23 +41,6 @@ def with_options(function: Callable[..., Any], kinds: Mapping[str, type]) -> Cal
     return command
 
 
-def attribute_texts(kind: type) -> dict[str, str]:
-    """What the section `Attributes:` of a docstring says of each name."""
-    texts: dict[str, str] = {}
-    names: list[str] = []
-    section = (inspect.getdoc(kind) or "").partition("Attributes:\n")[2]
-    for line in section.splitlines():
-        if line and not line.startswith(" "):
-            break
-        match = re.match(r"    (\w+(?:, \w+)*): (.*)", line)
-        if match:
-            names = match[1].split(", ")
-            texts |= dict.fromkeys(names, match[2])
-        elif line.strip():
-            texts |= {name: f"{texts[name]} {line.strip()}" for name in names}
-    return texts
-
-
 def _words(kind: type, field: dataclasses.Field[Any]) -> tuple[str, ...]:
     """Words that a field takes in place of a number."""
     hint = get_type_hints(kind)[field.name]
@@ -70,7 +52,7 @@ def _parameter(name: str, kind: type, field: dataclasses.Field[Any]) -> inspect.
     default = str(field.default) if _words(kind, field) else field.default
     option = typer.Option(
         f"--{name.replace('_', '-')}" + (f"/--no-{name.replace('_', '-')}" if hint is bool else ""),
-        help=attribute_texts(kind).get(field.name, ""),
+        help=field.metadata["help"],
     )
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[hint, option])
 

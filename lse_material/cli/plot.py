@@ -14,6 +14,7 @@ from lse_material.errors import InvalidInputError
 from lse_material.model.material import Material, potential_of
 
 FORMATS = (".png", ".pdf", ".svg")
+QUANTITIES = ("amount", "energy", "stress", "mode_weights")
 
 
 def plot(
@@ -28,25 +29,27 @@ def plot(
 ) -> None:
     """Draw 2D sections of the landscape with its modes and wells, and stresses along load paths."""
     need("matplotlib.figure", "plotting")
-    from lse_material.analysis.landscape import landscape
-    from lse_material.plotting import LOAD_PATHS, box_of, input_names, load_path, picture, planes
+    from lse_material.analysis import DEFORMATIONS, landscape, search_box, stress_curve
+    from lse_material.plotting import input_labels, picture, planes
 
-    paths = path or ["uniaxial", "pure_shear", "simple_shear"]
-    unknown = [name for name in paths if name not in LOAD_PATHS]
+    names = path or ["uniaxial", "pure_shear", "simple_shear"]
+    unknown = [name for name in names if name not in DEFORMATIONS]
     if unknown:
-        raise InvalidInputError(f"there is no load path {unknown[0]!r}; there are {', '.join(LOAD_PATHS)}.")
+        raise InvalidInputError(f"there is no load path {unknown[0]!r}; there are {', '.join(DEFORMATIONS)}.")
     target = output or file.with_suffix(".png")
     if target.suffix not in FORMATS:
         raise InvalidInputError(f"{target}: pictures are {', '.join(FORMATS)}.")
     fitted = read(file)
     material = fitted if isinstance(fitted, Material) else None
     potential = potential_of(fitted)
-    land = landscape(potential, *box_of(fitted))
-    picture(fitted, land.wells, land.saddles, paths=paths).savefig(target, dpi=150)
+    box = search_box(fitted)
+    land = landscape(potential, box.lower, box.upper)
+    picture(fitted, land, deformations=names).savefig(target, dpi=150)
     if json:
-        names = input_names(fitted)
-        curves = {} if material is None else {name: load_path(material, name) for name in paths}
-        sections = [[names[a], names[b]] for a, b in planes(potential, land.wells)]
+        labels = input_labels(fitted)
+        found = [] if material is None else [(name, stress_curve(material, name)) for name in names]
+        curves = {name: {q: getattr(curve, q) for q in QUANTITIES} for name, curve in found}
+        sections = [[labels[a], labels[b]] for a, b in planes(potential, land)]
         print_json(
             {
                 "file": str(target),

@@ -53,6 +53,7 @@ def _contents(fitted: Material | SoftMinimum) -> dict[str, Any]:
         figures |= {
             "kinematics": fitted.kinematics.to_dict(),
             "fields": list(fitted.fields),
+            "symmetry": None if fitted.symmetry is None else fitted.symmetry.name,
             "growth": None if fitted.growth is None else fitted.growth.coefficient,
             "units": dict(fitted.units),
             "training_box": None if box is None else [box.lower.tolist(), box.upper.tolist()],
@@ -62,11 +63,11 @@ def _contents(fitted: Material | SoftMinimum) -> dict[str, Any]:
 
 
 def _landscape(fitted: Material | SoftMinimum) -> dict[str, Any]:
-    from lse_material.analysis import landscape, merged_modes, wells
-    from lse_material.plotting import box_of
+    from lse_material.analysis import landscape, merged_modes, search_box, wells
 
     potential = potential_of(fitted)
-    box = box_of(fitted)
+    searched = search_box(fitted)
+    box = searched.lower, searched.upper
     land = landscape(potential, *box)
     rows = []
     for well in (*land.wells, *(w for w in wells(potential, *box) if not w.inside)):
@@ -89,11 +90,11 @@ def _landscape(fitted: Material | SoftMinimum) -> dict[str, Any]:
 
 def _cost(fitted: Material | SoftMinimum) -> dict[str, float | None]:
     """Of energy and both derivatives: by NumPy, and compiled if a C compiler is there."""
+    from lse_material.analysis import at_middle_of_fields
     from lse_material.errors import CompilationError
     from lse_material.kernel import CompiledEvaluator, CompiledPotential
-    from lse_material.plotting import held
 
-    fitted = held(fitted) if isinstance(fitted, Material) else fitted
+    fitted = at_middle_of_fields(fitted) if isinstance(fitted, Material) else fitted
     rng = np.random.default_rng(0)
     if isinstance(fitted, Material):
         at = np.eye(fitted.dim) + 0.02 * rng.uniform(-1.0, 1.0, (POINTS, fitted.dim, fitted.dim))
@@ -149,6 +150,7 @@ def _print(f: dict[str, Any]) -> None:
         box = f["training_box"]
         rows += [
             ["fields", ", ".join(f["fields"]) or "none"],
+            ["symmetry", f["symmetry"] or "not given"],
             ["growth", "none" if f["growth"] is None else f"{figure(f['growth'])} (J - 1 - ln J)"],
             ["units", ", ".join(f"{k} {v}" for k, v in f["units"].items()) or "not given"],
             ["training box", "not known" if box is None else f"{vector(box[0])}  to  {vector(box[1])}"],

@@ -91,7 +91,9 @@ _TENSOR = re.compile(
     rf"(?:{_SHEAR})?(?P<word>[^\W\d]\D*?|[12]pk|pk[12])[ ,]*(?P<i>[0-9xyz])[ ,]*(?P<j>[0-9xyz])", re.IGNORECASE
 )
 _VECTOR = re.compile(r"(?P<word>[^\W\d]\D*?)[ ,]*(?P<i>\d+|(?<![^\W_])[xyz]|(?<=[gd])[xyz])", re.IGNORECASE)
-_UNIT = re.compile(r"(.*?)(?:\s*\[(.*)\]|\s*\(([^()]*)\)|\s+/\s*(\S+)|\s*,\s+([^\d\s]\S*)|[ _]([kMG]?Pa|percent))")
+_UNIT = re.compile(
+    r"(.*?)(?:\s*\[([^\[\]]*)\]|\s*\(([^()]*)\)|\s+/\s*(\S+)|\s*,\s+([^\d\s]\S*)|[ _]([kMG]?Pa|percent))"
+)
 _INDEX = re.compile(r"[\[(]([0-9xyz])(?:\s*,\s*|\]\s*\[|\)\s*\(|)([0-9xyz]?)[\])]$", re.IGNORECASE)
 
 Index = tuple[int, ...] | str
@@ -106,6 +108,8 @@ class Meaning:
     factor: float = 1.0
 
     def __str__(self) -> str:
+        if self.quantity == "group":
+            return "group"
         index = f" {self.index}" if isinstance(self.index, str) else "".join(map(str, self.index))
         shear = {0.5: "2", 0.5**0.5: "sqrt2*", -1.0: "-"}.get(self.factor, "")
         return f"{shear}{self.quantity}{index}"

@@ -12,6 +12,7 @@ which is linear in dW/dF. The tests of rubber are such (Treloar, Trans. Faraday 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,6 +24,7 @@ from lse_material._arrays import Array, expect_shape, float_array, frozen
 from lse_material.data.groups import Labels, group_labels
 from lse_material.data.samples import Samples, checked_deformations
 from lse_material.errors import InvalidInputError
+from lse_material.model.strain import StrainMeasure
 
 Index = npt.NDArray[np.int64]
 
@@ -43,6 +45,10 @@ class Observations:
 
     Raises:
         InvalidInputError: naming the array and the entry at fault.
+
+    >>> pulled = lse.Observations.uniaxial([1.1, 1.5, 2.0], [0.16, 0.53, 0.84])
+    >>> len(pulled), pulled.dim
+    (3, 3)
     """
 
     F: Array
@@ -97,6 +103,28 @@ class Observations:
     def dim(self) -> int:
         """2 or 3."""
         return int(self.F.shape[-1])
+
+    def inputs(self, kinematics: StrainMeasure | None) -> Array:
+        """x(F) of every point, (n, d).
+
+        Raises:
+            InvalidInputError: no strain measure, or one of another dimension.
+        """
+        if kinematics is None or kinematics.dim != self.dim:
+            found = "none" if kinematics is None else f"one in {kinematics.dim}D"
+            raise InvalidInputError(
+                f"observations at {self.dim}D F need a strain measure in {self.dim}D; there is {found}."
+            )
+        return kinematics.strain(self.F)
+
+    def digest(self) -> str:
+        """A hash of the data, for provenance: 16 hexadecimal digits."""
+        h = hashlib.sha256()
+        for name in ("F", "row", "column", "coefficient", "values", "errors"):
+            value = getattr(self, name)
+            if value is not None:
+                h.update(name.encode() + str(value.shape).encode() + np.ascontiguousarray(value).tobytes())
+        return h.hexdigest()[:16]
 
     def of_stress(self, P: Any) -> Array:
         """A P (k,): what the values would be for the stresses P (n, dim, dim) at F."""

@@ -56,28 +56,23 @@ def decimal_mark(cells: Iterable[str], where: str) -> str:
     """The decimal mark of a table, "." or ",".
 
     Raises:
-        FormatError: the cells use both, or all commas can be thousands marks as well as decimal marks.
+        FormatError: all commas can be thousands marks as well as decimal marks.
     """
-    with_comma = [cell for cell in cells if "," in cell and is_number(cell)]
-    if not with_comma:
-        return "."
-    fits = {}
-    for mark, pattern in _NUMBER.items():
-        wrong = next(
-            (cell for cell in cells if is_number(cell) and not pattern.fullmatch(cell.translate(_SIGNS))), None
-        )
-        fits[mark] = wrong
-    if fits["."] is None and fits[","] is None:
-        cell = with_comma[0]
-        raise FormatError(
-            f"{where}: {cell!r} is {to_number(cell, ','):g} if the comma is a decimal mark and {to_number(cell, '.'):g} if it "
-            'separates thousands, and no other cell tells. Say decimal="," or decimal=".".'
-        )
-    if fits["."] is not None and fits[","] is not None:
-        raise FormatError(
-            f"{where}: {fits['.']!r} has a decimal comma and {fits[',']!r} a decimal point; a table has one of them."
-        )
-    return "." if fits["."] is None else ","
+    open_cell = ""
+    for mark in ",.":  # cells with a comma decide; if they can be thousands, cells with a point do
+        for cell in cells:
+            if mark not in cell:
+                continue
+            fits = [other for other, pattern in _NUMBER.items() if pattern.fullmatch(cell.translate(_SIGNS))]
+            if len(fits) == 1:
+                return fits[0]
+            open_cell = open_cell or (cell if fits else "")
+        if not open_cell:
+            return "."
+    raise FormatError(
+        f"{where}: {open_cell!r} is {to_number(open_cell, ','):g} if the comma is a decimal mark and "
+        f'{to_number(open_cell, "."):g} if it separates thousands, and no other cell tells. Say decimal="," or decimal=".".'
+    )
 
 
 def to_number(cell: str, decimal: str) -> float:
@@ -88,6 +83,8 @@ def to_number(cell: str, decimal: str) -> float:
     """
     text = cell.translate(_SIGNS)
     if not _NUMBER[decimal].fullmatch(text):
+        if is_number(cell):
+            raise ValueError(f"has another decimal mark than the table, which has {decimal!r}")
         raise ValueError("is not finite" if text.lstrip("+-").lower() in ("inf", "infinity") else "is not a number")
     for mark in "., \u00a0\u202f'’_":
         if mark != decimal:
@@ -103,12 +100,14 @@ def numbers(
     Raises:
         FormatError: naming line and column of a cell that is neither a number nor missing.
     """
-    try:  # plain numbers, which are most tables
-        values = np.array([float(cell) for cell in cells])
-    except ValueError:
-        values = np.full(len(cells), np.inf)
-    if np.isfinite(values).all() and decimal == "." and not missing and not any("_" in cell for cell in cells):
-        return values
+    text = "\n".join(cells)
+    if "_" not in text and not (decimal == "," and "." in text) and not missing:
+        try:  # plain numbers, which are most tables
+            values = np.array([float(cell) for cell in text.replace(decimal, ".").split("\n")])
+            if np.isfinite(values).all():
+                return values
+        except ValueError:
+            pass
     values = np.full(len(cells), np.nan)
     for k, cell in enumerate(cells):
         if is_missing(cell, missing):

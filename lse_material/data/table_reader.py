@@ -19,9 +19,11 @@ from lse_material.data.table_numbers import decimal_mark, is_missing, is_number,
 from lse_material.errors import FormatError, InvalidInputError
 
 SEPARATORS = {"\t": "tabs", ";": "semicolons", "|": "bars", ",": "commas", " ": "blanks"}
-COMMENTS = ("#", "%", "!", "//")
 LOOKED_AT = 500  # lines that decide on the separator
-_INLINE = re.compile(r"\s#(?!N/A|VALUE!|DIV/0!)", re.IGNORECASE)
+MOSTLY_WORDS = 0.5  # share of cells that are no numbers; above it the separator is not the right one
+_HASH = r"#(?!N/A|VALUE!|DIV/0!|NUM!)"  # those are missing values of spreadsheets
+_COMMENT = re.compile(rf"[\s\ufeff]*(?:{_HASH}|%|!|//)[#%!/\s]*(.*)", re.IGNORECASE)
+_INLINE = re.compile(rf"\s{_HASH}", re.IGNORECASE)
 
 Record = tuple[int, list[str]]  # line, counted from 1, and its cells
 
@@ -32,7 +34,7 @@ class Table:
 
     Attributes:
         source: the file, for messages.
-        names: of the columns as they stand in the header; empty texts where there is no header.
+        names: of the columns as they stand in the header; empty texts if there is none.
         columns: lists of cells (text), or arrays of values, one for each name.
         lines: the line of each row in the file, or the number of the row (from 0) where there are no lines.
         dialect: how the table was read, in words.
@@ -137,7 +139,7 @@ def table_of_text(
         dialect=", ".join(found),
         decimal=decimal,
         missing=tuple(missing),
-        units=tuple(units),
+        units=tuple(unit.strip("[]() ") for unit in units),
         comments=tuple(text for _, text in comments),
     )
 
@@ -161,16 +163,12 @@ def _without_comments(lines: list[str]) -> tuple[list[str], list[tuple[int, str]
     """The lines with comments blanked out, and the comments with their lines."""
     kept, comments = [], []
     for number, line in enumerate(lines, start=1):
-        text = line.strip(" \ufeff")
-        if mark := next((mark for mark in COMMENTS if text.startswith(mark)), None):
-            comments.append((number, text[len(mark) :].lstrip("".join(COMMENTS)).strip()))
+        if match := _COMMENT.match(line):
+            comments.append((number, match[1].strip()))
             kept.append("")
             continue
-        for match in _INLINE.finditer(line):
-            if line.count('"', 0, match.start()) % 2 == 0:
-                line = line[: match.start()]
-                break
-        kept.append(line)
+        ends = (m.start() for m in _INLINE.finditer(line) if line.count('"', 0, m.start()) % 2 == 0)
+        kept.append(line[: next(ends, len(line))])
     return kept, comments
 
 
@@ -196,7 +194,7 @@ def _records(lines: Sequence[str], separator: str, source: str) -> list[Record]:
 
 
 def _separator(lines: Sequence[str], source: str) -> str:
-    """The separator under which the most lines have equally many cells, and these the most numbers."""
+    """The separator under which the most lines have equally many cells that are numbers; blanks come last."""
     scores = {}
     for order, separator in enumerate(SEPARATORS):
         records = _records(lines[:LOOKED_AT], separator, source)
@@ -206,8 +204,12 @@ def _separator(lines: Sequence[str], source: str) -> str:
         rows = [cells for _, cells in records[start:]]
         odd = sum(len(cells) != size for cells in rows)
         odd += start > 0 and len(records[start - 1][1]) != size
-        words = sum(not is_number(cell) and not is_missing(cell) for cells in rows for cell in cells)
-        scores[odd / len(records), words / max(sum(map(len, rows)), 1), order] = separator
+        other = [cell for cells in rows for cell in cells if not is_number(cell) and not is_missing(cell)]
+        odd += sum(
+            len(cell.split()) > 1 and all(map(is_number, cell.split())) for cell in other
+        )  # several cells in one
+        words = len(other) / max(sum(map(len, rows)), 1)
+        scores[not rows, odd / len(records), words > MOSTLY_WORDS, separator == " ", words, order] = separator
     if not scores:
         found = "header line" if not any(lines) else "line with two cells or more"
         raise FormatError(f"{source} holds no {found}. Cells stand between commas, semicolons, tabs, bars or blanks.")
@@ -215,16 +217,27 @@ def _separator(lines: Sequence[str], source: str) -> str:
 
 
 def _size_and_start(records: Sequence[Record]) -> tuple[int, int]:
-    """The number of cells that most lines with numbers have, and the first of these lines; its end if no line has a number."""
-    numeric = [k for k, (_, cells) in enumerate(records) if any(map(is_number, cells))]
+    """The number of cells of most lines with numbers, those below a header if there is one, and the first of these lines.
+
+    Their end if no line has a number.
+    """
+    numeric = [k for k, (_, cells) in enumerate(records) if any(map(_is_value, cells))]
     sizes = Counter(len(records[k][1]) for k in numeric) or Counter(len(cells) for _, cells in records)
     if not sizes:
         return 0, 0
-    size = sizes.most_common(1)[0][0]
-    headed = next((k for k in numeric if k > 0 and len(records[k - 1][1]) == len(records[k][1])), None)
-    if headed is not None and sizes[len(records[headed][1])] == sizes[size]:
-        size = len(records[headed][1])  # of as many lines of either kind, those below a header
-    return size, next((k for k in numeric if len(records[k][1]) == size), len(records))
+    starts = {len(records[k][1]): k for k in reversed(numeric)}
+    below_header = [
+        len(records[k][1])
+        for k in numeric
+        if k > 0 and len(records[k - 1][1]) == len(records[k][1]) and not any(map(_is_value, records[k - 1][1]))
+    ]
+    size = max(below_header or sizes, key=lambda size: sizes[size])
+    return size, starts.get(size, len(records))
+
+
+def _is_value(cell: str) -> bool:
+    """Whether a cell is a number: 2E12 alone can be the name of an engineering shear."""
+    return is_number(cell) and not re.fullmatch("2E[1-3]{2}", cell)
 
 
 def _parts(
@@ -241,13 +254,13 @@ def _parts(
         found = _names(lines[records[at][0] - 1], records[at][1], size)
         if found is None and len(records[at][1]) == size - 1 and _are_row_names([cells[0] for _, cells in rows]):
             found = ["", *records[at][1]]
-        if found is None or any(map(is_number, found)) or (line > 0 and not _are_units(names)):
+        if found is None or any(map(_is_value, found)) or (line > 0 and not _are_units(names)):
             break
         units = names if line > 0 else []
         line, names = records[at][0], found
     if line < 0:
         line, names = next(((0, n) for _, text in reversed(comments) if (n := _names(text, [], size))), (line, names))
-    if line < 0 and start > 0 and not any(map(is_number, records[start - 1][1])):
+    if line < 0 and start > 0 and not any(map(_is_value, records[start - 1][1])):
         line, cells = records[start - 1]
         raise FormatError(f"{source}, line {line}: a header of {len(cells)} names; the lines below have {size} cells.")
     first = [cell.removesuffix(".0") for cell in rows[0][1]]

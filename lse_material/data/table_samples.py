@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -25,21 +24,24 @@ class Reading:
     Attributes:
         source: the file.
         dialect: separator, decimal mark, header and rows, in words; empty for arrays.
-        taken: column -> what it was taken for.
+        taken: names of columns, each with the component that it was taken for, and what that is.
         left: columns that were left alone.
-        notes: conversions, and units that were found.
+        notes: conversions.
     """
 
     source: str
     dialect: str = ""
-    taken: Mapping[str, str] = field(default_factory=dict)
+    taken: tuple[tuple[str, str, str], ...] = ()
     left: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         lines = [f"{self.source}: {self.dialect}" if self.dialect else self.source]
-        lines += [f"  {name or '(no name)'}: {meaning}" for name, meaning in self.taken.items()]
-        lines += [f"  left alone: {', '.join(name or '(no name)' for name in self.left)}"] if self.left else []
+        for meaning in dict.fromkeys(meaning for _, _, meaning in self.taken):
+            columns = [(name, component) for name, component, m in self.taken if m == meaning]
+            named = ", ".join(name if name == component else f"{name} ({component})" for name, component in columns)
+            lines.append(f"  {meaning}: {named}")
+        lines += [f"  left alone: {', '.join(self.left)}"] if self.left else []
         return "\n".join([*lines, *(f"  {note}" for note in self.notes)])
 
 
@@ -83,14 +85,15 @@ def samples_of_table(table: Table, columns: Columns = None, *, plane_strain: boo
         samples = Samples(**data)
     except InvalidInputError as error:
         raise InvalidInputError(_with_line(table, error)) from None
-    taken = {
-        table.names[source]: f"{Meaning(quantity, index, factor)}, {MEANINGS[quantity]}"
+    names = [name or f"column {k + 1}" for k, name in enumerate(table.names)]
+    taken = tuple(
+        (names[source], str(Meaning(quantity, index, factor)), MEANINGS[quantity])
         for quantity, parts in given.parts.items()
         for index, (source, factor) in parts.items()
-        if isinstance(source, int) and quantity != "unused"
-    }
-    left = [table.names[k] for k in sorted({*given.left, *given.doubtful})]
-    return samples, Reading(table.source, table.dialect, taken, tuple(left), tuple(given.notes))
+        if isinstance(source, int)
+    )
+    left = tuple(names[k] for k in sorted({*given.left, *given.doubtful}))
+    return samples, Reading(table.source, table.dialect, taken, left, tuple(given.notes))
 
 
 def _with_line(table: Table, error: Exception) -> str:

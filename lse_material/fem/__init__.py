@@ -1,4 +1,20 @@
-"""Materials in DOLFINx: UFL forms, stresses at quadrature points, solves, paths, cells, boundaries of phases, output."""
+"""Materials in DOLFINx: UFL forms, stresses at quadrature points, solves, paths, cells, boundaries of phases, output.
+
+Examples in docstrings take these lines as read:
+
+    >>> import ufl
+    >>> from dolfinx import fem, mesh
+    >>> from mpi4py import MPI
+    >>> domain = mesh.create_unit_square(MPI.COMM_WORLD, 4, 4)
+    >>> V = fem.functionspace(domain, ("Lagrange", 1, (2,)))
+    >>> u, v = fem.Function(V), ufl.TestFunction(V)
+    >>> F = ufl.Identity(2) + ufl.grad(u)
+    >>> left, right = (fem.locate_dofs_geometrical(V, lambda x, at=at: np.isclose(x[0], at)) for at in (0.0, 1.0))
+    >>> pull = fem.Constant(domain, (0.0, 0.0))
+    >>> bcs = [fem.dirichletbc(np.zeros(2), left, V), fem.dirichletbc(pull, right, V)]
+    >>> W, dx = lse.fem.energy(material, F), ufl.dx(degree=1)
+    >>> problem = lse.fem.EnergyProblem(W * dx, u, bcs=bcs, petsc_options_prefix="square_")
+"""
 
 from lse_material.fem import _compat  # isort: skip  (refuses a DOLFINx that is too old before anything else)
 from lse_material.fem._mpi import on_rank_0
@@ -7,6 +23,7 @@ from lse_material.fem.forms.frozen_tangent import frozen_tangent
 from lse_material.fem.forms.lagged import lagged, mode_energies
 from lse_material.fem.forms.measures import with_quadrature_degree
 from lse_material.fem.forms.operator import jit_options
+from lse_material.fem.full_field import FullField, Support
 from lse_material.fem.homogenise.load_cases import CellPath, CellSamples, sample
 from lse_material.fem.homogenise.periodic_cell import CellState, PeriodicCell
 from lse_material.fem.homogenise.periodic_map import PeriodicMap
@@ -44,6 +61,7 @@ __all__ = [
     "Evolution",
     "ExtrapolationMonitor",
     "ExtrapolationWarning",
+    "FullField",
     "History",
     "LimitPoint",
     "LoadPath",
@@ -54,6 +72,7 @@ __all__ = [
     "PeriodicMap",
     "QuadratureStress",
     "Rejected",
+    "Support",
     "check_resolution",
     "conjugates",
     "draw_cells",

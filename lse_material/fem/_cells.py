@@ -9,9 +9,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import scipy.sparse
 import ufl
 from dolfinx import fem, mesh
 from mpi4py import MPI
+from scipy.sparse.csgraph import connected_components
 
 from lse_material._arrays import Array
 from lse_material.errors import InvalidInputError
@@ -46,7 +48,7 @@ def marked_cells(
         raise InvalidInputError(
             f"the tags mark entities of dimension {tags.dim}; a material fills cells, of dimension {dim}: give the cell tags."
         )
-    cells, values = _across(tags.topology, domain.topology, dim, tags.indices, entity_maps, "`tags`"), tags.values
+    cells, values = where_on(domain, tags, tags.indices, entity_maps, "`tags`"), tags.values
     count = domain.topology.index_map(dim).size_local
     cells, values = cells[(cells >= 0) & (cells < count)], values[(cells >= 0) & (cells < count)]
     found = np.array([np.count_nonzero(values == one) for one in wanted], dtype=np.int64)
@@ -72,21 +74,65 @@ def covered_cells(integral: ufl.Integral, domain: mesh.Mesh) -> Array:
 
 
 def where_on(
-    other: mesh.Mesh | mesh.MeshTags, domain: mesh.Mesh, cells: Array, entity_maps: Sequence[mesh.EntityMap], what: str
+    end: mesh.Mesh | mesh.MeshTags,
+    start: mesh.Mesh | mesh.MeshTags,
+    cells: Array,
+    entity_maps: Sequence[mesh.EntityMap],
+    what: str,
 ) -> Array:
-    """The numbers that cells of `domain` have in the mesh of `other`; -1 for those that it lacks.
+    """The numbers that cells of the mesh of `start` have in the mesh of `end`; -1 for those that it lacks.
 
     Args:
-        other: a mesh, or tags of one.
-        domain: whose cells are numbered.
-        cells: of `domain`.
+        end: a mesh, or tags of its cells.
+        start: likewise.
+        cells: numbers in the mesh of `start`.
         entity_maps: one of them joins the two, unless they are of one mesh.
-        what: the name of what lives on `other`, for the message.
+        what: the name of what lives on the other mesh, for the message.
 
     Raises:
         InvalidInputError: no entity map joins the meshes.
     """
-    return _across(domain.topology, other.topology, domain.topology.dim, cells, entity_maps, what)
+    if same_topology(start.topology, end.topology):
+        return np.asarray(cells)
+    for joined in entity_maps:
+        if joined.dim != start.topology.dim:
+            continue
+        for whole, part, inverse in (
+            (joined.topology, joined.sub_topology, True),
+            (joined.sub_topology, joined.topology, False),
+        ):
+            if same_topology(whole, start.topology) and same_topology(part, end.topology):
+                return np.asarray(joined.sub_topology_to_topology(cells, inverse))
+    raise InvalidInputError(
+        f"{what} lives on another mesh than the cells of the material, and no entity map joins the two: give "
+        "entity_maps=[...], as mesh.create_submesh returns them, or tags of this mesh (dolfinx.mesh.transfer_meshtag)."
+    )
+
+
+def connected_parts(V: fem.FunctionSpace, keys: Any, shared: Any) -> tuple[Array, int]:
+    """The connected part to which each node of V on this rank belongs, a number equal on all ranks; and how many there are.
+
+    Args:
+        V: nodes of one of its cells are connected.
+        keys: an integer for each node of this rank, ghosts included; nodes with the same key are one.
+        shared: whether other nodes, on any rank, may have the same key.
+    """
+    cells, comm = V.dofmap.list, V.mesh.comm
+    rows = np.repeat(np.arange(len(cells)), cells.shape[1])
+    size = len(cells) + len(keys)
+    graph = scipy.sparse.coo_array((np.ones(len(rows)), (rows, len(cells) + cells.ravel())), (size, size))
+    local = connected_components(graph, directed=False)[1][len(cells) :]
+    common = np.unique(np.concatenate(comm.allgather(keys[shared])))
+    mine = np.isin(keys, common)
+    links = comm.allgather((local.max(initial=-1) + 1, local[mine], keys[mine]))
+    starts = np.concatenate([[0], np.cumsum([count for count, _, _ in links])])
+    left = np.concatenate([start + labels for start, (_, labels, _) in zip(starts, links)])
+    right = starts[-1] + np.searchsorted(common, np.concatenate([nodes for _, _, nodes in links]))
+    size = starts[-1] + len(common)
+    joined = scipy.sparse.coo_array((np.ones(len(left)), (left, right)), (size, size))
+    number = connected_components(joined, directed=False)[1][: starts[-1]]
+    parts: Array = np.unique(number, return_inverse=True)[1][starts[comm.rank] + local]
+    return parts, len(np.unique(number))
 
 
 def meshes_of(expression: Any) -> list[mesh.Mesh]:
@@ -136,22 +182,3 @@ def require_double(*functions: fem.Function, what: str, real: bool = False) -> N
 def same_topology(a: Any, b: Any) -> bool:
     """Whether two topologies are the same object, in DOLFINx's Python or beneath it."""
     return bool(getattr(a, "_cpp_object", a) == getattr(b, "_cpp_object", b))
-
-
-def _across(start: Any, end: Any, dim: int, cells: Array, entity_maps: Sequence[mesh.EntityMap], what: str) -> Array:
-    """Numbers of the cells of one topology in another."""
-    if same_topology(start, end):
-        return np.asarray(cells)
-    for joined in entity_maps:
-        if joined.dim != dim:
-            continue
-        for whole, part, inverse in (
-            (joined.topology, joined.sub_topology, True),
-            (joined.sub_topology, joined.topology, False),
-        ):
-            if same_topology(whole, start) and same_topology(part, end):
-                return np.asarray(joined.sub_topology_to_topology(cells, inverse))
-    raise InvalidInputError(
-        f"{what} lives on another mesh than the cells of the material, and no entity map joins the two: give "
-        "entity_maps=[...], as mesh.create_submesh returns them, or tags of this mesh (dolfinx.mesh.transfer_meshtag)."
-    )

@@ -1,4 +1,4 @@
-"""The one place that knows how versions of DOLFINx differ from each other, and which the package takes."""
+"""Differences between versions of DOLFINx, and the versions that the package accepts."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ NEWEST = (0, 11)
 
 
 def geometry_dofmap(domain: dolfinx.mesh.Mesh) -> Any:
-    """Nodes of each cell, shape (cells, nodes of a cell); DOLFINx 0.10 has them under another name."""
+    """Nodes of each cell, shape (cells, nodes of a cell), whose name differs in DOLFINx 0.10."""
     geometry = domain.geometry
     return geometry.dofmaps[0] if hasattr(geometry, "dofmaps") else geometry.dofmap
 
 
 def require_dolfinx(found: str = dolfinx.__version__) -> None:
-    """Refuse a DOLFINx that is older than the package can work with, and warn of one that it was not tested with.
+    """Refuse a DOLFINx that is too old, and warn of one that the package was not tested with.
 
     Raises:
         ImportError: DOLFINx is too old.
@@ -33,7 +33,7 @@ def require_dolfinx(found: str = dolfinx.__version__) -> None:
     if version > NEWEST:
         warnings.warn(
             f"lse_material.fem was tested with DOLFINx 0.10 and 0.11; this is {found}. Before you trust it run "
-            "tests/fem/forms/test_operator.py, which looks at every internal that the package hooks into.",
+            "tests/fem/forms/test_operator.py, which tests every internal that the package uses.",
             ImportWarning,
             stacklevel=2,
         )

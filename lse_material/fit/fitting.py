@@ -11,32 +11,35 @@ from typing import Any, Literal
 import numpy as np
 
 import lse_material
+from lse_material.data.observations import Observations
 from lse_material.data.samples import Samples
-from lse_material.errors import LseError
+from lse_material.errors import InvalidInputError, LseError
 from lse_material.fit.discovery.candidates import Candidates, Discovery
 from lse_material.fit.discovery.schedule import Schedule
 from lse_material.fit.discovery.search import discover
 from lse_material.fit.model.initialise import random_start
-from lse_material.fit.model.trainable import trainable_kind
+from lse_material.fit.model.trainable import TrainablePotential, trainable_kind
 from lse_material.fit.optimise.found import Found, Record, progress_bar
 from lse_material.fit.optimise.levenberg_marquardt import levenberg_marquardt
 from lse_material.fit.optimise.multistart import multistart
 from lse_material.fit.options import Architecture, Sparsity, Training
 from lse_material.fit.problem.diagnostics import DataWarning
 from lse_material.fit.problem.prepare import Problem, prepare
-from lse_material.fit.result import Errors, FitResult, errors_of
+from lse_material.fit.problem.unseen_shears import with_unseen_shears
+from lse_material.fit.result import Errors, FitResult, errors_by_group, errors_of
 from lse_material.model.box import Box
 from lse_material.model.growth import Growth
-from lse_material.model.material import Material
+from lse_material.model.material import Material, potential_of
 from lse_material.model.soft_minimum import SoftMinimum
 from lse_material.model.strain import StrainMeasure
 from lse_material.model.symmetry import Symmetry
 
+REFIT_ITERATIONS = 60  # of Levenberg-Marquardt on all groups, after a discovery that held some back
 LAST_ITERATIONS = 5  # of Levenberg-Marquardt on all rows, where a discovery saw only some
 
 
 def fit(
-    samples: Samples,
+    samples: Samples | Observations,
     *,
     kinematics: StrainMeasure | None = None,
     architecture: Architecture | None = None,
@@ -44,6 +47,7 @@ def fit(
     sparsity: Sparsity | None = None,
     growth: Growth | Literal["auto"] | None = None,
     symmetry: Symmetry | None = None,
+    start: Material | SoftMinimum | None = None,
     seed: int = 0,
     progress: bool = True,
 ) -> FitResult:
@@ -52,7 +56,8 @@ def fit(
     The same seed gives the same weights, bit by bit, on the same machine. Ctrl-C keeps the best weights so far.
 
     Args:
-        samples: rows of F with energy and/or stress, or of x with energy and/or gradient; missing rows are left out.
+        samples: rows of F with energy and/or stress, or of x with energy and/or gradient; missing rows are left out. Or
+            observations: values that are sums of stresses, of rubber tests or displacement fields, say.
         kinematics: strain measure, for samples of F only.
         architecture: number and shape of the modes; `Architecture()` if left out.
         training: how to search for the weights of a given number of modes; `Training()` if left out. The share of rows
@@ -62,6 +67,7 @@ def fit(
             is fitted along; 0 leaves the material without.
         symmetry: of the parent phase and of its variants: each mode then stands for all its variants, which share its
             weights and are equivalent to rounding. The numbers of modes in `architecture` count such families.
+        start: an earlier fit, whose modes, weights and scales this one begins with; `architecture` is then left out.
         seed: of the random starts and of the rows held back.
         progress: show a bar on a terminal.
 
@@ -78,21 +84,63 @@ def fit(
     >>> result.validation_errors.energy < 0.05
     True
     """
-    start = time.perf_counter()
-    architecture, training, sparsity = architecture or Architecture(), training or Training(), sparsity or Sparsity()
+    began = time.perf_counter()
+    training, sparsity = training or Training(), sparsity or Sparsity()
+    first = None if start is None else _trainable(start, kinematics, architecture, symmetry)
+    architecture = architecture or Architecture() if first is None else first.architecture
     architecture = trainable_kind(architecture.mode_type).adapted(architecture)
     rng = np.random.default_rng(seed)
-    problem = prepare(samples, kinematics, growth, symmetry, architecture, training, rng)
+    problem = prepare(samples, kinematics, growth, symmetry, architecture, training, rng, start=start)
     for text in problem.warnings:
         warnings.warn(text, DataWarning, stacklevel=2)
-    if architecture.modes == "auto":
+    if first is not None:
+        found = multistart([first], problem.train, problem.validation, training, progress=progress)
+    elif architecture.modes == "auto":
         found = _discover(problem, architecture, training, sparsity, rng, progress)
     else:
         constraints, train = problem.constraints, problem.train
         starts = [random_start(architecture, train, rng, constraints) for _ in range(training.restarts)]
         found = multistart(starts, train, problem.validation, training, progress=progress)
     result = _package(problem, found, sparsity.tolerance, seed)
-    return replace(result, seconds=time.perf_counter() - start)
+    if problem.everything is not None and not found.interrupted:
+        result = _with_all_groups(problem, found, result, training, seed, progress)
+    return replace(result, seconds=time.perf_counter() - began)
+
+
+def _trainable(
+    start: Material | SoftMinimum,
+    kinematics: StrainMeasure | None,
+    architecture: Architecture | None,
+    symmetry: Symmetry | None,
+) -> TrainablePotential:
+    """The weights of an earlier fit, to be trained further.
+
+    Raises:
+        InvalidInputError: it is of another strain measure, or what is asked for beside it would change it.
+    """
+    if architecture is not None or symmetry is not None:
+        raise InvalidInputError("a fit from `start` keeps its modes: leave `architecture` and `symmetry` out.")
+    if (start.kinematics if isinstance(start, Material) else None) != kinematics:
+        raise InvalidInputError(f"`start` is not a fit with the strain measure {kinematics}: give the same as there.")
+    return TrainablePotential.from_potential(potential_of(start))
+
+
+def _with_all_groups(
+    problem: Problem, found: Found, result: FitResult, training: Training, seed: int, progress: bool
+) -> FitResult:
+    """The result fitted on to all rows, with the errors that it had on the groups held back."""
+    everything = problem.everything
+    assert everything is not None
+    if result.path:
+        levenberg_marquardt(found.model, everything, REFIT_ITERATIONS)
+        last = found
+    else:
+        training = replace(training, adam_steps=0)
+        last = multistart([found.model], everything, everything, training, progress=progress)
+    last = replace(found, model=last.model, history=(*found.history, *last.history), interrupted=last.interrupted)
+    problem = replace(problem, used=problem.samples, train=everything, held_back=None)
+    after = _package(problem, last, result.tolerance, seed)
+    return replace(after, validation_errors=result.validation_errors, group_errors=result.group_errors)
 
 
 def _discover(
@@ -162,6 +210,7 @@ def _package(problem: Problem, found: Found, tolerance: float, seed: int) -> Fit
         train_errors=train_errors,
         validation_errors=None if problem.held_back is None else errors_of(fitted, problem.held_back),
         peak=weights.max(axis=0),
+        group_errors={} if problem.everything is None else errors_by_group(fitted, problem.held_back),
         data_warnings=problem.warnings,
         variants=variants,
         path=tuple((variants * modes, error) for modes, error in found.errors.items()),
@@ -180,10 +229,13 @@ def _potential(problem: Problem, found: Found) -> SoftMinimum:
     potential = found.model.to_potential(
         scales.input_shift, scales.input_scale, scales.energy_scale, scales.energy_shift
     )
+    x = samples.inputs(kinematics)
+    if kinematics is not None and len(problem.seen) < x.shape[1]:
+        potential = with_unseen_shears(potential, problem.seen, x, kinematics.size)
     if len(problem.train.known_energies):
         return potential
     reference = samples.inputs(None)[:1] if kinematics is None else kinematics.strain(np.eye(kinematics.dim)[None])
-    if samples.fields is not None:
+    if isinstance(samples, Samples) and samples.fields is not None:
         reference = np.concatenate([samples.fields[:1], reference], axis=1)
     return replace(potential, energy_shift=potential.energy_shift - float(potential.energy(reference)[0]))
 
@@ -196,7 +248,8 @@ def _material(problem: Problem, found: Found, potential: SoftMinimum, kinematics
     if growth == "auto":
         coefficient = problem.train.growth_coefficient(found.model)
         growth = Growth(coefficient) if coefficient > 0.0 else None
-    return Material(potential, kinematics, growth, samples.units, box, fields=samples.field_names)
+    fields = samples.field_names if isinstance(samples, Samples) else ()
+    return Material(potential, kinematics, growth, samples.units, box, {}, fields, problem.symmetry)
 
 
 def _provenance(problem: Problem, errors: Errors, seed: int) -> dict[str, Any]:
@@ -210,8 +263,6 @@ def _provenance(problem: Problem, errors: Errors, seed: int) -> dict[str, Any]:
         "error_energy": errors.energy,
         "error_stress": errors.stress,
     }
-    if problem.symmetry is not None:
-        provenance["symmetry"] = problem.symmetry.name
-    if problem.samples.conjugates is not None:
+    if isinstance(problem.samples, Samples) and problem.samples.conjugates is not None:
         provenance["error_conjugates"] = errors.conjugates
     return provenance

@@ -27,7 +27,7 @@ from scipy.cluster.hierarchy import linkage
 from scipy.cluster.vq import kmeans2
 from torch import Tensor
 
-from lse_material._arrays import Array, float_array, whole_numbers
+from lse_material._arrays import Array, float_array
 from lse_material.analysis.density import Density, importance, mala, summed, systematic
 from lse_material.data.samples import Samples
 from lse_material.errors import ConvergenceError, InvalidInputError
@@ -35,7 +35,7 @@ from lse_material.fit.model.edit import nearest_quadratic
 from lse_material.fit.model.initialise import random_start
 from lse_material.fit.model.trainable import TrainablePotential
 from lse_material.fit.optimise.multistart import multistart
-from lse_material.fit.options import Architecture, Training
+from lse_material.fit.options import Architecture, Options, Training, option
 from lse_material.fit.problem.loss import Loss
 from lse_material.fit.problem.rows import Scales, rows_of, scales_of
 from lse_material.model.box import Box
@@ -48,48 +48,40 @@ Target = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
-class Inference:
+class Inference(Options):
     """How a density is found.
-
-    Attributes:
-        particles: points of the annealing, and of each sample of q.
-        rounds: fits to samples of q after the first fit.
-        moves: steps of each particle at each temperature.
-        even: effective share of the particles that a step of the temperature leaves.
-        least: effective sample size, as a share, below which the fit is made again from other starts: of samples of q
-            weighted to p, and of the annealed particles weighted to q, which tell where q misses a mode.
-        accept: of the same shares, the least with which the best fit is returned; below it `infer` raises.
-        attempts: fits, at most; the best is kept.
-        depth: energy above the lowest up to which points count for a fit; beyond it p is next to nothing.
-
-    Raises:
-        InvalidInputError: naming the field.
 
     >>> lse.fit.Inference(particles=500).rounds
     2
     """
 
-    particles: int = 2000
-    rounds: int = 2
-    moves: int = 10
-    even: float = 0.7
-    depth: float = 15.0
-    least: float = 0.95
-    accept: float = 0.9
-    attempts: int = 3
-
-    def __post_init__(self) -> None:
-        whole_numbers(self, particles=100, rounds=0, moves=1, attempts=1)
-        for name, low, high in (("even", 0.0, 1.0), ("depth", 0.0, math.inf)):
-            value = getattr(self, name)
-            if not low < value < high:
-                raise InvalidInputError(f"Inference.{name} is {value!r}; it must lie between {low:g} and {high:g}.")
-        if not self.least >= 0.0:
-            raise InvalidInputError(
-                f"Inference.least is {self.least!r}; it must be >= 0, and above 1 makes all attempts."
-            )
-        if not 0.0 <= self.accept <= 1.0:
-            raise InvalidInputError(f"Inference.accept is {self.accept!r}; it must lie between 0 and 1.")
+    particles: int = option(2000, "points of the annealing, and of each sample of q", least=100)
+    rounds: int = option(2, "fits to samples of q after the first fit", least=0)
+    moves: int = option(10, "steps of each particle at each temperature", least=1)
+    even: float = option(
+        0.7,
+        "effective share of the particles that a step of the temperature leaves",
+        above=0.0,
+        below=1.0,
+    )
+    depth: float = option(
+        15.0,
+        "energy above the lowest up to which points count for a fit; beyond it p is next to nothing",
+        above=0.0,
+    )
+    least: float = option(
+        0.95,
+        "effective sample size, as a share, below which the fit is made once more from other starts, and above 1 always: of "
+        "samples of q weighted to p, and of the annealed particles weighted to q, which tell where q misses a mode",
+        least=0.0,
+    )
+    accept: float = option(
+        0.9,
+        "of the same shares, the least with which the best fit is returned; below it `infer` raises",
+        least=0.0,
+        below=1.0,
+    )
+    attempts: int = option(3, "fits, at most; the best is kept", least=1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -343,7 +335,7 @@ class Regression:
         share = min(max((-math.log(scales.energy_scale) - low) / (high - low), 0.02), 0.98)
         with torch.no_grad():
             start.raw_rho.fill_(math.log(share / (1.0 - share)))
-            if grouped and start.quadratic is not None:
+            if grouped and start.layered and start.quadratic is not None:
                 self._fit_groups(start, loss)
         return start
 

@@ -1,56 +1,91 @@
-"""Choices of a fit, as frozen dataclasses that are checked when they are made."""
+"""Choices of a fit, as frozen dataclasses that are checked when they are made.
+
+Each field has its help and its bounds beside it, once: the docstrings and the command line are made of the help.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
 import math
 from dataclasses import dataclass, replace
-from typing import Literal
+from numbers import Real
+from typing import Any, Literal
 
-from lse_material._arrays import whole_numbers
 from lse_material.errors import InvalidInputError
 from lse_material.model.activations import ACTIVATIONS
 
+KINDS = {"int": (int, "a whole number"), "float": (Real, "a number"), "bool": (bool, "True or False")}
 
-@dataclass(frozen=True)
-class Architecture:
-    """The shape of the potential: a soft minimum of `modes` modes of one type and shape.
 
-    Attributes:
-        modes: number of modes, >= 1, or "auto": found from the data (see `Sparsity`).
-        width: neurons per hidden layer.
-        depth: hidden layers; 0 leaves affine modes, with their quadratic terms.
-        activation: a name in `lse_material.model.activations.ACTIVATIONS`.
-        max_modes: number of modes that discovery starts with.
-        quadratic: whether each mode has a term |Q x|^2 / 2, which is convex for any Q. It matters as much as the network.
-        stiffness: least second derivative of each mode, in inputs and energies scaled by their spread. Above 0 W grows without
-            bound in every direction outside the data (it is coercive); 0.01 is little. The data must bear it.
-        stress_free: whether the stress vanishes at F = I (at x = 0 for samples of x), exactly.
-        mode_type: name of the mode type, one of `lse_material.fit.MODES`; `width`, `depth`, `activation` and `quadratic` are of
-            convex networks.
+def option(
+    default: Any, text: str, *, least: float = -math.inf, above: float = -math.inf, below: float = math.inf
+) -> Any:
+    """A field of `Options`: its default, its help, and its bounds least <= value, above < value < below."""
+    return dataclasses.field(default=default, metadata={"help": text, "least": least, "above": above, "below": below})
+
+
+class Options:
+    """A dataclass of options: their help ends its docstring, and their types and bounds are checked.
 
     Raises:
         InvalidInputError: naming the field.
+    """
+
+    def __init_subclass__(cls) -> None:
+        helps = {name: each.metadata["help"] for name, each in vars(cls).items() if isinstance(each, dataclasses.Field)}
+        lines = ["Attributes:", *(f"    {name}: {text}" for name, text in helps.items())]
+        lines += ["", "Raises:", "    InvalidInputError: a value is of another type or out of its bounds; it is named."]
+        cls.__doc__ = "\n".join([inspect.cleandoc(cls.__doc__ or ""), "", *lines])
+
+    def __post_init__(self) -> None:
+        for each in dataclasses.fields(self):  # type: ignore[arg-type]
+            value, bounds = getattr(self, each.name), each.metadata
+            kind, words = KINDS.get(str(each.type), (object, ""))
+            name = f"{type(self).__name__}.{each.name} is {value!r}; it must be"
+            if not isinstance(value, kind) or (isinstance(value, bool) and kind in (int, Real)):
+                raise InvalidInputError(f"{name} {words}.")
+            least, above, below = bounds["least"], bounds["above"], bounds["below"]
+            if kind in (int, Real) and not (least <= value < below and value > above):
+                low = f">= {least:g}" if above == -math.inf else f"> {above:g}"
+                raise InvalidInputError(f"{name} {low} and " + ("finite." if below == math.inf else f"< {below:g}."))
+
+
+@dataclass(frozen=True)
+class Architecture(Options):
+    """The shape of the potential: a soft minimum of `modes` modes of one type and shape.
 
     >>> lse.fit.Architecture(modes="auto", max_modes=4, width=6).activation
     'squared_softplus'
     """
 
-    modes: int | Literal["auto"] = 2
-    width: int = 8
-    depth: int = 1
-    activation: str = "squared_softplus"
-    quadratic: bool = True
-    max_modes: int = 8
-    stiffness: float = 0.0
-    stress_free: bool = False
-    mode_type: str = "ConvexNetwork"
+    modes: int | Literal["auto"] = option(2, 'number of modes, >= 1, or "auto": found from the data (see `Sparsity`)')
+    width: int = option(8, "neurons per hidden layer", least=1)
+    depth: int = option(1, "hidden layers; 0 leaves affine modes, with their quadratic terms", least=0)
+    activation: str = option("squared_softplus", "a name in `lse_material.model.activations.ACTIVATIONS`")
+    quadratic: bool = option(
+        True,
+        "whether each mode has a term |Q x|^2 / 2, which is convex for any Q; it matters as much as the network",
+    )
+    max_modes: int = option(8, "number of modes that discovery starts with", least=1)
+    stiffness: float = option(
+        0.0,
+        "least second derivative of each mode, in inputs and energies scaled by their spread. Above 0 W grows without bound in "
+        "every direction outside the data (it is coercive); 0.01 is little. The data must bear it",
+        least=0.0,
+    )
+    stress_free: bool = option(False, "whether the stress vanishes at F = I (at x = 0 for samples of x), exactly")
+    mode_type: str = option(
+        "ConvexNetwork",
+        "name of the mode type, one of `lse_material.fit.MODES`; width, depth, activation and quadratic are of convex networks",
+    )
 
     def __post_init__(self) -> None:
-        whole_numbers(self, width=1, depth=0, max_modes=1, **({} if self.modes == "auto" else {"modes": 1}))
+        super().__post_init__()
+        if self.modes != "auto" and (not isinstance(self.modes, int) or isinstance(self.modes, bool) or self.modes < 1):
+            raise InvalidInputError(f'Architecture.modes is {self.modes!r}; it must be a whole number >= 1, or "auto".')
         if self.activation not in ACTIVATIONS:
             raise InvalidInputError(f"Architecture.activation is {self.activation!r}; known are {sorted(ACTIVATIONS)}.")
-        if not 0.0 <= self.stiffness < math.inf:
-            raise InvalidInputError(f"Architecture.stiffness is {self.stiffness!r}; it must be >= 0 and finite.")
 
     @property
     def count(self) -> int:
@@ -65,104 +100,81 @@ class Architecture:
 
 
 @dataclass(frozen=True)
-class Sparsity:
+class Sparsity(Options):
     """How the number of modes and the transition scale are discovered.
-
-    Attributes:
-        tolerance: relative RMS error on the rows held back within which a smaller model is as good as a larger one.
-        usage_weight: of the entropy of the mode usage in the loss.
-        least_usage: mean mode weight below which a mode is dropped.
-        rho_weight: of ln(rho) in the loss, a weak pull towards sharp transitions.
-        rho_slack: factor by which the error may rise while rho is lowered.
-        prune: factor by which the errors may rise (or up to a hundredth of the tolerance) while weights and neurons are left
-            out; 1 keeps them all.
-        restarts: random starts, at most; no further one is made once the tolerance is met or two of them end alike.
-        adam_steps, learning_rate: of the over-complete start.
-        trials: modes that are tried for leaving out, at each number.
-        trial_rows: rows on which candidates are compared.
-
-    Raises:
-        InvalidInputError: naming the field.
 
     >>> lse.fit.Sparsity(tolerance=0.02).prune
     1.5
     """
 
-    tolerance: float = 0.01
-    usage_weight: float = 0.01
-    least_usage: float = 0.01
-    rho_weight: float = 1e-6
-    rho_slack: float = 1.2
-    prune: float = 1.5
-    restarts: int = 3
-    adam_steps: int = 1000
-    learning_rate: float = 0.03
-    trials: int = 3
-    trial_rows: int = 300
-
-    def __post_init__(self) -> None:
-        whole_numbers(self, restarts=1, adam_steps=0, trials=1, trial_rows=2)
-        for name, low, high in (
-            ("tolerance", 0.0, 1.0),
-            ("usage_weight", -1e-300, math.inf),
-            ("least_usage", -1e-300, 1.0),
-            ("rho_weight", -1e-300, math.inf),
-            ("rho_slack", 1.0 - 1e-12, math.inf),
-            ("prune", 1.0 - 1e-12, math.inf),
-            ("learning_rate", 0.0, 1.0),
-        ):
-            value = getattr(self, name)
-            if not low < value < high:
-                raise InvalidInputError(
-                    f"Sparsity.{name} is {value!r}; it must be > {max(low, 0.0):g} and < {high:g}."
-                    if low >= 0.0
-                    else f"Sparsity.{name} is {value!r}; it must be >= 0 and < {high:g}."
-                )
+    tolerance: float = option(
+        0.01,
+        "relative RMS error on the rows held back within which a smaller model is as good as a larger one",
+        above=0.0,
+        below=1.0,
+    )
+    usage_weight: float = option(0.01, "weight of the entropy of the mode usage in the loss", least=0.0)
+    least_usage: float = option(0.01, "mean mode weight below which a mode is dropped", least=0.0, below=1.0)
+    rho_weight: float = option(1e-6, "weight of ln(rho) in the loss, a weak pull towards sharp transitions", least=0.0)
+    rho_slack: float = option(1.2, "factor by which the error may rise while rho is lowered", least=1.0)
+    prune: float = option(
+        1.5,
+        "factor by which the errors may rise (or up to a hundredth of the tolerance) while weights and neurons are left out; 1 "
+        "keeps them all",
+        least=1.0,
+    )
+    restarts: int = option(
+        3,
+        "random starts, at most; no further one is made once the tolerance is met or two of them end alike",
+        least=1,
+    )
+    adam_steps: int = option(1000, "steps of Adam of the over-complete start", least=0)
+    learning_rate: float = option(0.03, "the first learning rate of these steps", above=0.0, below=1.0)
+    trials: int = option(3, "modes that are tried for leaving out, at each number", least=1)
+    trial_rows: int = option(300, "rows on which candidates are compared", least=2)
 
 
 @dataclass(frozen=True)
-class Training:
+class Training(Options):
     """How the weights are found: Adam from several random starts, then L-BFGS on the best of them.
-
-    Attributes:
-        restarts: random starts.
-        adam_steps: steps of Adam from each start, with a cosine from `learning_rate` to 1e-3.
-        learning_rate: the largest step of Adam.
-        lbfgs_steps: iterations of L-BFGS, at most.
-        validation: share of the rows that is held back; the weights with the smallest error there are kept.
-        patience: iterations of L-BFGS without a better validation error after which it stops.
-        energy_weight, stress_weight: weights of the two relative mean square errors; 0 leaves one out.
-        robust: whether rows far from what the others say are to count little (see `lse_material.fit.problem.outliers`).
-        batch: rows of a step of Adam, at most; they change from step to step.
-        rows: rows that second-order methods and discovery work on, at most; the last refit takes all.
-        processes: random starts at once, also those of a discovery, with the results of one after another. Above 1 a script
-            must call fit below `if __name__ == "__main__":`. Under MPI it is taken as 1.
-
-    Raises:
-        InvalidInputError: naming the field.
 
     >>> lse.fit.Training(restarts=5, stress_weight=10.0).validation
     0.2
     """
 
-    restarts: int = 3
-    adam_steps: int = 1000
-    learning_rate: float = 0.03
-    lbfgs_steps: int = 1500
-    validation: float = 0.2
-    patience: int = 200
-    energy_weight: float = 1.0
-    stress_weight: float = 1.0
-    robust: bool = False
-    batch: int = 4096
-    rows: int = 20_000
-    processes: int = 1
+    restarts: int = option(3, "random starts", least=1)
+    adam_steps: int = option(1000, "steps of Adam from each start, with a cosine from `learning_rate` to 1e-3", least=0)
+    learning_rate: float = option(0.03, "the first learning rate of Adam", above=0.0, below=1.0)
+    lbfgs_steps: int = option(1500, "iterations of L-BFGS, at most", least=0)
+    validation: float = option(
+        0.2,
+        "share of the rows that is held back; the weights with the smallest error there are kept",
+        least=0.0,
+        below=1.0,
+    )
+    patience: int = option(200, "iterations of L-BFGS without a better validation error after which it stops", least=1)
+    energy_weight: float = option(
+        1.0, "weight of the relative mean square error of energies; 0 leaves them out", least=0.0
+    )
+    stress_weight: float = option(1.0, "weight of that of stresses (or gradients); 0 leaves them out", least=0.0)
+    robust: bool = option(
+        False,
+        "whether rows far from what the others say are to count little (see `lse_material.fit.problem.outliers`)",
+    )
+    batch: int = option(4096, "rows of a step of Adam, at most; they change from step to step", least=1)
+    rows: int = option(
+        20_000,
+        "rows that second-order methods and discovery work on, at most; the last refit takes all",
+        least=2,
+    )
+    processes: int = option(
+        1,
+        "random starts at once, also those of a discovery, with the results of one after another. Above 1 a script must call "
+        'fit below `if __name__ == "__main__":`. Under MPI it is taken as 1',
+        least=1,
+    )
 
     def __post_init__(self) -> None:
-        whole_numbers(self, restarts=1, adam_steps=0, lbfgs_steps=0, patience=1, batch=1, rows=2, processes=1)
-        if not 0.0 < self.learning_rate < 1.0:
-            raise InvalidInputError(f"Training.learning_rate is {self.learning_rate!r}; it must lie between 0 and 1.")
-        if not 0.0 <= self.validation < 1.0:
-            raise InvalidInputError(f"Training.validation is {self.validation!r}; it must be >= 0 and < 1.")
-        if min(self.energy_weight, self.stress_weight) < 0.0 or self.energy_weight + self.stress_weight <= 0.0:
-            raise InvalidInputError("Training.energy_weight and stress_weight must be >= 0, and one of them > 0.")
+        super().__post_init__()
+        if self.energy_weight + self.stress_weight <= 0.0:
+            raise InvalidInputError("Training.energy_weight and stress_weight are both 0; one of them must be > 0.")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
 from lse_material._arrays import Array
+from lse_material.data.observations import Observations
 from lse_material.data.samples import Samples
 from lse_material.errors import InvalidInputError
 from lse_material.fit.optimise.found import Record
@@ -17,6 +18,7 @@ from lse_material.model.soft_minimum import SoftMinimum
 
 WIDE = 1.5  # ratio of an interval's ends above which the transition scale counts as not fixed by the data
 MISFIT, BETTER = 0.3, 5.0  # tolerances above which, and factor by which, a larger model that fits better is reported
+USELESS = 0.9  # error on rows held back, over the spread of the data, above which nothing was found
 ACTIVE = 0.01  # mean mode weight over the data above which a mode counts as active
 
 
@@ -26,7 +28,7 @@ class Errors:
 
     Attributes:
         energy: RMS of W - W_data over the standard deviation of W_data.
-        stress: RMS of P - P_data (or of the gradients) over the RMS of P_data.
+        stress: RMS of P - P_data over the RMS of P_data; or of the gradients in the scaled inputs of the potential.
         conjugates: the same of dW/dfields.
 
     >>> result.error(samples).stress < 0.05
@@ -36,6 +38,11 @@ class Errors:
     energy: float | None
     stress: float | None
     conjugates: float | None = None
+
+    @property
+    def worst(self) -> float:
+        """The largest of those that are known."""
+        return max(error for error in (self.energy, self.stress, self.conjugates) if error is not None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +62,7 @@ class FitResult:
             if it was not looked for or has no meaning (one mode).
         tolerance: of the discovery.
         train_errors, validation_errors: on the rows used, and on those held back (None if there were none).
+        group_errors: on each group that was held back whole, by its label; the fit has seen them since.
         architecture: what was fitted.
         history: losses as the search went.
         seconds: wall time of the fit.
@@ -75,6 +83,7 @@ class FitResult:
     tolerance: float
     train_errors: Errors
     validation_errors: Errors | None
+    group_errors: Mapping[str, Errors]
     architecture: Architecture
     history: tuple[Record, ...]
     seconds: float
@@ -106,7 +115,7 @@ class FitResult:
         """Transition scale in energy units."""
         return self.potential.transition_scale
 
-    def error(self, samples: Samples) -> Errors:
+    def error(self, samples: Samples | Observations) -> Errors:
         """Relative errors on `samples`, which must be of the kind that was fitted."""
         return errors_of(self.fitted, samples)
 
@@ -132,11 +141,25 @@ class FitResult:
                     f"relative RMS error, {name:10s}: energy {_percent(errors.energy)}, stress {_percent(errors.stress)}"
                     + ("" if errors.conjugates is None else f", conjugates {_percent(errors.conjugates)}")
                 )
+        if self.group_errors:
+            worst = max(self.group_errors, key=lambda group: self.group_errors[group].worst)
+            lines += [f"held back as a whole, {group}: {e.worst:.1%}" for group, e in self.group_errors.items()]
+            lines.append(
+                f"on a path as unlike the others as {worst} expect {self.group_errors[worst].worst:.1%} "
+                "(the fit has seen it since)."
+            )
         return "\n".join(lines)
 
     def warnings(self) -> list[str]:
         """What the data contradict or leave open, also about the number of modes and the transition scale; often nothing."""
         result = list(self.data_warnings)
+        errors_held_back = self.validation_errors or self.train_errors
+        known = [error for error in (errors_held_back.energy, errors_held_back.stress) if error is not None]
+        if min(known) > USELESS:
+            result.append(
+                f"nothing was found: on rows that were held back the error is {min(known):.0%} of the spread of the data. They "
+                "hold no energy landscape of this strain measure, or noise hides it."
+            )
         if self.active_modes > 1:
             for k, (usage, peak) in enumerate(zip(self.usage, self.peak)):
                 if usage > ACTIVE and peak < 0.5:
@@ -163,35 +186,22 @@ class FitResult:
             result.append("the data do not fix the transition scale: any value of the interval fits them alike.")
         return result
 
-    def plot(self, path: Path | str) -> None:
-        """Draw error against number of modes, and the usage of the modes, as PNG; needs matplotlib.
-
-        Raises:
-            InvalidInputError: the number of modes was given, so that there is no path to draw.
-        """
-        if not self.path:
-            raise InvalidInputError('there is no path of errors: the number of modes was given. Fit with modes="auto".')
-        from matplotlib.figure import Figure
-
-        figure = Figure(figsize=(7.0, 3.0), layout="constrained")
-        left, right = figure.subplots(1, 2)
-        left.semilogy(*zip(*self.path), "o-")
-        left.axhline(self.tolerance, color="0.6", linestyle="--", label="tolerance")
-        left.axvline(len(self.potential.modes), color="0.85", linewidth=8, zorder=0, label="chosen")
-        left.set(xlabel="number of modes", ylabel="relative error on rows held back", xticks=[k for k, _ in self.path])
-        left.legend(frameon=False)
-        right.bar(range(len(self.usage)), self.usage)
-        right.set(xlabel="mode", ylabel="mean mode weight", xticks=range(len(self.usage)), ylim=(0.0, 1.0))
-        figure.savefig(path, dpi=150)
-
     def _rho_range(self) -> str:
         if self.transition_scale_interval is None:
             return ""
         return f" ({self.transition_scale_interval[0]:.3g} to {self.transition_scale_interval[1]:.3g} fit alike)"
 
 
-def errors_of(fitted: Material | SoftMinimum, samples: Samples) -> Errors:
+def errors_of(fitted: Material | SoftMinimum, samples: Samples | Observations) -> Errors:
     """Relative errors of a material on samples of F, or of a potential on samples of x; rows count by their weight."""
+    if isinstance(samples, Observations):
+        if not isinstance(fitted, Material):
+            raise InvalidInputError(
+                "observations are sums of stresses: their errors are those of a material, not of a potential."
+            )
+        error = np.ones(len(samples)) if samples.errors is None else samples.errors
+        measured, found = (values / error for values in (samples.values, samples.of_stress(fitted.stress(samples.F))))
+        return Errors(None, float(np.linalg.norm(found - measured) / (np.linalg.norm(measured) or 1.0)))
     if isinstance(fitted, Material):
         samples.inputs(fitted.kinematics)  # refuses samples of another kind
         assert samples.F is not None
@@ -206,7 +216,18 @@ def errors_of(fitted: Material | SoftMinimum, samples: Samples) -> Errors:
         return replace(errors, conjugates=of_fields)
     x = samples.inputs(None)
     W = None if samples.energy is None else fitted.energy(x)
-    return _errors(samples, W, samples.gradient, None if samples.gradient is None else fitted.gradient(x))
+    if samples.gradient is None:
+        return _errors(samples, W, None, None)
+    unit = fitted.input_scale  # components may have units of their own
+    return _errors(samples, W, samples.gradient * unit, fitted.gradient(x) * unit)
+
+
+def errors_by_group(fitted: Material | SoftMinimum, samples: Samples | Observations | None) -> dict[str, Errors]:
+    """Errors on each group of the samples, by its label; empty without groups."""
+    if samples is None or samples.group is None:
+        return {}
+    labels = dict.fromkeys(samples.group.tolist())
+    return {str(label): errors_of(fitted, samples.take(np.flatnonzero(samples.group == label))) for label in labels}
 
 
 def _errors(samples: Samples, W: Array | None, stress_data: Array | None, found: Array | None) -> Errors:

@@ -173,6 +173,15 @@ class ConvexNetwork(Mode):
         biases[-1] = biases[-1] + 0.5 * level @ level
         return ConvexNetwork(self.z_weights, tuple(x_weights), tuple(biases), self.activation, np.linalg.qr(Q)[1])
 
+    def reading(self, inputs: Any, size: int) -> ConvexNetwork:  # noqa: D102
+        def wide(weight: Array) -> Array:
+            result = np.zeros((len(weight), size))
+            result[:, inputs] = weight
+            return result
+
+        quadratic = None if self.quadratic is None else wide(self.quadratic)
+        return replace(self, x_weights=tuple(wide(weight) for weight in self.x_weights), quadratic=quadratic)
+
     def plus(self, slope: Array, quadratic: Array | None = None) -> ConvexNetwork:  # noqa: D102
         x_weights = (*self.x_weights[:-1], self.x_weights[-1] + slope)
         if quadratic is None:

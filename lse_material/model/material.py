@@ -20,6 +20,7 @@ from lse_material.model.growth import Growth
 from lse_material.model.mode import CHUNK
 from lse_material.model.soft_minimum import SoftMinimum
 from lse_material.model.strain import StrainMeasure, cofactor, positive_determinant
+from lse_material.model.symmetry import Symmetry
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +35,7 @@ class Material:
         training_box: where x was seen by the fit, if known.
         provenance: anything JSON can hold: package version, date, data hash, errors.
         fields: names of the scalars that W depends on beside the strain, in the order of the potential's first inputs.
+        symmetry: point group of the potential, and the part of it that each mode has, where a fit gave it one.
 
     Raises:
         InvalidInputError: potential, fields and strain measure do not fit together.
@@ -52,6 +54,7 @@ class Material:
     training_box: Box | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
     fields: tuple[str, ...] = ()
+    symmetry: Symmetry | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "fields", field_names(self.fields))
@@ -68,6 +71,11 @@ class Material:
             raise InvalidInputError(
                 f"the potential has {self.potential.size} inputs, but {type(self.kinematics).__name__} in "
                 f"{self.kinematics.dim}D gives {self.kinematics.size}{beside}: choose the strain measure it was trained with."
+            )
+        if self.symmetry is not None and self.symmetry.size != self.potential.size:
+            raise InvalidInputError(
+                f"the symmetry ({self.symmetry.name}) acts on {self.symmetry.size} inputs; the potential has "
+                f"{self.potential.size}."
             )
         if self.training_box is not None and self.training_box.lower.shape != (self.potential.size,):
             raise InvalidInputError(

@@ -151,6 +151,10 @@ class Mode(ABC):
         """The mode of the other inputs where the first ones have these values: first (m,), 0 < m < d."""
         raise self._cannot("fix its first inputs", "at(first)")
 
+    def reading(self, inputs: Any, size: int) -> Mode:
+        """The mode of `size` inputs that reads those of the indices `inputs` (d,), and none of the others."""
+        raise self._cannot("leave inputs unread", "reading(inputs, size)")
+
     def plus(self, slope: Array, quadratic: Array | None = None) -> Mode:
         """The mode with slope.x + |quadratic x|^2 / 2 added."""
         raise self._cannot("take up a linear or a quadratic term", "plus(slope, quadratic)")

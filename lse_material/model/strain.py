@@ -53,12 +53,15 @@ class StrainMeasure(ABC):
 
     dim: int
     objective: ClassVar[bool] = True  # x(Q F) = x(F) for every rotation Q
+    is_tensor: ClassVar[bool] = True  # the components are those of one tensor: a fit gives them one scale
     name: ClassVar[str] = "StrainMeasure"  # in files; a class that does not set it bears its own
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         if "name" not in cls.__dict__:
             cls.name = cls.__name__
+        if {"components", "strain"} & set(cls.__dict__) and "labels" not in cls.__dict__:
+            cls.labels = StrainMeasure.labels  # type: ignore[method-assign]  # other components than those of its parent
 
     def __post_init__(self) -> None:
         if not isinstance(self.dim, (int, np.integer)) or self.dim not in (2, 3):
@@ -78,6 +81,11 @@ class StrainMeasure(ABC):
                 and sqrt, log, exp of `lse_material.model.hyperdual`; neither comparisons nor functions of NumPy on numbers.
         """
         raise NotImplementedError(f"{type(self).__name__} does not say what its components are: write components(F).")
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """What the components are called on axes and in tables; x1, x2, ... unless the measure says more."""
+        return tuple(f"x{i + 1}" for i in range(self.size))
 
     def strain(self, F: Array) -> Array:
         """X: F (n, dim, dim) -> (n, size); NaN where a component is not finite."""
@@ -214,6 +222,10 @@ def mandel(symmetric: Array) -> Array:
     return result
 
 
+def _mandel_labels(letter: str, dim: int) -> tuple[str, ...]:
+    return tuple(("" if a == b else "√2 ") + f"{letter}{a + 1}{b + 1}" for a, b in MANDEL[dim])
+
+
 def from_mandel(x: Array) -> Array:
     """The symmetric tensors with these Mandel components: (..., d) -> (..., dim, dim).
 
@@ -242,6 +254,10 @@ class GreenLagrange(StrainMeasure):
     def size(self) -> int:  # noqa: D102
         return len(MANDEL[self.dim])
 
+    @property
+    def labels(self) -> tuple[str, ...]:  # noqa: D102
+        return _mandel_labels("E", self.dim)
+
     def components(self, F: Any) -> Sequence[Any] | Array:  # noqa: D102
         return mandel(0.5 * (right_cauchy_green(F) - np.eye(self.dim)))
 
@@ -259,6 +275,10 @@ class SmallStrain(StrainMeasure):
     @property
     def size(self) -> int:  # noqa: D102
         return len(MANDEL[self.dim])
+
+    @property
+    def labels(self) -> tuple[str, ...]:  # noqa: D102
+        return _mandel_labels("ε", self.dim)
 
     def components(self, F: Any) -> Sequence[Any] | Array:  # noqa: D102
         return mandel(0.5 * (F + F.T) - np.eye(self.dim))
@@ -280,6 +300,7 @@ class IsotropicInvariants(StrainMeasure):
     """
 
     squared_volume: bool = True
+    is_tensor: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -289,6 +310,10 @@ class IsotropicInvariants(StrainMeasure):
     @property
     def size(self) -> int:  # noqa: D102
         return 3
+
+    @property
+    def labels(self) -> tuple[str, ...]:  # noqa: D102
+        return "J^(-2/3) I1 - 3", "J^(-4/3) I2 - 3", "(J-1)²" if self.squared_volume else "J-1"
 
     def components(self, F: Any) -> Sequence[Any] | Array:  # noqa: D102
         C, J = right_cauchy_green(F), determinant(F)

@@ -11,9 +11,10 @@ K. Bhattacharya, Microstructure of Martensite, Oxford University Press 2003, cha
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -74,7 +75,7 @@ class Symmetry:
     Attributes:
         group: all elements, (m, d, d), the identity first.
         invariance: those that leave a mode as it is, (h, d, d), a subgroup; m/h is the number of variants.
-        name: for people, and for the provenance of a material.
+        name: for people.
 
     Raises:
         InvalidInputError: `invariance` is no part of `group`.
@@ -148,6 +149,26 @@ class Symmetry:
                 taken += [r @ a for a in self.invariance]
         return frozen(np.array(chosen))
 
+    def to_dict(self) -> dict[str, Any]:
+        """The name and generators of both groups, for JSON."""
+        groups = {"group": self.group, "invariance": self.invariance}
+        return {"name": self.name, "size": self.size} | {
+            key: [element.tolist() for element in _generators(group)] for key, group in groups.items()
+        }
+
+    @classmethod
+    def from_dict(cls, values: Any) -> Symmetry:
+        """The symmetry that `to_dict` has written.
+
+        Raises:
+            InvalidInputError: it is not of that form.
+        """
+        form = {"name": str, "size": int, "group": list, "invariance": list}
+        if not isinstance(values, Mapping) or {key: type(value) for key, value in values.items()} != form:
+            raise InvalidInputError(f"a symmetry has a name, a size and generators of two groups, not {values!r}.")
+        actions = ([float_array(key, element, 2) for element in values[key]] for key in ("group", "invariance"))
+        return cls.generated(*actions, size=values["size"], name=values["name"])
+
     def maps_of(self, variant: int) -> Array:
         """The maps a r^-1, for a in H, that Psi_r is the mean over: (h, d, d)."""
         result: Array = self.invariance @ np.linalg.inv(self.variants[variant])
@@ -178,6 +199,15 @@ def _closure(generators: Sequence[Array], size: int) -> Array:
         if len(elements) > LARGEST:
             raise InvalidInputError(f"the generators make no group of at most {LARGEST} elements: is each a symmetry?")
     return np.array(elements)
+
+
+def _generators(group: Array) -> list[Array]:
+    """Elements whose products are the whole group."""
+    chosen: list[Array] = []
+    for element in group:
+        if _place(element, _closure(chosen, group.shape[1])) is None:
+            chosen.append(element)
+    return chosen
 
 
 def _place(element: Array, elements: Array) -> int | None:

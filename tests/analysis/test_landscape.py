@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from matplotlib.figure import Figure
 
 import lse_material as lse
 from lse_material import analysis
@@ -129,12 +130,33 @@ def test_what_cannot_be_searched_is_refused():
         analysis.minimum_energy_path(p, [0.1, 0.0], [-0.1, 0.0])
     with pytest.raises(lse.InvalidInputError, match="at least 5"):
         analysis.minimum_energy_path(p, [0.0, 0.0], [1.0, 0.0], images=2)
-    with pytest.raises(lse.InvalidInputError, match="choose one or two"):
-        analysis.plot(p, "x.png", *SQUARE, axes=(0, 2))
 
 
-@pytest.mark.parametrize("axes", [(0, 1), (1,)])
-def test_a_picture_of_any_number_of_inputs(axes, tmp_path):
+@pytest.mark.parametrize("inputs", [(0, 1), (2, 0), (1,)])
+def test_a_section_shows_wells_and_saddles_where_they_are(inputs):
     p = wells_at([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0]])
-    analysis.plot(p, tmp_path / "land.png", [-0.5] * 3, [1.5] * 3, axes=axes, points=41)
-    assert (tmp_path / "land.png").stat().st_size > 5_000
+    box = lse.Box([-0.5] * 3, [1.5] * 3)
+    land = analysis.landscape(p, box.lower, box.upper)
+    axes = Figure().subplots()
+    lse.plotting.landscape(axes, p, land, inputs=inputs, box=box)
+    drawn = {marker: [line.get_xdata()[0] for line in axes.lines if line.get_marker() == marker] for marker in "ox"}
+    assert drawn["o"] == [well.x[inputs[0]] for well in land.wells]
+    assert drawn["x"] == [saddle.x[inputs[0]] for saddle in land.saddles]
+    assert axes.get_xlim() == (-0.5, 1.5)
+    with pytest.raises(lse.InvalidInputError, match="choose one or two"):
+        lse.plotting.landscape(axes, p, land, inputs=(0, 3))
+
+
+@pytest.mark.parametrize("name", analysis.DEFORMATIONS)
+def test_the_stress_of_a_curve_is_the_change_of_its_energy(name):
+    """dW/ds = P : dF/ds, and of the four families only one component of F, or two that are alike, change with s."""
+    material = lse.Material(wells_at([[0.0, 0.0, 0.0], [0.1, -0.1, 0.0]]), lse.GreenLagrange(2))
+    curve = analysis.stress_curve(material, name, points=4001)
+    F = np.array([curve.deformation.gradient(s, 2) for s in curve.amount])
+    power = np.einsum("niJ,niJ->n", material.stress(F), np.gradient(F, curve.amount, axis=0))
+    change = np.gradient(curve.energy, curve.amount)
+    assert power[1:-1] == pytest.approx(change[1:-1], abs=1e-4 * np.abs(change).max())
+    i, J = curve.deformation.component
+    assert np.array_equal(curve.stress, material.stress(F)[:, i, J])
+    box = analysis.search_box(material)
+    assert box.excess(material.kinematics.strain(F)).max() < 1e-2

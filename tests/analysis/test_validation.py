@@ -5,7 +5,6 @@ import pytest
 
 from lse_material import ConvexNetwork, GreenLagrange, InvalidInputError, Material, Samples, SoftMinimum, Symmetry
 from lse_material.analysis import check_data, check_ellipticity, check_extrapolation, check_symmetry
-from lse_material.analysis.validation import symmetry_of
 from tests.materials import random_deformations, random_material, square_to_rectangle
 
 
@@ -29,15 +28,16 @@ def test_a_material_that_falls_outside_its_box_fails_and_a_convex_one_does_not()
     assert check_extrapolation(SoftMinimum((bowl,), 1.0), box).passed
 
 
-def test_the_group_of_the_provenance_is_found_and_held():
+def test_a_material_has_its_own_point_group_and_no_other():
     material = square_to_rectangle(0.1)
     F = random_deformations(np.random.default_rng(0), 20, 2)
-    assert symmetry_of(material) is None
-    named = Material(material.potential, material.kinematics, provenance={"symmetry": "square to rectangle, 2D"})
-    assert check_symmetry(named, symmetry_of(named), F).passed
-    assert not check_symmetry(named, Symmetry.crystal("hexagon", "rectangle", dim=2), F).passed
+    assert check_symmetry(material, Symmetry.crystal("square", "rectangle", dim=2), F).passed
+    assert not check_symmetry(material, Symmetry.crystal("hexagon", "rectangle", dim=2), F).passed
+    cubic = Symmetry.crystal("cubic", "tetragonal", dim=3)
     with pytest.raises(InvalidInputError, match="acts on 6 inputs; the material has 3"):
-        check_symmetry(named, Symmetry.crystal("cubic", "tetragonal", dim=3), F)
+        check_symmetry(material, cubic, F)
+    with pytest.raises(InvalidInputError, match="acts on 6 inputs; the potential has 3"):
+        Material(material.potential, material.kinematics, symmetry=cubic)
 
 
 def test_errors_on_data_are_shares_of_the_data_and_leave_missing_values_out():

@@ -83,9 +83,7 @@ class Solid:
         set_part(
             self.state,
             2,
-            lambda x: (
-                1e-3 * np.vstack([np.sin(np.pi * x[0]) * np.sin(2 * np.pi * x[1]), np.sin(np.pi * x[0]) * x[1] * 0.0])
-            ),
+            lambda x: 1e-3 * np.vstack([np.sin(np.pi * x[0]) * np.sin(2 * np.pi * x[1]), np.zeros_like(x[0])]),
         )
         self.flow = CahnHilliard(
             energy * ufl.dx(degree=4),

@@ -1,5 +1,10 @@
 """What several tests of fits share: a short training, losses, trainable potentials with random weights."""
 
+import contextlib
+import os
+import signal
+import threading
+
 import torch
 
 from lse_material.fit import Architecture, TrainablePotential, Training
@@ -29,3 +34,14 @@ def random_trainable(seed, size=2, scale=1.0, rho=0.3, **architecture):
             if p.requires_grad and p.ndim > 0:
                 p.copy_(scale * torch.randn_like(p))
     return potential
+
+
+@contextlib.contextmanager
+def ctrl_c_after(seconds):
+    """Interrupt what runs inside after some time, as Ctrl-C does."""
+    timer = threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()

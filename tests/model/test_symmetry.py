@@ -1,10 +1,12 @@
 """Groups are groups, act on strains as rotations do, and have as many variants as crystallography says."""
 
+import json
+
 import numpy as np
 import pytest
 
 import lse_material as lse
-from lse_material import Symmetry
+from lse_material import InvalidInputError, Symmetry
 from lse_material.model import mandel
 from lse_material.model.symmetry import GENERATORS, on_strain
 
@@ -67,3 +69,31 @@ def test_what_is_no_symmetry_is_refused():
         Symmetry.generated([turn], size=2)
     with pytest.raises(lse.InvalidInputError, match=r"shape \(2, 2\)"):
         Symmetry.generated([turn], size=3)
+
+
+@pytest.mark.parametrize(
+    "symmetry",
+    [
+        Symmetry.crystal("cubic", "orthorhombic_110", dim=3),
+        Symmetry.crystal("oblique", "oblique", dim=2),
+        Symmetry.generated([np.diag([1.0, -1.0])], size=2, name="mirror"),
+    ],
+    ids=lambda symmetry: symmetry.name,
+)
+def test_a_symmetry_is_written_by_its_generators_and_comes_back_as_the_same_groups(symmetry):
+    written = json.loads(json.dumps(symmetry.to_dict()))
+    again = Symmetry.from_dict(written)
+    assert len(written["group"]) <= 3
+    assert again.name == symmetry.name
+    for one, other in ((symmetry.group, again.group), (symmetry.invariance, again.invariance)):
+        assert one.shape == other.shape
+        assert all(np.abs(other - element).max(axis=(1, 2)).min() < 1e-14 for element in one)
+    assert json.loads(json.dumps(again.to_dict())) == written
+
+
+@pytest.mark.parametrize(
+    "change", [{"size": "2"}, {"group": None}, {"more": 1}, {"group": [[[1.0]]]}, {"group": [["a"]]}]
+)
+def test_what_is_no_written_symmetry_is_refused(change):
+    with pytest.raises(InvalidInputError, match=r"a symmetry has|a generator has|group"):
+        Symmetry.from_dict(Symmetry.crystal("square", "rectangle", dim=2).to_dict() | change)

@@ -1,9 +1,9 @@
 """A material in UFL: energy, stress and mode weights as expressions of a UFL deformation gradient.
 
-By default the potential is one UFL operator that FFCx compiles into a call of generated C (`lse_material.fem.forms.operator`):
-it costs little more than neo-Hookean at any network size and differentiates twice. With expanded=True every weight is written
-out in plain UFL, which needs no C header and differentiates as often as you like; it is sensible up to about 1,000 non-zero
-weights in 2D.
+By default the potential is one UFL operator that FFCx compiles into a call of generated C (`lse_material.fem.forms.operator`).
+It costs little more than neo-Hookean for any network size and can be differentiated twice. With expanded=True every weight is
+written out in plain UFL, which needs no C header and can be differentiated any number of times; it is sensible up to about
+1,000 non-zero weights in 2D.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import ufl
-from ufl.core.expr import Expr as Expression
+from ufl.core.expr import Expr
 
 from lse_material.errors import InvalidInputError
 from lse_material.fem.forms import expanded as networks
@@ -37,26 +37,28 @@ from lse_material.model.strain import (
     tensor,
 )
 
-Expr = Any  # a UFL expression
-
 
 def energy(
     material: Material, F: Expr, *, fields: Sequence[Expr] = (), expanded: bool = False, inverted: bool = False
 ) -> Expr:
     """W(F), a UFL scalar in energy units per reference volume.
 
-    W and its derivatives are NaN where det F <= 0 (at small strain, det F is not looked at): an energy of F^T F alone does
-    not tell a cell from its mirror image, and would take one that is turned inside out for a minimum.
+    W and its derivatives are NaN where det F <= 0, except at small strain: an energy of F^T F alone is the same for a cell and
+    its mirror image, so that an inverted cell could be a minimum.
 
     Args:
         material: any material.
         F: UFL expression of shape (dim, dim); wrap it in ufl.variable to use ufl.diff.
         fields: UFL scalars, one for each of the material's fields, in their order.
         expanded: write the networks out in plain UFL instead of calling compiled C.
-        inverted: let the strain measure say what W is where det F <= 0.
+        inverted: where det F <= 0, use the value that follows from the strain measure.
 
     Raises:
-        InvalidInputError: F has another shape than the material's dimension asks for, or fields are too few or too many.
+        InvalidInputError: F does not have the shape for the material's dimension, or fields are too few or too many.
+
+    >>> W = lse.fem.energy(material, F)
+    >>> round(fem.assemble_scalar(fem.form(W * dx)), 6)  # at F = I, between the wells
+    0.004307
     """
     expect_shape(material, F)
     W = potential_energy(material.potential, inputs(material, F, fields), expanded=expanded)
@@ -70,8 +72,12 @@ def stress(
 ) -> Expr:
     """P = dW/dF, first Piola-Kirchhoff stress of shape (dim, dim); NaN where W is.
 
-    The arguments and errors are those of `energy`. Expanded, the networks' gradients are written out by a reverse sweep: a
-    Jacobian derived from it is differentiated once instead of twice and compiles faster.
+    Arguments and errors are those of `energy`. If expanded, a reverse sweep writes out the networks' gradients: the Jacobian is
+    then differentiated once instead of twice and compiles faster.
+
+    >>> residual = ufl.inner(lse.fem.stress(material, F), ufl.grad(v)) * dx
+    >>> bool(np.abs(fem.assemble_vector(fem.form(residual)).array).max() < 1e-12)  # F = I is in equilibrium
+    True
     """
     expect_shape(material, F)
     x = inputs(material, F, fields)
@@ -85,7 +91,14 @@ def stress(
 def conjugates(
     material: Material, F: Expr, *, fields: Sequence[Expr], expanded: bool = False, inverted: bool = False
 ) -> Expr:
-    """dW/dfields, a UFL vector with one entry for each field. Arguments and errors as in `energy`."""
+    """dW/dfields, a UFL vector with one entry for each field. Arguments and errors as in `energy`.
+
+    >>> mode = lse.ConvexNetwork.from_arrays([], [np.zeros((1, 4))], [[0.0]], quadratic=np.eye(4))  # (c^2 + E:E) / 2
+    >>> swelling = lse.Material(lse.SoftMinimum((mode,), 1.0), lse.GreenLagrange(2), fields=("c",))
+    >>> mu = lse.fem.conjugates(swelling, F, fields=[fem.Constant(domain, 0.3)])
+    >>> round(fem.assemble_scalar(fem.form(mu[0] * dx)), 6)  # dW/dc
+    0.3
+    """
     expect_shape(material, F)
     x = inputs(material, F, fields)
     gradient = (networks if expanded else operator).gradient(material.potential, x)
@@ -103,6 +116,10 @@ def mode_weights(material: Material, F: Expr, *, fields: Sequence[Expr] = (), ex
     """Phase fractions softmax(-psi_k/rho), a UFL vector with one entry per mode. Arguments and errors as in `energy`.
 
     Only the expanded ones can be differentiated.
+
+    >>> first, second = lse.fem.mode_weights(material, F)
+    >>> round(fem.assemble_scalar(fem.form(first * dx)), 6)
+    0.5
     """
     expect_shape(material, F)
     p, x = material.potential, inputs(material, F, fields)
@@ -110,14 +127,20 @@ def mode_weights(material: Material, F: Expr, *, fields: Sequence[Expr] = (), ex
 
 
 def potential_energy(potential: SoftMinimum, x: list[Expr], *, expanded: bool = False) -> Expr:
-    """W of a potential of any UFL scalars x (d of them), compiled or expanded as `energy`."""
+    """W of a potential of any UFL scalars x (d of them), compiled or expanded as `energy`.
+
+    >>> E = 0.5 * (F.T * F - ufl.Identity(2))
+    >>> W = lse.fem.potential_energy(material.potential, [E[0, 0], E[1, 1], np.sqrt(2.0) * E[0, 1]])
+    >>> round(fem.assemble_scalar(fem.form(W * dx)), 6)
+    0.004307
+    """
     if len(x) != potential.size:
         raise InvalidInputError(f"the potential has {potential.size} inputs; it was given {len(x)} expressions.")
     return (networks if expanded else operator).value(potential, x)
 
 
 def inputs(material: Material, F: Expr, fields: Sequence[Expr]) -> list[Expr]:
-    """What the potential takes, UFL scalars: the fields, then the components of x(F)."""
+    """The inputs of the potential, UFL scalars: the fields, then the components of x(F)."""
     if len(fields) != len(material.fields):
         raise InvalidInputError(
             f"{len(fields)} fields are given; the energy depends on {list(material.fields)}: energy(material, F, fields=[...])."
@@ -160,12 +183,12 @@ def _components(kinematics: StrainMeasure, F: Expr) -> list[Expr]:
 
 
 for _any_kind, _of_ufl in ((sqrt, ufl.sqrt), (log, ufl.ln), (exp, ufl.exp)):
-    _any_kind.register(Expression, _of_ufl)
+    _any_kind.register(Expr, _of_ufl)
 
 
 @dataclass(frozen=True)
 class _DifferentiatedIn:
-    """The meaning of a mark on what a strain measure (F) or a growth term (J) is differentiated in."""
+    """The meaning of a mark on the variable of a derivative: F of a strain measure, J of a growth term."""
 
     what: StrainMeasure | Growth
 
@@ -189,7 +212,7 @@ def _pull_back_invariants(kinematics: IsotropicInvariants, F: Expr, g: list[Expr
     return 2.0 * dI1 * F + 2.0 * dI2 * (I1 * F - F * C) + dJ * ufl.cofac(F)
 
 
-# by the definition that they follow from: shorter than what differentiation of the components gives, and quicker to compile
+# by the definition of the components: shorter than their derivatives by UFL, and faster to compile
 _PULL_BACKS: dict[Any, Callable[[Any, Expr, list[Expr]], Expr]] = {
     GreenLagrange.components: _pull_back_green_lagrange,
     SmallStrain.components: _pull_back_small_strain,

@@ -47,6 +47,10 @@ def frozen_tangent(energy: ufl.Form, u: fem.Function) -> ufl.Form | None:
 
     Raises:
         InvalidInputError: it holds derivatives or mode weights of a compiled potential, or is not linear in its energy.
+
+    >>> tangent = lse.fem.frozen_tangent(W * dx, u)
+    >>> len(tangent.arguments())
+    2
     """
     found = sorted(ufl.algorithms.extract_type(energy, PotentialComponent), key=repr)
     if not found:

@@ -27,7 +27,13 @@ Expr = Any  # a UFL expression
 
 
 def mode_energies(potential: SoftMinimum, x: list[Expr]) -> list[Expr]:
-    """psi_k(x) in energy units, one UFL scalar for each mode: their soft minimum with `transition_scale` is W(x)."""
+    """psi_k(x) in energy units, one UFL scalar for each mode: their soft minimum with `transition_scale` is W(x).
+
+    >>> E = 0.5 * (F.T * F - ufl.Identity(2))
+    >>> psi = lse.fem.mode_energies(material.potential, [E[0, 0], E[1, 1], np.sqrt(2.0) * E[0, 1]])
+    >>> [round(fem.assemble_scalar(fem.form(p * dx)), 6) for p in psi]
+    [0.005, 0.005]
+    """
     return [operator.value(potential.alone(k), x) for k in range(len(potential.modes))]
 
 
@@ -44,6 +50,12 @@ def lagged(energy: ufl.Form, state: fem.Function, before: fem.Function) -> ufl.F
 
     Raises:
         InvalidInputError: the energy holds derivatives or mode weights of a compiled potential.
+
+    >>> before = fem.Function(V)
+    >>> above = lse.fem.lagged(W * dx, u, before)
+    >>> u.interpolate(lambda x: 0.05 * x[:2])
+    >>> fem.assemble_scalar(fem.form(above)) > fem.assemble_scalar(fem.form(W * dx))
+    True
     """
     found = sorted(ufl.algorithms.extract_type(energy, PotentialComponent), key=repr)
     if any(W.code for W in found):

@@ -1,7 +1,6 @@
-"""Marks on UFL expressions: parts of a form that later steps must find again, whatever has been replaced in it since.
+"""Marks on UFL expressions, by which later steps find parts of a form even after replacements in it.
 
-A mark is what `ufl.variable` makes, with a label of its own for each meaning; it changes neither values nor derivatives nor
-the code that FFCx makes.
+A mark is a `ufl.variable` with one label for each meaning; it changes neither values nor derivatives nor generated code.
 """
 
 from __future__ import annotations
@@ -11,9 +10,8 @@ from collections.abc import Hashable
 from typing import Any
 
 import ufl
+from ufl.core.expr import Expr
 from ufl.variable import Label, Variable
-
-Expr = Any  # a UFL expression
 
 _meanings: dict[int, Any] = {}
 
@@ -24,7 +22,7 @@ def marked(expression: Expr, meaning: Hashable) -> Variable:
 
 
 def meaning_of(variable: Variable) -> Any:
-    """What a variable was marked by; None if it is the user's own."""
+    """The meaning of a mark; None if the variable is the user's own."""
     return _meanings.get(variable.label().count())
 
 
@@ -36,7 +34,7 @@ def marks_in(item: Any, kind: type) -> list[tuple[Variable, Any]]:
 
 @functools.cache
 def _label(meaning: Any) -> Label:
-    """The label of a meaning: one for all expressions that bear it."""
+    """The label of a meaning, one for all expressions with that mark."""
     label = Label()
     _meanings[label.count()] = meaning
     return label

@@ -22,6 +22,10 @@ def with_quadrature_degree(form: ufl.Form) -> ufl.Form:
 
     Args:
         form: UFL form of any rank, with cell and facet integrals.
+
+    >>> form = lse.fem.with_quadrature_degree(ufl.inner(u, u) * ufl.dx)
+    >>> form.integrals()[0].metadata()["quadrature_degree"]
+    2
     """
     return ufl.Form([_with_degree(integral) for integral in form.integrals()])
 

@@ -283,6 +283,10 @@ def jit_options(item: Any, options: Mapping[str, Any] | None = None) -> dict[str
     Args:
         item: a UFL form or expression.
         options: as DOLFINx takes them; its defaults if left out.
+
+    >>> expression = fem.Expression(W, np.array([[0.3, 0.3]]), jit_options=lse.fem.jit_options(W))
+    >>> expression.eval(domain, np.array([0], dtype=np.int32)).round(6)
+    array([[0.004307]])
     """
     result = dolfinx.jit.get_options(dict(options or {}))
     result["cffi_extra_compile_args"] = extended(result["cffi_extra_compile_args"], sorted(potentials_in(item)))

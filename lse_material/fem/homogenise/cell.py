@@ -111,15 +111,6 @@ class CellSystem:
         self.u.x.array[: self._x.getLocalSize()] = self._x.array_r
         self.u.x.scatter_forward()
 
-    def potential(self, *, loads: bool = True) -> float:
-        """Energy of the cell less the work of the average stresses."""
-        self.push()
-        value = integral(self.comm, self._energy_form)
-        if loads and self.free:
-            H = self.map.gather_average(self.q)
-            value -= self.volume * sum(P * H[place] for place, P in self.free.items())
-        return value
-
     def gradient(self, g: PETSc.Vec | None = None) -> PETSc.Vec:
         """T^T b at the present q, in g if that is given."""
         self.push()
@@ -164,9 +155,14 @@ class CellSystem:
         """Take q from x."""
         x.copy(self.q)
 
-    def energy(self) -> float:
-        """Energy of the cell less the work of the average stresses; collective."""
-        return self.potential()
+    def energy(self, *, loads: bool = True) -> float:
+        """Energy of the cell, with `loads` less the work of the average stresses; collective."""
+        self.push()
+        value = integral(self.comm, self._energy_form)
+        if loads and self.free:
+            H = self.map.gather_average(self.q)
+            value -= self.volume * sum(P * H[place] for place, P in self.free.items())
+        return value
 
     def residual(self, out: PETSc.Vec) -> None:
         """Write the gradient of `energy` to `out`, zero where F is prescribed; collective."""
@@ -291,12 +287,6 @@ class CellSystem:
                 item.destroy()
         return float(values[0]), mode
 
-    def inertia(self) -> tuple[int, int]:
-        """Numbers of negative and zero eigenvalues of the tangent at the present state, free components of F included."""
-        with SymmetricFactor(self.comm) as factor:
-            negative, zero, _ = factor.inertia(self.tangent())
-        return negative, zero
-
     # ---- equilibria ------------------------------------------------------------------------------------------------------
 
     def change_average(self, change: Array) -> None:
@@ -323,12 +313,12 @@ class CellSystem:
         self.q.axpy(1.0, affine)
         if stable:
             self.q.axpy(-1.0, step)
-            if not np.isfinite(self.potential()):
+            if not np.isfinite(self.energy()):
                 before.copy(self.q)
                 self.q.axpy(1.0, affine)
         for item in (A, before, affine, right, step):
             item.destroy()
-        if not np.isfinite(self.potential()):
+        if not np.isfinite(self.energy()):
             raise ConvergenceError("the step turns elements inside out.")
 
     def solve(self, *, descend: bool) -> int:

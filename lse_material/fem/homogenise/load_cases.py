@@ -47,6 +47,10 @@ class CellPath:
 
     Raises:
         InvalidInputError: F is empty or not finite.
+
+    >>> path = lse.fem.CellPath.straight(np.diag([1.1, 1.0]), 3)
+    >>> path.F[:, 0, 0].round(4)
+    array([1.0333, 1.0667, 1.1   ])
     """
 
     F: Array
@@ -80,6 +84,14 @@ class CellSamples:
         perturbations, iterations, seconds: effort of each row; CPU time of one rank.
         volume, solid_volume: of the box and of the solid.
         lost: states that were not found, at the ends of paths.
+
+    >>> def make_cell(comm):
+    ...     square = mesh.create_unit_square(comm, 2, 2)
+    ...     return lse.fem.PeriodicCell(square, lambda F: lse.fem.energy(material, F), degree=1, quadrature_degree=1)
+    >>> paths = [lse.fem.CellPath.straight(np.diag([1.1, 1.0]), 2)]
+    >>> found = lse.fem.sample(make_cell, paths, "samples.npz", progress=False)
+    >>> found.samples.F.shape, found.lost
+    ((2, 2, 2), 0)
     """
 
     samples: Samples
@@ -124,6 +136,14 @@ def sample(
     Raises:
         InvalidInputError: `out` is no .npz file, or there are no paths.
         LseError: no state was found at all, or a cell failed for another reason; the same on every rank.
+
+    >>> def make_cell(comm):
+    ...     square = mesh.create_unit_square(comm, 2, 2)
+    ...     return lse.fem.PeriodicCell(square, lambda F: lse.fem.energy(material, F), degree=1, quadrature_degree=1)
+    >>> paths = [lse.fem.CellPath.straight(np.diag([1.1, 1.0]), 2)]
+    >>> found = lse.fem.sample(make_cell, paths, "samples.npz", progress=False)
+    >>> len(lse.read_samples("samples.npz"))
+    2
     """
     out = Path(out)
     if out.suffix != ".npz":

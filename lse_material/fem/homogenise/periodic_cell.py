@@ -24,6 +24,7 @@ from lse_material._arrays import Array, float_array, frozen
 from lse_material.errors import ConvergenceError, InvalidInputError
 from lse_material.fem.homogenise.cell import CellSystem
 from lse_material.fem.paths.fingerprint import Fingerprint, fingerprint
+from lse_material.fem.solve.inertia import SymmetricFactor
 from lse_material.fem.solve.newton_inertia import perturb
 
 MAX_PERTURBATIONS = 4  # after one solve
@@ -50,6 +51,11 @@ class CellState:
         order: amplitude of the fluctuation along the mode in which the cell buckled last, a length; 0 before.
         iterations: of Newton's method, all steps together.
         size: length of the shortest lattice vector, the measure of `order`.
+
+    >>> cell = lse.fem.PeriodicCell(domain, lambda F: lse.fem.energy(material, F), degree=1, quadrature_degree=1)
+    >>> state = cell.minimum(np.eye(2))  # a laminate of both wells
+    >>> bool(state.energy < material.energy(np.eye(2))), state.buckled
+    (True, True)
     """
 
     F: Array
@@ -69,16 +75,16 @@ class CellState:
 
 
 class PeriodicCell:
-    """A cell under an average deformation gradient, or average stresses in place of some of its components.
+    """A cell under an average deformation gradient, some components of which may be replaced by average stresses.
 
     Args:
         domain: mesh of a box, with or without holes, opposite sides meshed identically. Mirror-symmetric meshes keep
             bifurcations sharp; any other mesh is itself an imperfection.
         energy: W_local(F), a UFL scalar of a UFL deformation gradient: `lambda F: lse.fem.energy(material, F)`, say. Or a
-            functional of it, `lambda F: energy(soft, F) * dx(1) + energy(hard, F) * dx(2)`; integrals of it that name no
-            quadrature degree are given one, which residual and tangent share.
+            functional of it, `lambda F: energy(soft, F) * dx(1) + energy(hard, F) * dx(2)`; integrals without a quadrature
+            degree get UFL's estimate.
         degree: of the displacement.
-        quadrature_degree: of the energy, its residual and its tangent, where the energy is a scalar.
+        quadrature_degree: of the energy and its derivatives, if the energy is a scalar.
         perturbation_size: largest displacement of the perturbation that leaves a saddle; a hundredth of the shortest lattice
             vector if left out.
         tolerance: of the residual, as a share of the force on a side of the cell that a strain of 1e-2 makes. Rounding of
@@ -91,12 +97,17 @@ class PeriodicCell:
         F: average deformation gradient at present, (dim, dim).
         volume: of the box.
         solid_volume: of the mesh.
-        unknowns: independent ones.
+        unknowns: number of independent unknowns.
         lattice: rows are the lattice vectors, (dim, dim).
 
     Raises:
         InvalidInputError: opposite sides are meshed differently, the mesh is no parallelepiped of the lattice or falls into
-            loose pieces, or the energy has no stiffness at F = I.
+            pieces, or the energy has no stiffness at F = I.
+
+    >>> cell = lse.fem.PeriodicCell(domain, lambda F: lse.fem.energy(material, F), degree=1, quadrature_degree=1)
+    >>> state = cell.equilibrium(np.diag([1.1, 0.9]) ** 0.5)  # everywhere in one well
+    >>> bool(np.abs(cell.state().stress).max() < 1e-9)
+    True
     """
 
     def __init__(
@@ -135,16 +146,16 @@ class PeriodicCell:
     # ---- states ----------------------------------------------------------------------------------------------------------
 
     def reset(self) -> None:
-        """Back to F = I without fluctuation."""
+        """Return to F = I without fluctuation."""
         self.q.set(0.0)
         self.F, self._mode, self._system.free = np.eye(self.dim), None, {}
 
     def snapshot(self) -> Snapshot:
-        """What `restore` takes, on as many ranks."""
+        """The present state, for `restore` on as many ranks."""
         return self.q.array_r.copy(), self.F.copy(), self._mode, dict(self._system.free)
 
     def restore(self, snapshot: Snapshot) -> None:
-        """Back to an earlier state."""
+        """Return to an earlier state."""
         self.q.array[:] = snapshot[0]
         self.F, self._mode, self._system.free = snapshot[1].copy(), snapshot[2], dict(snapshot[3])
 
@@ -182,7 +193,7 @@ class PeriodicCell:
     def state(self, *, tangent: bool = True, perturbations: int = 0, iterations: int = 0) -> CellState:
         """The present state, homogenised; collective."""
         negative = self.negative_eigenvalues()
-        W = self._system.potential(loads=False) / self.volume
+        W = self._system.energy(loads=False) / self.volume
         P = self._system.average_stress()
         return CellState(
             frozen(self.F.copy()), W, frozen(P), frozen(self._system.homogenised_tangent()) if tangent else None,
@@ -196,7 +207,9 @@ class PeriodicCell:
 
         Eigenvalues that vanish count as negative.
         """
-        return sum(self._system.inertia())
+        with SymmetricFactor(self.comm) as factor:
+            negative, zero, _ = factor.inertia(self._system.tangent())
+        return negative + zero
 
     def lowest_mode(self) -> tuple[float, PETSc.Vec]:
         """The lowest eigenvalue of the tangent, a modulus, and its mode, as unknowns q; collective.

@@ -2,9 +2,10 @@
 
     u(X) = (F - I) (X - X_0) + w(X),   w equal at X and X + a_i,   w = 0 at one node        u = T q,  q = (w, L (F - I))
 
-with the lattice vectors a_i and the length L of the longest. All unknowns q are lengths: norms, factors and eigenvectors mix
-like with like, in whatever unit. Energy, residual and tangent of q follow from those of u: Pi(T q), T^T b, T^T A T. J.-C.
-Michel, H. Moulinec, P. Suquet, Comput. Methods Appl. Mech. Eng. 172, 109 (1999).
+with the lattice vectors a_i and the length L of the longest. A multi-point constraint (dolfinx_mpc) would not make the average
+gradient an unknown; here an energy can be minimised in q, and the inertia of T^T A T tells stability. All unknowns q are
+lengths: norms, factors and eigenvectors do not mix units. Energy, residual and tangent of q are Pi(T q), T^T b and T^T A T.
+J.-C. Michel, H. Moulinec, P. Suquet, Comput. Methods Appl. Mech. Eng. 172, 109 (1999).
 """
 
 from __future__ import annotations
@@ -15,26 +16,24 @@ import numpy as np
 from dolfinx import fem, mesh
 from mpi4py import MPI
 from petsc4py import PETSc
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 from lse_material._arrays import Array, float_array
 from lse_material.errors import InvalidInputError
-from lse_material.fem._mpi import on_rank_0
+from lse_material.fem._cells import connected_parts
 
-SAME_PLACE = 1e-6  # of the lattice vectors
+PLACE_TOLERANCE = 1e-6  # of positions, relative to the lattice vectors
 
 
 class PeriodicMap:
-    """The matrix T of a vector-valued Lagrange space on a cell whose opposite sides are meshed alike.
+    """The matrix T of a vector-valued Lagrange space on a cell whose opposite sides are meshed identically.
 
     Holes and inclusions may cut the sides. Sides need not lie on one rank.
 
     Args:
-        V: the space.
-        lattice: rows are the lattice vectors, (dim, dim), along which the sides of the cell lie; those of the mesh's bounding
-            box if left out.
+        V: the space. lattice: rows are the lattice vectors, (dim, dim), parallel to the sides of the cell; those of the mesh's
+        bounding box if
+            left out.
 
     Attributes:
         T: PETSc matrix, unknowns of u by unknowns q.
@@ -47,6 +46,10 @@ class PeriodicMap:
     Raises:
         InvalidInputError: a node on one side has no partner on the opposite one, the cell is no parallelepiped of the lattice,
             or parts of it are not connected to the rest.
+
+    >>> periodic = lse.fem.PeriodicMap(V)
+    >>> periodic.size, round(periodic.volume, 6)
+    (34, 1.0)
     """
 
     def __init__(self, V: fem.FunctionSpace, lattice: Any = None) -> None:
@@ -61,7 +64,7 @@ class PeriodicMap:
         self.lattice = _checked_lattice(np.diag(np.subtract(*_ends(comm, X))) if lattice is None else lattice, dim)
         s = X @ np.linalg.inv(self.lattice)  # in units of the lattice vectors
         high, low = _ends(comm, s)
-        if np.abs(high - low - 1.0).max() > SAME_PLACE:
+        if np.abs(high - low - 1.0).max() > PLACE_TOLERANCE:
             raise InvalidInputError(
                 f"the mesh extends over {_listed(high - low)} of the lattice vectors: it must be the parallelepiped "
                 "that they span, with sides along them."
@@ -72,14 +75,14 @@ class PeriodicMap:
         s = s - low
         if lattice is None:
             _check_sides(V.mesh, self.lattice, low)
-        upper, lower = np.abs(s - 1.0) < SAME_PLACE, np.abs(s) < SAME_PLACE
+        upper, lower = np.abs(s - 1.0) < PLACE_TOLERANCE, np.abs(s) < PLACE_TOLERANCE
         image = upper.any(axis=1)
         partner = np.where(upper, 0.0, s)  # where the independent node of an image lies
         candidate = np.flatnonzero(lower.any(axis=1) & ~image)
         places = np.concatenate(comm.allgather(s[candidate]))
         if len(places) == 0:
             raise InvalidInputError("no node of the mesh lies on a lower side of the cell alone: no cell repeats.")
-        pinned = int(np.lexsort(np.round(places / SAME_PLACE).T)[0])
+        pinned = int(np.lexsort(np.round(places / PLACE_TOLERANCE).T)[0])
 
         independent = np.flatnonzero(~image)
         first = sum(comm.allgather(len(candidate))[: comm.rank])
@@ -87,19 +90,19 @@ class PeriodicMap:
             independent = independent[independent != candidate[pinned - first]]
         counts = comm.allgather(len(independent))
         start = sum(counts[: comm.rank])
-        number = np.full(owned, -1, dtype=np.int64)  # of the independent node, over all ranks; -1: it is held
+        number = np.full(owned, -1, dtype=np.int64)  # of the independent node, over all ranks; -1: it is fixed
         number[independent] = start + np.arange(len(independent))
         numbers = np.concatenate(comm.allgather(number[candidate]))
         distance, nearest = cKDTree(places).query(partner[image]) if image.any() else (np.zeros(0), np.zeros(0, int))
         gap = np.linalg.norm((partner[image] - places[nearest]) @ self.lattice, axis=1).max(initial=0.0)
         gap = comm.allreduce(float(gap), MPI.MAX)
-        if comm.allreduce(float(distance.max(initial=0.0)), MPI.MAX) > SAME_PLACE:
+        if comm.allreduce(float(distance.max(initial=0.0)), MPI.MAX) > PLACE_TOLERANCE:
             raise InvalidInputError(
                 f"a node on a side of the cell lies {gap:.3g} away from any node of the opposite side: mesh both alike "
                 "(mirror one half of the cell, or gmsh.model.mesh.setPeriodic)."
             )
         number[image] = numbers[nearest]
-        _check_connected(V, number, X)
+        _check_connected(V, number, image, X)
 
         last = comm.rank == comm.size - 1
         total = dim * sum(counts)
@@ -110,18 +113,16 @@ class PeriodicMap:
         self.T = self._matrix(comm, number, (s @ self.lattice) / self.length, dim)
 
     def _matrix(self, comm: MPI.Comm, number: Array, X: Array, dim: int) -> PETSc.Mat:
-        T = PETSc.Mat().createAIJ(((dim * len(X), None), (self._local, self.size)), nnz=1 + dim, comm=comm)  # type: ignore[arg-type]
-        T.setUp()
-        row = T.getOwnershipRange()[0]
-        for node, (master, place) in enumerate(zip(number, X)):
-            for i in range(dim):
-                columns, values = list(self.average[dim * i : dim * (i + 1)]), list(place)
-                if master >= 0:
-                    columns.append(dim * master + i)
-                    values.append(1.0)
-                T.setValues([row + dim * node + i], columns, values)
-        T.assemble()
-        return T
+        """T: in each row the independent node, unless it is fixed, and the average gradient in `dim` columns."""
+        rows = np.repeat(number, dim)
+        component = np.tile(np.arange(dim), len(number))
+        columns = np.column_stack([dim * rows + component, self.average[dim * component[:, None] + np.arange(dim)]])
+        values = np.column_stack([np.ones(len(rows)), np.repeat(X, dim, axis=0)])
+        used = np.column_stack([rows >= 0, np.ones((len(rows), dim), dtype=bool)])
+        starts = np.concatenate([[0], np.cumsum(used.sum(axis=1))])
+        csr = [array.astype(PETSc.IntType) for array in (starts, columns[used])]
+        size = ((len(rows), None), (self._local, self.size))
+        return PETSc.Mat().createAIJ(size, csr=(*csr, values[used]), comm=comm)  # type: ignore[arg-type]
 
     def gather_average(self, q: PETSc.Vec) -> Any:
         """F - I of the unknowns q, (dim, dim), on every rank; collective."""
@@ -144,7 +145,7 @@ class PeriodicMap:
             q.array[self.average - first] = self.length * np.asarray(value).reshape(-1)
 
     def irregular(self) -> PETSc.Vec:
-        """Unknowns without symmetry, the same on any number of ranks: what modes are sought from. The caller destroys them."""
+        """Unknowns without symmetry, the same on any number of ranks, as a start for modes. The caller destroys them."""
         q = self.T.createVecRight()
         dim = len(self.lengths)
         rates = np.array([[np.sqrt(2.0 + 3.0 * i + 5.0 * j) * (3.0 + j) for j in range(dim)] for i in range(dim)])
@@ -171,7 +172,7 @@ def _checked_lattice(lattice: Any, dim: int) -> Array:
     found = float_array("lattice", lattice, 2)
     if found.shape != (dim, dim):
         raise InvalidInputError(f"lattice has shape {found.shape}; its rows are {dim} lattice vectors, ({dim}, {dim}).")
-    if not abs(np.linalg.det(found)) > SAME_PLACE * np.prod(np.linalg.norm(found, axis=1)):
+    if not abs(np.linalg.det(found)) > PLACE_TOLERANCE * np.prod(np.linalg.norm(found, axis=1)):
         raise InvalidInputError(
             f"the lattice vectors {found.tolist()} do not span a cell: they lie in a plane or a line."
         )
@@ -179,12 +180,12 @@ def _checked_lattice(lattice: Any, dim: int) -> Array:
 
 
 def _check_sides(domain: mesh.Mesh, box: Array, low: Array) -> None:
-    """Refuse a mesh that meets a side of its bounding box in points only, as a rhombus does; collective."""
+    """Refuse a mesh that touches a side of its bounding box in points only, as a rhombus does; collective."""
     comm, dim = domain.comm, len(box)
     for axis in range(dim):
 
         def at_end(x: Array, axis: int = axis) -> Array:
-            on: Array = np.abs(x[axis] / box[axis, axis] - low[axis] - 1.0) < SAME_PLACE
+            on: Array = np.abs(x[axis] / box[axis, axis] - low[axis] - 1.0) < PLACE_TOLERANCE
             return on
 
         if comm.allreduce(len(mesh.locate_entities_boundary(domain, dim - 1, at_end))) == 0:
@@ -195,35 +196,24 @@ def _check_sides(domain: mesh.Mesh, box: Array, low: Array) -> None:
             )
 
 
-def _check_connected(V: fem.FunctionSpace, number: Array, X: Array) -> None:
-    """Refuse parts of the mesh that hang on the rest neither by a node nor by periodicity; collective.
+def _check_connected(V: fem.FunctionSpace, number: Array, image: Array, X: Array) -> None:
+    """Refuse parts of the mesh that are connected to the rest neither by a node nor by periodicity; collective.
 
     Raises:
         InvalidInputError: there are such parts, on every rank.
     """
-    comm, dofmap = V.mesh.comm, V.dofmap
-    node = fem.Function(V)  # carries the number of each node to the ranks where it is a ghost
-    bs = dofmap.index_map_bs
-    node.x.array[: len(number) * bs] = np.repeat(number.astype(float), bs)
-    node.x.scatter_forward()
-    owned = V.mesh.topology.index_map(V.mesh.topology.dim).size_local
-    of_cells = node.x.array[::bs][dofmap.list[:owned]].astype(np.int64) + 1  # the pinned node is 0
-    parts = comm.gather((of_cells, number + 1, X))
-
-    def check() -> None:
-        cells = np.concatenate([p[0] for p in parts or ()])
-        numbers, places = (np.concatenate([p[k] for p in parts or ()]) for k in (1, 2))
-        size = int(numbers.max()) + 1
-        first, others = np.repeat(cells[:, :1], cells.shape[1], axis=1).ravel(), cells.ravel()
-        graph = coo_array((np.ones(len(first)), (first, others)), shape=(size, size))
-        pieces, label = connected_components(graph, directed=False)
-        if pieces > 1:
-            smallest = np.bincount(label).argmin()
-            where = places[label[numbers] == smallest].mean(axis=0)
-            raise InvalidInputError(
-                f"the mesh of the cell falls into {pieces} pieces that share no node, not even by periodicity; the smallest "
-                f"has its middle at {_listed(where)}. Loose pieces could move freely: remove them, or fill the gap "
-                "with a soft material."
-            )
-
-    on_rank_0(comm, check)
+    carried, bs, owned = fem.Function(V), V.dofmap.index_map_bs, len(number)  # to the ranks where a node is a ghost
+    carried.x.array[: owned * bs] = np.repeat(number.astype(float), bs)
+    carried.x.scatter_forward()
+    keys = carried.x.array[::bs].astype(np.int64)
+    shared = np.ones(len(keys), dtype=bool)
+    shared[:owned] = image
+    parts, count = connected_parts(V, keys, shared)
+    if count > 1:
+        sizes = V.mesh.comm.allreduce(np.bincount(parts[:owned], minlength=count))
+        smallest = int(sizes.argmin())
+        centre = V.mesh.comm.allreduce(X[parts[:owned] == smallest].sum(axis=0)) / sizes[smallest]
+        raise InvalidInputError(
+            f"the mesh of the cell falls into {count} pieces that share no node, not even by periodicity; the smallest has its "
+            f"centre at {_listed(centre)}. They could move freely: remove them, or fill the gap with a soft material."
+        )

@@ -37,6 +37,11 @@ class Cells:
     Attributes:
         corners: positions (n, corners, 2 or 3), in order around each polygon.
         values: of each polygon, (n,), or at each of its corners, (n, corners).
+
+    >>> det_F = fem.Function(fem.functionspace(domain, ("DG", 0)))
+    >>> cells = lse.fem.gather_cells(det_F)
+    >>> cells.corners.shape, cells.values.shape
+    ((32, 3, 2), (32,))
     """
 
     corners: Array
@@ -85,6 +90,11 @@ def gather_cells(field: fem.Function, *, displacement: fem.Function | None = Non
 
     Raises:
         InvalidInputError: the field has no such component, or the facets of the solid cells are of two shapes (prisms).
+
+    >>> det_F = fem.Function(fem.functionspace(domain, ("DG", 0)))
+    >>> cells = lse.fem.gather_cells(det_F, displacement=u)
+    >>> len(cells.values)
+    32
     """
     V = field.function_space
     _expect_component(field, component)
@@ -139,6 +149,10 @@ def draw_cells(
     Raises:
         InvalidInputError: the field is not of degree 0, or has no such component; or not one of path and axes is given.
         OSError: the file cannot be written; on every rank.
+
+    >>> fields = lse.fem.MaterialFields(material, F)
+    >>> fields.update()
+    >>> lse.fem.draw_cells(fields.functions[0], "energy.png", label="W in MPa", displacement=u)
     """
     V = field.function_space
     if (path is None) == (axes is None):

@@ -1,4 +1,4 @@
-"""Where a solution leaves the data: inputs of a potential outside its training box are recorded, and said once."""
+"""Detects extrapolation: records quadrature points whose inputs lie outside the training data, and warns once."""
 
 from __future__ import annotations
 
@@ -19,7 +19,18 @@ Expr = Any  # a UFL expression
 
 
 class ExtrapolationWarning(UserWarning):
-    """A solution has left the box of the data that its potential was fitted to."""
+    """A solution has left the box of the data that its potential was fitted to.
+
+    >>> import warnings
+    >>> E = 0.5 * (F.T * F - ufl.Identity(2))
+    >>> monitor = lse.fem.ExtrapolationMonitor([E[0, 0], E[1, 1], np.sqrt(2.0) * E[0, 1]], material.training_box)
+    >>> u.interpolate(lambda x: 0.5 * x[:2])
+    >>> with warnings.catch_warnings(record=True) as caught:
+    ...     warnings.simplefilter("always")
+    ...     far = monitor.excess()
+    >>> [each.category.__name__ for each in caught]
+    ['ExtrapolationWarning']
+    """
 
 
 class ExtrapolationMonitor:
@@ -34,7 +45,12 @@ class ExtrapolationMonitor:
         tags, tag: cell tags and those of the cells that are watched, one tag or several; all cells if left out.
 
     Raises:
-        InvalidInputError: x, names and box are of different lengths, x holds no Function, or the tags mark no cells.
+        InvalidInputError: x, names and box are of different lengths, x has no Function, or the tags mark no cells.
+
+    >>> E = 0.5 * (F.T * F - ufl.Identity(2))
+    >>> monitor = lse.fem.ExtrapolationMonitor([E[0, 0], E[1, 1], np.sqrt(2.0) * E[0, 1]], material.training_box)
+    >>> monitor.excess()
+    0.0
     """
 
     def __init__(

@@ -44,6 +44,10 @@ def save_state(path: Path | str, states: States, values: Mapping[str, Any] | Non
     Raises:
         InvalidInputError: a function is in another space, or a name cannot be used.
         OSError: the file cannot be written; on every rank.
+
+    >>> lse.fem.save_state("state.npz", {"u": u}, {"load": 0.1})
+    >>> lse.fem.load_state("state.npz", {"u": u})
+    {'load': array(0.1)}
     """
     path, functions = Path(path), _by_name(states)
     arrays = {name: np.asarray(value) for name, value in (values or {}).items()}
@@ -80,6 +84,12 @@ def load_state(path: Path | str, states: States, names: Collection[str] | None =
     Raises:
         FormatError: the file cannot be read, or is of other functions, meshes or spaces; on every rank.
         InvalidInputError: as in `save_state`.
+
+    >>> lse.fem.save_state("state.npz", {"u": u})
+    >>> u.x.array[:] = 1.0
+    >>> _ = lse.fem.load_state("state.npz", {"u": u})
+    >>> float(u.x.array.max())
+    0.0
     """
     path, functions = Path(path), _by_name(states)
     _check(functions, {})

@@ -41,6 +41,11 @@ class History:
 
     Raises:
         InvalidInputError: an observable has a name that the table or the checkpoint uses.
+
+    >>> history = lse.fem.History(u, ["load"], {"size": lambda: float(np.abs(u.x.array).max())})
+    >>> history.add(load=0.1)
+    >>> history.arrays()
+    {'load': array([0.1]), 'size': array([0.])}
     """
 
     def __init__(

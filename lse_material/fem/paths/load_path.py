@@ -30,7 +30,7 @@ COLUMNS = ("load", "energy", "iterations", "perturbations")
 
 @dataclass(frozen=True, eq=False)
 class LoadPath(RecordedPath):
-    """Equilibria of a problem under a load that follows given levels.
+    """Equilibria of a problem at given levels of a load.
 
     Attributes:
         problem: whose conditions `apply` changes.
@@ -46,6 +46,13 @@ class LoadPath(RecordedPath):
 
     Raises:
         InvalidInputError: an observable has a name that the table uses.
+
+    >>> def stretch(e):
+    ...     pull.value[0] = e
+    >>> path = lse.fem.LoadPath(problem, stretch, {"force": lambda: problem.reaction(bcs[1])}, progress=False)
+    >>> table = path.run([0.0, 0.05, 0.1])
+    >>> table["load"]
+    array([0.  , 0.05, 0.1 ])
     """
 
     problem: FieldEnergy
@@ -57,7 +64,7 @@ class LoadPath(RecordedPath):
     progress: bool = True
 
     def __post_init__(self) -> None:
-        self.history  # noqa: B018 (it looks at the names of what is observed)
+        self.history  # noqa: B018 (it checks the names of what is observed)
 
     @cached_property
     def history(self) -> History:
@@ -131,8 +138,6 @@ class LoadPath(RecordedPath):
         self.problem.force_scale = float(data["force_scale"])
         return len(self.history)
 
-    # ---- one step --------------------------------------------------------------------------------------------------------
-
     def _to(self, level: float) -> tuple[int, int]:
         """Solve at a level, in smaller steps where a step fails; returns iterations and perturbations."""
         u, iterations, perturbations = self.problem.u, 0, 0
@@ -175,8 +180,6 @@ class LoadPath(RecordedPath):
             f"still a saddle after {MAX_PERTURBATIONS} perturbations of {self.perturbation_size:g} along the lowest mode: take "
             "another perturbation_size."
         )
-
-    # ---- checkpoints -----------------------------------------------------------------------------------------------------
 
     def _differences(self, data: Mapping[str, Array]) -> list[str]:
         """Parts in which a checkpoint, whose state is in u, differs from this problem under its last load; collective."""

@@ -2,18 +2,19 @@
 
 With an energy functional Pi(c, u, ...), for all fields together and implicitly in time,
 
-    dc/dt = div(M grad mu) + supply,    mu = dPi/dc,    0 = dPi/du (and of every further field),
+    dc/dt = div(M grad mu) + supply,    mu = dPi/dc,    0 = dPi/du (and for every further field).
 
-the mechanical fields being at rest at all times (or following with a viscosity). One step is the stationary point, in all
+The mechanical fields are in equilibrium at all times (or follow with a viscosity). One step is the stationary point, in all
 fields, of
 
     G(c, u, ...) - int mu (c - c_old) - dt/2 int M |grad mu|^2 + dt int supply mu
 
-with G = Pi (fully implicit: one solution only for short steps) or Pi with lagged mode weights
-(`lse_material.fem.forms.lagged`): one solution for any dt, Pi never rises by more than the supply brings, and Newton is nearly
-linear. Mass is exact in both.
-One quadrature rule serves the energy, the steps derived from it and what is recorded of it: integrals without a degree are
-given that which UFL estimates for the energy density, for supply times mu, and for c mu (`lse_material.fem.forms.measures`).
+with G = Pi (fully implicit; the solution is unique for short steps only) or Pi with lagged mode weights
+(`lse_material.fem.forms.lagged`): the solution is unique for any dt, Pi never rises by more than the supply brings, and
+Newton's method is nearly linear. Mass is exact in both.
+
+Energy, steps and recorded quantities have one quadrature rule: integrals without a degree get UFL's estimate for the energy
+density, for supply times mu, and for c mu (`lse_material.fem.forms.measures`).
 J. W. Cahn and J. E. Hilliard, J. Chem. Phys. 28, 258 (1958); coupled with strain: S. Rudraraju, A. Van der Ven and
 K. Garikipati, npj Comput. Mater. 2, 16012 (2016).
 """
@@ -28,6 +29,7 @@ import ufl
 from dolfinx import fem
 from mpi4py import MPI
 from petsc4py import PETSc
+from ufl.core.expr import Expr
 
 from lse_material.errors import InvalidInputError
 from lse_material.fem._mpi import integral
@@ -36,11 +38,9 @@ from lse_material.fem.forms.measures import with_quadrature_degree
 from lse_material.fem.phase_field.fieldwise import FieldwiseTest
 from lse_material.fem.solve.problem import MaterialProblem
 
-Expr = Any  # a UFL expression
-
-# The test is a small last Newton step in each field (`lse_material.fem.phase_field.fieldwise`): what is left is its square.
-# Residuals of a body near rest are rounding, and norms over fields of different units say nothing. The analysis of MUMPS looks
-# at the pattern of the matrix alone (icntl_6, icntl_12), so that a resumed run repeats the other bit by bit.
+# Convergence is a small last Newton step in each field (`lse_material.fem.phase_field.fieldwise`); the remaining error is its
+# square. Residuals near equilibrium are rounding, and norms over fields of different units have no meaning. The analysis of
+# MUMPS depends on the pattern of the matrix alone (icntl_6, icntl_12), so that a resumed run repeats the other bit by bit.
 STEP_OPTIONS: Mapping[str, Any] = {
     "snes_type": "newtonls",
     "snes_linesearch_type": "basic",
@@ -63,13 +63,13 @@ class CahnHilliard:
         state: of a mixed space whose first two parts are the scalars c and mu; a displacement, a micromorphic strain and so on
             may follow. Its present values are the initial ones.
         petsc_options_prefix: mandatory.
-        mobility: M >= 0, UFL scalar or tensor; taken at the beginning of each step where it depends on `state`.
+        mobility: M >= 0, UFL scalar or tensor; if it depends on `state`, its value at the beginning of each step counts.
         supply: functional whose value is the mass that comes in per time: `j * ufl.ds` for an influx j, negative for an
-            outflux. It may depend on `state`, and is taken at the end of each step.
-        viscous: pairs (y, viscosity) of UFL expressions of `state`: the fields in y, grad(u) say, are then not at rest but
-            follow with dissipation viscosity |dy/dt|^2, by viscosity/(2 dt) |y - y_old|^2 in G. It picks one way down where
-            rest is not unique, as at the onset of twinning.
-        bcs: Dirichlet conditions, on parts of the mixed space; none on c or mu keep the mass balance.
+            outflux. If it depends on `state`, its value at the end of each step counts.
+        viscous: pairs (y, viscosity) of UFL expressions of `state`: the fields in y, grad(u) say, follow with the dissipation
+            viscosity |dy/dt|^2, by viscosity/(2 dt) |y - y_old|^2 in G. It selects one state where equilibrium is not unique,
+            as at the onset of twinning.
+        bcs: Dirichlet conditions, on parts of the mixed space. Conditions on c or mu change the mass balance.
         implicit: do not lag the mode weights.
         petsc_options: override single entries of `STEP_OPTIONS`. snes_stol is the tolerance of the last Newton step in each
             field; snes_rtol and snes_atol, of the residual over all fields, whose units differ, are 0 unless given.
@@ -83,7 +83,17 @@ class CahnHilliard:
         iterations: Newton iterations of the last step.
 
     Raises:
-        InvalidInputError: energy or supply are no functionals, or the space does not begin with two scalars.
+        InvalidInputError: energy or supply is no functional, or the space does not begin with two scalars.
+
+    >>> state = fem.Function(V)
+    >>> state.sub(0).interpolate(lambda x: 0.5 + 0.1 * np.cos(np.pi * x[0]))
+    >>> c, mu = ufl.split(state)
+    >>> energy = (c**2 * (1.0 - c) ** 2 + 0.005 * ufl.inner(ufl.grad(c), ufl.grad(c))) * ufl.dx(degree=4)
+    >>> flow = lse.fem.CahnHilliard(energy, state, petsc_options_prefix="flow_")
+    >>> mass, before = flow.mass(), flow.energy()
+    >>> flow.step(0.1)
+    >>> bool(abs(flow.mass() - mass) < 1e-12), flow.energy() < before
+    (True, True)
     """
 
     def __init__(
@@ -112,29 +122,20 @@ class CahnHilliard:
             )
         self.state, self.before = state, fem.Function(V)
         self.before.x.array[:] = state.x.array
+        self.comm: MPI.Comm = V.mesh.comm
         self.iterations = 0
-        c, mu = parts[:2]
         self.dt = fem.Constant(V.mesh, 1.0)
         energy = with_quadrature_degree(energy)
-        dx = _measure(c * mu * ufl.dx(V.mesh))
-        exchanged = mu * (c - ufl.split(self.before)[0]) * dx
-        M = ufl.replace(ufl.as_ufl(mobility), {state: self.before})
-        exchanged += with_quadrature_degree(0.5 * self.dt * ufl.inner(M * ufl.grad(mu), ufl.grad(mu)) * ufl.dx(V.mesh))
-        for y, viscosity in viscous:
-            change = y - ufl.replace(y, {state: self.before})
-            exchanged -= with_quadrature_degree(0.5 * viscosity / self.dt * ufl.inner(change, change) * ufl.dx(V.mesh))
+        c, mu, dx = parts[0], parts[1], self._mass_measure()
         test = ufl.TestFunction(V)
+        exchanged = self._exchanged(mobility, viscous)
         residual = ufl.derivative((energy if implicit else lagged(energy, state, self.before)) - exchanged, state, test)
         symmetric, work = True, None
         if supply is not None:
             symmetric = state not in supply.coefficients()
             work = with_quadrature_degree(_times(supply, mu))
-            supply = ufl.Form(
-                [
-                    i.reconstruct(metadata=w.metadata())
-                    for i, w in zip(supply.integrals(), work.integrals(), strict=True)
-                ]
-            )
+            pairs = zip(supply.integrals(), work.integrals(), strict=True)
+            supply = ufl.Form([integral.reconstruct(metadata=with_mu.metadata()) for integral, with_mu in pairs])
             residual += _times(supply, self.dt * ufl.split(test)[1])
         self.residual, self.bcs = residual, tuple(bcs)
         options = {**STEP_OPTIONS, "pc_type": "cholesky" if symmetric else "lu", **(petsc_options or {})}
@@ -142,7 +143,7 @@ class CahnHilliard:
             residual, state, bcs=bcs, petsc_options_prefix=petsc_options_prefix, petsc_options=options, **kwargs
         )
         self.problem.solver.setConvergenceTest(FieldwiseTest(self.problem.fields))
-        self.problem.scales_rows = False  # the test compares each field with its own
+        self.problem.scales_rows = False  # the test judges each field in its own unit
         if symmetric:
             self.problem.A.setOption(PETSc.Mat.Option.SYMMETRIC, True)
         compiled = {k: v for k, v in kwargs.items() if k != "kind"}
@@ -152,17 +153,29 @@ class CahnHilliard:
         self._supply = None if supply is None else fem.form(supply, **compiled)
         self._work = None if work is None else fem.form(work, **compiled)
 
-    @property
-    def comm(self) -> MPI.Comm:
-        """Of the mesh."""
-        return self.state.function_space.mesh.comm
+    def _mass_measure(self) -> ufl.Measure:
+        """dx with UFL's quadrature degree for c mu."""
+        c, mu = ufl.split(self.state)[:2]
+        (integral,) = with_quadrature_degree(c * mu * ufl.dx(self.state.function_space.mesh)).integrals()
+        return ufl.dx(integral.ufl_domain(), metadata=integral.metadata())
+
+    def _exchanged(self, mobility: Expr, viscous: Sequence[tuple[Expr, float]]) -> ufl.Form:
+        """int mu (c - c_old) + dt/2 int M |grad mu|^2 - sum of int viscosity/(2 dt) |y - y_old|^2."""
+        (c, mu), (c_old, _), dx = ufl.split(self.state)[:2], ufl.split(self.before)[:2], ufl.dx(self.dt.ufl_domain())
+        M = ufl.replace(ufl.as_ufl(mobility), {self.state: self.before})
+        exchanged = mu * (c - c_old) * self._mass_measure()
+        exchanged += with_quadrature_degree(0.5 * self.dt * ufl.inner(M * ufl.grad(mu), ufl.grad(mu)) * dx)
+        for y, viscosity in viscous:
+            change = y - ufl.replace(y, {self.state: self.before})
+            exchanged -= with_quadrature_degree(0.5 * viscosity / self.dt * ufl.inner(change, change) * dx)
+        return exchanged
 
     def step(self, dt: float, guess: Any = None) -> None:
         """One step of length dt from the present state.
 
         Args:
             dt: > 0.
-            guess: values of the state, of this rank, from which Newton starts; the present ones if left out.
+            guess: initial values of the state for Newton's method, on this rank; the present ones if left out.
 
         Raises:
             InvalidInputError: dt is not positive.
@@ -187,7 +200,7 @@ class CahnHilliard:
         return self._total(self._energy)
 
     def energy_size(self) -> float:
-        """The integrals in Pi with their integrands' absolute values: what the rounding of Pi is relative to."""
+        """The integrals in Pi with the absolute values of their integrands, the measure of rounding in Pi."""
         return self._total(self._size)
 
     def mass(self) -> float:
@@ -199,17 +212,11 @@ class CahnHilliard:
         return float(self.dt.value) * self._total(self._supply)
 
     def work(self) -> float:
-        """Energy that came in with it, dt int supply mu: Pi rises by no more in a step."""
+        """Energy that came in during the last step, dt int supply mu: Pi rises by no more."""
         return float(self.dt.value) * self._total(self._work)
 
     def _total(self, form: fem.Form | None) -> float:
         return 0.0 if form is None else integral(self.comm, form)
-
-
-def _measure(form: ufl.Form) -> ufl.Measure:
-    """dx with the quadrature degree that UFL estimates for the form, of one cell integral."""
-    (integral,) = with_quadrature_degree(form).integrals()
-    return ufl.dx(integral.ufl_domain(), metadata=integral.metadata())
 
 
 def _times(form: ufl.Form, factor: Expr) -> ufl.Form:

@@ -1,11 +1,11 @@
-"""Evolution in time: steps as long as an error estimate allows, a record of mass and energy, checkpoints.
+"""Evolution in time: steps as long as an error estimate allows, a table with mass and energy, checkpoints.
 
-Each step is made twice, at once and in two halves, and goes on from the halves. Of a method of order one,
+Each step is made twice, whole and in two halves, and the run continues from the halves. For a method of order one,
 
-    error = | state after two halves - state after the whole |
+    error = | state after two halves - state after the whole step |
 
 is the error of the halves to leading order (E. Hairer, S. P. Norsett, G. Wanner, Solving Ordinary Differential Equations I,
-II.4), that of lagged mode weights included, which estimates from the past of the solution do not see.
+II.4). It includes the lag of the mode weights, which estimates from earlier states miss.
 """
 
 from __future__ import annotations
@@ -30,13 +30,18 @@ from lse_material.fem.paths.history import FINGERPRINT, History, RecordedPath
 from lse_material.fem.phase_field.cahn_hilliard import CahnHilliard
 
 Expr = Any  # a UFL expression
-SAFETY, SHRINK, GROW = 0.8, 0.3, 1.4  # of the step that the estimate asks for; least and largest factor of the next
-ROUNDING = 1e-11  # of the terms that make up an energy
-OWN = ("time", "dt", "energy", "mass", "supplied", "work", "error", "iterations", "excess")
+SAFETY = 0.8  # share of the step that the error estimate allows
+SMALLEST_FACTOR, LARGEST_FACTOR = 0.3, 1.4  # from one step to the next
+ENERGY_ROUNDING = 1e-11  # relative to the integrals of absolute values in the energy
+COLUMNS = ("time", "dt", "energy", "mass", "supplied", "work", "error", "iterations", "excess")
 
 
 class Rejected(Enum):
-    """Why a step is repeated with a shorter one."""
+    """Why a step is repeated with a shorter one.
+
+    >>> [reason.name for reason in lse.fem.Rejected]
+    ['ERROR', 'ENERGY', 'SOLVER']
+    """
 
     ERROR = "its error is too large"
     ENERGY = "the energy rose"
@@ -45,38 +50,23 @@ class Rejected(Enum):
 
 @dataclass(frozen=True)
 class _Trial:
-    """A step that was tried.
+    """A step that was tried."""
 
-    Attributes:
-        factor: by which the next step, or its repetition, may differ.
-        rejected: why it is repeated, if it is.
-        reason: the same in words.
-        supplied: mass.
-        work: that came with it.
-        error: estimated.
-        iterations: of Newton's method.
-    """
-
-    factor: float
+    factor: float  # to the next step, or to its repetition
     rejected: Rejected | None
-    reason: str = ""
-    supplied: float = 0.0
-    work: float = 0.0
+    reason: str = ""  # of the rejection, in words
+    supplied: float = 0.0  # mass
+    work: float = 0.0  # of the supply
     error: float = 0.0
     iterations: int = 0
 
 
 class _Estimate:
-    """The error of a step, and the next step that it suggests.
-
-    Args:
-        flow: whose steps are made.
-        compare: UFL scalars of the state; the concentration if left out.
-        dt: the first step.
+    """The error of a step of `flow`, in the UFL scalars `compare` or the concentration, and the next step.
 
     Attributes:
         whole: the state after a whole step.
-        next_dt: the step that is tried next.
+        next_dt: the next step to try.
     """
 
     def __init__(self, flow: CahnHilliard, compare: Sequence[Expr], dt: float) -> None:
@@ -97,23 +87,32 @@ class Evolution(RecordedPath):
     """A run of a `CahnHilliard` problem from its present state, at time 0.
 
     Attributes:
-        flow: whose steps are made.
-        dt: the first step that is tried.
-        tolerance: of the error of a step, the root mean square over the body of what `compare` holds.
+        flow: makes the steps.
+        dt: the first step to try.
+        tolerance: of the error of a step, the root mean square of `compare` over the body.
         compare: UFL scalars of the state of order one; the concentration if left out.
-        shortest: step below which the run is given up.
-        longest: step that is not exceeded.
-        watch: the training box of the potential, looked at after each step.
-        observe: name -> what is recorded after each step, a number that is the same on every rank.
-        checkpoint: npz file to which the state goes every `every` steps; any number of ranks can go on from it.
+        shortest: the run fails if a step would have to be shorter; 1e-9 of `dt` if 0.
+        longest: longest step.
+        watch: the training box of the potential, checked after each step.
+        observe: name -> number to record after each step, the same on every rank.
+        checkpoint: npz file, written every `every` steps; any number of ranks can go on from it.
         every: steps between checkpoints.
-        history: what has happened so far. Its table has a row for each state, the first being the initial one: time; dt;
-            energy; mass; mass `supplied` and `work` that came with it since the beginning; the estimated error; Newton
-            iterations of the step; `excess` over the training box as a share of its width (0 without `watch`); and what is
-            observed.
+        history: what has happened so far. Its table has a row for each state, beginning with the initial one: time; dt;
+            energy; mass; mass `supplied` and its `work` since the beginning; the estimated error; Newton iterations of the
+            step; `excess` over the training box as a share of its width (0 without `watch`); and what is observed.
 
     Raises:
         InvalidInputError: a number is not positive, or an observable has a name that the table uses.
+
+    >>> state = fem.Function(V)
+    >>> state.sub(0).interpolate(lambda x: 0.5 + 0.1 * np.cos(np.pi * x[0]))
+    >>> c, mu = ufl.split(state)
+    >>> energy = (c**2 * (1.0 - c) ** 2 + 0.005 * ufl.inner(ufl.grad(c), ufl.grad(c))) * ufl.dx(degree=4)
+    >>> flow = lse.fem.CahnHilliard(energy, state, petsc_options_prefix="flow_")
+    >>> run = lse.fem.Evolution(flow, 0.1)
+    >>> table = run.run(1.0)
+    >>> float(table["time"][-1])
+    1.0
     """
 
     flow: CahnHilliard
@@ -133,20 +132,19 @@ class Evolution(RecordedPath):
                 raise InvalidInputError(f"{name} is {getattr(self, name)!r}; it must be > 0.")
         if not self._shortest <= self.dt <= self.longest:
             raise InvalidInputError(f"dt is {self.dt}; it must lie between {self._shortest} and {self.longest}.")
-        self.history  # noqa: B018 (it looks at the names of what is observed)
+        self.history  # noqa: B018 (it checks the names of what is observed)
         self._estimate  # noqa: B018 (it is compiled, which is collective)
 
     @cached_property
     def history(self) -> History:
         """What has happened so far."""
-        return History(self.flow.state, OWN, self.observe, numbers=("next_dt", "counts"), checkpoint=self.checkpoint)
+        return History(
+            self.flow.state, COLUMNS, self.observe, numbers=("next_dt", "counts"), checkpoint=self.checkpoint
+        )
 
     @property
     def increases(self) -> int:
-        """Steps after which the energy had risen by more than the supply brought.
-
-        Such steps are rejected, so that one is counted only where the shortest step was reached.
-        """
+        """Accepted steps after which the energy had risen by more than the supply brought: only shortest steps are."""
         return self.history.increases
 
     @property
@@ -158,11 +156,10 @@ class Evolution(RecordedPath):
         return _Estimate(self.flow, self.compare, self.dt)
 
     def run(self, until: float, *, steps: int | None = None) -> dict[str, Array]:
-        """Go on to the time `until`, or for a number of accepted steps if that is less; returns the table as arrays.
+        """Continue to the time `until`, or for `steps` accepted steps if that is less; returns the table as arrays.
 
         Raises:
-            ConvergenceError: the step would have to be shorter than `shortest`; the table and the state are those of the last
-                step that was accepted.
+            ConvergenceError: a step would have to be shorter than `shortest`; table and state end with the last accepted step.
         """
         if not self.table["time"]:
             self._note(0.0, 0.0, _Trial(1.0, None))
@@ -180,14 +177,14 @@ class Evolution(RecordedPath):
         self.history.save(self._fingerprint(), next_dt=self._estimate.next_dt, counts=counts)
 
     def resume(self, *, changed: Collection[str] = ()) -> int:
-        """Take state and table from the checkpoint if there is one; returns the number of steps that it holds. Collective.
+        """Read state and table from the checkpoint if there is one; returns the number of steps in it. Collective.
 
         The checkpoint must be of this problem: the same formula and potentials, mesh and tags, and the same values of constants
-        and coefficients as when it was written. Set what a script changes in the course of time (a current, say) to what it
-        was before, or name it in `changed`. Steps, tolerances and options of the solver may be others.
+        and coefficients as when it was written. If your script changes a value in time (a current, say), set it to its value
+        at the checkpoint, or name it in `changed`. Steps, tolerances and options of the solver may differ.
 
         Args:
-            changed: parts that may differ from what they were, by the names that the error gives them.
+            changed: parts that may differ, by the names that the error gives them.
 
         Raises:
             FormatError: the checkpoint cannot be read, or is of another mesh, space, table or problem; the state is then as
@@ -205,14 +202,12 @@ class Evolution(RecordedPath):
         flow = self.flow
         return fingerprint({"step": flow.residual}, unknown=flow.state, bcs=flow.bcs, without=(flow.before, flow.dt))
 
-    # ---- one step --------------------------------------------------------------------------------------------------------
-
     @property
     def _time(self) -> float:
         return self.table["time"][-1]
 
     def _advance(self, until: float) -> None:
-        """One accepted step, with the next adapted to it."""
+        """Make one accepted step, and choose the next."""
         flow, estimate, history, left = self.flow, self._estimate, self.history, until - self._time
         start = flow.state.x.array.copy()
         while True:
@@ -226,9 +221,7 @@ class Evolution(RecordedPath):
             history.failed += trial.rejected is Rejected.SOLVER
             flow.state.x.array[:] = start
             if too_short:
-                raise ConvergenceError(
-                    f"the step at time {self._time:g} was given up at dt = {dt:.3g}: {trial.reason}."
-                )
+                raise ConvergenceError(f"the step at time {self._time:g} failed down to dt = {dt:.3g}: {trial.reason}.")
             estimate.next_dt = trial.factor * dt
         history.increases += trial.rejected is not None
         self._note(until if last else self._time + dt, dt, trial)
@@ -236,7 +229,7 @@ class Evolution(RecordedPath):
             estimate.next_dt = min(trial.factor * dt, self.longest)
 
     def _try(self, dt: float) -> _Trial:
-        """A step of length dt, whether it is accepted or not."""
+        """Try a step of length dt."""
         try:
             supplied, work, iterations = self._two_halves(dt)
         except ConvergenceError as failure:
@@ -250,19 +243,19 @@ class Evolution(RecordedPath):
         return _Trial(factor, rejected, reason, supplied, work, error, iterations)
 
     def _factor(self, dt: float, error: float) -> float:
-        """By how much the next step may differ from one of length dt with this error.
+        """The ratio of the next step to a step of length dt with this error.
 
-        The error is k dt^2, and where k has grown since the step before it is taken to grow on (K. Gustafsson, ACM Trans. Math.
-        Softw. 20, 496 (1994)).
+        The error is k dt^2. If k has grown since the step before, it is assumed to grow further (K. Gustafsson, ACM Trans.
+        Math. Softw. 20, 496 (1994)).
         """
         growth = 1.0
         before, at_that = self.table["dt"][-1], self.table["error"][-1]
         if before > 0.0 and at_that > 0.0:
             growth = max(error / at_that * (before / dt) ** 2, 1.0)
-        return float(np.clip(SAFETY * np.sqrt(self.tolerance / (error * growth)), SHRINK, GROW))
+        return float(np.clip(SAFETY * np.sqrt(self.tolerance / (error * growth)), SMALLEST_FACTOR, LARGEST_FACTOR))
 
     def _two_halves(self, dt: float) -> tuple[float, float, int]:
-        """The state after two halves, that after the whole step in the estimate; mass and work supplied, Newton iterations."""
+        """Make the whole step and its two halves; returns supplied mass, its work and Newton iterations."""
         flow = self.flow
         start = flow.state.x.array.copy()
         flow.step(dt)
@@ -278,7 +271,7 @@ class Evolution(RecordedPath):
 
     def _rose(self, work: float) -> bool:
         before = self.table["energy"][-1]
-        return bool(self.flow.energy() > before + work + ROUNDING * (self.flow.energy_size() + abs(work)))
+        return bool(self.flow.energy() > before + work + ENERGY_ROUNDING * (self.flow.energy_size() + abs(work)))
 
     def _note(self, time: float, dt: float, trial: _Trial) -> None:
         self.history.add(

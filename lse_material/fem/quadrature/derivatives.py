@@ -1,12 +1,12 @@
-"""Stored stresses in a form: operators replaced by stored values, and derivatives carried through them by the chain rule.
+"""Stored stresses in a form: stored values replace operators, and the chain rule differentiates them.
 
-With N the stored values, x(u) what they are a function of and T = dN/dx the stored tangent,
+With N the stored values, x(u) their argument and T = dN/dx the stored tangent,
 
     d/du f(u, N(x(u))) [du] = df/du [du] + df/dN [T dx/du [du]]
 
-Both terms are derivatives of ordinary UFL expressions, so the rule holds wherever N stands: in products and conditionals, next
-to derivatives of F, with several stored stresses in one integrand. UFL's own rule for external operators works on whole forms
-instead, and loses terms where the form holds a derivative that is not yet expanded.
+Both terms are derivatives of ordinary UFL expressions, so the rule is valid wherever N stands: in products and conditionals,
+next to derivatives of F, with several stored stresses in one integrand. UFL's own rule for external operators works on whole
+forms and loses terms if a form contains a derivative that is not yet expanded.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ EXPANDED = (
 
 
 def with_stored_values(form: ufl.Form, stresses: Iterable[QuadratureStress]) -> ufl.Form:
-    """The form with stored values in place of the operators of `stresses`, every `ufl.derivative` in it carried through them.
+    """The form with stored values in place of the operators of `stresses`, also within each `ufl.derivative`.
 
     Args:
         form: UFL form of any rank, its derivatives (of `ufl.derivative`) as UFL leaves them.
-        stresses: those that the form may hold.
+        stresses: those that the form may contain.
 
     Raises:
         InvalidInputError: it differentiates a stored stress twice, or by `ufl.diff`.
@@ -57,9 +57,9 @@ def operators_in(item: Any) -> list[FEMExternalOperator]:
 
 
 def check_operators(form: Any, stresses: Iterable[QuadratureStress]) -> None:
-    """Every stored stress of a form must be known, of the F that it was made of, and stand under its own measure. Collective.
+    """Check that every stored stress of a form is known, of the F that it was made of, and under its own measure. Collective.
 
-    Any other quadrature rule would read the values of other points.
+    Under another quadrature rule the form would read the values of other points.
 
     Raises:
         InvalidInputError: one is not, or the form is no `ufl.Form`; on every rank.
@@ -86,7 +86,7 @@ def check_operators(form: Any, stresses: Iterable[QuadratureStress]) -> None:
 
 
 class _StoredValues(MultiFunction):
-    """Applied to each node of an integrand."""
+    """The rule for each node of an integrand."""
 
     expr = MultiFunction.reuse_if_untouched
 
@@ -101,14 +101,14 @@ class _StoredValues(MultiFunction):
         f, w, v, given = o.ufl_operands
         values = map_expr_dag(self, f)
         result = CoefficientDerivative(values, w, v, given)
-        held = set(ufl.algorithms.extract_coefficients(values))
+        found = set(ufl.algorithms.extract_coefficients(values))
         for stress in self._stresses:
-            if held.isdisjoint((stress.values, stress.tangent_values)):
+            if found.isdisjoint((stress.values, stress.tangent_values)):
                 continue
             moved = expanded_derivatives(CoefficientDerivative(stress.inputs, w, v, given))
             if isinstance(moved, ufl.constantvalue.Zero):
                 continue
-            if stress.tangent_values in held:
+            if stress.tangent_values in found:
                 raise InvalidInputError(
                     "the form differentiates a QuadratureStress twice; only its first derivative is known. Use "
                     "lse.fem.stress or lse.fem.energy, which are UFL, where second derivatives of a stress are needed."
@@ -123,7 +123,7 @@ class _StoredValues(MultiFunction):
         if not operators_in(o.ufl_operands[0]):
             return self.reuse_if_untouched(o, *(map_expr_dag(self, operand) for operand in o.ufl_operands))
         raise InvalidInputError(
-            "the form holds a derivative of a QuadratureStress in the coordinates of the mesh, which is not known: use "
+            "the form contains a derivative of a QuadratureStress in the coordinates of the mesh, which is unknown: use "
             "lse.fem.stress, which is UFL."
         )
 

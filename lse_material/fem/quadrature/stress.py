@@ -59,6 +59,14 @@ class QuadratureStress:
         InvalidInputError: F of the wrong shape, without a mesh or of another precision than float64; degree < 1; tags of
             facets or of another mesh, or values that mark no cell on any rank.
         CompilationError: the kernel of the material could not be compiled; on every rank.
+
+    >>> P = lse.fem.QuadratureStress(material, F, degree=1)
+    >>> residual = ufl.inner(P.operator, ufl.grad(v)) * P.dx
+    >>> stored = lse.fem.MaterialProblem(residual, u, stresses=[P], bcs=bcs, petsc_options_prefix="stored_")
+    >>> pull.value[:] = 0.1, 0.0
+    >>> _ = stored.solve()
+    >>> round(float(u.x.array.max()), 6)
+    0.1
     """
 
     def __init__(

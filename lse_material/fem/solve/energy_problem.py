@@ -2,9 +2,9 @@
 
     find u with dPi(u; v) = 0 for every v, where Pi falls from step to step:      Pi = int W dx - work of loads + ...
 
-Newton's method on the residual is drawn to saddles and maxima of such energies, and the residual must rise on the way from one
-well to the next. A. R. Conn, N. I. M. Gould, Ph. L. Toint, Trust-Region Methods, SIAM 2000; T. Steihaug, SIAM J. Numer. Anal.
-20, 626 (1983), for the conjugate gradients (PETSc's KSPSTCG) that stop where the tangent is not positive.
+Newton's method on the residual also converges to saddles and maxima of such energies, and between two wells the residual must
+rise. A. R. Conn, N. I. M. Gould, Ph. L. Toint, Trust-Region Methods, SIAM 2000; T. Steihaug, SIAM J. Numer. Anal. 20, 626
+(1983), for conjugate gradients (PETSc's KSPSTCG) that end where the tangent is not positive.
 """
 
 from __future__ import annotations
@@ -48,60 +48,64 @@ TRUST_REGION: Mapping[str, Any] = {
     "pc_type": "cholesky",
     "pc_factor_mat_solver_type": "mumps",
 }
-FINISH = 3  # iterations after a failure that count as the end of a solve, not as another solver
-REFUSED = 1e150  # entries of the residual there, whose square is finite
-SMALL_STRAIN = 1e-4  # the forces that it makes count, next to reactions, as forces that the tolerance is relative to
+FINISHING_ITERATIONS = 3  # of `minimise` after a failure that count as the end of a solve, not as a fallback
+INFINITE_RESIDUAL = 1e150  # entries of the residual where the energy is not finite; their square is finite
+TOLERANCE_STRAIN = 1e-4  # the tolerance is relative to reactions, or to the forces of this strain if they are larger
 
 logger = logging.getLogger("lse_material")
 
 
 class EnergyProblem(MaterialProblem):
-    """A minimum of an energy: `MaterialProblem` with an objective, a safe default solver and a fallback.
+    """A minimum of an energy: `MaterialProblem` with an objective, a robust default solver and a fallback.
 
-    Residual, tangent and the frozen-weight tangent, on which the preconditioner is built, are derived from the energy, all
-    with the same quadrature rule: integrals without a degree are given UFL's estimate for the energy. The default is SNES
-    `newtontr` with the energy as objective, `stcg` inside and a Cholesky factor of the frozen-weight tangent as
-    preconditioner; every PETSc option can be overridden. The first radius of the trust region is the size of the body. Where
-    it fails, `minimise` goes on.
+    Residual, tangent and frozen-weight tangent are derived from the energy with one quadrature rule: integrals without a degree
+    get UFL's estimate for the energy. The default solver is SNES `newtontr` with the energy as objective and `stcg` inside; a
+    Cholesky factor of the frozen-weight tangent preconditions it. Every PETSc option can be overridden. The first radius of the
+    trust region is the size of the body. If the solver fails, `minimise` continues.
 
-    A state is accepted if its energy is finite, so that det F > 0 at every quadrature point (and it must be so at corners and
-    on edges of cells, too), and if the residual of each field (each part of a mixed space) is below `tolerance` times the
-    reactions on that field, or below what rounding makes.
+    A state is accepted if its energy is finite, so that det F > 0 at every quadrature point, if det F > 0 also at corners and
+    on edges of cells, and if the residual of each field (each part of a mixed space) is below `tolerance` times the reactions
+    on that field, or is rounding.
 
     Args:
-        energy: UFL functional, any energies of `lse.fem.energy` in it, expanded or not, minus the work of dead loads.
+        energy: UFL functional of energies of `lse.fem.energy`, expanded or not, minus the work of dead loads.
         u: the unknown, and the initial guess: one function, of a mixed space if there are several fields.
-        bcs: Dirichlet conditions; `solve` brings u to their values before it starts. None are needed where springs or inertia
-            in the energy stop rigid motions.
+        bcs: Dirichlet conditions; `solve` first sets u to their values. None are needed if springs or inertia in the energy
+            prevent rigid motions.
         petsc_options_prefix: mandatory.
         petsc_options: override single entries of `TRUST_REGION`, or those of `MaterialProblem` if snes_type is another. With
             snes_rtol or snes_atol a state is also accepted when the norm of the whole residual has fallen by that factor, or
             below that value. With ksp_type preonly the tangent itself is factored, not the frozen-weight tangent.
-        residual: in place of the derivative of `energy`, with operators of a `QuadratureStress`, say; it must be equal to it.
+        residual: replaces the derivative of `energy`, by a form with operators of a `QuadratureStress`, say. It must be equal.
         stresses: every `QuadratureStress` in `residual`.
-        frozen: bilinear form that the preconditioner is built on; the frozen-weight tangent of the compiled potentials in
-            `energy` if left out, the tangent itself if there are none.
-        tolerance: of the residual, relative to the reactions at that state, at least to the forces that a strain of 1e-4 makes.
-        fallback: whether `minimise` goes on where the PETSc solver fails.
-        predictor: whether changed Dirichlet values are spread over the body by one linear step, with the tangent where it is
-            positive definite and with the frozen-weight tangent elsewhere: with a direct solver if the preconditioner is one,
-            else by conjugate gradients. Otherwise they are entered at once, and the cells next to them may be carried over a
-            ridge or turned inside out.
+        frozen: bilinear form that the preconditioner is built on. If left out it is the frozen-weight tangent of the compiled
+            potentials in `energy`, or the tangent if there are none.
+        tolerance: of the residual, relative to the reactions at that state, at least to the forces of a strain of 1e-4.
+        fallback: whether `minimise` continues if the PETSc solver fails.
+        predictor: whether one linear step extends changed Dirichlet values into the body. Its matrix is the tangent if that is
+            positive definite, else the frozen-weight tangent; its solver is direct if the preconditioner is, else conjugate
+            gradients. Without it the values are imposed abruptly, which may push the adjacent cells across energy barriers or
+            turn them inside out.
         kwargs: passed on to `MaterialProblem` (jit_options, form_compiler_options, entity_maps).
 
     Attributes:
         functional: the energy, a UFL form.
-        bcs: the Dirichlet conditions.
         convex_form: the frozen-weight tangent, compiled; None if there is none.
-        fallbacks: how often `minimise` had to take over.
+        fallbacks: how often `minimise` had to continue.
         iterations: of the last solve, both solvers together.
         force_scale: norm of forces that `tolerance` is relative to if reactions are smaller; 0 unless it is set.
-        energy_scale: energy, a tiny share of which `minimise` takes for rounding where the energy itself vanishes; 0 unless
-            it is set.
+        energy_scale: energy for `minimise`: changes below a tiny share of it are rounding, even where the energy vanishes; 0
+            unless it is set.
         scales: units of the fields of u, in which solvers measure steps.
 
     Raises:
         InvalidInputError: the energy is no functional, or u is a list.
+
+    >>> problem = lse.fem.EnergyProblem(W * dx, u, bcs=bcs, petsc_options_prefix="bar_")
+    >>> pull.value[:] = 0.1, 0.0
+    >>> _ = problem.solve()
+    >>> lse.fem.stability.is_stable(problem)
+    True
     """
 
     default_options = TRUST_REGION
@@ -144,10 +148,8 @@ class EnergyProblem(MaterialProblem):
         self.force_scale = self.energy_scale = 0.0
         energy = with_quadrature_degree(energy)
         convex = frozen_tangent(energy, u) if frozen is None else frozen
-        plain = {**self.default_options, **chosen}.get(
-            "ksp_type"
-        ) == "preonly"  # which applies its preconditioner alone
-        self._asked = {name for name in ("snes_rtol", "snes_atol", "snes_tr_delta0") if name in chosen}
+        direct = {**self.default_options, **chosen}.get("ksp_type") == "preonly"  # it applies the preconditioner alone
+        self._chosen = frozenset(chosen)  # options
         super().__init__(
             ufl.derivative(energy, u) if residual is None else residual,
             u,
@@ -155,7 +157,7 @@ class EnergyProblem(MaterialProblem):
             petsc_options_prefix=petsc_options_prefix,
             stresses=stresses,
             petsc_options=petsc_options,
-            P=None if plain else convex,
+            P=None if direct else convex,
             **kwargs,
         )
         self._options = {k: v for k, v in kwargs.items() if k != "kind"}
@@ -165,8 +167,7 @@ class EnergyProblem(MaterialProblem):
         self.scales = FieldScales(self.fields)
         self._uncancelled = np.zeros(len(self.fields))  # forces of the tangent that was assembled last
         self._first_norm = np.inf
-        held = any(len(bc.dof_indices()[0]) for bc in bcs)
-        self._may_turn = not self.comm.allreduce(held, MPI.LOR)
+        self._unsupported = not self.comm.allreduce(not self.fields.free[0].all(), MPI.LOR)  # may move rigidly
         for matrix in (self.A, self.P_mat):
             if matrix is not None:
                 matrix.setOption(PETSc.Mat.Option.SYMMETRIC, True)
@@ -192,14 +193,14 @@ class EnergyProblem(MaterialProblem):
         return integral(self.comm, self._energy)
 
     def residual(self, out: PETSc.Vec) -> None:
-        """Write the gradient of the energy to `out`, zero where u is held; collective."""
+        """Write the gradient of the energy to `out`, zero where u is prescribed; collective."""
         values = self.forces()
         for bc in self.bcs:
             values[bc.dof_indices()[0]] = 0.0
         out.array[:] = values[: out.getLocalSize()]
 
     def tangent(self) -> PETSc.Mat:
-        """The second derivative of the energy, with a 1 on the diagonal where u is held; collective.
+        """The second derivative of the energy, with a 1 on the diagonal where u is prescribed; collective.
 
         It is the matrix `A`: the next call, and the next solve, change it.
         """
@@ -234,20 +235,18 @@ class EnergyProblem(MaterialProblem):
         self._take_iterate(x)
 
     def is_converged(self, residual: PETSc.Vec) -> bool:
-        """Whether a residual, that of the present u, counts as none; collective.
-
-        Each field's is compared with `tolerance` times the reactions on it, and with what rounding makes.
-        """
+        """Whether the residual of the present u counts as zero: in each field by `tolerance`, or as rounding; collective."""
         norms = self.fields.norms(residual)
         if bool((norms <= self.allowed_residuals()).all()):
             return True
         whole = float(np.linalg.norm(norms))
-        absolute = "snes_atol" in self._asked and whole <= self.solver.atol
-        return absolute or ("snes_rtol" in self._asked and whole <= self.solver.rtol * self._first_norm)
+        absolute = "snes_atol" in self._chosen and whole <= self.solver.atol
+        return absolute or ("snes_rtol" in self._chosen and whole <= self.solver.rtol * self._first_norm)
 
     def allowed_residuals(self) -> Array:
-        """Norm of the residual of each field that counts as none at the present u; collective."""
-        forces = np.maximum(self._reactions(), SMALL_STRAIN * self._uncancelled)
+        """Norm of the residual of each field that counts as zero at the present u; collective."""
+        reactions = self.fields.norms(self.forces(), prescribed=True)
+        forces = np.maximum(reactions, TOLERANCE_STRAIN * self._uncancelled)
         result: Array = self.tolerance * np.maximum(forces, self.force_scale) + ROUNDING * self._uncancelled
         return result
 
@@ -262,12 +261,8 @@ class EnergyProblem(MaterialProblem):
         self._update_stresses()
         return assembled(self.F)
 
-    def _reactions(self) -> Array:
-        """Norm of the reactions on each field."""
-        return self.fields.norms(self.forces(), prescribed=True)
-
     def _note_forces(self, A: PETSc.Mat) -> None:
-        """Keep the size of the forces that cancel in the residual; without factors, memory is what large bodies lack."""
+        """Record the size of the forces that cancel in the residual; large bodies without factors must save memory."""
         diagonal_only = not is_direct(self.solver.getKSP())
         self._uncancelled = self.fields.rounding(A, diagonal_only=diagonal_only) / ROUNDING
 
@@ -283,7 +278,7 @@ class EnergyProblem(MaterialProblem):
 
         Raises:
             ConvergenceError: neither solver converged, or a cell was turned inside out; `u` is then as it was before the call.
-            InvalidInputError: nothing stops the body from moving rigidly: it is held nowhere, and its tangent is singular.
+            InvalidInputError: the body can move rigidly: there is no Dirichlet condition, and the tangent is singular.
         """
         collect_garbage(self.comm)
         before = self.u.x.array.copy()
@@ -301,8 +296,11 @@ class EnergyProblem(MaterialProblem):
         return self.u
 
     def _minimise_from_here(self) -> None:
-        if self._may_turn:
-            self._refuse_rigid_motions()
+        if self._unsupported:
+            motion = missing_stiffness(self.fields, self.tangent())
+            if motion is not None:
+                raise InvalidInputError(f"There is no Dirichlet condition, and {motion}.")
+            self._unsupported = False
         enter_dirichlet_values(self)
         start = self.u.x.array.copy(), self.energy()
         self._prepare_trust_region()
@@ -332,16 +330,13 @@ class EnergyProblem(MaterialProblem):
         self._objective.restart()
         assign(self.u, self.x)
         self.scales.divide(self.x.array)
-        physical = self.x.duplicate()
         failure: PETSc.Error | None = None
         try:
             self.solver.solve(None, self.x)
             reason = int(self.solver.getConvergedReason())
         except PETSc.Error as error:
             reason, failure = FAILED_LINEAR, error
-        self.scales.to_physical(self.x, physical)
-        self._take_iterate(physical)
-        physical.destroy()
+        self.set_iterate(self.scales.to_physical(self.x, self._physical))
         if reason < 0:
             message = explain(self, reason) if failure is None else explain_error(self, failure)
             self.solver.getKSP().getPC().reset()  # a factor that failed would be used again
@@ -350,40 +345,35 @@ class EnergyProblem(MaterialProblem):
     # ---- what the solver calls -------------------------------------------------------------------------------------------
 
     def _residual_at(self, snes: PETSc.SNES, x: PETSc.Vec, b: PETSc.Vec) -> None:
-        self.scales.to_physical(x, self._physical)
-        super()._residual_at(snes, self._physical, b)
+        super()._residual_at(snes, self.scales.to_physical(x, self._physical), b)
         self.scales.multiply(b.array)
         if snes.getType() == "newtontr" and not np.isfinite(b.norm()):
-            b.set(REFUSED)  # a trial that its energy refuses; PETSc would give up on NaN
+            b.set(INFINITE_RESIDUAL)  # the trial is refused by its energy; NaN would end the solver
 
     def _jacobian_at(self, snes: PETSc.SNES, x: PETSc.Vec, A: PETSc.Mat, P: PETSc.Mat) -> None:
-        self.scales.to_physical(x, self._physical)
-        super()._jacobian_at(snes, self._physical, A, P)
+        super()._jacobian_at(snes, self.scales.to_physical(x, self._physical), A, P)
         self._note_forces(A)
         for matrix in (A, P) if P.handle != A.handle else (A,):
             self.scales.scale(matrix)
 
     def _energy_at(self, x: PETSc.Vec) -> float:
-        self.scales.to_physical(x, self._physical)
-        self._take_iterate(self._physical)
+        self.set_iterate(self.scales.to_physical(x, self._physical))
         return self.energy()
 
     def _gradient_at(self, x: PETSc.Vec, out: PETSc.Vec) -> None:
-        self.scales.to_physical(x, self._physical)
-        self._take_iterate(self._physical)
+        self.set_iterate(self.scales.to_physical(x, self._physical))
         self.residual(out)
         self.scales.multiply(out.array)
 
     def _converged(self, snes: PETSc.SNES, iteration: int, norms: tuple[float, float, float]) -> Any:
-        """Whether the iterate is converged; PETSc asks after a trial that it refuses, too, and gives the norm there."""
+        """Whether the iterate is converged. (After a trial that was refused, PETSc's norms are those of the trial.)"""
         reason, residual = PETSc.SNES.ConvergedReason, self._work
-        self.scales.to_physical(snes.getSolution(), self._physical)
-        self._take_iterate(self._physical)
+        self.set_iterate(self.scales.to_physical(snes.getSolution(), self._physical))
         self.fields.note()
         snes.getFunction()[0].copy(residual)
         self.scales.divide(residual.array)
         norm = float(np.linalg.norm(self.fields.norms(residual)))
-        if not norm < REFUSED:
+        if not norm < INFINITE_RESIDUAL:
             return reason.DIVERGED_FUNCTION_NANORINF
         if iteration == 0:
             self._first_norm = norm
@@ -392,7 +382,7 @@ class EnergyProblem(MaterialProblem):
     # ---- before the solver, and after it ---------------------------------------------------------------------------------
 
     def _prepare_trust_region(self) -> None:
-        """The scales of the fields, and radii in units of the body: the first step may be as large as the body is."""
+        """Find the scales of the fields, and set radii in units of the body: the first step may be as large as the body."""
         newtontr, A = self.solver.getType() == "newtontr", self.A
         if not self.scales.known or (newtontr and not self.scales.has_displacement):
             A = self.convex_tangent() or self.tangent()
@@ -401,22 +391,15 @@ class EnergyProblem(MaterialProblem):
         if newtontr:
             self.residual(self.b)
             size = self.scales.largest_step(self.u, self.b.array_r.copy(), A)
-            first = self.solver.getTRTolerances()[2] if "snes_tr_delta0" in self._asked else size
+            first = self.solver.getTRTolerances()[2] if "snes_tr_delta0" in self._chosen else size
             self.solver.setTRTolerances(delta_min=1e-12 * size, delta_max=1e10 * size, delta_0=first)
 
-    def _refuse_rigid_motions(self) -> None:
-        """Raise unless something in the energy holds a body that no Dirichlet condition holds."""
-        motion = missing_stiffness(self.fields, self.tangent())
-        if motion is not None:
-            raise InvalidInputError(f"There is no Dirichlet condition, and {motion}.")
-        self._may_turn = False
-
     def _fall_back(self, error: ConvergenceError, start: Any, energy: float) -> None:
-        """Go on with `minimise` from the last iterate, or from the start if that was better."""
+        """Continue with `minimise` from the last iterate, or from the start if its energy was lower."""
         if not self.energy() <= energy:
             self.u.x.array[:] = start
         try:  # rounding of the energy may be all that stopped a trust region
-            self.iterations += minimise(self, FINISH)
+            self.iterations += minimise(self, FINISHING_ITERATIONS)
             return
         except ConvergenceError:
             pass

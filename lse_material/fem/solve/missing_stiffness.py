@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-import scipy.sparse
 from mpi4py import MPI
 from petsc4py import PETSc
-from scipy.sparse.csgraph import connected_components
 
 from lse_material._arrays import Array
+from lse_material.fem._cells import connected_parts
 from lse_material.fem.solve.fields import Field, Fields, product
 
 FREE_MOTION = 1e-8  # share of the forces that cancel: a motion against less is free
@@ -69,7 +68,9 @@ def free_motion(fields: Fields, A: PETSc.Mat) -> tuple[float, list[float]] | Non
     for field in (one for one in fields.fields if one.displacement):
         dim = field.space.dofmap.index_map_bs
         x = _owned_nodes(field)[:, :dim] + fields.values(field).reshape(-1, dim)
-        parts, number = _parts(field)
+        nodes = field.space.dofmap.index_map
+        keys = nodes.local_to_global(np.arange(nodes.size_local + nodes.num_ghosts, dtype=np.int32))
+        parts, number = connected_parts(field.space, keys, np.isin(keys, nodes.ghosts))
         prescribed = ~fields.is_free(field).reshape(-1, dim)
         total = comm.allreduce(len(x))
         for part in range(min(number, MOST_PARTS)):
@@ -106,28 +107,6 @@ def _rigid_motions(x: Array, inside: Array, comm: MPI.Comm) -> Array:
             spin[:, i], spin[:, j] = x[:, j] / size, -x[:, i] / size
             motions.append(np.where(inside[:, None], spin, 0.0))
     return np.array(motions)
-
-
-def _parts(field: Field) -> tuple[Array, int]:
-    """A number for each node of this rank, the same for nodes that cells connect, on any rank; and how many there are."""
-    V = field.space
-    index_map, cells = V.dofmap.index_map, V.dofmap.list
-    size = index_map.size_local + index_map.num_ghosts
-    rows = np.repeat(np.arange(len(cells)), cells.shape[1])
-    graph = scipy.sparse.coo_array((np.ones(len(rows)), (rows, len(cells) + cells.ravel())), (len(cells) + size,) * 2)
-    local = connected_components(graph, directed=False)[1][len(cells) :]
-    every = index_map.local_to_global(np.arange(size, dtype=np.int32))
-    comm = V.mesh.comm
-    shared = np.unique(np.concatenate(comm.allgather(index_map.ghosts)))
-    mine = np.isin(every, shared)
-    links = comm.allgather((local.max(initial=-1) + 1, local[mine], every[mine]))
-    starts = np.concatenate([[0], np.cumsum([count for count, _, _ in links])])
-    left = np.concatenate([start + labels for start, (_, labels, _) in zip(starts, links)])
-    right = starts[-1] + np.searchsorted(shared, np.concatenate([nodes for _, _, nodes in links]))
-    joined = scipy.sparse.coo_array((np.ones(len(left)), (left, right)), (starts[-1] + len(shared),) * 2)
-    number = connected_components(joined, directed=False)[1][: starts[-1]]
-    result: Array = np.unique(number, return_inverse=True)[1][starts[comm.rank] + local]
-    return result, len(np.unique(number))
 
 
 def _owned_nodes(field: Field) -> Array:

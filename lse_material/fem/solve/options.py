@@ -1,4 +1,4 @@
-"""PETSc's options for nonlinear problems: the defaults, what goes together, and what a refused option leaves behind."""
+"""PETSc's options for nonlinear problems: defaults, combinations that fail, and the clean-up of PETSc's database."""
 
 from __future__ import annotations
 
@@ -20,29 +20,28 @@ DEFAULT_OPTIONS: Mapping[str, Any] = {
     "pc_type": "lu",
     "pc_factor_mat_solver_type": "mumps",
 }
-WORK_SPACES = (100, 400, 1600)  # per cent beyond what MUMPS expects: pivots that it puts off need more
-NEEDS_WORK_SPACE = (-8, -9)  # MUMPS's errors
+WORK_SPACES = (100, 400, 1600)  # per cent beyond MUMPS's estimate, which delayed pivots exceed
+NEEDS_WORK_SPACE = (-8, -9)  # errors of MUMPS
 WITHOUT_JACOBIAN = ("qn", "ngmres", "nrichardson", "ncg", "anderson", "ms")
-NEEDS_MORE = ("fas", "ngs", "nasm", "aspin", "composite", "multiblock", "patch", "shell", "python")
+NEEDS_SEVERAL_GRIDS = ("fas", "ngs", "nasm", "aspin", "composite", "multiblock", "patch", "shell", "python")
 PROBE = "lse_material_probe"
-_left: dict[str, tuple[str, ...]] = {}  # what problems have set, by prefix
+_left: dict[str, tuple[str, ...]] = {}  # names of the options that problems have left in the database, by prefix
 SYMMETRIC = ("cg", "minres", "symmlq", "stcg", "nash", "gltr", "cholesky", "icc")  # solvers for symmetric matrices
 
 
 def solver_options(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of a problem: the defaults, as far as they go with those that are given, and these.
+    """The options of a problem: those of the user, and the defaults that are compatible with them.
 
     Args:
         defaults: of the class of the problem.
         given: by the user.
 
     Raises:
-        InvalidInputError: a solver is asked for that cannot work on a problem of one grid, or without the Jacobian that
-            its line search needs.
+        InvalidInputError: the solver needs several grids, or its line search needs a Jacobian that it does not assemble.
     """
     options = {**defaults, **given}
     kind, search = str(options.get("snes_type")), options.get("snes_linesearch_type")
-    if kind in NEEDS_MORE:
+    if kind in NEEDS_SEVERAL_GRIDS:
         raise InvalidInputError(
             f"snes_type {kind} needs what a problem on one mesh does not have (grids, subdomains or solvers of its own): take "
             "newtonls or newtontr, or one without Jacobian: qn, ngmres, anderson."
@@ -71,7 +70,7 @@ def mumps_error(ksp: PETSc.KSP) -> int:
 
 
 def give_work_space(ksp: PETSc.KSP, share: int) -> None:
-    """Have MUMPS analyse anew, with work space `share` per cent beyond what it expects; later factors keep it. Collective."""
+    """Make MUMPS repeat its analysis with `share` per cent of additional work space, also for later factors. Collective."""
     prefix = ksp.getOptionsPrefix() or ""
     PETSc.Options().setValue(f"{prefix}mat_mumps_icntl_14", str(share))
     _left[prefix] = (*_left.get(prefix, ()), "mat_mumps_icntl_14")
@@ -80,10 +79,10 @@ def give_work_space(ksp: PETSc.KSP, share: int) -> None:
 
 @contextmanager
 def in_database(prefix: str, options: Mapping[str, Any]) -> Iterator[None]:
-    """While DOLFINx puts the options of a problem into PETSc's database: what it leaves behind there is taken back.
+    """Clean PETSc's database before DOLFINx puts the options of a problem there, and after an error.
 
-    What a former problem of this prefix set stays in the database, and would hold for this one too; and where PETSc refuses an
-    option, DOLFINx's prefix stays before the names of all later options, which then reach nobody.
+    Options of an earlier problem with this prefix stay in the database and would apply to this one too. And after PETSc has
+    refused an option, DOLFINx's prefix stays in front of all later options, which then have no effect.
 
     Raises:
         InvalidInputError: PETSc refused an option.
@@ -107,7 +106,7 @@ def in_database(prefix: str, options: Mapping[str, Any]) -> Iterator[None]:
 
 
 def _pushed_prefix() -> str:
-    """What PETSc puts before the name of an option that is set now."""
+    """The prefix that PETSc adds to the name of an option that is set now."""
     database = PETSc.Options()
     before = set(database.getAll())
     database.setValue(PROBE, "1")

@@ -89,6 +89,13 @@ class MaterialProblem(NonlinearProblem):
     Raises:
         InvalidInputError: a `QuadratureStress` in the form is not among `stresses`, or stands under another measure
             than its own, or was made for another u; the mesh is not of double precision; PETSc refuses an option.
+
+    >>> residual = ufl.inner(lse.fem.stress(material, F), ufl.grad(v)) * dx
+    >>> pulled = lse.fem.MaterialProblem(residual, u, bcs=bcs, petsc_options_prefix="pulled_")
+    >>> pull.value[:] = 0.1, 0.0
+    >>> _ = pulled.solve()
+    >>> pulled.reaction(bcs[1]) > 0.0  # the force on the right side
+    True
     """
 
     default_options: Mapping[str, Any] = DEFAULT_OPTIONS

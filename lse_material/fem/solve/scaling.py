@@ -66,10 +66,11 @@ class FieldScales:
         if self._scale is not None:
             values /= self._scale
 
-    def to_physical(self, y: PETSc.Vec, out: PETSc.Vec) -> None:
-        """Set out = s y."""
+    def to_physical(self, y: PETSc.Vec, out: PETSc.Vec) -> PETSc.Vec:
+        """Set out = s y, and return it."""
         y.copy(out)
         self.multiply(out.array)
+        return out
 
     def scale(self, A: PETSc.Mat, power: int = 1) -> None:
         """A_ij *= (s_i s_j)^power; with power -1, an inner product of u becomes one of u / s. Collective."""

@@ -34,6 +34,10 @@ class Modes:
     Attributes:
         values: eigenvalues s, lowest first; negative for directions in which the energy falls.
         shapes: one function of u's space for each; the largest entry of the displacement is 1.
+
+    >>> modes = lse.fem.stability.lowest_modes(problem, 2)
+    >>> len(modes.values), len(modes.shapes)
+    (2, 2)
     """
 
     values: Array
@@ -45,6 +49,9 @@ def negative_eigenvalues(problem: FieldEnergy) -> int:
 
     Raises:
         ConvergenceError: the tangent is singular, or not finite.
+
+    >>> lse.fem.stability.negative_eigenvalues(problem) > 0  # F = I lies between the wells
+    True
     """
     negative, zero = _inertia(problem)
     if zero:
@@ -60,6 +67,9 @@ def is_stable(problem: FieldEnergy) -> bool:
 
     Raises:
         ConvergenceError: the tangent is not finite: a cell is turned inside out.
+
+    >>> lse.fem.stability.is_stable(problem)  # F = I lies between the wells
+    False
     """
     return _inertia(problem) == (0, 0)
 
@@ -89,6 +99,9 @@ def lowest_modes(problem: FieldEnergy, count: int = 1, *, target: float | None =
     Raises:
         InvalidInputError: count is below 1, or the problem has fewer modes.
         ConvergenceError: they were not found.
+
+    >>> bool(lse.fem.stability.lowest_modes(problem).values[0] < 0.0)  # F = I lies between the wells
+    True
     """
     if count < 1:
         raise InvalidInputError(f"count is {count}; it must be >= 1.")
@@ -136,6 +149,17 @@ def critical_load(
 
     Raises:
         InvalidInputError: the eigenvalue nearest to zero has the same sign at both ends.
+
+    >>> side = lambda x: x[0] * (1.0 - x[0]) * x[1] * (1.0 - x[1])
+    >>> given = fem.Function(V)
+    >>> bc = fem.dirichletbc(given, fem.locate_dofs_geometrical(V, lambda x: np.isclose(side(x), 0.0)))
+    >>> square = lse.fem.EnergyProblem(W * dx, u, bcs=[bc], petsc_options_prefix="critical_")
+    >>> def stretch(e):  # from between the wells into one
+    ...     for field in (given, u):
+    ...         field.interpolate(lambda x: e * np.stack([x[0], -x[1]]))
+    >>> load, mode = lse.fem.stability.critical_load(square, stretch, 0.0, 0.05)
+    >>> round(load, 3)
+    0.009
     """
     nearest: dict[float, Modes] = {}
 
@@ -163,6 +187,11 @@ def perturb_along_mode(problem: FieldEnergy, size: float, mode: fem.Function | N
         problem: at a saddle.
         size: largest entry of the change of the displacement, or of u if there is none.
         mode: another than the lowest.
+
+    >>> before = problem.energy()
+    >>> mode = lse.fem.stability.perturb_along_mode(problem, 0.01)
+    >>> problem.energy() < before
+    True
     """
     mode = lowest_modes(problem).shapes[0] if mode is None else mode
     direction = problem.x.duplicate()
@@ -183,6 +212,10 @@ def solve_to_minimum(problem: FieldEnergy, *, size: float, perturbations: int = 
 
     Raises:
         ConvergenceError: a solve failed, or the state is still a saddle after so many perturbations.
+
+    >>> perturbations = lse.fem.stability.solve_to_minimum(problem, size=0.01)
+    >>> lse.fem.stability.is_stable(problem)
+    True
     """
     for done in range(perturbations + 1):
         problem.solve()

@@ -5,8 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from operator import attrgetter
+from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from lse_material.fit.discovery.schedule import Refit, Schedule
 from lse_material.fit.model.constraints import Constraints
@@ -22,12 +26,27 @@ def silent(step: str, error: float) -> None:
     """Report nothing."""
 
 
+def attempt(edit: Callable[..., TrainablePotential | None], *arguments: Any) -> TrainablePotential | None:
+    """An edit of a model; None where it does not apply or a matrix cannot be factored: the step was no good then."""
+    try:
+        return edit(*arguments)
+    except torch.linalg.LinAlgError:
+        return None
+
+
+def alike(squares: Tensor, others: Tensor, standard_errors: float) -> bool:
+    """Whether squares of errors, row by row, exceed others by no more than some standard errors of their mean difference."""
+    worse = squares - others
+    return float(worse.mean()) <= standard_errors * float(worse.std()) / math.sqrt(len(worse))
+
+
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """A model, which is not changed any more, and its relative error on the rows held back."""
+    """A model, which is not changed any more, its relative error on the rows held back, and the squares of each row."""
 
     model: TrainablePotential
     error: float
+    squares: Tensor
 
     @property
     def modes(self) -> int:
@@ -54,16 +73,21 @@ class Candidates:
             if known is None or candidate.error < known.error:
                 self.best[candidate.modes] = candidate
 
-    def acceptable(self, error: float) -> bool:
-        """Whether an error is within the tolerance of the best found, as independent errors add."""
-        best = min(candidate.error for candidate in self.best.values())
-        if best > self.schedule.satisfied * self.tolerance:
-            error = math.sqrt(max(error**2 - best**2, 0.0))
-        return error <= self.tolerance
+    def acceptable(self, candidate: Candidate) -> bool:
+        """Whether an error is within the tolerance, or of the best found, as independent errors add.
+
+        Where that is larger than the tolerance it is noise: then the rows held back may also fail to tell the two apart.
+        """
+        best = min(self.best.values(), key=attrgetter("error"))
+        if best.error <= self.schedule.satisfied * self.tolerance:
+            return candidate.error <= self.tolerance
+        if math.sqrt(max(candidate.error**2 - best.error**2, 0.0)) <= self.tolerance:
+            return True
+        return alike(candidate.squares, best.squares, self.schedule.standard_errors)
 
     def smallest_acceptable(self) -> Candidate | None:
         """The fewest modes that are acceptable; None before there is any candidate."""
-        numbers = [modes for modes, candidate in self.best.items() if self.acceptable(candidate.error)]
+        numbers = [modes for modes, candidate in self.best.items() if self.acceptable(candidate)]
         return self.best[min(numbers)] if numbers else None
 
     @property
@@ -109,7 +133,7 @@ class Discovery:
 
     def candidate(self, model: TrainablePotential, step: str) -> Candidate:
         """The model with its error, reported and kept if it is the best of its number of modes."""
-        candidate = Candidate(model, self.validation.worst_error(model))
+        candidate = Candidate(model, self.validation.worst_error(model), self.validation.by_row(model))
         self.report(f"{step}, {candidate.modes} modes", candidate.error)
         self.candidates.add(candidate)
         return candidate

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import replace
 from operator import attrgetter
 
 import numpy as np
 
-from lse_material.fit.discovery.candidates import Candidate, Discovery
+from lse_material.fit.discovery.candidates import Candidate, Discovery, alike, attempt
 from lse_material.fit.discovery.prune import active_weights, prune
 from lse_material.fit.discovery.transition_scale import profile_transition_scale, with_other_transition_scale
 from lse_material.fit.model import edit
@@ -39,9 +38,10 @@ def add_modes(search: Discovery, candidate: Candidate) -> Candidate:
     for _ in range(s.most_added):
         if candidate.error <= search.sparsity.tolerance or candidate.modes >= search.architecture.max_modes:
             break
-        added = edit.with_mode_added(candidate.model, search.train, search.rng)
-        parted = None if search.constraints.orbit else edit.with_mode_split(candidate.model, search.train, search.rng)
-        trials = [model for model in (parted, added) if model is not None]
+        arguments = candidate.model, search.train, search.rng
+        added = attempt(edit.with_mode_added, *arguments)
+        split = attempt(edit.with_mode_split, *arguments) if search.constraints.orbit is None else None
+        trials = [model for model in (split, added) if model is not None]
         if not trials:
             break
         candidate = search.refitted(search.in_order(trials, s.added_trial)[0], s.added, "add")
@@ -75,12 +75,12 @@ def drop_mode(search: Discovery, candidate: Candidate) -> Candidate:
     s, modes = search.schedule, range(candidate.modes)
     cheapest = np.argsort(edit.losses_without(candidate.model, search.train))[: search.sparsity.trials]
     trials = [edit.select(candidate.model, [j for j in modes if j != k]) for k in cheapest]
-    merged = edit.with_pair_merged(candidate.model, search.train)
+    merged = attempt(edit.with_pair_merged, candidate.model, search.train)
     if merged is not None:
         trials.append(merged)
     for trial in search.in_order(trials, s.dropped_trial)[: s.dropped_refits]:
         smaller = search.refitted(trial, s.dropped, "drop")
-        if search.candidates.acceptable(smaller.error) or smaller.error > s.hopeless * search.sparsity.tolerance:
+        if search.candidates.acceptable(smaller) or smaller.error > s.hopeless * search.sparsity.tolerance:
             break
     return smaller
 
@@ -115,7 +115,7 @@ def eliminate(search: Discovery) -> Candidate:
     while candidate.modes > 1:
         for move in (drop_mode, widen_smaller, restart_smaller):
             smaller = move(search, candidate)
-            if smaller is not None and search.candidates.acceptable(smaller.error):
+            if smaller is not None and search.candidates.acceptable(smaller):
                 break
         else:
             break
@@ -184,9 +184,9 @@ def lower_transition_scale(search: Discovery, candidate: Candidate) -> tuple[Can
     if not candidate.model.raw_rho.requires_grad:
         return candidate, None
     s, candidate = search.schedule, rescale(search, candidate)
-    alike = fits_alike(search, candidate, search.sparsity.rho_slack, lambda model: f"rho {model.scaled_rho_value:.2g}")
+    passes = fits_alike(search, candidate, search.sparsity.rho_slack, lambda model: f"rho {model.scaled_rho_value:.2g}")
     sharpest, smoothest = (
-        profile_transition_scale(candidate.model, search.train, factor, s, alike) for factor in (s.lower, s.higher)
+        profile_transition_scale(candidate.model, search.train, factor, s, passes) for factor in (s.lower, s.higher)
     )
     return search.candidate(sharpest, "rho"), (sharpest.scaled_rho_value, smoothest.scaled_rho_value)
 
@@ -195,9 +195,9 @@ def prune_weights(search: Discovery, candidate: Candidate) -> TrainablePotential
     """Weights and neurons left out for as long as the errors stay within the factor that is allowed."""
     if search.sparsity.prune <= 1.0:
         return candidate.model
-    alike = fits_alike(search, candidate, search.sparsity.prune, lambda model: f"{active_weights(model)} weights")
+    passes = fits_alike(search, candidate, search.sparsity.prune, lambda model: f"{active_weights(model)} weights")
     target = search.schedule.prune_target * (search.schedule.exact * search.sparsity.tolerance) ** 2
-    return prune(candidate.model, search.train, alike, search.schedule, target)
+    return prune(candidate.model, search.train, passes, search.schedule, target)
 
 
 def fits_alike(
@@ -211,17 +211,15 @@ def fits_alike(
     """
     floor, losses = search.schedule.exact * search.sparsity.tolerance, (search.validation, search.train)
     limits = [max(factor * loss.worst_error(candidate.model), floor) for loss in losses]
-    squares = search.validation.by_row(candidate.model)
     noisy = candidate.error > search.schedule.noise * search.sparsity.tolerance
 
-    def alike(model: TrainablePotential) -> bool:
+    def passes(model: TrainablePotential) -> bool:
         errors = [loss.worst_error(model) for loss in losses]
-        worse = search.validation.by_row(model) - squares
         passed = all(error <= limit for error, limit in zip(errors, limits)) and (
-            not noisy or float(worse.mean()) <= float(worse.std()) / math.sqrt(len(worse))
+            not noisy or alike(search.validation.by_row(model), candidate.squares, 1.0)
         )
         if passed:
             search.report(label(model), errors[0])
         return passed
 
-    return alike
+    return passes

@@ -16,6 +16,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from lse_material.fit.discovery.candidates import attempt
 from lse_material.fit.discovery.schedule import Schedule
 from lse_material.fit.model.convex_network import inverse_softplus
 from lse_material.fit.model.edit import copy_of, nearest_quadratic
@@ -47,7 +48,7 @@ def prune(
         return model
     model = triangular(model)
 
-    def attempt(trial: TrainablePotential) -> bool:
+    def keep_if_alike(trial: TrainablePotential) -> bool:
         nonlocal model
         schedule.pruned.run(trial, train, free_rho=False, target=target)
         kept = alike(trial)
@@ -56,14 +57,16 @@ def prune(
 
     if model.architecture.depth and model.quadratic is not None:
         for k in range(model.architecture.count):
-            attempt(_as_quadratic(model, train, k))
+            simpler = attempt(_as_quadratic, model, train, k)
+            if simpler is not None:
+                keep_if_alike(simpler)
     batch = max(1, int(schedule.first_batch * active_weights(model)))
     while batch >= 1:
         trial = copy_of(model)
         freed = _take_out(trial, train, batch)
         if freed == 0:
             break
-        if not attempt(trial):
+        if not keep_if_alike(trial):
             batch = min(batch, freed) // 2
     return model
 
@@ -112,20 +115,23 @@ def _take_out(model: TrainablePotential, loss: Loss, batch: int) -> int:
     """Take about `batch` weights out and move the others; returns how many went."""
     names = [name for name, p in model.named_parameters() if p.requires_grad and name != "raw_rho"]
     masks = _masks(model)
-    theta, factor, alive, gain = [], [], [], []
+    theta, chain, alive, gain = [], [], [], []
     parameters = dict(model.named_parameters())
     for name in names:
         p, mask = parameters[name].detach(), masks.get(name)
         positive = name.startswith("raw_z_weights")
         theta.append((torch.nn.functional.softplus(p) if positive else p).reshape(-1))
-        factor.append((torch.sigmoid(p).clamp(min=1e-12) if positive else torch.ones_like(p)).reshape(-1))
+        chain.append((torch.sigmoid(p).clamp(min=1e-12) if positive else torch.ones_like(p)).reshape(-1))
         alive.append((torch.zeros_like(p) if mask is None else mask).reshape(-1) > 0.0)
         gain.append(_gain(model, name, p).reshape(-1))
-    values, stretch, may_go, worth = (torch.cat(part) for part in (theta, factor, alive, gain))
+    values, stretch, may_go, worth = (torch.cat(part) for part in (theta, chain, alive, gain))
     A = normal_equations(model, loss, names)[0] / stretch[:, None] / stretch[None, :]
     diagonal = A.diagonal()
     A = A + torch.diag(DAMPING * diagonal.clamp(min=1e-6 * float(diagonal.max())))
-    inverse = torch.cholesky_inverse(torch.linalg.cholesky(A))
+    factor, failed = torch.linalg.cholesky_ex(A)
+    if failed:  # the data see none of the weights that are left
+        return 0
+    inverse = torch.cholesky_inverse(factor)
     gone = torch.zeros_like(may_go)
     freed = 0
     while freed < batch and bool((may_go & ~gone).any()):

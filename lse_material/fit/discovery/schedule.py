@@ -67,6 +67,7 @@ class Schedule:
     satisfied: float = (
         0.5  # while the best model is better than this, the tolerance is absolute; else it is added to the best
     )
+    standard_errors: float = 2.0  # of noise, within which a smaller model is as good: with 1, chance finds modes in it
     converged: float = 0.05  # below it no new neurons are sought
     well_fitted: float = 0.1  # what a final refit should meet; else twice the neurons are tried
     hopeless: float = 8.0  # beyond it no second candidate of the same number of modes is refitted

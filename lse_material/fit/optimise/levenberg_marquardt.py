@@ -20,8 +20,7 @@ from lse_material.fit.optimise.adam import flat
 from lse_material.fit.optimise.jacobian import values_and_jacobian
 from lse_material.fit.problem.loss import Loss
 
-ROWS = 1000  # of the data whose Jacobian is held at a time
-BLOCK = 200  # of its rows that are squared at a time: they stay in the cache
+BLOCK = 200  # rows of the Jacobian that are squared at a time: they stay in the cache
 LARGEST_DAMPING = 1e10
 
 
@@ -102,15 +101,16 @@ def normal_equations(model: TrainablePotential, loss: Loss, names: list[str]) ->
     A, b = np.zeros((size, size)), torch.zeros(size, dtype=torch.float64)
     coefficient = loss.growth_coefficient(model)
     along, length = torch.zeros(size, dtype=torch.float64), 0.0
-    for start in range(0, len(loss.inputs), ROWS):
-        rows = slice(start, start + ROWS)
-        energy, gradient, J = values_and_jacobian(model, loss.inputs[rows], names)
-        for residual, rows_of_J, growth in loss.residuals(rows, energy, gradient, J, coefficient):
-            b += rows_of_J.T @ residual
-            for part in np.split(rows_of_J.numpy(), range(BLOCK, len(rows_of_J), BLOCK)):
-                A += part.T @ part
-            if growth is not None and coefficient > 0.0:
-                along, length = along + rows_of_J.T @ growth, length + float(growth @ growth)
+
+    def linearised(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return values_and_jacobian(model, x, names)
+
+    for residual, J, growth in loss.residuals(linearised, coefficient):
+        b += J.T @ residual
+        for part in np.split(J.numpy(), range(BLOCK, len(J), BLOCK)):
+            A += part.T @ part
+        if growth is not None and coefficient > 0.0:
+            along, length = along + J.T @ growth, length + float(growth @ growth)
     if length > 0.0:  # the coefficient follows each step: only what it cannot mend counts
         A -= np.outer(along, along) / length
     return torch.from_numpy(A), b

@@ -1,5 +1,7 @@
 """Weights of a given number of modes: Adam from several random starts, then L-BFGS from the best weights seen.
 
+Sums of stresses, each of which costs as much as all of them, go through Levenberg-Marquardt in between.
+
 "Best" is judged on rows that are held back (early stopping). Ctrl-C ends the search and keeps what was best by then.
 """
 
@@ -18,10 +20,12 @@ from lse_material.fit.model.trainable import TrainablePotential
 from lse_material.fit.optimise.adam import CHECK_EVERY, adam, flat
 from lse_material.fit.optimise.found import Found, Record, progress_bar
 from lse_material.fit.optimise.lbfgs import lbfgs
+from lse_material.fit.optimise.levenberg_marquardt import levenberg_marquardt
 from lse_material.fit.optimise.parallel import one_after_another
 from lse_material.fit.options import Training
 from lse_material.fit.problem.loss import Loss
 
+SECOND_ORDER_STEPS = 40  # of Levenberg-Marquardt before L-BFGS, for sums of stresses
 IMPROVEMENT = 1e-4  # share by which the validation loss must fall for L-BFGS to stay patient
 
 
@@ -118,6 +122,8 @@ def _refine(model: TrainablePotential, best: BestWeights, training: Training, ad
     if best.weights is None:
         return
     vector_to_parameters(best.weights.clone(), _trained(model))
+    if best.train.is_of_sums:  # an evaluation costs as much as a Jacobian
+        levenberg_marquardt(model, best.train, SECOND_ORDER_STEPS, after=lambda loss: _look_on(best, model, loss))
     least, at = best.loss, 0
 
     def after(step: int, loss: float) -> bool:
@@ -129,6 +135,10 @@ def _refine(model: TrainablePotential, best: BestWeights, training: Training, ad
         return step - at < training.patience
 
     lbfgs(model, best.train.part(slice(0, training.rows)), training.lbfgs_steps, after)
+
+
+def _look_on(best: BestWeights, model: TrainablePotential, loss: float) -> None:
+    best.look(model, "levenberg_marquardt", len(best.history), loss)
 
 
 def _trained(model: TrainablePotential) -> list[torch.nn.Parameter]:

@@ -12,7 +12,9 @@ import signal
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from typing import TypeVar
+from multiprocessing.context import SpawnContext, SpawnProcess
+from multiprocessing.process import BaseProcess
+from typing import Any, TypeVar
 
 import torch
 
@@ -37,8 +39,8 @@ def one_after_another(function: Callable[[Job], Done], jobs: Sequence[Job], proc
     if processes <= 1:
         yield from map(function, jobs)
         return
-    others = set(multiprocessing.active_children())
-    pool = ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), _begin, (torch.get_num_threads(),))
+    context = _Spawn()
+    pool = ProcessPoolExecutor(processes, context, _begin, (torch.get_num_threads(),))
     try:
         for each in [pool.submit(function, job) for job in jobs]:
             yield each.result()
@@ -49,8 +51,21 @@ def one_after_another(function: Callable[[Job], Done], jobs: Sequence[Job], proc
         ) from None
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
-        for process in set(multiprocessing.active_children()) - others:
+        for process in context.started:
             process.terminate()
+
+
+class _Spawn(SpawnContext):
+    """The way to spawn processes, which remembers those that it has made."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.started: list[BaseProcess] = []
+
+    def Process(self, *arguments: Any, **options: Any) -> BaseProcess:  # type: ignore[override]
+        """A new process."""
+        self.started.append(SpawnProcess(*arguments, **options))
+        return self.started[-1]
 
 
 def _begin(threads: int) -> None:

@@ -13,7 +13,9 @@ from scipy.spatial import cKDTree
 
 from lse_material._arrays import Array
 from lse_material.data.samples import Samples
-from lse_material.fit.problem.rows import Index, Rows
+from lse_material.errors import InvalidInputError
+from lse_material.fit.problem.rows import DEPENDENT, Index, Rows, gradients_of, input_scales, spread_of
+from lse_material.fit.problem.unseen_shears import seen_inputs
 
 SAME_PLACE = 1e-9  # distance below which two rows lie at the same place
 SAME_ENERGY = 1e-6  # difference of their energies that is none, as a share of the spread
@@ -24,8 +26,11 @@ SKEW = (
     0.33  # share of the derivative of the gradients that may be skew; curvature between few rows makes up to a quarter
 )
 ROTATED = 0.01  # share of the stress that no strain energy can give
-DEPENDENT = 1e-6  # ratio of singular values of dx/dF below which inputs depend on each other
+ISOCHORIC = 1e-5  # |J - 1| up to which a row keeps its volume
 FEW = 10  # rows for each input
+SPREADS = (
+    0.1  # singular value of the places of the neighbours, as a share of the largest, in whose direction they spread
+)
 ROWS = 3000  # that are looked at, at most
 
 
@@ -51,11 +56,11 @@ def data_warnings(samples: Samples, rows: Rows) -> tuple[str, ...]:
             passed over.
     """
     rows = _counting(rows)
-    spread = rows.x.std(axis=0)
-    still = spread <= 1e-12 * np.abs(rows.x).max(initial=1e-300)
-    x = (rows.x - rows.x.mean(axis=0)) / np.where(still, 1.0, spread)
-    found = [*_few(x), *_still(still), *_contradictions(x, rows), *_rotated(samples, rows)]
-    gradient = _gradient(rows) * np.where(still, 1.0, spread)
+    unit = input_scales(rows.x, rows.strains, rows.is_tensor)
+    unit = np.where(unit > 0.0, unit, 1.0)
+    x = (rows.x - rows.x.mean(axis=0)) / unit
+    found = [*_few(x), *_still(rows), *_contradictions(x, rows), *_rotated(samples, rows)]
+    gradient = gradients_of(rows) * unit
     found += _energies_against_gradients(x, rows, gradient)
     known = _determined(rows.derivative)
     found += _no_gradient(x[rows.stress_rows][known], gradient[known])
@@ -82,11 +87,23 @@ def _few(x: Array) -> list[str]:
     return [f"there are {n} rows for {d} inputs: what lies between them is a guess. {FEW * d} or more would be better."]
 
 
-def _still(still: Array) -> list[str]:
-    if not still.any():
-        return []
-    which = ", ".join(str(i) for i in np.flatnonzero(still))
-    return [f"input {which} (counted from 0) is the same in all rows: how the energy depends on it is not in the data."]
+def _still(rows: Rows) -> list[str]:
+    """Inputs that do not vary, and shears that the fit leaves out."""
+    unseen = np.setdiff1d(np.arange(rows.x.shape[1]), seen_inputs(rows))
+    still = np.setdiff1d(np.flatnonzero(spread_of(rows.x, rows.strains) == 0.0), unseen)
+    found = []
+    if len(still):
+        which = ", ".join(map(str, still))
+        found.append(
+            f"input {which} (counted from 0) is the same in all rows: how the energy depends on it is not in the data."
+        )
+    if len(unseen):
+        which = ", ".join(map(str, unseen))
+        found.append(
+            f"the data show no shear in input {which} (counted from 0): without a symmetry, its stiffness is taken from the "
+            "normal strains as in an isotropic material. Add rows with shear to learn it."
+        )
+    return found
 
 
 def _contradictions(x: Array, rows: Rows) -> list[str]:
@@ -113,9 +130,8 @@ def _rotated(samples: Samples, rows: Rows) -> list[str]:
     """Stress outside the range of (dx/dF)^T: for an objective strain measure, P F^T is not symmetric there."""
     if samples.F is None or len(rows.stress) == 0:
         return []
-    seen = np.einsum("nd,ndq->nq", _gradient(rows), rows.derivative)
     size = np.sqrt((rows.stress**2).sum(axis=1).mean()) or 1.0
-    missed = np.sqrt(((rows.stress - seen) ** 2).sum(axis=1)) / size
+    missed = np.sqrt((_missed(rows.stress, rows.derivative) ** 2).sum(axis=1)) / size
     share = float(np.sqrt((missed**2).mean()))
     if share <= ROTATED:
         return []
@@ -124,6 +140,36 @@ def _rotated(samples: Samples, rows: Rows) -> list[str]:
         f"{share:.1%} of the stress (RMS; most in row {row}, counted from 0) belongs to no energy of this strain measure: for "
         "an objective one P F^T must be symmetric. Is it P (first Piola-Kirchhoff), and not transposed?"
     ]
+
+
+def _missed(stress: Array, derivative: Array) -> Array:
+    """The part of the stress (m, q) that no energy of inputs with dx/dF (m, d, q) gives, by least squares."""
+    result: Array = stress - np.einsum("nq,nqr->nr", stress, np.linalg.pinv(derivative, rcond=DEPENDENT) @ derivative)
+    return result
+
+
+def expect_pressure(samples: Samples, rows: Rows) -> None:
+    """Raise InvalidInputError where all rows keep their volume and the strain measure gives no pressure to balance the stress.
+
+    The isochoric invariants at J = 1 give stresses without pressure; those of an incompressible test have one, that of the
+    free surfaces.
+    """
+    if samples.F is None or samples.fields is not None or len(rows.stress) == 0:
+        return
+    F = samples.F[rows.stress_rows]
+    if np.abs(np.linalg.det(F) - 1.0).max() > ISOCHORIC:
+        return
+    of_pressure = np.swapaxes(np.linalg.inv(F), 1, 2).reshape(len(F), 1, -1)
+    missed, with_pressure = (
+        float(np.linalg.norm(_missed(rows.stress, derivative)) / (np.linalg.norm(rows.stress) or 1.0))
+        for derivative in (rows.derivative, np.concatenate([rows.derivative, of_pressure], axis=1))
+    )
+    if missed > ROTATED and with_pressure < 0.5 * missed:
+        raise InvalidInputError(
+            "all rows keep their volume (J = 1), and this strain measure gives no pressure there: no energy of it gives "
+            "these stresses. If they come from incompressible tests, give them as such, by lse.Observations.uniaxial(stretch, "
+            "stress) for one, which eliminates the pressure; or take GreenLagrange."
+        )
 
 
 def _energies_against_gradients(x: Array, rows: Rows, gradient: Array) -> list[str]:
@@ -158,7 +204,11 @@ def _energies_against_gradients(x: Array, rows: Rows, gradient: Array) -> list[s
 
 
 def _no_gradient(x: Array, gradient: Array) -> list[str]:
-    """Skew part of the derivative of the gradients, from a linear regression around each row."""
+    """Skew part of the derivative of the gradients, from a linear regression around each row.
+
+    Neighbours on one load path show the derivative along the path only, and say nothing of its symmetry: what counts is the
+    derivative within the directions in which the neighbours spread.
+    """
     x, gradient = x[:ROWS], gradient[:ROWS]
     n, d = x.shape
     count = 3 * d + 2
@@ -166,10 +216,16 @@ def _no_gradient(x: Array, gradient: Array) -> list[str]:
         return []
     near: Index = cKDTree(x).query(x, count + 1)[1]
     away, change = x[near[:, 1:]] - x[:, None], gradient[near[:, 1:]] - gradient[:, None]
-    derivative = np.linalg.pinv(away) @ change
+    sizes, axes = np.linalg.svd(away, full_matrices=False)[1:]
+    spreads = sizes > SPREADS * sizes[:, :1]
+    within = np.where(spreads[:, :, None], axes, 0.0)  # (n, d, d): the directions in which the neighbours spread
+    derivative = within @ np.linalg.pinv(away, rcond=SPREADS) @ change @ within.swapaxes(1, 2)
     skew = 0.5 * (derivative - derivative.swapaxes(1, 2))
     size = (derivative**2).sum(axis=(1, 2))
-    share = float(np.sqrt(np.median((skew**2).sum(axis=(1, 2))[size > 0.0] / size[size > 0.0]))) if size.any() else 0.0
+    usable = (spreads.sum(axis=1) > 1) & (size > 0.0)
+    if usable.sum() < FEW * d:
+        return []
+    share = float(np.sqrt(np.median((skew**2).sum(axis=(1, 2))[usable] / size[usable])))
     if share <= SKEW:
         return []
     return [
@@ -184,10 +240,3 @@ def _determined(derivative: Array) -> Index:
     sizes = np.linalg.svd(derivative, compute_uv=False)
     full = (sizes.shape[1] == derivative.shape[1]) & (sizes[:, -1] > DEPENDENT * sizes[:, 0])
     return np.flatnonzero(full).astype(np.int64)
-
-
-def _gradient(rows: Rows) -> Array:
-    """dW/dx from stresses dW/dF, by least squares: (m, d)."""
-    inverse = np.linalg.pinv(np.swapaxes(rows.derivative, 1, 2))
-    result: Array = np.einsum("ndq,nq->nd", inverse, rows.stress)
-    return result

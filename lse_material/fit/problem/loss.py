@@ -14,7 +14,7 @@ weights (variable projection, G. H. Golub and V. Pereyra, SIAM J. Numer. Anal. 1
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -25,6 +25,9 @@ from lse_material._arrays import Array
 from lse_material.errors import InvalidInputError
 from lse_material.fit.model.trainable import TrainablePotential
 from lse_material.fit.problem.rows import Index, Rows, Scales
+from lse_material.fit.problem.sums import ROWS, Sums
+
+Linearised = Callable[[Tensor], tuple[Tensor, Tensor, Tensor]]
 
 
 def _tensor(array: Array) -> Tensor:
@@ -95,14 +98,14 @@ class Loss:
     Attributes:
         inputs: scaled inputs (n, d).
         known_energies: and at which rows.
-        known_stresses: the same of stresses, or of gradients where the data are samples of x.
+        known_stresses: the same of stresses, or of gradients where the data are samples of x; or known sums of stresses.
         weights: of the two, with sum 1.
         growth_from: the loss that a growth coefficient follows from, if not this one.
     """
 
     inputs: Tensor
     known_energies: Targets
-    known_stresses: Targets
+    known_stresses: Targets | Sums
     weights: tuple[float, float]
     growth_from: Loss | None = None
 
@@ -117,6 +120,9 @@ class Loss:
         growth_from: Loss | None = None,
     ) -> Loss:
         """The loss on rows of data; weights are relative to each other."""
+        if rows.strains == 0:  # gradients in x, whose components may have units of their own
+            unit = scales.input_scale
+            rows = replace(rows, stress=rows.stress * unit, derivative=rows.derivative * unit)
         size = _size(rows)
         growth: tuple[Tensor | None, Tensor | None] = None, None
         if rows.growth_energy is not None and rows.growth_stress is not None:
@@ -139,6 +145,13 @@ class Loss:
             raise InvalidInputError("the only kind of data there is has weight 0 in Training.")
         inputs = _tensor((rows.x - scales.input_shift) / scales.input_scale)
         return cls(inputs, energies, stresses, (energy_weight / total, stress_weight / total), growth_from)
+
+    @classmethod
+    def on_sums(cls, x: Array, sums: Sums, scales: Scales, *, growth_from: Loss | None = None) -> Loss:
+        """The loss on known sums of stresses at x (n, d)."""
+        nothing = torch.zeros(0, dtype=torch.float64)
+        energies = Targets(nothing.long(), nothing, nothing, growth=None if sums.growth is None else nothing)
+        return cls(_tensor((x - scales.input_shift) / scales.input_scale), energies, sums, (0.0, 1.0), growth_from)
 
     def __call__(self, model: TrainablePotential) -> Tensor:
         """A scalar; about 1 for a constant potential."""
@@ -169,7 +182,9 @@ class Loss:
             energies, stresses = self.known_energies, self.known_stresses
             if self.weights[0] and len(energies):
                 result[energies.rows] += self.weights[0] / len(energies) * wrong_energy**2
-            if self.weights[1] and len(stresses):
+            if isinstance(stresses, Sums):
+                result += stresses.by_row(wrong_stress) / len(stresses)
+            elif self.weights[1] and len(stresses):
                 result[stresses.rows] += self.weights[1] / len(stresses) * (wrong_stress**2).mean(1)
         return result
 
@@ -217,25 +232,47 @@ class Loss:
         return (first**2).mean() if len(first) else None, (second**2).mean() if len(second) else None
 
     def residuals(
-        self, rows: slice, energy: Tensor, gradient: Tensor, J: Tensor, coefficient: float = 0.0
+        self, linearised: Linearised, coefficient: float = 0.0
     ) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
-        """Residuals of some rows, and their Jacobians, scaled so that the squares of all rows sum to the loss.
+        """Residuals and their Jacobians, some rows at a time, scaled so that the squares of all sum to the loss.
 
         Args:
-            rows: a slice of all rows.
-            energy: of these rows, (m,).
-            gradient: of these rows, (m, d).
-            J: derivatives of energy and gradient in the weights, (m, 1 + d, p).
+            linearised: takes inputs (m, d) to energies (m,), gradients (m, d) and the derivatives of both in the weights,
+                (m, 1 + d, p).
             coefficient: of the growth term; its derivative comes third, or None without such a term.
         """
-        stretch = self._stretch(rows)
-        energies, stresses = self.known_energies.part(*stretch), self.known_stresses.part(*stretch)
+        if isinstance(self.known_stresses, Sums):
+            yield self._residuals_of_sums(self.known_stresses, linearised, coefficient)
+            return
+        for start in range(0, len(self.inputs), ROWS):
+            rows = slice(start, start + ROWS)
+            yield from self._residuals_of_rows(rows, *linearised(self.inputs[rows]), coefficient)
+
+    def _residuals_of_sums(
+        self, sums: Sums, linearised: Linearised, coefficient: float
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        gradients, total, factor = [], None, 1.0 / math.sqrt(len(sums))
+        for start in range(0, len(self.inputs), ROWS):
+            _, gradient, J = linearised(self.inputs[start : start + ROWS])
+            gradients.append(gradient)
+            total = torch.zeros(len(sums), J.shape[2], dtype=torch.float64) if total is None else total
+            sums.add_jacobian(total, start, J[:, 1:])
+        assert total is not None
+        h = None if sums.growth is None else factor * sums.growth
+        return factor * sums.residual(torch.cat(gradients), coefficient), factor * total, h
+
+    def _residuals_of_rows(
+        self, rows: slice, energy: Tensor, gradient: Tensor, J: Tensor, coefficient: float
+    ) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
+        some = self.part(rows)
+        energies, stresses = some.known_energies, some.known_stresses
         if self.weights[0] and len(self.known_energies):
             factor = math.sqrt(self.weights[0] / len(self.known_energies))
             JW = J[energies.rows, 0] * (factor * energies.root)[:, None]
             h = None if energies.growth is None else factor * energies.growth_part()
             yield factor * energies.residual(energy, coefficient), JW, h
         if self.weights[1] and len(self.known_stresses):
+            assert isinstance(stresses, Targets)
             assert stresses.derivative is not None
             factor = math.sqrt(self.weights[1] / self.known_stresses.values.numel())
             D = stresses.derivative * (factor * stresses.root)[:, :, None]
@@ -250,23 +287,23 @@ class Loss:
             result = torch.zeros_like(gradient)
             wrong = self._wrong(energy, gradient, self._coefficient(model, energy, gradient))[1]
             stresses = self.known_stresses
+            if isinstance(stresses, Sums):
+                return stresses.pulled_back(wrong)
             assert stresses.derivative is not None
             result[stresses.rows] = (stresses.derivative @ wrong.unsqueeze(2)).squeeze(2)
         return result
 
     def part(self, rows: slice) -> Loss:
-        """The loss of some of the rows, in the same units."""
-        start, stop = self._stretch(rows)
+        """The loss of some of the rows, in the same units; of all where sums of their stresses are known."""
+        if isinstance(self.known_stresses, Sums):
+            return self
+        start, stop = rows.start or 0, min(rows.stop, len(self.inputs))
         return replace(
             self,
             inputs=self.inputs[start:stop],
             known_energies=self.known_energies.part(start, stop),
             known_stresses=self.known_stresses.part(start, stop),
         )
-
-    def _stretch(self, rows: slice) -> tuple[int, int]:
-        """Where a slice of the rows starts and stops."""
-        return rows.start or 0, min(rows.stop, len(self.inputs))
 
     def batch(self, step: int, size: int) -> Loss:
         """The loss of the rows of one step: all if they are at most `size`, else one stretch after another."""
@@ -277,13 +314,19 @@ class Loss:
         return self.part(slice(start, start + size))
 
     @property
+    def is_of_sums(self) -> bool:
+        """Whether sums of stresses are known, so that no row can be taken alone."""
+        return isinstance(self.known_stresses, Sums)
+
+    @property
     def gradients(self) -> Tensor | None:
         """Gradients in scaled inputs (n, d) of all rows, or None if some are missing or they are stresses."""
         D, known = self.known_stresses.derivative, self.known_stresses.values
         assert D is not None
-        if len(known) < len(self.inputs) or D.shape[1] != D.shape[2]:
+        if isinstance(self.known_stresses, Sums) or len(known) < len(self.inputs) or D.shape[1] != D.shape[2]:
             return None
-        return torch.linalg.solve(D.transpose(1, 2), known)
+        found, failed = torch.linalg.solve_ex(D.transpose(1, 2), known)
+        return None if failed.any() else found
 
     @property
     def energies(self) -> Tensor | None:

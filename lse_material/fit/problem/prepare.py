@@ -7,20 +7,29 @@ from typing import Literal
 
 import numpy as np
 
+from lse_material.data.observations import Observations
 from lse_material.data.samples import Samples
 from lse_material.errors import InvalidInputError
 from lse_material.fit.model.constraints import Constraints, Orbit, Reference
 from lse_material.fit.options import Architecture, Training
-from lse_material.fit.problem.diagnostics import data_warnings
+from lse_material.fit.problem.diagnostics import data_warnings, expect_pressure
+from lse_material.fit.problem.held_back import (
+    has_enough_groups,
+    path_warnings,
+    split,
+    split_observations,
+    with_groups,
+)
 from lse_material.fit.problem.loss import Loss
 from lse_material.fit.problem.outliers import outlier_warnings, outliers, robust_weights
-from lse_material.fit.problem.rows import Scales, rows_of, scales_of
+from lse_material.fit.problem.rows import Index, Scales, rows_of, scales_of
+from lse_material.fit.problem.sums import Sums, scales_of_observations
+from lse_material.fit.problem.unseen_shears import seen_inputs
 from lse_material.model.growth import Growth
+from lse_material.model.material import Material, potential_of
+from lse_material.model.soft_minimum import SoftMinimum
 from lse_material.model.strain import IsotropicInvariants, StrainMeasure
 from lse_material.model.symmetry import Symmetry
-
-FEWEST_FOR_VALIDATION = 10  # with fewer rows than this every one is used for training
-MOST_FOR_VALIDATION = 20_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +37,7 @@ class Problem:
     """What a fit solves.
 
     Attributes:
-        samples: the rows that count: those of positive weight.
+        samples: the rows that count: those of positive weight; or observations.
         used: the rows of them to train on.
         held_back: the others; None if there are too few.
         kinematics: strain measure, for samples of F.
@@ -36,44 +45,55 @@ class Problem:
         symmetry: of the parent phase and its variants.
         digest: of all samples as they were given.
         warnings: what the data contradict or leave open, a sentence each.
+        seen: the inputs that the data show, which alone are fitted.
         scales: that make inputs, energies and gradients of order one.
         constraints: what the potential obeys, in scaled variables.
         train: the loss on the rows used.
         validation: the loss on the rows held back, or the same.
+        everything: the loss on all rows, where whole groups were held back: the final fit is to these too.
     """
 
-    samples: Samples
-    used: Samples
-    held_back: Samples | None
+    samples: Samples | Observations
+    used: Samples | Observations
+    held_back: Samples | Observations | None
     kinematics: StrainMeasure | None
     growth: Growth | Literal["auto"] | None
     symmetry: Symmetry | None
     digest: str
     warnings: tuple[str, ...]
+    seen: Index
     scales: Scales
     constraints: Constraints
     train: Loss
     validation: Loss
+    everything: Loss | None = None
 
 
 def prepare(
-    samples: Samples,
+    samples: Samples | Observations,
     kinematics: StrainMeasure | None,
     growth: Growth | Literal["auto"] | None,
     symmetry: Symmetry | None,
     architecture: Architecture,
     training: Training,
     rng: np.random.Generator,
+    *,
+    start: Material | SoftMinimum | None = None,
 ) -> Problem:
-    """The problem of these samples.
+    """The problem of these samples, in the scales of `start` if there is one.
 
     Raises:
         InvalidInputError: the samples cannot be fitted so.
     """
+    if isinstance(samples, Observations):
+        return _prepare_observations(samples, kinematics, growth, symmetry, architecture, training, rng, start)
     if not isinstance(samples, Samples):
-        raise InvalidInputError(f"fit takes Samples, not a {type(samples).__name__}: lse.read_samples(path), say.")
+        raise InvalidInputError(
+            f"fit takes Samples or Observations, not a {type(samples).__name__}: lse.read_samples(path), say."
+        )
     digest, rows = samples.digest(), rows_of(samples, kinematics, growth)
     _check(len(samples), symmetry, kinematics, rows.x.shape[1])
+    expect_pressure(samples, rows)
     if samples.fields is not None and architecture.stress_free:
         raise InvalidInputError(
             "stress_free is not defined for data with fields: a state without stress at which values of them?"
@@ -83,16 +103,25 @@ def prepare(
         weight = robust_weights(rows, architecture, training, rng)
         of_outliers = outlier_warnings(outliers(weight, rows.weight))
         rows, samples = replace(rows, weight=weight), replace(samples, weight=weight)
-    warnings = (*of_outliers, *data_warnings(samples, rows))
+    samples = with_groups(samples)
+    warnings = (*of_outliers, *data_warnings(samples, rows), *path_warnings(samples, training.validation))
     samples = samples.take(np.flatnonzero(rows.weight > 0.0))
-    used, held_back = _split(samples, training.validation, rng)
-    rows = rows_of(used, kinematics, growth)
-    scales = scales_of(rows, symmetry)
-    constraints = _constraints(architecture, symmetry, scales, kinematics)
+    used, held_back = split(samples, training.validation, rng)
+    whole = (
+        symmetry is not None or start is not None
+    )  # the inputs of a start, and those that a symmetry mixes, stay together
+    seen = np.arange(rows.x.shape[1]) if whole else seen_inputs(rows)
+    rows = rows_of(used, kinematics, growth).with_inputs(seen)
+    scales = scales_of(rows, symmetry) if start is None else _scales_of_start(start)
+    constraints = _constraints(architecture, symmetry, scales, kinematics, seen)
     weights = training.energy_weight, training.stress_weight
     train = validation = Loss.on(rows, scales, *weights)
+    everything = None
     if held_back is not None:
-        validation = Loss.on(rows_of(held_back, kinematics, growth), scales, *weights, growth_from=train)
+        others = rows_of(held_back, kinematics, growth).with_inputs(seen)
+        validation = Loss.on(others, scales, *weights, growth_from=train)
+        if has_enough_groups(samples.group):
+            everything = Loss.on(rows_of(samples, kinematics, growth).with_inputs(seen), scales, *weights)
     return Problem(
         samples,
         used,
@@ -102,25 +131,63 @@ def prepare(
         symmetry,
         digest,
         warnings,
+        seen,
         scales,
         constraints,
         train,
         validation,
+        everything,
     )
 
 
-def _split(samples: Samples, share: float, rng: np.random.Generator) -> tuple[Samples, Samples | None]:
-    """Rows for training and for validation; None if there are too few to hold any back."""
-    n = len(samples)
-    held = min(round(share * n), MOST_FOR_VALIDATION) if n >= FEWEST_FOR_VALIDATION else 0
-    if held == 0:
-        return samples, None
-    rows = rng.permutation(n)
-    used, held_back = samples.take(rows[held:]), samples.take(rows[:held])
-    kinds = [(s.energy is not None, s.stress is not None, s.gradient is not None) for s in (samples, used, held_back)]
-    if kinds[1] != kinds[0] or kinds[2] != kinds[0]:  # so few values of one kind that a part has none
-        return samples, None
-    return used, held_back
+def _prepare_observations(
+    observations: Observations,
+    kinematics: StrainMeasure | None,
+    growth: Growth | Literal["auto"] | None,
+    symmetry: Symmetry | None,
+    architecture: Architecture,
+    training: Training,
+    rng: np.random.Generator,
+    start: Material | SoftMinimum | None,
+) -> Problem:
+    """The problem of sums of stresses, of which whole groups are held back where there are enough."""
+    if training.robust:
+        raise InvalidInputError(
+            "robust fits need stresses row by row; observations have errors instead: leave robust out."
+        )
+    x = observations.inputs(kinematics)
+    assert kinematics is not None
+    _check(len(observations), symmetry, kinematics, x.shape[1])
+    used, held_back = split_observations(observations, training.validation, rng)
+    seen = np.arange(kinematics.size)
+    scales = scales_of_observations(used, kinematics) if start is None else _scales_of_start(start)
+    constraints = _constraints(architecture, symmetry, scales, kinematics, seen)
+
+    def loss(part: Observations, growth_from: Loss | None = None) -> Loss:
+        sums = Sums.of(part, kinematics, growth, scales)
+        return Loss.on_sums(kinematics.strain(part.F), sums, scales, growth_from=growth_from)
+
+    train = loss(used)
+    return Problem(
+        observations,
+        used,
+        held_back,
+        kinematics,
+        growth,
+        symmetry,
+        observations.digest(),
+        (),
+        seen,
+        scales,
+        constraints,
+        train,
+        train if held_back is None else loss(held_back, train),
+    )
+
+
+def _scales_of_start(start: Material | SoftMinimum) -> Scales:
+    p = potential_of(start)
+    return Scales(p.input_shift, p.input_scale, p.energy_scale, p.energy_shift)
 
 
 def _check(rows: int, symmetry: Symmetry | None, kinematics: StrainMeasure | None, size: int) -> None:
@@ -139,8 +206,9 @@ def _constraints(
     symmetry: Symmetry | None,
     scales: Scales,
     kinematics: StrainMeasure | None,
+    seen: Index,
 ) -> Constraints:
-    """What the potential must obey, in scaled variables."""
+    """What the potential must obey, in scaled variables of the seen inputs."""
     orbit = None if symmetry is None else Orbit.of(symmetry, scales.input_scale)
     if not architecture.stress_free:
         return Constraints(orbit)
@@ -148,5 +216,5 @@ def _constraints(
     x, derivative = np.zeros(d), np.eye(d)
     if kinematics is not None:
         F = np.eye(kinematics.dim)[None]
-        x, derivative = kinematics.strain(F)[0], kinematics.derivative(F)[0].reshape(d, -1)
+        x, derivative = kinematics.strain(F)[0, seen], kinematics.derivative(F)[0].reshape(kinematics.size, -1)[seen]
     return Constraints(orbit, Reference.of(x, derivative, scales.input_shift, scales.input_scale))

@@ -171,9 +171,9 @@ def test_a_loose_island_is_named(length):
         8, lambda x: (np.abs(x[:, :2] - 0.5).max(axis=1) > 0.25) | (np.abs(x[:, :2] - 0.5).max(axis=1) < 0.125)
     )
     domain.geometry.x[:] *= length
-    with pytest.raises(lse.InvalidInputError, match=r"2 pieces .* middle at") as caught:
+    with pytest.raises(lse.InvalidInputError, match=r"2 pieces .* centre at") as caught:
         PeriodicCell(domain, linear(1.0), degree=1)
-    middle = str(caught.value).split("middle at (")[1].split(")")[0].split(", ")
+    middle = str(caught.value).split("centre at (")[1].split(")")[0].split(", ")
     np.testing.assert_allclose([float(v) for v in middle], 0.5 * length, rtol=1e-3)
 
 
@@ -234,7 +234,7 @@ def test_stress_and_tangent_are_those_of_the_energy_that_is_summed(own):
     energies_at, gradients_at = [], []
     for sign in (1.0, -1.0):
         cell.q.array[:] = here + sign * h * direction
-        energies_at.append(system.potential())
+        energies_at.append(system.energy())
         gradients_at.append(system.gradient().array_r.copy())
     cell.q.array[:] = here
     slope, image = system.gradient().array_r @ direction, system.q.duplicate()

@@ -67,6 +67,6 @@ def test_bad_regularisation_is_refused_or_warned_of():
         micromorphic(ufl.grad(u), u, length=0.1, modulus=1.0, penalty=1.0)
     with pytest.raises(lse.InvalidInputError, match="dt is 0"):
         viscous(ufl.grad(u), ufl.grad(u), viscosity=1.0, dt=0.0)
-    with pytest.warns(MeshWarning, match="stick to the mesh"):
+    with pytest.warns(MeshWarning, match="pinned to the mesh"):
         assert check_resolution(domain, 0.25) == pytest.approx(2.0)
     assert check_resolution(domain, 0.5) == pytest.approx(4.0)

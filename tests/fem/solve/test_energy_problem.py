@@ -77,11 +77,14 @@ def test_the_result_is_a_stable_minimum_far_below_the_homogeneous_state():
 
 @pytest.mark.parametrize("route", ["energy", "expanded", "quadrature"])
 def test_every_route_minimises(route):
+    """Routes may find different minima; each is one by the energy of the form as well."""
     problem, _ = twins(6, route=route)
     reference, _ = twins(6, route="energy")
     problem.solve()
-    reference.solve()
-    assert problem.energy() == pytest.approx(reference.energy(), rel=0.2)  # one of many minima, of like energy
+    reference.u.x.array[:] = problem.u.x.array
+    assert problem.energy() == pytest.approx(reference.energy(), rel=1e-11)
+    assert is_stable(problem)
+    assert is_stable(reference)
     scale = abs(problem.energy())
     rng = np.random.default_rng(0)
     direction = rng.normal(size=len(problem.u.x.array))
@@ -110,11 +113,16 @@ def test_the_minimiser_alone_ends_in_a_minimum_whose_energy_never_rose():
     problem, _ = twins(seed=3)
     problem.apply_bcs()
     energies = [problem.energy()]
-    evaluate = problem.energy
-    problem.energy = lambda: energies.append(evaluate()) or energies[-1]
-    assert minimise(problem) > 1
-    problem.energy = evaluate
-    assert problem.energy() <= energies[0]
+    for _ in range(100):  # one iteration at a time
+        try:
+            minimise(problem, 1)
+        except lse.ConvergenceError:
+            energies.append(problem.energy())
+        else:
+            break
+    assert len(energies) > 3
+    assert (np.diff(energies) <= 1e-12 * abs(energies[0])).all()
+    assert energies[-1] < 0.5 * energies[0]
     assert is_stable(problem)
 
 

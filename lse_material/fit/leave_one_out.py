@@ -1,0 +1,95 @@
+"""What to expect on load paths that nobody has measured: each one left out in turn, and met by a fit to the others."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from lse_material.data.samples import Samples
+from lse_material.errors import InvalidInputError
+from lse_material.fit.fitting import fit
+from lse_material.fit.problem.diagnostics import DataWarning
+from lse_material.fit.problem.held_back import with_groups
+from lse_material.fit.result import Errors, FitResult
+
+
+@dataclass(frozen=True, eq=False)
+class LeftOut:
+    """Errors on groups that the fit to the others has not seen.
+
+    Attributes:
+        errors: by label of the group left out.
+        results: the fit to the other groups, by the same label.
+        outside: share of the rows of each group that leave the training box of that fit.
+        stress: RMS of the stress (or gradient) error of all groups together over the RMS of the data; None without stresses.
+    """
+
+    errors: Mapping[str, Errors]
+    results: Mapping[str, FitResult]
+    outside: Mapping[str, float]
+    stress: float | None
+
+    @property
+    def worst(self) -> str:
+        """The group whose stress (or energy, without stresses) is missed most."""
+
+        def missed(group: str) -> float:
+            errors = self.errors[group]
+            return next((e for e in (errors.stress, errors.energy) if e is not None), 0.0)
+
+        return max(self.errors, key=missed)
+
+    def summary(self) -> str:
+        """A line for each group, and one for all."""
+        lines = []
+        for group, errors in self.errors.items():
+            parts = [
+                f"{name} {e:.1%}" for name, e in (("energy", errors.energy), ("stress", errors.stress)) if e is not None
+            ]
+            far = f"; {self.outside[group]:.0%} of its rows leave the box of the others" if self.outside[group] else ""
+            lines.append(f"left out {group}: {', '.join(parts)}{far}")
+        if self.stress is not None:
+            lines.append(f"all that were left out: stress {self.stress:.1%}")
+        lines.append(f"worst: {self.worst}; expect as much on a path as unlike the others as that one.")
+        return "\n".join(lines)
+
+
+def leave_one_group_out(samples: Samples, **options: Any) -> LeftOut:
+    """Fit as many times as there are groups, each time without one of them, and see how well the fit meets it.
+
+    Args:
+        samples: with `group`, or with rows that follow load paths.
+        options: of `fit`, `progress=False` included.
+
+    Raises:
+        InvalidInputError: there are fewer than two groups.
+    """
+    samples = with_groups(samples)
+    if samples.group is None or len(set(samples.group.tolist())) < 2:
+        raise InvalidInputError(
+            "there are no two groups, of which one could be left out: give Samples.group, the load path of each row."
+        )
+    errors, results, outside = {}, {}, {}
+    wrong = size = 0.0
+    for label in dict.fromkeys(samples.group.tolist()):
+        others, left_out = (
+            samples.take(np.flatnonzero(part)) for part in (samples.group != label, samples.group == label)
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DataWarning)  # they are in the results
+            result = fit(others, **options)
+        errors[str(label)], results[str(label)] = result.error(left_out), result
+        x, seen = (part.inputs(options.get("kinematics")) for part in (left_out, others))
+        slack = 1e-6 * (seen.max(axis=0) - seen.min(axis=0)).max()
+        beyond = (x < seen.min(axis=0) - slack) | (x > seen.max(axis=0) + slack)
+        outside[str(label)] = float(beyond.any(axis=1).mean())
+        values = left_out.stress if left_out.F is not None else left_out.gradient
+        error = errors[str(label)].stress
+        if values is not None and error is not None:
+            square = float(np.nansum(values**2))
+            wrong, size = wrong + error**2 * square, size + square
+    return LeftOut(errors, results, outside, float(np.sqrt(wrong / size)) if size > 0.0 else None)

@@ -1,0 +1,64 @@
+"""Shear strains that the data do not show: tests along the axes have none, but for rounding.
+
+A network that reads them learns rounding. They are left out of the fit; each mode then gets the shear stiffness of an isotropic
+material whose stiffness in the normal strains, averaged over the directions, is the mode's own:
+
+    psi_k(x) + mu_k |x_shear|^2 / 2,      mu_k = (tr H - 1.H 1 / dim) / (dim - 1),
+
+H the Hessian of psi_k in the dim normal strains (Mandel components), averaged over the rows where the mode dominates. psi_k is
+convex, and so mu_k >= 0.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from lse_material._arrays import Array
+from lse_material.fit.problem.rows import Index, Rows, gradients_of, spread_of
+from lse_material.model.soft_minimum import SoftMinimum
+
+UNSEEN = 1e-4  # size of a shear, and of its stress, as a share of the tensor's, below which the data do not show it
+DIM = {3: 2, 6: 3}  # of a symmetric tensor with so many components
+
+
+def seen_inputs(rows: Rows) -> Index:
+    """The inputs that the data show: all but shears that stay zero, without stress, where all normal strains vary."""
+    d, size = rows.x.shape[1], rows.strains
+    seen = np.ones(d, dtype=bool)
+    if not rows.is_tensor or size not in DIM:
+        return np.flatnonzero(seen).astype(np.int64)
+    of_tensor = slice(d - size, d)
+    largest = np.abs(rows.x[:, of_tensor]).max(axis=0)
+    stress = np.sqrt((gradients_of(rows)[:, of_tensor] ** 2).mean(axis=0)) if len(rows.stress) else np.zeros(size)
+    shown = (largest > UNSEEN * largest.max()) | (stress > UNSEEN * stress.max())
+    if (spread_of(rows.x, size)[of_tensor][: DIM[size]] > UNSEEN * largest.max()).all():
+        seen[of_tensor][DIM[size] :] = shown[DIM[size] :]
+    return np.flatnonzero(seen).astype(np.int64)
+
+
+def with_unseen_shears(potential: SoftMinimum, seen: Index, x: Array, tensor: int) -> SoftMinimum:
+    """A potential of the seen inputs as one of all inputs of x (n, d), with isotropic stiffness in the others.
+
+    Args:
+        potential: of x[:, seen].
+        seen: what `seen_inputs` found.
+        x: inputs of the data.
+        tensor: how many of the last inputs are components of the strain.
+    """
+    d, dim = x.shape[1], DIM[tensor]
+    unseen = np.setdiff1d(np.arange(d), seen)
+    normal = np.arange(d - tensor, d - tensor + dim)  # the normal strains come first, and all are seen
+    unit = potential.input_scale[normal]
+    shift, scales = np.zeros(d), np.full(d, unit.max())
+    shift[seen], scales[seen] = potential.input_shift, potential.input_scale
+    xh = (x[:, seen] - potential.input_shift) / potential.input_scale
+    weights = potential.mode_weights(x[:, seen])
+    modes = []
+    for k, mode in enumerate(potential.modes):
+        H = np.einsum("n,nij->ij", weights[:, k], mode.hessian(xh))[np.ix_(normal, normal)] / weights[:, k].sum()
+        H *= unit.max() ** 2 / np.outer(unit, unit)
+        mu = max((np.trace(H) - H.sum() / dim) / (dim - 1), 0.0)
+        modes.append(mode.reading(seen, d).plus(np.zeros(d), np.sqrt(mu) * np.eye(d)[unseen]))
+    return replace(potential, modes=tuple(modes), input_shift=shift, input_scale=scales)
