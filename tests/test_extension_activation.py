@@ -10,9 +10,9 @@ from lse_material.fit import Architecture, TrainablePotential, Training, fit
 from lse_material.fit.optimise import jacobian
 from lse_material.model import ACTIVATIONS, Activation
 from lse_material.model.activations import activated
-from tests.export.test_c_and_numpy import compiled, expected
+from tests.exported import compiled, expected
 from tests.materials import random_deformations, random_material, relative_error
-from tests.test_agreement import TRANSLATIONS, assert_agreement
+from tests.translations import TRANSLATIONS, assert_agreement
 
 CUBED = Activation(lambda s: s * s * s / 6.0, lambda s, t: 0.5 * s * s * t, lambda s, t, c: s * t * t + 0.5 * s * s * c)
 

@@ -18,9 +18,9 @@ from lse_material.fem import EnergyProblem, MaterialProblem, QuadratureStress, e
 from lse_material.fit import Architecture, Sparsity, TrainablePotential, Training, fit
 from lse_material.kernel import CompiledPotential, KernelShape, kernel_source, point_header
 from lse_material.model import exp
-from tests.export.test_c_and_numpy import compiled
+from tests.exported import compiled
 from tests.materials import central_difference, random_deformations, random_network, relative_error
-from tests.test_agreement import (
+from tests.translations import (
     TRANSLATIONS,
     assert_agreement,
     compiled_potential,

@@ -1,8 +1,5 @@
 """Exported files are complete in themselves and give the same numbers as the package, to 1e-12."""
 
-import ctypes
-import importlib.util
-import shutil
 import subprocess
 import sys
 
@@ -11,6 +8,7 @@ import pytest
 
 from lse_material import GreenLagrange, Growth, InvalidInputError, IsotropicInvariants, Material, SoftMinimum
 from lse_material.export import export, source
+from tests.exported import COMPILER, compiled, expected, python_module
 from tests.materials import (
     STRAIN_MEASURES,
     measure_name,
@@ -22,7 +20,6 @@ from tests.materials import (
     square_to_rectangle,
 )
 
-COMPILER = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
 OPTIONS = [
     {},
     {"depth": 0, "growth": Growth(0.7)},
@@ -31,34 +28,6 @@ OPTIONS = [
 ]
 # every strain measure and every option, each strain measure with two options
 CASES = [(k, OPTIONS[(i + j) % 4]) for i, k in enumerate(STRAIN_MEASURES) for j in (0, 2 - i % 2)]
-
-
-def python_module(path):
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def compiled(path, function, inputs, shapes):
-    """The function of a compiled C file at rows of inputs: it writes one array of each shape per row."""
-    library = path.with_suffix(".so")
-    strict = ["-std=c99", "-pedantic", "-Wall", "-Wextra", "-Werror", "-O2", "-shared", "-fPIC"]
-    subprocess.run([COMPILER, *strict, str(path), "-o", str(library), "-lm"], check=True)
-    call = getattr(ctypes.CDLL(str(library)), function)
-    call.restype = None
-    results = [np.empty((len(inputs), *shape)) for shape in shapes]
-    pointer = ctypes.POINTER(ctypes.c_double)
-    for n, row in enumerate(np.ascontiguousarray(inputs)):
-        outputs = [np.empty(shape) for shape in shapes]
-        call(row.ctypes.data_as(pointer), *(a.ctypes.data_as(pointer) for a in outputs))
-        for result, output in zip(results, outputs):
-            result[n] = output
-    return results
-
-
-def expected(material, F):
-    return material.energy(F), material.stress(F), material.tangent(F), material.mode_weights(F)
 
 
 @pytest.mark.parametrize(
