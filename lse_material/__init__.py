@@ -16,6 +16,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+from lse_material.data.observation_files import read_observations
 from lse_material.data.observations import Observations
 from lse_material.data.sample_files import read_samples, write_samples
 from lse_material.data.samples import Samples
@@ -52,6 +53,7 @@ __all__ = [
     "Symmetry",
     "load",
     "load_potential",
+    "read_observations",
     "read_samples",
     "save",
     "write_samples",

@@ -28,6 +28,7 @@ PUBLIC = [
     "Symmetry",
     "load",
     "load_potential",
+    "read_observations",
     "read_samples",
     "save",
     "write_samples",
@@ -184,6 +185,7 @@ PACKAGES = {
         "sqrt",
         "tensor",
     ],
+    "plotting": ["discovery_path", "input_labels", "landscape", "picture", "planes", "stress_curve"],
 }
 
 

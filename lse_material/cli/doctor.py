@@ -17,6 +17,7 @@ PACKAGES = (  # import name, what for, how to get it
     ("safetensors", "everything", "pip install safetensors"),
     ("torch", "fit", "pip install 'lse-material[fit]'"),
     ("scipy", "fit, periodic cells", "pip install 'lse-material[fit]'"),
+    ("pandas", "spreadsheets", "pip install 'lse-material[data]'"),
     ("cffi", "compiled kernels", "pip install 'lse-material[kernel]'"),
     ("matplotlib", "plot", "pip install 'lse-material[plot]'"),
     ("pyvista", "pictures of meshes", "pip install 'lse-material[plot]'"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -82,18 +83,19 @@ class AssignedColumns:
             return np.full(len(self.table.lines), factor * source)
         values = self.table.numbers(source)
         self._refuse_sentinels(values, self.table.names[source])
-        return values if factor == 1.0 else factor * values
+        return values if factor == 1.0 else values / (1.0 / factor)  # 95 % are 0.95 to the last bit
 
     def _refuse_sentinels(self, values: Array, name: str) -> None:
-        known = np.abs(values[np.isfinite(values)])
-        for number in SENTINELS:
-            others = known[known != number]
-            if 0 < len(others) < len(known) and others.max() * SENTINEL_SIZE < number:
-                text = f"{number:.15g}"
+        known = values[np.isfinite(values)]
+        for number in SENTINELS if self.table.missing is None else ():
+            suspected = np.abs(known) == number
+            largest = np.abs(known[~suspected]).max(initial=0.0)
+            if suspected.any() and not suspected.all() and largest * SENTINEL_SIZE < number:
+                text = f"{known[suspected][0]:.15g}"
                 raise FormatError(
-                    f"{self.table.source}: the column {name!r} has {len(known) - len(others)} values of size {text}; all "
-                    f'others are below {others.max():.3g}. Say missing=["{text}"], as it stands in the file, if it marks '
-                    "a missing value; if it is one, make Samples of arrays."
+                    f"{self.table.source}: the column {name!r} has {suspected.sum()} values {text}; no other is larger than "
+                    f'{largest:.3g}. Say missing=["{text}"], as it stands in the file, if it marks a missing value, and '
+                    "missing=[] if it is one."
                 )
 
     def unit(self, column: int) -> str:
@@ -114,6 +116,22 @@ class AssignedColumns:
             if transposed or not self.table.numbers(column).any():
                 self.take(meaning, column)
 
+    def take_principal_stresses(self) -> None:
+        """Take P1, sigma2, ... beside principal stretches for principal stresses, which have no shears."""
+        for column, found in list(self.doubtful.items()):
+            quantity, index = found[0].quantity, found[0].index
+            if quantity in STRESSES and len(index) == 1 and index[0] in (1, 2, 3):
+                self.take(Meaning(quantity, (index[0], index[0]), found[0].factor), column)
+                for i, j in ((1, 2), (2, 1), (1, 3), (3, 1), (2, 3), (3, 2)):
+                    self.parts[quantity].setdefault((i, j), (0.0, 1.0))
+
+    def refuse_fields(self, inputs: int) -> None:
+        """Raise FormatError if a state variable beside `inputs` inputs of a potential can be one more of them."""
+        for column, found in self.doubtful.items():
+            if found[0].quantity == "field":
+                self.doubtful[column] = (Meaning("x", (inputs + 1,)), Meaning("unused"))
+        self.refuse_doubts("x")
+
     def refuse_doubts(self, *quantities: str) -> None:
         """Raise FormatError with the ways to read them if doubtful columns can be one of these quantities."""
         doubts = {k: found for k, found in self.doubtful.items() if any(m.quantity in quantities for m in found)}
@@ -121,16 +139,19 @@ class AssignedColumns:
             return
         column, found = next(iter(doubts.items()))
         name = self.table.names[column]
-        ways = [
-            f'columns={{"{m}": "{name}"}}'
-            + (f" if it is the {MEANINGS[m.quantity]}" if m.quantity != "unused" else " if none of these")
-            for m in found
-        ]
+        ways = [f'columns={{"{m}": "{name}"}} if it is {_in_words(m)}' for m in found]
         others = [self.table.names[k] for k in list(doubts)[1:]]
         also = f" The same goes for {others}." if others else ""
         raise FormatError(
             f"{self.table.source}: the column {name!r} can be read in {len(ways)} ways. Say {', '.join(ways)}.{also}"
         )
+
+
+def _in_words(meaning: Meaning) -> str:
+    if meaning.quantity == "unused":
+        return "not needed"
+    multiple = {0.5: "twice a component of ", 0.5**0.5: "sqrt(2) times a component of ", -1.0: "minus "}
+    return f"{multiple.get(meaning.factor, '')}the {MEANINGS[meaning.quantity]}"
 
 
 def sources_of(given: AssignedColumns, quantity: str) -> list[str]:
@@ -187,7 +208,7 @@ def _assign_by_name(given: AssignedColumns, columns: Sequence[int]) -> None:
         name = next(n for n in table.names if table.names.count(n) > 1)
         if name and found.get(table.names.index(name)):
             raise FormatError(f"{table.source}: the column {name!r} appears twice.")
-    shifted = {}
+    shifted: dict[int, int] = {}
     for quantities in ((*DEFORMATIONS, *STRESSES), ("x",), ("g",)):
         numbered = {
             k: m
@@ -195,8 +216,11 @@ def _assign_by_name(given: AssignedColumns, columns: Sequence[int]) -> None:
             for m in each
             if m.quantity in quantities and any(c.isdigit() for c in plain[k])
         }
-        if any(0 in m.index for m in numbered.values()):
-            shifted.update(dict.fromkeys(numbered, 1))
+        from_zero = {m.quantity for m in numbered.values() if 0 in m.index}
+        shifted.update({k: 1 for k, m in numbered.items() if m.quantity in from_zero})
+        for k, m in numbered.items() if from_zero else ():
+            if m.quantity not in from_zero:  # P11 beside F00: the first component, or the one that P00 would be before
+                found[k] = (m, Meaning(m.quantity, tuple(int(i) + 1 for i in m.index), m.factor))
     declared_before = {(q, index) for q, parts in given.parts.items() for index in parts}
     for k, each in found.items():
         each = tuple(
@@ -214,6 +238,20 @@ def _assign_by_name(given: AssignedColumns, columns: Sequence[int]) -> None:
             given.notes.append(f"{table.names[k]} is the same in every row")
         else:
             given.doubtful[k] = each
+    fields = given.parts.get("field", {})
+    for k in list(given.left):  # dW/dT beside the field T
+        name = re.sub(r"^d(W|psi|ψ) ?/ ?d", "", plain.get(k, ""))
+        if name != plain.get(k) and name in fields and name not in given.parts.get("conjugate", {}):
+            given.left.remove(k)
+            given.add(Meaning("conjugate", name), k)
+    kirchhoff = given.parts.get("tau", {})
+    if kirchhoff and all(
+        index[0] != index[1] for index in kirchhoff
+    ):  # shears of engineers' Cauchy stress are tau_xy too
+        for index, (source, _) in list(kirchhoff.items()):
+            if isinstance(source, int) and source in columns:
+                del kirchhoff[index]
+                given.doubtful[source] = (Meaning("tau", index), Meaning("sigma", index))
 
 
 def _find(table: Table, name: str) -> int:

@@ -50,6 +50,7 @@ _TENSORS = {  # words before two indices, in lower case
 }
 _ANY_STRAIN = ("e", "eps", "epsilon", "ε", "strain", "h", "le", "ne", "hencky", "log strain")
 _ANY_STRESS = ("s", "t", "n", "stress", "nominal stress", "nominal", "engineering stress")
+_ANY_STRESS_ALONE = ("p", "stress", "nominal stress", "nominal", "engineering stress")
 _ENERGIES: tuple[str, ...] = (
     "w",
     "psi",
@@ -90,7 +91,7 @@ _SHEAR = r"(?P<double>2 ?\*? ?)|(?P<mandel>(?:sqrt\(?2\)?|√2) ?[*·]? ?)"
 _TENSOR = re.compile(
     rf"(?:{_SHEAR})?(?P<word>[^\W\d]\D*?|[12]pk|pk[12])[ ,]*(?P<i>[0-9xyz])[ ,]*(?P<j>[0-9xyz])", re.IGNORECASE
 )
-_VECTOR = re.compile(r"(?P<word>[^\W\d]\D*?)[ ,]*(?P<i>\d+|(?<![^\W_])[xyz]|(?<=[gd])[xyz])", re.IGNORECASE)
+_VECTOR = re.compile(r"(?P<word>[^\W\d]\D*?)[ ,]*(?P<i>\d+|(?<![^\W_])[xyz]|(?<=[gdf])[xyz])", re.IGNORECASE)
 _UNIT = re.compile(
     r"(.*?)(?:\s*\[([^\[\]]*)\]|\s*\(([^()]*)\)|\s+/\s*(\S+)|\s*,\s+([^\d\s]\S*)|[ _]([kMG]?Pa|percent))"
 )
@@ -130,6 +131,8 @@ def meanings(name: str) -> tuple[Meaning, ...]:
     if name.startswith(FIELDS):
         quantity, _, of = name.partition(" ")
         return (Meaning(quantity, of.strip()),)
+    if name[:1] in ("-", "−"):
+        return tuple(Meaning(m.quantity, m.index, -m.factor) for m in meanings(name[1:]))
     name = _plain(name)
     word = name.lower()
     if word in _ENERGIES:
@@ -148,8 +151,17 @@ def meanings(name: str) -> tuple[Meaning, ...]:
         return (Meaning("W"), Meaning("unused"))
     if word in ("lambda", "λ", "stretch", "lam"):
         return (Meaning("stretch", (1,)), Meaning("x", (1,)))
-    if word in ("p", "sigma", "σ", *_ANY_STRESS):
-        return (Meaning("P", (1, 1)), Meaning("g", (1,)), Meaning("unused"))
+    if word in _ANY_STRESS_ALONE:
+        return (
+            Meaning("P", (1, 1)),
+            *([Meaning("sigma", (1, 1))] if word == "stress" else []),
+            Meaning("g", (1,)),
+            Meaning("unused"),
+        )
+    if word in _TENSORS["sigma"]:
+        return (Meaning("sigma", (1, 1)), Meaning("unused"))
+    if word in ("engineering strain", "nominal strain"):
+        return (Meaning("H", (1, 1)),)
     if match := _TENSOR.fullmatch(name):
         found = _tensor(match)
         if found:
@@ -232,11 +244,12 @@ def _vector(word: str, letter: str) -> tuple[Meaning, ...]:
         return (Meaning("x", index),)
     if lower in ("g", "grad", "gradient", "dw/d", "dw/dx", "dwdx", "de/dx", "dpsi/dx", "du/dx", "dv/dx"):
         return (Meaning("g", index),)
-    if lower in ("force", "f") and letter.isdigit():
+    if lower in ("force", "f"):
         return Meaning("g", index), Meaning("g", index, -1.0)
     if lower in ("lambda", "λ", "stretch", "lam"):
         return (Meaning("stretch", index),)
-    for quantity, words in (("E", _ANY_STRAIN), ("P", ("p", *_TENSORS["sigma"], *_ANY_STRESS))):
+    stresses = {"S": ("s",), "sigma": _TENSORS["sigma"], "tau": _TENSORS["tau"], "P": _ANY_STRESS_ALONE}
+    for quantity, words in {"E": _ANY_STRAIN, **stresses}.items():
         if (
             lower in words and letter.isdigit()
         ):  # Voigt's notation in an order that the name does not tell, or principal values

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lse_material._arrays import Array
+from lse_material._arrays import Array, float_array
 from lse_material._files import npz, write_atomically
 from lse_material.data.assigned_columns import Columns
 from lse_material.data.column_names import meanings
@@ -39,7 +39,7 @@ def read_samples(
     columns: Columns = None,
     separator: str | None = None,
     decimal: str | None = None,
-    missing: Sequence[str] = (),
+    missing: Sequence[str] | None = None,
     plane_strain: bool = False,
     report: Callable[[Reading], Any] | None = None,
 ) -> Samples:
@@ -66,17 +66,28 @@ def read_samples(
     """
     if not isinstance(path, str | Path):
         return _joined([Path(each) for each in path], columns, separator, decimal, missing, plane_strain, report)
-    path = Path(path)
-    if path.suffix.lower() == ".npz":
-        table, columns = _table_of_arrays(_arrays(path), str(path), columns)
-    elif path.suffix.lower() in SPREADSHEETS:
-        table = _table_of_spreadsheet(path)
-    else:
-        table = table_of_text(path.read_bytes(), str(path), separator=separator, decimal=decimal, missing=missing)
+    table, columns = table_of_file(path, columns, separator=separator, decimal=decimal, missing=missing)
     samples, reading = samples_of_table(table, columns, plane_strain=plane_strain)
     if report is not None:
         report(reading)
     return samples
+
+
+def table_of_file(
+    path: str | Path,
+    columns: Columns = None,
+    *,
+    separator: str | None = None,
+    decimal: str | None = None,
+    missing: Sequence[str] | None = None,
+) -> tuple[Table, Columns]:
+    """The columns of a file, and what `columns` says of them by name. Arguments and errors are those of `read_samples`."""
+    path = Path(path)
+    if path.suffix.lower() == ".npz":
+        return _table_of_arrays(_arrays(path), str(path), columns)
+    if path.suffix.lower() in SPREADSHEETS:
+        return _table_of_spreadsheet(path), columns
+    return table_of_text(path.read_bytes(), str(path), separator=separator, decimal=decimal, missing=missing), columns
 
 
 def write_samples(samples: Samples, path: str | Path) -> None:
@@ -104,7 +115,7 @@ def _joined(
     columns: Columns,
     separator: str | None,
     decimal: str | None,
-    missing: Sequence[str],
+    missing: Sequence[str] | None,
     plane_strain: bool,
     report: Callable[[Reading], Any] | None,
 ) -> Samples:
@@ -178,7 +189,11 @@ def _arrays(path: Path) -> dict[str, Any]:
             archive = np.load(file, allow_pickle=False)
             if not isinstance(archive, np.lib.npyio.NpzFile):
                 raise ValueError("it holds a single array without a name; write it with numpy.savez")
-            return {name: archive[name] for name in archive.files}
+            arrays = {name: archive[name] for name in archive.files}
+            for array in arrays.values():
+                if array.dtype.kind == "U":
+                    array.tolist()  # raises on characters that there are not
+            return arrays
     except FileNotFoundError:
         raise
     # NumPy lets through what zipfile, zlib and tokenize say about damaged bytes, and believes a header that tells of terabytes
@@ -188,6 +203,7 @@ def _arrays(path: Path) -> dict[str, Any]:
         TypeError,
         EOFError,
         RuntimeError,
+        SystemError,
         MemoryError,
         zipfile.BadZipFile,
         zlib.error,
@@ -264,10 +280,13 @@ def _component_names(name: str, array: npt.NDArray[Any], fields: Sequence[str], 
 
 def _masked(array: Any, known: npt.NDArray[Any], what: str) -> Array:
     """Values with NaN where a mask is False."""
-    values = np.asarray(array, dtype=np.float64) if array is not None else np.zeros(())
-    if known.dtype != np.bool_ or known.shape != values.shape[: known.ndim] or array is None:
+    try:
+        values = float_array("the values", np.zeros(0) if array is None else array, finite=False)
+    except InvalidInputError as error:
+        raise InvalidInputError(f"{what}: {error}") from None
+    if known.dtype != np.bool_ or known.shape != values.shape[: known.ndim]:
         raise FormatError(
-            f"{what} is {known.dtype} of shape {known.shape}, and does not fit the values {values.shape}."
+            f"{what} is {known.dtype} of shape {known.shape}, and does not fit values of shape {values.shape}."
         )
     return np.where(known.reshape(*known.shape, *(1,) * (values.ndim - known.ndim)), values, np.nan)
 

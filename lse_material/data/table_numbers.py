@@ -11,24 +11,9 @@ from lse_material._arrays import Array
 from lse_material.errors import FormatError
 
 MISSING = frozenset(
-    {
-        "",
-        "na",
-        "n/a",
-        "n.a.",
-        "#n/a",
-        "<na>",
-        "nan",
-        "-nan",
-        "+nan",
-        "nan(ind)",
-        "-nan(ind)",
-        "1.#qnan",
-        "1.#ind",
-        "-1.#ind",
-    }
-    | {"null", "none", "missing", "-", "--", "---", ".", "?"}
+    {"", "na", "n/a", "n.a.", "#n/a", "<na>", "nan", "-nan", "+nan", "null", "none", "missing", "-", "--", "---"}
 )
+MISSING |= {"nan(ind)", "-nan(ind)", "1.#qnan", "1.#ind", "-1.#ind", "#num!", "#value!", "#div/0!", ".", "?", "*"}
 _SIGNS = str.maketrans("−–—﹣－", "-----")  # minus sign, dashes, small and wide hyphens
 _EXPONENT = r"(?:[eEdD][-+]?\d+)?"
 _NUMBER = {
@@ -104,7 +89,7 @@ def numbers(
     if "_" not in text and not (decimal == "," and "." in text) and not missing:
         try:  # plain numbers, which are most tables
             values = np.array([float(cell) for cell in text.replace(decimal, ".").split("\n")])
-            if np.isfinite(values).all():
+            if len(values) == len(cells) and np.isfinite(values).all():
                 return values
         except ValueError:
             pass

@@ -23,6 +23,7 @@ LOOKED_AT = 500  # lines that decide on the separator
 MOSTLY_WORDS = 0.5  # share of cells that are no numbers; above it the separator is not the right one
 _HASH = r"#(?!N/A|VALUE!|DIV/0!|NUM!)"  # those are missing values of spreadsheets
 _COMMENT = re.compile(rf"[\s\ufeff]*(?:{_HASH}|%|!|//)[#%!/\s]*(.*)", re.IGNORECASE)
+_RULE = re.compile(r"[\s|+]*--[-\s|+:]*[|+][-\s|+:]*")  # below the header of a table of Markdown
 _INLINE = re.compile(rf"\s{_HASH}", re.IGNORECASE)
 
 Record = tuple[int, list[str]]  # line, counted from 1, and its cells
@@ -39,7 +40,7 @@ class Table:
         lines: the line of each row in the file, or the number of the row (from 0) where there are no lines.
         dialect: how the table was read, in words.
         decimal: the decimal mark of the cells.
-        missing: further texts that mark a missing value.
+        missing: further texts that mark a missing value; None if the user has not said any.
         units: column name -> unit, from a line of units below the header.
         comments: the comments of the file, without their marks.
     """
@@ -50,7 +51,7 @@ class Table:
     lines: Sequence[int]
     dialect: str = ""
     decimal: str = "."
-    missing: tuple[str, ...] = ()
+    missing: tuple[str, ...] | None = None
     units: tuple[str, ...] = ()
     comments: tuple[str, ...] = ()
 
@@ -63,7 +64,7 @@ class Table:
         """
         cells = self.columns[column]
         if isinstance(cells, list):
-            return numbers(cells, self.decimal, self.missing, self.source, self.lines, self.names[column])
+            return numbers(cells, self.decimal, self.missing or (), self.source, self.lines, self.names[column])
         try:
             values = float_array(self.names[column], cells, 1, finite=False)
             expect_shape(self.names[column], values, (len(self.lines),))
@@ -98,7 +99,7 @@ def table_of_text(
     *,
     separator: str | None = None,
     decimal: str | None = None,
-    missing: Sequence[str] = (),
+    missing: Sequence[str] | None = None,
 ) -> Table:
     """Find the dialect of a text and split it into columns.
 
@@ -138,7 +139,7 @@ def table_of_text(
         lines=[line for line, _ in rows],
         dialect=", ".join(found),
         decimal=decimal,
-        missing=tuple(missing),
+        missing=None if missing is None else tuple(missing),
         units=tuple(unit.strip("[]() ") for unit in units),
         comments=tuple(text for _, text in comments),
     )
@@ -163,6 +164,8 @@ def _without_comments(lines: list[str]) -> tuple[list[str], list[tuple[int, str]
     """The lines with comments blanked out, and the comments with their lines."""
     kept, comments = [], []
     for number, line in enumerate(lines, start=1):
+        if _RULE.fullmatch(line):
+            line = ""
         if match := _COMMENT.match(line):
             comments.append((number, match[1].strip()))
             kept.append("")
@@ -182,6 +185,8 @@ def _records(lines: Sequence[str], separator: str, source: str) -> list[Record]:
     try:
         for row in reader:
             cells = [cell.strip() for cell in row]
+            if any(cell[:1] == "'" for cell in cells):
+                cells = [cell[1:-1] if len(cell) > 1 and cell[0] == cell[-1] == "'" else cell for cell in cells]
             if any(cells):
                 records.append((start + 1, cells))
             start = reader.line_num
@@ -271,7 +276,7 @@ def _parts(
             which = "but the header names" if any(names) else "where the others have"
             raise FormatError(f"{source}, line {at}: {len(cells)} cells, {which} {size} columns.")
     for at, cells in records[:start]:
-        if at != line and all(is_number(cell) or is_missing(cell) for cell in cells):
+        if at != line and len(cells) != size and all(is_number(cell) or is_missing(cell) for cell in cells):
             raise FormatError(f"{source}, line {at}: {len(cells)} cells, where the others have {size}.")
     return (max(line, 0), names), units, rows
 

@@ -13,7 +13,7 @@ from lse_material.data.column_names import DEFORMATIONS, MEANINGS, STRESSES, Mea
 from lse_material.data.samples import Samples
 from lse_material.data.stress_measures import first_piola_kirchhoff, stretch_of, symmetric
 from lse_material.data.table_reader import Table
-from lse_material.data.table_units import check_dimensionless, common_units
+from lse_material.data.table_units import common_units, strains_without_unit
 from lse_material.errors import FormatError, InvalidInputError
 
 
@@ -76,7 +76,15 @@ def samples_of_table(table: Table, columns: Columns = None, *, plane_strain: boo
     else:
         _add_potential(given, data)
     _add_energy(given, data, strain is None)
+    if strain is None:
+        given.refuse_fields(len(data["x"][0]))
     _add_the_rest(given, data)
+    if not {"energy", "stress", "gradient"} & set(data):
+        other = "stress (P11, ...)" if strain is not None else "gradient (g1, ...)"
+        raise FormatError(
+            f"{table.source}: no column with values is an energy (W) or a {other}: "
+            f'its columns are {list(table.names)}. Say which are, by columns={{"W": NAME, ...}}.'
+        )
     stresses = dict.fromkeys(STRESSES, "stress")
     data["units"] = common_units(
         given, data, {"W": "energy", **stresses, "x": "x", "g": "gradient", "field": "", "conjugate": "conjugate "}
@@ -107,6 +115,7 @@ def _deformation(given: AssignedColumns, plane_strain: bool) -> tuple[str, Array
     complete = [q for q in found if _dimension(given, q, plane_strain)]
     if not complete:
         if given.has("x") and not found:
+            given.refuse_doubts(*(q for q in DEFORMATIONS if q != "stretch"))
             return None
         alone = [given.table.names[k] for k, each in given.doubtful.items() if each[0].quantity == "stretch"]
         if alone:
@@ -120,8 +129,9 @@ def _deformation(given: AssignedColumns, plane_strain: bool) -> tuple[str, Array
     given.leave("x")
     given.leave("g")
     dim = _dimension(given, quantity, plane_strain)
-    check_dimensionless(given, quantity)
+    strains_without_unit(given, quantity)
     if quantity == "stretch":
+        given.take_principal_stresses()
         stretches = np.stack([given.values("stretch", (k,)) for k in (1, 2, 3)], axis=1)
         tensor = stretches[:, :, None] * np.eye(3)
     else:
@@ -175,11 +185,11 @@ def _no_deformation(given: AssignedColumns, found: list[str]) -> str:
     missing = [
         f"{quantity}{i}{j}" for i, j in pairs if (i, j) not in have and (quantity in ("F", "H") or (j, i) not in have)
     ]
-    zeros = ", ".join(f'"{name}": 0' for name in missing)
+    zeros = ", ".join(f'"{name}": {"..." if name[-1] == name[-2] else 0}' for name in missing)
     plane = " plane_strain=True where F33 = 1," if in_3d and {(1, 1), (2, 2)} <= have else ""
     return (
         f"{where}the columns {sources_of(given, quantity)} lack {', '.join(missing)} of the {MEANINGS[quantity]}. Say{plane} "
-        f"columns={{{zeros}}} where these are 0 in every row, or name their columns instead of 0."
+        f"columns={{{zeros}}}: the number that each has in every row, or the name of its column."
     )
 
 
@@ -237,7 +247,10 @@ def _add_stress(given: AssignedColumns, data: dict[str, Any], F: Array, rotation
         for q in found
     }
     whole = F.shape[-1] ** 2
-    measure = next((q for q in found if sizes[q] == (whole if q == "P" else (3 if in_plane else 6))), found[0])
+    complete = [q for q in found if sizes[q] == (whole if q == "P" else (3 if in_plane else 6))]
+    if not complete:
+        given.refuse_doubts(*STRESSES)
+    measure = (complete or found)[0]
     for other in found:
         if other != measure:
             given.leave(other)

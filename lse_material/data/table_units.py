@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import re
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -13,15 +14,23 @@ from lse_material.data.column_names import MEANINGS
 from lse_material.errors import FormatError
 
 NO_UNIT = ("", "-", "1", "m/m", "mm/mm", "none", "nd", "ratio", "dimensionless")
-PASCALS = {  # of pressures, which are energies per volume
-    "pa": 1.0, "n/m^2": 1.0, "n/m2": 1.0, "j/m^3": 1.0, "j/m3": 1.0,
-    "kpa": 1e3, "kn/m^2": 1e3, "kn/m2": 1e3, "kj/m^3": 1e3, "kj/m3": 1e3,
-    "mpa": 1e6, "n/mm^2": 1e6, "n/mm2": 1e6, "mj/m^3": 1e6, "mj/m3": 1e6, "j/cm^3": 1e6, "j/cm3": 1e6,
-    "gpa": 1e9, "kn/mm^2": 1e9, "kn/mm2": 1e9, "gj/m^3": 1e9, "gj/m3": 1e9,
-}  # fmt: skip
+PREFIXES = {"": 1.0, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9}
+PASCALS = {  # pressures, which are energies per volume
+    "Pa": 1.0,
+    "N/m^2": 1.0,
+    "N/cm^2": 1e4,
+    "N/mm^2": 1e6,
+    "J/m^3": 1.0,
+    "J/cm^3": 1e6,
+    "J/mm^3": 1e9,
+    "bar": 1e5,
+    "psi": 6894.757293168361,
+    "eV/A^3": 1.602176634e11,
+    "eV/nm^3": 1.602176634e8,
+}
 
 
-def check_dimensionless(given: AssignedColumns, quantity: str) -> None:
+def strains_without_unit(given: AssignedColumns, quantity: str) -> None:
     """Turn strains in percent into numbers.
 
     Raises:
@@ -45,7 +54,7 @@ def common_units(given: AssignedColumns, data: dict[str, Any], quantities: Mappi
     Args:
         given: columns with their units.
         data: arrays of the samples: `energy` may be scaled.
-        quantities: quantity in names of columns -> key of `Samples.units`.
+        quantities: quantity in names of columns -> key of the units of `Samples`.
 
     Raises:
         FormatError: columns of one quantity have several units.
@@ -54,21 +63,28 @@ def common_units(given: AssignedColumns, data: dict[str, Any], quantities: Mappi
     named: dict[str, str] = {}
     for quantity, key in quantities.items():
         parts = given.parts.get(quantity, {})
-        for index in parts if quantity in ("field", "conjugate") else [None]:
-            columns = [k for i, (k, _) in parts.items() if isinstance(k, int) and index in (None, i)]
-            found = {given.unit(k) for k in columns} - {"", "-"}
-            if len(found) > 1:
-                raise FormatError(
-                    f"{given.table.source}: the columns of {quantity} have the units {sorted(found)}; one is needed."
-                )
-            if found:
-                named[key if index is None else f"{key}{index}"] = found.pop()
+        each = {index: given.unit(k) for index, (k, _) in parts.items() if isinstance(k, int)}
+        found = {unit for unit in each.values() if unit not in ("", "-")}
+        if len(found) > 1 and key in ("energy", "stress"):
+            raise FormatError(
+                f"{given.table.source}: the columns of {quantity} have the units {sorted(found)}; one is needed."
+            )
+        if len(found) == 1 and quantity not in ("field", "conjugate"):
+            named[key] = found.pop()
+        else:
+            named.update({f"{key}{''.join(map(str, index))}": unit for index, unit in each.items() if unit})
     energy, stress = named.get("energy", ""), named.get("stress", "")
-    factor = PASCALS.get(_plain(energy), 0.0) / PASCALS.get(_plain(stress), 1.0)
-    if factor not in (0.0, 1.0) and _plain(stress) in PASCALS:
-        data["energy"] = factor * data["energy"]
-        given.notes.append(f"W is brought from {energy} to {stress}, the unit of the stresses (factor {factor:g})")
-        named["energy"] = stress
+    if energy and stress and "energy" in data and _plain(energy) != _plain(stress):
+        if not (_pascals(energy) and _pascals(stress)):
+            raise FormatError(
+                f"{given.table.source}: W is in {energy} and the stresses are in {stress}. P = dW/dF has the unit of W, an "
+                "energy per reference volume: bring one to the unit of the other, or take the units out of the names."
+            )
+        factor = _pascals(energy) / _pascals(stress)
+        data["energy"] = data["energy"] * factor if factor >= 1.0 else data["energy"] / (1.0 / factor)
+        if factor != 1.0:
+            given.notes.append(f"W is brought from {energy} to {stress}, the unit of the stresses (factor {factor:g})")
+            named["energy"] = stress
     return {**units, **named}
 
 
@@ -108,6 +124,16 @@ def _literal(text: str, source: str) -> Any:
 
 
 def _plain(unit: str) -> str:
-    """A unit in lower case, with plain digits and powers: J/m³ and J m^-3 are j/m3 and j m^-3. mPa is not MPa."""
-    plain = unit.replace("²", "^2").replace("³", "^3").replace("**", "^").replace(" ", "")
-    return "" if plain == "mPa" else plain.lower()
+    """A unit with plain digits and powers: J/m³ and J/m3 are J/m^3."""
+    plain = unicodedata.normalize("NFKC", unit.replace("²", "^2").replace("³", "^3")).replace("\u00c5", "A")
+    plain = re.sub(r"[·* ]", "", plain)
+    return re.sub(r"(?<=m|A)(?=[23]$)", "^", plain)
+
+
+def _pascals(unit: str) -> float:
+    """The unit in pascals, 0 if it is not known as a pressure."""
+    plain = {"mpa": "MPa", "kpa": "kPa", "gpa": "GPa", "pa": "Pa", "ksi": "kpsi"}.get(unit, _plain(unit))
+    for name, size in PASCALS.items():
+        if plain.endswith(name) and plain[: -len(name)] in PREFIXES:
+            return PREFIXES[plain[: -len(name)]] * size
+    return 0.0

@@ -22,7 +22,8 @@ class DriftData:
     """What trajectories say about the landscape.
 
     Attributes:
-        samples: points with gradients -gamma <dx>/dt and the number of increments that each is the mean of as its weight.
+        samples: points with gradients -gamma <dx>/dt, each with the number of increments that it is the mean of as its weight;
+            increments count by their duration.
         temperature: T, from the spread of the increments about their means.
         noise: standard deviation (n,) of each component of each gradient.
     """
@@ -32,58 +33,91 @@ class DriftData:
     noise: Array
 
 
-def from_trajectories(x: Any, dt: float, *, friction: float = 1.0, bins: int | None = None) -> DriftData:
+def from_trajectories(
+    x: Any, dt: float | None = None, *, times: Any = None, friction: float = 1.0, bins: int | None = None
+) -> DriftData:
     """Gradients at the points that walkers passed, with the temperature of their noise.
 
     Args:
-        x: records (m, n, d) of n walkers, m >= 2, `dt` apart; (m, d) of a single one.
-        dt: time between records, short against the relaxation in a well: the slope must not change on the way.
+        x: records (m, n, d) of n walkers, m >= 2; (m, d) of a single one. NaN marks a record that is missing: a gap.
+        dt: time between records, short against the relaxation in a well: the gradient must not change on the way.
+        times: (m,) of the records, in the place of `dt` where the times between them differ.
         friction: gamma.
         bins: cells along each input in which increments are averaged; gradients are then given at the mean position. None
             keeps every increment as a row of its own.
 
     Raises:
-        InvalidInputError: wrong shapes, dt or friction not > 0, or no bin with at least 2 increments.
+        InvalidInputError: wrong shapes, times that do not increase, dt or friction not > 0, or too few increments.
     """
-    array = float_array("x", x)
+    array = float_array("x", x, finite=False)
     array = array[:, None] if array.ndim == 2 else array
     if array.ndim != 3 or len(array) < 2 or array.shape[2] == 0:
         raise InvalidInputError(
             f"x has shape {array.shape}; trajectories are (records, walkers, d), 2 records or more."
         )
-    for name, value in (("dt", dt), ("friction", friction)):
-        if not 0.0 < value < np.inf:
-            raise InvalidInputError(f"{name} is {value!r}; it must be > 0 and finite.")
+    if np.isinf(array).any():
+        raise InvalidInputError("x holds infinite values; NaN marks a record that is missing.")
+    step = _steps(dt, times, len(array))
+    if np.ndim(friction) or not 0.0 < friction < np.inf:
+        raise InvalidInputError(f"friction is {friction!r}; it must be a number > 0.")
     d = array.shape[2]
-    start, change = array[:-1].reshape(-1, d), np.diff(array, axis=0).reshape(-1, d)
+    change = np.diff(array, axis=0)
+    known = np.isfinite(change).all(axis=2)
+    if not known.any():
+        raise InvalidInputError("no two records follow each other without a gap: there are no increments.")
+    place, increment, time = array[:-1][known], change[known], np.broadcast_to(step[:, None], known.shape)[known]
     if bins is None:
-        # neighbours in time see nearly the same slope: half the variance of the difference of their increments is that of one
-        pairs = (
-            np.diff(np.diff(array, axis=0), axis=0).reshape(-1, d) if len(array) > 2 else change - change.mean(axis=0)
-        )
-        variance = float((pairs**2).mean()) * (0.5 if len(array) > 2 else 1.0)
-        count, place, mean = np.ones(len(start)), start, change
+        temperature = _temperature_of_neighbours(change, step, friction)
+        duration, mean = time, increment
     else:
         if bins < 1:
             raise InvalidInputError(f"bins is {bins}; it must be at least 1.")
-        low, span = start.min(axis=0), np.ptp(start, axis=0)
-        cell = np.minimum((bins * (start - low) / np.where(span > 0.0, span, 1.0)).astype(np.int64), bins - 1)
+        low, span = place.min(axis=0), np.ptp(place, axis=0)
+        cell = np.minimum((bins * (place - low) / np.where(span > 0.0, span, 1.0)).astype(np.int64), bins - 1)
         _, which, number = np.unique(cell, axis=0, return_inverse=True, return_counts=True)
-        place, mean = (_means(values, which.ravel(), number) for values in (start, change))
-        rest = change - mean[which.ravel()]
-        kept = number >= FEWEST
-        if not kept.any():
+        which = which.ravel()
+        duration, displacement, centre = (_sums(v, which, len(number)) for v in (time[:, None], increment, place))
+        drift = displacement / duration
+        enough = number >= FEWEST
+        if not enough.any():
             raise InvalidInputError(f"no bin holds {FEWEST} increments: give fewer bins (now {bins}), or more records.")
-        free = d * (number[kept] - 1).sum()
-        variance = float((rest[kept[which.ravel()]] ** 2).sum() / free)
-        count, place, mean = number[kept].astype(float), place[kept], mean[kept]
-    samples = Samples(x=place, gradient=-friction * mean / dt, weight=count)
-    return DriftData(samples, 0.5 * friction * variance / dt, friction / dt * np.sqrt(variance / count))
+        rest = ((increment - drift[which] * time[:, None]) ** 2 / time[:, None])[enough[which]]
+        temperature = 0.5 * friction * float(rest.sum() / (d * (number[enough] - 1).sum()))
+        place, mean, duration = (centre / number[:, None])[enough], displacement[enough], duration[enough, 0]
+    samples = Samples(x=place, gradient=-friction * mean / duration[:, None], weight=duration / time.mean())
+    return DriftData(samples, temperature, np.sqrt(2.0 * temperature * friction / duration))
 
 
-def _means(values: Array, which: Any, number: Any) -> Array:
-    """Means of values (n, d) over groups."""
-    sums = np.zeros((len(number), values.shape[1]))
+def _steps(dt: float | None, times: Any, records: int) -> Array:
+    """The time from each record to the next, (records - 1,)."""
+    if (dt is None) == (times is None):
+        raise InvalidInputError("give either dt, the time between records, or their times.")
+    if dt is None:
+        steps = np.diff(float_array("times", times, 1))
+        if len(steps) != records - 1 or not (steps > 0.0).all():
+            raise InvalidInputError(f"times must be {records} increasing numbers, one for each record.")
+        return steps
+    if np.ndim(dt) or not 0.0 < dt < np.inf:
+        raise InvalidInputError(f"dt is {dt!r}; it must be a number > 0. Records at other times take `times`.")
+    return np.full(records - 1, float(dt))
+
+
+def _temperature_of_neighbours(change: Array, step: Array, friction: float) -> float:
+    """T from increments that follow each other: both see nearly the same gradient, so that their velocities differ by noise."""
+    velocity = change / step[:, None, None]
+    if len(change) > 1:
+        square = np.diff(velocity, axis=0) ** 2 / (1.0 / step[1:] + 1.0 / step[:-1])[:, None, None]
+    else:
+        square = (velocity - np.nanmean(velocity, axis=1, keepdims=True)) ** 2 * step[:, None, None]
+    if not np.isfinite(square).any():
+        raise InvalidInputError(
+            "no three records follow each other without a gap: the noise cannot be told. Give bins."
+        )
+    return 0.5 * friction * float(np.nanmean(square))
+
+
+def _sums(values: Array, which: Any, size: int) -> Array:
+    """Sums of values (n, d) over groups."""
+    sums = np.zeros((size, values.shape[1]))
     np.add.at(sums, which, values)
-    result: Array = sums / number[:, None]
-    return result
+    return sums

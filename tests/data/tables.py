@@ -78,6 +78,18 @@ READ = {
         {},
         ROWS,
     ),
+    "Markdown": (
+        "| "
+        + PLAIN.replace(",", " | ")
+        .strip()
+        .replace("\n", " |\n|" + "---|" * 9 + "\n| ", 1)
+        .replace("\n1.03", " |\n| 1.03")
+        + " |\n",
+        {},
+        ROWS,
+    ),
+    "apostrophes": (PLAIN.strip().replace(",", "','").replace("\n", "'\n'").join("''") + "\n", {}, ROWS),
+    "errors of a spreadsheet": (PLAIN.replace("0.021", "#DIV/0!"), {}, {**ROWS, "energy": [0.011, np.nan]}),
     "bars": (PLAIN.replace(",", " | "), {}, ROWS),
     "a comma and a blank": (PLAIN.replace(",", ", "), {}, ROWS),
     "aligned blanks at both ends": (PLAIN.replace(",", "     ").replace("\n", "   \n  "), {}, ROWS),
@@ -179,6 +191,17 @@ READ = {
         {},
         {**ROWS, "energy": 1e-3 * W, "units": {"energy": "MPa", "stress": "MPa"}},
     ),
+    "energies with the other sign": (PLAIN.replace("W", "-W"), {}, {**ROWS, "energy": -W}),
+    "energies in psi": (
+        in_words("F11,F12,F21,F22,W [kpsi],P11 [psi],P12 [psi],P21 [psi],P22 [psi]"),
+        {},
+        {**ROWS, "energy": 1e3 * W, "units": {"energy": "psi", "stress": "psi"}},
+    ),
+    "inputs of several units": (
+        "x1 [nm],x2 [K],W [eV]\n0.1,5,1\n0.2,6,2\n",
+        {},
+        {**X, "units": {"x1": "nm", "x2": "K", "energy": "eV"}},
+    ),
     "a step and a time": (inserted("step", "1", "2", at=4), {}, ROWS),
     "paths": (inserted("path", "uniaxial", "shear"), {}, {**ROWS, "group": ["uniaxial", "shear"]}),
     "simulations by number": (inserted("Simulation", "3", "3", at=9), {}, {**ROWS, "group": [3, 3]}),
@@ -188,6 +211,11 @@ READ = {
         inserted("T", "300", "310"),
         {"columns": {"field T": "T"}},
         {**ROWS, "fields": [[300.0], [310.0]], "field_names": ("T",)},
+    ),
+    "dW/dT beside a field": (
+        inserted("field T,dW/dT", "300,5", "310,6"),
+        {},
+        {**ROWS, "fields": [[300.0], [310.0]], "field_names": ("T",), "conjugates": [[5.0], [6.0]]},
     ),
     "a temperature that is not needed": (inserted("T", "300", "310"), {"columns": {"unused": "T"}}, ROWS),
     "no header, columns named": (BODY, {"columns": NAMES}, ROWS),
@@ -280,6 +308,17 @@ READ = {
         {},
         {"F": [np.diag([1.1, 0.95, 0.9]), np.diag([1.2, 0.95, 0.9])], "energy": W},
     ),
+    "principal stresses": (
+        table(lambda1=[1.1, 1.2], lambda2=0.5, lambda3=2.0, sigma1=3.0, sigma2=4.0, sigma3=5.0),
+        {},
+        {
+            "F": [np.diag([1.1, 0.5, 2.0]), np.diag([1.2, 0.5, 2.0])],
+            "stress": [
+                np.diag([3.0, 4.0 * 1.1 * 2.0, 5.0 * 1.1 * 0.5]),
+                np.diag([3.0, 4.0 * 1.2 * 2.0, 5.0 * 1.2 * 0.5]),
+            ],
+        },
+    ),
     "nine components": (table(**components("F", IN_3D, ALL), W=W), {}, {"F": IN_3D, "energy": W}),
     "plane strain of nine": (table(**components("F", IN_3D, ALL), W=W), {"plane_strain": True}, {"F": F, "energy": W}),
     "plane strain of F33 = 1": (table(**F_, F33=1.0, W=W), {"plane_strain": True}, {"F": F, "energy": W}),
@@ -350,14 +389,42 @@ REFUSED = {
         {},
         "a header of 2 names; the lines below have 4 cells",
     ),
+    "counted from 0 and from 1": (
+        "F00,F01,F10,F11,W,P11\n1,0,0,1,0,2\n1.1,0,0,1,1,2\n",
+        {},
+        '\'P11\' can be read in 2 ways.*"P11": "P11".*"P22": "P11"',
+    ),
+    "strains of image correlation": (
+        "x,y,exx,eyy,exy\n1,2,.1,.1,.01\n2,3,.1,.1,.02\n",
+        {},
+        "'exx' can be read in 2 ways",
+    ),
+    "shear stress of engineers": (
+        table(**F_, W=W, sigma_xx=1.0, sigma_yy=1.0, tau_xy=0.5),
+        {},
+        "'tau_xy' can be read in 2 ways.*Kirchhoff.*Cauchy",
+    ),
+    "a nominal shear": (
+        table(**F_, W=W, **{"nominal stress 11": 1.0, "nominal stress 12": 1.0}),
+        {},
+        "'nominal stress 12' can be read in",
+    ),
+    "energies that are no densities": (
+        PLAIN.replace("W", "W [J]").replace("P11", "P11 [MPa]"),
+        {},
+        "W is in J and the stresses",
+    ),
+    "inputs or a temperature": ("x1,x2,T,W\n1,2,300,4\n1,3,310,4\n", {}, '\'T\' can be read in 2 ways.*"x3": "T"'),
     "no header": (BODY, {}, "there is no header line"),
     "numbers of columns": ("0,1,2,3,4,5,6,7,8\n" + BODY, {}, "there is no header line"),
     "two energies": (inserted("energy", "1", "2"), {}, "are both W"),
     "two groups": (inserted("path", "a", "b").replace("F11", "case,F11").replace("1.0", "c,1.0"), {}, "are both group"),
     "a varying temperature": (inserted("temperature", "300", "310"), {}, "'temperature' can be read in 2 ways"),
+    "nothing that is known": (PLAIN.replace("W", "q").replace("P", "q"), {}, "no column with values is an energy"),
+    "forces by letters": ("x,W,fx\n0.1,1,2\n1,2,3\n", {}, "'fx' can be read in 2 ways"),
     "forces or gradients": ("x1,W,f1\n0,1,2\n1,2,3\n", {}, "'f1' can be read in 2 ways.*\"-g1\""),
     "total energies": (PLAIN.replace("W", "Total energy"), {}, "'Total energy' can be read in 2 ways"),
-    "-9999 for missing": (PLAIN.replace("0.021", "-9999"), {}, "1 values of size 9999.*missing="),
+    "-9999 for missing": (PLAIN.replace("0.021", "-9999"), {}, "1 values -9999.*missing="),
     "units that differ": (
         in_words("F11,F12,F21,F22,W,P11 [MPa],P12 [kPa],P21 [MPa],P22 [MPa]"),
         {},
@@ -371,6 +438,11 @@ REFUSED = {
     "a column that is not there": (PLAIN, {"columns": {"P11": "sigma"}}, "names 'sigma', which .* has not"),
     "a quantity that there is not": (PLAIN, {"columns": {"Q11": "F11"}}, "names 'Q11', which is no quantity"),
     "too few names": (BODY, {"columns": NAMES[1:]}, "columns names 8 columns; .* has 9"),
+    "a cell with a line break": (
+        PLAIN.replace("0.021", '"0.021\n0.022"'),
+        {},
+        "line 3, column W: '0.021.n0.022' is not a number",
+    ),
     "dates": (PLAIN.replace("0.021", "2024-05-01"), {}, "line 3, column W: '2024-05-01' is not a number"),
     "a value with its unit": (PLAIN.replace("0.021", "0.021 MPa"), {}, "'0.021 MPa' is not a number"),
 }

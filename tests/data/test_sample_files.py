@@ -115,7 +115,7 @@ def test_values_that_cannot_be_samples_are_refused_by_row_and_file(tmp_path):
     with pytest.raises(InvalidInputError, match=r"a\.csv: F in row 1 has determinant -1.*\(Row 0 stands on line 3.\)"):
         read_samples(path)
     np.savez(tmp_path / "a.npz", F=np.eye(2)[None], energy=np.array([np.nan]))
-    with pytest.raises(InvalidInputError, match=r"a\.npz: samples need `energy` or `stress`"):
+    with pytest.raises(FormatError, match=r"a\.npz: no column with values is an energy \(W\) or a stress"):
         read_samples(tmp_path / "a.npz")
 
 
@@ -213,6 +213,13 @@ def test_units_that_are_no_json_object_are_refused(tmp_path, units):
     (tmp_path / "data.csv").write_text(f"# units: {units}\nx1,W\n0,1\n")
     with pytest.raises(FormatError, match=r"data.csv: units "):
         read_samples(tmp_path / "data.csv")
+
+
+def test_a_text_of_characters_that_there_are_not_is_refused(tmp_path):
+    units = np.frombuffer(np.array("{}").tobytes()[:4] + b"\xff" * 4, dtype="<U2")
+    np.savez(tmp_path / "a.npz", x=[[0.0]], energy=[1.0], units=units)
+    with pytest.raises(FormatError, match=r"a\.npz is not a whole \.npz archive"):
+        read_samples(tmp_path / "a.npz")
 
 
 def test_an_archive_that_claims_terabytes_is_refused(tmp_path):

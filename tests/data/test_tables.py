@@ -1,12 +1,13 @@
 """Tables as people have them are read right or refused with the ways to read them; none is read wrongly."""
 
 import re
+import sys
 
 import numpy as np
 import pytest
 
 from lse_material import LseError, Samples, read_samples
-from tests.data.tables import READ, REFUSED
+from tests.data.tables import READ, REFUSED, SIGMA, E, F, P, S, U, W
 
 
 def written(folder, text):
@@ -20,7 +21,7 @@ def test_a_table_is_read_right(tmp_path, name):
     text, options, expected = READ[name]
     readings = []
     samples = read_samples(written(tmp_path, text), report=readings.append, **options)
-    for array in ("F", "x", "energy", "stress", "gradient", "weight", "fields", "group"):
+    for array in ("F", "x", "energy", "stress", "gradient", "weight", "fields", "conjugates", "group"):
         got, right = getattr(samples, array), expected.get(array)
         assert (got is None) == (right is None), f"{array}\n{readings[0]}"
         if right is not None and array != "group":
@@ -76,3 +77,79 @@ def test_files_that_do_not_fit_together_are_refused(tmp_path):
     (tmp_path / "b.csv").write_text("F11,F12,F21,F22,W\n1,0,0,1,2\n")
     with pytest.raises(LseError, match="differ in dim: 2 and None"):
         read_samples([tmp_path / "a.csv", tmp_path / "b.csv"])
+
+
+ARRAYS = {"F": F, "energy": W, "stress": P}
+BY_COLUMNS = np.swapaxes(F, 1, 2).reshape(2, 4)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "options"),
+    [
+        (ARRAYS, {}),
+        ({"F": F, "W": W[:, None], "P": P}, {}),
+        ({"F11": F[:, 0, 0], "F12": F[:, 0, 1], "F21": F[:, 1, 0], "F22": F[:, 1, 1], "psi": W, "P": P}, {}),
+        ({"F": BY_COLUMNS, "energy": W, "P": P}, {"columns": {"F11 F21 F12 F22": "F"}}),
+        ({"F": F.reshape(2, 4), "energy": W, "P": P}, {"columns": {"F11 F12 F21 F22": "F"}}),
+        ({"defgrad": F, "w": W, "PK1_": P}, {}),
+        ({"F": F, "W": W, "q": P.reshape(2, 4)}, {"columns": {"P11 P12 P21 P22": "q"}}),
+        ({"F": F, "W": W, "stress": P, "cell": [1, 1], "mesh": np.zeros((9, 3))}, {}),
+        ({**ARRAYS, "stress_mask": [True, True], "energy_mask": [True, True]}, {}),
+    ],
+)
+def test_archives_have_the_names_of_tables(tmp_path, arrays, options):
+    np.savez(tmp_path / "rows.npz", **arrays)
+    samples = read_samples(tmp_path / "rows.npz", **options)
+    for name, right in ARRAYS.items():
+        np.testing.assert_array_equal(getattr(samples, name), right)
+
+
+def test_archives_of_strains_with_both_shears_are_tensors(tmp_path):
+    np.savez(tmp_path / "rows.npz", E=E, S=S, W=W)
+    samples = read_samples(tmp_path / "rows.npz")
+    np.testing.assert_allclose(samples.F, U, rtol=1e-14)
+    np.testing.assert_allclose(samples.stress, U @ S, rtol=1e-13)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        (
+            {"F": F.reshape(2, 4), "W": W},
+            r"nothing tells the order.*\"F11 F12 F21 F22\": \"F\".*\"F11 F21 F12 F22\": \"F\"",
+        ),
+        ({"F": F, "W": W, "S": np.zeros((2, 3))}, "nothing tells the order"),
+        ({"F": F, "W": np.zeros(3)}, r"W has shape \(3,\); it should be \(2,\)"),
+        ({"F": F, "W": W, "stress": P, "stress_mask": [1, 0]}, "stress_mask is int64 .* does not fit"),
+        ({"F": F, "W": W, "sigma": SIGMA, "T": [300.0, 310.0]}, "'T' can be read in 2 ways"),
+    ],
+)
+def test_archives_that_can_be_read_in_two_ways_are_refused(tmp_path, arrays, message):
+    np.savez(tmp_path / "rows.npz", **arrays)
+    with pytest.raises(LseError, match=message):
+        read_samples(tmp_path / "rows.npz")
+
+
+def test_spreadsheets_are_read_as_tables_of_text(tmp_path):
+    pandas = pytest.importorskip("pandas")
+    pytest.importorskip("openpyxl")
+    columns = {
+        "step": [1, 2],
+        "W [MPa]": W,
+        **{f"{q}_{i}{j}": t[:, i, j] for q, t in (("F", F), ("P", P)) for i in (0, 1) for j in (0, 1)},
+    }
+    pandas.DataFrame(columns).to_excel(tmp_path / "rows.xlsx", index=False, startrow=3)
+    samples = read_samples(tmp_path / "rows.xlsx")
+    for name, right in ARRAYS.items():
+        np.testing.assert_array_equal(getattr(samples, name), right)
+    assert samples.units == {"energy": "MPa"}
+    (tmp_path / "broken.xlsx").write_bytes(b"PK")
+    with pytest.raises(LseError, match="cannot be read by pandas"):
+        read_samples(tmp_path / "broken.xlsx")
+
+
+def test_without_pandas_the_error_names_the_extra(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    (tmp_path / "rows.xlsx").write_bytes(b"")
+    with pytest.raises(LseError, match=r"pip install 'lse-material\[data\]'"):
+        read_samples(tmp_path / "rows.xlsx")

@@ -48,3 +48,51 @@ def test_what_is_no_trajectory_is_refused():
         from_trajectories(np.zeros((3, 3, 2)), 0.0)
     with pytest.raises(lse.InvalidInputError, match="fewer bins"):
         from_trajectories(np.random.default_rng(0).normal(size=(2, 3, 2)), DT, bins=1000)
+
+
+@pytest.mark.parametrize("bins", [None, 12])
+def test_times_that_differ_and_gaps_tell_the_same_well(bins):
+    """Every third record left out at random, and a tenth of all lost: the drift and the temperature stay."""
+    rng = np.random.default_rng(3)
+    x = walks()
+    kept = np.sort(rng.choice(len(x), 2 * len(x) // 3, replace=False))
+    times, x = DT * kept, x[kept].copy()
+    x[rng.random(x.shape[:2]) < 0.1] = np.nan
+    data = from_trajectories(x, times=times, friction=GAMMA, bins=bins)
+    assert data.temperature == pytest.approx(TEMPERATURE, rel=0.03)
+    root = np.sqrt(data.samples.weight)[:, None]
+    error = (data.samples.gradient - K * (data.samples.x - [0.5, -0.2])) / data.noise[:, None]
+    assert error.std() == pytest.approx(1.0, rel=0.15)
+    away = data.samples.x - [0.5, -0.2]
+    slope = np.linalg.lstsq(root * away, root * data.samples.gradient, rcond=None)[0]
+    np.testing.assert_allclose(slope, K * np.eye(2), rtol=0.1, atol=0.1)
+
+
+def test_equal_times_are_a_step():
+    x = walks(records=50, walkers=20)
+    by_step, by_times = from_trajectories(x, DT, bins=5), from_trajectories(x, times=DT * np.arange(len(x)), bins=5)
+    np.testing.assert_allclose(by_times.samples.gradient, by_step.samples.gradient, rtol=1e-10, atol=1e-10)
+    assert by_times.temperature == pytest.approx(by_step.temperature, rel=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, "give either dt"),
+        ({"dt": DT, "times": [0.0, 1.0, 2.0]}, "give either dt"),
+        ({"dt": [DT, DT, DT]}, "Records at other times take `times`"),
+        ({"times": [0.0, 1.0]}, "times must be 3 increasing numbers"),
+        ({"times": [0.0, 2.0, 1.0]}, "times must be 3 increasing numbers"),
+        ({"dt": DT, "friction": [1.0, 2.0]}, "friction is"),
+    ],
+)
+def test_times_that_are_none_are_refused(options, message):
+    with pytest.raises(lse.InvalidInputError, match=message):
+        from_trajectories(np.zeros((3, 3, 2)), **options)
+
+
+def test_records_with_nothing_but_gaps_are_refused():
+    x = np.zeros((4, 1, 2))
+    x[1::2] = np.nan
+    with pytest.raises(lse.InvalidInputError, match="no two records follow each other"):
+        from_trajectories(x, DT)

@@ -55,7 +55,7 @@ def data_warnings(samples: Samples, rows: Rows) -> tuple[str, ...]:
         rows: the same in inputs and stresses (or gradients) of the potential, without growth term; rows of weight 0 are
             passed over.
     """
-    rows = _counting(rows)
+    rows = _counting(samples, rows)
     unit = input_scales(rows.x, rows.strains, rows.is_tensor)
     unit = np.where(unit > 0.0, unit, 1.0)
     x = (rows.x - rows.x.mean(axis=0)) / unit
@@ -67,9 +67,11 @@ def data_warnings(samples: Samples, rows: Rows) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _counting(rows: Rows) -> Rows:
-    """Without the energies and stresses of rows that have no weight."""
+def _counting(samples: Samples, rows: Rows) -> Rows:
+    """Without the energies and stresses of rows that have no weight, and without stresses that are known in part."""
     energy, stress = (rows.weight[index] > 0.0 for index in (rows.energy_rows, rows.stress_rows))
+    if samples.stress_mask is not None:
+        stress &= samples.stress_mask[rows.stress_rows]
     return replace(
         rows,
         energy_rows=rows.energy_rows[energy],

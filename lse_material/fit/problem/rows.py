@@ -78,7 +78,8 @@ def rows_of(samples: Samples, kinematics: StrainMeasure | None, growth: Growth |
     energy_rows = _known(samples.energy_mask)
     energy = np.zeros(0) if samples.energy is None else np.asarray(samples.energy[energy_rows])
     stresses = samples.stress if samples.F is not None else samples.gradient
-    stress_rows = _known(samples.stress_mask)
+    known = samples.stress_known
+    stress_rows = _known(None if known is None else np.logical_or.reduce(known.reshape(len(x), -1), axis=1))
     q = d if samples.F is None else samples.F.shape[-1] ** 2
     growth_energy = growth_stress = None
     stress = np.zeros((0, q)) if stresses is None else stresses[stress_rows].reshape(-1, q)
@@ -96,6 +97,10 @@ def rows_of(samples: Samples, kinematics: StrainMeasure | None, growth: Growth |
         stress, derivative = _with_conjugates(samples.conjugates[stress_rows], stress, derivative)
         if growth_stress is not None:
             growth_stress = np.pad(growth_stress, ((0, 0), (samples.conjugates.shape[1], 0)))
+    unknown = np.isnan(stress)  # a component that a row does not have is 0 with the derivative 0: it has no residual
+    if unknown.any():
+        stress, derivative = np.where(unknown, 0.0, stress), np.where(unknown[:, None], 0.0, derivative)
+        growth_stress = None if growth_stress is None else np.where(unknown, 0.0, growth_stress)
     weight = np.ones(len(x)) if samples.weight is None else samples.weight
     for name, rows in (("energies", energy_rows), ("stresses", stress_rows)):
         if len(rows) and not weight[rows].any():
@@ -119,8 +124,8 @@ def rows_of(samples: Samples, kinematics: StrainMeasure | None, growth: Growth |
 def _with_conjugates(conjugates: Array, stress: Array, derivative: Array) -> tuple[Array, Array]:
     """Slopes (n, m + q) and their derivative, the conjugates first, in units that make each as large as the stresses."""
     n, m = conjugates.shape
-    size = np.sqrt((conjugates**2).mean(axis=0))
-    unit = np.where(size > 0.0, np.sqrt((stress**2).mean()) / np.where(size > 0.0, size, 1.0), 1.0)
+    size = np.sqrt(np.nanmean(conjugates**2, axis=0))
+    unit = np.where(size > 0.0, np.sqrt(np.nanmean(stress**2)) / np.where(size > 0.0, size, 1.0), 1.0)
     unit = np.where(unit > 0.0, unit, 1.0)
     own = np.zeros((n, derivative.shape[1], m))
     own[:, np.arange(m), np.arange(m)] = unit
@@ -157,11 +162,13 @@ def input_scales(x: Array, strains: int, is_tensor: bool, group: Array | None = 
     """Unit of each input of x (n, d), the last of them strains: its standard deviation; 0 where it does not vary.
 
     A component of a tensor that hardly varies is no smaller thing than the others, and what it varies by may be rounding: its
-    unit is not below `LEAST_SHARE` of the largest. Inputs that are no such components have units of their own.
+    unit is not below `LEAST_SHARE` of the largest, and the largest where it is the same in all rows. Other inputs have units of
+    their own.
     """
     scale = spread_of(x, strains, group)
     if is_tensor:
-        scale[-strains:] = np.maximum(scale[-strains:], LEAST_SHARE * scale[-strains:].max())
+        own = scale[-strains:]
+        scale[-strains:] = np.where(own > 0.0, np.maximum(own, LEAST_SHARE * own.max()), own.max())
     return scale
 
 

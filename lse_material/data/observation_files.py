@@ -1,0 +1,124 @@
+"""Observations from tables of mechanical tests: stretches and nominal stresses of incompressible materials."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from lse_material._arrays import Array
+from lse_material.data.assigned_columns import AssignedColumns, Columns, assigned
+from lse_material.data.column_names import Meaning
+from lse_material.data.observations import Observations
+from lse_material.data.sample_files import table_of_file
+from lse_material.data.table_units import common_units, strains_without_unit
+from lse_material.errors import FormatError
+
+Test = Literal["uniaxial", "equibiaxial", "planar"]
+_TESTS: dict[str, Test] = {  # as columns name them, without blanks, hyphens and the word tension
+    "uniaxial": "uniaxial",
+    "ut": "uniaxial",
+    "equibiaxial": "equibiaxial",
+    "et": "equibiaxial",
+    "planar": "planar",
+    "pureshear": "planar",
+    "ps": "planar",
+}
+
+
+def read_observations(
+    path: str | Path,
+    *,
+    test: Test | None = None,
+    columns: Columns = None,
+    separator: str | None = None,
+    decimal: str | None = None,
+    missing: Sequence[str] | None = None,
+) -> Observations:
+    """Read tests of an incompressible material: a stretch and a stress in every row, or two of each (biaxial).
+
+    The stretch is a column `stretch` or `lambda`, or `engineering strain`. The stress is nominal, force over undeformed area,
+    or Cauchy. A column with the words uniaxial, equibiaxial and planar (or pure shear) says which test a row belongs to.
+
+    Args:
+        path: a table of text, a .npz archive or a spreadsheet.
+        test: which test it is, if no column says it.
+        columns: what names do not tell, as in `read_samples`: {"stretch1": "l", "P11": "F/A", "group": ["source", "test"]}.
+        separator: between cells, if it is not to be found.
+        decimal: "." or ",", if it is not to be found.
+        missing: texts that mark a missing value.
+
+    Raises:
+        FormatError: the table has no stretch or stress, or nothing says which test it is.
+        InvalidInputError: a stretch that is not > 0.
+    """
+    table, columns = table_of_file(path, columns, separator=separator, decimal=decimal, missing=missing)
+    given = assigned(table, columns)
+    for column, found in list(given.doubtful.items()):
+        first = found[0]
+        certain = first.quantity == "stretch" or len([m for m in found if m.quantity in ("P", "sigma")]) == 1
+        if certain and first.quantity in ("stretch", "P", "sigma"):
+            index = first.index * 2 if first.quantity != "stretch" and len(first.index) == 1 else first.index
+            given.take(Meaning(first.quantity, index, first.factor), column)
+    given.refuse_doubts("stretch", "P", "sigma")
+    stretches = [_stretch(given, k) for k in (1, 2)]
+    stresses = [_nominal_stress(given, k, stretch) for k, stretch in zip((1, 2), stretches)]
+    if stretches[0] is None or all(stress is None for stress in stresses):
+        missing_one, name = ("stretch", "stretch1") if stretches[0] is None else ("nominal stress", "P11")
+        raise FormatError(
+            f"{table.source}: no column is a {missing_one}: its columns are {list(table.names)}. Say "
+            f'columns={{"{name}": NAME}}.'
+        )
+    units = common_units(given, {}, {"P": "stress", "sigma": "stress"})
+    labels = [[str(label) for label in table.labels(int(k))] for k, _ in given.parts.get("group", {}).values()]
+    group = np.array(["/".join(parts) for parts in zip(*labels)]) if labels else None
+    if stretches[1] is not None:
+        return replace(Observations.biaxial(*stretches, *stresses, group=group), units=units)
+    kinds = np.array(_tests(given, test))
+    parts = []
+    for kind in dict.fromkeys(kinds.tolist()):
+        rows = kinds == kind
+        build = getattr(Observations, kind)
+        parts.append(build(stretches[0][rows], stresses[0][rows], group=kind if group is None else group[rows]))  # type: ignore[index]
+    return replace(Observations.joined(parts), units=units)
+
+
+def _stretch(given: AssignedColumns, axis: int) -> Array | None:
+    """The stretches along an axis, if there are any."""
+    for quantity, index, reference in (("stretch", (axis,), 0.0), ("H", (axis, axis), 1.0)):
+        if index in given.parts.get(quantity, {}):
+            strains_without_unit(given, quantity)
+            values = reference + given.values(quantity, index)
+            if np.isnan(values).any():
+                raise FormatError(f"{given.table.at_row(int(np.argmax(np.isnan(values))))}: the stretch is missing.")
+            return values
+    return None
+
+
+def _nominal_stress(given: AssignedColumns, axis: int, stretch: Array | None) -> Array | None:
+    """The nominal stresses along an axis, if there are any: sigma / l for Cauchy stresses."""
+    index = (axis, axis)
+    if stretch is None:
+        return None
+    if index in given.parts.get("P", {}):
+        return given.values("P", index)
+    return given.values("sigma", index) / stretch if index in given.parts.get("sigma", {}) else None
+
+
+def _tests(given: AssignedColumns, test: Test | None) -> list[Test]:
+    """The test that each row belongs to."""
+    table = given.table
+    if test is not None:
+        return [test] * len(table.lines)
+    for column, cells in enumerate(table.columns):
+        kinds = [_TESTS.get(re.sub(r"[\s_-]|tension|test", "", str(cell).lower())) for cell in cells]
+        if all(kinds) and table.names[column]:
+            return [kind for kind in kinds if kind]
+    raise FormatError(
+        f'{table.source}: nothing tells which test it is. Say test="uniaxial", "equibiaxial" or "planar", or add a column with '
+        "these words."
+    )
