@@ -150,7 +150,7 @@ def test_normal_equations_are_those_of_the_loss():
 @pytest.mark.parametrize("quadratic", [True, False])
 def test_derivatives_in_the_weights_that_are_written_out_are_those_of_differentiation(activation, depth, quadratic):
     torch.manual_seed(0)
-    model = TrainablePotential(Architecture(3, 4, depth, activation, quadratic, stiffness=0.1), 3)
+    model = TrainablePotential.of(Architecture(3, 4, depth, activation, quadratic, stiffness=0.1), 3)
     x = torch.randn(20, 3, dtype=torch.float64)
     with torch.no_grad():
         for name, p in model.named_parameters():
