@@ -137,11 +137,13 @@ PACKAGES = {
         "FitResult",
         "Inference",
         "Inferred",
+        "LeftOut",
         "Sparsity",
         "TrainablePotential",
         "Training",
         "fit",
         "infer",
+        "leave_one_group_out",
     ],
     "kernel": [
         "CompiledEvaluator",

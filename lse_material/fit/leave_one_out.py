@@ -26,6 +26,12 @@ class LeftOut:
         results: the fit to the other groups, by the same label.
         outside: share of the rows of each group that leave the training box of that fit.
         stress: RMS of the stress (or gradient) error of all groups together over the RMS of the data; None without stresses.
+
+    >>> import dataclasses
+    >>> halves = dataclasses.replace(samples, group=["first"] * 100 + ["second"] * 100)
+    >>> left = lse.fit.leave_one_group_out(halves, kinematics=lse.GreenLagrange(2), training=quick, progress=False)
+    >>> left.worst in ("first", "second")
+    True
     """
 
     errors: Mapping[str, Errors]
@@ -67,6 +73,12 @@ def leave_one_group_out(samples: Samples, **options: Any) -> LeftOut:
 
     Raises:
         InvalidInputError: there are fewer than two groups.
+
+    >>> import dataclasses
+    >>> halves = dataclasses.replace(samples, group=["first"] * 100 + ["second"] * 100)
+    >>> left = lse.fit.leave_one_group_out(halves, kinematics=lse.GreenLagrange(2), training=quick, progress=False)
+    >>> print(left.summary())
+    left out first: energy ...
     """
     samples = with_groups(samples)
     if samples.group is None or len(set(samples.group.tolist())) < 2:
