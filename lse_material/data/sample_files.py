@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lse_material._arrays import Array
+from lse_material._arrays import Array, float_array
 from lse_material._files import npz, write_atomically
 from lse_material.data.assigned_columns import Columns
 from lse_material.data.column_names import meanings
@@ -189,7 +189,13 @@ def _arrays(path: Path) -> dict[str, Any]:
             archive = np.load(file, allow_pickle=False)
             if not isinstance(archive, np.lib.npyio.NpzFile):
                 raise ValueError("it holds a single array without a name; write it with numpy.savez")
-            return {name: archive[name] for name in archive.files}
+            arrays = {name: archive[name] for name in archive.files}
+            for name, array in arrays.items():
+                if not isinstance(array, np.ndarray):
+                    raise ValueError(f"its member {name!r} is no array")
+                if array.dtype.kind == "U":
+                    array.tolist()  # raises on characters that there are not
+            return arrays
     except FileNotFoundError:
         raise
     # NumPy lets through what zipfile, zlib and tokenize say about damaged bytes, and believes a header that tells of terabytes
@@ -199,6 +205,7 @@ def _arrays(path: Path) -> dict[str, Any]:
         TypeError,
         EOFError,
         RuntimeError,
+        SystemError,
         MemoryError,
         zipfile.BadZipFile,
         zlib.error,
@@ -275,10 +282,13 @@ def _component_names(name: str, array: npt.NDArray[Any], fields: Sequence[str], 
 
 def _masked(array: Any, known: npt.NDArray[Any], what: str) -> Array:
     """Values with NaN where a mask is False."""
-    values = np.asarray(array, dtype=np.float64) if array is not None else np.zeros(())
-    if known.dtype != np.bool_ or known.shape != values.shape[: known.ndim] or array is None:
+    try:
+        values = float_array("the values", np.zeros(0) if array is None else array, finite=False)
+    except InvalidInputError as error:
+        raise InvalidInputError(f"{what}: {error}") from None
+    if known.dtype != np.bool_ or known.shape != values.shape[: known.ndim]:
         raise FormatError(
-            f"{what} is {known.dtype} of shape {known.shape}, and does not fit the values {values.shape}."
+            f"{what} is {known.dtype} of shape {known.shape}, and does not fit values of shape {values.shape}."
         )
     return np.where(known.reshape(*known.shape, *(1,) * (values.ndim - known.ndim)), values, np.nan)
 

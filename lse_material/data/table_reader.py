@@ -184,7 +184,9 @@ def _records(lines: Sequence[str], separator: str, source: str) -> list[Record]:
     start = 0
     try:
         for row in reader:
-            cells = [re.sub(r"^'(.*)'$", r"\1", cell.strip()) for cell in row]
+            cells = [cell.strip() for cell in row]
+            if any(cell[:1] == "'" for cell in cells):
+                cells = [cell[1:-1] if len(cell) > 1 and cell[0] == cell[-1] == "'" else cell for cell in cells]
             if any(cells):
                 records.append((start + 1, cells))
             start = reader.line_num

@@ -215,6 +215,13 @@ def test_units_that_are_no_json_object_are_refused(tmp_path, units):
         read_samples(tmp_path / "data.csv")
 
 
+def test_a_text_of_characters_that_there_are_not_is_refused(tmp_path):
+    units = np.frombuffer(np.array("{}").tobytes()[:4] + b"\xff" * 4, dtype="<U2")
+    np.savez(tmp_path / "a.npz", x=[[0.0]], energy=[1.0], units=units)
+    with pytest.raises(FormatError, match=r"a\.npz"):
+        read_samples(tmp_path / "a.npz")
+
+
 def test_an_archive_that_claims_terabytes_is_refused(tmp_path):
     header = "{'descr': '<f8', 'fortran_order': False, 'shape': (1099511627776, 2, 2), }".ljust(117) + "\n"
     with zipfile.ZipFile(tmp_path / "data.npz", "w") as archive:
