@@ -22,7 +22,7 @@ import numpy.typing as npt
 from lse_material._arrays import Array, float_array
 from lse_material._files import npz, write_atomically
 from lse_material.data.assigned_columns import Columns
-from lse_material.data.column_names import meanings
+from lse_material.data.column_names import DEFORMATIONS, FIELDS, STRESSES, meanings
 from lse_material.data.samples import ARRAYS, Samples
 from lse_material.data.table_reader import Table, table_of_text
 from lse_material.data.table_samples import Reading, samples_of_table
@@ -225,15 +225,17 @@ def _table_of_arrays(data: dict[str, Any], source: str, columns: Columns) -> tup
         if mask in data:
             name = name if name in data or name == "energy" else "gradient"
             data[name] = _masked(data.get(name), np.asarray(data.pop(mask)), f"{source}: {mask}")
-    chosen = {}
+    chosen: dict[str, list[str]] = {}  # names of the components of an array
     if isinstance(columns, Mapping):
-        chosen = {
-            of: key.split()
-            for key, of in columns.items()
-            if len(key.split()) > 1 and not key.startswith(("field ", "conjugate "))
-        }
-        named = {name: name for names in chosen.values() for name in names}
-        columns = {**{key: of for key, of in columns.items() if key not in map(" ".join, chosen.values())}, **named}
+        for key, of in columns.items():
+            components = [] if key.startswith(FIELDS) else key.split()
+            if key in (*DEFORMATIONS, *STRESSES) and isinstance(of, str) and np.ndim(data.get(of)) == 3:  # type: ignore[arg-type]
+                dim = range(1, np.shape(data[of])[-1] + 1)
+                components = [f"{key}{i}{j}" for i in dim for j in dim]
+            if len(components) > 1:
+                chosen[of] = components
+        named = {name: name for components in chosen.values() for name in components}
+        columns = {**{key: of for key, of in columns.items() if isinstance(of, list) or of not in chosen}, **named}
     names: list[str] = []
     arrays: list[Any] = []
     rows = next((len(a) for name in ("F", "x", "energy", *data) if np.ndim(a := data.get(name)) > 0), 0)  # type: ignore[arg-type]
