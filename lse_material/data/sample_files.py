@@ -13,6 +13,7 @@ import tokenize
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from lse_material.errors import FormatError, InvalidInputError
 
 SPREADSHEETS = {".xlsx": "read_excel", ".xls": "read_excel", ".ods": "read_excel"}
 SPREADSHEETS |= {".parquet": "read_parquet", ".feather": "read_feather"}  # readers of pandas, by the ending of the name
-MASKS = {"energy_mask": "energy", "stress_mask": "stress", "stress_known": "stress"}  # in archives of older versions
+MASKS = {"energy_mask": "energy", "stress_mask": "stress", "stress_known": "stress"}  # True where a value is known
 
 
 def read_samples(
@@ -86,7 +87,7 @@ def table_of_file(
     if path.suffix.lower() == ".npz":
         return _table_of_arrays(_arrays(path), str(path), columns)
     if path.suffix.lower() in SPREADSHEETS:
-        return _table_of_spreadsheet(path), columns
+        return _table_of_spreadsheet(path, missing), columns
     return table_of_text(path.read_bytes(), str(path), separator=separator, decimal=decimal, missing=missing), columns
 
 
@@ -160,7 +161,7 @@ def _joined(
     return Samples(**data, field_names=first.field_names, units=first.units)
 
 
-def _table_of_spreadsheet(path: Path) -> Table:
+def _table_of_spreadsheet(path: Path, missing: Sequence[str] | None) -> Table:
     """The first sheet of a spreadsheet, or a data frame in a file."""
     try:
         import pandas
@@ -178,7 +179,8 @@ def _table_of_spreadsheet(path: Path) -> Table:
         raise FormatError(f"{path} cannot be read by pandas: {error}.") from None
     if reader == "read_excel":  # cells as text: the table in a sheet is found as in a file
         text = frame.to_csv(header=False, index=False, sep="\t")
-        return table_of_text(text.encode(), str(path), separator="\t", decimal=".")
+        table = table_of_text(text.encode(), str(path), separator="\t", decimal=".", missing=missing)
+        return replace(table, dialect=table.dialect.replace("columns between tabs, decimal point", "first sheet"))
     return _table_of_arrays({str(name): frame[name].to_numpy() for name in frame}, str(path), None)[0]
 
 

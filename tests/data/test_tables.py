@@ -141,7 +141,9 @@ def test_spreadsheets_are_read_as_tables_of_text(tmp_path):
         **{f"{q}_{i}{j}": t[:, i, j] for q, t in (("F", F), ("P", P)) for i in (0, 1) for j in (0, 1)},
     }
     pandas.DataFrame(columns).to_excel(tmp_path / "rows.xlsx", index=False, startrow=3)
-    samples = read_samples(tmp_path / "rows.xlsx")
+    readings = []
+    samples = read_samples(tmp_path / "rows.xlsx", report=readings.append)
+    assert readings[0].dialect == "first sheet, header in line 4, 2 rows from line 5"
     for name, right in ARRAYS.items():
         np.testing.assert_array_equal(getattr(samples, name), right)
     assert samples.units == {"energy": "MPa"}
