@@ -13,6 +13,7 @@ import tokenize
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ import numpy.typing as npt
 from lse_material._arrays import Array, float_array
 from lse_material._files import npz, write_atomically
 from lse_material.data.assigned_columns import Columns
-from lse_material.data.column_names import meanings
+from lse_material.data.column_names import DEFORMATIONS, FIELDS, STRESSES, meanings
 from lse_material.data.samples import ARRAYS, Samples
 from lse_material.data.table_reader import Table, table_of_text
 from lse_material.data.table_samples import Reading, samples_of_table
@@ -30,7 +31,7 @@ from lse_material.errors import FormatError, InvalidInputError
 
 SPREADSHEETS = {".xlsx": "read_excel", ".xls": "read_excel", ".ods": "read_excel"}
 SPREADSHEETS |= {".parquet": "read_parquet", ".feather": "read_feather"}  # readers of pandas, by the ending of the name
-MASKS = {"energy_mask": "energy", "stress_mask": "stress", "stress_known": "stress"}  # in archives of older versions
+MASKS = {"energy_mask": "energy", "stress_mask": "stress", "stress_known": "stress"}  # True where a value is known
 
 
 def read_samples(
@@ -86,7 +87,7 @@ def table_of_file(
     if path.suffix.lower() == ".npz":
         return _table_of_arrays(_arrays(path), str(path), columns)
     if path.suffix.lower() in SPREADSHEETS:
-        return _table_of_spreadsheet(path), columns
+        return _table_of_spreadsheet(path, missing), columns
     return table_of_text(path.read_bytes(), str(path), separator=separator, decimal=decimal, missing=missing), columns
 
 
@@ -160,7 +161,7 @@ def _joined(
     return Samples(**data, field_names=first.field_names, units=first.units)
 
 
-def _table_of_spreadsheet(path: Path) -> Table:
+def _table_of_spreadsheet(path: Path, missing: Sequence[str] | None) -> Table:
     """The first sheet of a spreadsheet, or a data frame in a file."""
     try:
         import pandas
@@ -178,7 +179,8 @@ def _table_of_spreadsheet(path: Path) -> Table:
         raise FormatError(f"{path} cannot be read by pandas: {error}.") from None
     if reader == "read_excel":  # cells as text: the table in a sheet is found as in a file
         text = frame.to_csv(header=False, index=False, sep="\t")
-        return table_of_text(text.encode(), str(path), separator="\t", decimal=".")
+        table = table_of_text(text.encode(), str(path), separator="\t", decimal=".", missing=missing)
+        return replace(table, dialect=table.dialect.replace("columns between tabs, decimal point", "first sheet"))
     return _table_of_arrays({str(name): frame[name].to_numpy() for name in frame}, str(path), None)[0]
 
 
@@ -190,7 +192,9 @@ def _arrays(path: Path) -> dict[str, Any]:
             if not isinstance(archive, np.lib.npyio.NpzFile):
                 raise ValueError("it holds a single array without a name; write it with numpy.savez")
             arrays = {name: archive[name] for name in archive.files}
-            for array in arrays.values():
+            for name, array in arrays.items():
+                if not isinstance(array, np.ndarray):
+                    raise ValueError(f"its member {name!r} is no array")
                 if array.dtype.kind == "U":
                     array.tolist()  # raises on characters that there are not
             return arrays
@@ -223,15 +227,17 @@ def _table_of_arrays(data: dict[str, Any], source: str, columns: Columns) -> tup
         if mask in data:
             name = name if name in data or name == "energy" else "gradient"
             data[name] = _masked(data.get(name), np.asarray(data.pop(mask)), f"{source}: {mask}")
-    chosen = {}
+    chosen: dict[str, list[str]] = {}  # names of the components of an array
     if isinstance(columns, Mapping):
-        chosen = {
-            of: key.split()
-            for key, of in columns.items()
-            if len(key.split()) > 1 and not key.startswith(("field ", "conjugate "))
-        }
-        named = {name: name for names in chosen.values() for name in names}
-        columns = {**{key: of for key, of in columns.items() if key not in map(" ".join, chosen.values())}, **named}
+        for key, of in columns.items():
+            components = [] if key.startswith(FIELDS) else key.split()
+            if key in (*DEFORMATIONS, *STRESSES) and isinstance(of, str) and np.ndim(data.get(of)) == 3:  # type: ignore[arg-type]
+                dim = range(1, np.shape(data[of])[-1] + 1)
+                components = [f"{key}{i}{j}" for i in dim for j in dim]
+            if len(components) > 1:
+                chosen[of] = components
+        named = {name: name for components in chosen.values() for name in components}
+        columns = {**{key: of for key, of in columns.items() if isinstance(of, list) or of not in chosen}, **named}
     names: list[str] = []
     arrays: list[Any] = []
     rows = next((len(a) for name in ("F", "x", "energy", *data) if np.ndim(a := data.get(name)) > 0), 0)  # type: ignore[arg-type]

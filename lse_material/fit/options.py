@@ -145,7 +145,8 @@ class Training(Options):
     lbfgs_steps: int = option(1500, "iterations of L-BFGS, at most", least=0)
     validation: float = option(
         0.2,
-        "share of the rows that is held back; the weights with the smallest error there are kept",
+        "share of the rows that is held back, whole groups if there are five or more; the weights with the smallest error "
+        "there are kept",
         least=0.0,
         below=1.0,
     )
