@@ -2,7 +2,7 @@
 
     ./fenicsx python3 benchmarks/full_field.py --data FOLDER
 
-FOLDER holds the `full_field_*.npz` of P. Thakolkaran et al., J. Mech. Phys. Solids 169, 105076 (2022) (see `DATA`); they are not
+FOLDER holds `full_field_*.npz` of P. Thakolkaran et al., J. Mech. Phys. Solids 169, 105076 (2022) (see `DATA`), which are not
 in this project. Each law is fitted to balance in 60 eigenvectors and to four forces of each of eight load steps, first about the
 measured fields, then about the equilibria of the material that the fit before has found. What is found is compared with the law
 that made the data along the six deformation paths of that paper, up to a stretch of 2 or 1/2, or a shear of 1.
