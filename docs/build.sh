@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Build the documentation into docs/_build/html; a warning is a failure. Needs PyPI once, for docs/requirements.txt.
+# Build the documentation into docs/_build/html; a warning is a failure. Needs PyPI once, for docs/requirements.txt. The demos
+# are run for their pages (about a minute of CPU), and not again until they or the package change (docs/.stories).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 packages=docs/.packages

@@ -74,6 +74,7 @@ def landscape(
     at: Any = None,
     labels: Sequence[str] | None = None,
     energy_label: str | None = None,
+    top: float | None = None,
     modes: bool = True,
 ) -> None:
     """Draw the energy over one or two inputs, with its wells, its saddles and the ways down from them.
@@ -90,15 +91,13 @@ def landscape(
         at: (d,), values of the inputs that are not shown; the mean of the wells if left out.
         labels: of all inputs, with their units; `input_labels` if left out.
         energy_label: with its unit.
+        top: energy of the highest contour; that below which nine tenths of the section lie if left out.
         modes: draw the borders between regions in which different modes have the largest weight.
 
     Raises:
         InvalidInputError: `inputs` names no input, or more than two.
 
-    >>> axes = Figure().subplots()
-    >>> lse.plotting.landscape(axes, material, land, inputs=(0, 2))
-    >>> axes.get_ylabel()
-    '√2 E12'
+    >>> lse.plotting.landscape(figure.subplots(), material.potential, land, inputs=(0,))  # along E11
     """
     potential = fitted.potential if isinstance(fitted, Material) else fitted
     shown = tuple(range(min(potential.size, 2))) if inputs is None else tuple(inputs)
@@ -122,7 +121,7 @@ def landscape(
         axes.set_ylabel(energy_label)
     else:
         values = potential.evaluate(x.reshape(-1, potential.size))
-        _contours(axes, grid, values.energy.reshape(GRID, GRID), energy_label)
+        _contours(axes, grid, values.energy.reshape(GRID, GRID), energy_label, top)
         elliptic = isinstance(fitted, Material) and type(fitted.kinematics) is GreenLagrange
         if isinstance(fitted, Material) and elliptic:
             _hatch_unstable(axes, fitted, x, grid)
@@ -144,7 +143,7 @@ def picture(
         land: as `lse_material.analysis.landscape` finds it.
         deformations: names in `lse_material.analysis.DEFORMATIONS`; none for a potential.
 
-    >>> lse.plotting.picture(material, land).savefig("material.png")
+    >>> lse.plotting.picture(material, land).savefig("cell.png")
     """
     from matplotlib.figure import Figure
 
@@ -165,10 +164,10 @@ def picture(
 def stress_curve(axes: Axes, material: Material, name: str) -> None:
     """Draw the stress along a deformation of `lse_material.analysis.DEFORMATIONS`, and the mode weights on a second axis.
 
-    >>> axes = Figure().subplots()
+    >>> axes = figure.subplots()
     >>> lse.plotting.stress_curve(axes, material, "uniaxial")
-    >>> axes.get_ylabel()
-    'P11'
+    >>> axes.get_xlabel()
+    'stretch - 1'
     """
     curve = curve_of(material, name)
     stress = "P" + "".join(str(i + 1) for i in curve.deformation.component)
@@ -197,9 +196,10 @@ def discovery_path(left: Axes, right: Axes, result: Any) -> None:
     Raises:
         InvalidInputError: the number of modes was given, so that there is no path to draw.
 
-    >>> from types import SimpleNamespace
-    >>> found = SimpleNamespace(path=((1, 0.2), (2, 0.01)), tolerance=0.02, usage=[0.5, 0.5], potential=material.potential)
-    >>> lse.plotting.discovery_path(*Figure().subplots(1, 2), found)
+    >>> x = np.linspace(-1.0, 1.0, 40)[:, None]
+    >>> auto = lse.fit.Architecture(modes="auto", max_modes=2)
+    >>> result = lse.fit.fit(lse.Samples(x=x, energy=x[:, 0] ** 2), architecture=auto, progress=False)
+    >>> lse.plotting.discovery_path(*figure.subplots(1, 2), result)
     """
     if not result.path:
         raise InvalidInputError('there is no path of errors: the number of modes was given. Fit with modes="auto".')
@@ -212,8 +212,9 @@ def discovery_path(left: Axes, right: Axes, result: Any) -> None:
     right.set(xlabel="mode", ylabel="mean mode weight", xticks=range(len(result.usage)), ylim=(0.0, 1.0))
 
 
-def _contours(axes: Axes, grid: Sequence[Array], W: Array, label: str) -> None:
-    levels = W.min() + (np.quantile(W, 0.9) - W.min()) * np.linspace(0.0, 1.0, LEVELS + 1) ** 2
+def _contours(axes: Axes, grid: Sequence[Array], W: Array, label: str, top: float | None) -> None:
+    high = float(np.quantile(W, 0.9)) if top is None else top
+    levels = W.min() + (high - W.min()) * np.linspace(0.0, 1.0, LEVELS + 1) ** 2
     drawn = axes.contourf(*grid, W, levels=levels, cmap="Greys", extend="max", alpha=0.6)
     axes.contour(*grid, W, levels=levels, colors="0.35", linewidths=0.4)
     axes.figure.colorbar(drawn, ax=axes, label=label, format="%.2g", pad=0.02)

@@ -95,7 +95,7 @@ except ModuleNotFoundError as error:
 """
     done = run_on_the_floor(wheel, code, tmp_path)
     assert done.returncode == 0, done.stderr[-2000:]
-    assert done.stdout.strip() in ("torch", "scipy")
+    assert done.stdout.strip() in ("torch", "scipy", "rich")
     done = run_on_the_floor(
         wheel, "from lse_material.cli import run; sys.exit(run(['show', 'cell.safetensors']))", tmp_path
     )

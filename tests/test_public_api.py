@@ -137,11 +137,13 @@ PACKAGES = {
         "FitResult",
         "Inference",
         "Inferred",
+        "LeftOut",
         "Sparsity",
         "TrainablePotential",
         "Training",
         "fit",
         "infer",
+        "leave_one_group_out",
     ],
     "kernel": [
         "CompiledEvaluator",
@@ -181,6 +183,7 @@ PACKAGES = {
         "sqrt",
         "tensor",
     ],
+    "plotting": ["discovery_path", "input_labels", "landscape", "picture", "planes", "stress_curve"],
 }
 
 

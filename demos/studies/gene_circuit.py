@@ -276,25 +276,18 @@ def draw(
     """The landscape, the density, and the times of switches."""
     figure = Figure(figsize=(13.0, 4.0), layout="constrained")
     axes = figure.subplots(1, 3)
-    grid = np.linspace(0.0, 3.5, 141)
-    x = np.stack(np.meshgrid(grid, grid, indexing="ij"), axis=-1)
-    lowest = land.wells[0].energy
-    W, top = potential.energy(x) - lowest, land.saddles[0].energy - lowest
-    shown = axes[0].contourf(grid, grid, W.T, np.linspace(-0.02, 5.0 * top, 26), cmap="Greys_r", extend="max")
-    figure.colorbar(shown, ax=axes[0], label="Psi above the lower well", format="%.2f")
-    for way in land.passes[0].down:
-        axes[0].plot(way[:, 0], way[:, 1], color="C1")
-    for points, marker, colour, label in ((land.wells, "o", "C0", "state"), (land.saddles, "X", "C3", "saddle")):
-        axes[0].plot(*np.array([q.x for q in points]).T, marker, color=colour, markeredgecolor="white", markersize=10,
-                     linestyle="none", label=label)  # fmt: skip
+    lowest, barrier = land.wells[0].energy, land.saddles[0].energy - land.wells[0].energy
+    labels, box = ("protein 1", "protein 2"), lse.Box([0.0, 0.0], [3.5, 3.5])
+    lse.plotting.landscape(
+        axes[0], potential, land, box=box, labels=labels, energy_label="Psi", top=lowest + 5.0 * barrier, modes=False
+    )
     axes[0].set(title="landscape from noisy rates")
     edges = np.linspace(0.0, UPPER, len(p) + 1)
     shown = axes[1].pcolormesh(edges, edges, p.T / (edges[1] - edges[0]) ** 2, cmap="Greys")
     figure.colorbar(shown, ax=axes[1], label="probability per area")
     axes[1].set(title="cells at rest, by Fokker-Planck")
     for ax in axes[:2]:
-        ax.set(xlabel="protein 1", ylabel="protein 2", xlim=(0.0, 3.5), ylim=(0.0, 3.5), aspect="equal")
-    axes[0].legend(loc="upper right")
+        ax.set(xlabel=labels[0], ylabel=labels[1], xlim=(0.0, 3.5), ylim=(0.0, 3.5), aspect="equal")
     late = np.sort(times)
     axes[2].semilogy(
         late, 1.0 - np.arange(len(late)) / len(late), color="0.5", linewidth=3, label="true circuit, simulated"

@@ -19,8 +19,8 @@ from lse_material.model.material import Material
 from lse_material.model.soft_minimum import SoftMinimum
 from lse_material.model.symmetry import Symmetry
 
-OUTSIDE = 2.0  # a box this many times as wide as the training box is where the material is tried outside it
-FALL = 1e-3  # by which W outside may lie below its least value inside, as a share of its range inside
+WIDTHS = 2.0  # a box this many times as wide as the training box is where the material is tried outside it
+ALLOWED_FALL = 1e-3  # by which W outside may lie below its least value inside, as a share of its range inside
 SYMMETRY_TOLERANCE = 1e-9
 
 _TINY = np.finfo(np.float64).tiny
@@ -75,15 +75,15 @@ def check_extrapolation(material: Material | SoftMinimum, box: tuple[Array, Arra
     u = rng.uniform(-1.0, 1.0, (4096, potential.size))
     inside = potential.energy(centre + half * u)
     onto = u / np.maximum(np.abs(u).max(axis=1, keepdims=True), _TINY)
-    outside = potential.energy(centre + half * onto * rng.uniform(1.0, OUTSIDE, (len(u), 1)))
+    outside = potential.energy(centre + half * onto * rng.uniform(1.0, WIDTHS, (len(u), 1)))
     spread = max(float(np.ptp(inside)), _TINY)
     fall = float(np.maximum(0.0, inside.min() - outside.min()) / spread)
     return Check(
         "extrapolation",
-        bool(fall <= FALL),
+        bool(fall <= ALLOWED_FALL),
         fall,
-        FALL,
-        f"least W inside the training box {inside.min():.4g}, outside (to {OUTSIDE:g} times its width) {outside.min():.4g}.",
+        ALLOWED_FALL,
+        f"least W inside the training box {inside.min():.4g}, outside (to {WIDTHS:g} times its width) {outside.min():.4g}.",
     )
 
 

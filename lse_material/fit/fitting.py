@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 import lse_material
+from lse_material._progress import progress_bar
 from lse_material.data.observations import Observations
 from lse_material.data.samples import Samples
 from lse_material.errors import InvalidInputError, LseError
@@ -19,7 +20,7 @@ from lse_material.fit.discovery.schedule import Schedule
 from lse_material.fit.discovery.search import discover
 from lse_material.fit.model.initialise import random_start
 from lse_material.fit.model.trainable import TrainablePotential
-from lse_material.fit.optimise.found import Found, Record, progress_bar
+from lse_material.fit.optimise.found import Found, Record
 from lse_material.fit.optimise.levenberg_marquardt import levenberg_marquardt
 from lse_material.fit.optimise.multistart import multistart
 from lse_material.fit.options import Architecture, Sparsity, Training
@@ -68,7 +69,7 @@ def fit(
         symmetry: of the parent phase and of its variants: each mode then stands for all its variants, which share its
             weights and are equivalent to rounding. The numbers of modes in `architecture` count such families.
         start: an earlier fit, whose modes, weights and scales this one begins with; `architecture` is then left out.
-        seed: of the random starts and of the rows held back.
+        seed: of the random starts and of the validation rows.
         progress: show a bar on a terminal.
 
     Returns:
@@ -137,7 +138,7 @@ def _with_all_groups(
         training = replace(training, adam_steps=0)
         last = multistart([found.model], everything, everything, training, progress=progress)
     last = replace(found, model=last.model, history=(*found.history, *last.history), interrupted=last.interrupted)
-    problem = replace(problem, used=problem.samples, train=everything, held_back=None)
+    problem = replace(problem, used=problem.samples, train=everything, validation_samples=None)
     after = _package(problem, last, result.tolerance, seed)
     return replace(after, validation_errors=result.validation_errors, group_errors=result.group_errors)
 
@@ -166,15 +167,7 @@ def _discover(
             bar(1, f"{step}: validation error {error:.2e}")
 
         search = Discovery(
-            architecture,
-            some,
-            validation,
-            problem.constraints,
-            sparsity,
-            rng,
-            report,
-            schedule,
-            candidates,
+            architecture, some, validation, problem.constraints, sparsity, rng, report, schedule, candidates
         )
         interval, interrupted = None, False
         try:
@@ -202,18 +195,20 @@ def _package(problem: Problem, found: Found, tolerance: float, seed: int) -> Fit
     train_errors = errors_of(fitted, problem.used)
     if isinstance(fitted, Material):
         fitted = replace(fitted, provenance=_provenance(problem, train_errors, seed))
+    low, high = found.model.scaled_rho_bounds
     weights, interval = potential.mode_weights(x), found.scaled_rho_interval
     return FitResult(
         fitted=fitted,
         usage=weights.mean(axis=0),
         train_errors=train_errors,
-        validation_errors=None if problem.held_back is None else errors_of(fitted, problem.held_back),
+        validation_errors=None if problem.validation_samples is None else errors_of(fitted, problem.validation_samples),
         peak=weights.max(axis=0),
-        group_errors={} if problem.everything is None else errors_by_group(fitted, problem.held_back),
+        group_errors={} if problem.everything is None else errors_by_group(fitted, problem.validation_samples),
         data_warnings=problem.warnings,
         variants=variants,
         path=tuple((variants * modes, error) for modes, error in found.errors.items()),
         transition_scale_interval=None if interval is None else tuple(scales.energy_scale * rho for rho in interval),
+        transition_scale_bounds=(scales.energy_scale * low, scales.energy_scale * high),
         tolerance=tolerance,
         architecture=found.model.architecture,
         history=found.history,

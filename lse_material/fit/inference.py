@@ -59,15 +59,10 @@ class Inference(Options):
     rounds: int = option(2, "fits to samples of q after the first fit", least=0)
     moves: int = option(10, "steps of each particle at each temperature", least=1)
     even: float = option(
-        0.7,
-        "effective share of the particles that a step of the temperature leaves",
-        above=0.0,
-        below=1.0,
+        0.7, "effective share of the particles that a step of the temperature leaves", above=0.0, below=1.0
     )
     depth: float = option(
-        15.0,
-        "energy above the lowest up to which points count for a fit; beyond it p is next to nothing",
-        above=0.0,
+        15.0, "energy above the lowest up to which points count for a fit; beyond it p is next to nothing", above=0.0
     )
     least: float = option(
         0.95,

@@ -64,8 +64,7 @@ class Architecture(Options):
     depth: int = option(1, "hidden layers; 0 leaves affine modes, with their quadratic terms", least=0)
     activation: str = option("squared_softplus", "a name in `lse_material.model.activations.ACTIVATIONS`")
     quadratic: bool = option(
-        True,
-        "whether each mode has a term |Q x|^2 / 2, which is convex for any Q; it matters as much as the network",
+        True, "whether each mode has a term |Q x|^2 / 2, which is convex for any Q; it matters as much as the network"
     )
     max_modes: int = option(8, "number of modes that discovery starts with", least=1)
     stiffness: float = option(
@@ -105,7 +104,7 @@ class Sparsity(Options):
 
     tolerance: float = option(
         0.01,
-        "relative RMS error on the rows held back within which a smaller model is as good as a larger one",
+        "relative RMS error on the validation rows within which a smaller model is as good as a larger one",
         above=0.0,
         below=1.0,
     )
@@ -120,9 +119,7 @@ class Sparsity(Options):
         least=1.0,
     )
     restarts: int = option(
-        3,
-        "random starts, at most; no further one is made once the tolerance is met or two of them end alike",
-        least=1,
+        3, "random starts, at most; no further one is made once the tolerance is met or two of them end alike", least=1
     )
     adam_steps: int = option(1000, "steps of Adam of the over-complete start", least=0)
     learning_rate: float = option(0.03, "the first learning rate of these steps", above=0.0, below=1.0)
@@ -154,14 +151,11 @@ class Training(Options):
     )
     stress_weight: float = option(1.0, "weight of that of stresses (or gradients); 0 leaves them out", least=0.0)
     robust: bool = option(
-        False,
-        "whether rows far from what the others say are to count little (see `lse_material.fit.problem.outliers`)",
+        False, "whether rows far from what the others say are to count little (see `lse_material.fit.problem.outliers`)"
     )
     batch: int = option(4096, "rows of a step of Adam, at most; they change from step to step", least=1)
     rows: int = option(
-        20_000,
-        "rows that second-order methods and discovery work on, at most; the last refit takes all",
-        least=2,
+        20_000, "rows that second-order methods and discovery work on, at most; the last refit takes all", least=2
     )
     processes: int = option(
         1,

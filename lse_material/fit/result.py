@@ -16,10 +16,14 @@ from lse_material.fit.options import Architecture
 from lse_material.model.material import Material
 from lse_material.model.soft_minimum import SoftMinimum
 
-WIDE = 1.5  # ratio of an interval's ends above which the transition scale counts as not fixed by the data
-MISFIT, BETTER = 0.3, 5.0  # tolerances above which, and factor by which, a larger model that fits better is reported
-USELESS = 0.9  # error on rows held back, over the spread of the data, above which nothing was found
-ACTIVE = 0.01  # mean mode weight over the data above which a mode counts as active
+WIDE_INTERVAL = 1.5  # ratio of an interval's ends above which the transition scale counts as not fixed by the data
+MISFIT_TOLERANCES, BETTER_FIT = (
+    0.3,
+    5.0,
+)  # tolerances above which, and factor by which, a larger model that fits better is reported
+AT_BOUND = 1.4  # factor from a bound of its search within which the transition scale was not found; steps are by 1.25
+USELESS_ERROR = 0.9  # error on validation rows, over the spread of the data, above which nothing was found
+ACTIVE_WEIGHT = 0.01  # mean mode weight over the data above which a mode counts as active
 
 
 @dataclass(frozen=True)
@@ -56,13 +60,13 @@ class FitResult:
         data_warnings: what the data themselves leave open or contradict, a sentence each (see
             `lse_material.fit.problem.diagnostics`).
         variants: modes that a symmetry makes of each trained one; 1 without.
-        path: (number of modes, relative error on the rows held back) of the best model of each number that discovery met;
+        path: (number of modes, relative error on the validation rows) of the best model of each number that discovery met;
             empty if the number was given.
         transition_scale_interval: smallest and largest transition scale, in energy units, that fit the data alike; None
             if it was not looked for or has no meaning (one mode).
+        transition_scale_bounds: between which it was looked for, in energy units.
         tolerance: of the discovery.
-        train_errors, validation_errors: on the rows used, and on those held back (None if there were none).
-        group_errors: on each group that was held back whole, by its label; the fit has seen them since.
+        train_errors, validation_errors: on the rows used, and on the validation rows (None if there were none).
         architecture: what was fitted.
         history: losses as the search went.
         seconds: wall time of the fit.
@@ -80,6 +84,7 @@ class FitResult:
     variants: int
     path: tuple[tuple[int, float], ...]
     transition_scale_interval: tuple[float, ...] | None
+    transition_scale_bounds: tuple[float, float]
     tolerance: float
     train_errors: Errors
     validation_errors: Errors | None
@@ -108,7 +113,7 @@ class FitResult:
     @property
     def active_modes(self) -> int:
         """Number of modes whose mean weight over the data exceeds 1 %."""
-        return int((self.usage > ACTIVE).sum())
+        return int((self.usage > ACTIVE_WEIGHT).sum())
 
     @property
     def transition_scale(self) -> float:
@@ -153,16 +158,16 @@ class FitResult:
     def warnings(self) -> list[str]:
         """What the data contradict or leave open, also about the number of modes and the transition scale; often nothing."""
         result = list(self.data_warnings)
-        errors_held_back = self.validation_errors or self.train_errors
-        known = [error for error in (errors_held_back.energy, errors_held_back.stress) if error is not None]
-        if min(known) > USELESS:
+        held_out = self.validation_errors or self.train_errors
+        known = [error for error in (held_out.energy, held_out.stress) if error is not None]
+        if min(known) > USELESS_ERROR:
             result.append(
-                f"nothing was found: on rows that were held back the error is {min(known):.0%} of the spread of the data. They "
+                f"nothing was found: on validation rows the error is {min(known):.0%} of the spread of the data. They "
                 "hold no energy landscape of this strain measure, or noise hides it."
             )
         if self.active_modes > 1:
             for k, (usage, peak) in enumerate(zip(self.usage, self.peak)):
-                if usage > ACTIVE and peak < 0.5:
+                if usage > ACTIVE_WEIGHT and peak < 0.5:
                     result.append(
                         f"mode {k} dominates nowhere in the data (largest weight {peak:.0%}): it only smooths others."
                     )
@@ -174,19 +179,39 @@ class FitResult:
                 f"with {fewer} the tolerance of {self.tolerance:.2%} is {met} ({errors[fewer]:.2%}): the number of modes is a "
                 "matter of the tolerance."
             )
-        if errors.get(modes, 0.0) > max(MISFIT * self.tolerance, BETTER * errors.get(more, np.inf)):
+        if errors.get(modes, 0.0) > max(MISFIT_TOLERANCES * self.tolerance, BETTER_FIT * errors.get(more, np.inf)):
             result.append(
                 f"{modes} modes are within the tolerance of {self.tolerance:.2%} ({errors[modes]:.2%}), but {more} fit better "
                 f"({errors[more]:.2%}): the number of modes is a matter of the tolerance."
             )
-        if (
+        bound = self._bound()
+        if bound:
+            low, high = self.transition_scale_bounds
+            meaning = {
+                "largest": "the modes smooth each other everywhere and are no phases",
+                "least": "the data show no transition, only kinks",
+            }
+            result.append(
+                f"the transition scale ({self.transition_scale:.4g}) is at the {bound} value that is looked for, {low:.3g} to "
+                f"{high:.3g}: {meaning[bound]}."
+            )
+        elif (
             self.transition_scale_interval is not None
-            and self.transition_scale_interval[1] > WIDE * self.transition_scale_interval[0]
+            and self.transition_scale_interval[1] > WIDE_INTERVAL * self.transition_scale_interval[0]
         ):
             result.append("the data do not fix the transition scale: any value of the interval fits them alike.")
         return result
 
+    def _bound(self) -> str:
+        """The bound of its search that the transition scale lies at, as a word; empty if it was found between them."""
+        low, high = self.transition_scale_bounds
+        if len(self.potential.modes) == 1 or AT_BOUND * low < self.transition_scale < high / AT_BOUND:
+            return ""
+        return "least" if self.transition_scale < high / AT_BOUND else "largest"
+
     def _rho_range(self) -> str:
+        if self._bound():
+            return " (at a bound of its search: not found)"
         if self.transition_scale_interval is None:
             return ""
         return f" ({self.transition_scale_interval[0]:.3g} to {self.transition_scale_interval[1]:.3g} fit alike)"

@@ -1,7 +1,9 @@
 """Fits in several processes are those in one, bit by bit; processes that cannot be had are reported, or not asked for."""
 
+import multiprocessing
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -40,6 +42,22 @@ def test_in_one_process_no_more_is_done_than_is_asked_for():
     results = parallel.one_after_another(done.append, [1, 2, 3], 1)
     next(results)
     assert done == [1]
+
+
+@pytest.mark.slow
+def test_the_end_of_a_fit_ends_its_own_processes_only():
+    """One that the user starts while a fit is under way goes on."""
+    results = parallel.one_after_another(abs, [-1, -2, -3], 2)
+    assert next(results) == 1
+    before = set(multiprocessing.active_children())
+    own = multiprocessing.get_context("spawn").Process(target=time.sleep, args=(100.0,))
+    own.start()
+    results.close()
+    for process in before:
+        process.join(20.0)
+    assert not any(process.is_alive() for process in before)
+    assert own.is_alive()
+    own.terminate()
 
 
 @pytest.mark.slow

@@ -102,3 +102,15 @@ def test_one_load_path_is_no_field_with_circulation():
     assert not any(
         "gradient of no energy" in text for text in data_warnings(data, rows_of(data, lse.GreenLagrange(3), None))
     )
+
+
+@pytest.mark.filterwarnings("ignore::lse_material.fit.DataWarning")
+def test_unseen_shears_obey_the_symmetry():
+    """Without shears the cubic group acts on three stretches, and the material has its symmetry in all six."""
+    cubic = lse.Symmetry.crystal("cubic", "cubic", dim=3)
+    options = {"kinematics": lse.GreenLagrange(3), "architecture": ONE, "training": SHORT, "progress": False}
+    material = fit(stretches(0.0), symmetry=cubic, **options).material
+    x = np.random.default_rng(0).uniform(-0.2, 0.3, (20, 6))
+    W = material.potential.energy(x)
+    for turn in cubic.group[1:6]:
+        assert material.potential.energy(x @ turn.T) == pytest.approx(W, rel=1e-9, abs=1e-12)

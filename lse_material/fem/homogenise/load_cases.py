@@ -19,11 +19,10 @@ from typing import Any
 
 import numpy as np
 from mpi4py import MPI
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from lse_material._arrays import Array, deformation_gradients, frozen
 from lse_material._files import npz, write_atomically
+from lse_material._progress import progress_bar
 from lse_material.data.sample_files import write_samples
 from lse_material.data.samples import Samples
 from lse_material.errors import ConvergenceError, FormatError, InvalidInputError, LseError
@@ -187,13 +186,8 @@ def sample(
 def _follow_all(
     cell: PeriodicCell, paths: Mapping[int, CellPath], folder: Path, progress: bool
 ) -> dict[int, dict[str, Any]]:
-    console = Console(stderr=True)
     parts: dict[int, dict[str, Any]] = {}
-    with Progress(
-        TextColumn("paths"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-        console=console, disable=not (progress and cell.comm.rank == 0 and console.is_terminal), transient=True,
-    ) as bar:  # fmt: skip
-        task = bar.add_task("", total=len(paths))
+    with progress_bar("paths", len(paths), show=progress and cell.comm.rank == 0) as advance:
         for index, path in paths.items():
             file = folder / f"path_{index:05d}.npz"
             key = _key(cell, path)
@@ -203,7 +197,7 @@ def _follow_all(
                 content = npz({FINGERPRINT: np.array(key), **part})
                 on_rank_0(cell.comm, partial(write_atomically, file, content))
             parts[index] = part
-            bar.update(task, advance=1)
+            advance(1, "")
     return parts
 
 
@@ -220,9 +214,7 @@ def _follow(cell: PeriodicCell, path: CellPath) -> dict[str, Any]:
                 logger.warning("A path ends after %d of %d states: %s", len(rows), len(path.F), error)
             break
         seconds = cell.comm.bcast(time.process_time() - start, root=0)
-        rows.append(
-            (s.F, s.energy, s.stress, s.tangent, s.negative, s.perturbations, s.order, s.iterations, s.buckled, seconds)
-        )
+        rows.append((*(getattr(s, name) for name in COLUMNS[:-1]), seconds))
     return {name: np.array(column) for name, column in zip(COLUMNS, zip(*rows))} if rows else {}
 
 

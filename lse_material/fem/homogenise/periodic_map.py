@@ -32,8 +32,7 @@ class PeriodicMap:
 
     Args:
         V: the space. lattice: rows are the lattice vectors, (dim, dim), parallel to the sides of the cell; those of the mesh's
-        bounding box if
-            left out.
+            bounding box if left out.
 
     Attributes:
         T: PETSc matrix, unknowns of u by unknowns q.

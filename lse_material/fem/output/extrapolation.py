@@ -1,4 +1,4 @@
-"""Where a solution leaves the data: inputs of a potential outside its training box are recorded, and said once."""
+"""Detects extrapolation: records quadrature points whose inputs lie outside the training data, and warns once."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class ExtrapolationMonitor:
         tags, tag: cell tags and those of the cells that are watched, one tag or several; all cells if left out.
 
     Raises:
-        InvalidInputError: x, names and box are of different lengths, x holds no Function, or the tags mark no cells.
+        InvalidInputError: x, names and box are of different lengths, x has no Function, or the tags mark no cells.
 
     >>> E = 0.5 * (F.T * F - ufl.Identity(2))
     >>> monitor = lse.fem.ExtrapolationMonitor([E[0, 0], E[1, 1], np.sqrt(2.0) * E[0, 1]], material.training_box)

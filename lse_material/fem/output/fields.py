@@ -1,4 +1,4 @@
-"""What people look at after a solve, cell by cell: mode weights, energy, stress, det F, distance from the data, ellipticity."""
+"""Results of a solve, cell by cell: mode weights, energy, stress, det F, distance from the data, ellipticity."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ class MaterialFields:
         MaterialFields(material, F, tags=cell_tags, tag=(1, 2))
         MaterialFields({1: matrix, (2, 3): particles}, F, tags=cell_tags)
 
-    Means are over the volume of the cell, by the quadrature rule. Cells without a material hold NaN and are left out of every
-    integral. A cell with det F <= 0 at a quadrature point, or with an F that is not a number, holds NaN in all fields but
+    Means are over the volume of the cell, by the quadrature rule. Cells without a material are NaN and are left out of every
+    integral. A cell with det F <= 0 at a quadrature point, or with an F that is not a number, is NaN in all fields but
     `det_F`; small strain takes any F. Making one and `update` are collective.
 
     Args:
-        material: any material, or a mapping tag -> material (a key may hold several tags); the numbers of modes may differ.
+        material: any material, or a mapping tag -> material (a key may be several tags); the numbers of modes may differ.
         F: UFL deformation gradient (dim, dim), as in the form.
         tags: cell tags, of the mesh of the fields or of one that `entity_maps` joins to it.
         tag: the cells of a single material, one tag or several; all cells if left out.
@@ -86,7 +86,7 @@ class MaterialFields:
         for one in every:
             expect_shape(one.without_fields("MaterialFields"), F)
         if any(np.issubdtype(f.dtype, np.complexfloating) for f in functions_of(F)):
-            raise InvalidInputError("F holds complex functions; materials are real: take F of the real part.")
+            raise InvalidInputError("F has complex functions; materials are real: take F of the real part.")
         self._mesh = domain = mesh_of(F, domain)
         self._parts = {
             key: _Part(one, _cells(F, domain, tags, wanted, entity_maps)) for key, (one, wanted) in chosen.items()
@@ -184,7 +184,7 @@ class MaterialFields:
         return float(np.min(self._mesh.comm.allgather(here)))
 
     def write(self, file: io.XDMFFile, t: float) -> None:
-        """Write all of them to a file that holds the mesh already; collective."""
+        """Write all of them to a file that has the mesh already; collective."""
         for field in self.functions:
             file.write_function(field, t)
 
@@ -238,7 +238,7 @@ class _Part:
 
 
 def share_not_elliptic(fields: MaterialFields) -> float:
-    """The share of the materials' volume where ellipticity is lost; collective. Cells that hold NaN are not counted as lost.
+    """The share of the materials' volume where ellipticity is lost; collective. Cells with NaN do not count as lost.
 
     Raises:
         InvalidInputError: the fields were made with ellipticity=False.

@@ -313,10 +313,7 @@ class ArcLength(RecordedPath):
         Q = self.problem.x.duplicate()
         Q.set(0.0)
         if self._load is not None:
-            b = assembled(self._load)
-            for bc in self.problem.bcs:
-                b[bc.dof_indices()[0]] = 0.0
-            Q.array[:] = b[: Q.getLocalSize()]
+            Q.array[:] = np.where(self.problem.fields.free[0], assembled(self._load)[: Q.getLocalSize()], 0.0)
         if _norm(Q) == 0.0:
             Q.destroy()
             raise InvalidInputError("the load does no work in any displacement that is free.")

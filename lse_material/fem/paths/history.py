@@ -106,9 +106,7 @@ class History:
         """Read state and table from the checkpoint; returns its content, None if there is no file. Collective.
 
         Args:
-            differences: names of the parts in which a checkpoint differs from the present problem. It is called when the
-            function
-                has the checkpoint's state.
+            differences: names of the parts in which a checkpoint, whose state the function then has, differs from the problem.
             changed: parts that may differ.
 
         Raises:

@@ -13,10 +13,9 @@ from pathlib import Path
 
 import numpy as np
 from mpi4py import MPI
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from lse_material._arrays import Array
+from lse_material._progress import progress_bar
 from lse_material.errors import ConvergenceError, FormatError, InvalidInputError
 from lse_material.fem.paths.fingerprint import EQUAL, Fingerprint, differences_from, fingerprint
 from lse_material.fem.paths.history import FINGERPRINT, History, RecordedPath
@@ -93,20 +92,15 @@ class LoadPath(RecordedPath):
             raise InvalidInputError(
                 f"the path so far ends at the load {done[-1]:g} after {len(done)} steps, which is no start of these levels."
             )
-        comm = self.problem.u.function_space.mesh.comm
-        console = Console(stderr=True)
-        with Progress(
-            TextColumn("load"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"),
-            console=console, disable=not (self.progress and comm.rank == 0 and console.is_terminal), transient=True,
-        ) as bar:  # fmt: skip
-            task = bar.add_task("", total=len(levels), completed=len(done))
+        show = self.progress and self.problem.comm.rank == 0
+        with progress_bar("load", len(levels), show=show, done=len(done)) as advance:
             for level in levels[len(done) :]:
                 iterations, perturbations = self._to(level)
                 energy = self.problem.energy()
                 self.history.add(load=level, energy=energy, iterations=iterations, perturbations=perturbations)
                 if self.checkpoint is not None:
                     self.history.save(self._fingerprint(), force_scale=self.problem.force_scale)
-                bar.update(task, advance=1, description=f"{level:.4g}: {iterations} iterations")
+                advance(1, f"{level:.4g}: {iterations} iterations")
         return self.history.arrays()
 
     def resume(self, *, changed: Collection[str] = ()) -> int:
@@ -117,8 +111,7 @@ class LoadPath(RecordedPath):
         solvers, further levels, halvings and the like may differ.
 
         Args:
-            changed: parts that may differ, by the names that the error gives them: to continue a path with another material,
-            say.
+            changed: parts that may differ, by the names that the error gives them, to continue with another material, say.
 
         Raises:
             FormatError: the checkpoint cannot be read, or is of another mesh, space, table or problem; u and table are then as

@@ -161,7 +161,8 @@ class CahnHilliard:
 
     def _exchanged(self, mobility: Expr, viscous: Sequence[tuple[Expr, float]]) -> ufl.Form:
         """int mu (c - c_old) + dt/2 int M |grad mu|^2 - sum of int viscosity/(2 dt) |y - y_old|^2."""
-        (c, mu), (c_old, _), dx = ufl.split(self.state)[:2], ufl.split(self.before)[:2], ufl.dx(self.dt.ufl_domain())
+        (c, mu), c_old = ufl.split(self.state)[:2], ufl.split(self.before)[0]
+        dx = ufl.dx(self.state.function_space.mesh)
         M = ufl.replace(ufl.as_ufl(mobility), {self.state: self.before})
         exchanged = mu * (c - c_old) * self._mass_measure()
         exchanged += with_quadrature_degree(0.5 * self.dt * ufl.inner(M * ufl.grad(mu), ufl.grad(mu)) * dx)

@@ -194,10 +194,7 @@ class EnergyProblem(MaterialProblem):
 
     def residual(self, out: PETSc.Vec) -> None:
         """Write the gradient of the energy to `out`, zero where u is prescribed; collective."""
-        values = self.forces()
-        for bc in self.bcs:
-            values[bc.dof_indices()[0]] = 0.0
-        out.array[:] = values[: out.getLocalSize()]
+        out.array[:] = np.where(self.fields.free[0], self.forces()[: out.getLocalSize()], 0.0)
 
     def tangent(self) -> PETSc.Mat:
         """The second derivative of the energy, with a 1 on the diagonal where u is prescribed; collective.

@@ -42,7 +42,7 @@ def alike(squares: Tensor, others: Tensor, standard_errors: float) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """A model, which is not changed any more, its relative error on the rows held back, and the squares of each row."""
+    """A model, which is not changed any more, its relative error on the validation rows, and the squares of each row."""
 
     model: TrainablePotential
     error: float
@@ -74,16 +74,20 @@ class Candidates:
                 self.best[candidate.modes] = candidate
 
     def acceptable(self, candidate: Candidate) -> bool:
-        """Whether an error is within the tolerance, or of the best found, as independent errors add.
+        """Whether an error is within the tolerance of the best found, as independent errors add.
 
-        Where that is larger than the tolerance it is noise: then the rows held back may also fail to tell the two apart.
+        An error that is larger than that is mostly noise, so that the validation rows may also fail to tell the two apart.
         """
-        best = min(self.best.values(), key=attrgetter("error"))
+        best = self.least
         if best.error <= self.schedule.satisfied * self.tolerance:
             return candidate.error <= self.tolerance
-        if math.sqrt(max(candidate.error**2 - best.error**2, 0.0)) <= self.tolerance:
-            return True
-        return alike(candidate.squares, best.squares, self.schedule.standard_errors)
+        added = math.sqrt(max(candidate.error**2 - best.error**2, 0.0))
+        return added <= self.tolerance or alike(candidate.squares, best.squares, self.schedule.significance)
+
+    @property
+    def least(self) -> Candidate:
+        """The candidate of the least error."""
+        return min(self.best.values(), key=attrgetter("error"))
 
     def smallest_acceptable(self) -> Candidate | None:
         """The fewest modes that are acceptable; None before there is any candidate."""
@@ -103,7 +107,7 @@ class Discovery:
     Attributes:
         architecture: of the modes; `max_modes` of them to start with.
         train: the loss that refits minimise.
-        validation: the loss on the rows held back, whose error decides.
+        validation: the loss on the validation rows, whose error decides.
         constraints: what the potential obeys by construction.
         sparsity: options of the search.
         rng: source of random numbers, which moves advance.

@@ -10,10 +10,11 @@ import numpy as np
 
 from lse_material.fit.discovery.candidates import Candidate, Discovery, alike, attempt
 from lse_material.fit.discovery.prune import active_weights, prune
-from lse_material.fit.discovery.transition_scale import profile_transition_scale, with_other_transition_scale
+from lse_material.fit.discovery.schedule import Refit, Schedule
 from lse_material.fit.model import edit
 from lse_material.fit.model.trainable import TrainablePotential
 from lse_material.fit.optimise.adam import adam
+from lse_material.fit.problem.loss import Loss
 
 
 def sparse_start(search: Discovery) -> Candidate:
@@ -68,6 +69,16 @@ def quadratic_modes_suffice(search: Discovery) -> bool:
     wider = edit.widened(chosen.model, architecture, search.rng)
     s.with_neurons.run(wider, search.train)
     return search.validation.worst_error(wider) > s.same * error and sparse_start(search).error > s.same * error
+
+
+def constant(search: Discovery) -> Candidate | None:
+    """A mode of no weights, where validation rows do not tell the best model from it: there is nothing to find then."""
+    best, architecture = search.candidates.least, replace(search.architecture, modes=1, depth=0)
+    model = TrainablePotential(architecture, search.train.inputs.shape[1], constraints=search.constraints)
+    squares = search.validation.by_row(model)
+    if not alike(squares, best.squares, search.schedule.significance):
+        return None
+    return search.candidate(model, "constant")
 
 
 def drop_mode(search: Discovery, candidate: Candidate) -> Candidate:
@@ -191,6 +202,33 @@ def lower_transition_scale(search: Discovery, candidate: Candidate) -> tuple[Can
     return search.candidate(sharpest, "rho"), (sharpest.scaled_rho_value, smoothest.scaled_rho_value)
 
 
+def with_other_transition_scale(
+    model: TrainablePotential, train: Loss, factor: float, refit: Refit, target: float = 0.0
+) -> TrainablePotential:
+    """The model refitted with a transition scale that is `factor` times as large, until the loss is `target`."""
+    trial = edit.copy_of(model)
+    edit.set_scaled_rho(trial, factor * model.scaled_rho_value)
+    refit.run(trial, train, free_rho=False, target=target)
+    return trial
+
+
+def profile_transition_scale(
+    model: TrainablePotential,
+    train: Loss,
+    factor: float,
+    schedule: Schedule,
+    alike: Callable[[TrainablePotential], bool],
+) -> TrainablePotential:
+    """The transition scale changed by `factor` at a time for as long as the refitted models are `alike`."""
+    low, high = model.scaled_rho_bounds
+    while schedule.margin * low < factor * model.scaled_rho_value < high / schedule.margin:
+        trial = with_other_transition_scale(model, train, factor, schedule.rescaled, schedule.profile_target)
+        if not alike(trial):
+            break
+        model = trial
+    return model
+
+
 def prune_weights(search: Discovery, candidate: Candidate) -> TrainablePotential:
     """Weights and neurons left out for as long as the errors stay within the factor that is allowed."""
     if search.sparsity.prune <= 1.0:
@@ -206,7 +244,7 @@ def fits_alike(
     """A test of whether a model fits as well as a candidate: errors within `factor` of the candidate's, or of an exact fit.
 
     Where the error is near the tolerance or above it is mostly noise, and a factor would hide a misfit of that size: the
-    rows held back must then not tell the two apart, by one standard error of the mean difference of their squares. Models
+    validation rows must then not tell the two apart, by one standard error of the mean difference of their squares. Models
     that pass are reported under their label.
     """
     floor, losses = search.schedule.exact * search.sparsity.tolerance, (search.validation, search.train)

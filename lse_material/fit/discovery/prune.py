@@ -23,8 +23,8 @@ from lse_material.fit.model.trainable import TrainablePotential, inverse_softplu
 from lse_material.fit.optimise.levenberg_marquardt import normal_equations
 from lse_material.fit.problem.loss import Loss
 
-DAMPING = 1e-9  # of A, relative to its diagonal: weights that the data do not see cost nothing
-LEAST_Z = 1e-8  # a z-weight that a move would make negative is left at
+RELATIVE_DAMPING = 1e-9  # of A, relative to its diagonal: weights that the data do not see cost nothing
+LEAST_Z_WEIGHT = 1e-8  # a z-weight that a move would make negative is left at
 
 
 def prune(
@@ -124,7 +124,7 @@ def _take_out(model: TrainablePotential, loss: Loss, batch: int) -> int:
     values, stretch, may_go, worth = (torch.cat(part) for part in (theta, chain, alive, gain))
     A = normal_equations(model, loss, names)[0] / stretch[:, None] / stretch[None, :]
     diagonal = A.diagonal()
-    A = A + torch.diag(DAMPING * diagonal.clamp(min=1e-6 * float(diagonal.max())))
+    A = A + torch.diag(RELATIVE_DAMPING * diagonal.clamp(min=1e-6 * float(diagonal.max())))
     factor, failed = torch.linalg.cholesky_ex(A)
     if failed:  # the data see none of the weights that are left
         return 0
@@ -169,7 +169,7 @@ def _write(model: TrainablePotential, names: list[str], masks: dict[str, Tensor]
             new = values[part].reshape(p.shape)
             if name in masks:
                 masks[name][gone[part].reshape(p.shape)] = 0.0
-            p.copy_(inverse_softplus(new.clamp(min=LEAST_Z)) if name.startswith("raw_z_weights") else new)
+            p.copy_(inverse_softplus(new.clamp(min=LEAST_Z_WEIGHT)) if name.startswith("raw_z_weights") else new)
     for layer in range(model.architecture.depth - 1, -1, -1):
         useless = masks[f"raw_z_weights.{layer}"].sum(1) == 0.0
         masks[f"x_weights.{layer}"][useless] = 0.0

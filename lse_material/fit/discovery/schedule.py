@@ -1,6 +1,6 @@
 """Every number of the search for the number of modes, with its reason: how long refits are, and what counts as good enough.
 
-Errors are relative RMS errors on the rows held back; "tolerances" are multiples of `Sparsity.tolerance`. What users choose is
+Errors are relative RMS errors on the validation rows; "tolerances" are multiples of `Sparsity.tolerance`. What users choose is
 in `lse_material.fit.options.Sparsity`; these numbers are not options.
 """
 
@@ -60,14 +60,12 @@ class Schedule:
     """The numbers of the search, in the order of its steps."""
 
     # What an error means, in tolerances.
-    exact: float = (
-        0.01  # below it nothing is left to explain: modes without neurons suffice, the scale needs no other start
-    )
-    noise: float = 0.3  # above it the rest of the error counts as noise: models are then compared row by row
+    exact: float = 0.01  # below it nothing is left to explain: no neurons, no other transition scale is tried
+    noise: float = 0.3  # above it what is missed counts as noise: models are compared row by row
     satisfied: float = (
-        0.5  # while the best model is better than this, the tolerance is absolute; else it is added to the best
+        0.5  # if the best error is above it, a tolerance is added to that error (as independent errors add)
     )
-    standard_errors: float = 2.0  # of noise, within which a smaller model is as good: with 1, chance finds modes in it
+    significance: float = 2.0  # standard errors by which noisy models must differ, from a constant too
     converged: float = 0.05  # below it no new neurons are sought
     well_fitted: float = 0.1  # what a final refit should meet; else twice the neurons are tried
     hopeless: float = 8.0  # beyond it no second candidate of the same number of modes is refitted
@@ -82,47 +80,52 @@ class Schedule:
     target: float = 0.15  # error, in tolerances, at which a refit stops: more is not needed to compare
 
     # The sparse start.
-    first_rho: float = (
-        1.0  # transition scale, in standard deviations of the energy: so smooth that all modes see all rows
-    )
-    sparse: Refit = Refit(60)
-    other_scales: tuple[float, ...] = (4.0, 0.25, 0.5, 2.0)  # factors of the transition scale that are tried
-    first_scales: int = 2  # of these factors, at a start that misses the tolerance
-    rescaled: Refit = Refit(25, tolerance=1e-4, patience=6)  # of all weights but the transition scale
-    after_rescaling: Refit = Refit(60)
+    first_rho: float = 1.0  # transition scale, in spreads of the energy: so smooth that all modes see all rows
+    sparse: Refit = Refit(60)  # of the modes that are used
+    other_scales: tuple[float, ...] = (
+        4.0,
+        0.25,
+        0.5,
+        2.0,
+    )  # factors of the transition scale: the loss has minima in it
+    first_scales: int = 2  # of these factors, the extreme ones, at a start that misses the tolerance
+    rescaled: Refit = Refit(
+        25, tolerance=1e-4, patience=6
+    )  # of all weights but the transition scale: a step changes little
+    after_rescaling: Refit = Refit(60)  # as the sparse start that it competes with
 
     # Whether modes without neurons suffice.
-    without_neurons: Refit = Refit(60)
+    without_neurons: Refit = Refit(60)  # few weights: they converge soon
     many_modes: float = 0.5  # share of max_modes beyond which modes without neurons may imitate networks
-    with_neurons: Refit = Refit(100, adam_steps=200)  # as long as for any candidate, so that only the neurons differ
+    with_neurons: Refit = Refit(100, adam_steps=200)  # as long as for other candidates, so that only the neurons differ
 
     # Adding modes.
-    most_added: int = 2  # modes to a start: it has max_modes to lose and rarely lacks more than one
-    added_trial: Refit = Refit(10, tolerance=1e-3, patience=6, adam_steps=100)
-    added: Refit = Refit(60, adam_steps=200)
+    most_added: int = 2  # to a start: it has max_modes to lose and rarely lacks more than one
+    added_trial: Refit = Refit(10, tolerance=1e-3, patience=6, adam_steps=100)  # only to tell two trials apart
+    added: Refit = Refit(60, adam_steps=200)  # Adam first: the new mode is far from its place
 
     # Leaving modes out.
-    dropped_trial: Refit = Refit(12, tolerance=1e-3, patience=6, adam_steps=100)
-    dropped: Refit = Refit(100, adam_steps=200)
-    dropped_refits: int = 2  # candidates of one number of modes that are refitted on all rows
-    widened: Refit = Refit(100, adam_steps=100)
+    dropped_trial: Refit = Refit(12, tolerance=1e-3, patience=6, adam_steps=100)  # only to rank up to four trials
+    dropped: Refit = Refit(100, adam_steps=200)  # Adam first: the others must take over a region
+    dropped_refits: int = 2  # candidates of one number of modes that are refitted on all rows: ranks by few rows err
+    widened: Refit = Refit(100, adam_steps=100)  # new neurons act little at first
     restarted_trial: Refit = Refit(15, tolerance=1e-3, patience=6, adam_steps=200)  # longer: it starts from nothing
-    restarted: Refit = Refit(100, adam_steps=200)
+    restarted: Refit = Refit(100, adam_steps=200)  # as the candidates that it competes with
 
     # The final refit.
-    final: Refit = Refit(250)
-    renewals: int = 3  # of neurons without effect
-    renewed: Refit = Refit(125)
-    finally_widened: Refit = Refit(60)
+    final: Refit = Refit(250)  # to convergence: the last decades of the error come late
+    renewals: int = 3  # of neurons without effect: each is worth a refit only if the one before has helped
+    renewed: Refit = Refit(125)  # half: most weights stay where they are
+    finally_widened: Refit = Refit(60)  # only to see whether the error is halved
 
     # The transition scale.
-    other_scale: Refit = Refit(100)
+    other_scale: Refit = Refit(100)  # with the transition scale free
     lower: float = 0.8  # factor of one step down; the interval that fits alike is known to this ratio
     higher: float = 1.25  # of one step up, its inverse
-    margin: float = 1.05  # ratio to its bounds at which the transition scale stops
-    profile_target: float = 1e-12  # loss: rounding
+    margin: float = 1.05  # ratio to its bounds at which the transition scale stops: the sigmoid saturates there
+    profile_target: float = 1e-12  # loss at which a refit stops: errors of 1e-6 are far below any tolerance
 
     # Pruning.
-    pruned: Refit = Refit(60, tolerance=2e-3, patience=6)
-    prune_target: float = 0.4  # of the loss of an exact fit, at which a refit may stop
+    pruned: Refit = Refit(60, tolerance=2e-3, patience=6)  # most attempts fail: an early end costs little
+    prune_target: float = 0.4  # of the loss of an exact fit, at which a refit stops: the limit is met with room
     first_batch: float = 0.25  # share of the weights that are taken out at once; a batch that fails is halved

@@ -3,7 +3,7 @@
 An over-complete soft minimum is trained with a penalty on the entropy of the usage u_k = mean over the data of the mode
 weight w_k, so that few modes carry the data; unused modes are dropped. This is done for modes without neurons (convex
 quadratic functions) first, and for networks unless those explain the data. Then modes are left out one after another, each
-time with a refit, for as long as the error on rows held back stays within the tolerance. The model that remains is refitted to
+time with a refit, for as long as the error on validation rows stays within the tolerance. The model that remains is refitted to
 convergence, its transition scale is lowered as far as the data do not contradict, and weights that are not needed are pruned.
 """
 
@@ -28,6 +28,9 @@ def discover(search: Discovery, processes: int) -> tuple[TrainablePotential, Int
         search = replace(search, architecture=replace(search.architecture, depth=0))
     else:
         start_networks(search, processes)
+    nothing = moves.constant(search)
+    if nothing is not None:
+        return nothing.model, None
     candidate = moves.eliminate(search)
     candidate = moves.final_refit(search, candidate)
     candidate = moves.retry(search, candidate)

@@ -44,7 +44,7 @@ def adam(
         usage_weight: of twice the entropy of the mode usage.
         after: called with the number of the step and the loss, every `CHECK_EVERY` steps.
     """
-    parameters = [p for p in model.parameters() if p.requires_grad]
+    parameters = trained(model)
     optimiser = torch.optim.Adam(parameters, lr=rate, betas=(0.9, 0.99))
     good = flat(parameters)
     for step in range(steps):
@@ -69,6 +69,11 @@ def adam(
             if after is not None:
                 after(step, value.item())
         optimiser.step()
+
+
+def trained(model: TrainablePotential) -> list[torch.nn.Parameter]:
+    """The parameters that are trained."""
+    return [p for p in model.parameters() if p.requires_grad]
 
 
 def flat(parameters: list[torch.nn.Parameter]) -> Tensor:

@@ -15,7 +15,7 @@ from torch.nn.utils import vector_to_parameters
 
 from lse_material._arrays import Array
 from lse_material.fit.model.trainable import TrainablePotential
-from lse_material.fit.optimise.adam import flat, flat_gradient
+from lse_material.fit.optimise.adam import flat, flat_gradient, trained
 from lse_material.fit.problem.loss import Loss
 
 STEPS = {"maxcor": 30, "ftol": 1e-12, "gtol": 1e-10}  # pairs that are kept; convergence is to rounding
@@ -30,7 +30,7 @@ def lbfgs(model: TrainablePotential, loss: Loss, iterations: int, after: Callabl
         iterations: at most; with three evaluations for each.
         after: called with the number of the iteration and the loss; False ends the search.
     """
-    parameters = [p for p in model.parameters() if p.requires_grad]
+    parameters = trained(model)
     done = 0
 
     def value_and_gradient(weights: Array) -> tuple[float, Array]:

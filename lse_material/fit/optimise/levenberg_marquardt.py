@@ -20,7 +20,7 @@ from lse_material.fit.optimise.adam import flat
 from lse_material.fit.optimise.jacobian import values_and_jacobian
 from lse_material.fit.problem.loss import Loss
 
-BLOCK = 200  # rows of the Jacobian that are squared at a time: they stay in the cache
+ROWS_AT_A_TIME = 200  # rows of the Jacobian that are squared at a time: they stay in the cache
 LARGEST_DAMPING = 1e10
 
 
@@ -107,7 +107,7 @@ def normal_equations(model: TrainablePotential, loss: Loss, names: list[str]) ->
 
     for residual, J, growth in loss.residuals(linearised, coefficient):
         b += J.T @ residual
-        for part in np.split(J.numpy(), range(BLOCK, len(J), BLOCK)):
+        for part in np.split(J.numpy(), range(ROWS_AT_A_TIME, len(J), ROWS_AT_A_TIME)):
             A += part.T @ part
         if growth is not None and coefficient > 0.0:
             along, length = along + J.T @ growth, length + float(growth @ growth)

@@ -1,30 +1,33 @@
 """Weights of a given number of modes: Adam from several random starts, then L-BFGS from the best weights seen.
 
-Sums of stresses, each of which costs as much as all of them, are refined by Levenberg-Marquardt, in fewer iterations.
+Sums of stresses, each of which costs as much as all of them, go through Levenberg-Marquardt in between.
 
-"Best" is judged on rows that are held back (early stopping). Ctrl-C ends the search and keeps what was best by then.
+"Best" is judged on validation rows (early stopping). Ctrl-C ends the search and keeps what was best by then.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from torch import Tensor
 from torch.nn.utils import vector_to_parameters
 
+from lse_material._progress import progress_bar
 from lse_material.errors import LseError
 from lse_material.fit.model.trainable import TrainablePotential
-from lse_material.fit.optimise.adam import CHECK_EVERY, adam, flat
-from lse_material.fit.optimise.found import Found, Record, progress_bar
+from lse_material.fit.optimise.adam import CHECK_EVERY, adam, flat, trained
+from lse_material.fit.optimise.found import Found, Record
 from lse_material.fit.optimise.lbfgs import lbfgs
 from lse_material.fit.optimise.levenberg_marquardt import levenberg_marquardt
 from lse_material.fit.optimise.parallel import one_after_another
 from lse_material.fit.options import Training
 from lse_material.fit.problem.loss import Loss
 
+SECOND_ORDER_STEPS = 40  # of Levenberg-Marquardt before L-BFGS, for sums of stresses
 IMPROVEMENT = 1e-4  # share by which the validation loss must fall for L-BFGS to stay patient
 
 
@@ -49,7 +52,7 @@ class BestWeights:
             validation = train if self.validation is self.train else float(self.validation(model))
         self.history.append(Record(phase, step, train, validation))
         if validation < self.loss:
-            self.weights, self.loss = flat(_trained(model)), validation
+            self.weights, self.loss = flat(trained(model)), validation
         return validation
 
     def merge(self, other: BestWeights) -> None:
@@ -57,17 +60,6 @@ class BestWeights:
         self.history += other.history
         if other.loss < self.loss:
             self.weights, self.loss = other.weights, other.loss
-
-
-@dataclass
-class _Start:
-    """What one start needs, for a process of its own."""
-
-    model: TrainablePotential
-    best: BestWeights
-    training: Training
-    phase: str
-    advance: Callable[[int], None]
 
 
 def multistart(
@@ -84,11 +76,10 @@ def multistart(
         def advance(steps: int) -> None:
             bar(steps, f"validation error {math.sqrt(best.loss):.2e}")
 
-        jobs = [_Start(start, best, training, f"adam {i}", advance) for i, start in enumerate(starts)]
-        if training.processes > 1:
-            jobs = [replace(job, best=BestWeights(train, validation), advance=_nothing) for job in jobs]
+        own = (best, advance) if training.processes == 1 else (None, None)
+        run = partial(_train_start, train, validation, training, *own)
         try:
-            for seen in one_after_another(_train_start, jobs, training.processes):
+            for seen in one_after_another(run, list(enumerate(starts)), training.processes):
                 if seen is not best:
                     best.merge(seen)
                     advance(training.adam_steps)
@@ -100,32 +91,39 @@ def multistart(
             "no start of the fit gave a finite loss"
             + (" before it was interrupted." if interrupted else ": lower Training.learning_rate.")
         )
-    vector_to_parameters(best.weights, _trained(model))
+    vector_to_parameters(best.weights, trained(model))
     return Found(model, tuple(best.history), interrupted)
 
 
-def _train_start(start: _Start) -> BestWeights:
-    def after(step: int, loss: float) -> None:
-        start.best.look(start.model, start.phase, step, loss)
-        start.advance(CHECK_EVERY)
+def _train_start(
+    train: Loss,
+    validation: Loss,
+    training: Training,
+    best: BestWeights | None,
+    advance: Callable[[int], None] | None,
+    job: tuple[int, TrainablePotential],
+) -> BestWeights:
+    """Adam from one start; in a process of its own, weights and history are its own too."""
+    best, phase, model = best or BestWeights(train, validation), f"adam {job[0]}", job[1]
 
-    training, train = start.training, start.best.train
-    adam(start.model, train, training.adam_steps, training.learning_rate, batch=training.batch, after=after)
+    def after(step: int, loss: float) -> None:
+        best.look(model, phase, step, loss)
+        if advance is not None:
+            advance(CHECK_EVERY)
+
+    adam(model, train, training.adam_steps, training.learning_rate, batch=training.batch, after=after)
     with torch.no_grad():
-        start.best.look(start.model, start.phase, training.adam_steps, float(train(start.model)))
-    return start.best
+        best.look(model, phase, training.adam_steps, float(train(model)))
+    return best
 
 
 def _refine(model: TrainablePotential, best: BestWeights, training: Training, advance: Callable[[int], None]) -> None:
     """L-BFGS from the best weights, until it converges or the validation loss has not fallen for `patience` iterations."""
     if best.weights is None:
         return
-    vector_to_parameters(best.weights.clone(), _trained(model))
-    if best.train.is_of_sums:
-        levenberg_marquardt(
-            model, best.train, training.lbfgs_steps, after=lambda loss: _look_on(best, model, loss, advance)
-        )
-        return
+    vector_to_parameters(best.weights.clone(), trained(model))
+    if best.train.is_of_sums:  # an evaluation costs as much as a Jacobian
+        levenberg_marquardt(model, best.train, SECOND_ORDER_STEPS, after=lambda loss: _look_on(best, model, loss))
     least, at = best.loss, 0
 
     def after(step: int, loss: float) -> bool:
@@ -139,14 +137,5 @@ def _refine(model: TrainablePotential, best: BestWeights, training: Training, ad
     lbfgs(model, best.train.part(slice(0, training.rows)), training.lbfgs_steps, after)
 
 
-def _look_on(best: BestWeights, model: TrainablePotential, loss: float, advance: Callable[[int], None]) -> None:
+def _look_on(best: BestWeights, model: TrainablePotential, loss: float) -> None:
     best.look(model, "levenberg_marquardt", len(best.history), loss)
-    advance(1)
-
-
-def _trained(model: TrainablePotential) -> list[torch.nn.Parameter]:
-    return [p for p in model.parameters() if p.requires_grad]
-
-
-def _nothing(steps: int) -> None:
-    """Show nothing: a process of its own has no bar."""

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from lse_material.data.groups import Labels, rows_of_whole_groups
+from lse_material._arrays import Array, Mask
+from lse_material.data.groups import Labels
 from lse_material.data.observations import Observations
 from lse_material.data.samples import Samples
 from lse_material.errors import InvalidInputError
@@ -30,28 +31,45 @@ def has_enough_groups(group: Labels | None) -> bool:
 
 def path_warnings(samples: Samples, share: float) -> tuple[str, ...]:
     """A sentence where rows of the same load paths are on both sides of a split."""
-    if samples.group is None or share == 0.0 or has_enough_groups(samples.group) or not samples.follows_paths:
+    paths = 0 if samples.group is None else len(np.unique(samples.group))
+    if share == 0.0 or not 1 < paths < FEWEST_GROUPS or not samples.follows_paths:
         return ()
-    paths = len(np.unique(samples.group))
     return (
-        f"the rows lie on {paths} load path{'s' if paths > 1 else ''}: the rows held back are neighbours of those trained "
-        "on, and their error says nothing of other paths. "
-        + (
-            "lse.fit.leave_one_group_out tells what to expect there."
-            if paths > 1
-            else "Add other paths to judge the fit."
-        ),
+        f"the rows lie on {paths} load paths, too few to hold whole ones back: the rows held back are neighbours of those "
+        "trained on, and their error says nothing of other paths. lse.fit.leave_one_group_out tells what to expect there.",
     )
 
 
-def split(samples: Samples, share: float, rng: np.random.Generator) -> tuple[Samples, Samples | None]:
-    """Rows for training and for validation; None if there are too few to hold any back."""
+def rows_outside(x: Array, others: Array) -> Mask:
+    """Which of the inputs x (n, d) leave the box of others (m, d): (n,)."""
+    low, high = others.min(axis=0), others.max(axis=0)
+    slack = 1e-6 * np.abs(others).max()
+    outside: Mask = ((x < low - slack) | (x > high + slack)).any(axis=1)
+    return outside
+
+
+def inner_groups(group: Labels, x: Array, share: float, rng: np.random.Generator) -> Mask:
+    """The rows (n,) of groups that make up about `share` of all, those first that stay in the box of the others.
+
+    What leaves it is a guess for any weights, and chooses none.
+    """
+    names, number, counts = np.unique(group, return_inverse=True, return_counts=True)
+    outside = [rows_outside(x[number == k], x[number != k]).mean() for k in range(len(names))]
+    order = np.lexsort((rng.random(len(names)), np.round(outside, 1)))
+    total = np.cumsum(counts[order])[:-1] / len(x)
+    held: Mask = np.isin(number, order[: int(np.argmin(np.abs(total - share))) + 1])
+    return held
+
+
+def split(samples: Samples, x: Array, share: float, rng: np.random.Generator) -> tuple[Samples, Samples | None]:
+    """Rows for training and for validation, x (n, d) their inputs; None if there are too few to hold any back."""
     n = len(samples)
     held = min(round(share * n), MOST_FOR_VALIDATION) if n >= FEWEST_FOR_VALIDATION else 0
     if held == 0:
         return samples, None
     if samples.group is not None and has_enough_groups(samples.group):
-        held_rows, used_rows = rows_of_whole_groups(samples.group, share, rng)
+        inner = inner_groups(samples.group, x, share, rng)
+        held_rows, used_rows = np.flatnonzero(inner), np.flatnonzero(~inner)
     else:
         rows = rng.permutation(n)
         held_rows, used_rows = rows[:held], rows[held:]

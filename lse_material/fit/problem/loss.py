@@ -251,11 +251,13 @@ class Loss:
     def _residuals_of_sums(
         self, sums: Sums, linearised: Linearised, coefficient: float
     ) -> tuple[Tensor, Tensor, Tensor | None]:
-        gradients, total, factor = [], torch.zeros(()), 1.0 / math.sqrt(len(sums))
+        gradients, total, factor = [], None, 1.0 / math.sqrt(len(sums))
         for start in range(0, len(self.inputs), ROWS):
             _, gradient, J = linearised(self.inputs[start : start + ROWS])
             gradients.append(gradient)
-            total = total + sums.jacobian(start, J[:, 1:])
+            total = torch.zeros(len(sums), J.shape[2], dtype=torch.float64) if total is None else total
+            sums.add_jacobian(total, start, J[:, 1:])
+        assert total is not None
         h = None if sums.growth is None else factor * sums.growth
         return factor * sums.residual(torch.cat(gradients), coefficient), factor * total, h
 

@@ -1,4 +1,4 @@
-"""Samples made into the problem that is solved: rows to train on and rows held back, scales, losses, constraints, warnings."""
+"""Samples made into the problem that is solved: rows to train on and validation rows, scales, losses, constraints, warnings."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from lse_material.fit.problem.loss import Loss
 from lse_material.fit.problem.outliers import outlier_warnings, outliers, robust_weights
 from lse_material.fit.problem.rows import Index, Scales, rows_of, scales_of
 from lse_material.fit.problem.sums import Sums, scales_of_observations
-from lse_material.fit.problem.unseen_shears import seen_inputs
+from lse_material.fit.problem.unseen_shears import on_seen_inputs, seen_inputs
 from lse_material.model.growth import Growth
 from lse_material.model.material import Material
 from lse_material.model.soft_minimum import SoftMinimum
@@ -39,7 +39,7 @@ class Problem:
     Attributes:
         samples: the rows that count: those of positive weight; or observations.
         used: the rows of them to train on.
-        held_back: the others; None if there are too few.
+        validation_samples: the others; None if there are too few.
         kinematics: strain measure, for samples of F.
         growth: term of W that is not learnt; "auto" where its coefficient is fitted.
         symmetry: of the parent phase and its variants.
@@ -49,13 +49,13 @@ class Problem:
         scales: that make inputs, energies and gradients of order one.
         constraints: what the potential obeys, in scaled variables.
         train: the loss on the rows used.
-        validation: the loss on the rows held back, or the same.
+        validation: the loss on the validation rows, or the same.
         everything: the loss on all rows, where whole groups were held back: the final fit is to these too.
     """
 
     samples: Samples | Observations
     used: Samples | Observations
-    held_back: Samples | Observations | None
+    validation_samples: Samples | Observations | None
     kinematics: StrainMeasure | None
     growth: Growth | Literal["auto"] | None
     symmetry: Symmetry | None
@@ -106,26 +106,27 @@ def prepare(
     samples = with_groups(samples)
     warnings = (*of_outliers, *data_warnings(samples, rows), *path_warnings(samples, training.validation))
     samples = samples.take(np.flatnonzero(rows.weight > 0.0))
-    used, held_back = split(samples, training.validation, rng)
-    whole = (
-        symmetry is not None or start is not None
-    )  # the inputs of a start, and those that a symmetry mixes, stay together
-    seen = np.arange(rows.x.shape[1]) if whole else seen_inputs(rows)
+    used, validation_samples = split(samples, samples.inputs(kinematics), training.validation, rng)
+    seen, acting = seen_inputs(rows), symmetry
+    if symmetry is not None:
+        acting = on_seen_inputs(symmetry, seen)
+    if start is not None or (symmetry is not None and acting is None):  # the inputs of a start stay as they are
+        seen, acting = np.arange(rows.x.shape[1]), symmetry
     rows = rows_of(used, kinematics, growth).with_inputs(seen)
-    scales = scales_of(rows, symmetry) if start is None else _scales_of_start(start)
-    constraints = _constraints(architecture, symmetry, scales, kinematics, seen)
+    scales = scales_of(rows, acting) if start is None else _scales_of_start(start)
+    constraints = _constraints(architecture, acting, scales, kinematics, seen)
     weights = training.energy_weight, training.stress_weight
     train = validation = Loss.on(rows, scales, *weights)
     everything = None
-    if held_back is not None:
-        others = rows_of(held_back, kinematics, growth).with_inputs(seen)
+    if validation_samples is not None:
+        others = rows_of(validation_samples, kinematics, growth).with_inputs(seen)
         validation = Loss.on(others, scales, *weights, growth_from=train)
         if has_enough_groups(samples.group):
             everything = Loss.on(rows_of(samples, kinematics, growth).with_inputs(seen), scales, *weights)
     return Problem(
         samples,
         used,
-        held_back,
+        validation_samples,
         kinematics,
         growth,
         symmetry,
@@ -158,7 +159,7 @@ def _prepare_observations(
     x = observations.inputs(kinematics)
     assert kinematics is not None
     _check(len(observations), symmetry, kinematics, x.shape[1])
-    used, held_back = split_observations(observations, training.validation, rng)
+    used, validation_samples = split_observations(observations, training.validation, rng)
     seen = np.arange(kinematics.size)
     scales = scales_of_observations(used, kinematics) if start is None else _scales_of_start(start)
     constraints = _constraints(architecture, symmetry, scales, kinematics, seen)
@@ -171,7 +172,7 @@ def _prepare_observations(
     return Problem(
         observations,
         used,
-        held_back,
+        validation_samples,
         kinematics,
         growth,
         symmetry,
@@ -181,7 +182,7 @@ def _prepare_observations(
         scales,
         constraints,
         train,
-        train if held_back is None else loss(held_back, train),
+        train if validation_samples is None else loss(validation_samples, train),
     )
 
 

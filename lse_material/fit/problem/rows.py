@@ -162,11 +162,13 @@ def input_scales(x: Array, strains: int, is_tensor: bool, group: Array | None = 
     """Unit of each input of x (n, d), the last of them strains: its standard deviation; 0 where it does not vary.
 
     A component of a tensor that hardly varies is no smaller thing than the others, and what it varies by may be rounding: its
-    unit is not below `LEAST_SHARE` of the largest. Inputs that are no such components have units of their own.
+    unit is not below `LEAST_SHARE` of the largest, and the largest where it is the same in all rows. Other inputs have units of
+    their own.
     """
     scale = spread_of(x, strains, group)
     if is_tensor:
-        scale[-strains:] = np.maximum(scale[-strains:], LEAST_SHARE * scale[-strains:].max())
+        own = scale[-strains:]
+        scale[-strains:] = np.where(own > 0.0, np.maximum(own, LEAST_SHARE * own.max()), own.max())
     return scale
 
 

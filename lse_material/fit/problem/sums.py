@@ -16,6 +16,35 @@ from lse_material.model.growth import Growth
 from lse_material.model.strain import StrainMeasure
 
 ROWS = 1000  # of the data whose Jacobian is held at a time
+DENSE = 0.1  # share of entries that are not zero above which a block is kept as a full matrix
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """What the stresses of some rows add to the values.
+
+    Attributes:
+        values: numbers of the values that they add to, (b,).
+        matrix: their coefficients, full or sparse, (b, m q).
+    """
+
+    values: Tensor
+    matrix: Tensor
+
+    def applied_to(self, stress: Tensor) -> Tensor:
+        """Of stresses, or of their derivatives, (m q, p): (b, p)."""
+        return torch.sparse.mm(self.matrix, stress) if self.matrix.is_sparse else self.matrix @ stress
+
+    def transposed(self, values: Tensor, *, size: bool = False) -> Tensor:
+        """The transpose applied to values (b,), (m q,); of the sizes of the coefficients if asked for."""
+        matrix = self.matrix.abs() if size else self.matrix
+        column = values[:, None]
+        return (torch.sparse.mm(matrix.t(), column) if matrix.is_sparse else matrix.T @ column)[:, 0]
+
+    def row_sums(self) -> Tensor:
+        """Sums of the sizes of the coefficients of each value, (b,)."""
+        size = self.matrix.abs()
+        return torch.sparse.sum(size, dim=1).to_dense() if size.is_sparse else size.sum(1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,13 +52,13 @@ class Sums:
     """Observations in scaled variables: each value over its error, and over the RMS of all such.
 
     Attributes:
-        blocks: take the stresses of `ROWS` rows at a time, one row after the other, to the values: sparse (k, m q) each.
+        blocks: of `ROWS` rows each, one after the other.
         values: (k,).
         derivative: takes gradients in scaled inputs to stresses, (n, d, q).
         growth: what a growth coefficient of 1 adds to the values; None without a growth term.
     """
 
-    blocks: tuple[Tensor, ...]
+    blocks: tuple[Block, ...]
     values: Tensor
     derivative: Tensor
     growth: Tensor | None = None
@@ -69,30 +98,33 @@ class Sums:
     def residual(self, gradient: Tensor, coefficient: Tensor | float) -> Tensor:
         """Of gradients (n, d) at all rows: what is wrong, (k,)."""
         stress = (gradient.unsqueeze(1) @ self.derivative).squeeze(1)
-        found = sum(torch.sparse.mm(A, P.reshape(-1, 1))[:, 0] for A, P in zip(self.blocks, stress.split(ROWS)))
-        plain = found - self.values
+        plain = -self.values
+        for block, P in zip(self.blocks, stress.split(ROWS)):
+            plain = plain.index_add(0, block.values, block.applied_to(P.reshape(-1, 1))[:, 0])
         return plain if self.growth is None else plain + coefficient * self.growth
 
-    def jacobian(self, start: int, J: Tensor) -> Tensor:
-        """What `ROWS` rows from `start` on add to the Jacobian of the values (k, p), J (m, d, p) that of their gradients."""
+    def add_jacobian(self, total: Tensor, start: int, J: Tensor) -> None:
+        """Add to the Jacobian of the values (k, p) what `ROWS` rows from `start` on do, J (m, d, p) that of their gradients."""
         stress = torch.einsum("ndq,ndp->nqp", self.derivative[start : start + ROWS], J).reshape(-1, J.shape[2])
-        return torch.sparse.mm(self.blocks[start // ROWS], stress)
+        block = self.blocks[start // ROWS]
+        total.index_add_(0, block.values, block.applied_to(stress))
 
     def pulled_back(self, wrong: Tensor) -> Tensor:
         """How wrong the gradients are in the direction that the residuals (k,) ask for: (n, d)."""
-        stress = torch.cat([torch.sparse.mm(A.t(), wrong[:, None]) for A in self.blocks])
+        stress = torch.cat([block.transposed(wrong[block.values]) for block in self.blocks])
         return (self.derivative @ stress.reshape(len(self.derivative), -1, 1)).squeeze(2)
 
     def by_row(self, wrong: Tensor) -> Tensor:
         """Squares of the residuals (k,) handed to the rows by the size of their coefficients: (n,)."""
-        sizes = [A.abs() for A in self.blocks]
-        share = sum(torch.sparse.sum(A, dim=1).to_dense() for A in sizes)
-        weight = wrong**2 / torch.as_tensor(share)
-        parts = [torch.sparse.mm(A.t(), weight[:, None]) for A in sizes]
+        share = torch.zeros_like(wrong)
+        for block in self.blocks:
+            share.index_add_(0, block.values, block.row_sums())
+        weight = wrong**2 / share
+        parts = [block.transposed(weight[block.values], size=True) for block in self.blocks]
         return torch.cat(parts).reshape(len(self.derivative), -1).sum(1)
 
 
-def _blocks(observations: Observations, unit: Array) -> tuple[Tensor, ...]:
+def _blocks(observations: Observations, unit: Array) -> tuple[Block, ...]:
     """The coefficients in units of the values, cut where the rows are."""
     size = observations.dim**2
     order = np.argsort(observations.column, kind="stable")
@@ -100,12 +132,20 @@ def _blocks(observations: Observations, unit: Array) -> tuple[Tensor, ...]:
     value = (observations.coefficient * unit[observations.row])[order]
     result = []
     for start in range(0, len(observations.F), ROWS):
-        rows = min(ROWS, len(observations.F) - start)
-        a, b = np.searchsorted(column, [start * size, (start + rows) * size])
-        index = torch.tensor(np.stack([row[a:b], column[a:b] - start * size]))
-        shape = len(unit), rows * size
-        part = torch.sparse_coo_tensor(index, torch.tensor(value[a:b]), shape, check_invariants=True)
-        result.append(part.coalesce())
+        width = min(ROWS, len(observations.F) - start) * size
+        a, b = np.searchsorted(column, [start * size, start * size + width])
+        values, place = np.unique(row[a:b], return_inverse=True)
+        index, shape = np.stack([place.ravel(), column[a:b] - start * size]), (len(values), width)
+        if b - a > DENSE * shape[0] * shape[1]:
+            full = np.zeros(shape)
+            np.add.at(full, tuple(index), value[a:b])
+            matrix = torch.from_numpy(full)
+        else:
+            sparse = torch.sparse_coo_tensor(
+                torch.tensor(index), torch.tensor(value[a:b]), shape, check_invariants=True
+            )
+            matrix = sparse.coalesce()
+        result.append(Block(torch.from_numpy(values), matrix))
     return tuple(result)
 
 

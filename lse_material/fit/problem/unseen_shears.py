@@ -1,12 +1,12 @@
 """Shear strains that the data do not show: tests along the axes have none, but for rounding.
 
-A network that reads them learns rounding. They are left out of the fit; each mode then gets the shear stiffness of an isotropic
-material whose stiffness in the normal strains, averaged over the directions, is the mode's own:
+A network that reads them learns rounding. They are left out of the fit; the modes then get the shear stiffness of an isotropic
+material that has their stiffness in the normal strains, averaged over the directions:
 
-    psi_k(x) + mu_k |x_shear|^2 / 2,      mu_k = (tr H - 1.H 1 / dim) / (dim - 1),
+    psi_k(x) + mu |x_shear|^2 / 2,      mu = (tr H - 1.H 1 / dim) / (dim - 1),
 
-H the Hessian of psi_k in the dim normal strains (Mandel components), averaged over the rows where the mode dominates. psi_k is
-convex, and so mu_k >= 0.
+H the Hessians of the modes in the dim normal strains (Mandel components), averaged over the rows by mode weight. mu >= 0, since
+modes are convex.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from lse_material._arrays import Array
 from lse_material.fit.problem.rows import Index, Rows, gradients_of, spread_of
 from lse_material.model.convex_network import ConvexNetwork
 from lse_material.model.soft_minimum import SoftMinimum
+from lse_material.model.symmetry import Symmetry
 
 UNSEEN = 1e-4  # size of a shear, and of its stress, as a share of the tensor's, below which the data do not show it
 DIM = {3: 2, 6: 3}  # of a symmetric tensor with so many components
@@ -56,13 +57,21 @@ def with_unseen_shears(potential: SoftMinimum, seen: Index, x: Array, tensor: in
     shift[seen], scales[seen] = potential.input_shift, potential.input_scale
     xh = (x[:, seen] - potential.input_shift) / potential.input_scale
     weights = potential.mode_weights(x[:, seen])
-    modes = []
-    for k, mode in enumerate(potential.modes):
-        H = np.einsum("n,nij->ij", weights[:, k], mode.hessian(xh))[np.ix_(normal, normal)] / weights[:, k].sum()
-        H *= unit.max() ** 2 / np.outer(unit, unit)
-        mu = max((np.trace(H) - H.sum() / dim) / (dim - 1), 0.0)
-        modes.append(_of_all_inputs(mode, seen, unseen, d, mu))
-    return replace(potential, modes=tuple(modes), input_shift=shift, input_scale=scales)
+    H = sum(np.einsum("n,nij->ij", w, mode.hessian(xh)) for w, mode in zip(weights.T, potential.modes)) / len(x)
+    H = H[np.ix_(normal, normal)] * unit.max() ** 2 / np.outer(unit, unit)
+    mu = max((np.trace(H) - H.sum() / dim) / (dim - 1), 0.0)
+    modes = tuple(_of_all_inputs(mode, seen, unseen, d, mu) for mode in potential.modes)
+    return replace(potential, modes=modes, input_shift=shift, input_scale=scales)
+
+
+def on_seen_inputs(symmetry: Symmetry, seen: Index) -> Symmetry | None:
+    """How a symmetry acts on the seen inputs; None if it mixes them with others, or tells variants apart by others."""
+    unseen = np.setdiff1d(np.arange(symmetry.size), seen)
+    if np.abs(symmetry.group[:, seen][:, :, unseen]).max(initial=0.0) > 1e-9:
+        return None
+    group, invariance = (list(part[:, seen][:, :, seen]) for part in (symmetry.group, symmetry.invariance))
+    restricted = Symmetry.generated(group, invariance, size=len(seen), name=symmetry.name)
+    return restricted if len(restricted.variants) == len(symmetry.variants) else None
 
 
 def _of_all_inputs(mode: ConvexNetwork, seen: Index, unseen: Index, d: int, mu: float) -> ConvexNetwork:

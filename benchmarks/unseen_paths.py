@@ -1,0 +1,215 @@
+"""How well does a fit meet load paths that it has not seen? Lattice cells of other people, beside networks of the same size.
+
+`unseen_paths.py FOLDER` takes the folder with lattice_bcc_train.csv, lattice_bcc_test.csv and lattice_x_train.csv
+(CPShub/sim-data, CC BY 4.0; Fernandez et al. 2020, Klein et al. 2022). BCC: fitted to five paths, judged on three others. X:
+each path of the file is left out in turn. Without a folder a cell is made up: beams along <111> and <100>, stiff in tension and
+soft in compression.
+
+Methods: two modes with cubic symmetry and without, a single convex network with cubic symmetry, and a plain network (neither
+convex nor a soft minimum) of as many weights, averaged over the cubic group and not.
+
+One line of JSON: {cell: {method: {path: relative RMS of P, "all": of all unseen paths together, "train": of those seen}}},
+medians of the seeds; "worst" is the worst seed of "all"; "predicted" is leave_one_group_out's for two modes with symmetry.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from common import finish
+
+import lse_material as lse
+from lse_material.fit import Architecture, DataWarning, Training, fit, leave_one_group_out
+from lse_material.model.strain import mandel
+
+Array = np.ndarray
+Stress = Callable[[Array], Array]
+Method = Callable[[lse.Samples, int], Stress]
+CUBIC = lse.Symmetry.crystal("cubic", "cubic", dim=3)
+STRAIN = lse.GreenLagrange(dim=3)
+
+
+def fitted(training: Training, symmetry: lse.Symmetry | None, modes: int) -> Method:
+    """What the package does."""
+
+    def method(samples: lse.Samples, seed: int) -> Stress:
+        return fit(samples, seed=seed, **options(training, symmetry, modes)).material.stress
+
+    return method
+
+
+def options(training: Training, symmetry: lse.Symmetry | None, modes: int) -> dict[str, Any]:
+    """Of `fit`."""
+    architecture = Architecture(modes=modes)
+    return {
+        "kinematics": STRAIN,
+        "symmetry": symmetry,
+        "architecture": architecture,
+        "training": training,
+        "progress": False,
+    }
+
+
+def plain(steps: int, group: Array, width: int = 24) -> Method:
+    """A network of one hidden layer, W = mean over the group of w.softplus(V A E + b), fitted to energies and stresses."""
+
+    def method(samples: lse.Samples, seed: int) -> Stress:
+        torch.manual_seed(seed)
+        F = samples.F
+        scale, size = STRAIN.strain(F).std(), np.sqrt((samples.stress**2).mean())
+        level, turns = samples.energy.std(), torch.tensor(group)
+        hidden, last = torch.nn.Linear(6, width).double(), torch.nn.Linear(width, 1).double()
+
+        def energy_and_stress(F: Array) -> tuple[torch.Tensor, torch.Tensor]:
+            x = torch.tensor(STRAIN.strain(F) / scale, requires_grad=True)
+            images = torch.einsum("gij,nj->gni", turns, x)
+            W = last(torch.nn.functional.softplus(2.0 * hidden(images)))[..., 0].mean(0)
+            (gradient,) = torch.autograd.grad(W.sum(), x, create_graph=True)
+            D = torch.tensor(STRAIN.derivative(F) / scale)
+            return W, torch.einsum("nd,ndij->nij", gradient, D) * level / size
+
+        W, P = torch.tensor(samples.energy / level), torch.tensor(samples.stress / size)
+        parameters = [*hidden.parameters(), *last.parameters()]
+        optimiser = torch.optim.LBFGS(parameters, max_iter=steps, history_size=30, line_search_fn="strong_wolfe")
+
+        def closure() -> torch.Tensor:
+            optimiser.zero_grad()
+            energy, stress = energy_and_stress(F)
+            loss = ((energy - W) ** 2).mean() + ((stress - P) ** 2).mean()
+            loss.backward()
+            return loss
+
+        optimiser.step(closure)
+        return lambda F: energy_and_stress(F)[1].detach().numpy() * size
+
+    return method
+
+
+def relative(stress: Stress, samples: lse.Samples) -> dict[str, float]:
+    """Relative RMS error of P on each path, and on all together."""
+    wrong, known = ((stress(samples.F) - samples.stress) ** 2).sum((1, 2)), (samples.stress**2).sum((1, 2))
+    parts = {str(name): samples.group == name for name in dict.fromkeys(samples.group.tolist())}
+    parts["all"] = np.ones(len(samples), dtype=bool)
+    return {name: float(np.sqrt(wrong[part].sum() / known[part].sum())) for name, part in parts.items()}
+
+
+def unseen(method: Method, train: lse.Samples, test: lse.Samples, seeds: int) -> dict[str, float]:
+    """Medians over the seeds of the errors on the test paths."""
+    found = []
+    for seed in range(seeds):
+        stress = method(train, seed)
+        found.append({**relative(stress, test), "train": relative(stress, train)["all"]})
+        print({name: round(error, 4) for name, error in found[-1].items()}, file=sys.stderr, flush=True)
+    medians = {name: float(np.median([errors[name] for errors in found])) for name in found[0]}
+    return {**medians, "worst": max(errors["all"] for errors in found)}
+
+
+def left_out(method: Method, samples: lse.Samples) -> dict[str, float]:
+    """Each path met by a fit to the others; "all" of them together."""
+    wrong, size, found = 0.0, 0.0, {}
+    for name in dict.fromkeys(samples.group.tolist()):
+        part = samples.group == name
+        test = samples.take(np.flatnonzero(part))
+        found[str(name)] = relative(method(samples.take(np.flatnonzero(~part)), 0), test)["all"]
+        square = float((test.stress**2).sum())
+        wrong, size = wrong + found[str(name)] ** 2 * square, size + square
+    return {**found, "all": float(np.sqrt(wrong / size))}
+
+
+def made_up(names: list[str], rows: int) -> lse.Samples:
+    """Paths of a cell of beams: W = sum over directions n of f(n.E n), f'' falling from 1 to 0.2 under compression."""
+    directions = [n for n in itertools.product((1.0, -1.0), repeat=3) if n[0] > 0.0] + [*np.eye(3)]
+    beams = mandel(np.stack([np.outer(n, n) / np.dot(n, n) for n in directions]))
+
+    def energy(x: Array) -> Array:
+        s = x @ beams.T
+        return 0.1 * s**2 + 0.4 * (0.5 * s * np.sqrt(s**2 + 0.01) + 0.5 * s**2)
+
+    def slope(x: Array) -> Array:
+        s = x @ beams.T
+        return 0.2 * s + 0.4 * (0.5 * (2.0 * s**2 + 0.01) / np.sqrt(s**2 + 0.01) + s)
+
+    t = np.linspace(-0.25, 0.35, rows)[:, None, None]
+    ways = {
+        "uniaxial": np.diag([1.0, -0.2, -0.2]),
+        "biaxial": np.diag([1.0, 1.0, -0.4]),
+        "planar": np.diag([1.0, 0.0, -0.3]),
+        "volumetric": np.eye(3),
+        "shear": np.outer([1.0, 0.0, 0.0], [0.0, 1.0, 0.0]),
+        "test1": np.diag([1.0, 0.5, -0.4]),
+        "test2": np.diag([1.0, -0.2, -0.1]) + 0.6 * np.outer([1.0, 0.0, 0.0], [0.0, 1.0, 0.0]),
+    }
+    F = np.concatenate([np.eye(3) + t * ways[name] for name in names])
+    x = STRAIN.strain(F)
+    P = np.einsum("nd,ndij->nij", slope(x) @ beams, STRAIN.derivative(F))
+    return lse.Samples(F=F, energy=energy(x).sum(1), stress=P, group=np.repeat(names, rows))
+
+
+def cells(folder: Path | None, thin: int) -> Iterator[tuple[str, lse.Samples, lse.Samples | None]]:
+    """Name, paths to fit, and paths to judge (None: each in turn)."""
+    if folder is None:
+        yield (
+            "made_up",
+            made_up(["uniaxial", "biaxial", "planar", "volumetric", "shear"], 40),
+            made_up(["test1", "test2"], 40),
+        )
+        return
+    for name, test in (("bcc", "lattice_bcc_test.csv"), ("x", None)):
+        train = lse.read_samples(folder / f"lattice_{name}_train.csv")
+        judged = None if test is None else lse.read_samples(folder / test)
+        yield name, train.take(np.arange(0, len(train), thin)), judged
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, nargs="?", help="with the lattice_*.csv files")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--thin", type=int, default=3, help="take every so many rows to fit to")
+    parser.add_argument("--cells", nargs="+", default=["made_up", "bcc", "x"])
+    parser.add_argument("--methods", nargs="+", help="those alone")
+    parser.add_argument("--quick", action="store_true")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore", DataWarning)
+    seeds, steps = (1, 250) if args.quick else (args.seeds, 500)
+    training = Training(restarts=1, adam_steps=steps, lbfgs_steps=steps)
+    identity = np.eye(6)[None]
+    methods: dict[str, Method] = {
+        "two_modes_cubic": fitted(training, CUBIC, 2),
+        "two_modes": fitted(training, None, 2),
+        "one_mode_cubic": fitted(training, CUBIC, 1),
+        "plain_cubic": plain(2 * steps, CUBIC.group),
+        "plain": plain(2 * steps, identity),
+    }
+    methods = {name: method for name, method in methods.items() if name in (args.methods or methods)}
+    table: dict[str, Any] = {}
+    for cell, train, test in cells(args.folder, args.thin):
+        if cell not in args.cells:
+            continue
+        table[cell] = {}
+        for name, method in methods.items():
+            print(cell, name, file=sys.stderr, flush=True)
+            table[cell][name] = left_out(method, train) if test is None else unseen(method, train, test, seeds)
+        if test is not None and "two_modes_cubic" in methods:
+            table[cell]["predicted"] = leave_one_group_out(train, **options(training, CUBIC, 2)).stress
+    finish(table)
+    made = table.get("made_up")
+    if (
+        made
+        and {"two_modes_cubic", "two_modes"} <= set(made)
+        and made["two_modes_cubic"]["all"] > made["two_modes"]["all"]
+    ):
+        sys.exit("the symmetry of the cell does not help on unseen paths")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,29 @@
+"""A progress bar on a terminal, for what takes long."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+
+@contextmanager
+def progress_bar(
+    description: str, total: int | None, *, show: bool, done: int = 0
+) -> Iterator[Callable[[int, str], None]]:
+    """A bar on a terminal, or none; its value takes a number of steps and a line of status.
+
+    Args:
+        description: what is counted.
+        total: number of steps, if it is known.
+        show: whether to show it, if this is a terminal.
+        done: steps at the start.
+    """
+    console = Console(stderr=True)
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    status = TextColumn("{task.fields[status]}")
+    with Progress(*columns, status, console=console, disable=not (show and console.is_terminal), transient=True) as bar:
+        task = bar.add_task(description, total=total, completed=done, status="")
+        yield lambda steps, status: bar.update(task, advance=steps, status=status)
