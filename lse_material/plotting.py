@@ -24,7 +24,7 @@ from lse_material.analysis.landscape import Landscape, search_box
 from lse_material.analysis.stress_curves import stress_curve as curve_of
 from lse_material.errors import InvalidInputError
 from lse_material.model.box import Box
-from lse_material.model.material import Material
+from lse_material.model.material import Material, potential_of
 from lse_material.model.soft_minimum import SoftMinimum
 from lse_material.model.strain import GreenLagrange, from_mandel
 
@@ -99,7 +99,7 @@ def landscape(
 
     >>> lse.plotting.landscape(figure.subplots(), material.potential, land, inputs=(0,))  # along E11
     """
-    potential = fitted.potential if isinstance(fitted, Material) else fitted
+    potential = potential_of(fitted)
     shown = tuple(range(min(potential.size, 2))) if inputs is None else tuple(inputs)
     if not 1 <= len(shown) <= 2 or len(set(shown)) < len(shown) or any(not 0 <= k < potential.size for k in shown):
         raise InvalidInputError(f"inputs is {shown}; choose one or two of the inputs 0 .. {potential.size - 1}.")
@@ -147,7 +147,7 @@ def picture(
     """
     from matplotlib.figure import Figure
 
-    potential = fitted.potential if isinstance(fitted, Material) else fitted
+    potential = potential_of(fitted)
     sections: list[Sequence[int]] = [*planes(potential, land)] or [(0,)]
     curves = deformations if isinstance(fitted, Material) else ()
     width = 4.2 * max(len(sections), len(curves))

@@ -15,7 +15,7 @@ from lse_material.analysis.ellipticity import acoustic_minimum
 from lse_material.analysis.verification import Check
 from lse_material.data.samples import Samples
 from lse_material.errors import InvalidInputError
-from lse_material.model.material import Material
+from lse_material.model.material import Material, potential_of
 from lse_material.model.soft_minimum import SoftMinimum
 from lse_material.model.symmetry import Symmetry
 
@@ -69,7 +69,7 @@ def check_extrapolation(material: Material | SoftMinimum, box: tuple[Array, Arra
     >>> lse.analysis.check_extrapolation(material, (box.lower, box.upper)).passed
     True
     """
-    potential = material.potential if isinstance(material, Material) else material
+    potential = potential_of(material)
     rng = np.random.default_rng(seed)
     centre, half = 0.5 * (box[0] + box[1]), 0.5 * (box[1] - box[0])
     u = rng.uniform(-1.0, 1.0, (4096, potential.size))

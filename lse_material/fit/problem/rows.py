@@ -183,11 +183,11 @@ def scales_of(rows: Rows, symmetry: Symmetry | None = None) -> Scales:
     scale = input_scales(rows.x, rows.strains, rows.is_tensor, group)
     if len(
         rows.stress
-    ):  # an input that is the same in all rows has the unit in which its gradients are as large as the others
+    ):  # the unit of an input that is the same in all rows is that in which its gradients are like others
         size = np.sqrt((gradients_of(rows) ** 2).mean(axis=0))
-        own = size > DEPENDENT * size.max()
-        level = float(((size * scale)[own]).max(initial=0.0))
-        scale = np.where((scale == 0.0) & own & (level > 0.0), level / np.where(own, size, 1.0), scale)
+        least = np.where(np.arange(len(size)) < len(size) - rows.strains, 0.0, DEPENDENT * size.max())
+        level = float((size * scale).max())
+        scale = np.where((scale == 0.0) & (size > least), level / np.maximum(size, 1e-300), scale)
     scale = np.where(scale > 0.0, scale, 1.0)
     if len(rows.energy) > 1:
         mean = float(rows.mean(rows.energy, rows.energy_rows))
