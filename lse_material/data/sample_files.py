@@ -244,7 +244,9 @@ def _table_of_arrays(data: dict[str, Any], source: str, columns: Columns) -> tup
     if rows == 0:
         raise FormatError(f"{source} holds no rows.")
     for name, array in data.items():
-        parts = chosen.get(name) or _component_names(name, np.asarray(array), fields, source)
+        parts = chosen.get(name) or _component_names(
+            name, np.asarray(array), fields, not {"F", "F11"}.isdisjoint(data), source
+        )
         flat = np.reshape(array, (len(array), -1)) if np.ndim(array) > 0 and len(parts) > 1 else np.asarray(array)
         if len(parts) > 1 and flat.shape[1] != len(parts):
             raise FormatError(
@@ -256,9 +258,12 @@ def _table_of_arrays(data: dict[str, Any], source: str, columns: Columns) -> tup
     return Table(source, tuple(names), arrays, range(rows), comments=comments), columns
 
 
-def _component_names(name: str, array: npt.NDArray[Any], fields: Sequence[str], source: str) -> list[str]:
-    """Names of columns for the components of an array; its own name if it is one column, or none that is known."""
-    name = {"stress": "P", "gradient": "g", "energy": "W"}.get(name, name)
+def _component_names(name: str, array: npt.NDArray[Any], fields: Sequence[str], with_F: bool, source: str) -> list[str]:
+    """Names of columns for the components of an array; its own name if it is one column, or none that is known.
+
+    `stress` is that of `Samples`, P, beside deformation gradients, and may be any other beside strains.
+    """
+    name = {"stress": "P" if with_F else "stress", "gradient": "g", "energy": "W"}.get(name, name)
     size = int(np.prod(array.shape[1:]))
     if name in ("fields", "conjugates"):
         return [f"{name[:-1]} {field}" for field in fields] if len(fields) == size else [name]

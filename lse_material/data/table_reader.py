@@ -85,7 +85,8 @@ class Table:
         Raises:
             FormatError: an entry is empty.
         """
-        texts = [str(cell).strip() for cell in self.columns[column]]
+        cells = self.columns[column]
+        texts = [(cell.decode(errors="replace") if isinstance(cell, bytes) else str(cell)).strip() for cell in cells]
         if "" in texts:
             raise FormatError(
                 f"{self.at_row(texts.index(''))}, column {self.names[column]}: the label of the group is empty."

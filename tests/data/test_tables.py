@@ -105,6 +105,13 @@ def test_archives_have_the_names_of_tables(tmp_path, arrays, options):
         np.testing.assert_array_equal(getattr(samples, name), right)
 
 
+@pytest.mark.parametrize("labels", [["a", "b"], [b"a", b"b"], [0.0, 1.0], [3, 4]])
+def test_groups_of_archives_are_texts_or_whole_numbers(tmp_path, labels):
+    np.savez(tmp_path / "rows.npz", F=F, W=W, path=np.array(labels))
+    right = ["a", "b"] if labels[0] in ("a", b"a") else labels
+    assert read_samples(tmp_path / "rows.npz").group.tolist() == right
+
+
 def test_archives_of_strains_with_both_shears_are_tensors(tmp_path):
     np.savez(tmp_path / "rows.npz", E=E, S=S, W=W)
     samples = read_samples(tmp_path / "rows.npz")
@@ -120,6 +127,7 @@ def test_archives_of_strains_with_both_shears_are_tensors(tmp_path):
             r"nothing tells the order.*\"F11 F12 F21 F22\": \"F\".*\"F11 F21 F12 F22\": \"F\"",
         ),
         ({"F": F, "W": W, "S": np.zeros((2, 3))}, "nothing tells the order"),
+        ({"E": E, "stress": S}, "'stress11' can be read in 3 ways"),
         ({"F": F, "W": [1.0, np.inf]}, "W in row 1 is infinite"),
         ({"F": F, "W": np.zeros(3)}, r"W has shape \(3,\); it should be \(2,\)"),
         ({"F": F, "W": W, "stress": P, "stress_mask": [1, 0]}, "stress_mask is int64 .* does not fit"),
