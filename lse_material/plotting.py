@@ -216,7 +216,7 @@ def _contours(axes: Axes, grid: Sequence[Array], W: Array, label: str, top: floa
     high = float(np.quantile(W, 0.9)) if top is None else top
     levels = W.min() + (high - W.min()) * np.linspace(0.0, 1.0, LEVELS + 1) ** 2
     drawn = axes.contourf(*grid, W, levels=levels, cmap="Greys", extend="max", alpha=0.6)
-    axes.contour(*grid, W, levels=levels, colors="0.35", linewidths=0.4)
+    axes.contour(*grid, W, levels=levels, colors="0.35", linewidths=0.4, linestyles="solid")
     axes.figure.colorbar(drawn, ax=axes, label=label, format="%.2g", pad=0.02)
 
 

@@ -33,7 +33,7 @@ class TrainablePotential(torch.nn.Module):
     """A trainable soft minimum in scaled variables: xh = (x - input_shift)/input_scale -> Psi(xh).
 
     A subclass for a mode type of your own has `set_up`, `evaluate`, `start`, `written`, `read`, and stands in `MODES` under the
-    type's name: `lse_material.fit.MODES[Mine.type] = TrainableMine`.
+    type's name.
 
     Args:
         architecture: number and shape of the modes.
