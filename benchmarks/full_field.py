@@ -7,8 +7,9 @@ in this project. Each law is fitted to balance in 60 eigenvectors and to four fo
 the measured fields, then about the equilibria of the material that the fit before has found. The result is compared with
 the law that made the data along the six deformation paths of that paper, up to a stretch of 2 or 1/2, or a shear of 1.
 
-One line of JSON: {law: {"r2_energy", "r2_stress" (least of six paths), "force_error" (largest, relative), "distance" (RMS of the
-displacements, over the noise that is asked for), "cpu_s"}}. Exits with 1 where an R2 is below 0.99 or a force off by more than 1 %.
+One line of JSON: {law: {"r2_energy", "r2_stress" (least of six paths), "force_error" (largest, relative), "distance" (RMS
+of the displacements, over the noise that is asked for), "cpu_s"}}. Exits with 1 where an R2 is below 0.99 or a force off by
+more than 1 %.
 """
 
 from __future__ import annotations
