@@ -201,7 +201,7 @@ W = (F**2).sum(axis=(1, 2))
         (lambda: lse.Samples(F=F, energy=W), {}, "strain measure|kinematics"),
         (lambda: lse.Samples(x=X, energy=X[:, 0] ** 2), {"growth": "auto"}, "growth term"),
         (lambda: lse.Samples(F=F, energy=W), {"kinematics": lse.GreenLagrange(2), "growth": 0.5}, "growth is 0.5"),
-        (lambda: {"x": X}, {}, "Samples, not a dict"),
+        (lambda: {"x": X}, {}, "Samples or Observations, not a dict"),
         (lambda: lse.Samples(x=X, energy=X[:, 0] ** 2), {"training": Training(energy_weight=0.0)}, "weight 0"),
     ],
 )
