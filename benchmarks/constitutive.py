@@ -103,7 +103,7 @@ def torch_closed(model: TrainablePotential, x: torch.Tensor) -> Any:
         if i:
             above = t @ z_weights[i - 1]
     energy, gradient = energy + 0.5 * ((x @ Q) * x).sum(2), gradient + x @ Q
-    rho = model.rho
+    rho = model.scaled_rho
     w = torch.softmax(-energy / rho, 0)
     G = (w.unsqueeze(2) * gradient).sum(0)
     e = gradient - G

@@ -50,7 +50,8 @@ print(result.summary(test))
 # %% [markdown]
 # ## The file
 #
-# The material goes into one small file of numbers and text, which never executes code.
+# The material goes into one small file of numbers and text, which never executes code. A copy of it is shipped as
+# `demos/materials/martensite.safetensors`, for [the next demo](form_and_problem.md).
 
 # %%
 file = options.out / "martensite.safetensors"

@@ -26,6 +26,7 @@ from lse_material.model.box import Box
 from lse_material.model.convex_network import ConvexNetwork
 from lse_material.model.growth import Growth
 from lse_material.model.material import Material
+from lse_material.model.mode import Mode
 from lse_material.model.soft_minimum import SoftMinimum
 from lse_material.model.strain import GreenLagrange, IsotropicInvariants, SmallStrain, StrainMeasure
 from lse_material.model.symmetry import Symmetry
@@ -43,6 +44,7 @@ __all__ = [
     "IsotropicInvariants",
     "LseError",
     "Material",
+    "Mode",
     "Observations",
     "Samples",
     "SmallStrain",

@@ -1,8 +1,10 @@
-"""One trained material in one file: format 1, a .safetensors file of float64 tensors with text metadata.
+"""One trained material in one file: a .safetensors file of float64 tensors with text metadata.
 
-Tensors: `mode.{k}.z_weight.{l}`, `mode.{k}.x_weight.{l}`, `mode.{k}.bias.{l}`, `mode.{k}.quadratic` (optional), `rho`,
-`input_shift`, `input_scale`, `energy_scale`, `energy_shift`; `network.ConvexNetwork` tells their meaning. Loading never
-executes code: such a file holds numbers and text only (https://github.com/huggingface/safetensors).
+Tensors: `rho`, `input_shift`, `input_scale`, `energy_scale`, `energy_shift`, and for each mode k those of its type, as
+`mode.{k}.{name}`. Format 1 has convex networks of one activation: `mode.{k}.z_weight.{l}`, `mode.{k}.x_weight.{l}`,
+`mode.{k}.bias.{l}`, `mode.{k}.quadratic` (optional). Format 2 names the type and options of each mode in its metadata, and is
+written where format 1 does not suffice. Loading never executes code: such a file holds numbers and text only
+(https://github.com/huggingface/safetensors).
 """
 
 from __future__ import annotations
@@ -23,15 +25,17 @@ from lse_material.errors import FormatError, InvalidInputError
 from lse_material.model.box import Box
 from lse_material.model.convex_network import ConvexNetwork
 from lse_material.model.growth import growth_from_dict
-from lse_material.model.material import Material
+from lse_material.model.material import Material, potential_of
+from lse_material.model.mode import BUILT_IN as MODE_TYPES
+from lse_material.model.mode import Mode
 from lse_material.model.soft_minimum import SoftMinimum
 from lse_material.model.strain import BUILT_IN, StrainMeasure, expect_one_definition, strain_measure_from_dict
 from lse_material.model.symmetry import Symmetry
 
-FORMAT = "lse-material/1"
+FORMATS = ("lse-material/1", "lse-material/2")
 SOFT_MINIMUM = "-rho*log(sum(exp(-psi/rho)))"
-_NUMBER = r"(0|[1-9][0-9]{0,8})"  # one spelling per number, so that no tensor can hide another
-_MODE_TENSOR = re.compile(rf"mode\.{_NUMBER}\.(?:(z_weight|x_weight|bias)\.{_NUMBER}|(quadratic))")
+# one spelling per number, so that no tensor can hide another
+_MODE_TENSOR = re.compile(r"mode\.(0|[1-9][0-9]{0,8})\.([A-Za-z0-9_.]+)")
 _SCALARS = ("rho", "energy_scale", "energy_shift")
 _VECTORS = ("input_shift", "input_scale")
 _ATTRIBUTES = {"rho": "scaled_rho"}  # of a soft minimum, where they are not called as the tensor
@@ -41,8 +45,8 @@ def save(material: Material | SoftMinimum, path: str | Path) -> None:
     """Write a material, or a plain potential, to `path`; whole or not at all.
 
     Raises:
-        InvalidInputError: the name does not end in .safetensors, modes differ in activation, a strain measure of the user's own
-            is not defined by its components alone or bears the name of another, or JSON cannot hold it, units or provenance.
+        InvalidInputError: the name does not end in .safetensors, a strain measure of the user's own is not defined by its
+            components alone or bears the name of another, or JSON cannot hold it, options of a mode, units or provenance.
         OSError: the file cannot be written.
 
     >>> lse.save(material, "copy.safetensors")
@@ -52,14 +56,10 @@ def save(material: Material | SoftMinimum, path: str | Path) -> None:
     path = Path(path)
     if path.suffix != ".safetensors":
         raise InvalidInputError(f"{path}: the name of a material file ends in .safetensors.")
-    potential = material.potential if isinstance(material, Material) else material
-    activations = {mode.activation for mode in potential.modes}
-    if len(activations) > 1:
-        raise InvalidInputError(f"format 1 holds one activation for all modes; these have {sorted(activations)}.")
+    potential = potential_of(material)
     metadata = {
-        "format": FORMAT,
+        **_modes_in_words(potential),
         "soft_minimum": SOFT_MINIMUM,
-        "activation": activations.pop(),
         "kinematics": "null",
         "growth": "null",
         "units": "{}",
@@ -68,7 +68,7 @@ def save(material: Material | SoftMinimum, path: str | Path) -> None:
     }
     if isinstance(material, Material):
         kinematics = material.kinematics
-        expect_one_definition(kinematics, "a file of format 1")
+        expect_one_definition(kinematics, "a file")
         if BUILT_IN.get(kinematics.name, type(kinematics)) is not type(kinematics):
             raise InvalidInputError(
                 f"the strain measure {kinematics.name} is not that of lse_material: give yours another name."
@@ -88,12 +88,15 @@ def save(material: Material | SoftMinimum, path: str | Path) -> None:
     write_atomically(path, _ordered(safetensors.numpy.save(_tensors(potential), metadata)))
 
 
-def load(path: str | Path, *, kinematics: Sequence[type[StrainMeasure]] = ()) -> Material:
+def load(
+    path: str | Path, *, kinematics: Sequence[type[StrainMeasure]] = (), modes: Sequence[type[Mode]] = ()
+) -> Material:
     """Read a material.
 
     Args:
         path: of the file.
         kinematics: strain measures of your own, classes, that the file may name.
+        modes: mode types of your own, classes, that the file may name.
 
     Raises:
         FormatError: the file is truncated, foreign, of a newer format, malformed, holds a NaN or a mode that is not
@@ -105,7 +108,7 @@ def load(path: str | Path, *, kinematics: Sequence[type[StrainMeasure]] = ()) ->
     """
     tensors, metadata = _read(Path(path))
     try:
-        potential = _potential(tensors, metadata)
+        potential = _potential(tensors, metadata, modes)
         measure = _json(metadata, "kinematics")
         if measure is None:
             raise FormatError("it holds a plain potential without a strain measure: read it with load_potential().")
@@ -129,15 +132,15 @@ def load(path: str | Path, *, kinematics: Sequence[type[StrainMeasure]] = ()) ->
         raise FormatError(f"{path} cannot be used: {error}") from None
 
 
-def load_potential(path: str | Path) -> SoftMinimum:
-    """Read the potential of a file, with or without a strain measure. Raises as `load`.
+def load_potential(path: str | Path, *, modes: Sequence[type[Mode]] = ()) -> SoftMinimum:
+    """Read the potential of a file, with or without a strain measure. Arguments and errors as `load`.
 
     >>> lse.load_potential("cell.safetensors").size
     3
     """
     tensors, metadata = _read(Path(path))
     try:
-        potential = _potential(tensors, metadata)
+        potential = _potential(tensors, metadata, modes)
         with np.errstate(all="ignore"):
             values = potential.evaluate(potential.input_shift)
             _expect_finite(tensors, "input_shift", values.energy, values.gradient, values.hessian)
@@ -146,16 +149,36 @@ def load_potential(path: str | Path) -> SoftMinimum:
         raise FormatError(f"{path} cannot be used: {error}") from None
 
 
+def _modes_in_words(potential: SoftMinimum) -> dict[str, str]:
+    """Format, and types and options of the modes: format 1 if all are convex networks of one activation."""
+    kinds = [{"type": mode.type, **mode.options()} for mode in potential.modes]
+    if potential.modes[0].type == ConvexNetwork.type and all(kind == kinds[0] for kind in kinds):
+        return {"format": FORMATS[0], "activation": kinds[0]["activation"]}
+    return {"format": FORMATS[1], "modes": _to_json("options of the modes", kinds)}
+
+
+def _kinds(metadata: dict[str, str], count: int) -> list[dict[str, Any]]:
+    """Type and options of each mode."""
+    if metadata["format"] == FORMATS[0]:
+        return [{"type": ConvexNetwork.type, "activation": metadata.get("activation", "")}] * count
+    kinds: list[dict[str, Any]] = _json(metadata, "modes", list)
+    if not all(isinstance(k, dict) and isinstance(k.get("type"), str) for k in kinds):
+        raise FormatError(f"its metadata 'modes' name no type for each mode: {kinds!r}.")
+    if len(kinds) != count:
+        raise FormatError(f"its metadata name {len(kinds)} modes; it has tensors of {count}.")
+    return kinds
+
+
 def _tensors(potential: SoftMinimum) -> dict[str, Array]:
     tensors: dict[str, Array] = {}
     for k, mode in enumerate(potential.modes):
-        for i, (weight, bias) in enumerate(zip(mode.x_weights, mode.biases)):
-            tensors[f"mode.{k}.x_weight.{i}"] = weight
-            tensors[f"mode.{k}.bias.{i}"] = bias
-        for i, weight in enumerate(mode.z_weights, start=1):
-            tensors[f"mode.{k}.z_weight.{i}"] = weight
-        if mode.quadratic is not None:
-            tensors[f"mode.{k}.quadratic"] = mode.quadratic
+        for name, tensor in mode.tensors().items():
+            full = f"mode.{k}.{name}"
+            if not _MODE_TENSOR.fullmatch(full):
+                raise InvalidInputError(
+                    f"mode {k} has a tensor {name!r}: names are letters, digits, underscores and dots."
+                )
+            tensors[full] = np.asarray(tensor, dtype=np.float64)
     for name in (*_SCALARS, *_VECTORS):
         tensors[name] = np.asarray(getattr(potential, _ATTRIBUTES.get(name, name)), dtype=np.float64)
     return tensors
@@ -180,10 +203,10 @@ def _read(path: Path) -> tuple[dict[str, Array], dict[str, str]]:
         with safetensors.safe_open(path, framework="numpy") as file:
             metadata = dict(file.metadata() or {})
             version = metadata.get("format", "")
-            if version != FORMAT:
+            if version not in FORMATS:
                 if re.fullmatch(r"lse-material/\d+", version):
                     raise FormatError(
-                        f"{path} is of format {version}; this lse_material reads {FORMAT}. Update the package."
+                        f"{path} is of format {version}; this lse_material reads {', '.join(FORMATS)}. Update the package."
                     )
                 raise FormatError(f"{path} is a .safetensors file, but not of lse_material: its format is {version!r}.")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -196,43 +219,38 @@ def _read(path: Path) -> tuple[dict[str, Array], dict[str, str]]:
         ) from None
     except (TypeError, AttributeError) as error:  # safetensors, of number types that NumPy does not have
         raise FormatError(
-            f"{path} holds a tensor that is not float64 ({error}); format 1 holds float64 only."
+            f"{path} holds a tensor that is not float64 ({error}); a material file holds float64 only."
         ) from None
     if metadata.get("soft_minimum") != SOFT_MINIMUM:
         raise FormatError(f"{path} uses the soft minimum {metadata.get('soft_minimum')!r}; known is {SOFT_MINIMUM!r}.")
     for name, tensor in tensors.items():
         if tensor.dtype != np.float64:
-            raise FormatError(f"{path}: tensor {name} is {tensor.dtype}; format 1 holds float64 only.")
+            raise FormatError(f"{path}: tensor {name} is {tensor.dtype}; a material file holds float64 only.")
         if not np.isfinite(tensor).all():
             where = tuple(int(i) for i in np.argwhere(~np.isfinite(tensor))[0])
             raise FormatError(f"{path}: tensor {name} holds {tensor[where]} at entry {where}.")
     return tensors, metadata
 
 
-def _potential(tensors: dict[str, Array], metadata: dict[str, str]) -> SoftMinimum:
-    parts: dict[int, dict[str, dict[int, Array]]] = {}
+def _potential(tensors: dict[str, Array], metadata: dict[str, str], own: Sequence[type[Mode]]) -> SoftMinimum:
+    parts: dict[int, dict[str, Array]] = {}
     for name, tensor in tensors.items():
         match = _MODE_TENSOR.fullmatch(name)
         if match:
-            kind, layer = (match[2], int(match[3])) if match[2] else ("quadratic", 0)
-            parts.setdefault(int(match[1]), {}).setdefault(kind, {})[layer] = tensor
+            parts.setdefault(int(match[1]), {})[match[2]] = tensor
         elif name not in (*_SCALARS, *_VECTORS):
-            raise FormatError(f"tensor {name} is not part of format 1.")
+            raise FormatError(f"tensor {name} is not part of format {metadata['format'].split('/')[1]}.")
     for name in (*_SCALARS, *_VECTORS):
         if name not in tensors:
             raise FormatError(f"tensor {name} is missing.")
     if sorted(parts) != list(range(len(parts))) or not parts:
         raise FormatError(f"modes are numbered {sorted(parts)}; they must be 0, 1, ... without a gap.")
-    modes = []
-    for k in range(len(parts)):
-        try:
-            modes.append(_mode(parts[k], metadata.get("activation", "")))
-        except (FormatError, InvalidInputError) as error:
-            raise FormatError(f"mode.{k}: {error}") from None
+    kinds = _kinds(metadata, len(parts))
+    modes = tuple(_mode(k, kinds[k], parts[k], own) for k in range(len(parts)))
     for name in (*_SCALARS, *_VECTORS):
         expect_shape(f"tensor {name}", tensors[name], () if name in _SCALARS else (modes[0].size,))
     return SoftMinimum(
-        tuple(modes),
+        modes,
         scaled_rho=float(tensors["rho"]),
         energy_scale=float(tensors["energy_scale"]),
         energy_shift=float(tensors["energy_shift"]),
@@ -241,17 +259,22 @@ def _potential(tensors: dict[str, Array], metadata: dict[str, str]) -> SoftMinim
     )
 
 
-def _mode(parts: dict[str, dict[int, Array]], activation: str) -> ConvexNetwork:
-    layers = len(parts.get("x_weight", {}))
-    for kind, first in (("x_weight", 0), ("bias", 0), ("z_weight", 1)):
-        found = sorted(parts.get(kind, {}))
-        if found != list(range(first, layers)):
-            raise FormatError(
-                f"it has {layers} x_weights, and {kind} of layers {found}; needed are {first} .. {layers - 1}."
-            )
-    quadratic = parts.get("quadratic", {}).get(0)
-    ordered = {kind: tuple(parts[kind][i] for i in sorted(parts[kind])) for kind in parts}
-    return ConvexNetwork(ordered.get("z_weight", ()), ordered["x_weight"], ordered["bias"], activation, quadratic)
+def _mode(k: int, kind: dict[str, Any], tensors: dict[str, Array], own: Sequence[type[Mode]]) -> Mode:
+    """Mode k, of a type of this package or of one of `own`."""
+    known = {mode.type: mode for mode in own} | MODE_TYPES
+    name, options = kind["type"], {key: value for key, value in kind.items() if key != "type"}
+    if name not in known:
+        raise FormatError(
+            f"mode.{k} is of the type {name!r}, which is not known; this version reads {sorted(known)}. If it is a class of "
+            "your own, pass it: lse.load(path, modes=[TheClass])."
+        )
+    try:
+        mode = known[name].from_tensors(tensors, options)
+    except (FormatError, InvalidInputError, KeyError, TypeError, ValueError) as error:
+        raise FormatError(f"mode.{k}: {error}") from None
+    if not isinstance(mode, Mode):
+        raise FormatError(f"mode.{k}: {name}.from_tensors gives a {type(mode).__name__}, not a Mode.")
+    return mode
 
 
 def _expect_finite(tensors: dict[str, Array], where: str, *values: Array) -> None:
@@ -264,9 +287,9 @@ def _expect_finite(tensors: dict[str, Array], where: str, *values: Array) -> Non
     )
 
 
-def _to_json(name: str, value: Mapping[str, Any]) -> str:
+def _to_json(name: str, value: Mapping[str, Any] | Sequence[Any]) -> str:
     try:
-        return json.dumps(dict(value))
+        return json.dumps(dict(value) if isinstance(value, Mapping) else list(value))
     except (TypeError, ValueError) as error:
         raise InvalidInputError(
             f"{name} cannot be written as JSON: {error}. Use texts, plain numbers, lists."

@@ -24,7 +24,7 @@ from lse_material.analysis.landscape import Landscape, search_box
 from lse_material.analysis.stress_curves import stress_curve as curve_of
 from lse_material.errors import InvalidInputError
 from lse_material.model.box import Box
-from lse_material.model.material import Material
+from lse_material.model.material import Material, potential_of
 from lse_material.model.soft_minimum import SoftMinimum
 from lse_material.model.strain import GreenLagrange, from_mandel
 
@@ -97,12 +97,9 @@ def landscape(
     Raises:
         InvalidInputError: `inputs` names no input, or more than two.
 
-    >>> axes = Figure().subplots()
-    >>> lse.plotting.landscape(axes, material, land, inputs=(0, 2))
-    >>> axes.get_ylabel()
-    '√2 E12'
+    >>> lse.plotting.landscape(figure.subplots(), material.potential, land, inputs=(0,))  # along E11
     """
-    potential = fitted.potential if isinstance(fitted, Material) else fitted
+    potential = potential_of(fitted)
     shown = tuple(range(min(potential.size, 2))) if inputs is None else tuple(inputs)
     if not 1 <= len(shown) <= 2 or len(set(shown)) < len(shown) or any(not 0 <= k < potential.size for k in shown):
         raise InvalidInputError(f"inputs is {shown}; choose one or two of the inputs 0 .. {potential.size - 1}.")
@@ -146,11 +143,11 @@ def picture(
         land: as `lse_material.analysis.landscape` finds it.
         deformations: names in `lse_material.analysis.DEFORMATIONS`; none for a potential.
 
-    >>> lse.plotting.picture(material, land).savefig("material.png")
+    >>> lse.plotting.picture(material, land).savefig("cell.png")
     """
     from matplotlib.figure import Figure
 
-    potential = fitted.potential if isinstance(fitted, Material) else fitted
+    potential = potential_of(fitted)
     sections: list[Sequence[int]] = [*planes(potential, land)] or [(0,)]
     curves = deformations if isinstance(fitted, Material) else ()
     width = 4.2 * max(len(sections), len(curves))
@@ -167,10 +164,10 @@ def picture(
 def stress_curve(axes: Axes, material: Material, name: str) -> None:
     """Draw the stress along a deformation of `lse_material.analysis.DEFORMATIONS`, and the mode weights on a second axis.
 
-    >>> axes = Figure().subplots()
+    >>> axes = figure.subplots()
     >>> lse.plotting.stress_curve(axes, material, "uniaxial")
-    >>> axes.get_ylabel()
-    'P11'
+    >>> axes.get_xlabel()
+    'stretch - 1'
     """
     curve = curve_of(material, name)
     stress = "P" + "".join(str(i + 1) for i in curve.deformation.component)
@@ -199,9 +196,10 @@ def discovery_path(left: Axes, right: Axes, result: Any) -> None:
     Raises:
         InvalidInputError: the number of modes was given, so that there is no path to draw.
 
-    >>> from types import SimpleNamespace
-    >>> found = SimpleNamespace(path=((1, 0.2), (2, 0.01)), tolerance=0.02, usage=[0.5, 0.5], potential=material.potential)
-    >>> lse.plotting.discovery_path(*Figure().subplots(1, 2), found)
+    >>> x = np.linspace(-1.0, 1.0, 40)[:, None]
+    >>> auto = lse.fit.Architecture(modes="auto", max_modes=2)
+    >>> result = lse.fit.fit(lse.Samples(x=x, energy=x[:, 0] ** 2), architecture=auto, progress=False)
+    >>> lse.plotting.discovery_path(*figure.subplots(1, 2), result)
     """
     if not result.path:
         raise InvalidInputError('there is no path of errors: the number of modes was given. Fit with modes="auto".')

@@ -16,6 +16,6 @@ def run_benchmark(name, *options, ranks=1):
     if ranks > 1:
         command = ["mpirun", "-n", str(ranks), *command]
         environment = {k: v for k, v in environment.items() if not k.startswith(("PMIX_", "PRTE_MCA_ess"))}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, env=environment)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False, env=environment)
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout.splitlines()[-1])

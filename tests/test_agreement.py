@@ -1,19 +1,12 @@
 """One formula, several translations: NumPy, torch, compiled UFL, external operators and compiled C say the same."""
 
-import dolfinx
 import numpy as np
 import pytest
-import torch
-import ufl
-from mpi4py import MPI
 
 import lse_material as lse
-from lse_material.fit import TrainablePotential
-from lse_material.kernel import CompiledPotential
 from tests.materials import STRAIN_MEASURES, random_deformations, random_material, random_potential
 from tests.translations import (
     BOUNDS,
-    QUICK,
     TRANSLATIONS,
     assert_agreement,
     by_compiled_c,
@@ -23,6 +16,10 @@ from tests.translations import (
     by_torch,
     by_ufl,
     by_ufl_stress,
+    compiled_potential,
+    expanded_ufl_potential,
+    torch_potential,
+    ufl_potential,
 )
 
 POINTS = 24
@@ -83,38 +80,6 @@ def test_arguments_up_to_a_thousand_agree_and_stay_finite(activation, rho):
             error = np.abs(got - values).max(axis=tuple(range(1, values.ndim)))
             size = np.abs(values).max(axis=tuple(range(1, values.ndim)))
             assert (error <= BOUNDS[name] * size).all(), f"{name} by {translation.__name__}: {(error / size).max():.1e}"
-
-
-def torch_potential(potential, x):
-    model, xt = TrainablePotential.from_potential(potential), torch.tensor(x)
-    hessian = torch.func.jacfwd(lambda point: model(point[None])[1][0])
-    W, g, _ = model(xt)
-    return {"W": W.detach().numpy(), "P": g.detach().numpy(), "A": torch.func.vmap(hessian)(xt).detach().numpy()}
-
-
-def expanded_ufl_potential(potential, x):
-    return ufl_potential(potential, x, expanded=True)
-
-
-def ufl_potential(potential, x, expanded=False):
-    n, d = x.shape
-    mesh = dolfinx.mesh.create_interval(MPI.COMM_SELF, n, (0.0, 1.0))
-    f = dolfinx.fem.Function(dolfinx.fem.functionspace(mesh, ("DG", 0, (d,))))
-    f.x.array[:] = x.ravel()
-    point = ufl.variable(f)
-    W = lse.fem.potential_energy(potential, [point[i] for i in range(d)], expanded=expanded)
-    g = ufl.diff(W, point)
-
-    def values(expression, *shape):
-        compiled = dolfinx.fem.Expression(expression, np.array([[0.5]]), jit_options=QUICK)
-        return compiled.eval(mesh, np.arange(n, dtype=np.int32)).reshape(n, *shape)
-
-    return {"W": values(W), "P": values(g, d), "A": values(ufl.diff(g, point), d, d)}
-
-
-def compiled_potential(potential, x):
-    compiled = CompiledPotential(potential)
-    return {"W": compiled.energy(x), "P": compiled.gradient(x), "A": compiled.hessian(x)}
 
 
 def test_vanishing_arguments_keep_their_second_derivatives():

@@ -14,7 +14,6 @@ import safetensors.numpy
 
 from lse_material import (
     Box,
-    ConvexNetwork,
     FormatError,
     GreenLagrange,
     Growth,
@@ -27,7 +26,14 @@ from lse_material import (
     save,
 )
 from tests.bomb import Bomb
-from tests.materials import STRAIN_MEASURES, measure_name, random_deformations, random_material, random_potential
+from tests.materials import (
+    STRAIN_MEASURES,
+    measure_name,
+    random_deformations,
+    random_material,
+    random_network,
+    random_potential,
+)
 
 
 def full_material(kinematics=GreenLagrange(2), **options):  # noqa: B008
@@ -153,7 +159,7 @@ NAN = np.array([0.0, np.nan, 0.0])
         ({"tensors": {"rho": np.array(np.inf)}}, r"tensor rho holds inf at entry \(\)"),
         ({"tensors": {"rho": np.array(-0.1)}}, "rho is -0.1; the transition scale must be > 0"),
         ({"tensors": {"rho": np.array([0.1])}}, r"tensor rho has shape \(1,\); it should be \(\)"),
-        ({"tensors": {"rho": np.array(0.1, np.float32)}}, "tensor rho is float32; format 1 holds float64 only"),
+        ({"tensors": {"rho": np.array(0.1, np.float32)}}, "tensor rho is float32; a material file holds float64 only"),
         ({"tensors": {"rho": np.array(1)}}, "tensor rho is int64"),
         ({"tensors": {"energy_scale": np.array(-1.0)}}, "or convex modes turn concave"),
         ({"tensors": {"input_scale": np.zeros(3)}}, "every entry must be > 0"),
@@ -165,7 +171,7 @@ NAN = np.array([0.0, np.nan, 0.0])
         ({"tensors": {"mode.0.bias.1": np.zeros(4)}}, r"mode.0: bias.1 has shape \(4,\); it should be \(6,\)"),
         ({"tensors": {"mode.0.bias.0": np.zeros((5, 1))}}, "mode.0: bias.0 has 2 axes"),
         ({"tensors": {"mode.0.quadratic": np.zeros((2, 2))}}, r"mode.0: quadratic has shape \(2, 2\)"),
-        ({"tensors": {"mode.0.gate": np.zeros(1)}}, "tensor mode.0.gate is not part of format 1"),
+        ({"tensors": {"mode.0.gate": np.zeros(1)}}, "mode.0: tensor gate is not part of a ConvexNetwork"),
         ({"tensors": {"mode.00.bias.0": np.zeros(5)}}, "tensor mode.00.bias.0 is not part of format 1"),
         ({"tensors": {"mode.3.bias.0": np.zeros(5)}}, r"modes are numbered \[0, 1, 3\]"),
         ({"tensors": {"mode.0.x_weight.4": np.zeros((1, 3))}}, r"mode.0: .* x_weight of layers \[0, 1, 2, 4\]"),
@@ -175,7 +181,7 @@ NAN = np.array([0.0, np.nan, 0.0])
         ({"remove": ["mode.0.z_weight.1"]}, r"mode.0: .* z_weight of layers \[2\]; needed are 1 .. 2"),
         ({"metadata": {"activation": "relu"}}, "activation 'relu' is not known"),
         ({"metadata": {"soft_minimum": "min(psi)"}}, r"uses the soft minimum 'min\(psi\)'"),
-        ({"metadata": {"format": "lse-material/2"}}, "is of format lse-material/2; this lse_material reads .*Update"),
+        ({"metadata": {"format": "lse-material/3"}}, "is of format lse-material/3; this lse_material reads .*Update"),
         ({"metadata": {"format": "other/1"}}, "not of lse_material: its format is 'other/1'"),
         ({"remove": ["format"]}, "not of lse_material: its format is ''"),
         ({"remove": ["kinematics"]}, "metadata lack 'kinematics'"),
@@ -297,12 +303,8 @@ def test_a_failed_save_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
 
 def test_what_cannot_be_saved_is_refused_before_a_file_is_touched(tmp_path):
     path = tmp_path / "m.safetensors"
-    modes = tuple(
-        ConvexNetwork.from_arrays([], [[[1.0]]], [[0.0]], activation=a) for a in ("softplus", "squared_softplus")
-    )
     material = full_material()
     cases = [
-        (SoftMinimum(modes, 0.1), path, "one activation for all modes"),
         (material, tmp_path / "m.pt", r"ends in \.safetensors"),
         (
             Material(material.potential, GreenLagrange(2), provenance={"F": np.eye(2)}),
@@ -343,3 +345,40 @@ def test_finite_numbers_that_overflow_are_refused_when_they_are_loaded(tmp_path)
 def test_metadata_that_json_cannot_hold_are_refused(tmp_path, text):
     with pytest.raises(FormatError, match="its metadata 'provenance' are not JSON"):
         load(rewritten(tmp_path / "m.safetensors", metadata={"provenance": text}))
+
+
+def test_modes_of_two_activations_are_of_format_2_and_come_back_bitwise(tmp_path):
+    path = tmp_path / "two.safetensors"
+    rng = np.random.default_rng(0)
+    modes = tuple(random_network(rng, 3, activation=a) for a in ("softplus", "squared_softplus"))
+    save(Material(SoftMinimum(modes, 0.1), GreenLagrange(2)), path)
+    with safetensors.safe_open(path, framework="numpy") as file:
+        metadata = file.metadata()
+    assert metadata["format"] == "lse-material/2"
+    assert "activation" not in metadata
+    F = random_deformations(rng, 5, 2)
+    np.testing.assert_array_equal(load(path).tangent(F), Material(SoftMinimum(modes, 0.1), GreenLagrange(2)).tangent(F))
+
+
+@pytest.mark.parametrize(
+    ("modes", "message"),
+    [
+        (None, "its metadata lack 'modes'"),
+        ("3", "'modes' are a int, not a list"),
+        ('[{"type": "ConvexNetwork"}]', "its metadata name 1 modes; it has tensors of 2"),
+        ("[1, 2]", "name no type for each mode"),
+        ('[{"type": "ConvexNetwork"}, {"type": "Cubic"}]', "mode.0: activation '' is not known"),
+        ('[{"type": "Cubic"}, {"type": "Cubic"}]', "mode.0 is of the type 'Cubic', which is not known"),
+    ],
+)
+def test_metadata_of_modes_that_do_not_say_what_they_are_are_refused(modes, message, tmp_path):
+    rng, path = np.random.default_rng(0), tmp_path / "bad.safetensors"
+    two = SoftMinimum(tuple(random_network(rng, 3, activation=a) for a in ("softplus", "squared_softplus")), 0.1)
+    save(Material(two, GreenLagrange(2)), path)
+    tensors, metadata = safetensors.numpy.load_file(path), {}
+    with safetensors.safe_open(path, framework="numpy") as file:
+        metadata = {key: value for key, value in file.metadata().items() if key != "modes"}
+    metadata |= {} if modes is None else {"modes": modes}
+    path.write_bytes(safetensors.numpy.save(tensors, metadata))
+    with pytest.raises(FormatError, match=message):
+        load(path)

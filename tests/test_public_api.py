@@ -19,6 +19,7 @@ PUBLIC = [
     "IsotropicInvariants",
     "LseError",
     "Material",
+    "Mode",
     "Observations",
     "Samples",
     "SmallStrain",
@@ -138,6 +139,7 @@ PACKAGES = {
         "Inference",
         "Inferred",
         "LeftOut",
+        "MODES",
         "Sparsity",
         "TrainablePotential",
         "Training",
@@ -152,7 +154,6 @@ PACKAGES = {
         "KernelShape",
         "build",
         "cache_directory",
-        "compilations",
         "evaluator",
         "kernel_source",
         "load",
@@ -169,6 +170,7 @@ PACKAGES = {
         "Growth",
         "IsotropicInvariants",
         "Material",
+        "Mode",
         "SmallStrain",
         "SoftMinimum",
         "StrainMeasure",
@@ -183,6 +185,7 @@ PACKAGES = {
         "sqrt",
         "tensor",
     ],
+    "plotting": ["discovery_path", "input_labels", "landscape", "picture", "planes", "stress_curve"],
 }
 
 

@@ -2,96 +2,16 @@
 
 import numpy as np
 import pytest
-import torch
 import ufl
 
 import lse_material as lse
 from lse_material import fem as symbolic
 from lse_material.export import source
 from lse_material.fem.quadrature.evaluators import EvaluatorStress
-from lse_material.fit import Architecture, TrainablePotential, fit
-from lse_material.fit.model import trainable as fit_network
-from lse_material.fit.optimise import jacobian as fit_jacobian
-from lse_material.kernel import CompiledPotential, KernelShape, kernel_source, point_header
-from lse_material.model import ACTIVATIONS, Activation
+from lse_material.fit import Architecture
+from lse_material.model import ACTIVATIONS
 from lse_material.plotting import input_labels
 from tests.materials import random_material, random_potential
-
-# convex and non-decreasing, with the right derivatives: NumPy takes it as soon as it is in the table
-SHIFTED = Activation(
-    value=lambda a: ACTIVATIONS["softplus"].value(a - 1.0),
-    slope=lambda a: ACTIVATIONS["softplus"].slope(a - 1.0),
-    curvature=lambda a: ACTIVATIONS["softplus"].curvature(a - 1.0),
-)
-POINTS = torch.zeros(2, 3, dtype=torch.float64)
-
-
-@pytest.fixture
-def novel(monkeypatch):
-    """A potential whose activation stands in NumPy's table alone, as a new one does before its translations are written."""
-    monkeypatch.setitem(ACTIVATIONS, "shifted_softplus", SHIFTED)
-    return random_potential(np.random.default_rng(7), 3, modes=2, activation="shifted_softplus", equal_widths=True)
-
-
-def in_torch(potential):
-    TrainablePotential.from_potential(potential)
-
-
-def in_torch_fit(potential):
-    x = np.random.default_rng(8).normal(size=(60, 3))
-    samples = lse.Samples(x=x, energy=potential.energy(x))
-    fit(samples, architecture=Architecture(modes=1, activation="shifted_softplus"), progress=False)
-
-
-def in_torch_jacobian(potential):
-    del potential
-    fit_jacobian._activation("shifted_softplus", POINTS)
-
-
-def in_torch_evaluation(potential):
-    del potential
-    fit_network._activation("shifted_softplus", POINTS)
-
-
-def in_expanded_ufl(potential):
-    symbolic.potential_energy(potential, [ufl.as_ufl(0.1)] * 3, expanded=True)
-
-
-def in_the_batch_kernel(potential):
-    kernel_source(KernelShape.of(potential))
-
-
-def in_compiled_batches(potential):
-    CompiledPotential(potential)
-
-
-def in_the_point_kernel(potential):
-    point_header(potential, lanes=4)
-
-
-BACKENDS = (
-    in_torch,
-    in_torch_fit,
-    in_torch_jacobian,
-    in_torch_evaluation,
-    in_expanded_ufl,
-    in_the_batch_kernel,
-    in_compiled_batches,
-    in_the_point_kernel,
-)
-
-
-@pytest.mark.parametrize("backend", BACKENDS, ids=lambda f: f.__name__)
-def test_an_activation_without_translation_is_refused_by_its_name(backend, novel):
-    assert np.isfinite(novel.energy(np.zeros((1, 3)))).all()  # NumPy knows it, and is the meaning of the formula
-    with pytest.raises(lse.InvalidInputError, match="'shifted_softplus' has no translation into"):
-        backend(novel)
-
-
-@pytest.mark.parametrize("language", ["c", "numpy", "ufl"])
-def test_an_activation_without_translation_is_not_exported(language, novel):
-    with pytest.raises(lse.InvalidInputError, match="'shifted_softplus' has no translation into exported"):
-        source(novel, language)
 
 
 @pytest.mark.parametrize("name", ["relu", "Softplus", "softplus ", ""])
@@ -102,23 +22,13 @@ def test_an_activation_that_nobody_knows_is_refused_when_a_network_or_an_archite
         Architecture(activation=name)
 
 
-def test_a_file_with_an_activation_of_another_version_is_refused(novel, tmp_path, monkeypatch):
+def test_a_file_with_an_activation_of_another_version_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setitem(ACTIVATIONS, "shifted_softplus", ACTIVATIONS["softplus"])
+    novel = random_potential(np.random.default_rng(7), 3, modes=2, activation="shifted_softplus")
     lse.save(novel, tmp_path / "novel.safetensors")
     monkeypatch.delitem(ACTIVATIONS, "shifted_softplus")
     with pytest.raises(lse.FormatError, match="'shifted_softplus'"):
         lse.load_potential(tmp_path / "novel.safetensors")
-
-
-@pytest.mark.parametrize("name", sorted(ACTIVATIONS))
-def test_every_known_activation_means_the_same_in_torch_as_in_numpy_with_its_slope_and_curvature(name):
-    a = np.linspace(-6.0, 6.0, 25)
-    value, slope, curvature = fit_jacobian._activation(name, torch.tensor(a))
-    again = fit_network._activation(name, torch.tensor(a))
-    exact = ACTIVATIONS[name]
-    for got, function in zip((value, slope, curvature), (exact.value, exact.slope, exact.curvature)):
-        np.testing.assert_allclose(got.numpy(), function(a), rtol=1e-13)
-    for one, other in zip(again, (value, slope)):
-        assert torch.equal(one, other)
 
 
 class Hencky(lse.GreenLagrange):

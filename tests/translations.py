@@ -12,7 +12,7 @@ from mpi4py import MPI
 
 import lse_material as lse
 from lse_material.fit import TrainablePotential
-from lse_material.kernel import CompiledEvaluator
+from lse_material.kernel import CompiledEvaluator, CompiledPotential
 from tests.materials import relative_error
 
 BOUNDS = {"W": 1e-12, "P": 1e-11, "A": 1e-10}
@@ -143,3 +143,38 @@ TRANSLATIONS = (
     by_external_operator,
     by_compiled_c,
 )
+
+
+# ---- of a potential: W (n,), P = dW/dx (n, d), A (n, d, d) at x (n, d) ----
+
+
+def torch_potential(potential, x):
+    model, xt = TrainablePotential.from_potential(potential), torch.tensor(x)
+    hessian = torch.func.jacfwd(lambda point: model(point[None])[1][0])
+    W, g, _ = model(xt)
+    return {"W": W.detach().numpy(), "P": g.detach().numpy(), "A": torch.func.vmap(hessian)(xt).detach().numpy()}
+
+
+def expanded_ufl_potential(potential, x):
+    return ufl_potential(potential, x, expanded=True)
+
+
+def ufl_potential(potential, x, expanded=False):
+    n, d = x.shape
+    mesh = dolfinx.mesh.create_interval(MPI.COMM_SELF, n, (0.0, 1.0))
+    f = dolfinx.fem.Function(dolfinx.fem.functionspace(mesh, ("DG", 0, (d,))))
+    f.x.array[:] = x.ravel()
+    point = ufl.variable(f)
+    W = lse.fem.potential_energy(potential, [point[i] for i in range(d)], expanded=expanded)
+    g = ufl.diff(W, point)
+
+    def values(expression, *shape):
+        compiled = dolfinx.fem.Expression(expression, np.array([[0.5]]), jit_options=QUICK)
+        return compiled.eval(mesh, np.arange(n, dtype=np.int32)).reshape(n, *shape)
+
+    return {"W": values(W), "P": values(g, d), "A": values(ufl.diff(g, point), d, d)}
+
+
+def compiled_potential(potential, x):
+    compiled = CompiledPotential(potential)
+    return {"W": compiled.energy(x), "P": compiled.gradient(x), "A": compiled.hessian(x)}

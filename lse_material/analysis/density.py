@@ -185,8 +185,8 @@ def _proposals(potential: SoftMinimum, n: int, rng: np.random.Generator) -> tupl
     """Draws (n, d) from a mixture of Student densities at the modes, and their log density (n,)."""
     d, scale = potential.size, potential.input_scale
     places, roots, depths = [], [], []
-    for k, mode in enumerate(potential.modes):
-        alone = SoftMinimum((mode,), potential.scaled_rho, potential.input_shift, scale, potential.energy_scale)
+    for k in range(len(potential.modes)):
+        alone = potential.alone(k)
         at = walk(alone, potential.input_shift[None], 0, 4.0 * np.sqrt(d))[0][0]
         curvature, vectors = np.linalg.eigh(alone.hessian(at) * np.outer(scale, scale))
         if curvature[0] < FLAT:

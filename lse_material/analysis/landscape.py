@@ -18,7 +18,7 @@ from lse_material.analysis.descent import Pass
 from lse_material.analysis.minimum_energy_path import Graph
 from lse_material.analysis.stationary import StationaryPoint, saddles, wells
 from lse_material.model.box import Box
-from lse_material.model.material import Material
+from lse_material.model.material import Material, potential_of
 from lse_material.model.soft_minimum import SoftMinimum
 
 
@@ -101,7 +101,7 @@ def search_box(fitted: Material | SoftMinimum) -> Box:
     >>> lse.analysis.search_box(material).upper
     array([0.1, 0.1, 0.1])
     """
-    potential = fitted.potential if isinstance(fitted, Material) else fitted
+    potential = potential_of(fitted)
     if isinstance(fitted, Material) and fitted.training_box is not None:
         lower, upper = fitted.training_box.lower, fitted.training_box.upper
         width = np.maximum(upper - lower, 1e-3 * potential.input_scale)  # a component that did not vary has no width

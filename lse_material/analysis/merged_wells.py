@@ -68,8 +68,7 @@ def merged_modes(potential: SoftMinimum, lower: object = None, upper: object = N
     ()
     """
     box = Box.of(lower, upper, potential.size)
-    scales = potential.input_shift, potential.input_scale, potential.energy_scale, potential.energy_shift
-    alone = [SoftMinimum((mode,), potential.scaled_rho, *scales) for mode in potential.modes]
+    alone = [potential.alone(k) for k in range(len(potential.modes))]
     minima, span = np.array([mode_minima(one, box)[0] for one in alone]), length(potential, box)
     ends, found = walk(potential, minima, 0, span)
     if box is None:  # a mode without a minimum is not where its slope vanishes

@@ -154,9 +154,8 @@ def stationary_point(
 def mode_minima(potential: SoftMinimum, box: Box | None = None) -> Array:
     """Minima of the single modes, (m, d); a mode without one (an affine one, say) is left out, or clipped to the box."""
     result = []
-    for mode in potential.modes:
-        scales = potential.input_shift, potential.input_scale, potential.energy_scale
-        alone = SoftMinimum((mode,), potential.scaled_rho, *scales)
+    for k in range(len(potential.modes)):
+        alone = potential.alone(k)
         span = float(np.sqrt(potential.size)) if box is None else length(potential, box)
         begin = potential.input_shift if box is None else 0.5 * (box.lower + box.upper)
         end, done = walk(alone, begin[None], 0, span)

@@ -77,7 +77,7 @@ def verify(material: Material, F: Any = None, seed: int = 0) -> tuple[Check, ...
 
 
 def check_convexity(potential: SoftMinimum, x: Any) -> Check:
-    """Every mode has a positive semi-definite Hessian at points x (..., d).
+    """Every mode has a positive semi-definite Hessian in its convex inputs at points x (..., d).
 
     The error is that of the worst mode: how far its smallest eigenvalue lies below 0, as a share of its largest over
     all points.
@@ -89,7 +89,8 @@ def check_convexity(potential: SoftMinimum, x: Any) -> Check:
     _some("x", x)
     ratios = []
     for mode in potential.modes:
-        hessian = mode.hessian((x - potential.input_shift) / potential.input_scale)
+        inputs = list(mode.convex_inputs)
+        hessian = mode.hessian((x - potential.input_shift) / potential.input_scale)[:, inputs][:, :, inputs]
         if not np.isfinite(hessian).all():
             ratios.append(np.nan)
             continue

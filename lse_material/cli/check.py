@@ -11,13 +11,15 @@ from lse_material.cli import tables
 from lse_material.cli.codes import FAILED
 from lse_material.cli.files import MaterialFile, read
 from lse_material.cli.output import Json, print_json, print_table
-from lse_material.cli.tables import ColumnsOption
+from lse_material.cli.tables import ColumnsOption, DecimalOption, PlaneStrainOption
 
 
 def check(
     file: MaterialFile,
     data: Annotated[Path | None, typer.Option(help="A table of rows that the material must meet.")] = None,
     columns: ColumnsOption = None,
+    decimal: DecimalOption = None,
+    plane_strain: PlaneStrainOption = False,
     tolerance: Annotated[float, typer.Option(help="Relative error on --data that passes.")] = 0.05,
     symmetry: Annotated[
         str | None, typer.Option(help="Point group, PARENT:VARIANT (square:rectangle); else that of the file.")
@@ -36,7 +38,9 @@ def check(
     if data is not None:
         from lse_material.analysis.validation import check_data
 
-        samples = tables.read([data], columns, None, report=None if json else print)
+        samples = tables.read(
+            [data], columns, decimal=decimal, plane_strain=plane_strain, report=None if json else print
+        )
         checks += check_data(fitted, samples, tolerance=tolerance)
     passed = all(c.passed for c in checks)
     if json:

@@ -13,7 +13,7 @@ from lse_material.cli import tables
 from lse_material.cli.codes import need
 from lse_material.cli.options import with_options
 from lse_material.cli.output import Json, print_json
-from lse_material.cli.tables import ColumnsOption, GroupOption
+from lse_material.cli.tables import ColumnsOption, DecimalOption, GroupOption, PlaneStrainOption
 from lse_material.errors import InvalidInputError
 
 PREFIXES = {"Architecture": "", "Training": "training_", "Sparsity": "sparsity_"}
@@ -38,6 +38,8 @@ def fit(
     output: Annotated[Path, typer.Option("--output", "-o", help="The new .safetensors file.", show_default=False)],
     columns: ColumnsOption = None,
     group: GroupOption = None,
+    decimal: DecimalOption = None,
+    plane_strain: PlaneStrainOption = False,
     kinematics: Annotated[
         Literal["green-lagrange", "small-strain", "invariants"], typer.Option(help="Strain measure, for rows of F.")
     ] = "green-lagrange",
@@ -67,7 +69,7 @@ def fit(
     if output.suffix != ".safetensors" or not output.parent.is_dir():
         raise InvalidInputError(f"{output} must end in .safetensors and lie in a folder that is there.")
     readings: list[Any] = []
-    samples = tables.read(data, columns, group, report=readings.append)
+    samples = tables.read(data, columns, group, decimal=decimal, plane_strain=plane_strain, report=readings.append)
     kept, held = samples.split(1.0 - test, seed=seed) if test > 0.0 else (samples, None)
     if samples.dim is None:
         if symmetry or growth is not None:

@@ -11,7 +11,7 @@ from lse_material.cli.codes import need
 from lse_material.cli.files import MaterialFile, read
 from lse_material.cli.output import Json, print_json
 from lse_material.errors import InvalidInputError
-from lse_material.model.material import Material
+from lse_material.model.material import Material, potential_of
 
 FORMATS = (".png", ".pdf", ".svg")
 QUANTITIES = ("amount", "energy", "stress", "mode_weights")
@@ -41,7 +41,7 @@ def plot(
         raise InvalidInputError(f"{target}: pictures are {', '.join(FORMATS)}.")
     fitted = read(file)
     material = fitted if isinstance(fitted, Material) else None
-    potential = fitted.potential if isinstance(fitted, Material) else fitted
+    potential = potential_of(fitted)
     box = search_box(fitted)
     land = landscape(potential, box.lower, box.upper)
     picture(fitted, land, deformations=names).savefig(target, dpi=150)

@@ -12,7 +12,7 @@ import typer
 
 from lse_material.cli.files import MaterialFile, read
 from lse_material.cli.output import Json, figure, print_json, print_table, vector
-from lse_material.model.material import Material
+from lse_material.model.material import Material, potential_of
 from lse_material.model.soft_minimum import SoftMinimum
 
 POINTS = 2000
@@ -38,20 +38,13 @@ def show(
 
 
 def _contents(fitted: Material | SoftMinimum) -> dict[str, Any]:
-    potential = fitted.potential if isinstance(fitted, Material) else fitted
-    modes = [
-        {
-            "layers": [len(b) for b in m.biases[:-1]],
-            "quadratic": m.quadratic is not None,
-            "weights": m.active_parameters,
-        }
-        for m in potential.modes
-    ]
+    potential = potential_of(fitted)
+    modes = [{**mode.describe(), "weights": mode.active_parameters} for mode in potential.modes]
     figures: dict[str, Any] = {
         "modes": modes,
         "transition_scale": potential.transition_scale,
         "inputs": potential.size,
-        "activation": potential.modes[0].activation,
+        "activation": potential.modes[0].options().get("activation"),
         "weights": sum(m.active_parameters for m in potential.modes),
         "weights_stored": sum(m.parameters for m in potential.modes),
     }
@@ -72,7 +65,7 @@ def _contents(fitted: Material | SoftMinimum) -> dict[str, Any]:
 def _landscape(fitted: Material | SoftMinimum) -> dict[str, Any]:
     from lse_material.analysis import landscape, merged_modes, search_box, wells
 
-    potential = fitted.potential if isinstance(fitted, Material) else fitted
+    potential = potential_of(fitted)
     searched = search_box(fitted)
     box = searched.lower, searched.upper
     land = landscape(potential, *box)
@@ -133,6 +126,13 @@ def _time(evaluate: Callable[[], None]) -> float:
     return float(best / POINTS * 1e6)
 
 
+def _modes_in_words(f: dict[str, Any]) -> str:
+    modes = f["modes"]
+    if all("layers" in m for m in modes):
+        return f"{len(modes)}, {f['activation']}, hidden layers {[m['layers'] for m in modes]}"
+    return f"{len(modes)}, {', '.join(dict.fromkeys(m.get('type', 'ConvexNetwork') for m in modes))}"
+
+
 def _print(f: dict[str, Any]) -> None:
     kinematics = f.get("kinematics")
     energy = f.get("units", {}).get("energy", "")
@@ -141,7 +141,7 @@ def _print(f: dict[str, Any]) -> None:
     speed = f"{figure(cost['numpy'], 3)} by NumPy, {figure(cost['compiled'], 3)} compiled"
     rows: list[list[Any]] = [
         ["inputs", f"{f['inputs']} ({what})"],
-        ["modes", f"{len(f['modes'])}, {f['activation']}, hidden layers {[m['layers'] for m in f['modes']]}"],
+        ["modes", _modes_in_words(f)],
         ["weights", f"{f['weights']} that are not zero of {f['weights_stored']}"],
         ["transition scale", f"{figure(f['transition_scale'])} {energy}"],
         ["cost", f"{speed} us per point (energy and both derivatives)"],

@@ -31,9 +31,23 @@ GroupOption = Annotated[
     ),
 ]
 
+DecimalOption = Annotated[
+    str | None,
+    typer.Option("--decimal", help="The decimal mark of tables, if it is not to be found.", show_default=False),
+]
+PlaneStrainOption = Annotated[
+    bool, typer.Option("--plane-strain", help="Take the 2D part of 3D columns, checked to be plane strain.")
+]
+
 
 def read(
-    paths: Sequence[Path], columns: str | None, group: str | None, *, report: Callable[[Any], Any] | None = None
+    paths: Sequence[Path],
+    columns: str | None,
+    group: str | None = None,
+    *,
+    decimal: str | None = None,
+    plane_strain: bool = False,
+    report: Callable[[Any], Any] | None = None,
 ) -> Samples:
     """Samples of one file, or of several, each a group. Raises as `read_samples`.
 
@@ -45,7 +59,13 @@ def read(
         if isinstance(chosen, list):
             raise typer.BadParameter("--columns names all columns: name the one of the groups `group` there.")
         chosen["group"] = group
-    samples = read_samples(paths[0] if len(paths) == 1 else paths, columns=chosen or None, report=report)
+    samples = read_samples(
+        paths[0] if len(paths) == 1 else paths,
+        columns=chosen or None,
+        decimal=decimal,
+        plane_strain=plane_strain,
+        report=report,
+    )
     return samples.with_groups_found() if group == "found" else samples
 
 

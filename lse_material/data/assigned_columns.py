@@ -25,25 +25,25 @@ from lse_material.errors import FormatError, InvalidInputError
 
 Columns = Mapping[str, Any] | Sequence[str | None] | None
 SENTINELS = (999.0, 9999.0, 99999.0, 999999.0, 1e20, 1e30)  # numbers that some programs write for a missing value
-LAYOUTS = {
-    5: (2, "FW"),
-    8: (2, "FP"),
-    9: (2, "FWP"),
-    10: (3, "FW"),
-    18: (3, "FP"),
-    19: (3, "FWP"),
-}  # usual numbers of columns
 SENTINEL_SIZE = 100.0  # they are suspected if the largest other value is smaller by this factor
+# dimension and quantities of tables with so many columns
+LAYOUTS = {5: (2, "FW"), 8: (2, "FP"), 9: (2, "FWP"), 10: (3, "FW"), 18: (3, "FP"), 19: (3, "FWP")}
 
 
 @dataclass
 class AssignedColumns:
-    """Columns and constants by quantity and index."""
+    """Columns and constants by quantity and index.
+
+    Attributes:
+        table: names and columns.
+        parts: quantity -> index -> column (int) or constant (float), and its factor.
+        doubtful: column -> what it can be.
+        left: columns that are left alone.
+        notes: what the user should know.
+    """
 
     table: Table
-    parts: dict[str, dict[Index, tuple[int | float, float]]] = field(
-        default_factory=dict
-    )  # column (int) or constant; factor
+    parts: dict[str, dict[Index, tuple[int | float, float]]] = field(default_factory=dict)
     doubtful: dict[int, tuple[Meaning, ...]] = field(default_factory=dict)
     left: list[int] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -245,9 +245,7 @@ def _assign_by_name(given: AssignedColumns, columns: Sequence[int]) -> None:
             given.left.remove(k)
             given.add(Meaning("conjugate", name), k)
     kirchhoff = given.parts.get("tau", {})
-    if kirchhoff and all(
-        index[0] != index[1] for index in kirchhoff
-    ):  # shears of engineers' Cauchy stress are tau_xy too
+    if all(index[0] != index[1] for index in kirchhoff):  # tau_xy beside sigma_x is a shear of the Cauchy stress
         for index, (source, _) in list(kirchhoff.items()):
             if isinstance(source, int) and source in columns:
                 del kirchhoff[index]
@@ -256,13 +254,11 @@ def _assign_by_name(given: AssignedColumns, columns: Sequence[int]) -> None:
 
 def _find(table: Table, name: str) -> int:
     """The column of a name: as it stands, without its unit, or in other case."""
-    ways = (lambda n: n, lambda n: name_and_unit(n)[0], str.lower, lambda n: name_and_unit(n)[0].lower())
-    for way in ways:
-        found = [
-            k for k, each in enumerate(table.names) if each and way(each) == (name.lower() if way("A") == "a" else name)
-        ]
-        if len(found) == 1:
-            return found[0]
+    exact, plain = list(table.names), [name_and_unit(n)[0] for n in table.names]
+    lower = [[n.lower() for n in names] for names in (exact, plain)]
+    for names, wanted in ((exact, name), (plain, name), (lower[0], name.lower()), (lower[1], name.lower())):
+        if names.count(wanted) == 1:
+            return names.index(wanted)
     raise InvalidInputError(
         f"columns names {name!r}, which {table.source} has not: its columns are {list(table.names)}."
     )

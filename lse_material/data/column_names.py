@@ -184,7 +184,7 @@ def declared(name: str) -> Meaning:
     if match and match["word"] in words:
         quantity, factor = words[match["word"]]
         return Meaning(quantity, _indices(match), sign * factor * _shear_factor(match))
-    found = [m for m in meanings(plain) if m.quantity != "unused"]
+    found = meanings(plain)
     if found and (len(found) == 1 or found[0].quantity == "stretch"):
         return Meaning(found[0].quantity, found[0].index, sign * found[0].factor)
     raise InvalidInputError(

@@ -96,8 +96,8 @@ def rows_of_whole_groups(labels: Labels, fraction: float, rng: np.random.Generat
     names, number, counts = np.unique(labels, return_inverse=True, return_counts=True)
     if len(names) < 2:
         raise InvalidInputError(
-            f"all rows belong to the group {names[0].item()!r}: whole groups cannot be split off. Leave the groups out "
-            "to split by rows: dataclasses.replace(samples, group=None)."
+            f"all rows belong to the group {names[0].item()!r}: whole groups cannot be split off. Leave the group out to split "
+            'by rows: dataclasses.replace(samples, group=None), or columns={"unused": NAME} when the table is read.'
         )
     order = rng.permutation(len(names))
     share = np.cumsum(counts[order])[:-1] / len(labels)

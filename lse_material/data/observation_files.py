@@ -55,6 +55,11 @@ def read_observations(
     Raises:
         FormatError: the table has no stretch or stress, or nothing says which test it is.
         InvalidInputError: a stretch that is not > 0.
+
+    >>> with open("rubber.csv", "w") as file:
+    ...     print("test,stretch,nominal stress MPa", "uniaxial,1.1,0.1", "planar,1.2,0.3", sep=chr(10), file=file)
+    >>> lse.read_observations("rubber.csv").values
+    array([0.1, 0.3])
     """
     table, columns = table_of_file(path, columns, separator=separator, decimal=decimal, missing=missing)
     given = assigned(table, columns)

@@ -13,16 +13,17 @@ import tokenize
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from lse_material._arrays import Array
+from lse_material._arrays import Array, float_array
 from lse_material._files import npz, write_atomically
 from lse_material.data.assigned_columns import Columns
-from lse_material.data.column_names import meanings
+from lse_material.data.column_names import DEFORMATIONS, FIELDS, STRESSES, meanings
 from lse_material.data.samples import ARRAYS, Samples
 from lse_material.data.table_reader import Table, table_of_text
 from lse_material.data.table_samples import Reading, samples_of_table
@@ -30,7 +31,7 @@ from lse_material.errors import FormatError, InvalidInputError
 
 SPREADSHEETS = {".xlsx": "read_excel", ".xls": "read_excel", ".ods": "read_excel"}
 SPREADSHEETS |= {".parquet": "read_parquet", ".feather": "read_feather"}  # readers of pandas, by the ending of the name
-MASKS = {"energy_mask": "energy", "stress_mask": "stress", "stress_known": "stress"}  # in archives of older versions
+MASKS = {"energy_mask": "energy", "stress_mask": "stress", "stress_known": "stress"}  # True where a value is known
 
 
 def read_samples(
@@ -86,7 +87,7 @@ def table_of_file(
     if path.suffix.lower() == ".npz":
         return _table_of_arrays(_arrays(path), str(path), columns)
     if path.suffix.lower() in SPREADSHEETS:
-        return _table_of_spreadsheet(path), columns
+        return _table_of_spreadsheet(path, missing), columns
     return table_of_text(path.read_bytes(), str(path), separator=separator, decimal=decimal, missing=missing), columns
 
 
@@ -160,7 +161,7 @@ def _joined(
     return Samples(**data, field_names=first.field_names, units=first.units)
 
 
-def _table_of_spreadsheet(path: Path) -> Table:
+def _table_of_spreadsheet(path: Path, missing: Sequence[str] | None) -> Table:
     """The first sheet of a spreadsheet, or a data frame in a file."""
     try:
         import pandas
@@ -178,7 +179,8 @@ def _table_of_spreadsheet(path: Path) -> Table:
         raise FormatError(f"{path} cannot be read by pandas: {error}.") from None
     if reader == "read_excel":  # cells as text: the table in a sheet is found as in a file
         text = frame.to_csv(header=False, index=False, sep="\t")
-        return table_of_text(text.encode(), str(path), separator="\t", decimal=".")
+        table = table_of_text(text.encode(), str(path), separator="\t", decimal=".", missing=missing)
+        return replace(table, dialect=table.dialect.replace("columns between tabs, decimal point", "first sheet"))
     return _table_of_arrays({str(name): frame[name].to_numpy() for name in frame}, str(path), None)[0]
 
 
@@ -189,7 +191,13 @@ def _arrays(path: Path) -> dict[str, Any]:
             archive = np.load(file, allow_pickle=False)
             if not isinstance(archive, np.lib.npyio.NpzFile):
                 raise ValueError("it holds a single array without a name; write it with numpy.savez")
-            return {name: archive[name] for name in archive.files}
+            arrays = {name: archive[name] for name in archive.files}
+            for name, array in arrays.items():
+                if not isinstance(array, np.ndarray):
+                    raise ValueError(f"its member {name!r} is no array")
+                if array.dtype.kind == "U":
+                    array.tolist()  # raises on characters that there are not
+            return arrays
     except FileNotFoundError:
         raise
     # NumPy lets through what zipfile, zlib and tokenize say about damaged bytes, and believes a header that tells of terabytes
@@ -199,6 +207,7 @@ def _arrays(path: Path) -> dict[str, Any]:
         TypeError,
         EOFError,
         RuntimeError,
+        SystemError,
         MemoryError,
         zipfile.BadZipFile,
         zlib.error,
@@ -218,22 +227,26 @@ def _table_of_arrays(data: dict[str, Any], source: str, columns: Columns) -> tup
         if mask in data:
             name = name if name in data or name == "energy" else "gradient"
             data[name] = _masked(data.get(name), np.asarray(data.pop(mask)), f"{source}: {mask}")
-    chosen = {}
+    chosen: dict[str, list[str]] = {}  # names of the components of an array
     if isinstance(columns, Mapping):
-        chosen = {
-            of: key.split()
-            for key, of in columns.items()
-            if len(key.split()) > 1 and not key.startswith(("field ", "conjugate "))
-        }
-        named = {name: name for names in chosen.values() for name in names}
-        columns = {**{key: of for key, of in columns.items() if key not in map(" ".join, chosen.values())}, **named}
+        for key, of in columns.items():
+            components = [] if key.startswith(FIELDS) else key.split()
+            if key in (*DEFORMATIONS, *STRESSES) and isinstance(of, str) and np.ndim(data.get(of)) == 3:  # type: ignore[arg-type]
+                dim = range(1, np.shape(data[of])[-1] + 1)
+                components = [f"{key}{i}{j}" for i in dim for j in dim]
+            if len(components) > 1:
+                chosen[of] = components
+        named = {name: name for components in chosen.values() for name in components}
+        columns = {**{key: of for key, of in columns.items() if isinstance(of, list) or of not in chosen}, **named}
     names: list[str] = []
     arrays: list[Any] = []
     rows = next((len(a) for name in ("F", "x", "energy", *data) if np.ndim(a := data.get(name)) > 0), 0)  # type: ignore[arg-type]
     if rows == 0:
         raise FormatError(f"{source} holds no rows.")
     for name, array in data.items():
-        parts = chosen.get(name) or _component_names(name, np.asarray(array), fields, source)
+        parts = chosen.get(name) or _component_names(
+            name, np.asarray(array), fields, not {"F", "F11"}.isdisjoint(data), source
+        )
         flat = np.reshape(array, (len(array), -1)) if np.ndim(array) > 0 and len(parts) > 1 else np.asarray(array)
         if len(parts) > 1 and flat.shape[1] != len(parts):
             raise FormatError(
@@ -245,9 +258,12 @@ def _table_of_arrays(data: dict[str, Any], source: str, columns: Columns) -> tup
     return Table(source, tuple(names), arrays, range(rows), comments=comments), columns
 
 
-def _component_names(name: str, array: npt.NDArray[Any], fields: Sequence[str], source: str) -> list[str]:
-    """Names of columns for the components of an array; its own name if it is one column, or none that is known."""
-    name = {"stress": "P", "gradient": "g", "energy": "W"}.get(name, name)
+def _component_names(name: str, array: npt.NDArray[Any], fields: Sequence[str], with_F: bool, source: str) -> list[str]:
+    """Names of columns for the components of an array; its own name if it is one column, or none that is known.
+
+    `stress` is that of `Samples`, P, beside deformation gradients, and may be any other beside strains.
+    """
+    name = {"stress": "P" if with_F else "stress", "gradient": "g", "energy": "W"}.get(name, name)
     size = int(np.prod(array.shape[1:]))
     if name in ("fields", "conjugates"):
         return [f"{name[:-1]} {field}" for field in fields] if len(fields) == size else [name]
@@ -275,10 +291,13 @@ def _component_names(name: str, array: npt.NDArray[Any], fields: Sequence[str], 
 
 def _masked(array: Any, known: npt.NDArray[Any], what: str) -> Array:
     """Values with NaN where a mask is False."""
-    values = np.asarray(array, dtype=np.float64) if array is not None else np.zeros(())
-    if known.dtype != np.bool_ or known.shape != values.shape[: known.ndim] or array is None:
+    try:
+        values = float_array("the values", np.zeros(0) if array is None else array, finite=False)
+    except InvalidInputError as error:
+        raise InvalidInputError(f"{what}: {error}") from None
+    if known.dtype != np.bool_ or known.shape != values.shape[: known.ndim]:
         raise FormatError(
-            f"{what} is {known.dtype} of shape {known.shape}, and does not fit the values {values.shape}."
+            f"{what} is {known.dtype} of shape {known.shape}, and does not fit values of shape {values.shape}."
         )
     return np.where(known.reshape(*known.shape, *(1,) * (values.ndim - known.ndim)), values, np.nan)
 

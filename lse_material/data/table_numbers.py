@@ -89,7 +89,7 @@ def numbers(
     if "_" not in text and not (decimal == "," and "." in text) and not missing:
         try:  # plain numbers, which are most tables
             values = np.array([float(cell) for cell in text.replace(decimal, ".").split("\n")])
-            if np.isfinite(values).all():
+            if len(values) == len(cells) and np.isfinite(values).all():
                 return values
         except ValueError:
             pass

@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from lse_material._arrays import Array, expect_shape, float_array
 from lse_material.data.table_numbers import decimal_mark, is_missing, is_number, numbers
 from lse_material.errors import FormatError, InvalidInputError
@@ -41,7 +43,7 @@ class Table:
         dialect: how the table was read, in words.
         decimal: the decimal mark of the cells.
         missing: further texts that mark a missing value; None if the user has not said any.
-        units: column name -> unit, from a line of units below the header.
+        units: of each column, from a line of units below the header; empty if there is none.
         comments: the comments of the file, without their marks.
     """
 
@@ -68,9 +70,14 @@ class Table:
         try:
             values = float_array(self.names[column], cells, 1, finite=False)
             expect_shape(self.names[column], values, (len(self.lines),))
-            return values
         except InvalidInputError as error:
             raise InvalidInputError(f"{self.source}: {error}") from None
+        if np.isinf(values).any():
+            row = int(np.argmax(np.isinf(values)))
+            raise InvalidInputError(
+                f"{self.source}: {self.names[column]} in row {row} is infinite; NaN marks a missing value."
+            )
+        return values
 
     def labels(self, column: int) -> list[str] | list[int]:
         """The entries of a column as labels: whole numbers if all of them are, texts otherwise.
@@ -78,7 +85,8 @@ class Table:
         Raises:
             FormatError: an entry is empty.
         """
-        texts = [str(cell).strip() for cell in self.columns[column]]
+        cells = self.columns[column]
+        texts = [(cell.decode(errors="replace") if isinstance(cell, bytes) else str(cell)).strip() for cell in cells]
         if "" in texts:
             raise FormatError(
                 f"{self.at_row(texts.index(''))}, column {self.names[column]}: the label of the group is empty."
@@ -184,7 +192,9 @@ def _records(lines: Sequence[str], separator: str, source: str) -> list[Record]:
     start = 0
     try:
         for row in reader:
-            cells = [re.sub(r"^'(.*)'$", r"\1", cell.strip()) for cell in row]
+            cells = [cell.strip() for cell in row]
+            if any(cell[:1] == "'" for cell in cells):
+                cells = [cell[1:-1] if len(cell) > 1 and cell[0] == cell[-1] == "'" else cell for cell in cells]
             if any(cells):
                 records.append((start + 1, cells))
             start = reader.line_num
@@ -208,9 +218,8 @@ def _separator(lines: Sequence[str], source: str) -> str:
         odd = sum(len(cells) != size for cells in rows)
         odd += start > 0 and len(records[start - 1][1]) != size
         other = [cell for cells in rows for cell in cells if not is_number(cell) and not is_missing(cell)]
-        odd += sum(
-            len(cell.split()) > 1 and all(map(is_number, cell.split())) for cell in other
-        )  # several cells in one
+        in_parts = [cell.split() for cell in other]
+        odd += sum(len(parts) > 1 and all(map(is_number, parts)) for parts in in_parts)  # several cells in one
         words = len(other) / max(sum(map(len, rows)), 1)
         scores[not rows, odd / len(records), words > MOSTLY_WORDS, separator == " ", words, order] = separator
     if not scores:

@@ -19,7 +19,7 @@ from lse_material.fit.discovery.candidates import Candidates, Discovery
 from lse_material.fit.discovery.schedule import Schedule
 from lse_material.fit.discovery.search import discover
 from lse_material.fit.model.initialise import random_start
-from lse_material.fit.model.trainable import TrainablePotential
+from lse_material.fit.model.trainable import TrainablePotential, trainable_kind
 from lse_material.fit.optimise.found import Found, Record
 from lse_material.fit.optimise.levenberg_marquardt import levenberg_marquardt
 from lse_material.fit.optimise.multistart import multistart
@@ -30,7 +30,7 @@ from lse_material.fit.problem.unseen_shears import with_unseen_shears
 from lse_material.fit.result import Errors, FitResult, errors_by_group, errors_of
 from lse_material.model.box import Box
 from lse_material.model.growth import Growth
-from lse_material.model.material import Material
+from lse_material.model.material import Material, potential_of
 from lse_material.model.soft_minimum import SoftMinimum
 from lse_material.model.strain import StrainMeasure
 from lse_material.model.symmetry import Symmetry
@@ -89,6 +89,7 @@ def fit(
     training, sparsity = training or Training(), sparsity or Sparsity()
     first = None if start is None else _trainable(start, kinematics, architecture, symmetry)
     architecture = architecture or Architecture() if first is None else first.architecture
+    architecture = trainable_kind(architecture.mode_type).adapted(architecture)
     rng = np.random.default_rng(seed)
     problem = prepare(samples, kinematics, growth, symmetry, architecture, training, rng, start=start)
     for text in problem.warnings:
@@ -122,7 +123,7 @@ def _trainable(
         raise InvalidInputError("a fit from `start` keeps its modes: leave `architecture` and `symmetry` out.")
     if (start.kinematics if isinstance(start, Material) else None) != kinematics:
         raise InvalidInputError(f"`start` is not a fit with the strain measure {kinematics}: give the same as there.")
-    return TrainablePotential.from_potential(start.potential if isinstance(start, Material) else start)
+    return TrainablePotential.from_potential(potential_of(start))
 
 
 def _with_all_groups(

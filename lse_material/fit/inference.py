@@ -330,7 +330,7 @@ class Regression:
         share = min(max((-math.log(scales.energy_scale) - low) / (high - low), 0.02), 0.98)
         with torch.no_grad():
             start.raw_rho.fill_(math.log(share / (1.0 - share)))
-            if grouped and start.quadratic is not None:
+            if grouped and start.layered and start.quadratic is not None:
                 self._fit_groups(start, loss)
         return start
 

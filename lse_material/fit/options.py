@@ -53,7 +53,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Architecture(Options):
-    """The shape of the potential: a soft minimum of `modes` equal input convex networks.
+    """The shape of the potential: a soft minimum of `modes` modes of one type and shape.
 
     >>> lse.fit.Architecture(modes="auto", max_modes=4, width=6).activation
     'squared_softplus'
@@ -74,6 +74,10 @@ class Architecture(Options):
         least=0.0,
     )
     stress_free: bool = option(False, "whether the stress vanishes at F = I (at x = 0 for samples of x), exactly")
+    mode_type: str = option(
+        "ConvexNetwork",
+        "name of the mode type, one of `lse_material.fit.MODES`; width, depth, activation and quadratic are of convex networks",
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

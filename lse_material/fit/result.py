@@ -160,7 +160,7 @@ class FitResult:
         result = list(self.data_warnings)
         held_out = self.validation_errors or self.train_errors
         known = [error for error in (held_out.energy, held_out.stress) if error is not None]
-        if min(known) > USELESS_ERROR:
+        if known and min(known) > USELESS_ERROR:
             result.append(
                 f"nothing was found: on validation rows the error is {min(known):.0%} of the spread of the data. They "
                 "hold no energy landscape of this strain measure, or noise hides it."

@@ -8,7 +8,7 @@
 """
 
 from lse_material.kernel.batch import KernelShape
-from lse_material.kernel.compiler import build, cache_directory, compilations
+from lse_material.kernel.compiler import build, cache_directory
 from lse_material.kernel.evaluator import (
     CompiledEvaluator,
     CompiledPotential,
@@ -27,7 +27,6 @@ __all__ = [
     "KernelShape",
     "build",
     "cache_directory",
-    "compilations",
     "evaluator",
     "kernel_source",
     "load",

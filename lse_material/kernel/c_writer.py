@@ -1,9 +1,10 @@
-"""Writing C: lines with indentation."""
+"""Writing C: lines with indentation, and scalars whose operations write expressions."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 
 class Text:
@@ -40,6 +41,27 @@ class Text:
 
     def __str__(self) -> str:
         return "\n".join(self._lines) + "\n"
+
+
+def _operation(sign: str, *, reflected: bool = False) -> Callable[[Symbol, Any], Symbol]:
+    def operation(self: Symbol, other: Any) -> Symbol:
+        left, right = (other, self) if reflected else (self, other)
+        return Symbol(f"({left} {sign} {right})")
+
+    return operation
+
+
+class Symbol:
+    """A scalar of C: + - * / give the text of the expression, so that what is written on scalars of any kind becomes C."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __str__(self) -> str:
+        return self._text
+
+    __add__, __sub__, __mul__, __truediv__ = (_operation(sign) for sign in "+-*/")
+    __radd__, __rsub__, __rmul__ = (_operation(sign, reflected=True) for sign in "+-*")
 
 
 def _wrapped(head: str) -> list[str]:

@@ -35,19 +35,6 @@ FLAGS = (
     "-Wno-psabi",
 )
 
-_compilations = 0
-
-
-def compilations() -> int:
-    """How many times this process has called the compiler to make a library (failures included).
-
-    >>> before = lse.kernel.compilations()
-    >>> fast = [lse.kernel.CompiledPotential(material.potential) for _ in range(2)]
-    >>> lse.kernel.compilations() - before <= 1
-    True
-    """
-    return _compilations
-
 
 @dataclass(frozen=True)
 class Compiler:
@@ -164,8 +151,6 @@ def _locked(path: Path) -> Iterator[None]:
 
 def _compile(chosen: Compiler, source: str, library: Path) -> None:
     """Compile to a temporary directory beside `library`, then rename; the C text is kept beside it for readers."""
-    global _compilations
-    _compilations += 1
     with tempfile.TemporaryDirectory(dir=library.parent) as temporary:
         text, result = Path(temporary) / "kernel.c", Path(temporary) / "kernel.so"
         text.write_text(source)

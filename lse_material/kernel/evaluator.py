@@ -142,38 +142,36 @@ class CompiledPotential:
 
     def energy(self, x: Any) -> Array:
         """W(x), energy units: x (..., d) -> (...)."""
-        array = points("x", x, self.potential.size)
-        flat = array.reshape(-1, self.potential.size)
-        W = np.empty(len(flat))
-        self.energy_gradient_hessian(flat, W)
-        return W.reshape(array.shape[:-1])
+        return self._at(x, "W", ())
 
     def gradient(self, x: Any) -> Array:
         """dW/dx: x (..., d) -> (..., d)."""
-        array = points("x", x, self.potential.size)
-        flat = array.reshape(-1, self.potential.size)
-        g = np.empty(flat.shape)
-        self.energy_gradient_hessian(flat, None, g)
-        return g.reshape(array.shape)
+        return self._at(x, "g", (self.potential.size,))
 
     def hessian(self, x: Any) -> Array:
         """d2W/dx2: x (..., d) -> (..., d, d)."""
         d = self.potential.size
-        array = points("x", x, d)
-        flat = array.reshape(-1, d)
-        p, q = np.array(upper_triangle(d)).T
-        packed, H = np.empty((len(flat), len(p))), np.empty((len(flat), d, d))
-        self.energy_gradient_hessian(flat, None, None, packed)
-        H[:, p, q] = H[:, q, p] = packed
-        return H.reshape(*array.shape, d)
+        return _unpacked(self._at(x, "H", (d * (d + 1) // 2,)), d)
 
     def mode_weights(self, x: Any) -> Array:
         """Softmax(-psi_k / rho), the phase fractions: x (..., d) -> (..., K); rows sum to 1."""
+        return self._at(x, "weights", (len(self.potential.modes),))
+
+    def _at(self, x: Any, name: str, shape: tuple[int, ...]) -> Array:
+        """One output of the kernel: x (..., d) -> (..., *shape)."""
         array = points("x", x, self.potential.size)
         flat = array.reshape(-1, self.potential.size)
-        weights = np.empty((len(flat), len(self.potential.modes)))
-        self.energy_gradient_hessian(flat, None, weights=weights)
-        return weights.reshape(*array.shape[:-1], -1)
+        result = np.empty((len(flat), *shape))
+        self.energy_gradient_hessian(flat, **{"W": None, name: result})
+        return result.reshape((*array.shape[:-1], *shape))
+
+
+def _unpacked(triangle: Array, d: int) -> Array:
+    """Symmetric matrices (..., d, d) of their upper triangles (..., d(d+1)/2)."""
+    p, q = np.array(upper_triangle(d)).T
+    result = np.empty((*triangle.shape[:-1], d, d))
+    result[..., p, q] = result[..., q, p] = triangle
+    return result
 
 
 class CompiledPotentialValues:
@@ -196,13 +194,11 @@ class CompiledPotentialValues:
     def hessian(self) -> Array:
         """(n, d, d). Energy and gradient come with it."""
         n, d = self._x.shape
-        p, q = np.array(upper_triangle(d)).T
-        W, g, packed, H = np.empty(n), np.empty((n, d)), np.empty((n, len(p))), np.empty((n, d, d))
-        self._compiled.energy_gradient_hessian(self._x, W, g, packed)
-        H[:, p, q] = H[:, q, p] = packed
+        W, g, triangle = np.empty(n), np.empty((n, d)), np.empty((n, d * (d + 1) // 2))
+        self._compiled.energy_gradient_hessian(self._x, W, g, triangle)
         self.__dict__.setdefault("energy", W)
         self.__dict__.setdefault("gradient", g)
-        return H
+        return _unpacked(triangle, d)
 
     @functools.cached_property
     def mode_weights(self) -> Array:

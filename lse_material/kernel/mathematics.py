@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lse_material.kernel.c_writer import Text
-from lse_material.model.activations import translation
+from lse_material.kernel.c_writer import Symbol, Text
+from lse_material.model.activations import ACTIVATIONS
 
 TOGETHER = 8  # activations that are written statement by statement
 
@@ -108,26 +108,19 @@ const lse_vec y$ = s$ * s$;
 @LOG@
 value[$] = s$ * l$ + (lse_vec)((lse_bits)a[$] & ~negative$);
 """
-_SQUARED = r"""
-curvature[$] = slope[$] * slope[$] + value[$] * curvature[$];
-slope[$] = value[$] * slope[$];
-value[$] = 0.5 * value[$] * value[$];
-"""
-
-ACTIVATIONS = {  # what it is, and what makes it of softplus
-    "softplus": ("log(1 + exp(a)), its slope 1/(1 + exp(-a)) and its curvature", ""),
-    "squared_softplus": ("softplus(a)^2 / 2, slope and curvature", _SQUARED),
-}
 
 
 def activation_function(name: str) -> str:
-    """The name in C of an activation.
-
-    Raises:
-        InvalidInputError: it has no translation into C.
-    """
-    translation(ACTIVATIONS, name, "C")
+    """The name in C of an activation."""
     return f"lse_{name}"
+
+
+def _made_of_softplus(name: str) -> str:
+    """Statements that make the activation, its slope and its curvature of those of softplus, in place."""
+    f = ACTIVATIONS[name]
+    s, t, c = (Symbol(f"{array}[$]") for array in ("value", "slope", "curvature"))
+    results = (c, f.curvature(s, t, c)), (t, f.slope(s, t)), (s, f.value(s))  # each before what it is made of
+    return "\n".join(f"{place} = {result};" for place, result in results if result is not place)
 
 
 def mathematics(lanes: int) -> str:
@@ -146,11 +139,10 @@ def _horner(name: str, argument: str, coefficients: Sequence[float]) -> str:
 def write_activation(text: Text, name: str, count: int, lanes: int) -> str:
     """An inline function of `count` vectors at a time; its name. No two of its arrays overlap."""
     function = f"{activation_function(name)}_{count}"
-    comment, made_of_softplus = ACTIVATIONS[name]
     text(f"#ifndef {function.upper()}", f"#define {function.upper()}")
     head = f"LSE_INLINE void {function}(const lse_vec *a, lse_vec *restrict value, lse_vec *restrict slope,"
     head += " lse_vec *restrict curvature)"
-    with text.function(head, comment):
+    with text.function(head, f"{name}, its slope and its curvature"):
         groups = [range(first, min(first + TOGETHER, count)) for first in range(0, count, TOGETHER)]
         for group, before in zip(
             [*groups, range(0)], [range(0), *groups]
@@ -158,8 +150,7 @@ def write_activation(text: Text, name: str, count: int, lanes: int) -> str:
             _together(text, _SOFTPLUS, group)
             _write_inverses(text, group, 4 if lanes == 8 else 1)
             _together(text, _SOFTPLUS_RESULTS, before)
-        if made_of_softplus:
-            _together(text, made_of_softplus, range(count))
+        _together(text, _made_of_softplus(name), range(count))
     text("#endif")
     return function
 

@@ -10,6 +10,7 @@ from lse_material.model.convex_network import ConvexNetwork
 from lse_material.model.growth import Growth
 from lse_material.model.hyperdual import exp, log, sqrt
 from lse_material.model.material import Material
+from lse_material.model.mode import Mode
 from lse_material.model.soft_minimum import SoftMinimum
 from lse_material.model.strain import (
     GreenLagrange,
@@ -34,6 +35,7 @@ __all__ = [
     "Growth",
     "IsotropicInvariants",
     "Material",
+    "Mode",
     "SmallStrain",
     "SoftMinimum",
     "StrainMeasure",

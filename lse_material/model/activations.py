@@ -1,36 +1,42 @@
 """Activations: convex, non-decreasing functions with their first two derivatives, stable for any argument.
 
 A mode is convex because its activations are convex and non-decreasing and its z-weights are non-negative (Amos, Xu and
-Kolter, "Input convex neural networks", ICML 2017, Prop. 1). Every floor translates the names of `ACTIVATIONS`: each keeps a
-table by name and reads it with `translation`, which refuses a name that the table lacks.
+Kolter, "Input convex neural networks", ICML 2017, Prop. 1). An activation is written once, as a function of softplus, on
+scalars of any kind: each backend computes softplus in its own way, stably, and calls the same three functions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import TypeVar
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from lse_material._arrays import Array
-from lse_material.errors import InvalidInputError
-
-T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class Activation:
-    """An activation f with f', f'' >= 0, each a function of an array, elementwise.
+class Activation(NamedTuple):
+    """An activation f(a) with f', f'' >= 0, written in s = softplus(a), t = s'(a) and c = s''(a); use + - * and / by numbers.
 
-    >>> softplus = lse.model.ACTIVATIONS["softplus"]
-    >>> [f(np.zeros(1)).item() for f in (softplus.slope, softplus.curvature)]
-    [0.5, 0.25]
+    >>> squared = lse.model.ACTIVATIONS["squared_softplus"]
+    >>> squared.value(3.0), squared.slope(3.0, 0.5)
+    (4.5, 1.5)
+
+    Attributes:
+        value: f of s.
+        slope: f' of s and t.
+        curvature: f'' of s, t and c.
     """
 
-    value: Callable[[Array], Array]
-    slope: Callable[[Array], Array]
-    curvature: Callable[[Array], Array]
+    value: Callable[[Any], Any]
+    slope: Callable[[Any, Any], Any]
+    curvature: Callable[[Any, Any, Any], Any]
+
+
+ACTIVATIONS: dict[str, Activation] = {
+    "softplus": Activation(lambda s: s, lambda s, t: t, lambda s, t, c: c),
+    "squared_softplus": Activation(lambda s: 0.5 * s * s, lambda s, t: s * t, lambda s, t, c: t * t + s * c),
+}
 
 
 def softplus(a: Array) -> Array:
@@ -40,41 +46,20 @@ def softplus(a: Array) -> Array:
 
 
 def sigmoid(a: Array) -> Array:
-    """1 / (1 + exp(-a)), without overflow and exact in the tails."""
+    """1 / (1 + exp(-a)), the derivative of softplus."""
     e = np.exp(-np.abs(a))
     result: Array = np.where(a >= 0.0, 1.0, e) / (1.0 + e)
     return result
 
 
-def _sigmoid_slope(a: Array) -> Array:
+def sigmoid_slope(a: Array) -> Array:
+    """The second derivative of softplus."""
     e = np.exp(-np.abs(a))
     result: Array = e / (1.0 + e) ** 2
     return result
 
 
-ACTIVATIONS: dict[str, Activation] = {
-    "softplus": Activation(softplus, sigmoid, _sigmoid_slope),
-    "squared_softplus": Activation(
-        value=lambda a: 0.5 * softplus(a) ** 2,
-        slope=lambda a: softplus(a) * sigmoid(a),
-        curvature=lambda a: sigmoid(a) ** 2 + softplus(a) * _sigmoid_slope(a),
-    ),
-}
-
-
-def translation(table: Mapping[str, T], name: str, into: str) -> T:
-    """The entry of one floor's table for an activation.
-
-    Args:
-        table: what the floor knows, by the names of `ACTIVATIONS`.
-        name: of the activation.
-        into: what the floor is called, for the message.
-
-    Raises:
-        InvalidInputError: the floor does not know the name.
-    """
-    if name not in table:
-        raise InvalidInputError(
-            f"the activation {name!r} has no translation into {into}; take one of {sorted(table)}, or add it to that table."
-        )
-    return table[name]
+def activated(name: str, a: Array) -> tuple[Array, Array, Array]:
+    """The activation of this name and its first two derivatives, elementwise, exact in the tails too."""
+    f, s, t = ACTIVATIONS[name], softplus(a), sigmoid(a)
+    return f.value(s), f.slope(s, t), f.curvature(s, t, sigmoid_slope(a))

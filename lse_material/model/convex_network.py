@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from lse_material._arrays import Array, expect_shape, float_array, frozen, points
+from lse_material._arrays import Array, expect_shape, float_array, frozen
 from lse_material.errors import InvalidInputError
-from lse_material.model.activations import ACTIVATIONS
+from lse_material.model.activations import ACTIVATIONS, sigmoid, sigmoid_slope, softplus
+from lse_material.model.mode import Mode
 
-CHUNK = 8192  # points evaluated at a time; bounds the memory of intermediate arrays
+_TENSOR = re.compile(r"(z_weight|x_weight|bias)\.(0|[1-9][0-9]{0,8})|quadratic")  # one spelling for each layer
 
 
 @dataclass(frozen=True, eq=False)
-class ConvexNetwork:
+class ConvexNetwork(Mode):
     """One mode: an input convex neural network with L hidden layers, pass-through from x, and a convex quadratic term.
 
         z_0 = act(x_weights[0] x + biases[0])
@@ -126,24 +128,42 @@ class ConvexNetwork:
         """Number d of inputs."""
         return int(self.x_weights[0].shape[1])
 
-    @property
-    def parameters(self) -> int:
-        """Number of stored weights."""
-        arrays = (*self.z_weights, *self.x_weights, *self.biases, *([] if self.quadratic is None else [self.quadratic]))
-        return sum(a.size for a in arrays)
+    def tensors(self) -> dict[str, Array]:  # noqa: D102
+        tensors: dict[str, Array] = {}
+        for i, (weight, bias) in enumerate(zip(self.x_weights, self.biases)):
+            tensors |= {f"x_weight.{i}": weight, f"bias.{i}": bias}
+        tensors |= {f"z_weight.{i}": weight for i, weight in enumerate(self.z_weights, start=1)}
+        return tensors if self.quadratic is None else {**tensors, "quadratic": self.quadratic}
 
-    @property
-    def active_parameters(self) -> int:
-        """Number of stored weights that are not zero."""
-        arrays = (*self.z_weights, *self.x_weights, *self.biases, *([] if self.quadratic is None else [self.quadratic]))
-        return sum(int(np.count_nonzero(a)) for a in arrays)
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, Array], options: Mapping[str, Any]) -> ConvexNetwork:  # noqa: D102
+        for name in tensors:
+            if not _TENSOR.fullmatch(name):
+                raise InvalidInputError(f"tensor {name} is not part of a {cls.type}.")
+        layers = sum(name.startswith("x_weight.") for name in tensors)
+        parts = {}
+        for kind, first in (("x_weight", 0), ("bias", 0), ("z_weight", 1)):
+            found = sorted(int(name[len(kind) + 1 :]) for name in tensors if name.startswith(f"{kind}."))
+            if found != list(range(first, layers)):
+                raise InvalidInputError(
+                    f"it has {layers} x_weights, and {kind} of layers {found}; needed are {first} .. {layers - 1}."
+                )
+            parts[kind] = tuple(tensors[f"{kind}.{i}"] for i in found)
+        activation = options.get("activation", "")
+        return cls(parts["z_weight"], parts["x_weight"], parts["bias"], activation, tensors.get("quadratic"))
+
+    def options(self) -> dict[str, Any]:  # noqa: D102
+        return {"activation": self.activation}
+
+    def describe(self) -> dict[str, Any]:  # noqa: D102
+        return {"layers": [len(b) for b in self.biases[:-1]], "quadratic": self.quadratic is not None}
 
     def at(self, first: Any) -> ConvexNetwork:
-        """The network of the other inputs where the first ones are held: first (m,), m < d."""
+        """The network of the other inputs where the first ones have these values: first (m,), 0 < m < d."""
         first = float_array("first", first, 1)
         m = len(first)
         if not 0 < m < self.size:
-            raise InvalidInputError(f"{m} of {self.size} inputs cannot be held: it must be at least one, and not all.")
+            raise InvalidInputError(f"{m} of {self.size} inputs cannot be fixed: it must be at least one, and not all.")
         x_weights = [w[:, m:] for w in self.x_weights]
         biases = [b + w[:, :m] @ first for b, w in zip(self.biases, self.x_weights)]
         if self.quadratic is None:
@@ -153,26 +173,50 @@ class ConvexNetwork:
         biases[-1] = biases[-1] + 0.5 * level @ level
         return ConvexNetwork(self.z_weights, tuple(x_weights), tuple(biases), self.activation, np.linalg.qr(Q)[1])
 
-    def energy(self, x: Any) -> Array:
-        """psi(x): x (..., d) -> (...)."""
-        return by_chunks(x, self.size, (), lambda chunk: Trace(self, chunk).energy)
+    def reading(self, inputs: Any, size: int) -> ConvexNetwork:  # noqa: D102
+        def wide(weight: Array) -> Array:
+            result = np.zeros((len(weight), size))
+            result[:, inputs] = weight
+            return result
 
-    def gradient(self, x: Any) -> Array:
-        """Gradient of psi: x (..., d) -> (..., d)."""
-        return by_chunks(x, self.size, (self.size,), lambda chunk: Trace(self, chunk).gradient)
+        quadratic = None if self.quadratic is None else wide(self.quadratic)
+        return replace(self, x_weights=tuple(wide(weight) for weight in self.x_weights), quadratic=quadratic)
 
-    def hessian(self, x: Any) -> Array:
-        """Hessian of psi: x (..., d) -> (..., d, d), positive semi-definite."""
-        return by_chunks(x, self.size, (self.size, self.size), lambda chunk: Trace(self, chunk).hessian)
+    def plus(self, slope: Array, quadratic: Array | None = None) -> ConvexNetwork:  # noqa: D102
+        x_weights = (*self.x_weights[:-1], self.x_weights[-1] + slope)
+        if quadratic is None:
+            return replace(self, x_weights=x_weights)
+        stacked = np.concatenate([*([] if self.quadratic is None else [self.quadratic]), quadratic])
+        return replace(self, x_weights=x_weights, quadratic=np.asarray(np.linalg.qr(stacked, mode="r")))
+
+    def mean_over(self, maps: Array) -> ConvexNetwork:
+        """The network of mean psi(A x) over maps A (h, d, d): copies of the neurons side by side, each reading A x."""
+        h, last = len(maps), len(self.z_weights)
+        copies = [np.concatenate([weight @ A for A in maps]) for weight in self.x_weights[:-1]]
+        z_weights = [np.asarray(np.kron(np.eye(h), weight), dtype=np.float64) for weight in self.z_weights[:-1]]
+        if last > 0:
+            z_weights.append(np.tile(self.z_weights[-1], h) / h)
+        quadratic = None
+        if self.quadratic is not None:
+            stacked = np.concatenate([self.quadratic @ A for A in maps]) / np.sqrt(h)
+            quadratic = np.asarray(np.linalg.qr(stacked, mode="r")) if h > 1 else stacked
+        x_weights = (*copies, self.x_weights[-1] @ maps.mean(axis=0))
+        biases = (*(np.tile(bias, h) for bias in self.biases[:-1]), self.biases[-1])
+        return ConvexNetwork(tuple(z_weights), x_weights, biases, self.activation, quadratic)
+
+    def values(self, x: Array) -> NetworkValues:  # noqa: D102
+        return NetworkValues(self, x)
 
 
-class Trace:
-    """One network at one batch of points (n, d): keeps the preactivations that energy, gradient and Hessian share."""
+class NetworkValues:
+    """One network at one batch of points (n, d): keeps what energy, gradient and Hessian share."""
 
-    def __init__(self, network: ConvexNetwork, x: Array) -> None:
-        self._net, self._x = network, x
-        act = ACTIVATIONS[network.activation]
-        self._pre: list[Array] = []  # preactivations of the hidden layers, each (n, n_l)
+    def __init__(self, network: Any, x: Array) -> None:
+        self._network, self._x = network, x
+        self._activation = ACTIVATIONS[network.activation]
+        self._hidden: list[
+            tuple[Array, Array]
+        ] = []  # of each layer: arguments a of the activation and softplus(a), (n, n_l)
         z: Array | None = None
         for i, (weight, bias) in enumerate(zip(network.x_weights, network.biases)):
             a = x @ weight.T + bias
@@ -181,61 +225,51 @@ class Trace:
             if i == len(network.x_weights) - 1:
                 self.energy: Array = a[:, 0]
             else:
-                self._pre.append(a)
-                z = act.value(a)
+                self._hidden.append((a, softplus(a)))
+                z = self._activation.value(self._hidden[-1][1])
         if network.quadratic is not None:
             self.energy = self.energy + 0.5 * ((x @ network.quadratic.T) ** 2).sum(axis=1)
 
+    @cached_property
+    def _slopes(self) -> list[Array]:
+        """Derivatives of the activations in each hidden layer, (n, n_l)."""
+        return [self._activation.slope(s, sigmoid(a)) for a, s in self._hidden]
+
     def _adjoints(self) -> Iterator[tuple[int, Array]]:
         """d psi / d z_l for l = L-1 .. 0, each (n, n_l): the reverse sweep, non-negative throughout."""
-        net = self._net
-        slope = ACTIVATIONS[net.activation].slope
         above = np.ones((len(self._x), 1))  # d psi / d a_{l+1}
-        for i in range(len(self._pre) - 1, -1, -1):
-            adjoint = above @ net.z_weights[i]
+        for i in range(len(self._hidden) - 1, -1, -1):
+            adjoint = above @ self._network.z_weights[i]
             yield i, adjoint
-            above = adjoint * slope(self._pre[i])
+            above = adjoint * self._slopes[i]
 
     @cached_property
     def gradient(self) -> Array:
         """(n, d)."""
-        net = self._net
-        result: Array = np.tile(net.x_weights[-1][0], (len(self._x), 1))
+        network = self._network
+        result: Array = np.tile(network.x_weights[-1][0], (len(self._x), 1))
         for i, adjoint in self._adjoints():
-            result = result + (adjoint * ACTIVATIONS[net.activation].slope(self._pre[i])) @ net.x_weights[i]
-        if net.quadratic is not None:
-            result = result + self._x @ (net.quadratic.T @ net.quadratic)
+            result = result + (adjoint * self._slopes[i]) @ network.x_weights[i]
+        if network.quadratic is not None:
+            result = result + self._x @ (network.quadratic.T @ network.quadratic)
         return result
 
     @cached_property
     def hessian(self) -> Array:
         """(n, d, d): sum over layers and neurons of (d psi/d z_l) act''(a_l) da_l/dx (da_l/dx)^T."""
-        net, act = self._net, ACTIVATIONS[self._net.activation]
+        network = self._network
         n, d = self._x.shape
         jacobians: list[Array] = []  # da_l/dx, each (n, n_l, d)
-        for i in range(len(self._pre)):
-            jacobian = np.broadcast_to(net.x_weights[i], (n, *net.x_weights[i].shape))
+        for i in range(len(self._hidden)):
+            jacobian = np.broadcast_to(network.x_weights[i], (n, *network.x_weights[i].shape))
             if i > 0:
-                jacobian = jacobian + net.z_weights[i - 1] @ (act.slope(self._pre[i - 1])[:, :, None] * jacobians[-1])
+                jacobian = jacobian + network.z_weights[i - 1] @ (self._slopes[i - 1][:, :, None] * jacobians[-1])
             jacobians.append(jacobian)
         result = np.zeros((n, d, d))
         for i, adjoint in self._adjoints():
-            weight = adjoint * act.curvature(self._pre[i])
+            a, s = self._hidden[i]
+            weight = adjoint * self._activation.curvature(s, sigmoid(a), sigmoid_slope(a))
             result += np.swapaxes(jacobians[i] * weight[:, :, None], 1, 2) @ jacobians[i]
-        if net.quadratic is not None:
-            result += net.quadratic.T @ net.quadratic
+        if network.quadratic is not None:
+            result += network.quadratic.T @ network.quadratic
         return result
-
-
-def by_chunks(x: Any, size: int, shape: tuple[int, ...], evaluate: Callable[[Array], Array]) -> Array:
-    """Evaluate (n, size) -> (n, *shape) chunk by chunk, for x of shape (..., size).
-
-    A NaN in a point makes all values at that point NaN, also those that do not depend on x (the slope of an affine mode).
-    """
-    array = points("x", x, size)
-    flat = array.reshape(-1, size)
-    result = np.empty((len(flat), *shape))
-    for start in range(0, len(flat), CHUNK):
-        result[start : start + CHUNK] = evaluate(flat[start : start + CHUNK])
-    result[np.isnan(flat).any(axis=1)] = np.nan
-    return result.reshape((*array.shape[:-1], *shape))

@@ -16,8 +16,8 @@ import numpy as np
 from lse_material._arrays import Array, deformation_gradients, field_names, float_array, points
 from lse_material.errors import InvalidInputError
 from lse_material.model.box import Box
-from lse_material.model.convex_network import CHUNK
 from lse_material.model.growth import Growth
+from lse_material.model.mode import CHUNK
 from lse_material.model.soft_minimum import SoftMinimum
 from lse_material.model.strain import StrainMeasure, cofactor, positive_determinant
 from lse_material.model.symmetry import Symmetry
@@ -181,6 +181,11 @@ class Material:
             part = slice(start, start + CHUNK)
             result[part] = pick(MaterialValues(self, flat[part], held[part]))
         return result.reshape((*array.shape[:-2], *shape))
+
+
+def potential_of(fitted: Material | SoftMinimum) -> SoftMinimum:
+    """The potential of a material, or the potential itself."""
+    return fitted.potential if isinstance(fitted, Material) else fitted
 
 
 class MaterialValues:

@@ -2,8 +2,8 @@
 
     Psi(x) = -rho * log( sum_k exp( -psi_k(x) / rho ) )
 
-Each mode psi_k is an input convex neural network. With the mode weights w_k = softmax(-psi_k / rho) and g_k, H_k the
-gradient and Hessian of mode k,
+Each mode psi_k is convex: an input convex neural network, say. With the mode weights w_k = softmax(-psi_k / rho) and g_k, H_k
+the gradient and Hessian of mode k,
 
     grad Psi = sum_k w_k g_k
     Hess Psi = sum_k w_k H_k - sum_k w_k (g_k - grad Psi)(g_k - grad Psi)^T / rho
@@ -14,7 +14,7 @@ non-convexity. It is computed centred: the difference of its two moments would l
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -22,7 +22,7 @@ import numpy as np
 
 from lse_material._arrays import Array, expect_shape, float_array, frozen, points
 from lse_material.errors import InvalidInputError
-from lse_material.model.convex_network import ConvexNetwork, Trace, by_chunks
+from lse_material.model.mode import Mode, by_chunks
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +30,7 @@ class SoftMinimum:
     """The trained potential W(x) = energy_scale * Psi((x - input_shift) / input_scale) + energy_shift.
 
     Attributes:
-        modes: K networks with the same number d of inputs.
+        modes: K modes, of any type, with the same number d of inputs.
         scaled_rho: transition scale in scaled energy, > 0; `transition_scale` gives it in energy units.
         input_shift, input_scale: (d,); scale > 0.
         energy_scale, energy_shift: in energy units; scale > 0.
@@ -45,7 +45,7 @@ class SoftMinimum:
            [0. , 1. ]])
     """
 
-    modes: tuple[ConvexNetwork, ...]
+    modes: tuple[Mode, ...]
     scaled_rho: float
     input_shift: Array = field(default_factory=lambda: np.zeros(0))
     input_scale: Array = field(default_factory=lambda: np.ones(0))
@@ -53,14 +53,14 @@ class SoftMinimum:
     energy_shift: float = 0.0
 
     def __post_init__(self) -> None:
-        if isinstance(self.modes, ConvexNetwork):
-            raise InvalidInputError("modes is one ConvexNetwork; give a tuple of them, (network,) for a single mode.")
+        if isinstance(self.modes, Mode):
+            raise InvalidInputError(f"modes is one {self.modes.type}; give a tuple of them, (mode,) for a single one.")
         modes = tuple(self.modes)
         if not modes:
             raise InvalidInputError("a soft minimum needs at least one mode.")
         for k, mode in enumerate(modes):
-            if not isinstance(mode, ConvexNetwork):
-                raise InvalidInputError(f"mode {k} is a {type(mode).__name__}, not a ConvexNetwork.")
+            if not isinstance(mode, Mode):
+                raise InvalidInputError(f"mode {k} is a {type(mode).__name__}, not a Mode, a ConvexNetwork say.")
             if mode.size != modes[0].size:
                 raise InvalidInputError(f"mode {k} has {mode.size} inputs, mode 0 has {modes[0].size}.")
         object.__setattr__(self, "modes", modes)
@@ -90,8 +90,12 @@ class SoftMinimum:
         """Rho in energy units."""
         return self.scaled_rho * self.energy_scale
 
+    def alone(self, k: int) -> SoftMinimum:
+        """Mode k as a potential of its own."""
+        return replace(self, modes=(self.modes[k],))
+
     def at(self, first: Any) -> SoftMinimum:
-        """The potential of the other inputs where the first ones are held: first (m,), m < d."""
+        """The potential of the other inputs where the first ones have these values: first (m,), m < d."""
         first = float_array("first", first, 1)
         m = len(first)
         scaled = (first - self.input_shift[:m]) / self.input_scale[:m] if m < self.size else first
@@ -123,11 +127,11 @@ class SoftMinimum:
 class PotentialValues:
     """A soft minimum at one batch of points (n, d); arrays as the methods of `SoftMinimum` return them."""
 
-    def __init__(self, potential: SoftMinimum, x: Array) -> None:
+    def __init__(self, potential: Any, x: Array) -> None:
         self._potential = potential
         scaled = (x - potential.input_shift) / potential.input_scale
-        self._traces = [Trace(mode, scaled) for mode in potential.modes]
-        psi = np.stack([trace.energy for trace in self._traces], axis=1)  # (n, K)
+        self._modes = [mode.values(scaled) for mode in potential.modes]
+        psi = np.stack([mode.energy for mode in self._modes], axis=1)  # (n, K)
         lowest = psi.min(axis=1, keepdims=True)
         # inf - inf where all modes overflowed: NaN, as it should be; a difference / rho that overflows: weight 0
         with np.errstate(invalid="ignore", over="ignore"):
@@ -139,7 +143,7 @@ class PotentialValues:
 
     @cached_property
     def _scaled_gradient(self) -> Array:
-        weighted = [w[:, None] * t.gradient for w, t in zip(self.mode_weights.T, self._traces)]
+        weighted = [w[:, None] * mode.gradient for w, mode in zip(self.mode_weights.T, self._modes)]
         result: Array = np.sum(weighted, axis=0)
         return result
 
@@ -154,11 +158,10 @@ class PotentialValues:
     def hessian(self) -> Array:
         """(n, d, d)."""
         p = self._potential
-        n = len(self.energy)
-        result = np.zeros((n, p.size, p.size))
-        for weight, trace in zip(self.mode_weights.T, self._traces):
-            deviation = trace.gradient - self._scaled_gradient
-            result += weight[:, None, None] * trace.hessian
+        result = np.zeros((len(self.energy), *2 * p.input_scale.shape))
+        for weight, mode in zip(self.mode_weights.T, self._modes):
+            deviation = mode.gradient - self._scaled_gradient
+            result += weight[:, None, None] * mode.hessian
             result -= (weight / p.scaled_rho)[:, None, None] * deviation[:, :, None] * deviation[:, None, :]
         result *= p.energy_scale / np.outer(p.input_scale, p.input_scale)
         return result

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from lse_material._arrays import Array
+from lse_material._arrays import Array, deformation_gradients
 from lse_material.errors import FormatError, InvalidInputError
 from lse_material.model.hyperdual import HyperDual, variables
 
@@ -88,12 +88,13 @@ class StrainMeasure(ABC):
         return tuple(f"x{i + 1}" for i in range(self.size))
 
     def strain(self, F: Array) -> Array:
-        """X: F (n, dim, dim) -> (n, size); NaN where a component is not finite."""
-        x, _ = self._at(F, 0)
-        return x
+        """X: F (..., dim, dim) -> (..., size); NaN where a component is not finite."""
+        flat, shape = self._flat(F)
+        return self._at(flat, 0)[0].reshape(*shape, self.size)
 
     def derivative(self, F: Array) -> Array:
-        """dx/dF: F (n, dim, dim) -> (n, size, dim, dim); NaN where x is."""
+        """dx/dF: F (..., dim, dim) -> (..., size, dim, dim); NaN where x is."""
+        F, shape = self._flat(F)
         result = np.zeros((len(F), self.size, self.dim**2))
         for start in range(0, len(F), BLOCK):
             part = slice(start, start + BLOCK)
@@ -102,22 +103,29 @@ class StrainMeasure(ABC):
                 if number.first is not None:
                     result[part, i] = number.first.T
             result[part][np.isnan(x[:, 0])] = np.nan
-        return result.reshape(len(F), self.size, self.dim, self.dim)
+        return result.reshape(*shape, self.size, self.dim, self.dim)
 
     def geometric(self, F: Array, g: Array) -> Array:
-        """sum_i g_i d2x_i/dF dF: F (n, dim, dim), g (n, size) -> (n, dim, dim, dim, dim), index [n, i, J, k, L]."""
+        """sum_i g_i d2x_i/dF dF: F (..., dim, dim), g (..., size) -> (..., dim, dim, dim, dim), index [n, i, J, k, L]."""
         m = self.dim**2
+        F, shape = self._flat(F)
+        g = np.broadcast_to(g, (*shape, self.size)).reshape(-1, self.size)
         result = np.empty((len(F), m, m))
         for start in range(0, len(F), BLOCK):
             part = slice(start, start + BLOCK)
             x, numbers = self._at(F[part], 2)
             result[part] = _weighted([number.second for number in numbers], g[part], m)
             result[part][np.isnan(x[:, 0])] = np.nan
-        return result.reshape(len(F), *(self.dim,) * 4)
+        return result.reshape(*shape, *(self.dim,) * 4)
 
     def to_dict(self) -> dict[str, Any]:
         """Name and parameters, for the file."""
         return {"type": self.name, **{field.name: getattr(self, field.name) for field in fields(self)}}
+
+    def _flat(self, F: Any) -> tuple[Array, tuple[int, ...]]:
+        """F as (n, dim, dim), and the axes before its last two."""
+        array = deformation_gradients(F, self.dim)
+        return array.reshape(-1, self.dim, self.dim), array.shape[:-2]
 
     def _at(self, F: Array, order: int) -> tuple[Array, list[HyperDual]]:
         """The components at F, as values (n, size) and with their derivatives."""

@@ -437,7 +437,13 @@ REFUSED = {
     "shears that contradict each other": (table(**F_, W=W, S11=1.0, S22=1.0, S12=0.5, S21=-0.5), {}, "S is symmetric"),
     "a column that is not there": (PLAIN, {"columns": {"P11": "sigma"}}, "names 'sigma', which .* has not"),
     "a quantity that there is not": (PLAIN, {"columns": {"Q11": "F11"}}, "names 'Q11', which is no quantity"),
+    "an array where a column is": (PLAIN, {"columns": {"F": "F11"}}, "names 'F', which is no quantity"),
     "too few names": (BODY, {"columns": NAMES[1:]}, "columns names 8 columns; .* has 9"),
+    "a cell with a line break": (
+        PLAIN.replace("0.021", '"0.021\n0.022"'),
+        {},
+        "line 3, column W: '0.021.n0.022' is not a number",
+    ),
     "dates": (PLAIN.replace("0.021", "2024-05-01"), {}, "line 3, column W: '2024-05-01' is not a number"),
     "a value with its unit": (PLAIN.replace("0.021", "0.021 MPa"), {}, "'0.021 MPa' is not a number"),
 }

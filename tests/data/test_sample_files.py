@@ -38,18 +38,56 @@ def of_x():
     return Samples(x=rng.normal(size=(5, 11)), gradient=rng.normal(size=(5, 11)), stress_mask=np.arange(5) > 1)
 
 
+def with_everything(group):
+    """Stresses in part, fields with conjugates, weights, groups."""
+    rng = np.random.default_rng(2)
+    known = rng.random((6, 2, 2)) < 0.7
+    known[:2] = True
+    return Samples(
+        F=random_deformations(rng, 6, 2),
+        stress=rng.normal(size=(6, 2, 2)),
+        stress_known=known,
+        weight=rng.random(6),
+        fields=rng.random((6, 2)),
+        field_names=("c", "T ref [K]"),
+        conjugates=rng.normal(size=(6, 2)),
+        group=group,
+    )
+
+
+LABELS = ["plain", "with, comma", 'with "quotes"', "with # mark", "-", "Zugversuch für X"]
+
+
 @pytest.mark.parametrize("ending", [".npz", ".csv"])
-@pytest.mark.parametrize("samples", [with_gaps(2), with_gaps(3), of_x()], ids=["2D", "3D", "x"])
+@pytest.mark.parametrize(
+    "samples",
+    [with_gaps(2), with_gaps(3), of_x(), with_everything(LABELS), with_everything([3, 3, -1, 0, 0, 10**12])],
+    ids=["2D", "3D", "x", "labels", "numbers"],
+)
 def test_what_is_written_is_read_back_bitwise(tmp_path, samples, ending):
     path = tmp_path / f"samples{ending}"
     write_samples(samples, path)
     back = read_samples(str(path))
-    for name in ("F", "x", "energy", "stress", "gradient", "energy_mask", "stress_mask"):
+    for name in (
+        "F",
+        "x",
+        "energy",
+        "stress",
+        "gradient",
+        "weight",
+        "energy_mask",
+        "stress_mask",
+        "stress_known",
+        "fields",
+        "conjugates",
+        "group",
+    ):
         before, after = getattr(samples, name), getattr(back, name)
         assert (before is None) == (after is None)
         if before is not None:
             np.testing.assert_array_equal(before, after)
     assert back.units == samples.units
+    assert back.field_names == samples.field_names
     assert back.digest() == samples.digest()
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
 
@@ -213,6 +251,13 @@ def test_units_that_are_no_json_object_are_refused(tmp_path, units):
     (tmp_path / "data.csv").write_text(f"# units: {units}\nx1,W\n0,1\n")
     with pytest.raises(FormatError, match=r"data.csv: units "):
         read_samples(tmp_path / "data.csv")
+
+
+def test_a_text_of_characters_that_there_are_not_is_refused(tmp_path):
+    units = np.frombuffer(np.array("{}").tobytes()[:4] + b"\xff" * 4, dtype="<U2")
+    np.savez(tmp_path / "a.npz", x=[[0.0]], energy=[1.0], units=units)
+    with pytest.raises(FormatError, match=r"a\.npz"):
+        read_samples(tmp_path / "a.npz")
 
 
 def test_an_archive_that_claims_terabytes_is_refused(tmp_path):

@@ -92,6 +92,7 @@ BY_COLUMNS = np.swapaxes(F, 1, 2).reshape(2, 4)
         ({"F": BY_COLUMNS, "energy": W, "P": P}, {"columns": {"F11 F21 F12 F22": "F"}}),
         ({"F": F.reshape(2, 4), "energy": W, "P": P}, {"columns": {"F11 F12 F21 F22": "F"}}),
         ({"defgrad": F, "w": W, "PK1_": P}, {}),
+        ({"A": F, "W": W, "B": P}, {"columns": {"F": "A", "P": "B"}}),
         ({"F": F, "W": W, "q": P.reshape(2, 4)}, {"columns": {"P11 P12 P21 P22": "q"}}),
         ({"F": F, "W": W, "stress": P, "cell": [1, 1], "mesh": np.zeros((9, 3))}, {}),
         ({**ARRAYS, "stress_mask": [True, True], "energy_mask": [True, True]}, {}),
@@ -102,6 +103,13 @@ def test_archives_have_the_names_of_tables(tmp_path, arrays, options):
     samples = read_samples(tmp_path / "rows.npz", **options)
     for name, right in ARRAYS.items():
         np.testing.assert_array_equal(getattr(samples, name), right)
+
+
+@pytest.mark.parametrize("labels", [["a", "b"], [b"a", b"b"], [0.0, 1.0], [3, 4]])
+def test_groups_of_archives_are_texts_or_whole_numbers(tmp_path, labels):
+    np.savez(tmp_path / "rows.npz", F=F, W=W, path=np.array(labels))
+    right = ["a", "b"] if labels[0] in ("a", b"a") else labels
+    assert read_samples(tmp_path / "rows.npz").group.tolist() == right
 
 
 def test_archives_of_strains_with_both_shears_are_tensors(tmp_path):
@@ -119,6 +127,8 @@ def test_archives_of_strains_with_both_shears_are_tensors(tmp_path):
             r"nothing tells the order.*\"F11 F12 F21 F22\": \"F\".*\"F11 F21 F12 F22\": \"F\"",
         ),
         ({"F": F, "W": W, "S": np.zeros((2, 3))}, "nothing tells the order"),
+        ({"E": E, "stress": S}, "'stress11' can be read in 3 ways"),
+        ({"F": F, "W": [1.0, np.inf]}, "W in row 1 is infinite"),
         ({"F": F, "W": np.zeros(3)}, r"W has shape \(3,\); it should be \(2,\)"),
         ({"F": F, "W": W, "stress": P, "stress_mask": [1, 0]}, "stress_mask is int64 .* does not fit"),
         ({"F": F, "W": W, "sigma": SIGMA, "T": [300.0, 310.0]}, "'T' can be read in 2 ways"),
@@ -139,7 +149,9 @@ def test_spreadsheets_are_read_as_tables_of_text(tmp_path):
         **{f"{q}_{i}{j}": t[:, i, j] for q, t in (("F", F), ("P", P)) for i in (0, 1) for j in (0, 1)},
     }
     pandas.DataFrame(columns).to_excel(tmp_path / "rows.xlsx", index=False, startrow=3)
-    samples = read_samples(tmp_path / "rows.xlsx")
+    readings = []
+    samples = read_samples(tmp_path / "rows.xlsx", report=readings.append)
+    assert readings[0].dialect == "first sheet, header in line 4, 2 rows from line 5"
     for name, right in ARRAYS.items():
         np.testing.assert_array_equal(getattr(samples, name), right)
     assert samples.units == {"energy": "MPa"}

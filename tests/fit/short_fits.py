@@ -28,7 +28,7 @@ def loss_of(samples):
 def random_trainable(seed, size=2, scale=1.0, rho=0.3, **architecture):
     """A trainable potential whose weights are all random."""
     torch.manual_seed(seed)
-    potential = TrainablePotential(Architecture(**architecture), size, scaled_rho=rho)
+    potential = TrainablePotential.of(Architecture(**architecture), size, scaled_rho=rho)
     with torch.no_grad():
         for p in potential.parameters():
             if p.requires_grad and p.ndim > 0:

@@ -42,7 +42,7 @@ def symmetric_model(symmetry, seed, scale, modes=2, depth=2, stiffness=0.0, refe
     orbit = Orbit.of(symmetry, scale)
     constraints = Constraints(orbit, reference)
     architecture = Architecture(modes=modes, width=4, depth=depth, stiffness=stiffness)
-    model = TrainablePotential(architecture, symmetry.size, constraints=constraints)
+    model = TrainablePotential.of(architecture, symmetry.size, constraints=constraints)
     with torch.no_grad():
         for p in model.parameters():
             p.copy_(0.7 * torch.randn_like(p))

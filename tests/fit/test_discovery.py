@@ -8,7 +8,7 @@ import torch
 from matplotlib.figure import Figure
 
 import lse_material as lse
-from lse_material.fit import Architecture, Sparsity, TrainablePotential, Training, fit
+from lse_material.fit import Architecture, Errors, Sparsity, TrainablePotential, Training, fit
 from lse_material.fit.model import edit
 from lse_material.fit.optimise import jacobian
 from lse_material.fit.optimise.levenberg_marquardt import levenberg_marquardt, normal_equations
@@ -76,8 +76,11 @@ def test_what_the_data_leave_open_is_said():
         transition_scale_interval=(0.14, 0.16),
         usage=np.full(2, 0.5),
         peak=np.full(2, 0.99),
+        validation_errors=Errors(0.001, 0.5),
     )
     assert plain.warnings() == []
+    (sentence,) = replace(plain, validation_errors=Errors(0.95, 1.02)).warnings()
+    assert "nothing was found: on validation rows the error is 95%" in sentence
     (sentence,) = replace(plain, transition_scale_interval=(0.1, 0.3)).warnings()
     assert "do not fix the transition scale" in sentence
     (sentence,) = replace(plain, path=((1, 0.015), (2, 0.001))).warnings()
@@ -147,7 +150,7 @@ def test_normal_equations_are_those_of_the_loss():
 @pytest.mark.parametrize("quadratic", [True, False])
 def test_derivatives_in_the_weights_that_are_written_out_are_those_of_differentiation(activation, depth, quadratic):
     torch.manual_seed(0)
-    model = TrainablePotential(Architecture(3, 4, depth, activation, quadratic, stiffness=0.1), 3)
+    model = TrainablePotential.of(Architecture(3, 4, depth, activation, quadratic, stiffness=0.1), 3)
     x = torch.randn(20, 3, dtype=torch.float64)
     with torch.no_grad():
         for name, p in model.named_parameters():

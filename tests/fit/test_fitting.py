@@ -154,7 +154,7 @@ def test_the_loss_with_a_growth_coefficient_is_the_least_over_it(constant):
     rows = rows_of(data, exact.kinematics, "auto")
     scales = scales_of(rows)
     loss = Loss.on(rows, scales, 1.0, 2.0)
-    model = TrainablePotential(Architecture(2, 3), 3)
+    model = TrainablePotential.of(Architecture(2, 3), 3)
     torch.manual_seed(1)
     with torch.no_grad():
         for p in model.parameters():

@@ -87,7 +87,7 @@ def test_the_jacobian_of_the_residuals_is_that_of_differences(growth):
     measure = lse.GreenLagrange(2)
     scales = scales_of_observations(seen, measure)
     loss = Loss.on_sums(measure.strain(F), Sums.of(seen, measure, growth, scales), scales)
-    model = TrainablePotential(Architecture(modes=2, width=3), 3)
+    model = TrainablePotential.of(Architecture(modes=2, width=3), 3)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter += 0.3 * torch.tensor(rng.normal(size=parameter.shape))

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lse_material import ConvexNetwork, InvalidInputError
-from lse_material.model.convex_network import CHUNK
+from lse_material.model.mode import CHUNK
 from tests.materials import central_difference, random_network, relative_error
 
 KINDS = [

@@ -16,7 +16,7 @@ from lse_material import (
 )
 from lse_material.analysis import random_rotations
 from lse_material.model import mandel
-from lse_material.model.convex_network import CHUNK
+from lse_material.model.mode import CHUNK
 from tests.materials import (
     OBJECTIVE,
     STRAIN_MEASURES,

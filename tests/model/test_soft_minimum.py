@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lse_material import InvalidInputError, SoftMinimum
-from lse_material.model.convex_network import CHUNK
+from lse_material.model.mode import CHUNK
 from tests.materials import central_difference, line, random_network, random_potential, relative_error, well
 
 RHOS = [1e-4, 1e-2, 1.0, 10.0]
@@ -220,7 +220,7 @@ def test_chunks_do_not_show_and_agree_with_one_evaluation():
         ({"modes": ()}, "at least one mode"),
         ({"modes": well(1.0, [0.0, 0.0])}, r"give a tuple of them"),
         ({"modes": (well(1.0, [0.0, 0.0]), well(1.0, [0.0]))}, "mode 1 has 1 inputs, mode 0 has 2"),
-        ({"modes": ("soft",)}, "mode 0 is a str, not a ConvexNetwork"),
+        ({"modes": ("soft",)}, "mode 0 is a str, not a Mode"),
     ],
 )
 def test_a_malformed_potential_is_refused_by_name(change, message):

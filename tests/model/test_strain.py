@@ -223,3 +223,22 @@ def test_only_two_and_three_dimensions(dim):
 
 def test_a_dimension_from_numpy_is_kept_as_an_integer():
     assert type(SmallStrain(np.int64(3)).dim) is int
+
+
+@pytest.mark.parametrize("kinematics", STRAIN_MEASURES, ids=measure_name)
+def test_deformations_may_stand_in_any_shape_and_others_are_refused(kinematics):
+    F = random_deformations(np.random.default_rng(1), 6, kinematics.dim)
+    g = np.random.default_rng(2).normal(size=(6, kinematics.size))
+    for flat, block, one in (
+        (kinematics.strain(F), kinematics.strain(F.reshape(2, 3, *F.shape[1:])), kinematics.strain(F[4])),
+        (kinematics.derivative(F), kinematics.derivative(F.reshape(2, 3, *F.shape[1:])), kinematics.derivative(F[4])),
+        (
+            kinematics.geometric(F, g),
+            kinematics.geometric(F.reshape(2, 3, *F.shape[1:]), g.reshape(2, 3, -1)),
+            kinematics.geometric(F[4], g[4]),
+        ),
+    ):
+        np.testing.assert_array_equal(block.reshape(flat.shape), flat)
+        np.testing.assert_allclose(one, flat[4], rtol=1e-14, atol=1e-14)
+    with pytest.raises(InvalidInputError, match="strain measure needs"):
+        kinematics.strain(np.eye(kinematics.dim + 1)[None])

@@ -15,25 +15,23 @@ from typing import Any
 import numpy as np
 import ufl
 
-from lse_material.model.activations import translation
-from lse_material.model.convex_network import ConvexNetwork
-from lse_material.model.soft_minimum import SoftMinimum
+from lse_material.model.activations import ACTIVATIONS
 
 Expr = Any  # a UFL expression
 
 
-def value(potential: SoftMinimum, x: list[Expr]) -> Expr:
+def value(potential: Any, x: list[Expr]) -> Expr:
     """W, a UFL scalar."""
-    psi = [_mode(mode, _scaled(potential, x))[0] for mode in potential.modes]
-    lowest = psi[0]
-    for other in psi[1:]:  # exact: softmin(a, b) = a - rho softplus((a - b)/rho), and soft minima associate
+    lowest, *others = _energies(potential, x)
+    for other in others:  # exact: softmin(a, b) = a - rho softplus((a - b)/rho), and soft minima associate
         lowest = lowest - potential.scaled_rho * _softplus((lowest - other) / potential.scaled_rho)[0]
     return potential.energy_scale * lowest + potential.energy_shift
 
 
-def gradient(potential: SoftMinimum, x: list[Expr]) -> list[Expr]:
+def gradient(potential: Any, x: list[Expr]) -> list[Expr]:
     """dW/dx_i."""
-    psi, gradients = zip(*[_mode(mode, _scaled(potential, x), with_gradient=True) for mode in potential.modes])
+    scaled = _scaled(potential, x)
+    psi, gradients = zip(*(_written(mode, scaled, with_gradient=True) for mode in potential.modes))
     shares = _softmax(list(psi), potential.scaled_rho)
     return [
         sum((w * g[i] for w, g in zip(shares, gradients)), 0.0) * (potential.energy_scale / float(scale))
@@ -41,10 +39,25 @@ def gradient(potential: SoftMinimum, x: list[Expr]) -> list[Expr]:
     ]
 
 
-def weights(potential: SoftMinimum, x: list[Expr]) -> list[Expr]:
+def weights(potential: Any, x: list[Expr]) -> list[Expr]:
     """softmax(-psi_k/rho), one UFL scalar per mode."""
-    xh = _scaled(potential, x)
-    return _softmax([_mode(mode, xh)[0] for mode in potential.modes], potential.scaled_rho)
+    return _softmax(_energies(potential, x), potential.scaled_rho)
+
+
+def _energies(potential: Any, x: list[Expr]) -> list[Expr]:
+    """psi_k, in scaled energy."""
+    scaled = _scaled(potential, x)
+    return [_written(mode, scaled)[0] for mode in potential.modes]
+
+
+def _written(mode: Any, x: list[Expr], *, with_gradient: bool = False) -> tuple[Expr, list[Expr]]:
+    """psi of a mode of any type, and its gradient if asked for (else an empty list)."""
+    write: Callable[..., tuple[Expr, list[Expr]]] = MODES.get(mode.type, formula)
+    return write(mode, x, with_gradient=with_gradient)
+
+
+def _scaled(potential: Any, x: list[Expr]) -> list[Expr]:
+    return [(xi - float(a)) / float(b) for xi, a, b in zip(x, potential.input_shift, potential.input_scale)]
 
 
 def _softmax(psi: list[Expr], rho: float) -> list[Expr]:
@@ -58,31 +71,39 @@ def _softmax(psi: list[Expr], rho: float) -> list[Expr]:
     return [share / total for share in shares]
 
 
-def _mode(net: ConvexNetwork, x: list[Expr], *, with_gradient: bool = False) -> tuple[Expr, list[Expr]]:
-    """Psi of one network, and its gradient by a reverse sweep if asked for (else an empty list)."""
+def _softplus(a: Expr) -> tuple[Expr, Expr]:
+    """Softplus and its slope, each differentiable once more and exact at a = 0."""
+    positive = ufl.gt(ufl.real(a), 0.0)  # complex builds compare real numbers only
+    size = ufl.conditional(positive, 1.0, -1.0) * a
+    e = ufl.exp(-size)
+    return 0.5 * (a + size) + ufl.ln(1.0 + e), ufl.conditional(positive, 1.0, e) / (1.0 + e)
+
+
+def network(mode: Any, x: list[Expr], *, with_gradient: bool = False) -> tuple[Expr, list[Expr]]:
+    """psi of a convex network, and its gradient by a reverse sweep if asked for (else an empty list)."""
+    f = ACTIVATIONS[mode.activation]
     z: list[Expr] = []
     slopes: list[list[Expr]] = []
-    last = len(net.x_weights) - 1
+    last = len(mode.x_weights) - 1
     for i in range(last + 1):
-        rows = net.x_weights[i].shape[0]
-        pre = [_affine(net.x_weights[i][r], x, float(net.biases[i][r])) for r in range(rows)]
+        pre = [_affine(row, x, float(bias)) for row, bias in zip(mode.x_weights[i], mode.biases[i])]
         if i > 0:
-            pre = [a + _affine(net.z_weights[i - 1][r], z, 0.0) for r, a in enumerate(pre)]
+            pre = [a + _affine(row, z, 0.0) for row, a in zip(mode.z_weights[i - 1], pre)]
         if i < last:
-            both = [_activation(net.activation, a) for a in pre]
-            z = [value for value, _ in both]
-            slopes.append([slope for _, slope in both])
+            both = [_softplus(a) for a in pre]
+            z = [f.value(s) for s, _ in both]
+            slopes.append([f.slope(s, t) for s, t in both])
     psi = pre[0]
-    quadratic = None if net.quadratic is None else net.quadratic.T @ net.quadratic
+    quadratic = None if mode.quadratic is None else mode.quadratic.T @ mode.quadratic
     if quadratic is not None:
         psi = psi + 0.5 * _affine(np.ones(len(x)), [_affine(row, x, 0.0) * xi for row, xi in zip(quadratic, x)], 0.0)
     if not with_gradient:
         return psi, []
-    total = [ufl.as_ufl(float(w)) for w in net.x_weights[last][0]]
+    total = [ufl.as_ufl(float(w)) for w in mode.x_weights[last][0]]
     above: list[Expr] = [1.0]
     for i in range(last - 1, -1, -1):
-        adjoints = [_affine(column, above, 0.0) * s for column, s in zip(net.z_weights[i].T, slopes[i])]
-        total = [t + _affine(net.x_weights[i][:, j], adjoints, 0.0) for j, t in enumerate(total)]
+        adjoints = [_affine(column, above, 0.0) * s for column, s in zip(mode.z_weights[i].T, slopes[i])]
+        total = [t + _affine(mode.x_weights[i][:, j], adjoints, 0.0) for j, t in enumerate(total)]
         above = adjoints
     if quadratic is not None:
         total = [t + _affine(row, x, 0.0) for t, row in zip(total, quadratic)]
@@ -95,26 +116,12 @@ def _affine(weights: Any, values: Any, constant: float) -> Expr:
     return sum(terms, ufl.as_ufl(constant))
 
 
-def _softplus(a: Expr) -> tuple[Expr, Expr]:
-    """Softplus and its slope, each differentiable once more and exact at a = 0."""
-    positive = ufl.gt(ufl.real(a), 0.0)  # complex builds compare real numbers only
-    size = ufl.conditional(positive, 1.0, -1.0) * a
-    e = ufl.exp(-size)
-    return 0.5 * (a + size) + ufl.ln(1.0 + e), ufl.conditional(positive, 1.0, e) / (1.0 + e)
+def formula(mode: Any, x: list[Expr], *, with_gradient: bool = False) -> tuple[Expr, list[Expr]]:
+    """psi of a mode by its formula on scalars of any kind, and its gradient if asked for (else an empty list)."""
+    variables = [ufl.variable(xi) for xi in x]
+    psi = ufl.as_ufl(mode.formula(variables))
+    return psi, [ufl.diff(psi, xi) for xi in variables] if with_gradient else []
 
 
-def _activation(name: str, a: Expr) -> tuple[Expr, Expr]:
-    """An activation of `lse_material.model.activations` and its slope."""
-    value, slope = _softplus(a)
-    return translation(_ACTIVATIONS, name, "UFL")(value, slope)
-
-
-# value and slope from those of softplus
-_ACTIVATIONS: dict[str, Callable[[Expr, Expr], tuple[Expr, Expr]]] = {
-    "softplus": lambda value, slope: (value, slope),
-    "squared_softplus": lambda value, slope: (0.5 * value**2, value * slope),
-}
-
-
-def _scaled(potential: SoftMinimum, x: list[Expr]) -> list[Expr]:
-    return [(xi - float(a)) / float(b) for xi, a, b in zip(x, potential.input_shift, potential.input_scale)]
+# by the type of a mode; types that stand here in no line are written out by their formula
+MODES: dict[str, Callable[..., tuple[Expr, list[Expr]]]] = {"ConvexNetwork": network}

@@ -6,6 +6,8 @@ import functools
 import hashlib
 import os
 import tempfile
+import weakref
+from dataclasses import dataclass
 from pathlib import Path
 
 from lse_material.errors import CompilationError
@@ -16,27 +18,34 @@ from lse_material.model.soft_minimum import SoftMinimum
 MATHEMATICS_FLAGS = [flag for flag in FLAGS if flag.startswith(("-fno-", "-ffp-", "-Wno-"))]
 MEMORY = 2  # points remembered per potential: both sides of an interior facet
 
-_known: dict[int, tuple[SoftMinimum, bool]] = {}
 
+@dataclass(frozen=True, eq=False)
+class Numbered:
+    """A potential in forms.
 
-def number_of(potential: SoftMinimum, *, frozen: bool = False) -> int:
-    """The number that stands for `potential` in forms: a hash of its weights, so that it enters their signature.
-
-    Frozen, its second derivatives leave out that the mode weights change.
+    Attributes:
+        potential: itself.
+        frozen: whether its second derivatives leave out that the mode weights change.
+        number: that stands for it in forms: a hash of its weights, so that it enters their signature.
     """
+
+    potential: SoftMinimum
+    frozen: bool
+    number: int
+
+
+_numbered: weakref.WeakValueDictionary[int, Numbered] = weakref.WeakValueDictionary()  # forms keep what they hold
+
+
+def numbered(potential: SoftMinimum, *, frozen: bool = False) -> Numbered:
+    """The potential with its number; whoever keeps it can be found by `by_number`."""
     number = int(point_function(potential, frozen=frozen).removeprefix("lse_"), 16)
-    _known[number] = potential, frozen
-    return number
+    return _numbered.setdefault(number, Numbered(potential, frozen, number))
 
 
-def potential_of(number: int) -> SoftMinimum:
-    """The potential that `number_of` gave this number."""
-    return known(number)[0]
-
-
-def known(number: int) -> tuple[SoftMinimum, bool]:
-    """The potential that `number_of` gave this number, and whether it is frozen."""
-    return _known[number]
+def by_number(number: int) -> Numbered:
+    """The potential of this number that a form holds."""
+    return _numbered[number]
 
 
 def component_function(number: int) -> str:
@@ -67,7 +76,7 @@ def _machine_flags() -> list[str]:
 @functools.cache
 def _header(number: int, cache: str) -> Path:
     """The header's file, written unless it is there; named by its content and the CPU, as compiled forms are kept by name."""
-    text = _text(*_known[number])
+    text = _text(by_number(number).potential, by_number(number).frozen)
     name = hashlib.sha256("\0".join((text, *compiler().command, compiler().macros)).encode()).hexdigest()[:24]
     path = Path(cache) / f"point-{name}.h"
     if path.exists():

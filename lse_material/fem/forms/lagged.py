@@ -20,7 +20,6 @@ from dolfinx import fem
 
 from lse_material.errors import InvalidInputError
 from lse_material.fem.forms import operator
-from lse_material.fem.forms.header import potential_of
 from lse_material.fem.forms.operator import PotentialComponent
 from lse_material.model.soft_minimum import SoftMinimum
 
@@ -35,7 +34,7 @@ def mode_energies(potential: SoftMinimum, x: list[Expr]) -> list[Expr]:
     >>> [round(fem.assemble_scalar(fem.form(p * dx)), 6) for p in psi]
     [0.005, 0.005]
     """
-    return [operator.value(_alone(potential, k), x) for k in range(len(potential.modes))]
+    return [operator.value(potential.alone(k), x) for k in range(len(potential.modes))]
 
 
 def lagged(energy: ufl.Form, state: fem.Function, before: fem.Function) -> ufl.Form:
@@ -65,19 +64,7 @@ def lagged(energy: ufl.Form, state: fem.Function, before: fem.Function) -> ufl.F
         )
     above = {}
     for W in found:
-        potential, x = potential_of(W.number), list(W.x)
+        potential, x = W.numbered.potential, list(W.x)
         then = operator.weights(potential, [ufl.replace(xi, {state: before}) for xi in x])
         above[W] = sum(w * psi for w, psi in zip(then, mode_energies(potential, x)))
     return ufl.replace(energy, above)
-
-
-def _alone(potential: SoftMinimum, k: int) -> SoftMinimum:
-    """Mode k as a potential of its own."""
-    return SoftMinimum(
-        (potential.modes[k],),
-        potential.scaled_rho,
-        potential.input_shift,
-        potential.input_scale,
-        potential.energy_scale,
-        potential.energy_shift,
-    )

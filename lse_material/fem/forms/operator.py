@@ -37,7 +37,7 @@ from ufl.corealg.dag_traverser import DAGTraverser
 from ufl.corealg.multifunction import MultiFunction
 
 from lse_material.errors import InvalidInputError
-from lse_material.fem.forms.header import compile_arguments, component_function, known, number_of, potential_of
+from lse_material.fem.forms.header import Numbered, by_number, compile_arguments, component_function, numbered
 from lse_material.kernel.c_writer import upper_triangle
 from lse_material.model.soft_minimum import SoftMinimum
 
@@ -48,10 +48,11 @@ Expr = Any  # a UFL expression
 class PotentialComponent(Operator):
     """One component of a potential at x: operands x_0 .. x_(d-1), the potential's number, and the component's code."""
 
-    __slots__ = ()
+    __slots__ = ("numbered",)
 
     def __init__(self, *operands: Expr) -> None:
         Operator.__init__(self, tuple(ufl.as_ufl(operand) for operand in operands))
+        self.numbered: Numbered = by_number(self.number)  # kept as long as an expression needs it
 
     @property
     def x(self) -> tuple[Expr, ...]:
@@ -74,8 +75,8 @@ class PotentialComponent(Operator):
 
     def evaluate(self, x: Any, mapping: Any, component: Any, index_values: Any) -> float:
         """The value where UFL can say those of its inputs, as in W((0.1, 0.2))."""
-        potential, frozen = known(self.number)
-        if frozen:
+        potential = self.numbered.potential
+        if self.numbered.frozen:
             raise InvalidInputError("the frozen second derivatives of a potential have values in compiled forms only.")
         at = np.array([[float(operand.evaluate(x, mapping, (), index_values)) for operand in self.x]])
         hessian = potential.hessian(at)[0][np.triu_indices(len(self.x))]
@@ -88,7 +89,8 @@ class PotentialComponent(Operator):
 
 def value(potential: SoftMinimum, x: list[Expr]) -> PotentialComponent:
     """W(x) in energy units; differentiate it at will, twice."""
-    return PotentialComponent(*x, IntValue(number_of(potential)), IntValue(0))
+    known = numbered(potential)
+    return PotentialComponent(*x, IntValue(known.number), IntValue(0))
 
 
 def gradient(potential: SoftMinimum, x: list[Expr]) -> list[Expr]:
@@ -107,7 +109,8 @@ def frozen_hessian(W: PotentialComponent) -> list[list[Expr]]:
     """sum_k w_k d2psi_k/dx2 at the x of W, where the mode weights do not change: (d, d), positive semi-definite."""
     d = len(W.x)
     triangle = upper_triangle(d)
-    frozen = PotentialComponent(*W.x, IntValue(number_of(potential_of(W.number), frozen=True)), IntValue(0))
+    known = numbered(W.numbered.potential, frozen=True)
+    frozen = PotentialComponent(*W.x, IntValue(known.number), IntValue(0))
     return [[frozen.at(1 + d + triangle.index((min(i, j), max(i, j)))) for j in range(d)] for i in range(d)]
 
 

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from mpi4py import MPI
 
-from lse_material._arrays import Array, deformation_gradients, frozen
+from lse_material._arrays import Array, deformation_gradients, float_array, frozen
 from lse_material._files import npz, write_atomically
 from lse_material._progress import progress_bar
 from lse_material.data.sample_files import write_samples
@@ -45,7 +45,7 @@ class CellPath:
         free: as in `PeriodicCell.equilibrium`.
 
     Raises:
-        InvalidInputError: F is empty or not finite.
+        InvalidInputError: F is empty or not finite, or det F <= 0 where no component is free.
 
     >>> path = lse.fem.CellPath.straight(np.diag([1.1, 1.0]), 3)
     >>> path.F[:, 0, 0].round(4)
@@ -56,10 +56,14 @@ class CellPath:
     free: Free = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        F = np.asarray(self.F, dtype=float)
+        F = float_array("F of a path", self.F)
         if F.ndim != 3 or len(F) == 0:
             raise InvalidInputError(f"a path has F of shape (m, dim, dim), m > 0; this is {F.shape}.")
-        object.__setattr__(self, "F", frozen(deformation_gradients(F, F.shape[-1]).copy()))
+        object.__setattr__(self, "F", frozen(deformation_gradients(F, F.shape[-1])))
+        volume = np.linalg.det(F)
+        if not self.free and not volume.min() > 0.0:
+            step = int(np.argmin(volume > 0.0))
+            raise InvalidInputError(f"step {step} of a path has det F = {volume[step]:.3g}; it must be > 0.")
 
     @classmethod
     def straight(cls, end: Any, steps: int, free: Free | None = None) -> CellPath:

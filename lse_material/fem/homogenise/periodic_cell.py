@@ -244,11 +244,16 @@ class PeriodicCell:
         if not 0.0 < tolerance < 1.0:
             raise InvalidInputError(f"tolerance is {tolerance!r}; it is a share of |high - low|, between 0 and 1.")
 
+        known: dict[float, float] = {}
+
         def eigenvalue(load: float) -> float:
+            if load in known:
+                return known[load]
             self.restore(stable)  # a solve that starts near the critical point may leave the branch
             self._go(path(load), free, descend=False)
             value, mode = self.lowest_mode()
             mode.destroy()
+            known[load] = value
             return value
 
         self.reset()
@@ -278,6 +283,10 @@ class PeriodicCell:
                 raise InvalidInputError(
                     f"free is {free}; it maps pairs of indices below {self.dim} to finite stresses."
                 )
+        if not free and not np.linalg.det(target) > 0.0:
+            raise InvalidInputError(
+                f"the average F has det F = {np.linalg.det(target):.3g}: it turns the cell inside out. Give one with det F > 0."
+            )
         if len(free) == self.dim**2:
             raise InvalidInputError("every component of F is free: the cell could rotate. Prescribe some.")
         PETSc.garbage_cleanup(self.comm)  # what Python has dropped on several ranks
@@ -313,6 +322,11 @@ class PeriodicCell:
     def _solve(self, *, descend: bool) -> int:
         iterations = self._system.solve(descend=descend)
         self.F = self._system.average()
+        if not np.linalg.det(self.F) > 0.0:
+            raise ConvergenceError(
+                f"the average F of the state has det F = {np.linalg.det(self.F):.3g}: the cell has gone through itself. Take "
+                "smaller steps, or prescribe more components of F."
+            )
         return iterations
 
     def _perturb(self) -> None:

@@ -149,6 +149,7 @@ def critical_load(
 
     Raises:
         InvalidInputError: the eigenvalue nearest to zero has the same sign at both ends.
+        ConvergenceError: a solve failed.
 
     >>> side = lambda x: x[0] * (1.0 - x[0]) * x[1] * (1.0 - x[1])
     >>> given = fem.Function(V)
@@ -164,6 +165,8 @@ def critical_load(
     nearest: dict[float, Modes] = {}
 
     def eigenvalue(load: float) -> float:
+        if load in nearest:  # an end, which another solve might find on another branch
+            return float(nearest[load].values[0])
         apply(load)
         problem.solve()
         nearest[load] = lowest_modes(problem, 1, target=0.0)

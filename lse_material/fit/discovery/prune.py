@@ -18,8 +18,9 @@ from torch import Tensor
 
 from lse_material.fit.discovery.candidates import attempt
 from lse_material.fit.discovery.schedule import Schedule
+from lse_material.fit.model.convex_network import inverse_softplus
 from lse_material.fit.model.edit import copy_of, nearest_quadratic
-from lse_material.fit.model.trainable import TrainablePotential, inverse_softplus
+from lse_material.fit.model.trainable import TrainablePotential
 from lse_material.fit.optimise.levenberg_marquardt import normal_equations
 from lse_material.fit.problem.loss import Loss
 
@@ -43,6 +44,8 @@ def prune(
         schedule: numbers of the search.
         target: the loss at which a refit may stop.
     """
+    if not model.layered:  # what a weight of another mode does is not known
+        return model
     model = triangular(model)
 
     def keep_if_alike(trial: TrainablePotential) -> bool:

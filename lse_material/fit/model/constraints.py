@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from lse_material._arrays import Array
-from lse_material.model.convex_network import ConvexNetwork
 from lse_material.model.symmetry import Symmetry
 
 
@@ -91,32 +90,3 @@ class Constraints:
     def variants(self) -> int:
         """Number of modes that each trained one stands for."""
         return 1 if self.orbit is None else self.orbit.variants
-
-
-def variants_of(mode: ConvexNetwork, orbit: Orbit) -> list[ConvexNetwork]:
-    """The variants of a network as networks of their own."""
-    return [_mean_over(mode, maps) for maps in orbit.maps.numpy()]
-
-
-def _mean_over(mode: ConvexNetwork, maps: Array) -> ConvexNetwork:
-    """The network of mean psi(A x) over some maps A (h, d, d): copies of the neurons side by side, each reading A x."""
-    h, last = len(maps), len(mode.z_weights)
-    copies: list[Array] = []
-    z_weights: list[Array] = []
-    if last > 0:
-        for weight in mode.x_weights[:-1]:
-            copies.append(np.concatenate([weight @ A for A in maps]))
-        for weight in mode.z_weights[:-1]:
-            z_weights.append(np.asarray(np.kron(np.eye(h), weight), dtype=np.float64))
-        z_weights.append(np.tile(mode.z_weights[-1], h) / h)
-    quadratic = None
-    if mode.quadratic is not None:
-        stacked = np.concatenate([mode.quadratic @ A for A in maps]) / np.sqrt(h)
-        quadratic = np.asarray(np.linalg.qr(stacked, mode="r")) if h > 1 else stacked
-    return ConvexNetwork(
-        tuple(z_weights),
-        (*copies, mode.x_weights[-1] @ maps.mean(axis=0)),
-        (*(np.tile(bias, h) for bias in mode.biases[:-1]), mode.biases[-1]),
-        mode.activation,
-        quadratic,
-    )

@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lse_material.fit.model.convex_network import inverse_softplus
 from lse_material.fit.model.initialise import random_start
-from lse_material.fit.model.trainable import TrainablePotential, inverse_softplus
+from lse_material.fit.model.trainable import TrainablePotential
 from lse_material.fit.options import Architecture
 from lse_material.fit.problem.loss import Loss
 
@@ -74,6 +75,9 @@ def with_mode_added(model: TrainablePotential, loss: Loss, rng: np.random.Genera
     if orbit is not None:
         at = torch.tensor(orbit.home(at.numpy()))
     with torch.no_grad():
+        if not bowl.layered:
+            bowl.start(at.numpy(), energies[lowest : lowest + 1].numpy(), rng)
+            return join(model, bowl)
         if bowl.quadratic is not None:
             bowl.quadratic.copy_(math.sqrt(1.0 + 2.0 * rng.random()) * torch.eye(model.size, dtype=torch.float64)[None])
         gradient = bowl.trained_modes(at)[1][0, 0]
@@ -84,8 +88,13 @@ def with_mode_added(model: TrainablePotential, loss: Loss, rng: np.random.Genera
     return join(model, bowl)
 
 
-def with_mode_split(model: TrainablePotential, loss: Loss, rng: np.random.Generator) -> TrainablePotential:
-    """The mode with the largest share of the residual becomes two that lean apart, with the same soft minimum between."""
+def with_mode_split(model: TrainablePotential, loss: Loss, rng: np.random.Generator) -> TrainablePotential | None:
+    """The mode with the largest share of the residual becomes two that lean apart, with the same soft minimum between.
+
+    None for modes that cannot be split: those that are not layered.
+    """
+    if not model.layered:
+        return None
     x = loss.inputs
     with torch.no_grad():
         weights = model(x)[2]
@@ -112,10 +121,11 @@ def with_pair_merged(model: TrainablePotential, loss: Loss) -> TrainablePotentia
     """The two modes whose soft minimum is nearest to one convex quadratic function become that function.
 
     One convex region that two modes share has no other way to lose one of them than over a ridge of the loss. The neurons of
-    the more used one stay, with little effect. None without quadratic terms, with fewer than two modes, or with a symmetry.
+    the more used one stay, with little effect. None for modes that are not layered, without quadratic terms, with fewer than
+    two modes, or with a symmetry.
     """
     k, x = model.architecture.count, loss.inputs
-    if model.quadratic is None or k < 2 or model.constraints.orbit is not None:
+    if not model.layered or model.quadratic is None or k < 2 or model.constraints.orbit is not None:
         return None
     with torch.no_grad():
         psi, weights, rho = model.modes(x)[0], model(x)[2], model.scaled_rho
@@ -216,7 +226,7 @@ def set_scaled_rho(model: TrainablePotential, rho: float) -> None:
 
 def _like(model: TrainablePotential, architecture: Architecture) -> TrainablePotential:
     middle = math.sqrt(math.prod(model.scaled_rho_bounds))
-    result = TrainablePotential(
+    result = type(model)(
         architecture,
         model.size,
         scaled_rho=middle,

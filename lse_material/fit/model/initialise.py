@@ -1,15 +1,13 @@
-"""Random starts of a fit: bowls at data points of low energy, with hinges of the networks spread around them."""
+"""Random starts of a fit: modes that have their minima at data points of low energy."""
 
 from __future__ import annotations
-
-import math
 
 import numpy as np
 import torch
 
 from lse_material._arrays import Array
 from lse_material.fit.model.constraints import Constraints
-from lse_material.fit.model.trainable import TrainablePotential, inverse_softplus
+from lse_material.fit.model.trainable import TrainablePotential
 from lse_material.fit.options import Architecture
 from lse_material.fit.problem.loss import Loss
 
@@ -25,28 +23,13 @@ def random_start(
     """
     x = loss.inputs.numpy()
     energy = np.zeros(len(x)) if loss.energies is None else loss.energies.numpy()
-    model = TrainablePotential(architecture, x.shape[1], constraints=constraints)
+    model = TrainablePotential.of(architecture, x.shape[1], constraints=constraints)
     centres = _spread(x, np.exp(-(energy - energy.min())), architecture.count, rng)
     nearest = np.array([int(((x - c) ** 2).sum(axis=1).argmin()) for c in centres])
     if model.constraints.orbit is not None:
         centres = model.constraints.orbit.home(centres)
-    k, width, d = architecture.count, architecture.width, x.shape[1]
     with torch.no_grad():
-        for i in range(architecture.depth):
-            weight = rng.standard_normal((k, width, d)) / math.sqrt(d)
-            hinge = centres[:, None, :] + 0.7 * rng.standard_normal((k, width, d))
-            model.x_weights[i].copy_(torch.tensor(weight))
-            model.biases[i].copy_(torch.tensor(-(weight * hinge).sum(axis=2)))
-        for raw in model.raw_z_weights:
-            positive = np.abs(rng.standard_normal(raw.shape)) * 0.5 / raw.shape[2] + 0.05
-            raw.copy_(inverse_softplus(torch.tensor(positive)))
-        if model.quadratic is not None:
-            model.quadratic.copy_(torch.tensor(0.7 * np.eye(d) + 0.1 * rng.standard_normal((k, d, d))))
-        # the last layer is affine in x: use it to give each mode zero gradient and the data's energy at its centre
-        at = torch.tensor(centres)
-        diagonal = torch.arange(k)
-        model.x_weights[-1][:, 0, :] -= model.trained_modes(at)[1][diagonal, diagonal]
-        model.biases[-1][:, 0] += torch.tensor(energy[nearest]) - model.trained_modes(at)[0][diagonal, diagonal]
+        model.start(centres, energy[nearest], rng)
     return model
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from lse_material._arrays import Array, Mask
-from lse_material.model.activations import ACTIVATIONS
+from lse_material.model.activations import activated
 from lse_material.model.convex_network import ConvexNetwork
 
 
@@ -18,12 +18,11 @@ def trimmed(mode: ConvexNetwork) -> ConvexNetwork:
     network that starts above it.
     """
     x_weights, biases, z_weights = ([a.copy() for a in part] for part in (mode.x_weights, mode.biases, mode.z_weights))
-    value = ACTIVATIONS[mode.activation].value
     for i in range(len(z_weights)):  # upwards: constants
         reads = np.asarray(x_weights[i].any(axis=1))
         if i > 0:
             reads = reads | z_weights[i - 1].any(axis=1)
-        biases[i + 1] += z_weights[i][:, ~reads] @ value(biases[i][~reads])
+        biases[i + 1] += z_weights[i][:, ~reads] @ activated(mode.activation, biases[i][~reads])[0]
         _keep(reads, i, x_weights, biases, z_weights)
     for i in range(len(z_weights) - 1, -1, -1):  # downwards: neurons that nothing reads
         acts = np.asarray(z_weights[i].any(axis=0))

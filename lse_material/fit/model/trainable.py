@@ -1,35 +1,39 @@
-"""`SoftMinimum` in torch: the same formula with parameters that can be trained.
+"""A soft minimum in torch: the same formula as `SoftMinimum` with parameters that can be trained.
 
-Its modes share one architecture, so that their weights are batched along a first axis. z-weights pass through softplus and
-are positive; the transition scale is bounded through a sigmoid of its logarithm. The input gradient is written out by a
-reverse sweep, so that a loss on stresses needs one backward pass. Weights that pruning has left out are masked.
+`TrainablePotential` holds what is the same for modes of every type: the transition scale, which is bounded through a sigmoid of
+its logarithm, constraints, masks of weights that pruning has left out, the soft minimum itself. A subclass for each mode type
+holds the parameters, in tensors whose first axis counts the modes; `MODES` says which.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import replace
-from itertools import pairwise
+from typing import ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import Parameter, ParameterList
+from torch.nn import Parameter
 
+from lse_material._arrays import Array
 from lse_material.errors import InvalidInputError
-from lse_material.fit.model.constraints import Constraints, variants_of
-from lse_material.fit.model.simplify import trimmed
+from lse_material.fit.model.constraints import Constraints
 from lse_material.fit.options import Architecture
-from lse_material.model.activations import translation
-from lse_material.model.convex_network import ConvexNetwork
+from lse_material.model.mode import Mode
 from lse_material.model.soft_minimum import SoftMinimum
 
 RHO_BOUNDS = (2e-3, 5.0)  # of the transition scale, in units of the energy scale
+MODES: dict[str, type[TrainablePotential]] = {}  # by the mode type
 
 
 class TrainablePotential(torch.nn.Module):
     """A trainable soft minimum in scaled variables: xh = (x - input_shift)/input_scale -> Psi(xh).
+
+    A subclass for a mode type of your own has `set_up`, `evaluate`, `start`, `written`, `read`, and stands in `MODES` under the
+    type's name: `lse_material.fit.MODES[Mine.type] = TrainableMine`.
 
     Args:
         architecture: number and shape of the modes.
@@ -39,8 +43,9 @@ class TrainablePotential(torch.nn.Module):
         constraints: what holds by construction; with a symmetry each of the `architecture.count` trained modes stands for
             its variants.
 
-    Raises:
-        InvalidInputError: the activation has no translation into torch.
+    Attributes:
+        layered: whether the modes are networks with layers, affine and quadratic terms. Only such are split, merged, widened
+            and pruned by discovery; for others these moves are left out.
 
     >>> import torch
     >>> model = lse.fit.TrainablePotential.from_potential(material.potential)
@@ -48,6 +53,8 @@ class TrainablePotential(torch.nn.Module):
     >>> model.to_potential().size
     3
     """
+
+    layered: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -59,27 +66,85 @@ class TrainablePotential(torch.nn.Module):
         constraints: Constraints | None = None,
     ) -> None:
         super().__init__()
-        translation(_ACTIVATIONS, architecture.activation, "torch")
         self.architecture, self.size, self.scaled_rho_bounds = architecture, size, scaled_rho_bounds
         self.constraints = constraints or Constraints()
-        widths = [architecture.width] * architecture.depth + [1]
-        k = architecture.count
-        self.x_weights = ParameterList([_zeros(k, n, size) for n in widths])
-        self.biases = ParameterList([_zeros(k, n) for n in widths])
-        self.raw_z_weights = ParameterList([_zeros(k, n, m) for m, n in pairwise(widths)])
-        self.quadratic = _zeros(k, size, size) if architecture.quadratic else None
+        self.set_up(architecture, size)
         low, high = (math.log(bound) for bound in scaled_rho_bounds)
         share = (math.log(scaled_rho) - low) / (high - low)
         # with one mode rho has no effect: it is no parameter then, or the optimiser would let it drift
         raw = torch.tensor(math.log(share / (1.0 - share)), dtype=torch.float64)
-        self.raw_rho = Parameter(raw, requires_grad=k * self.constraints.variants > 1)
+        self.raw_rho = Parameter(raw, requires_grad=architecture.count * self.constraints.variants > 1)
         self.masks: dict[str, Tensor] = {}
+
+    # ---- what a mode type provides ---------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def set_up(self, architecture: Architecture, size: int) -> None:
+        """Make the parameters, float64; the first axis of each counts the `architecture.count` modes."""
+
+    @abstractmethod
+    def evaluate(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Energies (K, n) and gradients (K, n, d) of the trained modes at xh (n, d), or (K, n, d) of their own points."""
+
+    @abstractmethod
+    def start(self, centres: Array, energies: Array, rng: np.random.Generator) -> None:
+        """Random values for the parameters, mode k with about its minimum at centres[k] (d,), where it is energies[k]."""
+
+    @abstractmethod
+    def written(self) -> tuple[Mode, ...]:
+        """The trained modes as modes of the NumPy floor."""
+
+    @abstractmethod
+    def read(self, modes: Sequence[Mode]) -> None:
+        """Take the values of the parameters from modes that `architecture_of` these gave the architecture for."""
+
+    @classmethod
+    def architecture_of(cls, modes: Sequence[Mode]) -> Architecture:
+        """The architecture of given modes."""
+        return cls.adapted(Architecture(modes=len(modes), mode_type=modes[0].type))
+
+    @classmethod
+    def adapted(cls, architecture: Architecture) -> Architecture:
+        """The architecture without layers and quadratic terms if these modes have none."""
+        return architecture if cls.layered else replace(architecture, depth=0, quadratic=False)
+
+    # ---- what is the same for all ----------------------------------------------------------------------------------------
+
+    @classmethod
+    def of(cls, architecture: Architecture, size: int, **options: object) -> TrainablePotential:
+        """A trainable potential of the mode type that the architecture names; arguments as the class.
+
+        Raises:
+            InvalidInputError: the type has no translation into torch.
+        """
+        kind = trainable_kind(architecture.mode_type)
+        return kind(kind.adapted(architecture), size, **options)  # type: ignore[arg-type]
+
+    @classmethod
+    def from_potential(cls, potential: SoftMinimum) -> TrainablePotential:
+        """The trainable form of a potential, in its scaled variables, to train it further.
+
+        A potential does not say what constrained it: the result has no constraints.
+
+        Raises:
+            InvalidInputError: the modes differ in type or activation, or the type has no translation into torch.
+        """
+        kinds = sorted({mode.type for mode in potential.modes})
+        if len(kinds) > 1:
+            raise InvalidInputError(f"the modes are of the types {kinds}: a trainable potential has modes of one type.")
+        kind, rho = trainable_kind(kinds[0]), potential.scaled_rho
+        bounds = (0.1 * rho, 10.0 * rho)
+        model = kind(kind.architecture_of(potential.modes), potential.size, scaled_rho=rho, scaled_rho_bounds=bounds)
+        with torch.no_grad():
+            model.read(potential.modes)
+        return model
 
     def mask(self, name: str) -> Tensor:
         """1 where a weight of the parameter `name` acts and 0 where it has been left out."""
         return self.masks[name] if name in self.masks else torch.ones_like(self.get_parameter(name))
 
-    def _acting(self, name: str, values: Tensor) -> Tensor:
+    def acting(self, name: str, values: Tensor) -> Tensor:
+        """Values of the parameter `name`, zero where a weight has been left out."""
         return values * self.masks[name] if name in self.masks else values
 
     @property
@@ -99,38 +164,12 @@ class TrainablePotential(torch.nn.Module):
         return self.trained_modes(x) if orbit is None else orbit.modes(*self.trained_modes(orbit.images(x)))
 
     def trained_modes(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The same of the networks that are trained: without symmetry these are the modes."""
-        z_weights = self._z_weights()
-        x_weights = [self._acting(f"x_weights.{i}", weight) for i, weight in enumerate(self.x_weights)]
-        slopes: list[Tensor] = []
-        last = len(x_weights) - 1
-        z: Tensor | None = None
-        for i, (weight, bias) in enumerate(zip(x_weights, self.biases, strict=True)):
-            a = x @ weight.transpose(1, 2) + bias.unsqueeze(1)
-            if z is not None:
-                a = a + z @ z_weights[i - 1].transpose(1, 2)
-            if i < last:
-                z, slope = _activation(self.architecture.activation, a)
-                slopes.append(slope)
-        energy = a.squeeze(2)
-        gradient = x_weights[last].expand(-1, len(x), -1)
-        above: Tensor | None = None
-        for i in range(last - 1, -1, -1):
-            adjoint = z_weights[i].expand(-1, len(x), -1) if above is None else above @ z_weights[i]
-            above = adjoint * slopes[i]
-            gradient = gradient + above @ x_weights[i]
-        if self.quadratic is not None:
-            quadratic = self._acting("quadratic", self.quadratic)
-            y = x @ quadratic.transpose(1, 2)
-            energy = energy + 0.5 * (y * y).sum(2)
-            gradient = gradient + y @ quadratic
+        """The same of the modes that are trained: without symmetry these are all."""
+        energy, gradient = self.evaluate(x)
         if self.architecture.stiffness:
             energy = energy + 0.5 * self.architecture.stiffness * (x * x).sum(1)
             gradient = gradient + self.architecture.stiffness * x
         return energy, gradient
-
-    def _z_weights(self) -> list[Tensor]:
-        return [self._acting(f"raw_z_weights.{i}", _softplus(raw)) for i, raw in enumerate(self.raw_z_weights)]
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Energy (n,), gradient (n, d) and mode weights (n, K) at xh (n, d), all in scaled variables.
@@ -164,129 +203,38 @@ class TrainablePotential(torch.nn.Module):
         energy_scale: float = 1.0,
         energy_shift: float = 0.0,
     ) -> SoftMinimum:
-        """The same potential for the numpy floor, with the scales of the data it was trained on."""
+        """The same potential for the numpy floor, with the scales of the data it was trained on.
+
+        Raises:
+            InvalidInputError: the mode type cannot hold what the constraints or the stiffness ask for.
+        """
+        zero = np.zeros(self.size)
         with torch.no_grad():
-            arrays = [
-                [self._acting(f"{name}.{i}", p).numpy() for i, p in enumerate(getattr(self, name))]
-                for name in ("x_weights", "biases")
-            ]
-            z_weights = [w.numpy() for w in self._z_weights()]
-            quadratic = None if self.quadratic is None else self._acting("quadratic", self.quadratic).numpy()
-            modes = tuple(
-                ConvexNetwork(
-                    tuple(w[k] for w in z_weights),
-                    tuple(w[k] for w in arrays[0]),
-                    tuple(b[k] for b in arrays[1]),
-                    self.architecture.activation,
-                    None if quadratic is None else quadratic[k],
-                )
-                for k in range(self.architecture.count)
-            )
+            modes = self.written()
             rho = self.scaled_rho_value
             at_reference = None if self.constraints.reference is None else self._gradient_at_reference().numpy()
-        if self.masks:
-            modes = tuple(trimmed(mode) for mode in modes)
         if self.architecture.stiffness:
-            modes = tuple(_stiffened(mode, self.architecture.stiffness) for mode in modes)
+            stiff = math.sqrt(self.architecture.stiffness) * np.eye(self.size)
+            modes = tuple(mode.plus(zero, stiff) for mode in modes)
         if self.constraints.orbit is not None:
-            modes = tuple(variant for mode in modes for variant in variants_of(mode, self.constraints.orbit))
+            orbit = self.constraints.orbit.maps.numpy()
+            modes = tuple(mode.mean_over(maps) for mode in modes for maps in orbit)
         if at_reference is not None:
-            modes = tuple(
-                replace(mode, x_weights=(*mode.x_weights[:-1], mode.x_weights[-1] - at_reference)) for mode in modes
-            )
-        shift = np.zeros(self.size) if input_shift is None else input_shift
+            modes = tuple(mode.plus(-at_reference) for mode in modes)
+        shift = zero if input_shift is None else input_shift
         scale = np.ones(self.size) if input_scale is None else input_scale
         return SoftMinimum(modes, rho, shift, scale, energy_scale, energy_shift)
 
-    @classmethod
-    def from_potential(cls, potential: SoftMinimum) -> TrainablePotential:
-        """The trainable form of a potential, in its scaled variables, to train it further.
 
-        Modes of fewer layers or neurons than others are filled up with masked ones, which stay without effect. A potential
-        does not say what constrained it: the result has no constraints.
+def trainable_kind(mode_type: str) -> type[TrainablePotential]:
+    """The trainable form of a mode type.
 
-        Raises:
-            InvalidInputError: the modes differ in their activation.
-        """
-        first = potential.modes[0].activation
-        for k, mode in enumerate(potential.modes):
-            if mode.activation != first:
-                raise InvalidInputError(
-                    f"mode {k} has the activation {mode.activation!r}, mode 0 {first!r}: a trainable "
-                    "potential has one activation."
-                )
-        architecture = Architecture(
-            modes=len(potential.modes),
-            width=max((w.shape[0] for mode in potential.modes for w in mode.x_weights[:-1]), default=1),
-            depth=max(len(mode.z_weights) for mode in potential.modes),
-            activation=first,
-            quadratic=any(mode.quadratic is not None for mode in potential.modes),
+    Raises:
+        InvalidInputError: it has none.
+    """
+    if mode_type not in MODES:
+        raise InvalidInputError(
+            f"the mode type {mode_type} has no translation into torch: write a subclass of lse_material.fit.TrainablePotential "
+            "and put it into lse_material.fit.MODES."
         )
-        rho = potential.scaled_rho
-        model = cls(architecture, potential.size, scaled_rho=rho, scaled_rho_bounds=(0.1 * rho, 10.0 * rho))
-        there = {name: torch.zeros_like(p) for name, p in model.named_parameters() if name != "raw_rho"}
-        with torch.no_grad():
-            for k, mode in enumerate(potential.modes):
-                for name, array in _named(mode, architecture.depth):
-                    part = (k, *(slice(0, n) for n in array.shape))
-                    value = torch.tensor(np.array(array))
-                    value = inverse_softplus(value) if name.startswith("raw_z_weights") else value
-                    model.get_parameter(name)[part] = value
-                    there[name][part] = 1.0
-        model.masks = {name: m for name, m in there.items() if not name.startswith("biases") and not m.all()}
-        return model
-
-
-def _named(mode: ConvexNetwork, depth: int) -> Iterator[tuple[str, np.ndarray]]:
-    """The arrays of a mode by the names of the parameters; a shallower mode takes the upper layers."""
-    lift = depth - len(mode.z_weights)
-    for i, (weight, bias) in enumerate(zip(mode.x_weights, mode.biases, strict=True)):
-        yield f"x_weights.{i + lift}", weight
-        yield f"biases.{i + lift}", bias
-    for i, weight in enumerate(mode.z_weights):
-        yield f"raw_z_weights.{i + lift}", weight
-    if mode.quadratic is not None:
-        yield "quadratic", _square(mode.quadratic)
-
-
-def inverse_softplus(w: Tensor) -> Tensor:
-    """The raw weight whose softplus is w >= 0; a zero becomes 1e-300."""
-    w = torch.clamp(w, min=1e-300)
-    return w + torch.log(-torch.expm1(-w))
-
-
-def _square(quadratic: np.ndarray) -> np.ndarray:
-    """A (d, d) matrix R with |R x| = |quadratic x|, for a quadratic term of any number of rows."""
-    rows, d = quadratic.shape
-    if rows > d:
-        return np.asarray(np.linalg.qr(quadratic, mode="r"))
-    return np.concatenate([quadratic, np.zeros((d - rows, d))])
-
-
-def _stiffened(mode: ConvexNetwork, stiffness: float) -> ConvexNetwork:
-    """The same with stiffness/2 |x|^2 added, in the quadratic term."""
-    d = mode.x_weights[-1].shape[1]
-    parts = [] if mode.quadratic is None else [mode.quadratic]
-    parts.append(math.sqrt(stiffness) * np.eye(d))
-    return replace(mode, quadratic=np.asarray(np.linalg.qr(np.concatenate(parts), mode="r")))
-
-
-def _zeros(*shape: int) -> Parameter:
-    return Parameter(torch.zeros(*shape, dtype=torch.float64))
-
-
-def _softplus(a: Tensor) -> Tensor:
-    """log(1 + exp(a)); above 40 the two sides of the sum differ by less than rounding."""
-    return torch.nn.functional.softplus(a, threshold=40.0)
-
-
-def _activation(name: str, a: Tensor) -> tuple[Tensor, Tensor]:
-    """An activation of `lse_material.model.activations` and its slope."""
-    return translation(_ACTIVATIONS, name, "torch")(_softplus(a), torch.sigmoid(a))
-
-
-# value and slope from those of softplus
-_ACTIVATIONS: dict[str, Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]] = {
-    "softplus": lambda value, slope: (value, slope),
-    "squared_softplus": lambda value, slope: (0.5 * value * value, value * slope),
-}
+    return MODES[mode_type]

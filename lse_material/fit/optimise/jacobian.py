@@ -11,20 +11,20 @@ differentiating row by row, which serves the others.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
 from lse_material.fit.model.trainable import TrainablePotential
-from lse_material.model.activations import translation
+from lse_material.model.activations import ACTIVATIONS
 
 
 def values_and_jacobian(model: TrainablePotential, x: Tensor, names: list[str]) -> tuple[Tensor, Tensor, Tensor]:
     """Energy (n,), gradient (n, d), and the derivatives of both in the named parameters, (n, 1 + d, p), at xh (n, d)."""
     plain = model.constraints.orbit is None and model.constraints.reference is None
     with torch.no_grad():
-        if plain and model.architecture.depth <= 1:
+        if plain and model.layered and model.architecture.depth <= 1:
             return _written_out(model, x, names)
         energy, gradient, _ = model(x)
     return energy, gradient, differentiated(model, x, names)
@@ -109,16 +109,5 @@ def _rho_slope(model: TrainablePotential) -> Tensor:
 
 def _activation(name: str, a: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """An activation of `lse_material.model.activations`, its slope and its second derivative."""
-    value, slope = torch.nn.functional.softplus(a, threshold=40.0), torch.sigmoid(a)
-    return translation(_ACTIVATIONS, name, "torch")(value, slope, slope * (1.0 - slope))
-
-
-# value, slope and second derivative from those of softplus
-_ACTIVATIONS: dict[str, Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]] = {
-    "softplus": lambda value, slope, second: (value, slope, second),
-    "squared_softplus": lambda value, slope, second: (
-        0.5 * value * value,
-        value * slope,
-        slope * slope + value * second,
-    ),
-}
+    f, s, t = ACTIVATIONS[name], torch.nn.functional.softplus(a, threshold=40.0), torch.sigmoid(a)
+    return f.value(s), f.slope(s, t), f.curvature(s, t, t * (1.0 - t))

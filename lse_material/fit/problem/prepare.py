@@ -26,7 +26,7 @@ from lse_material.fit.problem.rows import Index, Scales, rows_of, scales_of
 from lse_material.fit.problem.sums import Sums, scales_of_observations
 from lse_material.fit.problem.unseen_shears import on_seen_inputs, seen_inputs
 from lse_material.model.growth import Growth
-from lse_material.model.material import Material
+from lse_material.model.material import Material, potential_of
 from lse_material.model.soft_minimum import SoftMinimum
 from lse_material.model.strain import IsotropicInvariants, StrainMeasure
 from lse_material.model.symmetry import Symmetry
@@ -187,7 +187,7 @@ def _prepare_observations(
 
 
 def _scales_of_start(start: Material | SoftMinimum) -> Scales:
-    p = start.potential if isinstance(start, Material) else start
+    p = potential_of(start)
     return Scales(p.input_shift, p.input_scale, p.energy_scale, p.energy_shift)
 
 

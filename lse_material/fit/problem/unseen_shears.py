@@ -17,7 +17,6 @@ import numpy as np
 
 from lse_material._arrays import Array
 from lse_material.fit.problem.rows import Index, Rows, gradients_of, spread_of
-from lse_material.model.convex_network import ConvexNetwork
 from lse_material.model.soft_minimum import SoftMinimum
 from lse_material.model.symmetry import Symmetry
 
@@ -60,7 +59,8 @@ def with_unseen_shears(potential: SoftMinimum, seen: Index, x: Array, tensor: in
     H = sum(np.einsum("n,nij->ij", w, mode.hessian(xh)) for w, mode in zip(weights.T, potential.modes)) / len(x)
     H = H[np.ix_(normal, normal)] * unit.max() ** 2 / np.outer(unit, unit)
     mu = max((np.trace(H) - H.sum() / dim) / (dim - 1), 0.0)
-    modes = tuple(_of_all_inputs(mode, seen, unseen, d, mu) for mode in potential.modes)
+    stiff = np.sqrt(mu) * np.eye(d)[unseen]
+    modes = tuple(mode.reading(seen, d).plus(np.zeros(d), stiff) for mode in potential.modes)
     return replace(potential, modes=modes, input_shift=shift, input_scale=scales)
 
 
@@ -72,16 +72,3 @@ def on_seen_inputs(symmetry: Symmetry, seen: Index) -> Symmetry | None:
     group, invariance = (list(part[:, seen][:, :, seen]) for part in (symmetry.group, symmetry.invariance))
     restricted = Symmetry.generated(group, invariance, size=len(seen), name=symmetry.name)
     return restricted if len(restricted.variants) == len(symmetry.variants) else None
-
-
-def _of_all_inputs(mode: ConvexNetwork, seen: Index, unseen: Index, d: int, mu: float) -> ConvexNetwork:
-    """The mode with zero weights for the unseen inputs, and mu/2 times the sum of their squares."""
-
-    def wide(weight: Array) -> Array:
-        result = np.zeros((len(weight), d))
-        result[:, seen] = weight
-        return result
-
-    rows = [] if mode.quadratic is None else [wide(mode.quadratic)]
-    quadratic = np.concatenate([*rows, np.sqrt(mu) * np.eye(d)[unseen]])
-    return replace(mode, x_weights=tuple(wide(weight) for weight in mode.x_weights), quadratic=quadratic)

@@ -200,9 +200,13 @@ def test_samples_after_a_kill_are_those_of_an_uninterrupted_run(cell, tmp_path):
 
 
 def test_a_path_that_fails_ends_and_says_so(tmp_path, caplog):
-    """No deformation of a body without holes turns its mean inside out."""
-    cell = PeriodicCell(mesh.create_unit_square(SELF, 3, 3), neo_hookean, degree=1)
-    impossible = np.diag([1.0, -0.2])
+    """The chains of a Gent material are straight at I1 - 2 = 0.5: no deformation goes beyond (A. N. Gent, 1996)."""
+
+    def gent(F):
+        return neo_hookean(F) - 0.25 * ufl.ln(1.0 - (ufl.tr(F.T * F) - 2.0) / 0.5)
+
+    cell = PeriodicCell(mesh.create_unit_square(SELF, 3, 3), gent, degree=1)
+    impossible = np.diag([1.0, 1.8])
     paths = [CellPath(np.array([compressed(0.01), impossible]))]
     with caplog.at_level(logging.WARNING, logger="lse_material"):
         found = sample(lambda comm: cell, paths, tmp_path / "cell.npz", comm=SELF, progress=False)
@@ -210,6 +214,13 @@ def test_a_path_that_fails_ends_and_says_so(tmp_path, caplog):
     assert "ends after 1 of 2" in caplog.text
     with pytest.raises(lse.LseError, match="no state was found"):
         sample(lambda comm: cell, [CellPath(impossible[None])], tmp_path / "no.npz", comm=SELF, progress=False)
+
+
+def test_a_mean_that_is_turned_inside_out_is_refused(cell):
+    with pytest.raises(lse.InvalidInputError, match=r"det F = -0.2: it turns the cell inside out"):
+        cell.minimum(np.diag([1.0, -0.2]))
+    with pytest.raises(lse.InvalidInputError, match=r"step 1 of a path has det F = -0.2"):
+        CellPath(np.array([np.eye(2), np.diag([1.0, -0.2])]))
 
 
 def test_bad_input_is_refused(cell, tmp_path):
