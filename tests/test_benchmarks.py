@@ -112,11 +112,12 @@ def test_long_runs_leave_no_memory_behind():
     assert all(part["growth_mb"] < 5.0 for part in figures.values())
 
 
-def test_the_symmetry_of_a_cell_helps_on_paths_that_the_fit_has_not_seen():
+def test_symmetry_and_linear_growth_help_on_paths_that_the_fit_has_not_seen():
+    """Beams pull with a force that stays finite; leaving out the only shear is harder than any path of the test."""
     figures = run_benchmark("unseen_paths")["made_up"]
-    assert figures["two_modes_cubic"]["all"] < 0.05
-    assert figures["two_modes_cubic"]["all"] < 0.6 * figures["two_modes"]["all"]
-    assert figures["two_modes_cubic"]["all"] < figures["predicted"] < 10.0 * figures["two_modes_cubic"]["all"]
+    linear, modes = figures["two_linear_modes_cubic"]["all"], figures["two_modes_cubic"]["all"]
+    assert linear < 0.6 * modes < 0.6**2 * figures["two_modes"]["all"]
+    assert linear < figures["predicted"] < 0.5
 
 
 def test_the_right_number_of_modes_is_found_for_every_seed():

@@ -55,6 +55,9 @@ class Options:
 class Architecture(Options):
     """The shape of the potential: a soft minimum of `modes` modes of one type and shape.
 
+    The default grows quadratically beyond the data. Where stiffness levels off, as in lattices of beams, modes of linear growth
+    (activation "softplus", quadratic False, width 12) meet unseen load paths better: see benchmarks/unseen_paths.py.
+
     >>> lse.fit.Architecture(modes="auto", max_modes=4, width=6).activation
     'squared_softplus'
     """
