@@ -8,7 +8,7 @@ holds the parameters, in tensors whose first axis counts the modes; `MODES` says
 from __future__ import annotations
 
 import math
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import ClassVar
@@ -29,11 +29,11 @@ RHO_BOUNDS = (2e-3, 5.0)  # of the transition scale, in units of the energy scal
 MODES: dict[str, type[TrainablePotential]] = {}  # by the mode type
 
 
-class TrainablePotential(torch.nn.Module):
+class TrainablePotential(torch.nn.Module, ABC):
     """A trainable soft minimum in scaled variables: xh = (x - input_shift)/input_scale -> Psi(xh).
 
-    A subclass for a mode type of your own has `set_up`, `evaluate`, `start`, `written`, `read`, and stands in `MODES` under the
-    type's name.
+    It is made by `of` or `from_potential`. A subclass for a mode type of your own has `set_up`, `evaluate`, `start`, `written`,
+    `read`, and stands in `MODES` under the type's name: `lse_material.fit.MODES[Mine.type] = TrainableMine`.
 
     Args:
         architecture: number and shape of the modes.
