@@ -33,7 +33,7 @@ class TrainablePotential(torch.nn.Module, ABC):
     """A trainable soft minimum in scaled variables: xh = (x - input_shift)/input_scale -> Psi(xh).
 
     It is made by `of` or `from_potential`. A subclass for a mode type of your own has `set_up`, `evaluate`, `start`, `written`,
-    `read`, and stands in `MODES` under the type's name: `lse_material.fit.MODES[Mine.type] = TrainableMine`.
+    `read`, and stands in `lse_material.fit.MODES` under the type's name.
 
     Args:
         architecture: number and shape of the modes.
