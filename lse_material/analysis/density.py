@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from lse_material._arrays import Array, frozen
-from lse_material.analysis.stationary import walk
+from lse_material.analysis.stationary import follow_eigenvectors
 from lse_material.errors import InvalidInputError
 from lse_material.model.soft_minimum import SoftMinimum
 
@@ -187,7 +187,7 @@ def _proposals(potential: SoftMinimum, n: int, rng: np.random.Generator) -> tupl
     places, roots, depths = [], [], []
     for k in range(len(potential.modes)):
         alone = potential.alone(k)
-        at = walk(alone, potential.input_shift[None], 0, 4.0 * np.sqrt(d))[0][0]
+        at = follow_eigenvectors(alone, potential.input_shift[None], 0, 4.0 * np.sqrt(d))[0][0]
         curvature, vectors = np.linalg.eigh(alone.hessian(at) * np.outer(scale, scale))
         if curvature[0] < FLAT:
             raise InvalidInputError(

@@ -182,7 +182,7 @@ def _run(
     *,
     averaged: bool,
 ) -> Array:
-    """Positions (records + 1, n, d); `averaged` takes the mean of two successive kicks for each step."""
+    """Positions (records + 1, n, d); `averaged` takes the mean of two successive random forces for each step."""
     x = float_array("start", start, 2).copy()
     for name, value in (("records", records), ("every", every)):
         if value < 1:
@@ -192,11 +192,11 @@ def _run(
     noise = np.sqrt(2.0 * dynamics.temperature * drift)
     kept = np.empty((records + 1, *x.shape))
     kept[0] = x
-    kick = rng.standard_normal(x.shape)
+    force = rng.standard_normal(x.shape)
     for n in range(1, records * every + 1):
         ahead = rng.standard_normal(x.shape)
-        x = x - drift * potential.gradient(x) + noise * (0.5 * (kick + ahead) if averaged else ahead)
-        kick = ahead
+        x = x - drift * potential.gradient(x) + noise * (0.5 * (force + ahead) if averaged else ahead)
+        force = ahead
         if n % every == 0:
             kept[n // every] = x
     _check_bounds(x)

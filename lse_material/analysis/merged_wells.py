@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lse_material.analysis.stationary import ALONG, SAME, length, mode_minima, walk
+from lse_material.analysis.stationary import ALONG, SAME, follow_eigenvectors, length, mode_minima
 from lse_material.model.box import Box
 from lse_material.model.soft_minimum import SoftMinimum
 
@@ -70,7 +70,7 @@ def merged_modes(potential: SoftMinimum, lower: object = None, upper: object = N
     box = Box.of(lower, upper, potential.size)
     alone = [potential.alone(k) for k in range(len(potential.modes))]
     minima, span = np.array([mode_minima(one, box)[0] for one in alone]), length(potential, box)
-    ends, found = walk(potential, minima, 0, span)
+    ends, found = follow_eigenvectors(potential, minima, 0, span)
     if box is None:  # a mode without a minimum is not where its slope vanishes
         slopes = [np.linalg.norm(one.gradient(x) * potential.input_scale) for one, x in zip(alone, minima)]
         found = found & (np.array(slopes) <= STILL * potential.energy_scale)

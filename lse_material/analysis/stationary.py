@@ -90,7 +90,7 @@ def wells(
     box = Box.of(lower, upper, potential.size)
     minima = mode_minima(potential, box)
     begin = minima if box is None else np.concatenate([minima, box.random(starts, seed)])
-    return _points(potential, walk(potential, begin, 0, length(potential, box)), 0, box)
+    return _points(potential, follow_eigenvectors(potential, begin, 0, length(potential, box)), 0, box)
 
 
 def saddles(
@@ -132,7 +132,9 @@ def saddles(
         line = (1.0 - share) * a.x + share * b.x
         begin.append(line[[int(np.argmax(potential.energy(line)))]])
         radius.append(CAREFUL * float(np.linalg.norm((a.x - b.x) / potential.input_scale)))
-    return _points(potential, walk(potential, np.concatenate(begin), index, span, np.array(radius)), index, box)
+    return _points(
+        potential, follow_eigenvectors(potential, np.concatenate(begin), index, span, np.array(radius)), index, box
+    )
 
 
 def stationary_point(
@@ -147,7 +149,9 @@ def stationary_point(
     """
     begin = float_array("x", x, 1)
     expect_shape("x", begin, (potential.size,))
-    found = _points(potential, walk(potential, begin[None], index, length(potential, None), radius), index, None)
+    found = _points(
+        potential, follow_eigenvectors(potential, begin[None], index, length(potential, None), radius), index, None
+    )
     return found[0] if found else None
 
 
@@ -158,7 +162,7 @@ def mode_minima(potential: SoftMinimum, box: Box | None = None) -> Array:
         alone = potential.alone(k)
         span = float(np.sqrt(potential.size)) if box is None else length(potential, box)
         begin = potential.input_shift if box is None else 0.5 * (box.lower + box.upper)
-        end, done = walk(alone, begin[None], 0, span)
+        end, done = follow_eigenvectors(alone, begin[None], 0, span)
         if done[0] or box is not None:
             result.append(end[0] if box is None else np.clip(end[0], box.lower, box.upper))
     return np.array(result).reshape(-1, potential.size) if result else potential.input_shift[None].copy()
@@ -179,7 +183,7 @@ def _apart(potential: SoftMinimum) -> float:
     return apart if apart > 1e-6 else float(np.sqrt(potential.size))
 
 
-def walk(
+def follow_eigenvectors(
     potential: SoftMinimum, x: Array, index: int, span: float, radius: Array | float | None = None
 ) -> tuple[Array, npt.NDArray[np.bool_]]:
     """Search from each of x (n, d): where it ended (n, d), and whether at a stationary point of this index (n,).

@@ -37,14 +37,14 @@ class AssignedColumns:
     Attributes:
         table: names and columns.
         parts: quantity -> index -> column (int) or constant (float), and its factor.
-        doubtful: column -> what it can be.
+        ambiguous: column -> what it can be.
         left: columns that are left alone.
         notes: what the user should know.
     """
 
     table: Table
     parts: dict[str, dict[Index, tuple[int | float, float]]] = field(default_factory=dict)
-    doubtful: dict[int, tuple[Meaning, ...]] = field(default_factory=dict)
+    ambiguous: dict[int, tuple[Meaning, ...]] = field(default_factory=dict)
     left: list[int] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -64,8 +64,8 @@ class AssignedColumns:
         return any(self.parts.get(quantity) for quantity in quantities)
 
     def take(self, meaning: Meaning, column: int) -> None:
-        """A doubtful column for one of its meanings."""
-        del self.doubtful[column]
+        """A ambiguous column for one of its meanings."""
+        del self.ambiguous[column]
         self.add(meaning, column)
 
     def leave(self, quantity: str, index: Index | None = None) -> None:
@@ -105,7 +105,7 @@ class AssignedColumns:
     def settle_shears(self) -> None:
         """Take columns whose meanings differ by a factor alone if their values are zero, or if 12 and 21 are both given."""
         by_factor = {
-            k: found[0] for k, found in self.doubtful.items() if len({(m.quantity, m.index) for m in found}) == 1
+            k: found[0] for k, found in self.ambiguous.items() if len({(m.quantity, m.index) for m in found}) == 1
         }
         for column, meaning in by_factor.items():
             transposed = any(
@@ -118,7 +118,7 @@ class AssignedColumns:
 
     def take_principal_stresses(self) -> None:
         """Take P1, sigma2, ... beside principal stretches for principal stresses, which have no shears."""
-        for column, found in list(self.doubtful.items()):
+        for column, found in list(self.ambiguous.items()):
             quantity, index = found[0].quantity, found[0].index
             if quantity in STRESSES and len(index) == 1 and index[0] in (1, 2, 3):
                 self.take(Meaning(quantity, (index[0], index[0]), found[0].factor), column)
@@ -127,20 +127,20 @@ class AssignedColumns:
 
     def refuse_fields(self, inputs: int) -> None:
         """Raise FormatError if a state variable beside `inputs` inputs of a potential can be one more of them."""
-        for column, found in self.doubtful.items():
+        for column, found in self.ambiguous.items():
             if found[0].quantity == "field":
-                self.doubtful[column] = (Meaning("x", (inputs + 1,)), Meaning("unused"))
-        self.refuse_doubts("x")
+                self.ambiguous[column] = (Meaning("x", (inputs + 1,)), Meaning("unused"))
+        self.refuse_ambiguous("x")
 
-    def refuse_doubts(self, *quantities: str) -> None:
-        """Raise FormatError with the ways to read them if doubtful columns can be one of these quantities."""
-        doubts = {k: found for k, found in self.doubtful.items() if any(m.quantity in quantities for m in found)}
-        if not doubts:
+    def refuse_ambiguous(self, *quantities: str) -> None:
+        """Raise FormatError with the ways to read them if ambiguous columns can be one of these quantities."""
+        ambiguous = {k: found for k, found in self.ambiguous.items() if any(m.quantity in quantities for m in found)}
+        if not ambiguous:
             return
-        column, found = next(iter(doubts.items()))
+        column, found = next(iter(ambiguous.items()))
         name = self.table.names[column]
         ways = [f'columns={{"{m}": "{name}"}} if it is {_in_words(m)}' for m in found]
-        others = [self.table.names[k] for k in list(doubts)[1:]]
+        others = [self.table.names[k] for k in list(ambiguous)[1:]]
         also = f" The same goes for {others}." if others else ""
         raise FormatError(
             f"{self.table.source}: the column {name!r} can be read in {len(ways)} ways. Say {', '.join(ways)}.{also}"
@@ -160,7 +160,7 @@ def sources_of(given: AssignedColumns, quantity: str) -> list[str]:
 
 
 def assigned(table: Table, columns: Columns) -> AssignedColumns:
-    """Every column of a table assigned to a quantity, doubtful, or left alone.
+    """Every column of a table assigned to a quantity, ambiguous, or left alone.
 
     Raises:
         FormatError: two columns are the same, or there is no header.
@@ -237,7 +237,7 @@ def _assign_by_name(given: AssignedColumns, columns: Sequence[int]) -> None:
             given.left.append(k)
             given.notes.append(f"{table.names[k]} is the same in every row")
         else:
-            given.doubtful[k] = each
+            given.ambiguous[k] = each
     fields = given.parts.get("field", {})
     for k in list(given.left):  # dW/dT beside the field T
         name = re.sub(r"^d(W|psi|ψ) ?/ ?d", "", plain.get(k, ""))
@@ -249,7 +249,7 @@ def _assign_by_name(given: AssignedColumns, columns: Sequence[int]) -> None:
         for index, (source, _) in list(kirchhoff.items()):
             if isinstance(source, int) and source in columns:
                 del kirchhoff[index]
-                given.doubtful[source] = (Meaning("tau", index), Meaning("sigma", index))
+                given.ambiguous[source] = (Meaning("tau", index), Meaning("sigma", index))
 
 
 def _find(table: Table, name: str) -> int:

@@ -63,13 +63,13 @@ def read_observations(
     """
     table, columns = table_of_file(path, columns, separator=separator, decimal=decimal, missing=missing)
     given = assigned(table, columns)
-    for column, found in list(given.doubtful.items()):
+    for column, found in list(given.ambiguous.items()):
         first = found[0]
         certain = first.quantity == "stretch" or len([m for m in found if m.quantity in ("P", "sigma")]) == 1
         if certain and first.quantity in ("stretch", "P", "sigma"):
             index = first.index * 2 if first.quantity != "stretch" and len(first.index) == 1 else first.index
             given.take(Meaning(first.quantity, index, first.factor), column)
-    given.refuse_doubts("stretch", "P", "sigma")
+    given.refuse_ambiguous("stretch", "P", "sigma")
     stretches = [_stretch(given, k) for k in (1, 2)]
     stresses = [_nominal_stress(given, k, stretch) for k, stretch in zip((1, 2), stretches)]
     if stretches[0] is None or all(stress is None for stress in stresses):

@@ -100,7 +100,7 @@ def samples_of_table(table: Table, columns: Columns = None, *, plane_strain: boo
         for index, (source, factor) in parts.items()
         if isinstance(source, int)
     )
-    left = tuple(names[k] for k in sorted({*given.left, *given.doubtful}))
+    left = tuple(names[k] for k in sorted({*given.left, *given.ambiguous}))
     return samples, Reading(table.source, table.dialect, taken, left, tuple(given.notes))
 
 
@@ -115,12 +115,12 @@ def _deformation(given: AssignedColumns, plane_strain: bool) -> tuple[str, Array
     complete = [q for q in found if _dimension(given, q, plane_strain)]
     if not complete:
         if given.has("x") and not found:
-            given.refuse_doubts(*(q for q in DEFORMATIONS if q != "stretch"))
+            given.refuse_ambiguous(*(q for q in DEFORMATIONS if q != "stretch"))
             return None
-        alone = [given.table.names[k] for k, each in given.doubtful.items() if each[0].quantity == "stretch"]
+        alone = [given.table.names[k] for k, each in given.ambiguous.items() if each[0].quantity == "stretch"]
         if alone:
             raise FormatError(_of_stretch(given, alone))
-        given.refuse_doubts(*DEFORMATIONS)
+        given.refuse_ambiguous(*DEFORMATIONS)
         raise FormatError(_no_deformation(given, found))
     quantity = complete[0]
     for other in found:
@@ -239,7 +239,7 @@ def _add_stress(given: AssignedColumns, data: dict[str, Any], F: Array, rotation
     """P of the stresses of one measure; stresses of other measures are left alone."""
     found = [q for q in STRESSES if given.has(q)]
     if not found:
-        given.refuse_doubts(*STRESSES)
+        given.refuse_ambiguous(*STRESSES)
         return
     in_plane = F.shape[-1] == 2
     sizes = {
@@ -249,7 +249,7 @@ def _add_stress(given: AssignedColumns, data: dict[str, Any], F: Array, rotation
     whole = F.shape[-1] ** 2
     complete = [q for q in found if sizes[q] == (whole if q == "P" else (3 if in_plane else 6))]
     if not complete:
-        given.refuse_doubts(*STRESSES)
+        given.refuse_ambiguous(*STRESSES)
     measure = (complete or found)[0]
     for other in found:
         if other != measure:
@@ -279,7 +279,7 @@ def _add_potential(given: AssignedColumns, data: dict[str, Any]) -> None:
         if quantity == "x":
             d = len(have)
         elif not have:
-            given.refuse_doubts("g")
+            given.refuse_ambiguous("g")
             continue
         wanted = [(k + 1,) for k in range(d)]
         if have != wanted if quantity == "x" else not set(have) <= set(wanted):
@@ -300,11 +300,11 @@ def _add_potential(given: AssignedColumns, data: dict[str, Any]) -> None:
 
 def _add_energy(given: AssignedColumns, data: dict[str, Any], of_points: bool) -> None:
     if not given.has("W"):
-        doubts = [k for k, found in given.doubtful.items() if found[0].quantity == "W"]
-        if of_points and len(doubts) == 1:
-            given.take(Meaning("W"), doubts[0])
+        ambiguous = [k for k, found in given.ambiguous.items() if found[0].quantity == "W"]
+        if of_points and len(ambiguous) == 1:
+            given.take(Meaning("W"), ambiguous[0])
         else:
-            given.refuse_doubts("W")
+            given.refuse_ambiguous("W")
     if not given.has("W"):
         return
     W = given.values("W", ())
@@ -316,7 +316,7 @@ def _add_energy(given: AssignedColumns, data: dict[str, Any], of_points: bool) -
 
 def _add_the_rest(given: AssignedColumns, data: dict[str, Any]) -> None:
     """Weights, groups, and fields with their conjugates."""
-    given.refuse_doubts("field")
+    given.refuse_ambiguous("field")
     table = given.table
     if given.has("weight"):
         data["weight"] = given.values("weight", ())

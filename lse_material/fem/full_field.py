@@ -167,22 +167,22 @@ class FullField:
         """
         if material is None:
             return Observations.joined([self._of_measured(step) for step in range(len(self.displacements))])
-        W = energy(material, self._F) * self._dx
-        v, w = ufl.TestFunction(self._V), ufl.TrialFunction(self._V)
-        f = ufl.derivative(W, self._u, v)
-        forms = fem.form(f), fem.form(ufl.derivative(f, self._u, w))
+        forms = self._forms_of(material)
         return Observations.joined([self._of_equilibrium(step, *forms) for step in range(len(self.displacements))])
 
     def distances(self, material: Material) -> Array:
         """RMS distance of the equilibria of a material from the measured fields, (steps,): of a right one, their error."""
-        W = energy(material, self._F) * self._dx
-        f = ufl.derivative(W, self._u, ufl.TestFunction(self._V))
-        forms = fem.form(f), fem.form(ufl.derivative(f, self._u, ufl.TrialFunction(self._V)))
-        result = []
+        forms, result = self._forms_of(material), []
         for step, measured in enumerate(self.displacements):
             self._find_equilibrium(step, *forms).destroy()
             result.append(_rms(self._u.x.array - measured.x.array))
         return np.array(result)
+
+    def _forms_of(self, material: Material) -> tuple[fem.Form, fem.Form]:
+        """Residual and tangent of the body of this material."""
+        v, w = ufl.TestFunction(self._V), ufl.TrialFunction(self._V)
+        f = ufl.derivative(energy(material, self._F) * self._dx, self._u, v)
+        return fem.form(f), fem.form(ufl.derivative(f, self._u, w))
 
     def _of_measured(self, step: int) -> Observations:
         measured = self.displacements[step].x.array
