@@ -69,7 +69,8 @@ def read_observations(
     """
     if test not in (None, *_TESTS.values()):
         raise InvalidInputError(
-            f"test is {test!r}; it must be one of {sorted(set(_TESTS.values()))}. Observations.inflation makes those of balloons."
+            f"test is {test!r}; it must be one of {sorted(set(_TESTS.values()))}. "
+            "Observations.inflation makes those of balloons."
         )
     table, columns = table_of_file(path, columns, separator=separator, decimal=decimal, missing=missing)
     given = assigned(table, columns)
