@@ -82,5 +82,5 @@ def test_compression_counted_positive_is_read_when_the_user_says_so(tmp_path):
 
 
 def test_a_test_that_there_is_not_is_refused(tmp_path):
-    with pytest.raises(InvalidInputError, match="inflation.*one of"):
+    with pytest.raises(InvalidInputError, match=r"inflation.*one of"):
         read_observations(written(tmp_path, "stretch,P\n1.1,0.1\n"), test="inflation")
