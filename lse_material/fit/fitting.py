@@ -193,9 +193,9 @@ def _package(problem: Problem, found: Found, tolerance: float, seed: int) -> Fit
     fitted: Material | SoftMinimum = potential
     if problem.kinematics is not None:
         fitted = _material(problem, found, potential, problem.kinematics)
+    fitted = replace(fitted, units=problem.samples.units, training_box=Box(x.min(axis=0), x.max(axis=0)))
     train_errors = errors_of(fitted, problem.used)
-    if isinstance(fitted, Material):
-        fitted = replace(fitted, provenance=_provenance(problem, train_errors, seed))
+    fitted = replace(fitted, provenance=_provenance(problem, train_errors, seed))
     low, high = found.model.scaled_rho_bounds
     weights, interval = potential.mode_weights(x), found.scaled_rho_interval
     return FitResult(
@@ -236,15 +236,13 @@ def _potential(problem: Problem, found: Found) -> SoftMinimum:
 
 
 def _material(problem: Problem, found: Found, potential: SoftMinimum, kinematics: StrainMeasure) -> Material:
-    """The material of a potential, with its growth term, units and training box."""
+    """The material of a potential, with its growth term."""
     samples, growth = problem.samples, problem.growth
-    x = samples.inputs(kinematics)
-    box = Box(x.min(axis=0), x.max(axis=0))
     if growth == "auto":
         coefficient = problem.train.growth_coefficient(found.model)
         growth = Growth(coefficient) if coefficient > 0.0 else None
     fields = samples.field_names if isinstance(samples, Samples) else ()
-    return Material(potential, kinematics, growth, samples.units, box, {}, fields, problem.symmetry)
+    return Material(potential, kinematics, growth, fields=fields, symmetry=problem.symmetry)
 
 
 def _provenance(problem: Problem, errors: Errors, seed: int) -> dict[str, Any]:

@@ -321,6 +321,7 @@ class Regression:
         self.model = multistart(starts, train, validation, training, progress=False).model
         s = self.scales
         potential = self.model.to_potential(s.input_shift, s.input_scale, s.energy_scale, s.energy_shift)
+        potential = replace(potential, training_box=Box(x[near].min(axis=0), x[near].max(axis=0)))
         return Density.of(potential, seed=int(self.rng.integers(2**31)))
 
     def _start(self, loss: Loss, scales: Scales, *, grouped: bool) -> TrainablePotential:
