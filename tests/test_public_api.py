@@ -136,6 +136,7 @@ PACKAGES = {
         "DataWarning",
         "Errors",
         "FitResult",
+        "FitWarning",
         "Inference",
         "Inferred",
         "LeftOut",

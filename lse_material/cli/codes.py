@@ -12,6 +12,7 @@ UNUSABLE = 3
 MISSING = 4
 UNEXPECTED = 5
 INTERRUPTED = 130
+TERMINATED = 143
 
 MEANINGS = {
     OK: "done",
@@ -21,6 +22,7 @@ MEANINGS = {
     MISSING: "something is not installed",
     UNEXPECTED: "a defect of lse-material",
     INTERRUPTED: "interrupted",
+    TERMINATED: "ended by SIGTERM; a fit has saved its best so far",
 }
 
 WITHOUT_TYPER = (

@@ -13,7 +13,7 @@ from lse_material.fit.leave_one_out import LeftOut, leave_one_group_out
 from lse_material.fit.model.trainable import MODES, TrainablePotential
 from lse_material.fit.options import Architecture, Sparsity, Training
 from lse_material.fit.problem.diagnostics import DataWarning
-from lse_material.fit.result import Errors, FitResult
+from lse_material.fit.result import Errors, FitResult, FitWarning
 
 __all__ = [
     "MODES",
@@ -21,6 +21,7 @@ __all__ = [
     "DataWarning",
     "Errors",
     "FitResult",
+    "FitWarning",
     "Inference",
     "Inferred",
     "LeftOut",

@@ -176,6 +176,8 @@ def infer(
     architecture = architecture or Architecture(modes=6, width=6, stiffness=1e-3)
     if architecture.modes == "auto":
         raise InvalidInputError('the number of modes of a density must be given, not "auto": take rather too many.')
+    if training is not None and training.time_limit:
+        raise InvalidInputError("an inference takes no time limit: leave Training.time_limit at 0.")
     training = training or Training(restarts=2, adam_steps=500, lbfgs_steps=300, patience=50, batch=500)
     inference = inference or Inference()
     rng = np.random.default_rng(seed)

@@ -13,6 +13,7 @@ from lse_material.data.samples import Samples
 from lse_material.errors import InvalidInputError
 from lse_material.fit.optimise.found import Record
 from lse_material.fit.options import Architecture
+from lse_material.fit.session import CTRL_C
 from lse_material.model.material import Material
 from lse_material.model.soft_minimum import SoftMinimum
 
@@ -24,6 +25,19 @@ MISFIT_TOLERANCES, BETTER_FIT = (
 AT_BOUND = 1.4  # factor from a bound of its search within which the transition scale was not found; steps are by 1.25
 USELESS_ERROR = 0.9  # error on validation rows, over the spread of the data, above which nothing was found
 ACTIVE_WEIGHT = 0.01  # mean mode weight over the data above which a mode counts as active
+
+
+class FitWarning(UserWarning):
+    """A fit is not what its use may take it for; the message says why. It is also in `FitResult.warnings()`.
+
+    >>> import warnings
+    >>> soon = lse.fit.Training(time_limit=0.5)
+    >>> with warnings.catch_warnings(record=True) as caught:
+    ...     warnings.simplefilter("always")
+    ...     _ = lse.fit.fit(samples, kinematics=lse.GreenLagrange(2), training=soon, progress=False)
+    >>> [each.category.__name__ for each in caught]
+    ['FitWarning']
+    """
 
 
 @dataclass(frozen=True)
@@ -70,7 +84,7 @@ class FitResult:
         architecture: what was fitted.
         history: losses as the search went.
         seconds: wall time of the fit.
-        interrupted: whether Ctrl-C ended it.
+        stopped: what ended it early: Ctrl-C, SIGTERM or the time limit; empty if nothing did.
 
     >>> lse.save(result.material, "fitted.safetensors")
     >>> result.active_modes
@@ -92,7 +106,12 @@ class FitResult:
     architecture: Architecture
     history: tuple[Record, ...]
     seconds: float
-    interrupted: bool
+    stopped: str = ""
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether it was ended early."""
+        return bool(self.stopped)
 
     @property
     def material(self) -> Material:
@@ -130,7 +149,7 @@ class FitResult:
         modes = len(self.potential.modes)
         lines = [
             f"LSE-ICNN of {modes} mode{'s' if modes > 1 else ''} ({self.active_modes} active), {weights} weights, fitted in "
-            f"{self.seconds:.1f} s{' (interrupted)' if self.interrupted else ''}"
+            f"{self.seconds:.1f} s{f' (interrupted by {self.stopped})' if self.stopped else ''}"
         ]
         if modes > 1:
             lines.append(f"transition scale rho = {self.transition_scale:.4g}" + self._rho_range())
@@ -157,7 +176,7 @@ class FitResult:
 
     def warnings(self) -> list[str]:
         """What the data contradict or leave open, also about the number of modes and the transition scale; often nothing."""
-        result = list(self.data_warnings)
+        result = [*self.data_warnings, *self.fit_warnings()]
         held_out = self.validation_errors or self.train_errors
         known = [error for error in (held_out.energy, held_out.stress) if error is not None]
         if known and min(known) > USELESS_ERROR:
@@ -201,6 +220,14 @@ class FitResult:
         ):
             result.append("the data do not fix the transition scale: any value of the interval fits them alike.")
         return result
+
+    def fit_warnings(self) -> list[str]:
+        """Why the fit may not be what its use takes it for, a sentence each. `fit` warns of it by a FitWarning."""
+        if self.stopped in ("", CTRL_C):
+            return []
+        return [
+            f"{self.stopped} ended the search: these are the best weights by then, and more time may find better ones."
+        ]
 
     def _bound(self) -> str:
         """The bound of its search that the transition scale lies at, as a word; empty if it was found between them."""
