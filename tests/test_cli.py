@@ -158,7 +158,7 @@ def test_fit_takes_every_field_of_its_dataclasses_and_writes_a_material(tmp_path
     rows = "\n".join(DATA.read_text().splitlines()[:62])
     (tmp_path / "data.csv").write_text(rows)
     short = ["--training-adam-steps", "5", "--training-restarts", "1", "--training-lbfgs-steps", "2", "--width", "2"]
-    options = ["--modes", "3", "--no-quadratic", "--growth", "0.5", "--test", "0.2", "--seed", "3"]
+    options = ["--modes", "3", "--no-quadratic", "--growth", "0.5", "--test", "0.2", "--seed", "3", "--even-if-useless"]
     found = figures(capsys, "fit", tmp_path / "data.csv", "-o", out, *short, *options)
     made = lse.load(out)
     assert (made.modes, made.growth.coefficient) == (3, 0.5)
@@ -185,6 +185,7 @@ def test_fit_reads_tables_of_other_names_and_says_what_it_took_for_what(tmp_path
     )
     out = tmp_path / "m.safetensors"
     short = ["--training-adam-steps", "3", "--training-restarts", "1", "--training-lbfgs-steps", "2", "--modes", "1"]
+    short += ["--even-if-useless"]
     files = [str(tmp_path / "a.txt"), str(tmp_path / "b.txt")]
     assert run(["fit", *files, "-o", str(out), "--columns", columns, "--test", "0.5", *short]) == OK
     text = capsys.readouterr().out

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from lse_material.cli import tables
-from lse_material.cli.codes import OK, TERMINATED, need
+from lse_material.cli.codes import OK, TERMINATED, USELESS, need
 from lse_material.cli.options import with_options
 from lse_material.cli.output import Json, print_json
 from lse_material.cli.tables import ColumnsOption, DecimalOption, GroupOption, PlaneStrainOption
@@ -60,13 +60,17 @@ def fit(
     checkpoint: Annotated[
         Path | None, typer.Option(help="File of finished stages, from which a killed fit goes on.", show_default=False)
     ] = None,
+    even_if_useless: Annotated[
+        bool, typer.Option("--even-if-useless", help="End with 0 however large the error is.")
+    ] = False,
     json: Json = False,
     *,
     chosen: Mapping[str, Any],
 ) -> int:
     """Fit a material to energies and stresses. Ctrl-C, SIGTERM and the time limit keep the best so far.
 
-    Exit code 143 if SIGTERM ended the search.
+    The material is saved in any case. Exit code 6 if it is useless: if its error is as large as the data; 143 if SIGTERM ended
+    the search.
     """
     import lse_material as lse
     from lse_material.cli.symmetries import parse
@@ -94,7 +98,8 @@ def fit(
         result = floor.fit(kept, **choices, seed=seed, checkpoint=checkpoint, progress=not json)
         save()
         lse.save(result.fitted, output)
-    code = TERMINATED if result.stopped == SIGTERM else OK
+    useless = USELESS if result.useless and not even_if_useless else OK
+    code = TERMINATED if result.stopped == SIGTERM else useless
     if not json:
         print(f"{result.summary(held)}\nwrote {output}")
         return code
@@ -111,6 +116,7 @@ def fit(
             "warnings": result.warnings(),
             "seconds": result.seconds,
             "interrupted": result.interrupted,
+            "useless": result.useless,
         }
     )
     return code

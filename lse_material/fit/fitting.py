@@ -21,6 +21,7 @@ from lse_material.errors import InvalidInputError
 from lse_material.fit.discovery.candidates import Candidates, Discovery
 from lse_material.fit.discovery.schedule import Schedule
 from lse_material.fit.discovery.search import discover
+from lse_material.fit.judgement import judged
 from lse_material.fit.model.edit import copy_of
 from lse_material.fit.model.initialise import random_start
 from lse_material.fit.model.trainable import TrainablePotential, trainable_kind
@@ -31,7 +32,7 @@ from lse_material.fit.options import Architecture, Sparsity, Training
 from lse_material.fit.problem.diagnostics import DataWarning
 from lse_material.fit.problem.prepare import Problem, prepare
 from lse_material.fit.problem.unseen_shears import with_unseen_shears
-from lse_material.fit.result import Errors, FitResult, FitWarning, errors_by_group, errors_of
+from lse_material.fit.result import USELESS_ERROR, Errors, FitResult, FitWarning, errors_by_group, errors_of
 from lse_material.fit.session import ENDS, Checkpoint, Session, TimeUpError, reason_of
 from lse_material.model.box import Box
 from lse_material.model.growth import Growth
@@ -122,8 +123,8 @@ def fit(
     result = _finished(problem, found, sparsity.tolerance, training, seed, progress)
     if stages is not None and not result.stopped:
         stages.path.unlink(missing_ok=True)
-    for text in result.fit_warnings():
-        warnings.warn(text, FitWarning, stacklevel=2)
+    if result.ending:
+        warnings.warn(result.ending, FitWarning, stacklevel=2)
     return replace(result, seconds=time.monotonic() - began)
 
 
@@ -225,13 +226,20 @@ def _package(problem: Problem, found: Found, tolerance: float, seed: int) -> Fit
     fitted = replace(fitted, units=problem.samples.units, training_box=Box(x.min(axis=0), x.max(axis=0)))
     train_errors = errors_of(fitted, problem.used)
     fitted = replace(fitted, provenance=_provenance(problem, train_errors, seed))
+    held_back = None if problem.validation_samples is None else errors_of(fitted, problem.validation_samples)
+    of_rows = train_errors if held_back is None or problem.everything is not None else held_back  # as near as any
+    judged_by = {
+        kind: error
+        for kind, error, weight in zip(("energy", "stress"), (of_rows.energy, of_rows.stress), problem.train.weights)
+        if error is not None and weight
+    }
     low, high = found.model.scaled_rho_bounds
     weights, interval = potential.mode_weights(x), found.scaled_rho_interval
     return FitResult(
         fitted=fitted,
         usage=weights.mean(axis=0),
         train_errors=train_errors,
-        validation_errors=None if problem.validation_samples is None else errors_of(fitted, problem.validation_samples),
+        validation_errors=held_back,
         peak=weights.max(axis=0),
         group_errors={} if problem.everything is None else errors_by_group(fitted, problem.validation_samples),
         data_warnings=problem.warnings,
@@ -244,6 +252,8 @@ def _package(problem: Problem, found: Found, tolerance: float, seed: int) -> Fit
         history=found.history,
         seconds=0.0,
         stopped=found.stopped,
+        misfits=judged(fitted, problem, found, judged_by, tolerance),
+        useless=max(judged_by.values()) >= USELESS_ERROR,
     )
 
 

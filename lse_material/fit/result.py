@@ -28,7 +28,7 @@ ACTIVE_WEIGHT = 0.01  # mean mode weight over the data above which a mode counts
 
 
 class FitWarning(UserWarning):
-    """A fit is not what its use may take it for; the message says why. It is also in `FitResult.warnings()`.
+    """The time limit, or SIGTERM, has ended a fit; the message is also in `FitResult.warnings()`.
 
     >>> import warnings
     >>> soon = lse.fit.Training(time_limit=0.5)
@@ -85,6 +85,9 @@ class FitResult:
         history: losses as the search went.
         seconds: wall time of the fit.
         stopped: what ended it early: Ctrl-C, SIGTERM or the time limit; empty if nothing did.
+        misfits: what speaks against the fit, a sentence each (see `lse_material.fit.judgement`).
+        useless: whether its error in energy or stress, where it was fitted to them, is as large as the data: no better than a
+            mean energy, or than no stress.
 
     >>> lse.save(result.material, "fitted.safetensors")
     >>> result.active_modes
@@ -107,11 +110,22 @@ class FitResult:
     history: tuple[Record, ...]
     seconds: float
     stopped: str = ""
+    misfits: tuple[str, ...] = ()
+    useless: bool = False
 
     @property
     def interrupted(self) -> bool:
         """Whether it was ended early."""
         return bool(self.stopped)
+
+    @property
+    def ending(self) -> str:
+        """What ended the fit early, as a sentence; empty if nothing did, or Ctrl-C."""
+        if self.stopped in ("", CTRL_C):
+            return ""
+        return (
+            f"{self.stopped} ended the search: these are the best weights by then, and more time may find better ones."
+        )
 
     @property
     def material(self) -> Material:
@@ -176,13 +190,18 @@ class FitResult:
 
     def warnings(self) -> list[str]:
         """What the data contradict or leave open, also about the number of modes and the transition scale; often nothing."""
-        result = [*self.data_warnings, *self.fit_warnings()]
-        held_out = self.validation_errors or self.train_errors
+        result = [*([self.ending] if self.ending else []), *self.data_warnings, *self.misfits]
+        held_out = self.train_errors if self.group_errors else self.validation_errors or self.train_errors
         known = [error for error in (held_out.energy, held_out.stress) if error is not None]
-        if known and min(known) > USELESS_ERROR:
+        if known and min(known) >= USELESS_ERROR:
             result.append(
-                f"nothing was found: on validation rows the error is {min(known):.0%} of the spread of the data. They "
-                "hold no energy landscape of this strain measure, or noise hides it."
+                f"the fit is useless, and nothing was found: on validation rows the error is {min(known):.0%} of the spread of "
+                "the data. They hold no energy landscape of this strain measure, noise hides it, or the search was too short."
+            )
+        elif self.useless:
+            result.append(
+                f"the fit is useless: its error is {max(known):.0%} of the data's own size, as that of no stress or of a mean "
+                "energy would be."
             )
         if self.active_modes > 1:
             for k, (usage, peak) in enumerate(zip(self.usage, self.peak)):
@@ -220,14 +239,6 @@ class FitResult:
         ):
             result.append("the data do not fix the transition scale: any value of the interval fits them alike.")
         return result
-
-    def fit_warnings(self) -> list[str]:
-        """Why the fit may not be what its use takes it for, a sentence each. `fit` warns of it by a FitWarning."""
-        if self.stopped in ("", CTRL_C):
-            return []
-        return [
-            f"{self.stopped} ended the search: these are the best weights by then, and more time may find better ones."
-        ]
 
     def _bound(self) -> str:
         """The bound of its search that the transition scale lies at, as a word; empty if it was found between them."""
