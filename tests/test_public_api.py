@@ -137,6 +137,7 @@ PACKAGES = {
         "DataWarning",
         "Errors",
         "FitResult",
+        "FitWarning",
         "Inference",
         "Inferred",
         "LeftOut",
