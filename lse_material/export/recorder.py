@@ -13,10 +13,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lse_material._arrays import Array
+from lse_material.errors import InvalidInputError
 from lse_material.export.preamble import number
+from lse_material.model.activations import ACTIVATIONS
 from lse_material.model.hyperdual import HyperDual, variables
 from lse_material.model.material import Material
-from lse_material.model.mode import Mode
+from lse_material.model.mode import BUILT_IN, Mode
 from lse_material.model.strain import determinant, expect_components, tensor
 
 _LONGEST = 72  # an operation that is used once is written where it is used, unless that text is longer
@@ -224,16 +226,30 @@ def recorded_kinematics(material: Material, F: Sequence[str], g: Sequence[str]) 
     volume = determinant(array)
     growth = _derivatives(0.0 if material.growth is None else material.growth.of_volume(volume), m)
     geometric = growth[2]
-    for (_, _, second), weight in zip(strain, recorder.variables(g)):
+    for (_, _, second), weight in zip(strain, recorder.variables(g), strict=True):
         geometric = geometric + second * weight
     x, dx = np.array([each[0] for each in strain], dtype=object), np.array([each[1] for each in strain], dtype=object)
     return RecordedKinematics(recorder, x, dx, growth[0], growth[1], geometric, volume.value)
 
 
-def recorded_mode(mode: Mode, x: Sequence[str]) -> tuple[Recorder, Any, Array, Array]:
-    """psi, gradient (d,) and Hessian (d, d) of a mode by its formula."""
+def recorded_mode(mode: Mode, x: Sequence[str], into: str) -> tuple[Recorder, Any, Array, Array]:
+    """psi, gradient (d,) and Hessian (d, d) of a mode by its formula.
+
+    Raises:
+        InvalidInputError: it has none; `into` says in the message what was wanted.
+    """
+    if type(mode).formula is Mode.formula:
+        advice = "write formula(x)" if mode.type not in BUILT_IN else "fix its first inputs by at(...)"
+        raise InvalidInputError(f"the mode type {mode.type} has no translation into {into}: {advice}.")
     recorder = Recorder()
     return recorder, *_derivatives(mode.formula(_duals(recorder.variables(x))), mode.size)
+
+
+def recorded_activation(name: str, of_softplus: Sequence[str]) -> tuple[Recorder, Any, Any, Any]:
+    """Value, slope and curvature of an activation, from what the other language calls those of softplus."""
+    recorder, f = Recorder(), ACTIVATIONS[name]
+    s, t, c = recorder.variables(of_softplus)
+    return recorder, f.value(s), f.slope(s, t), f.curvature(s, t, c)
 
 
 def _duals(scalars: list[Scalar]) -> list[HyperDual]:
@@ -247,4 +263,6 @@ def _derivatives(value: Any, m: int) -> tuple[Any, Array, Array]:
         return float(value), first, second
     first[:] = 0.0 if value.first is None else value.first[:, 0]
     second[:] = 0.0 if value.second is None else value.second[:, :, 0]
+    lower = np.tril_indices(m, -1)
+    second[lower] = second.T[lower]
     return value.value, first, second

@@ -8,19 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from lse_material.errors import InvalidInputError
 from lse_material.export.preamble import description, number, numbers
 from lse_material.export.recorder import (
     Recorder,
     Scalar,
     python_language,
+    recorded_activation,
     recorded_kinematics,
     recorded_mode,
 )
-from lse_material.kernel.c_writer import Symbol
-from lse_material.model.activations import ACTIVATIONS
 from lse_material.model.material import Material, potential_of
-from lse_material.model.mode import BUILT_IN, Mode
+from lse_material.model.mode import Mode
 from lse_material.model.soft_minimum import SoftMinimum
 
 _HEAD = '''
@@ -233,7 +231,6 @@ def torch_source(material: Material | SoftMinimum, name: str) -> str:
         if mode.type == "ConvexNetwork":
             modes.append(_network(mode, names.index(mode.options()["activation"])))
             continue
-        expect_formula(mode, "exported torch")
         text += _FORMULA.replace("@CLASS@", f"Mode{k}").replace("@TEXT@", indent(_formula(mode), "    "))
         modes.append(f"Mode{k}()")
     replacements = {
@@ -256,13 +253,6 @@ def torch_source(material: Material | SoftMinimum, name: str) -> str:
     return text
 
 
-def expect_formula(mode: Mode, into: str) -> None:
-    """Raise InvalidInputError unless a mode that is no convex network has a formula; `into` says what was wanted."""
-    if type(mode).formula is Mode.formula:
-        advice = "write formula(x)" if mode.type not in BUILT_IN else "hold its first inputs by material.at(...)"
-        raise InvalidInputError(f"the mode type {mode.type} has no translation into {into}: {advice}.")
-
-
 def listed(values: Any) -> str:
     """A flat list of numbers as Python text, on several lines where it is long."""
     lines = numbers(values)
@@ -272,11 +262,12 @@ def listed(values: Any) -> str:
 def _activations(names: Sequence[str]) -> str:
     lines = []
     for i, name in enumerate(names):
-        f, (s, t, c) = ACTIVATIONS[name], (Symbol(letter) for letter in "stc")
-        found = f"return {f.value(s)}, {f.slope(s, t)}, {f.curvature(s, t, c)}  # {name}"
+        recorder, *values = recorded_activation(name, "stc")
+        results = dict(zip(("value", "slope", "curvature"), values))
+        found = [*recorder.written(results, python_language("torch"))[0], f"return {', '.join(results)}  # {name}"]
         last = i == len(names) - 1
-        lines += [f"    {found}"] if last else [f"    if which == {i}:", f"        {found}"]
-    return "\n".join(lines)
+        lines += found if last else [f"if which == {i}:", *(f"    {line}" for line in found)]
+    return indent("\n".join(lines), "    ")
 
 
 def _network(mode: Any, which: int) -> str:
@@ -299,7 +290,7 @@ def _table(matrix: Any) -> str:
 def _formula(mode: Mode) -> str:
     """The body of `values` of a mode that has a formula."""
     names = [f"x{i + 1}" for i in range(mode.size)]
-    recorder, psi, gradient, hessian = recorded_mode(mode, names)
+    recorder, psi, gradient, hessian = recorded_mode(mode, names, "exported torch")
     inputs = {name: f"x[..., {i}]" for i, name in enumerate(names)}
     return python_body(recorder, inputs, "torch", psi, gradient, hessian)
 
