@@ -144,7 +144,9 @@ def test_plot_draws_sections_and_curves(material, potential, tmp_path, capsys):
     assert (code, "there are uniaxial" in text) == (UNUSABLE, True)
 
 
-@pytest.mark.parametrize(("language", "name"), [("c", "cell.c"), ("numpy", "cell.py"), ("ufl", "cell_ufl.py")])
+@pytest.mark.parametrize(
+    ("language", "name"), [("c", "cell.c"), ("numpy", "cell.py"), ("torch", "cell_torch.py"), ("ufl", "cell_ufl.py")]
+)
 def test_export_writes_beside_the_material_or_where_it_is_told(language, name, material, tmp_path, capsys):
     found = figures(capsys, "export", material, "--to", language)
     assert found["file"] == str(tmp_path / name)
