@@ -21,6 +21,9 @@ from lse_material._extras import needed_by
 with needed_by("lse_material.fem"):
     from lse_material.fem import _compat  # isort: skip  (refuses a DOLFINx that is too old before anything else)
     from lse_material.fem._mpi import on_rank_0
+    from lse_material.fem.dynamics.discrete_gradient import discrete_gradient
+    from lse_material.fem.dynamics.dynamics import Dynamics
+    from lse_material.fem.dynamics.motion import Motion
     from lse_material.fem.forms.energy import conjugates, energy, mode_weights, potential_energy, stress
     from lse_material.fem.forms.frozen_tangent import frozen_tangent
     from lse_material.fem.forms.lagged import lagged, mode_energies
@@ -62,6 +65,7 @@ __all__ = [
     "CellState",
     "Cells",
     "Dissipation",
+    "Dynamics",
     "EnergyProblem",
     "Evolution",
     "ExtrapolationMonitor",
@@ -73,6 +77,7 @@ __all__ = [
     "MaterialFields",
     "MaterialProblem",
     "MeshWarning",
+    "Motion",
     "PeriodicCell",
     "PeriodicMap",
     "QuadratureStress",
@@ -80,6 +85,7 @@ __all__ = [
     "Support",
     "check_resolution",
     "conjugates",
+    "discrete_gradient",
     "draw_cells",
     "energy",
     "frozen_tangent",
