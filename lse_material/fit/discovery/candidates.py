@@ -32,7 +32,7 @@ def attempt(edit: Callable[..., TrainablePotential | None], *arguments: Any) -> 
     """An edit of a model; None where it does not apply or a matrix cannot be factored: the step was no good then."""
     try:
         return edit(*arguments)
-    except torch.linalg.LinAlgError:
+    except (torch.linalg.LinAlgError, np.linalg.LinAlgError):
         return None
 
 
