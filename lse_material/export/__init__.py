@@ -17,6 +17,7 @@ from pathlib import Path
 from lse_material._files import write_atomically
 from lse_material.errors import InvalidInputError
 from lse_material.export.c_source import c_source
+from lse_material.export.jax_source import jax_source
 from lse_material.export.numpy_source import numpy_source
 from lse_material.export.torch_source import torch_source
 from lse_material.export.ufl_source import ufl_source
@@ -26,7 +27,14 @@ from lse_material.model.soft_minimum import SoftMinimum
 
 __all__ = ["LANGUAGES", "export", "source"]
 
-LANGUAGES = {"c": c_source, "numpy": numpy_source, "torch": torch_source, "umat": umat_source, "ufl": ufl_source}
+LANGUAGES = {
+    "c": c_source,
+    "jax": jax_source,
+    "numpy": numpy_source,
+    "torch": torch_source,
+    "ufl": ufl_source,
+    "umat": umat_source,
+}
 _BY_ENDING = {".c": "c", ".h": "c", ".py": "numpy", ".f": "umat", ".for": "umat"}
 
 

@@ -14,7 +14,6 @@ import numpy as np
 
 from lse_material._arrays import Array
 from lse_material.errors import InvalidInputError
-from lse_material.export.preamble import number
 from lse_material.model.activations import ACTIVATIONS
 from lse_material.model.hyperdual import HyperDual, variables
 from lse_material.model.material import Material
@@ -37,11 +36,6 @@ class Language(NamedTuple):
     number: Callable[[float], str]
     function: Callable[[str], str]
     temporary: str
-
-
-def python_language(module: str) -> Language:
-    """Python, with functions of this module."""
-    return Language(number, lambda name: f"{module}.{name}", "t{}")
 
 
 class Scalar:
