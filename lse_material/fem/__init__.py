@@ -46,6 +46,7 @@ with needed_by("lse_material.fem"):
         micromorphic,
         viscous,
     )
+    from lse_material.fem.quadrature.dissipation import Dissipation
     from lse_material.fem.quadrature.stress import QuadratureStress
     from lse_material.fem.solve import stability
     from lse_material.fem.solve.energy_problem import EnergyProblem
@@ -60,6 +61,7 @@ __all__ = [
     "CellSamples",
     "CellState",
     "Cells",
+    "Dissipation",
     "EnergyProblem",
     "Evolution",
     "ExtrapolationMonitor",

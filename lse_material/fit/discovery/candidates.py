@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from operator import attrgetter
 from typing import Any
 
@@ -18,6 +19,7 @@ from lse_material.fit.model.initialise import random_start
 from lse_material.fit.model.trainable import TrainablePotential
 from lse_material.fit.options import Architecture, Sparsity
 from lse_material.fit.problem.loss import Loss
+from lse_material.fit.session import TimeUpError
 
 Report = Callable[[str, float], None]
 
@@ -145,12 +147,21 @@ class Discovery:
     def refitted(self, model: TrainablePotential, refit: Refit, step: str) -> Candidate:
         """A model refitted, with a weak pull towards sharp transitions, until its error is well below the tolerance."""
         target = (self.schedule.target * self.sparsity.tolerance) ** 2
-        refit.run(model, self.train, rho_weight=self.sparsity.rho_weight, target=target)
-        return self.candidate(model, step)
+        return self._refitted(
+            model, partial(refit.run, model, self.train, rho_weight=self.sparsity.rho_weight, target=target), step
+        )
 
     def converged(self, model: TrainablePotential, refit: Refit, step: str) -> Candidate:
         """A model refitted to convergence."""
-        refit.run(model, self.train)
+        return self._refitted(model, partial(refit.run, model, self.train), step)
+
+    def _refitted(self, model: TrainablePotential, run: Callable[[], float], step: str) -> Candidate:
+        """The candidate after a refit, or as far as it came: what is found when time is up may be the best so far."""
+        try:
+            run()
+        except TimeUpError:
+            self.candidate(model, step)
+            raise
         return self.candidate(model, step)
 
     def in_order(self, models: list[TrainablePotential], trial: Refit) -> list[TrainablePotential]:

@@ -25,6 +25,7 @@ from lse_material.fit.problem.outliers import outlier_warnings, outliers, robust
 from lse_material.fit.problem.rows import Index, Scales, rows_of, scales_of
 from lse_material.fit.problem.sums import Sums, scales_of_observations
 from lse_material.fit.problem.unseen_shears import on_seen_inputs, seen_inputs
+from lse_material.fit.session import Session
 from lse_material.model.growth import Growth
 from lse_material.model.material import Material, potential_of
 from lse_material.model.soft_minimum import SoftMinimum
@@ -67,6 +68,13 @@ class Problem:
     train: Loss
     validation: Loss
     everything: Loss | None = None
+
+    def within(self, session: Session) -> Problem:
+        """The same problem, solved in this session."""
+        train = replace(self.train, session=session)
+        validation = train if self.validation is self.train else self.validation
+        everything = None if self.everything is None else replace(self.everything, session=session)
+        return replace(self, train=train, validation=validation, everything=everything)
 
 
 def prepare(
