@@ -15,7 +15,7 @@ from lse_material.export.recorder import Language, Recorder, Scalar
 
 def python_language(module: str) -> Language:
     """Python, with functions of this module."""
-    return Language(number, lambda name: f"{module}.{name}", "t{}")
+    return Language(number, lambda name: f"{module}.{name}", "{} ** {}", "t{}")
 
 
 def listed(values: Any) -> str:
