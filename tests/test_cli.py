@@ -145,7 +145,8 @@ def test_plot_draws_sections_and_curves(material, potential, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("language", "name"), [("c", "cell.c"), ("numpy", "cell.py"), ("torch", "cell_torch.py"), ("ufl", "cell_ufl.py")]
+    ("language", "name"),
+    [("c", "cell.c"), ("jax", "cell_jax.py"), ("numpy", "cell.py"), ("torch", "cell_torch.py"), ("ufl", "cell_ufl.py")],
 )
 def test_export_writes_beside_the_material_or_where_it_is_told(language, name, material, tmp_path, capsys):
     found = figures(capsys, "export", material, "--to", language)
