@@ -91,6 +91,7 @@ PACKAGES = {
         "CellSamples",
         "CellState",
         "Cells",
+        "Dissipation",
         "EnergyProblem",
         "Evolution",
         "ExtrapolationMonitor",
