@@ -57,6 +57,7 @@ with needed_by("lse_material.fem"):
         micromorphic,
         viscous,
     )
+    from lse_material.fem.quadrature.dissipation import Dissipation
     from lse_material.fem.quadrature.plane_stress import PlaneStress, PlaneValues
     from lse_material.fem.quadrature.stress import QuadratureStress
     from lse_material.fem.solve import stability

@@ -16,6 +16,7 @@ Applications, Springer 2013, ch. 8.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -24,9 +25,20 @@ from ufl.core.expr import Expr
 
 from lse_material.errors import InvalidInputError
 from lse_material.fem.forms.energy import energy, expect_shape
+from lse_material.fem.forms.marks import marked
 from lse_material.fem.forms.orientation import orientation
 from lse_material.model.material import Material
 from lse_material.model.strain import SmallStrain
+
+
+@dataclass(frozen=True)
+class Multiplier:
+    """The meaning of a mark on a Lagrange multiplier, in which an energy has a saddle."""
+
+
+@dataclass(frozen=True)
+class Dilatation:
+    """The meaning of a mark on a field that is added to 1."""
 
 
 def with_volume(material: Material, F: Expr, dilatation: Expr | float = 0.0) -> Expr:
@@ -45,7 +57,7 @@ def with_volume(material: Material, F: Expr, dilatation: Expr | float = 0.0) -> 
     (2, 2)
     """
     expect_shape(material, F)
-    d = material.dim
+    d, dilatation = material.dim, marked(ufl.as_ufl(dilatation), Dilatation())
     if isinstance(material.kinematics, SmallStrain):
         return F + (dilatation - _dilatation(material, F)) / d * ufl.Identity(d)
     return ((1.0 + dilatation) / ufl.det(F)) ** (1.0 / d) * F
@@ -64,13 +76,15 @@ def volume_constraint(material: Material, F: Expr, p: Expr, dilatation: Expr | f
     >>> p, e = fem.Function(constant), fem.Function(constant)
     >>> work = lse.fem.volume_constraint(material, F, p, e) * dx
     """
-    return orientation(material.kinematics, F) * p * (_dilatation(material, F) - dilatation)
+    change = _dilatation(material, F) - marked(ufl.as_ufl(dilatation), Dilatation())
+    work = marked(p, Multiplier()) * change
+    return orientation(material.kinematics, F) * work
 
 
 def three_field_energy(material: Material, F: Expr, p: Expr, dilatation: Expr, **options: Any) -> Expr:
     """W((theta/J)^(1/d) F) + p (J - theta) of theta = 1 + dilatation, a UFL scalar: `energy` without volumetric locking.
 
-    p and the dilatation are zero in the undeformed body. `lse.fem.MixedProblem` solves for the fields.
+    p and the dilatation are zero in the undeformed body. An `EnergyProblem` finds its saddle, and knows p as its multiplier.
 
     Args:
         material: any material; one with a high bulk modulus is what this is for.
@@ -88,6 +102,9 @@ def three_field_energy(material: Material, F: Expr, p: Expr, dilatation: Expr, *
     >>> state = fem.Function(fem.functionspace(squares, mixed_element(parts)))
     >>> w, p, e = ufl.split(state)
     >>> Pi = lse.fem.three_field_energy(material, ufl.Identity(2) + ufl.grad(w), p, e) * ufl.dx(degree=2)
+    >>> saddle = lse.fem.EnergyProblem(Pi, state, petsc_options_prefix="saddle_")
+    >>> saddle.multipliers  # as many negative eigenvalues belong to p, one in each cell
+    16
     """
     return energy(material, with_volume(material, F, dilatation), **options) + volume_constraint(
         material, F, p, dilatation

@@ -26,6 +26,8 @@ from lse_material.errors import ConvergenceError, InvalidInputError
 from lse_material.fem._lifetime import collect_garbage, weak_method
 from lse_material.fem._mpi import assembled, integral
 from lse_material.fem.forms.frozen_tangent import frozen_tangent
+from lse_material.fem.forms.incompressible import Multiplier
+from lse_material.fem.forms.marks import marks_in
 from lse_material.fem.forms.measures import with_quadrature_degree
 from lse_material.fem.quadrature.stress import QuadratureStress
 from lse_material.fem.solve.advice import explain, explain_error
@@ -48,6 +50,10 @@ TRUST_REGION: Mapping[str, Any] = {
     "pc_type": "cholesky",
     "pc_factor_mat_solver_type": "mumps",
 }
+SADDLE: Mapping[str, Any] = {
+    **DEFAULT_OPTIONS,
+    "snes_linesearch_type": "basic",
+}  # residuals rise on the way to a saddle
 FINISHING_ITERATIONS = 3  # of `minimise` after a failure that count as the end of a solve, not as a fallback
 INFINITE_RESIDUAL = 1e150  # entries of the residual where the energy is not finite; their square is finite
 TOLERANCE_STRAIN = 1e-4  # the tolerance is relative to reactions, or to the forces of this strain if they are larger
@@ -62,6 +68,10 @@ class EnergyProblem(MaterialProblem):
     get UFL's estimate for the energy. The default solver is SNES `newtontr` with the energy as objective and `stcg` inside; a
     Cholesky factor of the frozen-weight tangent preconditions it. Every PETSc option can be overridden. The first radius of the
     trust region is the size of the body. If the solver fails, `minimise` continues.
+
+    A mixed energy, such as `lse.fem.three_field_energy`, has no minimum: it is stationary in its Lagrange multipliers, and the
+    solution is the minimum once they are eliminated. Full Newton steps, with a direct solver, then are the default; load steps
+    must be small enough for them (`lse.fem.LoadPath` halves steps that fail).
 
     A state is accepted if its energy is finite, so that det F > 0 at every quadrature point, if det F > 0 also at corners and
     on edges of cells, and if the residual of each field (each part of a mixed space) is below `tolerance` times the reactions
@@ -133,21 +143,24 @@ class EnergyProblem(MaterialProblem):
         if not isinstance(u, fem.Function):
             raise InvalidInputError(
                 "an EnergyProblem has one unknown: take a Function of a mixed space (basix.ufl.mixed_element) for several "
-                "fields. A saddle point, such as displacement and pressure, has no minimum: it is a MaterialProblem."
+                "fields, such as displacement and pressure."
             )
         if not 0.0 < tolerance < 1.0:
             raise InvalidInputError(f"tolerance is {tolerance}; it must lie between 0 and 1.")
         chosen = dict(petsc_options or {})
-        if chosen.get("snes_type", "newtontr") != "newtontr":
+        saddle = bool(marks_in(energy, Multiplier))
+        if saddle:
+            self.default_options = SADDLE
+        elif chosen.get("snes_type", "newtontr") != "newtontr":
             self.default_options = DEFAULT_OPTIONS
         if chosen.get("pc_type", "lu") not in DIRECT:
             self.default_options = {k: v for k, v in self.default_options.items() if not k.startswith("pc_factor_")}
         self.functional = energy
-        self.tolerance, self.fallback, self.predictor = tolerance, fallback, predictor
+        self.tolerance, self.fallback, self.predictor = tolerance, fallback and not saddle, predictor
         self.fallbacks = self.iterations = 0
         self.force_scale = self.energy_scale = 0.0
         energy = with_quadrature_degree(energy)
-        convex = frozen_tangent(energy, u) if frozen is None else frozen
+        convex = frozen_tangent(energy, u) if frozen is None and not saddle else frozen
         direct = {**self.default_options, **chosen}.get("ksp_type") == "preonly"  # it applies the preconditioner alone
         self._chosen = frozenset(chosen)  # options
         super().__init__(
@@ -179,8 +192,14 @@ class EnergyProblem(MaterialProblem):
         keep_preconditioner_positive(ksp)
         self._work, self._physical = self.x.duplicate(), self.x.duplicate()
         self._objective = EnergyDifferences(weak_method(self._energy_at), weak_method(self._gradient_at), self.x)
-        self.solver.setObjective(self._objective)
+        if not saddle:
+            self.solver.setObjective(self._objective)
         self.solver.setConvergenceTest(weak_method(self._converged))
+
+    @property
+    def multipliers(self) -> int:
+        """Number of free unknowns that are Lagrange multipliers."""
+        return self.fields.multipliers
 
     # ---- the energy and its derivatives at the present u -----------------------------------------------------------------
 

@@ -43,10 +43,12 @@ class SymmetricFactor:
         negative, zero, positive = pc.getFactorMatrix().getInertia()
         return int(negative), int(zero), int(positive)
 
-    def is_positive(self, A: PETSc.Mat) -> bool:
-        """Factor A, and return whether it is positive definite."""
-        negative, zero, _ = self.inertia(A)
-        return negative + zero == 0
+    def is_positive(self, A: PETSc.Mat, multipliers: int = 0) -> bool:
+        """Factor A, and return whether it is positive definite once `multipliers` unknowns are eliminated.
+
+        Eliminating Lagrange multipliers leaves a matrix with as many negative eigenvalues fewer (Sylvester).
+        """
+        return self.inertia(A)[:2] == (multipliers, 0)
 
     def solve(self, b: PETSc.Vec, x: PETSc.Vec) -> None:
         """x = A^-1 b, with A the matrix that was factored last."""
