@@ -33,11 +33,13 @@ from lse_material.fem.quadrature.stress import QuadratureStress
 from lse_material.fem.solve.advice import explain, explain_error
 from lse_material.fem.solve.dirichlet import enter_dirichlet_values
 from lse_material.fem.solve.fields import ROUNDING
+from lse_material.fem.solve.inertia import SymmetricFactor
 from lse_material.fem.solve.missing_stiffness import missing_stiffness
 from lse_material.fem.solve.multigrid import DIRECT, is_direct, keep_dirichlet_values, set_rigid_modes
 from lse_material.fem.solve.newton_inertia import blended_and_raised, minimise
 from lse_material.fem.solve.options import DEFAULT_OPTIONS
 from lse_material.fem.solve.problem import FAILED_LINEAR, FINER, MaterialProblem
+from lse_material.fem.solve.saddle import EliminatedEnergy
 from lse_material.fem.solve.scaling import FieldScales
 from lse_material.fem.solve.trust_region import EnergyDifferences, keep_preconditioner_positive
 
@@ -70,8 +72,9 @@ class EnergyProblem(MaterialProblem):
     trust region is the size of the body. If the solver fails, `minimise` continues.
 
     A mixed energy, such as `lse.fem.three_field_energy`, has no minimum: it is stationary in its Lagrange multipliers, and the
-    solution is the minimum once they are eliminated. Full Newton steps, with a direct solver, then are the default; load steps
-    must be small enough for them (`lse.fem.LoadPath` halves steps that fail).
+    solution is the minimum once they are eliminated. The default is then Newton's method with full steps and a direct solver,
+    between states that are stable. Otherwise, or if it fails, `minimise` goes down the energy of u alone, from the start. With
+    fallback=False any equilibrium is accepted.
 
     A state is accepted if its energy is finite, so that det F > 0 at every quadrature point, if det F > 0 also at corners and
     on edges of cells, and if the residual of each field (each part of a mixed space) is below `tolerance` times the reactions
@@ -156,7 +159,7 @@ class EnergyProblem(MaterialProblem):
         if chosen.get("pc_type", "lu") not in DIRECT:
             self.default_options = {k: v for k, v in self.default_options.items() if not k.startswith("pc_factor_")}
         self.functional = energy
-        self.tolerance, self.fallback, self.predictor = tolerance, fallback and not saddle, predictor
+        self.tolerance, self.fallback, self.predictor = tolerance, fallback, predictor
         self.fallbacks = self.iterations = 0
         self.force_scale = self.energy_scale = 0.0
         energy = with_quadrature_degree(energy)
@@ -192,6 +195,7 @@ class EnergyProblem(MaterialProblem):
         keep_preconditioner_positive(ksp)
         self._work, self._physical = self.x.duplicate(), self.x.duplicate()
         self._objective = EnergyDifferences(weak_method(self._energy_at), weak_method(self._gradient_at), self.x)
+        self._saddle = saddle
         if not saddle:
             self.solver.setObjective(self._objective)
         self.solver.setConvergenceTest(weak_method(self._converged))
@@ -321,8 +325,10 @@ class EnergyProblem(MaterialProblem):
         start = self.u.x.array.copy(), self.energy()
         self._prepare_trust_region()
         try:
+            self._require_stable()
             self._solve_scaled()
             self.iterations = int(self.solver.getIterationNumber())
+            self._require_stable()
         except ConvergenceError as error:
             self.iterations = error.iterations
             if not self.fallback:
@@ -410,8 +416,25 @@ class EnergyProblem(MaterialProblem):
             first = self.solver.getTRTolerances()[2] if "snes_tr_delta0" in self._chosen else size
             self.solver.setTRTolerances(delta_min=1e-12 * size, delta_max=1e10 * size, delta_0=first)
 
+    def _require_stable(self) -> None:
+        """Raise ConvergenceError at states from which, or to which, Newton's method is not trusted to go down; collective."""
+        if self._saddle and self.fallback:
+            with SymmetricFactor(self.comm) as factor:
+                if not factor.is_positive(self.tangent(), self.multipliers):
+                    raise ConvergenceError("the state is not stable.", iterations=int(self.solver.getIterationNumber()))
+
     def _fall_back(self, error: ConvergenceError, start: Any, energy: float) -> None:
         """Continue with `minimise` from the last iterate, or from the start if its energy was lower."""
+        if self._saddle:
+            self.u.x.array[:] = start
+            self.fallbacks += 1
+            eliminated = EliminatedEnergy(self)
+            try:
+                eliminated.eliminate()
+                self.iterations += minimise(eliminated, multipliers=self.multipliers)
+            finally:
+                eliminated.destroy()
+            return
         if not self.energy() <= energy:
             self.u.x.array[:] = start
         try:  # rounding of the energy may be all that stopped a trust region

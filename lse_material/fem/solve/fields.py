@@ -57,6 +57,7 @@ class Fields:
 
     Attributes:
         fields: each `Field`.
+        determined: multipliers and dilatations, which follow from the other fields.
         multipliers: number of free entries, on all ranks, of fields that are Lagrange multipliers.
         sizes: number of entries of each unknown that this rank owns.
         free: for each unknown, which of these entries are free.
@@ -86,9 +87,11 @@ class Fields:
                 self.fields.append(Field(block, dofs[dofs < size], leaf, _is_displacement(leaf)))
         self._node_sizes: list[Array] | None = None
         self._largest = [np.zeros(size) for size in self.sizes]
-        for field in self._marked(forms, Dilatation):
+        pressures, dilatations = (self._marked(forms, meaning) for meaning in (Multiplier, Dilatation))
+        self.determined = [*pressures, *dilatations]
+        for field in dilatations:
             self._largest[field.block][field.dofs] = 1.0
-        free_entries = sum(int(self.is_free(field).sum()) for field in self._marked(forms, Multiplier))
+        free_entries = sum(int(self.is_free(field).sum()) for field in pressures)
         self.multipliers = int(self.comm.allreduce(free_entries))
 
     def _marked(self, forms: Sequence[ufl.Form], meaning: type) -> list[Field]:
