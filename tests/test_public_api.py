@@ -149,6 +149,7 @@ PACKAGES = {
     "fit": [
         "Architecture",
         "DataWarning",
+        "Ensemble",
         "Errors",
         "FitResult",
         "FitWarning",
@@ -160,6 +161,7 @@ PACKAGES = {
         "TrainablePotential",
         "Training",
         "fit",
+        "fit_ensemble",
         "infer",
         "leave_one_group_out",
     ],
