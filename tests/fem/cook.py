@@ -30,7 +30,7 @@ def neo_hookean(dim=2, mu=MU, bulk=BULK):
 class Cook:
     """The problem of displacement, pressure and (without a bulk modulus of its own) dilatation, under the load q = 0."""
 
-    def __init__(self, n, kind, material=None, bulk=None, comm=MPI.COMM_WORLD, **options):
+    def __init__(self, n, kind, material=None, bulk=None, stabilised=True, comm=MPI.COMM_WORLD, **options):
         material = neo_hookean() if material is None else material
         cell, self.degree, pressure = SPACES[kind]
         diagonal = mesh.DiagonalType.left
@@ -49,8 +49,9 @@ class Cook:
             Pi = lse.fem.f_bar_energy(material, self.F, p, *e, dx)
         else:
             Pi = lse.fem.three_field_energy(material, self.F, p, *e) * dx
-        if kind == "P1-P1":
-            Pi += lse.fem.pressure_stabilisation(p, MU, ufl.dx(domain=domain))
+        if stabilised and self.degree == 1:
+            measure = ufl.dx if kind == "P1-P1" else ufl.dS
+            Pi += lse.fem.pressure_stabilisation(p, MU, measure(domain=domain))
         self.load = fem.Constant(domain, 0.0)
         right = mesh.locate_entities_boundary(domain, 1, lambda x: np.isclose(x[0], 48.0))
         tags = mesh.meshtags(domain, 1, right, np.ones(len(right), dtype=np.int32))

@@ -10,6 +10,7 @@ from scipy.integrate import quad
 
 import lse_material as lse
 from lse_material.fem import QuadratureStress, axisymmetric_gradient, circumference, volume_constraint, with_volume
+from lse_material.fem._compat import geometry_dofmap
 from tests.fem.cook import LOAD, TIP, Cook, neo_hookean
 from tests.fem.problems import total
 from tests.materials import isotropic_stiffness, mild_material, quadratic_well
@@ -20,8 +21,8 @@ WORLD = MPI.COMM_WORLD
 def checkerboard(cook):
     """The part of the cells' pressures that alternates from cell to cell, as a share of them."""
     p = cook.state.sub(1).collapse()
-    Y, X = (cook.domain.geometry.x[:, 1], cook.domain.geometry.x[:, 0])
-    cells = cook.domain.geometry.dofmap
+    X, Y = cook.domain.geometry.x[:, 0], cook.domain.geometry.x[:, 1]
+    cells = geometry_dofmap(cook.domain)
     n = round(np.sqrt(len(cells)))
     column = (X[cells].mean(axis=1) / 48 * n).astype(int)
     bottom, top = 44 * X[cells].mean(axis=1) / 48, 44 + 16 * X[cells].mean(axis=1) / 48
@@ -31,7 +32,7 @@ def checkerboard(cook):
 
 
 @pytest.mark.parametrize(
-    ("kind", "error"), [("P2-P1", 0.001), ("Q2-P1", 0.002), ("Q1-P0", 0.016), ("F-bar", 0.016), ("P1-P1", 0.02)]
+    ("kind", "error"), [("P2-P1", 0.001), ("Q2-P1", 0.002), ("Q1-P0", 0.005), ("F-bar", 0.005), ("P1-P1", 0.02)]
 )
 def test_cooks_membrane_does_not_lock_and_its_pressure_does_not_oscillate(kind, error):
     cook = Cook(16, kind)
@@ -41,9 +42,16 @@ def test_cooks_membrane_does_not_lock_and_its_pressure_does_not_oscillate(kind, 
     assert cook.problem.fallbacks == 0
     assert abs(cook.tip() / TIP - 1.0) < error
     if kind in ("Q1-P0", "F-bar"):
-        assert checkerboard(cook) < 1e-3
+        assert checkerboard(cook) < 0.015
     assert lse.fem.stability.negative_eigenvalues(cook.problem) == 0
     assert lse.fem.stability.lowest_modes(cook.problem).values[0] > 0.0
+
+
+def test_without_stabilisation_constant_pressures_alternate_from_cell_to_cell():
+    cook = Cook(16, "Q1-P0", stabilised=False)
+    cook.apply(LOAD)
+    cook.problem.solve()
+    assert checkerboard(cook) > 0.1
 
 
 def test_a_constant_pressure_on_triangles_locks():
@@ -60,7 +68,7 @@ def test_a_constant_pressure_on_triangles_locks():
     cook = Cook(8, "P1-P1")
     cook.apply(0.01 * LOAD)
     cook.problem.solve()
-    assert u.x.array[1::2].max() < 0.5 * cook.tip()
+    assert u.x.array[1::2].max() < 0.65 * cook.tip()
 
 
 @pytest.mark.mpi
@@ -141,11 +149,11 @@ BEAMS = {
 
 
 def test_beams_of_tetrahedra_and_hexahedra_bend_alike():
-    """K / mu = 1e4. Linear tetrahedra without pressure lock to a small part of it."""
+    """K / mu = 1e4."""
     tips = {}
     for name, (degree, pressure) in BEAMS.items():
         cell = name.split(",")[0]
-        n = (4, 2, 2) if degree == 2 else (16, 4, 4)
+        n = {("tetrahedron", 2): (8, 3, 3), ("hexahedron", 2): (4, 2, 2), ("hexahedron", 1): (16, 4, 4)}[cell, degree]
         domain = mesh.create_box(WORLD, [[0, 0, 0], [4, 1, 1]], n, mesh.CellType[cell])
         scalar = element(pressure[0], cell, pressure[1])
         parts = [element("Lagrange", cell, degree, shape=(3,)), scalar, scalar]
