@@ -1,9 +1,9 @@
 """What a conservative step costs and what it keeps, beside static Newton iterations and generalised-alpha.
 
-A body of two variants (a square of side 1, density 1) is thrown so that it snaps to and fro. Steps of a tenth, one and ten
-times the period of its highest mode; the largest change of the energy in a step and over all steps, relative to the first.
-Generalised-alpha (J. Chung and G. M. Hulbert, J. Appl. Mech. 60, 371 (1993), doi:10.1115/1.2900803), written as a FEniCSx user would, has the
-spectral radii 1 and 0.8; it stops where Newton's method fails or its energy exceeds ten times the first.
+A body of two variants (a square of side 1, density 1) is thrown so that it snaps to and fro, in steps of a tenth, one and ten
+times the period of its highest mode: the largest change of the energy in a step and over all steps, relative to the first.
+Generalised-alpha (J. Chung and G. M. Hulbert, J. Appl. Mech. 60, 371 (1993), doi:10.1115/1.2900803), written as a FEniCSx user
+would, has the spectral radii 1 and 0.8; it stops where Newton's method fails or its energy exceeds ten times the first.
 
     motion.py [--quick]      {"iteration": {size: times a static Newton iteration}, "drift": {steps: {method: {...}}}}
 
