@@ -120,6 +120,14 @@ def test_symmetry_and_linear_growth_help_on_paths_that_the_fit_has_not_seen():
     assert linear < figures["predicted"] < 0.5
 
 
+def test_nothing_is_found_in_noise():
+    figures = run_benchmark("noisy_discovery")
+    assert figures["failed"] == 0
+    for kind in ("noise in energies", "noise in gradients", "noise in both"):
+        assert figures[kind]["found"] == [1]
+        assert figures[kind]["useless"] == 1
+
+
 def test_the_right_number_of_modes_is_found_for_every_seed():
     for name, figures in run_benchmark("discovery").items():
         if isinstance(figures, dict):

@@ -41,7 +41,7 @@ from lse_material.model.soft_minimum import SoftMinimum
 from lse_material.model.strain import StrainMeasure
 from lse_material.model.symmetry import Symmetry
 
-REFIT_ITERATIONS = 60  # of Levenberg-Marquardt on all groups, after a discovery that held some back
+REFIT_ITERATIONS = 60  # of Levenberg-Marquardt on all rows, after a discovery that held some back
 SHARE_OF_SEARCH = (
     0.85  # of the time, where it is limited: the rest is for the refit of what a discovery has found by then
 )
@@ -149,13 +149,13 @@ def _trainable(
 def _finished(
     problem: Problem, found: Found, tolerance: float, training: Training, seed: int, progress: bool
 ) -> FitResult:
-    """The result, fitted on to all rows where groups were held back, with the errors that it had on these."""
+    """The result, fitted on to all rows where groups were held back or rows are few, with the errors that it had on them."""
     try:
         result = _package(problem, found, tolerance, seed)
     except KeyboardInterrupt as end:
         return _package(problem, replace(found, stopped=reason_of(end)), tolerance, seed)
     everything, model = problem.everything, copy_of(found.model)
-    if everything is None or found.stopped:
+    if everything is None or found.stopped or (result.useless and not result.group_errors):
         return result
     last = replace(found, model=model)
     try:
@@ -227,7 +227,8 @@ def _package(problem: Problem, found: Found, tolerance: float, seed: int) -> Fit
     train_errors = errors_of(fitted, problem.used)
     fitted = replace(fitted, provenance=_provenance(problem, train_errors, seed))
     held_back = None if problem.validation_samples is None else errors_of(fitted, problem.validation_samples)
-    of_rows = train_errors if held_back is None or problem.everything is not None else held_back  # as near as any
+    by_group = {} if problem.everything is None else errors_by_group(fitted, problem.validation_samples)
+    of_rows = train_errors if held_back is None or by_group else held_back  # a group may be unlike all others
     judged_by = {
         kind: error
         for kind, error, weight in zip(("energy", "stress"), (of_rows.energy, of_rows.stress), problem.train.weights)
@@ -241,7 +242,7 @@ def _package(problem: Problem, found: Found, tolerance: float, seed: int) -> Fit
         train_errors=train_errors,
         validation_errors=held_back,
         peak=weights.max(axis=0),
-        group_errors={} if problem.everything is None else errors_by_group(fitted, problem.validation_samples),
+        group_errors=by_group,
         data_warnings=problem.warnings,
         variants=variants,
         path=tuple((variants * modes, error) for modes, error in found.errors.items()),

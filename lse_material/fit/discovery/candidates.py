@@ -32,14 +32,17 @@ def attempt(edit: Callable[..., TrainablePotential | None], *arguments: Any) -> 
     """An edit of a model; None where it does not apply or a matrix cannot be factored: the step was no good then."""
     try:
         return edit(*arguments)
-    except torch.linalg.LinAlgError:
+    except (torch.linalg.LinAlgError, np.linalg.LinAlgError):
         return None
 
 
 def alike(squares: Tensor, others: Tensor, standard_errors: float) -> bool:
-    """Whether squares of errors, row by row, exceed others by no more than some standard errors of their mean difference."""
-    worse = squares - others
-    return float(worse.mean()) <= standard_errors * float(worse.std()) / math.sqrt(len(worse))
+    """Whether squares of errors, row by row, exceed others by no more than some standard errors of their mean difference.
+
+    So must their roots: of few rows, of which one has nearly all of the error, the squares tell nothing.
+    """
+    differences = squares - others, squares.sqrt() - others.sqrt()
+    return all(float(d.mean()) <= standard_errors * float(d.std()) / math.sqrt(len(d)) for d in differences)
 
 
 @dataclass(frozen=True, eq=False)

@@ -88,7 +88,9 @@ def constant(search: Discovery) -> Candidate | None:
     architecture = Architecture(modes=1, depth=0, stiffness=given.stiffness, stress_free=given.stress_free)
     model = TrainablePotential.of(architecture, search.train.inputs.shape[1], constraints=search.constraints)
     squares = search.validation.by_row(model)
-    if not alike(squares, best.squares, search.schedule.significance):
+    if best.error <= search.schedule.better * search.validation.worst_error(model) or not alike(
+        squares, best.squares, search.schedule.significance
+    ):
         return None
     return search.candidate(model, "constant")
 

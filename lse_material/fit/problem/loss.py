@@ -123,9 +123,7 @@ class Loss:
         growth_from: Loss | None = None,
     ) -> Loss:
         """The loss on rows of data; weights are relative to each other."""
-        if rows.strains == 0:  # gradients in x, whose components may have units of their own
-            unit = scales.input_scale
-            rows = replace(rows, stress=rows.stress * unit, derivative=rows.derivative * unit)
+        rows = rows.in_like_units(scales)
         size = _size(rows)
         growth: tuple[Tensor | None, Tensor | None] = None, None
         if rows.growth_energy is not None and rows.growth_stress is not None:
