@@ -133,9 +133,7 @@ def test_what_is_no_plane_body_is_refused():
 @pytest.mark.parametrize("growth", [None, lse.Growth(0.7)])
 def test_plane_strain_of_a_solid_is_the_material_in_two_dimensions(growth):
     mode = lse.ConvexNetwork.from_arrays([], [[[0.6, 0.2, 0.9]]], [[0.0]], quadratic=0.3 * np.eye(3))
-    solid, plane = (
-        lse.Material(lse.SoftMinimum((mode,), 1.0), lse.IsotropicInvariants(dim), growth) for dim in (3, 2)
-    )
+    solid, plane = (lse.Material(lse.SoftMinimum((mode,), 1.0), lse.IsotropicInvariants(dim), growth) for dim in (3, 2))
     domain = rectangle((2, 2), (0.0, 0.0), (1.0, 1.0))
     V = fem.functionspace(domain, ("Lagrange", 2, (2,)))
     u = fem.Function(V)
@@ -162,7 +160,9 @@ def pulled(V, elongation):
 @pytest.mark.parametrize("vector", [False, True])
 def test_a_field_of_thickness_and_stresses_stored_in_the_plane_agree(vector):
     """Two routes to plane stress: a thickness at each point among the unknowns, or found there by itself."""
-    material = anisotropic() if vector else neo_hookean(1.0, 2.0)  # without a plane of symmetry F13 and F23 do not vanish
+    material = (
+        anisotropic() if vector else neo_hookean(1.0, 2.0)
+    )  # without a plane of symmetry F13 and F23 do not vanish
     domain = tapered()
     cell = domain.basix_cell()
     parts = [basix.ufl.element("Lagrange", cell, 1, shape=(2,))]

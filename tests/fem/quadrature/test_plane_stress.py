@@ -79,7 +79,9 @@ def two_thicknesses():
     """Wells at E33 = 0.1 and, higher, at E33 = -0.1."""
     centres = np.zeros((2, 6))
     centres[:, 2] = 0.1, -0.1
-    return lse.Material(lse.SoftMinimum((well(2.0, centres[0]), well(2.0, centres[1], 0.003)), 1e-3), lse.GreenLagrange(3))
+    return lse.Material(
+        lse.SoftMinimum((well(2.0, centres[0]), well(2.0, centres[1], 0.003)), 1e-3), lse.GreenLagrange(3)
+    )
 
 
 def test_a_point_stays_in_its_well_and_all_solutions_are_listed():
