@@ -7,6 +7,7 @@
 
 # %% tags=["hide"]
 import argparse
+import itertools
 import json
 from pathlib import Path
 
@@ -72,7 +73,7 @@ def pull(value):
 observed = {"stress": lambda: problem.reaction(pulled), "dissipated": hysteresis.dissipated}
 path = lse.fem.LoadPath(problem, pull, observed, perturbation_size=1e-3, internal=[hysteresis])
 turns, step = [0.0, 0.8, 0.4, 0.65, 0.4, 0.8, 1.3, 0.0], 0.05 if options.quick else 0.025
-legs = [np.linspace(a, b, round(abs(b - a) / step) + 1)[1:] for a, b in zip(turns, turns[1:])]
+legs = [np.linspace(a, b, round(abs(b - a) / step) + 1)[1:] for a, b in itertools.pairwise(turns)]
 table = path.run(np.concatenate([[0.0], *legs]))
 
 # %% [markdown]

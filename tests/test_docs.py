@@ -16,6 +16,7 @@ PAGES = (
     "own_data",
     "own_script",
     "mechanics",
+    "other_codes",
     "own_cluster",
     "format",
 )  # the first one fits what the others load

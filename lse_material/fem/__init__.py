@@ -23,6 +23,10 @@ from lse_material._extras import needed_by
 with needed_by("lse_material.fem"):
     from lse_material.fem import _compat  # isort: skip  (refuses a DOLFINx that is too old before anything else)
     from lse_material.fem._mpi import on_rank_0
+    from lse_material.fem.dynamics.discrete_gradient import discrete_gradient
+    from lse_material.fem.dynamics.dynamics import Dynamics
+    from lse_material.fem.dynamics.explicit import ExplicitMotion
+    from lse_material.fem.dynamics.motion import Motion
     from lse_material.fem.forms.energy import conjugates, energy, mode_weights, potential_energy, stress
     from lse_material.fem.forms.frozen_tangent import frozen_tangent
     from lse_material.fem.forms.incompressible import (
@@ -74,8 +78,10 @@ __all__ = [
     "CellState",
     "Cells",
     "Dissipation",
+    "Dynamics",
     "EnergyProblem",
     "Evolution",
+    "ExplicitMotion",
     "ExtrapolationMonitor",
     "ExtrapolationWarning",
     "FullField",
@@ -85,6 +91,7 @@ __all__ = [
     "MaterialFields",
     "MaterialProblem",
     "MeshWarning",
+    "Motion",
     "PeriodicCell",
     "PeriodicMap",
     "PlaneStress",
@@ -96,6 +103,7 @@ __all__ = [
     "check_resolution",
     "circumference",
     "conjugates",
+    "discrete_gradient",
     "draw_cells",
     "energy",
     "f_bar_energy",

@@ -16,7 +16,7 @@ with needed_by("lse_material.fit"):
     from lse_material.fit.model.trainable import MODES, TrainablePotential
     from lse_material.fit.options import Architecture, Sparsity, Training
     from lse_material.fit.problem.diagnostics import DataWarning
-    from lse_material.fit.result import Errors, FitResult
+    from lse_material.fit.result import Errors, FitResult, FitWarning
 
 __all__ = [
     "MODES",
@@ -24,6 +24,7 @@ __all__ = [
     "DataWarning",
     "Errors",
     "FitResult",
+    "FitWarning",
     "Inference",
     "Inferred",
     "LeftOut",

@@ -8,10 +8,10 @@ p becomes dW/dtheta, both in the spaces of these fields. The two fields replace 
 Simo, R. L. Taylor, K. S. Pister, Comput. Methods Appl. Mech. Eng. 51, 177 (1985).
 
 Spaces that neither lock nor oscillate: u of degree 2 with continuous p of degree 1 (triangles, tetrahedra, quadrilaterals,
-hexahedra); u of degree 2 with discontinuous p of degree 1 ("DPC", quadrilaterals and hexahedra); and with
-`pressure_stabilisation` u of degree 1 with p constant in each cell (quadrilaterals, hexahedra: mean dilatation, or F-bar), and u
-and p of degree 1 (triangles, tetrahedra). theta has the space of p. D. Boffi, F. Brezzi, M. Fortin, Mixed Finite Element Methods and
-Applications, Springer 2013, ch. 8.
+hexahedra); u of degree 2 with discontinuous p of degree 1 ("DPC", quadrilaterals and hexahedra); and, with
+`pressure_stabilisation`, u of degree 1 with constant p in each cell (quadrilaterals, hexahedra: mean dilatation, or F-bar), and
+u and p of degree 1 (triangles, tetrahedra). theta has the space of p. D. Boffi, F. Brezzi, M. Fortin, Mixed Finite Element
+Methods and Applications, Springer 2013, ch. 8.
 """
 
 from __future__ import annotations

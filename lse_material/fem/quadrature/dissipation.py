@@ -11,7 +11,8 @@ slider follows a spring,
 
 A change of mode i into mode j costs c_i + c_j. Within r weights change reversibly, and nothing creeps: minor loops close,
 however many steps they take. Two phases coexist at the Maxwell stress plus or minus price / transformation strain.
-Every state between these stresses is an equilibrium, so that the state after a jump (a nucleation) depends on how it was reached.
+Every state between these stresses is an equilibrium, so that the state after a jump (a nucleation) depends on how it was
+reached.
 
 A. Mielke, T. Roubicek, Rate-Independent Systems, Springer 2015, doi:10.1007/978-1-4939-2706-7, for incremental minimisation; A.
 Visintin, Differential Models of Hysteresis, Springer 1994, doi:10.1007/978-3-662-11557-2, for the play operator.
