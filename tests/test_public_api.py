@@ -173,6 +173,7 @@ PACKAGES = {
         "IsotropicInvariants",
         "Material",
         "Mode",
+        "PeriodicNetwork",
         "SmallStrain",
         "SoftMinimum",
         "StrainMeasure",
