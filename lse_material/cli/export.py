@@ -11,13 +11,22 @@ from lse_material.cli.files import MaterialFile, read
 from lse_material.cli.output import Json, print_json
 from lse_material.model.material import Material
 
-ENDINGS = {"c": ".c", "numpy": ".py", "torch": "_torch.py", "ufl": "_ufl.py", "umat": ".f"}
+ENDINGS = {
+    "c": ".c",
+    "jax": "_jax.py",
+    "mfront": ".mfront",
+    "numpy": ".py",
+    "torch": "_torch.py",
+    "ufl": "_ufl.py",
+    "umat": ".f",
+}
 
 
 def export(
     file: MaterialFile,
     to: Annotated[
-        Literal["c", "numpy", "torch", "ufl", "umat"], typer.Option(help="Language of the file.", show_default=False)
+        Literal["c", "jax", "mfront", "numpy", "torch", "ufl", "umat"],
+        typer.Option(help="Language of the file.", show_default=False),
     ],
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="The new file; beside FILE if left out.", show_default=False)

@@ -17,6 +17,8 @@ from pathlib import Path
 from lse_material._files import write_atomically
 from lse_material.errors import InvalidInputError
 from lse_material.export.c_source import c_source
+from lse_material.export.jax_source import jax_source
+from lse_material.export.mfront_source import mfront_source
 from lse_material.export.numpy_source import numpy_source
 from lse_material.export.torch_source import torch_source
 from lse_material.export.ufl_source import ufl_source
@@ -26,8 +28,16 @@ from lse_material.model.soft_minimum import SoftMinimum
 
 __all__ = ["LANGUAGES", "export", "source"]
 
-LANGUAGES = {"c": c_source, "numpy": numpy_source, "torch": torch_source, "umat": umat_source, "ufl": ufl_source}
-_BY_ENDING = {".c": "c", ".h": "c", ".py": "numpy", ".f": "umat", ".for": "umat"}
+LANGUAGES = {
+    "c": c_source,
+    "jax": jax_source,
+    "mfront": mfront_source,
+    "numpy": numpy_source,
+    "torch": torch_source,
+    "ufl": ufl_source,
+    "umat": umat_source,
+}
+_BY_ENDING = {".c": "c", ".h": "c", ".py": "numpy", ".f": "umat", ".for": "umat", ".mfront": "mfront"}
 
 
 def source(material: Material | SoftMinimum, language: str, *, name: str = "material") -> str:
@@ -59,7 +69,7 @@ def export(material: Material | SoftMinimum, path: str | Path, *, language: str 
     Args:
         material: what to write out.
         path: of the new file.
-        language: one of `LANGUAGES`; by the ending if None (.c, .h: C; .py: NumPy; .f, .for: UMAT).
+        language: one of `LANGUAGES`; by the ending if None (.c, .h: C; .py: NumPy; .f, .for: UMAT; .mfront).
 
     Raises:
         InvalidInputError: as `source`, or an ending that tells no language.

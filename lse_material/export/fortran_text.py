@@ -19,7 +19,7 @@ def fortran_number(value: float) -> str:
     return text.replace("e", "d") if "e" in text else text + "d0"
 
 
-FORTRAN = Language(fortran_number, lambda name: name, "t({})")
+FORTRAN = Language(fortran_number, lambda name: name, "{} ** {}", "t({})")
 
 
 def laid_out(text: str) -> str:

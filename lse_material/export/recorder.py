@@ -14,7 +14,6 @@ import numpy as np
 
 from lse_material._arrays import Array
 from lse_material.errors import InvalidInputError
-from lse_material.export.preamble import number
 from lse_material.model.activations import ACTIVATIONS
 from lse_material.model.hyperdual import HyperDual, variables
 from lse_material.model.material import Material
@@ -31,17 +30,14 @@ class Language(NamedTuple):
     Attributes:
         number: a double, so that it reads back to the same bits.
         function: the name of "sqrt", "log" and "exp".
+        power: a to the b.
         temporary: name of the n-th intermediate result.
     """
 
     number: Callable[[float], str]
     function: Callable[[str], str]
+    power: str
     temporary: str
-
-
-def python_language(module: str) -> Language:
-    """Python, with functions of this module."""
-    return Language(number, lambda name: f"{module}.{name}", "t{}")
 
 
 class Scalar:
@@ -173,9 +169,12 @@ def _text(scalar: Scalar, texts: Mapping[Scalar, tuple[str, int]], language: Lan
     if kind == "*" and operands[0] == -1.0:
         return f"-{_within(operands[1], 3, texts, language)}", 0
     level = _BINDS[kind]
+    if kind == "**":
+        base, power = (_within(operand, 4, texts, language) for operand in operands)
+        return language.power.format(base, power), level
     if kind == "+" and not isinstance(operands[0], Scalar) and operands[0] < 0.0:
         return f"{_within(operands[1], level, texts, language)} - {language.number(-operands[0])}", level
-    left = _within(operands[0], level + (kind == "**"), texts, language)
+    left = _within(operands[0], level, texts, language)
     return f"{left} {kind} {_within(operands[1], level + (kind not in '+*'), texts, language)}", level
 
 

@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from textwrap import indent
 from typing import Any
 
-import numpy as np
-
-from lse_material.export.preamble import description, number, numbers
-from lse_material.export.recorder import (
-    Recorder,
-    Scalar,
-    python_language,
-    recorded_activation,
-    recorded_kinematics,
-    recorded_mode,
-)
+from lse_material.export.preamble import description, number
+from lse_material.export.python_body import entries_of_F, layers, listed, python_body, python_language, quadratic
+from lse_material.export.recorder import recorded_activation, recorded_kinematics, recorded_mode
 from lse_material.model.material import Material, potential_of
 from lse_material.model.mode import Mode
 from lse_material.model.soft_minimum import SoftMinimum
@@ -224,7 +216,12 @@ def torch_source(material: Material | SoftMinimum, name: str) -> str:
     """A file with `Material()`, or `Potential()` for a plain potential: W when called, all values by `evaluate`."""
     p = potential_of(material)
     names = list(dict.fromkeys(mode.options()["activation"] for mode in p.modes if mode.type == "ConvexNetwork"))
-    text = '"""' + "\n".join(description(material, name)) + '\n"""\n' + _HEAD
+    kind, argument = ("Material", "F") if isinstance(material, Material) else ("Potential", "x")
+    use = [
+        f"Use: W = {kind}()({argument}), all values by {kind}().evaluate({argument}), {argument} of float64.",
+        f"Without Python: torch.export.export(Values(), ({argument},)), or torch.jit.script(Values()).",
+    ]
+    text = '"""' + "\n".join([*description(material, name), *use]) + '\n"""\n' + _HEAD
     text = text.replace("@ACTIVATIONS@", _activations(names or ["softplus"]))
     modes = []
     for k, mode in enumerate(p.modes):
@@ -240,23 +237,17 @@ def torch_source(material: Material | SoftMinimum, name: str) -> str:
         "RHO": number(p.scaled_rho),
         "ENERGY_SCALE": number(p.energy_scale),
         "ENERGY_SHIFT": number(p.energy_shift),
-        "CLASS": "Potential",
-        "INPUT": "x",
+        "CLASS": kind,
+        "INPUT": argument,
     }
     text += _POTENTIAL
     if isinstance(material, Material):
         text += _KINEMATICS
-        replacements |= {**_kinematics(material), "DIM": str(material.dim), "CLASS": "Material", "INPUT": "F"}
+        replacements |= {**_kinematics(material), "DIM": str(material.dim)}
     text += _VALUES
     for key, value in replacements.items():
         text = text.replace(f"@{key}@", value)
     return text
-
-
-def listed(values: Any) -> str:
-    """A flat list of numbers as Python text, on several lines where it is long."""
-    lines = numbers(values)
-    return "[" + lines[0].strip().rstrip(",") + "]" if len(lines) == 1 else "[\n" + "\n".join(lines) + "\n]"
 
 
 def _activations(names: Sequence[str]) -> str:
@@ -272,19 +263,9 @@ def _activations(names: Sequence[str]) -> str:
 
 def _network(mode: Any, which: int) -> str:
     """A convex network as a call of its class."""
-    first = np.zeros((len(mode.biases[0]), 0))
-    layers = [
-        "Layer(\n" + indent(f"{_table(x)},\n{_table(z)},\n{_table(bias[None])}[0],", "    ") + "\n)"
-        for x, z, bias in zip(mode.x_weights, (first, *mode.z_weights), mode.biases)
-    ]
-    quadratic = np.zeros((0, mode.size)) if mode.quadratic is None else mode.quadratic
-    hidden = "[\n" + indent("".join(f"{layer},\n" for layer in layers[:-1]), "    ") + "]"
-    arguments = f"{which},\n{hidden},\n{layers[-1]},\n{_table(quadratic)},"
-    return "ConvexNetwork(\n" + indent(arguments, "    ") + "\n)"
-
-
-def _table(matrix: Any) -> str:
-    return f"table({len(matrix)}, {matrix.shape[1]}, {listed(matrix)})"
+    *hidden, output = ("Layer(\n" + indent(f"{layer}[0],", "    ") + "\n)" for layer in layers(mode))
+    listed_hidden = "[\n" + indent("".join(f"{layer},\n" for layer in hidden), "    ") + "]"
+    return "ConvexNetwork(\n" + indent(f"{which},\n{listed_hidden},\n{output},\n{quadratic(mode)},", "    ") + "\n)"
 
 
 def _formula(mode: Mode) -> str:
@@ -310,24 +291,3 @@ def _kinematics(material: Material) -> dict[str, str]:
     return {
         key: python_body(k.recorder, {**inputs, **more}, "torch", results) for key, (results, more) in bodies.items()
     }
-
-
-def entries_of_F(dim: int) -> dict[str, str]:
-    """Names of the entries of F (..., dim, dim), row by row, and how Python finds each."""
-    return {f"F{i + 1}{j + 1}": f"F[..., {i}, {j}]" for i in range(dim) for j in range(dim)}
-
-
-def python_body(recorder: Recorder, inputs: Mapping[str, str], module: str, *results: Any) -> str:
-    """Statements that end with `return` of these results: scalars, and arrays of one or two axes."""
-    flat = {f"r{n}_{i}": value for n, each in enumerate(results) for i, value in enumerate(np.ravel(each))}
-    recorded = {name: value for name, value in flat.items() if isinstance(value, Scalar)}
-    statements, _ = recorder.written(recorded, python_language(module))
-    lines = [f"{name} = {text}" for name, text in inputs.items()]
-    lines += [f"zero = 0.0 * {next(iter(inputs))}", *statements]
-    found = []
-    for n, each in enumerate(results):
-        names = [f"r{n}_{i}" for i in range(np.size(each))]
-        texts = [name if name in recorded else f"zero + {number(float(flat[name]))}" for name in names]
-        text = texts[0] if np.ndim(each) == 0 else f"{module}.stack([{', '.join(texts)}], -1)"
-        found.append(f"{text}.unflatten(-1, {np.shape(each)})" if np.ndim(each) == 2 else text)
-    return indent("\n".join([*lines, f"return {', '.join(found)}"]), "    ")

@@ -36,6 +36,11 @@ class InternalVariables(Protocol):
         ...
 
 
+def memory_of(internal: Sequence[InternalVariables]) -> dict[str, fem.Function]:
+    """The functions of internal variables, by names in a checkpoint."""
+    return {f"{name} {k}": function for k, one in enumerate(internal) for name, function in one.functions.items()}
+
+
 class History:
     """A table, counts, and the checkpoint of one function.
 

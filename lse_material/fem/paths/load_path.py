@@ -12,14 +12,13 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from dolfinx import fem
 from mpi4py import MPI
 
 from lse_material._arrays import Array
 from lse_material._progress import progress_bar
 from lse_material.errors import ConvergenceError, FormatError, InvalidInputError
 from lse_material.fem.paths.fingerprint import EQUAL, Fingerprint, differences_from, fingerprint
-from lse_material.fem.paths.history import FINGERPRINT, History, InternalVariables, RecordedPath
+from lse_material.fem.paths.history import FINGERPRINT, History, InternalVariables, RecordedPath, memory_of
 from lse_material.fem.solve._energy import FieldEnergy
 from lse_material.fem.solve.stability import is_stable, perturb_along_mode
 
@@ -77,15 +76,8 @@ class LoadPath(RecordedPath):
             self.observe,
             numbers=("force_scale",),
             checkpoint=self.checkpoint,
-            memory=self._memory,
+            memory=memory_of(self.internal),
         )
-
-    @property
-    def _memory(self) -> dict[str, fem.Function]:
-        """Functions of the internal variables, by names in a checkpoint."""
-        return {
-            f"{name} {k}": function for k, one in enumerate(self.internal) for name, function in one.functions.items()
-        }
 
     def run(self, levels: Sequence[float]) -> dict[str, Array]:
         """Solve at each level, from the end of the table on; returns the table as arrays.
@@ -206,7 +198,7 @@ class LoadPath(RecordedPath):
 
     def _fingerprint(self) -> Fingerprint:
         problem = self.problem
-        memory = self._memory.values()
+        memory = memory_of(self.internal).values()
         return fingerprint({"energy": problem.functional}, unknown=problem.u, bcs=problem.bcs, without=memory)
 
     def _keeps_dirichlet_values(self, values: Array) -> bool:
