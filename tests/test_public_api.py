@@ -188,6 +188,7 @@ PACKAGES = {
         "IsotropicInvariants",
         "Material",
         "Mode",
+        "PeriodicNetwork",
         "SmallStrain",
         "SoftMinimum",
         "StrainMeasure",
