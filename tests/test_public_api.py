@@ -95,6 +95,7 @@ PACKAGES = {
         "Dynamics",
         "EnergyProblem",
         "Evolution",
+        "ExplicitMotion",
         "ExtrapolationMonitor",
         "ExtrapolationWarning",
         "FullField",
