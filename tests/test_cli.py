@@ -144,15 +144,23 @@ def test_plot_draws_sections_and_curves(material, potential, tmp_path, capsys):
     assert (code, "there are uniaxial" in text) == (UNUSABLE, True)
 
 
-@pytest.mark.parametrize(
-    ("language", "name"),
-    [("c", "cell.c"), ("jax", "cell_jax.py"), ("numpy", "cell.py"), ("torch", "cell_torch.py"), ("ufl", "cell_ufl.py")],
-)
-def test_export_writes_beside_the_material_or_where_it_is_told(language, name, material, tmp_path, capsys):
-    found = figures(capsys, "export", material, "--to", language)
-    assert found["file"] == str(tmp_path / name)
-    assert (tmp_path / name).stat().st_size == found["bytes"]
-    assert run(["export", str(material), "--to", language, "-o", str(tmp_path / "other.txt")]) == OK
+KINDS = {
+    "c": ".c",
+    "jax": "_jax.py",
+    "mfront": ".mfront",
+    "numpy": ".py",
+    "torch": "_torch.py",
+    "ufl": "_ufl.py",
+    "umat": ".f",
+}
+
+
+@pytest.mark.parametrize(("kind", "ending"), KINDS.items())
+def test_export_writes_beside_the_material_or_where_it_is_told(kind, ending, material, tmp_path, capsys):
+    found, path = figures(capsys, "export", material, "--to", kind), tmp_path / f"cell{ending}"
+    assert found["file"] == str(path)
+    assert path.stat().st_size == found["bytes"]
+    assert run(["export", str(material), "--to", kind, "-o", str(tmp_path / "other.txt")]) == OK
     assert "other.txt" in capsys.readouterr().out
 
 

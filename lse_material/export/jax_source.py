@@ -106,7 +106,10 @@ tangent = jnp.vectorize(jax.jacfwd(jax.grad(energy)), signature="(i,j)->(i,j,i,j
 def jax_source(material: Material | SoftMinimum, name: str) -> str:
     """A module with `energy`, `stress`, `tangent`, `mode_weights` of F, or `potential` and its derivatives of x."""
     p = potential_of(material)
-    text = '"""' + "\n".join(description(material, name)) + '\n"""\n' + _HEAD
+    use = "Use: potential(x), potential_gradient(x), potential_hessian(x), potential_weights(x) at x (..., d)."
+    if isinstance(material, Material):
+        use = "Use: energy(F), stress(F), tangent(F), mode_weights(F) at F (..., dim, dim), under jax.jit and jax.vmap too."
+    text = '"""' + "\n".join([*description(material, name), use]) + '\n"""\n' + _HEAD
     names = list(dict.fromkeys(mode.options()["activation"] for mode in p.modes if mode.type == "ConvexNetwork"))
     for i, activation in enumerate(names):
         recorder, value, _, _ = recorded_activation(activation, "stc")

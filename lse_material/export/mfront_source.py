@@ -5,6 +5,7 @@ from __future__ import annotations
 import lse_material
 from lse_material.errors import InvalidInputError
 from lse_material.export.c_source import c_source
+from lse_material.export.preamble import description
 from lse_material.model.material import Material
 from lse_material.model.soft_minimum import SoftMinimum
 
@@ -131,7 +132,8 @@ def mfront_source(material: Material | SoftMinimum, name: str) -> str:
     if not isinstance(material, Material):
         raise InvalidInputError("a plain potential has no strain measure, which MFront needs: make a Material of it.")
     finite, dim = material.kinematics.objective, material.dim
-    c = c_source(material, name).replace("\nvoid ", "\nstatic inline void ")
+    c = c_source(material, name).split("*/\n", 1)[1].replace("\nvoid ", "\nstatic inline void ")
+    head = [*description(material, name), "Compile: mfront --obuild --interface=generic FILE, or another interface."]
     replacements = {
         "INTEGRATOR": _FINITE_INTEGRATOR if finite else _SMALL_INTEGRATOR,
         "TANGENT": _FINITE_TANGENT if finite else "",
@@ -146,4 +148,5 @@ def mfront_source(material: Material | SoftMinimum, name: str) -> str:
     text = _BEHAVIOUR.replace("@C@", (_FINITE if finite else _SMALL))
     for key, value in replacements.items():
         text = text.replace(f"@{key}@", value)
+    text = "".join(f"// {line}\n" for line in head) + text
     return text.replace("NAME", name).replace("#include <cmath>\n", "#include <cmath>\n" + c, 1)

@@ -216,7 +216,12 @@ def torch_source(material: Material | SoftMinimum, name: str) -> str:
     """A file with `Material()`, or `Potential()` for a plain potential: W when called, all values by `evaluate`."""
     p = potential_of(material)
     names = list(dict.fromkeys(mode.options()["activation"] for mode in p.modes if mode.type == "ConvexNetwork"))
-    text = '"""' + "\n".join(description(material, name)) + '\n"""\n' + _HEAD
+    kind, argument = ("Material", "F") if isinstance(material, Material) else ("Potential", "x")
+    use = [
+        f"Use: W = {kind}()({argument}), all values by {kind}().evaluate({argument}), {argument} of float64.",
+        f"Without Python: torch.export.export(Values(), ({argument},)), or torch.jit.script(Values()).",
+    ]
+    text = '"""' + "\n".join([*description(material, name), *use]) + '\n"""\n' + _HEAD
     text = text.replace("@ACTIVATIONS@", _activations(names or ["softplus"]))
     modes = []
     for k, mode in enumerate(p.modes):
@@ -232,13 +237,13 @@ def torch_source(material: Material | SoftMinimum, name: str) -> str:
         "RHO": number(p.scaled_rho),
         "ENERGY_SCALE": number(p.energy_scale),
         "ENERGY_SHIFT": number(p.energy_shift),
-        "CLASS": "Potential",
-        "INPUT": "x",
+        "CLASS": kind,
+        "INPUT": argument,
     }
     text += _POTENTIAL
     if isinstance(material, Material):
         text += _KINEMATICS
-        replacements |= {**_kinematics(material), "DIM": str(material.dim), "CLASS": "Material", "INPUT": "F"}
+        replacements |= {**_kinematics(material), "DIM": str(material.dim)}
     text += _VALUES
     for key, value in replacements.items():
         text = text.replace(f"@{key}@", value)

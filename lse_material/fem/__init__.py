@@ -25,6 +25,7 @@ with needed_by("lse_material.fem"):
     from lse_material.fem._mpi import on_rank_0
     from lse_material.fem.dynamics.discrete_gradient import discrete_gradient
     from lse_material.fem.dynamics.dynamics import Dynamics
+    from lse_material.fem.dynamics.explicit import ExplicitMotion
     from lse_material.fem.dynamics.motion import Motion
     from lse_material.fem.forms.energy import conjugates, energy, mode_weights, potential_energy, stress
     from lse_material.fem.forms.frozen_tangent import frozen_tangent
@@ -80,6 +81,7 @@ __all__ = [
     "Dynamics",
     "EnergyProblem",
     "Evolution",
+    "ExplicitMotion",
     "ExtrapolationMonitor",
     "ExtrapolationWarning",
     "FullField",

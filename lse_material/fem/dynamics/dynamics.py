@@ -15,6 +15,7 @@ from lse_material._arrays import Array
 from lse_material._progress import progress_bar
 from lse_material.errors import ConvergenceError, InvalidInputError
 from lse_material.fem._mpi import integral
+from lse_material.fem.dynamics.explicit import ExplicitMotion
 from lse_material.fem.dynamics.motion import Motion
 from lse_material.fem.paths.fingerprint import Fingerprint, differences_from, fingerprint
 from lse_material.fem.paths.history import FINGERPRINT, History, InternalVariables, RecordedPath, memory_of
@@ -28,7 +29,7 @@ PROBE = 1e-3  # of the longest step: one that measures the initial acceleration
 
 @dataclass(frozen=True, eq=False)
 class Dynamics(RecordedPath):
-    """A run of a `Motion` from its present state, at time 0.
+    """A run of a `Motion`, or an `ExplicitMotion`, from its present state, at time 0.
 
     Attributes:
         motion: makes the steps.
@@ -57,7 +58,7 @@ class Dynamics(RecordedPath):
     True
     """
 
-    motion: Motion
+    motion: Motion | ExplicitMotion
     dt: float
     supports: Callable[[float], None] | None = None
     tolerance: float = 0.0
@@ -147,7 +148,7 @@ class Dynamics(RecordedPath):
 
     def _fingerprint(self) -> Fingerprint:
         motion = self.motion
-        without = (motion.before, motion.velocity, motion.dt, *memory_of(self.internal).values())
+        without = (motion.before, motion.velocity, *memory_of(self.internal).values())
         return fingerprint({"energy": motion.functional}, unknown=motion.u, bcs=motion.bcs, without=without)
 
     @property
@@ -215,7 +216,7 @@ class _Estimate:
     A step with the exact acceleration a(t) errs by dt^3 da/dt / 12 in u.
     """
 
-    def __init__(self, motion: Motion, dt: float) -> None:
+    def __init__(self, motion: Motion | ExplicitMotion, dt: float) -> None:
         V = motion.u.function_space
         self.next_dt, self._motion = dt, motion
         self.acceleration, self._difference = fem.Function(V), fem.Function(V)

@@ -18,9 +18,9 @@ import ufl
 from dolfinx import fem
 from mpi4py import MPI
 
-from lse_material._arrays import Array
 from lse_material.errors import InvalidInputError
 from lse_material.fem._mpi import assembled, integral
+from lse_material.fem.dynamics.body import MovingBody
 from lse_material.fem.dynamics.discrete_gradient import discrete_gradient
 from lse_material.fem.forms.measures import with_quadrature_degree
 from lse_material.fem.solve.problem import MaterialProblem
@@ -39,7 +39,7 @@ STEP_OPTIONS: Mapping[str, Any] = {
 }
 
 
-class Motion:
+class Motion(MovingBody):
     """A body with inertia: its displacement, its velocity, and steps that conserve energy and momenta.
 
     Args:
@@ -56,12 +56,8 @@ class Motion:
         kwargs: passed on to `MaterialProblem` (jit_options, form_compiler_options).
 
     Attributes:
-        velocity: a function that you can set before the first step.
-        before: the displacement at the beginning of the last step.
-        problem: the `MaterialProblem` of one step.
-        iterations: Newton iterations of the last step.
-        work: work of the supports in the last step.
-        dissipated: energy that damping has dissipated in the last step.
+        problem: the `MaterialProblem` of one step. Others are those of `MovingBody`: velocity, before, iterations, work,
+            dissipated.
 
     Raises:
         InvalidInputError: u is no displacement, or the energy is no functional.
@@ -88,14 +84,10 @@ class Motion:
         petsc_options: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        V = u.function_space
-        self.u, self.before, self.velocity = u, fem.Function(V), fem.Function(V, name="velocity")
-        self.before.x.array[:] = u.x.array
-        self.comm: MPI.Comm = V.mesh.comm
-        self.iterations, self.work, self.dissipated = 0, 0.0, 0.0
+        compiled = {k: w for k, w in kwargs.items() if k != "kind"}
+        super().__init__(energy, u, density=density, lumped=lumped, options=compiled)
+        V, dx = u.function_space, self.mass_measure
         self.dt = fem.Constant(V.mesh, 1.0)
-        self.functional = with_quadrature_degree(energy)
-        dx = _mass_measure(V, lumped)
         v, rate = ufl.TestFunction(V), (u - self.before) / self.dt
         self.forces = discrete_gradient(self.functional, u, self.before, v, objective=objective)
         residual = 2.0 / self.dt * density * ufl.inner(rate - self.velocity, v) * dx + self.forces
@@ -113,11 +105,7 @@ class Motion:
             petsc_options={**STEP_OPTIONS, **(petsc_options or {})},
             **kwargs,
         )
-        compiled = {k: w for k, w in kwargs.items() if k != "kind"}
-        self._energy = fem.form(self.functional, **compiled)
-        self._kinetic = fem.form(0.5 * density * ufl.inner(self.velocity, self.velocity) * dx, **compiled)
         self._power = None if power is None else fem.form(power, **compiled)
-        self._momenta = [fem.form(m * dx, **compiled) for m in _momenta(u, self.velocity, density)]
 
     @property
     def bcs(self) -> tuple[fem.DirichletBC, ...]:
@@ -146,40 +134,9 @@ class Motion:
         self.dissipated = 0.0 if self._power is None else dt * integral(self.comm, self._power)
         self.velocity.x.array[:] = 2.0 / dt * (u - start) - self.velocity.x.array
 
-    def energy(self) -> float:
-        """The stored energy less the work of dead loads, the same on every rank; collective, as the following."""
-        return integral(self.comm, self._energy)
-
-    def kinetic(self) -> float:
-        """The kinetic energy."""
-        return integral(self.comm, self._kinetic)
-
-    def momentum(self) -> Array:
-        """Linear momentum, then angular momentum about the origin: (1,), (2 + 1,) or (3 + 3,) by the dimension of u."""
-        return np.array([integral(self.comm, form) for form in self._momenta])
-
     def _work_of_supports(self) -> float:
         """Of the forces in the middle of the step, on the displacements that are prescribed."""
         forces = assembled(self.problem.F)
         free = self.problem.fields.free[0]
         moved = np.where(free, 0.0, (self.u.x.array - self.before.x.array)[: len(free)])
         return float(self.comm.allreduce(forces[: len(free)] @ moved, MPI.SUM))
-
-
-def _mass_measure(V: fem.FunctionSpace, lumped: bool) -> ufl.Measure:
-    degree = V.element.basix_element.degree
-    if not lumped:
-        return ufl.Measure("dx", domain=V.mesh, metadata={"quadrature_degree": 2 * degree})
-    if degree != 1:
-        raise InvalidInputError(f"a lumped mass is for spaces of degree 1; that of u has degree {degree}.")
-    return ufl.Measure("dx", domain=V.mesh, metadata={"quadrature_degree": 1, "quadrature_rule": "vertex"})
-
-
-def _momenta(u: fem.Function, velocity: fem.Function, density: Any) -> list[Expr]:
-    """Densities of the components of linear and angular momentum."""
-    if not u.ufl_shape:
-        return [density * velocity]
-    v, x = velocity, ufl.SpatialCoordinate(u.function_space.mesh) + u
-    linear = [density * v[i] for i in range(len(u))]
-    pairs = {1: [], 2: [(0, 1)], 3: [(1, 2), (2, 0), (0, 1)]}[len(u)]
-    return [*linear, *(density * (x[i] * v[j] - x[j] * v[i]) for i, j in pairs)]

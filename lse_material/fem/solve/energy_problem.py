@@ -188,6 +188,7 @@ class EnergyProblem(MaterialProblem):
             if matrix is not None:
                 matrix.setOption(PETSc.Mat.Option.SYMMETRIC, True)
         ksp = self.solver.getKSP()
+        ksp.getPC().setUseAmat(False)  # multigrid would smooth with the tangent, and not be positive where that is not
         if ksp.getPC().getType() == "gamg":
             set_rigid_modes(self.A if self.P_mat is None else self.P_mat, u.function_space)
         if not is_direct(ksp):
