@@ -18,6 +18,7 @@ from lse_material import (
     Samples,
     SmallStrain,
     SoftMinimum,
+    StrainAndVolume,
     StrainMeasure,
 )
 from lse_material.model import mandel
@@ -27,6 +28,8 @@ STRAIN_MEASURES: tuple[StrainMeasure, ...] = (
     GreenLagrange(3),
     SmallStrain(2),
     SmallStrain(3),
+    StrainAndVolume(2),
+    StrainAndVolume(3),
     IsotropicInvariants(2),
     IsotropicInvariants(3),
     IsotropicInvariants(2, squared_volume=False),
