@@ -28,12 +28,12 @@ STRAIN_MEASURES: tuple[StrainMeasure, ...] = (
     GreenLagrange(3),
     SmallStrain(2),
     SmallStrain(3),
-    StrainAndVolume(2),
-    StrainAndVolume(3),
     IsotropicInvariants(2),
     IsotropicInvariants(3),
     IsotropicInvariants(2, squared_volume=False),
     IsotropicInvariants(3, squared_volume=False),
+    StrainAndVolume(2),
+    StrainAndVolume(3),
 )
 OBJECTIVE = tuple(k for k in STRAIN_MEASURES if k.objective)
 
