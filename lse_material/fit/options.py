@@ -55,8 +55,8 @@ class Options:
 class Architecture(Options):
     """The shape of the potential: a soft minimum of `modes` modes of one type and shape.
 
-    The default grows quadratically beyond the data. Where stiffness levels off, as in lattices of beams, modes of linear growth
-    (activation "softplus", quadratic False, width 12) meet unseen load paths better: see benchmarks/unseen_paths.py.
+    The default grows quadratically beyond the data. For lattices of beams on few load paths take mode_type "FibreNetwork", in
+    `StrainAndVolume`: sums over fibres and of the volume, which grow linearly. See docs/own_data.md.
 
     >>> lse.fit.Architecture(modes="auto", max_modes=4, width=6).activation
     'squared_softplus'
@@ -79,7 +79,8 @@ class Architecture(Options):
     stress_free: bool = option(False, "whether the stress vanishes at F = I (at x = 0 for samples of x), exactly")
     mode_type: str = option(
         "ConvexNetwork",
-        "name of the mode type, one of `lse_material.fit.MODES`; width, depth, activation and quadratic are of convex networks",
+        "name of the mode type, one of `lse_material.fit.MODES`; width, depth, activation and quadratic are of convex networks "
+        "(of a FibreNetwork the width alone)",
     )
 
     def __post_init__(self) -> None:
