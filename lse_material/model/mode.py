@@ -89,6 +89,11 @@ class Mode(ABC):
         """The inputs that the mode is convex in, all of them together; by default every one."""
         return tuple(range(self.size))
 
+    @property
+    def periods(self) -> Array:
+        """Of each input, (d,); inf, the default, where the mode is not periodic in it."""
+        return np.full(self.size, np.inf)
+
     @abstractmethod
     def tensors(self) -> dict[str, Array]:
         """The numbers of the mode, by names of letters, digits, underscores and dots: what files and kernels hold."""

@@ -100,6 +100,12 @@ class SoftMinimum:
         """Rho in energy units."""
         return self.scaled_rho * self.energy_scale
 
+    def wrapped(self, x: Array, lower: Array) -> Array:
+        """Points x (..., d) moved by whole periods, where all modes have one, to between `lower` (d,) and a period above."""
+        period = self.input_scale * np.max([mode.periods for mode in self.modes], axis=0)
+        turns = np.where(np.isfinite(period), np.floor((x - lower) / period), 0.0)
+        return np.where(turns == 0.0, x, x - turns * np.where(np.isfinite(period), period, 0.0))
+
     def alone(self, k: int) -> SoftMinimum:
         """Mode k as a potential of its own."""
         return replace(self, modes=(self.modes[k],))
