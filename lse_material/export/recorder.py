@@ -239,8 +239,7 @@ def recorded_mode(mode: Mode, x: Sequence[str], into: str) -> tuple[Recorder, An
     """
     if type(mode).formula is Mode.formula:
         raise InvalidInputError(
-            f"the mode type {mode.type} has no translation into {into}: write formula(x). Known are ConvexNetwork and modes that "
-            "have a formula."
+            f"the mode type {mode.type} has no translation into {into}: write formula(x), as only ConvexNetwork needs none."
         )
     recorder = Recorder()
     return recorder, *_derivatives(mode.formula(_duals(recorder.variables(x))), mode.size)
