@@ -196,6 +196,17 @@ def _body(recorder: Recorder, results: dict[str, Any]) -> str:
     return "\n  ".join([f"double t[{count + 1}];"] * (count > 0) + [f"{statement};" for statement in statements])
 
 
+def _text(mode: Any) -> str:
+    """The `c_text` of a mode, or what its formula comes to, with its numbers."""
+    if mode.c_text or type(mode).formula is Mode.formula:
+        return own_text(mode)
+    recorder, psi, gradient, hessian = recorded_mode(mode, [f"x[{i}]" for i in range(mode.size)], "C")
+    results = {"*psi": psi} | {f"g[{i}]": value for i, value in enumerate(gradient)}
+    results |= {f"H[{i}]": value for i, value in enumerate(hessian.ravel())}
+    head = "void NAME(const double *w, const double *x, double *psi, double *g, double *H)"
+    return f"/* psi, gradient and Hessian of one mode */\n{head}\n{{\n  (void)w; (void)x;\n  {_body(recorder, results)}\n}}\n"
+
+
 def _array(name: str, values: Any) -> list[str]:
     """A table of doubles, not empty."""
     return [f"static const double NAME_{name}[] = {{", *numbers(values if np.size(values) else np.zeros(1)), "};"]
@@ -243,16 +254,5 @@ def _by_own_text(modes: dict[int, Any]) -> tuple[str, dict[int, str]]:
     return "\n".join(["", *tables, *functions, ""]), calls
 
 
-def _text(mode: Any) -> str:
-    """The `c_text` of a mode, or what its formula comes to, with its numbers."""
-    if mode.c_text or type(mode).formula is Mode.formula:
-        return own_text(mode)
-    recorder, psi, gradient, hessian = recorded_mode(mode, [f"x[{i}]" for i in range(mode.size)], "C")
-    results = {"*psi": psi} | {f"g[{i}]": value for i, value in enumerate(gradient)}
-    results |= {f"H[{i}]": value for i, value in enumerate(hessian.ravel())}
-    head = "void NAME(const double *w, const double *x, double *psi, double *g, double *H)"
-    return f"/* psi, gradient and Hessian of one mode */\n{head}\n{{\n  (void)w; (void)x;\n  {_body(recorder, results)}\n}}\n"
-
-
-# by the type of a mode; types that stand here in no line bring their own text or a formula
+# by the type of a mode; types that stand here in no line bring their own text
 MODES: dict[str, Callable[[dict[int, Any]], tuple[str, dict[int, str]]]] = {"ConvexNetwork": _networks}
