@@ -150,6 +150,7 @@ PACKAGES = {
     "fit": [
         "Architecture",
         "DataWarning",
+        "Ensemble",
         "Errors",
         "FitResult",
         "FitWarning",
@@ -161,6 +162,7 @@ PACKAGES = {
         "TrainablePotential",
         "Training",
         "fit",
+        "fit_ensemble",
         "infer",
         "leave_one_group_out",
     ],

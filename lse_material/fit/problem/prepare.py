@@ -125,7 +125,11 @@ def prepare(
         of_outliers = outlier_warnings(outliers(weight, rows.weight))
         rows, samples = replace(rows, weight=weight), replace(samples, weight=weight)
     samples = with_groups(samples)
-    warnings = (*of_outliers, *data_warnings(samples, rows), *path_warnings(samples, training.validation))
+    warnings = (
+        *of_outliers,
+        *data_warnings(samples, rows, symmetry),
+        *path_warnings(samples, training.validation),
+    )
     samples = samples.take(np.flatnonzero(rows.weight > 0.0))
     used, validation_samples = split(samples, samples.inputs(kinematics), training.validation, rng)
     seen, acting = seen_inputs(rows), symmetry
