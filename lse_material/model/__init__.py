@@ -11,6 +11,7 @@ from lse_material.model.growth import Growth
 from lse_material.model.hyperdual import exp, log, sqrt
 from lse_material.model.material import Material
 from lse_material.model.mode import Mode
+from lse_material.model.periodic_network import PeriodicNetwork
 from lse_material.model.soft_minimum import SoftMinimum
 from lse_material.model.strain import (
     GreenLagrange,
@@ -36,6 +37,7 @@ __all__ = [
     "IsotropicInvariants",
     "Material",
     "Mode",
+    "PeriodicNetwork",
     "SmallStrain",
     "SoftMinimum",
     "StrainMeasure",
