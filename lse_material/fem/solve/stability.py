@@ -110,12 +110,19 @@ def lowest_modes(problem: FieldEnergy, count: int = 1, *, target: float | None =
         raise InvalidInputError(f"count is {count}; it must be >= 1.")
     A = problem.tangent()
     scales = FieldScales(problem.fields)
+    if problem.multipliers:
+        scales.measure(A)
+        scales.scale(A)  # the displacement, which alone is in the inner product, keeps its unit
+        modes = _modes(problem, A, _inner_product(problem, scales, others=False), count, target)
+        for shape in modes.shapes:
+            scales.multiply(shape.x.array[: A.getLocalSize()[0]])
+            shape.x.scatter_forward()
+        return modes
     if len(scales) > 1 and scales.has_displacement:
         try:
             return _modes(problem, A, _inner_product(problem, scales, others=False), count, target)
         except ConvergenceError:
-            if problem.multipliers:
-                raise
+            pass
     scales.measure(A)
     return _modes(problem, A, _inner_product(problem, scales, others=True), count, target)
 
