@@ -97,3 +97,17 @@ def test_units_of_length_and_stress_change_nothing(length, modulus):
     assert found[0][:2] == found[1][:2]
     for one, other in zip(found[0][2:], found[1][2:], strict=True):
         assert np.abs(other - one).max() < 1e-9 * np.abs(one).max()
+
+
+def test_arc_length_follows_a_mixed_energy():
+    cook = Cook(4, "P2-P1")
+    u = ufl.split(cook.state)[0]
+    tags = [i.subdomain_data() for i in cook.energy.integrals() if i.integral_type() == "exterior_facet"]
+    work = LOAD * u[1] * ufl.Measure("ds", cook.domain, subdomain_data=tags[0])(1)
+    path = lse.fem.ArcLength(cook.problem, work, size=1.0, observe={"tip": cook.tip})
+    table = path.run(3)
+    assert (table["negative"] == 0).all()
+    alone = Cook(4, "P2-P1")
+    alone.apply(LOAD * table["factor"][-1])
+    alone.problem.solve()
+    assert table["tip"][-1] == pytest.approx(alone.tip(), rel=1e-8)
