@@ -65,9 +65,9 @@ def deck(steps: list[Step]) -> str:
     text += "*MATERIAL, NAME=USERCELL\n*USER MATERIAL, CONSTANTS=1\n0.\n*DEPVAR\n3\n"
     text += "*SOLID SECTION, ELSET=CUBE, MATERIAL=USERCELL\n"
     for step in steps:
-        held = "\n".join(f"{a + 1}, {i + 1}, {i + 1}, {value!r}" for (a, i), value in step.items())
+        prescribed = "\n".join(f"{a + 1}, {i + 1}, {i + 1}, {value!r}" for (a, i), value in step.items())
         text += f"*STEP, NLGEOM, INC=500\n*STATIC\n{1 / INCREMENTS}, 1., 1e-6, {1 / INCREMENTS}\n"
-        text += f"*CONTROLS, PARAMETERS=FIELD\n1e-9, 1e-9\n*BOUNDARY, OP=NEW\n{held}\n"
+        text += f"*CONTROLS, PARAMETERS=FIELD\n1e-9, 1e-9\n*BOUNDARY, OP=NEW\n{prescribed}\n"
         text += "".join(f"*NODE PRINT, NSET=ALL, FREQUENCY=1000\n{name}\n" for name in ("U", "RF"))
         text += "*EL PRINT, ELSET=CUBE, FREQUENCY=1000\nS, SDV\n*END STEP\n"
     return text

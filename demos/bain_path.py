@@ -94,16 +94,12 @@ left.plot(np.exp(way), found, color="black", label="material")
 left.set(xlabel="c/a", ylabel="energy [meV/atom]")
 left.legend(frameon=False)
 right.plot(np.exp(way), result.material.stress(F)[:, 2, 2], color="black", label="P33")
+right.set(xlabel="c/a", ylabel="stress P33 [GPa]")
+weights = right.twinx()
 for k, weight in enumerate(result.material.mode_weights(F).T):
-    right.plot(
-        np.exp(way),
-        10.0 * weight,
-        color="tab:orange",
-        linestyle=("-", "--", ":")[k % 3],
-        label=f"10 x weight of mode {k}",
-    )
-right.set(xlabel="c/a", ylabel="stress [GPa]")
-right.legend(frameon=False, fontsize="small")
+    weights.plot(np.exp(way), weight, color="tab:orange", linestyle=("-", "--", ":")[k % 3], label=f"mode {k}")
+weights.set(ylabel="mode weight", ylim=(-0.02, 1.25))
+weights.legend(frameon=False, ncols=2, loc="upper center")
 figure.savefig(options.out / "bain_path.png", dpi=130)
 
 # %% [markdown]

@@ -20,7 +20,12 @@ from lse_material.errors import InvalidInputError
 from lse_material.material_file import save
 
 PREFIXES = {"Architecture": "", "Training": "training_", "Sparsity": "sparsity_"}
-KINEMATICS = {"green-lagrange": "GreenLagrange", "small-strain": "SmallStrain", "invariants": "IsotropicInvariants"}
+KINEMATICS = {
+    "green-lagrange": "GreenLagrange",
+    "small-strain": "SmallStrain",
+    "strain-and-volume": "StrainAndVolume",
+    "invariants": "IsotropicInvariants",
+}
 
 
 def fit_command() -> Callable[..., Any]:

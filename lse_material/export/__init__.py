@@ -52,7 +52,7 @@ def source(material: Material | SoftMinimum, language: str, *, name: str = "mate
         InvalidInputError: an unknown language, a name that is no identifier, or a strain measure that has no translation.
 
     >>> [line for line in lse.export.source(material, "c", name="cell").splitlines() if line.startswith("void cell(")]
-    ['void cell(const double *deformation, double *W, double *P, double *A, double *w)']
+    ['void cell(const double *F, double *W, double *P, double *A, double *w)']
     """
     if language not in LANGUAGES:
         raise InvalidInputError(f"no export to {language!r}; known are {sorted(LANGUAGES)}.")

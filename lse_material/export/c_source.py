@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 
 from lse_material.export.preamble import description, number, numbers
-from lse_material.export.recorder import Language, Recorder, recorded_kinematics
+from lse_material.export.recorder import Language, Recorder, recorded_kinematics, recorded_mode
 from lse_material.kernel.c_writer import Symbol
 from lse_material.kernel.modes import in_c, own_text, packed
 from lse_material.model.activations import ACTIVATIONS
 from lse_material.model.material import Material, potential_of
+from lse_material.model.mode import Mode
 from lse_material.model.soft_minimum import SoftMinimum
 
 _NETWORKS = r"""
@@ -195,6 +196,17 @@ def _body(recorder: Recorder, results: dict[str, Any]) -> str:
     return "\n  ".join([f"double t[{count + 1}];"] * (count > 0) + [f"{statement};" for statement in statements])
 
 
+def _text(mode: Any) -> str:
+    """The `c_text` of a mode, or what its formula comes to, with its numbers."""
+    if mode.c_text or type(mode).formula is Mode.formula:
+        return own_text(mode)
+    recorder, psi, gradient, hessian = recorded_mode(mode, [f"x[{i}]" for i in range(mode.size)], "C")
+    results = {"*psi": psi} | {f"g[{i}]": value for i, value in enumerate(gradient)}
+    results |= {f"H[{i}]": value for i, value in enumerate(hessian.ravel())}
+    head = "void NAME(const double *w, const double *x, double *psi, double *g, double *H)"
+    return f"/* psi, gradient and Hessian of one mode */\n{head}\n{{\n  (void)w; (void)x;\n  {_body(recorder, results)}\n}}\n"
+
+
 def _array(name: str, values: Any) -> list[str]:
     """A table of doubles, not empty."""
     return [f"static const double NAME_{name}[] = {{", *numbers(values if np.size(values) else np.zeros(1)), "};"]
@@ -231,13 +243,14 @@ def _activations(names: Sequence[str]) -> str:
 
 
 def _by_own_text(modes: dict[int, Any]) -> tuple[str, dict[int, str]]:
-    """Tables of modes that bring their own C, each different text of it as a function, and how the call of each begins."""
+    """Tables of modes that bring their own C or a formula, each text as a function once, and how the call of each begins."""
     words = {"real": "double", "real_exp": "exp", "real_log": "log", "real_of": ""}
-    texts = list(dict.fromkeys(own_text(mode) for mode in modes.values()))
+    text_of = {k: _text(mode) for k, mode in modes.items()}
+    texts = list(dict.fromkeys(text_of.values()))
     first = min(modes)
     functions = [in_c(each, f"NAME_mode_{first}_{i}", words, "static") for i, each in enumerate(texts)]
     tables = [line for k, mode in modes.items() for line in _array(f"{k}_w", packed(mode))]
-    calls = {k: f"NAME_mode_{first}_{texts.index(own_text(mode))}(NAME_{k}_w" for k, mode in modes.items()}
+    calls = {k: f"NAME_mode_{first}_{texts.index(text)}(NAME_{k}_w" for k, text in text_of.items()}
     return "\n".join(["", *tables, *functions, ""]), calls
 
 

@@ -17,7 +17,7 @@ from lse_material.errors import InvalidInputError
 from lse_material.model.activations import ACTIVATIONS
 from lse_material.model.hyperdual import HyperDual, variables
 from lse_material.model.material import Material
-from lse_material.model.mode import BUILT_IN, Mode
+from lse_material.model.mode import Mode
 from lse_material.model.strain import determinant, expect_components, tensor
 
 _LONGEST = 72  # an operation that is used once is written where it is used, unless that text is longer
@@ -238,8 +238,9 @@ def recorded_mode(mode: Mode, x: Sequence[str], into: str) -> tuple[Recorder, An
         InvalidInputError: it has none; `into` says in the message what was wanted.
     """
     if type(mode).formula is Mode.formula:
-        advice = "write formula(x)" if mode.type not in BUILT_IN else "fix its first inputs by at(...)"
-        raise InvalidInputError(f"the mode type {mode.type} has no translation into {into}: {advice}.")
+        raise InvalidInputError(
+            f"the mode type {mode.type} has no translation into {into}: write formula(x), as only ConvexNetwork needs none."
+        )
     recorder = Recorder()
     return recorder, *_derivatives(mode.formula(_duals(recorder.variables(x))), mode.size)
 

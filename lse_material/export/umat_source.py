@@ -218,9 +218,6 @@ end if
 end if
 """,
 }
-_OUTPUT = [
-    "SSE is W, per reference volume. With *DEPVAR, as many state variables as there are modes are the mode weights.",
-]
 _FROM_STRAN = """do i = 1, 6
   e(i) = 0.0d0
   if (i .le. ntens) e(i) = stran(i) + dstran(i)
@@ -259,7 +256,7 @@ def _head(material: Material, name: str) -> list[str]:
     lines = [
         *description(material, name),
         _CONVENTIONS[material.kinematics.objective],
-        "SSE is W, per reference volume.",
+        f"SSE is W per reference volume. *DEPVAR {material.modes}: the state variables are the mode weights.",
     ]
     if material.dim == 2:
         lines.append(

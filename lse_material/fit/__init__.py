@@ -14,6 +14,7 @@ with needed_by("lse_material.fit"):
     from lse_material.fit.fitting import fit
     from lse_material.fit.inference import Inference, Inferred, infer
     from lse_material.fit.leave_one_out import LeftOut, leave_one_group_out
+    from lse_material.fit.model.fibre_network import TrainableFibres  # noqa: F401  (it enters MODES)
     from lse_material.fit.model.trainable import MODES, TrainablePotential
     from lse_material.fit.options import Architecture, Sparsity, Training
     from lse_material.fit.problem.diagnostics import DataWarning

@@ -111,7 +111,8 @@ def fit(
     problem = prepare(samples, kinematics, growth, symmetry, architecture, training, rng, start=start, periods=periods)
     for text in problem.warnings:
         warnings.warn(text, DataWarning, stacklevel=2)
-    of_fit = architecture, training, sparsity, growth, kinematics, symmetry, periods, seed
+    measure = None if kinematics is None else kinematics.to_dict()
+    of_fit = architecture, training, sparsity, growth, measure, symmetry, periods, seed
     stages = None if checkpoint is None else Checkpoint(checkpoint, _name(problem.digest, *of_fit))
     problem = problem.within(Session(began + (training.time_limit or math.inf), stages))
     if first is not None:

@@ -8,7 +8,7 @@ import pytest
 
 from lse_material import GreenLagrange, Growth, InvalidInputError, IsotropicInvariants, Material, SoftMinimum
 from lse_material.export import export, source
-from tests.export.cases import CASES, case_name
+from tests.export.cases import CASES, case_name, material_of_a_user
 from tests.exported import COMPILER, compiled, expected, python_module
 from tests.materials import (
     random_deformations,
@@ -37,6 +37,17 @@ def test_the_c_file_gives_the_numbers_of_the_package(kinematics, options, tmp_pa
     export(material, tmp_path / "cell.c")
     dim = kinematics.dim
     F = random_deformations(np.random.default_rng(1), 12, dim)
+    shapes = [(), (dim,) * 2, (dim,) * 4, (material.modes,)]
+    for got, exact in zip(compiled(tmp_path / "cell.c", "cell", F, shapes), expected(material, F)):
+        assert relative_error(got, exact) < 1e-12
+
+
+@pytest.mark.skipif(COMPILER is None, reason="no C compiler")
+@pytest.mark.parametrize("dim", [2, 3])
+def test_strain_measures_and_modes_of_a_user_are_written_in_c_by_their_formulas(dim, tmp_path):
+    material = material_of_a_user(dim)
+    F = random_deformations(np.random.default_rng(1), 40, dim)
+    export(material, tmp_path / "cell.c")
     shapes = [(), (dim,) * 2, (dim,) * 4, (material.modes,)]
     for got, exact in zip(compiled(tmp_path / "cell.c", "cell", F, shapes), expected(material, F)):
         assert relative_error(got, exact) < 1e-12

@@ -136,6 +136,7 @@ def test_state_variables_are_the_mode_weights(tmp_path):
     states = called(material, F, tmp_path)[4]
     assert relative_error(states[:, :5], material.mode_weights(F)) < 1e-12
     assert (states[:, 5:] == 0.0).all()
+    assert "*DEPVAR 5: the state variables are the mode weights" in (tmp_path / "cell_fixed.f").read_text()
 
 
 def test_fixed_and_free_form_are_one_text_and_give_the_same_bits(tmp_path):

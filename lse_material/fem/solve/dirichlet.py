@@ -57,10 +57,12 @@ def _enter(problem: FieldEnergy) -> None:
 
 
 def _leave_inverted_guess(problem: FieldEnergy, guess: Array) -> None:
-    """Bring a guess in which cells are turned inside out nearer to u = 0, until its energy is finite."""
+    """Bring a guess with inverted cells nearer to u = 0 until the energy is finite, with new Dirichlet values."""
     u = problem.u.x.array
     u[:] = guess
     if not np.isfinite(problem.energy()):
+        problem.apply_bcs()
+        guess = u.copy()
         u[:] = 0.0
         _enter(problem)
         undeformed = u.copy()

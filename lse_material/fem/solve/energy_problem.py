@@ -1,10 +1,14 @@
-"""Equilibrium as a minimum of an energy with many wells: a trust region first, an inertia-controlled Newton method if it fails.
+"""Equilibrium as a minimum of an energy with many wells: a trust region, quasi-Newton steps while it is slow, and a fallback.
 
     find u with dPi(u; v) = 0 for every v, where Pi falls from step to step:      Pi = int W dx - work of loads + ...
 
 Newton's method on the residual also converges to saddles and maxima of such energies, and between two wells the residual must
 rise. A. R. Conn, N. I. M. Gould, Ph. L. Toint, Trust-Region Methods, SIAM 2000; T. Steihaug, SIAM J. Numer. Anal. 20, 626
 (1983), for conjugate gradients (PETSc's KSPSTCG) that end where the tangent is not positive.
+
+Where they end so, or the residual hardly falls, boundaries between wells still move, and a step of the trust region is no
+better than a quasi-Newton step, which costs a tenth (`lse_material.fem.solve.quasi_newton`). The trust region then goes on
+from where these steps end.
 """
 
 from __future__ import annotations
@@ -39,6 +43,7 @@ from lse_material.fem.solve.multigrid import DIRECT, is_direct, keep_dirichlet_v
 from lse_material.fem.solve.newton_inertia import blended_and_raised, minimise
 from lse_material.fem.solve.options import DEFAULT_OPTIONS
 from lse_material.fem.solve.problem import FAILED_LINEAR, FINER, MaterialProblem
+from lse_material.fem.solve.quasi_newton import descend
 from lse_material.fem.solve.saddle import EliminatedEnergy
 from lse_material.fem.solve.scaling import FieldScales
 from lse_material.fem.solve.trust_region import EnergyDifferences, keep_preconditioner_positive
@@ -56,7 +61,11 @@ SADDLE: Mapping[str, Any] = {
     **DEFAULT_OPTIONS,
     "snes_linesearch_type": "basic",
 }  # residuals rise on the way to a saddle
+DESCENTS = 20  # at most in a solve, from the trust region to quasi-Newton steps
+DESCENT_STEPS = 100  # at most in each of them
+SLOW = 0.3  # of the last residual norm: an iteration of the trust region that leaves more is slow
 FINISHING_ITERATIONS = 3  # of `minimise` after a failure that count as the end of a solve, not as a fallback
+AT_BOUNDARY = (PETSc.KSP.ConvergedReason.CONVERGED_NEG_CURVE, PETSc.KSP.ConvergedReason.CONVERGED_STEP_LENGTH)
 INFINITE_RESIDUAL = 1e150  # entries of the residual where the energy is not finite; their square is finite
 TOLERANCE_STRAIN = 1e-4  # the tolerance is relative to reactions, or to the forces of this strain if they are larger
 
@@ -69,7 +78,8 @@ class EnergyProblem(MaterialProblem):
     Residual, tangent and frozen-weight tangent are derived from the energy with one quadrature rule: integrals without a degree
     get UFL's estimate for the energy. The default solver is SNES `newtontr` with the energy as objective and `stcg` inside; a
     Cholesky factor of the frozen-weight tangent preconditions it. Every PETSc option can be overridden. The first radius of the
-    trust region is the size of the body. If the solver fails, `minimise` continues.
+    trust region is the size of the body. While the tangent is indefinite, quasi-Newton steps with the last preconditioner lower
+    the energy. If the solver fails, `minimise` continues.
 
     A mixed energy, such as `lse.fem.three_field_energy`, has no minimum: it is stationary in its Lagrange multipliers, and the
     solution is the minimum once they are eliminated. The default is then Newton's method with full steps and a direct solver,
@@ -105,7 +115,8 @@ class EnergyProblem(MaterialProblem):
         functional: the energy, a UFL form.
         convex_form: the frozen-weight tangent, compiled; None if there is none.
         fallbacks: how often `minimise` had to continue.
-        iterations: of the last solve, both solvers together.
+        iterations: of the last solve, trust region and `minimise` together.
+        quasi_newton_steps: of the last solve; each costs about a tenth of an iteration.
         force_scale: norm of forces that `tolerance` is relative to if reactions are smaller; 0 unless it is set.
         energy_scale: energy for `minimise`: changes below a tiny share of it are rounding, even where the energy vanishes; 0
             unless it is set.
@@ -160,7 +171,8 @@ class EnergyProblem(MaterialProblem):
             self.default_options = {k: v for k, v in self.default_options.items() if not k.startswith("pc_factor_")}
         self.functional = energy
         self.tolerance, self.fallback, self.predictor = tolerance, fallback, predictor
-        self.fallbacks = self.iterations = 0
+        self.fallbacks = self.iterations = self.quasi_newton_steps = 0
+        self._descents_left, self._slow = 0, False
         self.force_scale = self.energy_scale = 0.0
         energy = with_quadrature_degree(energy)
         convex = frozen_tangent(energy, u) if frozen is None and not saddle else frozen
@@ -182,7 +194,7 @@ class EnergyProblem(MaterialProblem):
         self._convex_matrix: PETSc.Mat | None = None
         self.scales = FieldScales(self.fields)
         self._uncancelled = np.zeros(len(self.fields))  # forces of the tangent that was assembled last
-        self._first_norm = np.inf
+        self._first_norm = self._last_norm = np.inf
         self._unsupported = not self.comm.allreduce(not self.fields.free[0].all(), MPI.LOR)  # may move rigidly
         for matrix in (self.A, self.P_mat):
             if matrix is not None:
@@ -328,10 +340,8 @@ class EnergyProblem(MaterialProblem):
         try:
             self._require_stable()
             self._solve_scaled()
-            self.iterations = int(self.solver.getIterationNumber())
             self._require_stable()
         except ConvergenceError as error:
-            self.iterations = error.iterations
             if not self.fallback:
                 raise
             self._fall_back(error, *start)
@@ -350,20 +360,42 @@ class EnergyProblem(MaterialProblem):
             ConvergenceError: it did not converge; u is then its last iterate.
         """
         self._first_norm, self.failure = np.inf, None
-        self._objective.restart()
+        self.iterations = self.quasi_newton_steps = 0
+        self._descents_left = DESCENTS if self.solver.getType() == "newtontr" else 0
         assign(self.u, self.x)
         self.scales.divide(self.x.array)
         failure: PETSc.Error | None = None
         try:
-            self.solver.solve(None, self.x)
-            reason = int(self.solver.getConvergedReason())
+            reason = self._run_solver()
+            while self._slow:
+                self._descend()
+                reason = self._run_solver()
         except PETSc.Error as error:
             reason, failure = FAILED_LINEAR, error
         self.set_iterate(self.scales.to_physical(self.x, self._physical))
         if reason < 0:
             message = explain(self, reason) if failure is None else explain_error(self, failure)
             self.solver.getKSP().getPC().reset()  # a factor that failed would be used again
-            raise ConvergenceError(message, reason=reason, iterations=int(self.solver.getIterationNumber()))
+            raise ConvergenceError(message, reason=reason, iterations=self.iterations)
+
+    def _run_solver(self) -> int:
+        """Run the PETSc solver from `x` until it ends or is slow; returns PETSc's reason."""
+        self._slow, self._last_norm = False, np.inf
+        self._objective.restart()
+        limit = self.solver.getTolerances()[3]
+        self.solver.setTolerances(max_it=limit - self.iterations)
+        try:
+            self.solver.solve(None, self.x)
+        finally:
+            self.iterations += int(self.solver.getIterationNumber())
+            self.solver.setTolerances(max_it=limit)
+        return int(self.solver.getConvergedReason())
+
+    def _descend(self) -> None:
+        """Lower the energy from `x` by quasi-Newton steps with the preconditioner that the solver used last."""
+        steps = descend(self._energy_at, self._gradient_at, self._precondition, self.x, DESCENT_STEPS)
+        self.quasi_newton_steps += steps
+        self._descents_left = self._descents_left - 1 if steps > 0 else 0
 
     # ---- what the solver calls -------------------------------------------------------------------------------------------
 
@@ -388,6 +420,10 @@ class EnergyProblem(MaterialProblem):
         self.residual(out)
         self.scales.multiply(out.array)
 
+    def _precondition(self, residual: PETSc.Vec, step: PETSc.Vec) -> None:
+        self.solver.getKSP().getPC().apply(residual, step)
+        step.array[~self.fields.free[0]] = 0.0
+
     def _converged(self, snes: PETSc.SNES, iteration: int, norms: tuple[float, float, float]) -> Any:
         """Whether the iterate is converged. (After a trial that was refused, PETSc's norms are those of the trial.)"""
         reason, residual = PETSc.SNES.ConvergedReason, self._work
@@ -398,9 +434,19 @@ class EnergyProblem(MaterialProblem):
         norm = float(np.linalg.norm(self.fields.norms(residual)))
         if not norm < INFINITE_RESIDUAL:
             return reason.DIVERGED_FUNCTION_NANORINF
-        if iteration == 0:
+        if not np.isfinite(self._first_norm):
             self._first_norm = norm
-        return reason.CONVERGED_FNORM_ABS if self.is_converged(residual) else reason.CONVERGED_ITERATING
+        if self.is_converged(residual):
+            return reason.CONVERGED_FNORM_ABS
+        self._slow = self._is_slow(iteration, norm)
+        return reason.CONVERGED_ITS if self._slow else reason.CONVERGED_ITERATING
+
+    def _is_slow(self, iteration: int, norm: float) -> bool:
+        """Whether quasi-Newton steps should go on from here: the tangent is indefinite, or the residual hardly fell."""
+        last, self._last_norm = self._last_norm, norm
+        if not 0 < iteration < self.solver.getTolerances()[3] or self._descents_left == 0:
+            return False
+        return self.solver.getKSP().getConvergedReason() in AT_BOUNDARY or norm > SLOW * last
 
     # ---- before the solver, and after it ---------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Literal
 
 import numpy as np
+import torch
 
 from lse_material.data.observations import Observations
 from lse_material.data.samples import Samples
@@ -33,7 +34,7 @@ from lse_material.fit.session import Session
 from lse_material.model.growth import Growth
 from lse_material.model.material import Material, potential_of
 from lse_material.model.soft_minimum import SoftMinimum
-from lse_material.model.strain import IsotropicInvariants, StrainMeasure
+from lse_material.model.strain import IsotropicInvariants, StrainAndVolume, StrainMeasure
 from lse_material.model.symmetry import Symmetry
 
 FEW_ROWS = 200  # below which those held back are missed by a discovery: 12 of 60 are the corners of a grid, say
@@ -104,6 +105,8 @@ def prepare(
     """
     if periods is not None and (getattr(samples, "x", None) is None or symmetry or start or architecture.stress_free):
         raise InvalidInputError("periods are of samples of x, and take neither symmetry nor start nor stress_free.")
+    if symmetry is not None and isinstance(kinematics, StrainAndVolume):
+        symmetry = symmetry.on(kinematics.size)
     if isinstance(samples, Observations):
         return _prepare_observations(samples, kinematics, growth, symmetry, architecture, training, rng, start)
     if not isinstance(samples, Samples):
@@ -248,11 +251,12 @@ def _constraints(
 ) -> Constraints:
     """What the potential must obey, in scaled variables of the seen inputs."""
     orbit = None if symmetry is None else Orbit.of(symmetry, scales.input_scale)
+    unit = torch.tensor(scales.input_scale)
     if not architecture.stress_free:
-        return Constraints(orbit)
+        return Constraints(orbit, unit=unit)
     d = len(scales.input_shift)
     x, derivative = np.zeros(d), np.eye(d)
     if kinematics is not None:
         F = np.eye(kinematics.dim)[None]
         x, derivative = kinematics.strain(F)[0, seen], kinematics.derivative(F)[0].reshape(kinematics.size, -1)[seen]
-    return Constraints(orbit, Reference.of(x, derivative, scales.input_shift, scales.input_scale))
+    return Constraints(orbit, Reference.of(x, derivative, scales.input_shift, scales.input_scale), unit)

@@ -10,7 +10,7 @@ from dolfinx.fem.petsc import assemble_matrix
 from mpi4py import MPI
 
 import lse_material as lse
-from lse_material.fem import EnergyProblem, QuadratureStress, energy, frozen_tangent
+from lse_material.fem import MULTIGRID, EnergyProblem, QuadratureStress, energy, frozen_tangent
 from lse_material.fem.solve.newton_inertia import minimise
 from lse_material.fem.solve.stability import (
     is_stable,
@@ -94,14 +94,14 @@ def test_every_route_minimises(route):
 
 
 def test_the_fallback_minimises_by_itself_and_says_so(caplog):
-    """Newton without globalisation, and few iterations: it fails, and the minimiser takes over."""
-    problem, _ = twins(petsc_options={"snes_max_it": 2})
+    """One iteration is too few: the trust region fails, and the minimiser takes over."""
+    problem, _ = twins(petsc_options={"snes_max_it": 1})
     with caplog.at_level(logging.WARNING, logger="lse_material"):
         problem.solve()
     assert problem.fallbacks == 1
     assert "inertia-controlled" in caplog.text
     assert is_stable(problem)
-    stubborn, _ = twins(petsc_options={"snes_max_it": 2}, fallback=False, seed=1)
+    stubborn, _ = twins(petsc_options={"snes_max_it": 1}, fallback=False, seed=1)
     before = stubborn.u.x.array.copy()
     with pytest.raises(lse.ConvergenceError):
         stubborn.solve()
@@ -252,3 +252,30 @@ def test_bad_input_is_refused():
         EnergyProblem(ufl.derivative(W, u), u, bcs=bcs, petsc_options_prefix="bad_")
     with pytest.raises(lse.InvalidInputError, match="tolerance"):
         EnergyProblem(W, u, bcs=bcs, petsc_options_prefix="bad_", tolerance=0.0)
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize("options", [{}, MULTIGRID], ids=["direct", "multigrid"])
+def test_while_the_tangent_is_indefinite_quasi_newton_steps_lower_the_energy(options):
+    """Few tangents are needed from a wild start, fewer than a trust region alone takes, and the end is a minimum."""
+    problem, _ = twins(n=16, petsc_options=options, fallback=False)
+    start = problem.energy()
+    problem.solve()
+    assert problem.quasi_newton_steps > problem.iterations
+    assert problem.iterations <= 15
+    assert problem.energy() < 0.5 * start
+    assert is_stable(problem)
+    problem.solve()  # from the minimum there is nothing to do
+    assert problem.iterations + problem.quasi_newton_steps == 0
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize("options", [{}, MULTIGRID], ids=["direct", "multigrid"])
+def test_an_inverted_guess_that_misses_its_dirichlet_values_ends_with_them(options):
+    problem, _ = twins(n=16, noise=0.05, petsc_options=options, fallback=False)
+    assert not np.isfinite(problem.energy())
+    problem.solve()
+    assert problem.iterations <= 15
+    (bc,) = problem.bcs
+    assert np.abs(problem.u.x.array[bc.dof_indices()[0]]).max(initial=0.0) < 1e-14
+    assert is_stable(problem)

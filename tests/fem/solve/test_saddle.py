@@ -8,7 +8,7 @@ from dolfinx import fem
 import lse_material as lse
 from lse_material.fem import LoadPath
 from lse_material.fem.solve.saddle import EliminatedEnergy
-from tests.fem.cook import Cook
+from tests.fem.cook import LOAD, Cook, neo_hookean
 from tests.materials import two_variants
 
 BULK = 1e4  # shear modulus 1
@@ -77,3 +77,37 @@ def test_an_infinite_bulk_modulus_has_no_energy_of_the_displacement_alone():
     cook.apply(0.01)
     with pytest.raises(lse.ConvergenceError, match="the displacement does not determine the pressure"):
         cook.problem.solve()
+
+
+@pytest.mark.parametrize(("length", "modulus"), [(1e-6, 1e6), (1e3, 1e-6)])
+def test_units_of_length_and_stress_change_nothing(length, modulus):
+    """Pressures and displacements differ by 18 orders of magnitude more or less, and the steps are the same."""
+    found = []
+    for size, stress in ((1.0, 1.0), (length, modulus)):
+        potential = neo_hookean().potential
+        scaled = lse.SoftMinimum(potential.modes, 1.0, energy_scale=stress)
+        cook = Cook(6, "P2-P1", lse.Material(scaled, lse.IsotropicInvariants(2)))
+        cook.domain.geometry.x[:] *= size
+        cook.apply(LOAD * stress)
+        prefix = f"units_{size}_{stress}_"
+        problem = lse.fem.EnergyProblem(cook.energy, cook.state, bcs=cook.bcs, petsc_options_prefix=prefix)
+        problem.solve()
+        lowest = lse.fem.stability.lowest_modes(problem, 2).values / stress
+        found.append((problem.iterations, problem.fallbacks, cook.state.sub(0).collapse().x.array / size, lowest))
+    assert found[0][:2] == found[1][:2]
+    for one, other in zip(found[0][2:], found[1][2:], strict=True):
+        assert np.abs(other - one).max() < 1e-9 * np.abs(one).max()
+
+
+def test_arc_length_follows_a_mixed_energy():
+    cook = Cook(4, "P2-P1")
+    u = ufl.split(cook.state)[0]
+    tags = [i.subdomain_data() for i in cook.energy.integrals() if i.integral_type() == "exterior_facet"]
+    work = LOAD * u[1] * ufl.Measure("ds", cook.domain, subdomain_data=tags[0])(1)
+    path = lse.fem.ArcLength(cook.problem, work, size=1.0, observe={"tip": cook.tip})
+    table = path.run(3)
+    assert (table["negative"] == 0).all()
+    alone = Cook(4, "P2-P1")
+    alone.apply(LOAD * table["factor"][-1])
+    alone.problem.solve()
+    assert table["tip"][-1] == pytest.approx(alone.tip(), rel=1e-8)

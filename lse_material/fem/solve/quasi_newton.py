@@ -1,0 +1,116 @@
+"""Quasi-Newton descent from a fixed preconditioner: cheap steps for as long as the tangent is indefinite.
+
+Where boundaries between wells move, the tangent is indefinite over a hundred steps, and a new tangent with a new preconditioner
+serves each step no better than the old ones. Limited-memory BFGS needs a gradient and one application of the preconditioner a
+step, a tenth of the cost. It learns from the last steps how the energy curves. J. Nocedal, Math. Comp. 35, 773 (1980).
+
+The length of a step is found by doubling and bisection until the energy has fallen and the derivative along the step has risen
+(weak Wolfe conditions): A. S. Lewis, M. L. Overton, Math. Program. 141, 135 (2013). So a step along which the energy curves
+down grows until it curves up, and the approximation stays positive definite.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+import numpy as np
+from petsc4py import PETSc
+
+MEMORY = 12  # steps that the approximation is made of
+SUFFICIENT, CURVATURE = 1e-4, 0.9  # of the weak Wolfe conditions
+TRIALS = 30  # of a length
+REMAINDER = 1e-4  # of the decrease so far: less than that is left to gain where the descent ends
+
+Pair = tuple[PETSc.Vec, PETSc.Vec, float]  # step, change of the gradient, 1 / their product
+
+
+def descend(
+    energy: Callable[[PETSc.Vec], float],
+    gradient: Callable[[PETSc.Vec, PETSc.Vec], None],
+    precondition: Callable[[PETSc.Vec, PETSc.Vec], None],
+    x: PETSc.Vec,
+    iterations: int,
+) -> int:
+    """Lower the energy from x, which becomes the last iterate; returns the number of steps. Collective.
+
+    Args:
+        energy: at a vector, the same on every rank; not finite where there is none.
+        gradient: writes the derivative at the vector whose energy was evaluated last to another.
+        precondition: applies a positive definite matrix, the inverse of a tangent or near it.
+        x: where to start.
+        iterations: the largest number of steps.
+    """
+    g, d, trial, new = (x.duplicate() for _ in range(4))
+    pairs: deque[Pair] = deque()
+    value = first = energy(x)
+    gradient(x, g)
+    try:
+        for iteration in range(iterations):
+            _direction(g, pairs, precondition, d)
+            derivative = g.dot(d)
+            if not -0.5 * derivative > REMAINDER * (first - value):
+                return iteration
+            length, value_there = _step(energy, gradient, x, d, value, derivative, trial, new)
+            if length == 0.0:
+                return iteration
+            value = value_there
+            _remember(pairs, x, trial, g, new)
+            trial.copy(x)
+            new.copy(g)
+    finally:
+        for vector in (g, d, trial, new, *(v for s, y, _ in pairs for v in (s, y))):
+            vector.destroy()
+    return iterations
+
+
+def _direction(
+    g: PETSc.Vec, pairs: deque[Pair], precondition: Callable[[PETSc.Vec, PETSc.Vec], None], d: PETSc.Vec
+) -> None:
+    """d = -H g, where H is the preconditioner corrected by the pairs."""
+    q, shares = g.copy(), []
+    for s, y, inverse in reversed(pairs):
+        shares.append(inverse * s.dot(q))
+        q.axpy(-shares[-1], y)
+    precondition(q, d)
+    q.destroy()
+    for (s, y, inverse), share in zip(pairs, reversed(shares)):
+        d.axpy(share - inverse * y.dot(d), s)
+    d.scale(-1.0)
+
+
+def _step(
+    energy: Callable[[PETSc.Vec], float],
+    gradient: Callable[[PETSc.Vec, PETSc.Vec], None],
+    x: PETSc.Vec,
+    d: PETSc.Vec,
+    value: float,
+    derivative: float,
+    trial: PETSc.Vec,
+    new: PETSc.Vec,
+) -> tuple[float, float]:
+    """Find a length, set `trial` to x + length d and `new` to the gradient there; returns length and energy, 0 if none does."""
+    shortest, longest, length = 0.0, np.inf, 1.0
+    for _ in range(TRIALS):
+        trial.waxpy(length, d, x)
+        there = energy(trial)
+        if not (np.isfinite(there) and there <= value + SUFFICIENT * length * derivative):
+            longest = length
+        else:
+            gradient(trial, new)
+            if new.dot(d) >= CURVATURE * derivative:
+                return length, there
+            shortest = length
+        length = 0.5 * (shortest + longest) if np.isfinite(longest) else 2.0 * length
+    return 0.0, value
+
+
+def _remember(pairs: deque[Pair], x: PETSc.Vec, trial: PETSc.Vec, g: PETSc.Vec, new: PETSc.Vec) -> None:
+    """Add the step and the change of the gradient, and forget the oldest."""
+    s, y = trial.copy(), new.copy()
+    s.axpy(-1.0, x)
+    y.axpy(-1.0, g)
+    pairs.append((s, y, 1.0 / s.dot(y)))
+    if len(pairs) > MEMORY:
+        for vector in pairs.popleft()[:2]:
+            vector.destroy()
