@@ -18,6 +18,7 @@ from lse_material.analysis.stress_curves import DEFORMATIONS, Deformation, Stres
 from lse_material.analysis.validation import check_data, check_ellipticity, check_extrapolation, check_symmetry
 from lse_material.analysis.verification import (
     Check,
+    check_concavity,
     check_convexity,
     check_derivatives,
     check_objectivity,
@@ -45,6 +46,7 @@ __all__ = [
     "at_middle_of_fields",
     "barrier",
     "basins",
+    "check_concavity",
     "check_convexity",
     "check_data",
     "check_derivatives",

@@ -26,7 +26,7 @@ class Evaluated(SimpleNamespace):
         return PotentialValues(POTENTIAL, x)
 
 
-MATERIAL = SimpleNamespace(kinematics=STRAIN, growth=GROWTH, dim=STRAIN.dim, fields=())
+MATERIAL = SimpleNamespace(kinematics=STRAIN, growth=GROWTH, dim=STRAIN.dim, fields=(), caloric=None)
 
 
 def evaluate(F):

@@ -37,8 +37,8 @@ from lse_material.kernel.convex_network_batch import NetworkShape
 from lse_material.kernel.convex_network_point import NetworkLayout
 from lse_material.model.mode import Mode
 
-BATCH_MODES: dict[str, Any] = {"ConvexNetwork": NetworkShape}
-POINT_MODES: dict[str, Any] = {"ConvexNetwork": NetworkLayout}
+BATCH_MODES: dict[str, Any] = {"ConvexNetwork": NetworkShape, "InterpolatedNetwork": NetworkShape}
+POINT_MODES: dict[str, Any] = {"ConvexNetwork": NetworkLayout, "InterpolatedNetwork": NetworkLayout}
 
 
 def batch_code(mode: Mode) -> Any:

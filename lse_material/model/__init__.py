@@ -6,9 +6,11 @@ scalars of any kind; see `StrainMeasure` and docs/own_script.md.
 
 from lse_material.model.activations import ACTIVATIONS, Activation
 from lse_material.model.box import Box
+from lse_material.model.caloric import Caloric
 from lse_material.model.convex_network import ConvexNetwork
 from lse_material.model.growth import Growth
 from lse_material.model.hyperdual import exp, log, sqrt
+from lse_material.model.interpolated_network import InterpolatedNetwork
 from lse_material.model.material import Material
 from lse_material.model.mode import Mode
 from lse_material.model.soft_minimum import SoftMinimum
@@ -30,9 +32,11 @@ __all__ = [
     "ACTIVATIONS",
     "Activation",
     "Box",
+    "Caloric",
     "ConvexNetwork",
     "GreenLagrange",
     "Growth",
+    "InterpolatedNetwork",
     "IsotropicInvariants",
     "Material",
     "Mode",

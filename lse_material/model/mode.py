@@ -88,6 +88,11 @@ class Mode(ABC):
         """The inputs that the mode is convex in, all of them together; by default every one."""
         return tuple(range(self.size))
 
+    @property
+    def affine_inputs(self) -> tuple[int, ...]:
+        """Inputs that the mode is affine in where the others are fixed, from 0 to 1: temperatures."""
+        return ()
+
     @abstractmethod
     def tensors(self) -> dict[str, Array]:
         """The numbers of the mode, by names of letters, digits, underscores and dots: what files and kernels hold."""

@@ -90,6 +90,13 @@ class SoftMinimum:
         """Rho in energy units."""
         return self.scaled_rho * self.energy_scale
 
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Of each input what its modes are in it: "convex" together with others, affine ("temperature"), or any ("design")."""
+        convex = set.intersection(*(set(mode.convex_inputs) for mode in self.modes))
+        affine = set.intersection(*({*mode.convex_inputs, *mode.affine_inputs} for mode in self.modes))
+        return tuple("convex" if i in convex else "temperature" if i in affine else "design" for i in range(self.size))
+
     def alone(self, k: int) -> SoftMinimum:
         """Mode k as a potential of its own."""
         return replace(self, modes=(self.modes[k],))

@@ -123,5 +123,20 @@ def formula(mode: Any, x: list[Expr], *, with_gradient: bool = False) -> tuple[E
     return psi, [ufl.diff(psi, xi) for xi in variables] if with_gradient else []
 
 
+def interpolated(mode: Any, x: list[Expr], *, with_gradient: bool = False) -> tuple[Expr, list[Expr]]:
+    """psi of an interpolated network, and its gradient if asked for (else an empty list)."""
+    t, rest = x[0], x[1:]
+    (lower, of_lower), (upper, of_upper) = (
+        network(end, rest, with_gradient=with_gradient) for end in (mode.lower, mode.upper)
+    )
+    psi = (1.0 - t) * lower + t * upper
+    if not with_gradient:
+        return psi, []
+    return psi, [upper - lower, *((1.0 - t) * a + t * b for a, b in zip(of_lower, of_upper))]
+
+
 # by the type of a mode; types that stand here in no line are written out by their formula
-MODES: dict[str, Callable[..., tuple[Expr, list[Expr]]]] = {"ConvexNetwork": network}
+MODES: dict[str, Callable[..., tuple[Expr, list[Expr]]]] = {
+    "ConvexNetwork": network,
+    "InterpolatedNetwork": interpolated,
+}

@@ -14,7 +14,6 @@ from lse_material.fit.discovery.schedule import Refit, Schedule
 from lse_material.fit.model import edit
 from lse_material.fit.model.trainable import TrainablePotential
 from lse_material.fit.optimise.adam import adam
-from lse_material.fit.options import Architecture
 from lse_material.fit.problem.loss import Loss
 
 
@@ -75,8 +74,9 @@ def quadratic_modes_suffice(search: Discovery) -> bool:
 def constant(search: Discovery) -> Candidate | None:
     """A mode of no weights, where validation rows do not tell the best model from it: there is nothing to find then."""
     best, given = search.candidates.least, search.architecture
-    architecture = Architecture(modes=1, depth=0, stiffness=given.stiffness, stress_free=given.stress_free)
-    model = TrainablePotential.of(architecture, search.train.inputs.shape[1], constraints=search.constraints)
+    model = TrainablePotential.of(
+        replace(given, modes=1, depth=0), search.train.inputs.shape[1], constraints=search.constraints
+    )
     squares = search.validation.by_row(model)
     if not alike(squares, best.squares, search.schedule.significance):
         return None

@@ -24,7 +24,7 @@ def values_and_jacobian(model: TrainablePotential, x: Tensor, names: list[str]) 
     """Energy (n,), gradient (n, d), and the derivatives of both in the named parameters, (n, 1 + d, p), at xh (n, d)."""
     plain = model.constraints.orbit is None and model.constraints.reference is None
     with torch.no_grad():
-        if plain and model.layered and model.architecture.depth <= 1:
+        if plain and model.layered and model.architecture.depth <= 1 and not model.temperatures:
             return _written_out(model, x, names)
         energy, gradient, _ = model(x)
     return energy, gradient, differentiated(model, x, names)
