@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 from types import ModuleType
 
+from lse_material._extras import how_to_install
+
 OK = 0
 FAILED = 1
 USAGE = 2
@@ -27,8 +29,6 @@ WITHOUT_TYPER = (
     "the command line needs typer and rich: pip install 'lse-material[cli]'. (The Python API works without.)"
 )
 
-EXTRAS = {"torch": "fit", "scipy": "fit", "rich": "fit", "matplotlib": "plot"}
-
 
 class MissingError(Exception):
     """A package that a command needs is not installed; the message says how to get it."""
@@ -46,6 +46,4 @@ def need(module: str, purpose: str) -> ModuleType:
         name = (error.name or module).partition(".")[0]
         if name == "lse_material":
             raise
-        extra = EXTRAS.get(name)
-        remedy = f"pip install 'lse-material[{extra}]'" if extra else f"install {name}"
-        raise MissingError(f"{purpose} needs {name}, which is not installed: {remedy}.") from None
+        raise MissingError(f"{purpose} needs {name}, which is not installed: {how_to_install(name)}.") from None

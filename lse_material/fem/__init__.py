@@ -16,38 +16,41 @@ Examples in docstrings take these lines as read:
     >>> problem = lse.fem.EnergyProblem(W * dx, u, bcs=bcs, petsc_options_prefix="square_")
 """
 
-from lse_material.fem import _compat  # isort: skip  (refuses a DOLFINx that is too old before anything else)
-from lse_material.fem._mpi import on_rank_0
-from lse_material.fem.forms.energy import conjugates, energy, mode_weights, potential_energy, stress
-from lse_material.fem.forms.frozen_tangent import frozen_tangent
-from lse_material.fem.forms.lagged import lagged, mode_energies
-from lse_material.fem.forms.measures import with_quadrature_degree
-from lse_material.fem.forms.operator import jit_options
-from lse_material.fem.full_field import FullField, Support
-from lse_material.fem.homogenise.load_cases import CellPath, CellSamples, sample
-from lse_material.fem.homogenise.periodic_cell import CellState, PeriodicCell
-from lse_material.fem.homogenise.periodic_map import PeriodicMap
-from lse_material.fem.output.draw import Cells, draw_cells, gather_cells
-from lse_material.fem.output.extrapolation import ExtrapolationMonitor, ExtrapolationWarning
-from lse_material.fem.output.fields import MaterialFields, share_not_elliptic
-from lse_material.fem.paths.arclength import ArcLength, LimitPoint
-from lse_material.fem.paths.checkpoint import load_state, save_state
-from lse_material.fem.paths.history import History
-from lse_material.fem.paths.load_path import LoadPath
-from lse_material.fem.phase_field.cahn_hilliard import CahnHilliard
-from lse_material.fem.phase_field.evolution import Evolution, Rejected
-from lse_material.fem.phase_field.regularise import (
-    MeshWarning,
-    check_resolution,
-    interior_penalty,
-    micromorphic,
-    viscous,
-)
-from lse_material.fem.quadrature.stress import QuadratureStress
-from lse_material.fem.solve import stability
-from lse_material.fem.solve.energy_problem import EnergyProblem
-from lse_material.fem.solve.multigrid import MULTIGRID
-from lse_material.fem.solve.problem import MaterialProblem
+from lse_material._extras import needed_by
+
+with needed_by("lse_material.fem"):
+    from lse_material.fem import _compat  # isort: skip  (refuses a DOLFINx that is too old before anything else)
+    from lse_material.fem._mpi import on_rank_0
+    from lse_material.fem.forms.energy import conjugates, energy, mode_weights, potential_energy, stress
+    from lse_material.fem.forms.frozen_tangent import frozen_tangent
+    from lse_material.fem.forms.lagged import lagged, mode_energies
+    from lse_material.fem.forms.measures import with_quadrature_degree
+    from lse_material.fem.forms.operator import jit_options
+    from lse_material.fem.full_field import FullField, Support
+    from lse_material.fem.homogenise.load_cases import CellPath, CellSamples, sample
+    from lse_material.fem.homogenise.periodic_cell import CellState, PeriodicCell
+    from lse_material.fem.homogenise.periodic_map import PeriodicMap
+    from lse_material.fem.output.draw import Cells, draw_cells, gather_cells
+    from lse_material.fem.output.extrapolation import ExtrapolationMonitor, ExtrapolationWarning
+    from lse_material.fem.output.fields import MaterialFields, share_not_elliptic
+    from lse_material.fem.paths.arclength import ArcLength, LimitPoint
+    from lse_material.fem.paths.checkpoint import load_state, save_state
+    from lse_material.fem.paths.history import History
+    from lse_material.fem.paths.load_path import LoadPath
+    from lse_material.fem.phase_field.cahn_hilliard import CahnHilliard
+    from lse_material.fem.phase_field.evolution import Evolution, Rejected
+    from lse_material.fem.phase_field.regularise import (
+        MeshWarning,
+        check_resolution,
+        interior_penalty,
+        micromorphic,
+        viscous,
+    )
+    from lse_material.fem.quadrature.stress import QuadratureStress
+    from lse_material.fem.solve import stability
+    from lse_material.fem.solve.energy_problem import EnergyProblem
+    from lse_material.fem.solve.multigrid import MULTIGRID
+    from lse_material.fem.solve.problem import MaterialProblem
 
 __all__ = [
     "MULTIGRID",
