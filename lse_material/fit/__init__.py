@@ -16,7 +16,8 @@ with needed_by("lse_material.fit"):
     from lse_material.fit.model.trainable import MODES, TrainablePotential
     from lse_material.fit.options import Architecture, Sparsity, Training
     from lse_material.fit.problem.diagnostics import DataWarning
-    from lse_material.fit.result import Errors, FitResult
+    from lse_material.fit.problem.temperature import Temperature
+from lse_material.fit.result import Errors, FitResult
 
 __all__ = [
     "MODES",
@@ -28,6 +29,7 @@ __all__ = [
     "Inferred",
     "LeftOut",
     "Sparsity",
+    "Temperature",
     "TrainablePotential",
     "Training",
     "fit",

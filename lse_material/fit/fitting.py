@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import date
 from typing import Any, Literal
@@ -26,6 +27,7 @@ from lse_material.fit.optimise.multistart import multistart
 from lse_material.fit.options import Architecture, Sparsity, Training
 from lse_material.fit.problem.diagnostics import DataWarning
 from lse_material.fit.problem.prepare import Problem, prepare
+from lse_material.fit.problem.temperature import Temperature, architecture_of, declared
 from lse_material.fit.problem.unseen_shears import with_unseen_shears
 from lse_material.fit.result import Errors, FitResult, errors_by_group, errors_of
 from lse_material.model.box import Box
@@ -47,6 +49,7 @@ def fit(
     training: Training | None = None,
     sparsity: Sparsity | None = None,
     growth: Growth | Literal["auto"] | None = None,
+    parameters: Mapping[str, Temperature] | None = None,
     symmetry: Symmetry | None = None,
     start: Material | SoftMinimum | None = None,
     seed: int = 0,
@@ -66,6 +69,8 @@ def fit(
         sparsity: how to discover the number of modes, with Architecture(modes="auto"); `Sparsity()` if left out.
         growth: a term of W that the network need not learn; it becomes part of the material. With "auto" its coefficient, >= 0,
             is fitted along; 0 leaves the material without.
+        parameters: which of the fields is a temperature, {"T": Temperature()}; modes are convex in the others and the strain
+            together. For samples of x it is the first input, "x1". A fit from `start` keeps that of the start.
         symmetry: of the parent phase and of its variants: each mode then stands for all its variants, which share its
             weights and are equivalent to rounding. The numbers of modes in `architecture` count such families.
         start: an earlier fit, whose modes, weights and scales this one begins with; `architecture` is then left out.
@@ -88,10 +93,13 @@ def fit(
     began = time.perf_counter()
     training, sparsity = training or Training(), sparsity or Sparsity()
     first = None if start is None else _trainable(start, kinematics, architecture, symmetry)
-    architecture = architecture or Architecture() if first is None else first.architecture
+    samples, temperature = declared(parameters, samples, start)
+    architecture = architecture_of(architecture or Architecture(), temperature) if first is None else first.architecture
     architecture = trainable_kind(architecture.mode_type).adapted(architecture)
     rng = np.random.default_rng(seed)
-    problem = prepare(samples, kinematics, growth, symmetry, architecture, training, rng, start=start)
+    problem = prepare(
+        samples, kinematics, growth, symmetry, architecture, training, rng, start=start, temperature=temperature
+    )
     for text in problem.warnings:
         warnings.warn(text, DataWarning, stacklevel=2)
     if first is not None:
@@ -236,15 +244,18 @@ def _potential(problem: Problem, found: Found) -> SoftMinimum:
 
 
 def _material(problem: Problem, found: Found, potential: SoftMinimum, kinematics: StrainMeasure) -> Material:
-    """The material of a potential, with its growth term, units and training box."""
+    """The material of a potential, with its growth and caloric terms, units and training box."""
     samples, growth = problem.samples, problem.growth
     x = samples.inputs(kinematics)
     box = Box(x.min(axis=0), x.max(axis=0))
+    coefficient = problem.train.growth_coefficient(found.model)
     if growth == "auto":
-        coefficient = problem.train.growth_coefficient(found.model)
         growth = Growth(coefficient) if coefficient > 0.0 else None
+    caloric = None if problem.temperature is None else problem.temperature.caloric
+    if caloric is not None and problem.temperature is not None and problem.temperature.heat_capacity == "auto":
+        caloric = replace(caloric, heat_capacity=coefficient) if coefficient > 0.0 else None
     fields = samples.field_names if isinstance(samples, Samples) else ()
-    return Material(potential, kinematics, growth, samples.units, box, {}, fields, problem.symmetry)
+    return Material(potential, kinematics, growth, samples.units, box, {}, fields, problem.symmetry, caloric)
 
 
 def _provenance(problem: Problem, errors: Errors, seed: int) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from lse_material.fit.problem.loss import Loss
 from lse_material.fit.problem.outliers import outlier_warnings, outliers, robust_weights
 from lse_material.fit.problem.rows import Index, Scales, rows_of, scales_of
 from lse_material.fit.problem.sums import Sums, scales_of_observations
+from lse_material.fit.problem.temperature import Temperature
 from lse_material.fit.problem.unseen_shears import on_seen_inputs, seen_inputs
 from lse_material.model.growth import Growth
 from lse_material.model.material import Material, potential_of
@@ -43,6 +44,7 @@ class Problem:
         kinematics: strain measure, for samples of F.
         growth: term of W that is not learnt; "auto" where its coefficient is fitted.
         symmetry: of the parent phase and its variants.
+        temperature: among the fields, which is then their first; None without.
         digest: of all samples as they were given.
         warnings: what the data contradict or leave open, a sentence each.
         seen: the inputs that the data show, which alone are fitted.
@@ -59,6 +61,7 @@ class Problem:
     kinematics: StrainMeasure | None
     growth: Growth | Literal["auto"] | None
     symmetry: Symmetry | None
+    temperature: Temperature | None
     digest: str
     warnings: tuple[str, ...]
     seen: Index
@@ -79,6 +82,7 @@ def prepare(
     rng: np.random.Generator,
     *,
     start: Material | SoftMinimum | None = None,
+    temperature: Temperature | None = None,
 ) -> Problem:
     """The problem of these samples, in the scales of `start` if there is one.
 
@@ -91,10 +95,10 @@ def prepare(
         raise InvalidInputError(
             f"fit takes Samples or Observations, not a {type(samples).__name__}: lse.read_samples(path), say."
         )
-    digest, rows = samples.digest(), rows_of(samples, kinematics, growth)
+    digest, rows = samples.digest(), rows_of(samples, kinematics, growth, temperature)
     _check(len(samples), symmetry, kinematics, rows.x.shape[1])
     expect_pressure(samples, rows)
-    if samples.fields is not None and architecture.stress_free:
+    if (samples.fields is not None or temperature is not None) and architecture.stress_free:
         raise InvalidInputError(
             "stress_free is not defined for data with fields: a state without stress at which values of them?"
         )
@@ -112,17 +116,18 @@ def prepare(
         acting = on_seen_inputs(symmetry, seen)
     if start is not None or (symmetry is not None and acting is None):  # the inputs of a start stay as they are
         seen, acting = np.arange(rows.x.shape[1]), symmetry
-    rows = rows_of(used, kinematics, growth).with_inputs(seen)
-    scales = scales_of(rows, acting) if start is None else _scales_of_start(start)
+    rows = rows_of(used, kinematics, growth, temperature).with_inputs(seen)
+    scales = scales_of(rows, acting, temperature) if start is None else _scales_of_start(start)
     constraints = _constraints(architecture, acting, scales, kinematics, seen)
     weights = training.energy_weight, training.stress_weight
     train = validation = Loss.on(rows, scales, *weights)
     everything = None
     if validation_samples is not None:
-        others = rows_of(validation_samples, kinematics, growth).with_inputs(seen)
+        others = rows_of(validation_samples, kinematics, growth, temperature).with_inputs(seen)
         validation = Loss.on(others, scales, *weights, growth_from=train)
         if has_enough_groups(samples.group):
-            everything = Loss.on(rows_of(samples, kinematics, growth).with_inputs(seen), scales, *weights)
+            rows = rows_of(samples, kinematics, growth, temperature).with_inputs(seen)
+            everything = Loss.on(rows, scales, *weights)
     return Problem(
         samples,
         used,
@@ -130,6 +135,7 @@ def prepare(
         kinematics,
         growth,
         symmetry,
+        temperature,
         digest,
         warnings,
         seen,
@@ -176,6 +182,7 @@ def _prepare_observations(
         kinematics,
         growth,
         symmetry,
+        None,
         observations.digest(),
         (),
         seen,
