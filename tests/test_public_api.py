@@ -51,6 +51,7 @@ PACKAGES = {
         "StressCurve",
         "acoustic_minimum",
         "at_middle_of_fields",
+        "at_temperatures",
         "barrier",
         "basins",
         "check_concavity",

@@ -3,7 +3,7 @@
 from lse_material.analysis.density import Density, importance
 from lse_material.analysis.descent import Pass, basins, descend, descents
 from lse_material.analysis.ellipticity import AcousticMinimum, acoustic_minimum
-from lse_material.analysis.landscape import Landscape, at_middle_of_fields, landscape, search_box
+from lse_material.analysis.landscape import Landscape, at_middle_of_fields, at_temperatures, landscape, search_box
 from lse_material.analysis.langevin import (
     Dynamics,
     first_passage_times,
@@ -44,6 +44,7 @@ __all__ = [
     "StressCurve",
     "acoustic_minimum",
     "at_middle_of_fields",
+    "at_temperatures",
     "barrier",
     "basins",
     "check_concavity",

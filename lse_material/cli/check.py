@@ -62,9 +62,10 @@ def _of_material(material: Any, symmetry: str | None, seed: int) -> list[Any]:
     if group is not None:
         checks.append(analysis.check_symmetry(material, group, F))
     checks.append(analysis.check_ellipticity(material, F))
-    if everything.training_box is not None:
-        box = everything.training_box
-        checks.append(analysis.check_extrapolation(everything, (box.lower, box.upper), seed=seed))
+    inputs = material if everything.ranges else everything  # beyond the range of a temperature modes are not convex
+    if inputs.training_box is not None:
+        box = inputs.training_box
+        checks.append(analysis.check_extrapolation(inputs, (box.lower, box.upper), seed=seed))
     return checks
 
 

@@ -49,6 +49,16 @@ def fit(
             metavar="c|auto", help="Coefficient of c (J - 1 - ln J), in energy units; auto fits it.", show_default=False
         ),
     ] = None,
+    temperature: Annotated[
+        str | None,
+        typer.Option(metavar="COLUMN", help="The column with the temperature of each row.", show_default=False),
+    ] = None,
+    heat_capacity: Annotated[
+        str | None,
+        typer.Option(
+            metavar="c|auto", help="That the energies hold, at fixed strain; auto fits it.", show_default=False
+        ),
+    ] = None,
     symmetry: Annotated[
         str | None, typer.Option(help="Point group, PARENT:VARIANT, as square:rectangle.", show_default=False)
     ] = None,
@@ -69,7 +79,13 @@ def fit(
     if output.suffix != ".safetensors" or not output.parent.is_dir():
         raise InvalidInputError(f"{output} must end in .safetensors and lie in a folder that is there.")
     readings: list[Any] = []
-    samples = tables.read(data, columns, group, decimal=decimal, plane_strain=plane_strain, report=readings.append)
+    fields = [temperature] if temperature else []
+    samples = tables.read(
+        data, columns, group, decimal=decimal, plane_strain=plane_strain, fields=fields, report=readings.append
+    )
+    if temperature:
+        capacity = _number(heat_capacity, "--heat-capacity")
+        choices["parameters"] = {temperature: floor.Temperature(heat_capacity=capacity)}
     kept, held = samples.split(1.0 - test, seed=seed) if test > 0.0 else (samples, None)
     if samples.dim is None:
         if symmetry or growth is not None:
@@ -77,7 +93,8 @@ def fit(
         choices["kinematics"] = None
     else:
         choices["kinematics"] = getattr(lse, KINEMATICS[kinematics])(dim=samples.dim)
-        choices["growth"] = lse.Growth(_number(growth)) if growth not in (None, "auto") else growth
+        coefficient = _number(growth, "--growth")
+        choices["growth"] = lse.Growth(coefficient) if isinstance(coefficient, float) else coefficient
         choices["symmetry"] = parse(symmetry, samples.dim) if symmetry else None
     if not json:
         print(*readings, sep="\n")
@@ -105,8 +122,10 @@ def fit(
     )
 
 
-def _number(text: str) -> float:
+def _number(text: str | None, option: str) -> float | str | None:
+    if text in (None, "auto"):
+        return text
     try:
-        return float(text)
+        return float(str(text))
     except ValueError:
-        raise InvalidInputError(f"--growth is {text!r}; it must be a number, or auto to fit it.") from None
+        raise InvalidInputError(f"{option} is {text!r}; it must be a number, or auto to fit it.") from None
