@@ -25,6 +25,7 @@ from lse_material.material_file import load, load_potential, save
 from lse_material.model.box import Box
 from lse_material.model.caloric import Caloric
 from lse_material.model.convex_network import ConvexNetwork
+from lse_material.model.design_network import DesignNetwork
 from lse_material.model.growth import Growth
 from lse_material.model.interpolated_network import InterpolatedNetwork
 from lse_material.model.material import Material
@@ -40,6 +41,7 @@ __all__ = [
     "Caloric",
     "ConvergenceError",
     "ConvexNetwork",
+    "DesignNetwork",
     "FormatError",
     "GreenLagrange",
     "Growth",

@@ -12,6 +12,7 @@ from lse_material import (
     Box,
     Caloric,
     ConvexNetwork,
+    DesignNetwork,
     GreenLagrange,
     Growth,
     InterpolatedNetwork,
@@ -237,6 +238,16 @@ def temperature_material(modes=2, dim=2, growth=None, depths=(1, 1)):
     box = Box(np.append(300.0, -0.2 * np.ones(size)), np.append(400.0, 0.2 * np.ones(size)))
     caloric = Caloric(0.02, 300.0)
     return Material(potential, GreenLagrange(dim), growth, training_box=box, fields=("T",), caloric=caloric)
+
+
+def random_design(rng, design, size, *, width=5, features=3, rows=2, activation="squared_softplus"):
+    """A mode of so many parameters, its first inputs, and of `size` other inputs."""
+    q = 1 + design + features
+    shapes = {"x_weight": (width, size), "bias": (width, q), "z_weight": (width, q), "slope": (size, q), "level": (q,)}
+    shapes |= {"feature_weight": (features, design), "feature_bias": (features,), "quadratic": (rows, size, q)}
+    return DesignNetwork(
+        **{name: 0.5 * rng.normal(size=shape) for name, shape in shapes.items()}, activation=activation
+    )
 
 
 def softening(cold, hot):

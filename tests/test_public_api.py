@@ -13,6 +13,7 @@ PUBLIC = [
     "Caloric",
     "ConvergenceError",
     "ConvexNetwork",
+    "DesignNetwork",
     "FormatError",
     "GreenLagrange",
     "Growth",
@@ -138,6 +139,7 @@ PACKAGES = {
     "fit": [
         "Architecture",
         "DataWarning",
+        "Design",
         "Errors",
         "FitResult",
         "Inference",
@@ -172,6 +174,7 @@ PACKAGES = {
         "Box",
         "Caloric",
         "ConvexNetwork",
+        "DesignNetwork",
         "GreenLagrange",
         "Growth",
         "InterpolatedNetwork",

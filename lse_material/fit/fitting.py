@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import date
 from typing import Any, Literal
@@ -26,8 +25,8 @@ from lse_material.fit.optimise.levenberg_marquardt import levenberg_marquardt
 from lse_material.fit.optimise.multistart import multistart
 from lse_material.fit.options import Architecture, Sparsity, Training
 from lse_material.fit.problem.diagnostics import DataWarning
+from lse_material.fit.problem.parameters import Parameters, architecture_of, declared
 from lse_material.fit.problem.prepare import Problem, prepare
-from lse_material.fit.problem.temperature import Temperature, architecture_of, declared
 from lse_material.fit.problem.unseen_shears import with_unseen_shears
 from lse_material.fit.result import Errors, FitResult, errors_by_group, errors_of
 from lse_material.model.box import Box
@@ -49,7 +48,7 @@ def fit(
     training: Training | None = None,
     sparsity: Sparsity | None = None,
     growth: Growth | Literal["auto"] | None = None,
-    parameters: Mapping[str, Temperature] | None = None,
+    parameters: Parameters | None = None,
     symmetry: Symmetry | None = None,
     start: Material | SoftMinimum | None = None,
     seed: int = 0,
@@ -69,8 +68,9 @@ def fit(
         sparsity: how to discover the number of modes, with Architecture(modes="auto"); `Sparsity()` if left out.
         growth: a term of W that the network need not learn; it becomes part of the material. With "auto" its coefficient, >= 0,
             is fitted along; 0 leaves the material without.
-        parameters: which of the fields is a temperature, {"T": Temperature()}; modes are convex in the others and the strain
-            together. For samples of x it is the first input, "x1". A fit from `start` keeps that of the start.
+        parameters: which of the fields is a temperature, {"T": Temperature()}, or which are designs, {"porosity": Design()};
+            modes are convex in the others and the strain together. For samples of x they are the first inputs, "x1" and so
+            on. A fit from `start` keeps the temperature of the start.
         symmetry: of the parent phase and of its variants: each mode then stands for all its variants, which share its
             weights and are equivalent to rounding. The numbers of modes in `architecture` count such families.
         start: an earlier fit, whose modes, weights and scales this one begins with; `architecture` is then left out.
@@ -93,8 +93,11 @@ def fit(
     began = time.perf_counter()
     training, sparsity = training or Training(), sparsity or Sparsity()
     first = None if start is None else _trainable(start, kinematics, architecture, symmetry)
-    samples, temperature = declared(parameters, samples, start)
-    architecture = architecture_of(architecture or Architecture(), temperature) if first is None else first.architecture
+    samples, temperature, designs = declared(parameters, samples, start)
+    if first is None:
+        architecture = architecture_of(architecture or Architecture(), temperature, designs)
+    else:
+        architecture = first.architecture
     architecture = trainable_kind(architecture.mode_type).adapted(architecture)
     rng = np.random.default_rng(seed)
     problem = prepare(

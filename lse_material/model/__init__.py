@@ -8,6 +8,7 @@ from lse_material.model.activations import ACTIVATIONS, Activation
 from lse_material.model.box import Box
 from lse_material.model.caloric import Caloric
 from lse_material.model.convex_network import ConvexNetwork
+from lse_material.model.design_network import DesignNetwork
 from lse_material.model.growth import Growth
 from lse_material.model.hyperdual import exp, log, sqrt
 from lse_material.model.interpolated_network import InterpolatedNetwork
@@ -34,6 +35,7 @@ __all__ = [
     "Box",
     "Caloric",
     "ConvexNetwork",
+    "DesignNetwork",
     "GreenLagrange",
     "Growth",
     "InterpolatedNetwork",

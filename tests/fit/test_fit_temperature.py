@@ -162,7 +162,7 @@ def test_a_potential_of_points_takes_its_first_input():
         ({"T": Temperature(310.0, 400.0)}, {}, "T in row 0 is 300, outside its range, 310 to 400"),
         ({"T": Temperature(heat_capacity="auto")}, {"growth": "auto"}, "not fitted together with a growth"),
         ({"T": Temperature()}, {"architecture": Architecture(stress_free=True)}, "at which values"),
-        (None, {"architecture": Architecture(mode_type="InterpolatedNetwork")}, "need its name"),
+        (None, {"architecture": Architecture(mode_type="InterpolatedNetwork")}, "need the names of parameters"),
     ],
 )
 def test_what_cannot_be_is_said(parameters, options, message):

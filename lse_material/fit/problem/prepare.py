@@ -22,9 +22,9 @@ from lse_material.fit.problem.held_back import (
 )
 from lse_material.fit.problem.loss import Loss
 from lse_material.fit.problem.outliers import outlier_warnings, outliers, robust_weights
+from lse_material.fit.problem.parameters import Temperature
 from lse_material.fit.problem.rows import Index, Scales, rows_of, scales_of
 from lse_material.fit.problem.sums import Sums, scales_of_observations
-from lse_material.fit.problem.temperature import Temperature
 from lse_material.fit.problem.unseen_shears import on_seen_inputs, seen_inputs
 from lse_material.model.growth import Growth
 from lse_material.model.material import Material, potential_of

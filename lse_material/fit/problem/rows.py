@@ -12,7 +12,7 @@ import numpy.typing as npt
 from lse_material._arrays import Array, Mask
 from lse_material.data.samples import Samples
 from lse_material.errors import InvalidInputError
-from lse_material.fit.problem.temperature import Temperature
+from lse_material.fit.problem.parameters import Temperature
 from lse_material.model.growth import Growth
 from lse_material.model.strain import StrainMeasure
 from lse_material.model.symmetry import Symmetry

@@ -1,4 +1,4 @@
-"""A temperature among the inputs of a fit: its range, its caloric term, and the order of the inputs."""
+"""Parameters among the inputs of a fit, a temperature or designs: ranges, caloric term, and the order of the inputs."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from lse_material.errors import InvalidInputError
 from lse_material.fit.options import Architecture
 from lse_material.model.caloric import Caloric
 from lse_material.model.convex_network import ConvexNetwork
+from lse_material.model.design_network import DesignNetwork
 from lse_material.model.interpolated_network import InterpolatedNetwork
 from lse_material.model.material import Material
 from lse_material.model.soft_minimum import SoftMinimum
@@ -92,13 +93,26 @@ class Temperature:
         return Caloric(1.0 if self.heat_capacity == "auto" else self.heat_capacity, self.reference)
 
 
+@dataclass(frozen=True)
+class Design:
+    """A scalar that the weights of each mode depend on smoothly, in any way: fit(parameters={"porosity": Design()}).
+
+    Modes are convex in the strain at every value of it. Where data are sparse in it, what lies between is a guess.
+    """
+
+
+Parameters = Mapping[str, Temperature | Design]
+
+
 def declared(
-    parameters: Mapping[str, Temperature] | None, samples: Samples | Observations, start: Material | SoftMinimum | None
-) -> tuple[Samples | Observations, Temperature | None]:
-    """The samples with the temperature as their first input, and its range; that of `start` goes on.
+    parameters: Parameters | None, samples: Samples | Observations, start: Material | SoftMinimum | None
+) -> tuple[Samples | Observations, Temperature | None, int]:
+    """The samples with the parameters as their first inputs, the temperature among them, and the number of designs.
+
+    The temperature of `start` goes on.
 
     Raises:
-        InvalidInputError: there is no such input, or a parameter is no temperature, or there are several.
+        InvalidInputError: there are no such inputs, or a parameter is of no known kind, or they do not go together.
     """
     parameters = dict(parameters or {})
     if not parameters and isinstance(start, Material):
@@ -106,43 +120,55 @@ def declared(
             term = start.caloric
             parameters[name] = Temperature(lower, upper, *((term.heat_capacity, term.reference) if term else ()))
     if not parameters:
-        return samples, None
-    if len(parameters) > 1 or not all(isinstance(each, Temperature) for each in parameters.values()):
-        raise InvalidInputError(f"parameters are {parameters!r}; they take one lse.fit.Temperature, by its name.")
-    ((name, temperature),) = parameters.items()
-    if isinstance(samples, Observations):
-        raise InvalidInputError("observations are at one temperature: fit samples of F with a field for others.")
-    if samples.x is not None:
-        if name != "x1":
-            raise InvalidInputError(
-                f'a temperature {name!r} is not the first input of x: parameters={{"x1": Temperature()}}.'
-            )
-        return samples, temperature.of_data(samples.x[:, 0], name)
-    if name not in samples.field_names:
+        return samples, None, 0
+    kinds = {type(each) for each in parameters.values()}
+    if kinds not in ({Temperature}, {Design}) or (kinds == {Temperature} and len(parameters) > 1):
         raise InvalidInputError(
-            f"the samples have no field {name!r}; their fields are {list(samples.field_names)}. Read it from its column by "
-            f'columns={{"field {name}": "{name}"}}, or give fields= and field_names= to Samples.'
+            f"parameters are {parameters!r}; they take one lse.fit.Temperature, or lse.fit.Design as many as there "
+            "are, by their names."
         )
-    samples = samples.with_fields((name, *(other for other in samples.field_names if other != name)))
-    assert samples.fields is not None
-    return samples, temperature.of_data(samples.fields[:, 0], name)
+    names = tuple(parameters)
+    if isinstance(samples, Observations):
+        raise InvalidInputError("observations are of one material: fit samples of F with fields for parameters.")
+    if samples.x is not None:
+        wanted = tuple(f"x{i + 1}" for i in range(len(names)))
+        if names != wanted or len(names) >= samples.x.shape[1]:
+            raise InvalidInputError(
+                f"parameters of samples of x are its first inputs, {list(wanted)}, not {list(names)}."
+            )
+        values = samples.x[:, 0]
+    else:
+        missing = [name for name in names if name not in samples.field_names]
+        if missing:
+            raise InvalidInputError(
+                f"the samples have no field {missing[0]!r}; their fields are {list(samples.field_names)}. Read it by "
+                f'read_samples(path, fields=["{missing[0]}"]), or give fields= and field_names= to Samples.'
+            )
+        samples = samples.with_fields((*names, *(other for other in samples.field_names if other not in names)))
+        assert samples.fields is not None
+        values = samples.fields[:, 0]
+    first = parameters[names[0]]
+    if isinstance(first, Temperature):
+        return samples, first.of_data(values, names[0]), 0
+    return samples, None, len(names)
 
 
-def architecture_of(architecture: Architecture, temperature: Temperature | None) -> Architecture:
-    """The architecture whose modes know of a temperature, if there is one.
+def architecture_of(architecture: Architecture, temperature: Temperature | None, designs: int) -> Architecture:
+    """The architecture whose modes know of the parameters, if there are any.
 
     Raises:
         InvalidInputError: its mode type does not.
     """
-    known = (ConvexNetwork.type, InterpolatedNetwork.type)
-    if temperature is None and architecture.mode_type != InterpolatedNetwork.type:
+    of_parameters = InterpolatedNetwork.type, DesignNetwork.type
+    if temperature is None and designs == 0:
+        if architecture.mode_type in of_parameters:
+            raise InvalidInputError(
+                f"modes of the type {architecture.mode_type} need the names of parameters: fit(..., parameters=)."
+            )
         return architecture
-    if temperature is None:
+    kind = InterpolatedNetwork.type if temperature is not None else DesignNetwork.type
+    if architecture.mode_type not in (ConvexNetwork.type, kind):
         raise InvalidInputError(
-            'modes of a temperature need its name: fit(..., parameters={"T": lse.fit.Temperature()}).'
+            f"modes of the type {architecture.mode_type} cannot depend on these parameters; {kind} can."
         )
-    if architecture.mode_type not in known:
-        raise InvalidInputError(
-            f"modes of the type {architecture.mode_type} cannot depend on a temperature; known are {known}."
-        )
-    return replace(architecture, mode_type=InterpolatedNetwork.type)
+    return replace(architecture, mode_type=kind, design=designs)
