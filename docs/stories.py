@@ -20,6 +20,7 @@ NAMES = (  # in the order in which they are read
     "fit_a_material",
     "form_and_problem",
     "transforming_bar",
+    "hysteretic_bar",
     "twinned_crystal",
     "periodic_cell",
 )

@@ -102,7 +102,7 @@ def search_box(fitted: Material | SoftMinimum) -> Box:
     array([0.1, 0.1, 0.1])
     """
     potential = potential_of(fitted)
-    if isinstance(fitted, Material) and fitted.training_box is not None:
+    if fitted.training_box is not None:
         lower, upper = fitted.training_box.lower, fitted.training_box.upper
         width = np.maximum(upper - lower, 1e-3 * potential.input_scale)  # a component that did not vary has no width
         middle = 0.5 * (lower + upper)

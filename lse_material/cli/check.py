@@ -31,13 +31,16 @@ def check(
 
     Exit code 1 if a check fails.
     """
+    from lse_material.analysis import check_data, check_extrapolation
     from lse_material.model.material import Material
 
     fitted = read(file)
     checks = _of_material(fitted, symmetry, seed) if isinstance(fitted, Material) else _of_potential(fitted, seed)
+    tried = _at_middle_of_parameters(fitted)
+    if tried.training_box is not None:
+        box = tried.training_box
+        checks.append(check_extrapolation(tried, (box.lower, box.upper), seed=seed))
     if data is not None:
-        from lse_material.analysis.validation import check_data
-
         samples = tables.read(
             [data], columns, decimal=decimal, plane_strain=plane_strain, report=None if json else print
         )
@@ -56,17 +59,26 @@ def _of_material(material: Any, symmetry: str | None, seed: int) -> list[Any]:
     from lse_material.cli.symmetries import parse
 
     checks = list(analysis.verify(material, seed=seed))
-    everything, material = material, analysis.at_middle_of_fields(material)
+    material = analysis.at_middle_of_fields(material)
     group = parse(symmetry, material.dim) if symmetry else material.symmetry
     F = analysis.sample_deformations(material, 256, seed=seed)
     if group is not None:
         checks.append(analysis.check_symmetry(material, group, F))
-    checks.append(analysis.check_ellipticity(material, F))
-    inputs = material if everything.ranges else everything  # beyond the range of a temperature modes are not convex
-    if inputs.training_box is not None:
-        box = inputs.training_box
-        checks.append(analysis.check_extrapolation(inputs, (box.lower, box.upper), seed=seed))
-    return checks
+    return [*checks, analysis.check_ellipticity(material, F)]
+
+
+def _at_middle_of_parameters(fitted: Any) -> Any:
+    """What depends on parameters where these are in the middle: outside their range, modes need not be convex."""
+    from lse_material import analysis
+    from lse_material.model.material import Material, potential_of
+
+    count = len([kind for kind in potential_of(fitted).kinds if kind != "convex"])
+    if count == 0:
+        return fitted
+    if isinstance(fitted, Material):
+        return analysis.at_middle_of_fields(fitted)
+    box = analysis.search_box(fitted)
+    return fitted.at(0.5 * (box.lower + box.upper)[:count])
 
 
 def _of_potential(potential: Any, seed: int) -> list[Any]:

@@ -13,7 +13,9 @@ USAGE = 2
 UNUSABLE = 3
 MISSING = 4
 UNEXPECTED = 5
+USELESS = 6
 INTERRUPTED = 130
+TERMINATED = 143
 
 MEANINGS = {
     OK: "done",
@@ -22,7 +24,9 @@ MEANINGS = {
     UNUSABLE: "a file or data that cannot be used",
     MISSING: "something is not installed",
     UNEXPECTED: "a defect of lse-material",
+    USELESS: "a fit that is useless, saved all the same",
     INTERRUPTED: "interrupted",
+    TERMINATED: "ended by SIGTERM; a fit has saved its best so far",
 }
 
 WITHOUT_TYPER = (

@@ -10,10 +10,11 @@ from typing import Annotated, Any, Literal
 import typer
 
 from lse_material.cli import tables
-from lse_material.cli.codes import need
+from lse_material.cli.codes import OK, TERMINATED, USELESS, need
 from lse_material.cli.options import with_options
 from lse_material.cli.output import Json, print_json
 from lse_material.cli.tables import ColumnsOption, DecimalOption, GroupOption, PlaneStrainOption
+from lse_material.cli.termination import SIGTERM, search_then_save
 from lse_material.errors import InvalidInputError
 
 PREFIXES = {"Architecture": "", "Training": "training_", "Sparsity": "sparsity_"}
@@ -66,11 +67,21 @@ def fit(
         float, typer.Option(help="Share of the rows kept out of the fit and reported on.", min=0.0, max=0.9)
     ] = 0.0,
     seed: Annotated[int, typer.Option(help="Of the starts and of the rows held back.", min=0)] = 0,
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="File of finished stages, from which a killed fit goes on.", show_default=False)
+    ] = None,
+    even_if_useless: Annotated[
+        bool, typer.Option("--even-if-useless", help="End with 0 however large the error is.")
+    ] = False,
     json: Json = False,
     *,
     chosen: Mapping[str, Any],
-) -> None:
-    """Fit a material to energies and stresses. Ctrl-C keeps the best so far."""
+) -> int:
+    """Fit a material to energies and stresses. Ctrl-C, SIGTERM and the time limit keep the best so far.
+
+    The material is saved in any case. Exit code 6 if it is useless: if its error is as large as the data; 143 if SIGTERM ended
+    the search.
+    """
     import lse_material as lse
     from lse_material.cli.symmetries import parse
 
@@ -98,13 +109,17 @@ def fit(
         choices["symmetry"] = parse(symmetry, samples.dim) if symmetry else None
     if not json:
         print(*readings, sep="\n")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", floor.DataWarning)  # they are part of the summary
-        result = floor.fit(kept, **choices, seed=seed, progress=not json)
-    lse.save(result.potential if samples.dim is None else result.material, output)
+    with warnings.catch_warnings(), search_then_save() as save:
+        for kind in (floor.DataWarning, floor.FitWarning):  # they are part of the summary
+            warnings.simplefilter("ignore", kind)
+        result = floor.fit(kept, **choices, seed=seed, checkpoint=checkpoint, progress=not json)
+        save()
+        lse.save(result.fitted, output)
+    useless = USELESS if result.useless and not even_if_useless else OK
+    code = TERMINATED if result.stopped == SIGTERM else useless
     if not json:
         print(f"{result.summary(held)}\nwrote {output}")
-        return
+        return code
     errors = {"training": result.train_errors, "validation": result.validation_errors}
     errors["test"] = None if held is None else result.error(held)
     print_json(
@@ -118,8 +133,10 @@ def fit(
             "warnings": result.warnings(),
             "seconds": result.seconds,
             "interrupted": result.interrupted,
+            "useless": result.useless,
         }
     )
+    return code
 
 
 def _number(text: str | None, option: str) -> float | str | None:

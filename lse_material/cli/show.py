@@ -17,6 +17,7 @@ from lse_material.model.material import Material, potential_of
 from lse_material.model.soft_minimum import SoftMinimum
 
 POINTS = 2000
+IN_THE_BOX = {True: "yes", False: "NO", None: "not known"}
 
 
 def show(
@@ -43,7 +44,7 @@ def show(
 
 
 def _contents(fitted: Material | SoftMinimum) -> dict[str, Any]:
-    potential = potential_of(fitted)
+    potential, box = potential_of(fitted), fitted.training_box
     modes = [{**mode.describe(), "weights": mode.active_parameters} for mode in potential.modes]
     figures: dict[str, Any] = {
         "modes": modes,
@@ -52,9 +53,11 @@ def _contents(fitted: Material | SoftMinimum) -> dict[str, Any]:
         "activation": potential.modes[0].options().get("activation"),
         "weights": sum(m.active_parameters for m in potential.modes),
         "weights_stored": sum(m.parameters for m in potential.modes),
+        "units": dict(fitted.units),
+        "training_box": None if box is None else [box.lower.tolist(), box.upper.tolist()],
+        "provenance": dict(fitted.provenance),
     }
     if isinstance(fitted, Material):
-        box = fitted.training_box
         figures |= {
             "kinematics": fitted.kinematics.to_dict(),
             "fields": list(fitted.fields),
@@ -63,9 +66,6 @@ def _contents(fitted: Material | SoftMinimum) -> dict[str, Any]:
             "caloric": None if fitted.caloric is None else fitted.caloric.to_dict(),
             "symmetry": None if fitted.symmetry is None else fitted.symmetry.name,
             "growth": None if fitted.growth is None else fitted.growth.coefficient,
-            "units": dict(fitted.units),
-            "training_box": None if box is None else [box.lower.tolist(), box.upper.tolist()],
-            "provenance": dict(fitted.provenance),
         }
     return figures
 
@@ -80,7 +80,8 @@ def _landscape(fitted: Material | SoftMinimum) -> dict[str, Any]:
     rows = []
     for well in (*land.wells, *(w for w in wells(potential, *box) if not w.inside)):
         weight = potential.mode_weights(well.x)
-        row = {"x": well.x.tolist(), "energy": well.energy, "inside_box": well.inside}
+        seen = None if fitted.training_box is None else well.inside
+        row = {"x": well.x.tolist(), "energy": well.energy, "inside_box": seen}
         rows.append({**row, "mode": int(weight.argmax()), "least_curvature": float(well.eigenvalues[0])})
     height, scale = land.barriers, potential.transition_scale
     passes = [
@@ -143,7 +144,7 @@ def _modes_in_words(f: dict[str, Any]) -> str:
 
 def _print(f: dict[str, Any]) -> None:
     kinematics = f.get("kinematics")
-    energy = f.get("units", {}).get("energy", "")
+    energy = f["units"].get("energy", "")
     what = "plain potential" if kinematics is None else ", ".join(str(v) for v in kinematics.values())
     cost = f["microseconds_per_point"]
     speed = f"{figure(cost['numpy'], 3)} by NumPy, {figure(cost['compiled'], 3)} compiled"
@@ -155,16 +156,18 @@ def _print(f: dict[str, Any]) -> None:
         ["cost", f"{speed} us per point (energy and both derivatives)"],
     ]
     if kinematics is not None:
-        box = f["training_box"]
         rows += [
             ["fields", ", ".join(_field(f, name) for name in f["fields"]) or "none"],
             ["symmetry", f["symmetry"] or "not given"],
             ["growth", "none" if f["growth"] is None else f"{figure(f['growth'])} (J - 1 - ln J)"],
             *([["heat capacity", f"{figure(f['caloric']['heat_capacity'])} beside the modes"]] if f["caloric"] else []),
-            ["units", ", ".join(f"{k} {v}" for k, v in f["units"].items()) or "not given"],
-            ["training box", "not known" if box is None else f"{vector(box[0])}  to  {vector(box[1])}"],
-            *[[key, value] for key, value in f["provenance"].items()],
         ]
+    box = f["training_box"]
+    rows += [
+        ["units", ", ".join(f"{k} {v}" for k, v in f["units"].items()) or "not given"],
+        ["training box", "not known" if box is None else f"{vector(box[0])}  to  {vector(box[1])}"],
+        *[[key, value] for key, value in f["provenance"].items()],
+    ]
     print_table(f["file"], ["", ""], rows)
     for land in f.get("landscapes", [f] if "wells" in f else []):
         if "temperature" in land:
@@ -180,9 +183,9 @@ def _field(f: dict[str, Any], name: str) -> str:
 
 def _print_landscape(f: dict[str, Any]) -> None:
     print()
-    header = ["well", "W", "x", "mode", "least curvature", "in the box"]
+    header = ["well", "W", "x", "mode", "least curvature", "in the training box"]
     listed = [
-        [n, w["energy"], vector(w["x"]), w["mode"], w["least_curvature"], "yes" if w["inside_box"] else "NO"]
+        [n, w["energy"], vector(w["x"]), w["mode"], w["least_curvature"], IN_THE_BOX[w["inside_box"]]]
         for n, w in enumerate(f["wells"])
     ]
     print_table("", header, listed)

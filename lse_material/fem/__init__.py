@@ -14,6 +14,8 @@ Examples in docstrings take these lines as read:
     >>> bcs = [fem.dirichletbc(np.zeros(2), left, V), fem.dirichletbc(pull, right, V)]
     >>> W, dx = lse.fem.energy(material, F), ufl.dx(degree=1)
     >>> problem = lse.fem.EnergyProblem(W * dx, u, bcs=bcs, petsc_options_prefix="square_")
+    >>> quadratic = lse.ConvexNetwork.from_arrays([], [np.zeros((1, 6))], [[0.0]], quadratic=np.eye(6))  # E:E / 2
+    >>> solid = lse.Material(lse.SoftMinimum((quadratic,), 1.0), lse.GreenLagrange(3))  # in three dimensions
 """
 
 from lse_material._extras import needed_by
@@ -21,11 +23,25 @@ from lse_material._extras import needed_by
 with needed_by("lse_material.fem"):
     from lse_material.fem import _compat  # isort: skip  (refuses a DOLFINx that is too old before anything else)
     from lse_material.fem._mpi import on_rank_0
+    from lse_material.fem.dynamics.discrete_gradient import discrete_gradient
+    from lse_material.fem.dynamics.dynamics import Dynamics
+    from lse_material.fem.dynamics.explicit import ExplicitMotion
+    from lse_material.fem.dynamics.motion import Motion
     from lse_material.fem.forms.energy import conjugates, energy, mode_weights, potential_energy, stress
     from lse_material.fem.forms.frozen_tangent import frozen_tangent
+    from lse_material.fem.forms.incompressible import (
+        f_bar_energy,
+        pressure_stabilisation,
+        three_field_energy,
+        two_field_energy,
+        volume_constraint,
+        with_volume,
+    )
     from lse_material.fem.forms.lagged import lagged, mode_energies
     from lse_material.fem.forms.measures import with_quadrature_degree
     from lse_material.fem.forms.operator import jit_options
+    from lse_material.fem.forms.reduced import axisymmetric_gradient, circumference, plane_gradient
+    from lse_material.fem.forms.thermomechanics import entropy, heat_taken_up, internal_energy
     from lse_material.fem.full_field import FullField, Support
     from lse_material.fem.homogenise.load_cases import CellPath, CellSamples, sample
     from lse_material.fem.homogenise.periodic_cell import CellState, PeriodicCell
@@ -46,6 +62,8 @@ with needed_by("lse_material.fem"):
         micromorphic,
         viscous,
     )
+    from lse_material.fem.quadrature.dissipation import Dissipation
+    from lse_material.fem.quadrature.plane_stress import PlaneStress, PlaneValues
     from lse_material.fem.quadrature.stress import QuadratureStress
     from lse_material.fem.solve import stability
     from lse_material.fem.solve.energy_problem import EnergyProblem
@@ -60,8 +78,11 @@ __all__ = [
     "CellSamples",
     "CellState",
     "Cells",
+    "Dissipation",
+    "Dynamics",
     "EnergyProblem",
     "Evolution",
+    "ExplicitMotion",
     "ExtrapolationMonitor",
     "ExtrapolationWarning",
     "FullField",
@@ -71,18 +92,28 @@ __all__ = [
     "MaterialFields",
     "MaterialProblem",
     "MeshWarning",
+    "Motion",
     "PeriodicCell",
     "PeriodicMap",
+    "PlaneStress",
+    "PlaneValues",
     "QuadratureStress",
     "Rejected",
     "Support",
+    "axisymmetric_gradient",
     "check_resolution",
+    "circumference",
     "conjugates",
+    "discrete_gradient",
     "draw_cells",
     "energy",
+    "entropy",
+    "f_bar_energy",
     "frozen_tangent",
     "gather_cells",
+    "heat_taken_up",
     "interior_penalty",
+    "internal_energy",
     "jit_options",
     "lagged",
     "load_state",
@@ -90,14 +121,20 @@ __all__ = [
     "mode_energies",
     "mode_weights",
     "on_rank_0",
+    "plane_gradient",
     "potential_energy",
+    "pressure_stabilisation",
     "sample",
     "save_state",
     "share_not_elliptic",
     "stability",
     "stress",
+    "three_field_energy",
+    "two_field_energy",
     "viscous",
+    "volume_constraint",
     "with_quadrature_degree",
+    "with_volume",
 ]
 
 del _compat

@@ -18,7 +18,7 @@ with needed_by("lse_material.fit"):
     from lse_material.fit.options import Architecture, Sparsity, Training
     from lse_material.fit.problem.diagnostics import DataWarning
     from lse_material.fit.problem.parameters import Design, Temperature
-    from lse_material.fit.result import Errors, FitResult
+    from lse_material.fit.result import Errors, FitResult, FitWarning
 
 __all__ = [
     "MODES",
@@ -27,6 +27,7 @@ __all__ = [
     "Design",
     "Errors",
     "FitResult",
+    "FitWarning",
     "Inference",
     "Inferred",
     "LeftOut",

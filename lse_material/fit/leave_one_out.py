@@ -78,6 +78,8 @@ def leave_one_group_out(samples: Samples, **options: Any) -> LeftOut:
     >>> left_out.stress < 0.1  # on the half of the rows that each fit has not seen
     True
     """
+    if options.get("checkpoint") is not None:
+        raise InvalidInputError("several fits cannot share one checkpoint: leave `checkpoint` out.")
     samples = with_groups(samples)
     if samples.group is None or len(set(samples.group.tolist())) < 2:
         raise InvalidInputError(

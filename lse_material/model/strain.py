@@ -358,20 +358,6 @@ def determinant_second_derivative(F: Array) -> Array:
     return result
 
 
-def known_measure(kinematics: StrainMeasure, into: str) -> str:
-    """The name of a strain measure that is written out again, by hand, in another language.
-
-    Raises:
-        InvalidInputError: it is a user's own; `into` says in the message what was wanted.
-    """
-    if BUILT_IN.get(kinematics.name) is not type(kinematics):
-        raise InvalidInputError(
-            f"the strain measure {type(kinematics).__name__} has no translation into {into}; known are "
-            f"{', '.join(sorted(BUILT_IN))}."
-        )
-    return kinematics.name
-
-
 def expect_one_definition(kinematics: StrainMeasure, into: str) -> None:
     """Raise InvalidInputError if a measure is more, or other, than its `components` say; `into` says what was wanted."""
     kind = type(kinematics)

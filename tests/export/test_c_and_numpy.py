@@ -8,10 +8,9 @@ import pytest
 
 from lse_material import GreenLagrange, Growth, InvalidInputError, IsotropicInvariants, Material, SoftMinimum
 from lse_material.export import export, source
+from tests.export.cases import CASES, case_name
 from tests.exported import COMPILER, compiled, expected, python_module
 from tests.materials import (
-    STRAIN_MEASURES,
-    measure_name,
     random_deformations,
     random_material,
     random_network,
@@ -20,19 +19,8 @@ from tests.materials import (
     square_to_rectangle,
 )
 
-OPTIONS = [
-    {},
-    {"depth": 0, "growth": Growth(0.7)},
-    {"depth": 3, "quadratic": False, "modes": 1},
-    {"activation": "squared_softplus", "growth": Growth(0.3), "modes": 5, "rho": 1e-3},
-]
-# every strain measure and every option, each strain measure with two options
-CASES = [(k, OPTIONS[(i + j) % 4]) for i, k in enumerate(STRAIN_MEASURES) for j in (0, 2 - i % 2)]
 
-
-@pytest.mark.parametrize(
-    ("kinematics", "options"), CASES, ids=lambda v: measure_name(v) if not isinstance(v, dict) else ""
-)
+@pytest.mark.parametrize(("kinematics", "options"), CASES, ids=case_name)
 def test_the_numpy_file_gives_the_numbers_of_the_package(kinematics, options, tmp_path):
     material = random_material(np.random.default_rng(0), kinematics, **options)
     export(material, tmp_path / "cell.py")
@@ -43,9 +31,7 @@ def test_the_numpy_file_gives_the_numbers_of_the_package(kinematics, options, tm
 
 
 @pytest.mark.skipif(COMPILER is None, reason="no C compiler")
-@pytest.mark.parametrize(
-    ("kinematics", "options"), CASES, ids=lambda v: measure_name(v) if not isinstance(v, dict) else ""
-)
+@pytest.mark.parametrize(("kinematics", "options"), CASES, ids=case_name)
 def test_the_c_file_gives_the_numbers_of_the_package(kinematics, options, tmp_path):
     material = random_material(np.random.default_rng(0), kinematics, **options)
     export(material, tmp_path / "cell.c")
@@ -117,7 +103,7 @@ def test_modes_of_different_depths_and_activations_are_exported(tmp_path):
 
 def test_what_cannot_be_exported_is_refused(tmp_path):
     material = square_to_rectangle(0.1)
-    with pytest.raises(InvalidInputError, match=r"no export to 'fortran'; known are \['c', 'numpy', 'ufl'\]"):
+    with pytest.raises(InvalidInputError, match=r"no export to 'fortran'; known are \['c', "):
         source(material, "fortran")
     with pytest.raises(InvalidInputError, match="no identifier"):
         source(material, "c", name="2 cells")

@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 import pytest
+import ufl
 
 import lse_material as lse
 from lse_material.analysis import verify
@@ -282,3 +283,20 @@ def test_exported_files_give_its_numbers(depths, tmp_path):
     export(p, tmp_path / "form.py", language="ufl")
     W = python_module(tmp_path / "form.py").potential([float(xi) for xi in x[0]])
     assert W(()) == pytest.approx(exact[0][0], rel=1e-12)
+
+
+@pytest.mark.parametrize("growth", [None, lse.Growth(0.3)])
+def test_exported_numpy_and_ufl_take_the_fields(growth, tmp_path):
+    m = temperature_material(growth=growth)
+    F, T = random_deformations(np.random.default_rng(14), 6, 2), np.linspace(300.0, 400.0, 6)[:, None]
+    export(m, tmp_path / "cell.py")
+    found = python_module(tmp_path / "cell.py").evaluate(F, T)
+    names = ("energy", "stress", "tangent", "mode_weights", "conjugates", "conjugates_by_fields", "stress_by_fields")
+    for got, name in zip(found, names, strict=True):
+        assert relative_error(got, getattr(m, name)(F, T)) < 1e-12
+    export(m, tmp_path / "form.py", language="ufl")
+    module = python_module(tmp_path / "form.py")
+    W = module.energy(ufl.as_matrix(F[0].tolist()), [ufl.as_ufl(T[0, 0])])
+    assert W(()) == pytest.approx(m.energy(F[0], T[0]), rel=1e-12)
+    with pytest.raises(lse.InvalidInputError, match=r"export to c takes materials of F alone.*T: hold them"):
+        export(m, tmp_path / "cell.c")

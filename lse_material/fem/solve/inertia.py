@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from petsc4py import PETSc
 
+from lse_material._arrays import Array
 from lse_material.fem.solve.fields import product
 
 EMPTY_ROW = 1e-12  # of the largest row sum: rows of cells without any stiffness are raised by a share of it
@@ -43,10 +44,12 @@ class SymmetricFactor:
         negative, zero, positive = pc.getFactorMatrix().getInertia()
         return int(negative), int(zero), int(positive)
 
-    def is_positive(self, A: PETSc.Mat) -> bool:
-        """Factor A, and return whether it is positive definite."""
-        negative, zero, _ = self.inertia(A)
-        return negative + zero == 0
+    def is_positive(self, A: PETSc.Mat, multipliers: int = 0) -> bool:
+        """Factor A, and return whether it is positive definite once `multipliers` unknowns are eliminated.
+
+        Eliminating Lagrange multipliers leaves a matrix with as many negative eigenvalues fewer (Sylvester).
+        """
+        return self.inertia(A)[:2] == (multipliers, 0)
 
     def solve(self, b: PETSc.Vec, x: PETSc.Vec) -> None:
         """x = A^-1 b, with A the matrix that was factored last."""
@@ -62,14 +65,22 @@ def count_pivots(pc: PETSc.PC) -> None:
     factor.setMumpsIcntl(24, 1)
 
 
-def with_raised_diagonal(A: PETSc.Mat, shares: Sequence[float]) -> Generator[PETSc.Mat, None, None]:
+def with_raised_diagonal(
+    A: PETSc.Mat, shares: Sequence[float], rows: Array | None = None
+) -> Generator[PETSc.Mat, None, None]:
     """A with its diagonal raised by growing shares of the absolute sums of its rows; a share of 2 makes any A positive.
 
     It is A itself that changes. Close the iterator, for it then destroys what it uses.
+
+    Args:
+        A: symmetric.
+        shares: ascending.
+        rows: 1 for the owned rows to raise, whose sums are over the same columns, and 0 for the others; all if left out.
     """
+    raised = np.ones(A.getLocalSize()[1]) if rows is None else rows
     sums, more = A.createVecLeft(), A.createVecLeft()
-    sums.array[:] = product(A, [np.ones(A.getLocalSize()[1])], absolute=True)[0]
-    sums.array[:] = np.maximum(sums.array_r, EMPTY_ROW * sums.max()[1])
+    sums.array[:] = raised * product(A, [raised], absolute=True)[0]
+    sums.array[:] = np.maximum(sums.array_r, raised * EMPTY_ROW * sums.max()[1])
     try:
         for share, before in zip(shares, (0.0, *shares)):
             sums.copy(more)

@@ -47,6 +47,9 @@ class Modes:
 def negative_eigenvalues(problem: FieldEnergy) -> int:
     """Number of negative eigenvalues of the tangent at the present u: 0 at a minimum; collective.
 
+    In a mixed energy (`lse.fem.three_field_energy`) those of the Lagrange multipliers do not count: the number is that of the
+    tangent from which they, and the fields that they determine, are eliminated.
+
     Raises:
         ConvergenceError: the tangent is singular, or not finite.
 
@@ -81,7 +84,7 @@ def _inertia(problem: FieldEnergy) -> tuple[int, int]:
         raise ConvergenceError("the tangent is not finite at this state: is a cell turned inside out (det F <= 0)?")
     with SymmetricFactor(A.comm) as factor:
         negative, zero, _ = factor.inertia(A)
-    return negative, zero
+    return negative - problem.multipliers, zero
 
 
 def lowest_modes(problem: FieldEnergy, count: int = 1, *, target: float | None = None) -> Modes:
@@ -111,7 +114,8 @@ def lowest_modes(problem: FieldEnergy, count: int = 1, *, target: float | None =
         try:
             return _modes(problem, A, _inner_product(problem, scales, others=False), count, target)
         except ConvergenceError:
-            pass
+            if problem.multipliers:
+                raise
     scales.measure(A)
     return _modes(problem, A, _inner_product(problem, scales, others=True), count, target)
 
@@ -121,7 +125,9 @@ def _modes(problem: FieldEnergy, A: PETSc.Mat, M: PETSc.Mat, count: int, target:
     start = A.createVecRight()
     start.set(1.0)  # the same on any number of ranks
     try:
-        find = lowest_eigenpairs if target is None else functools.partial(nearest_eigenpairs, target=target)
+        find = functools.partial(lowest_eigenpairs, multipliers=problem.multipliers)
+        if target is not None:
+            find = functools.partial(nearest_eigenpairs, target=target)
         values, vectors = find(A, M, count, start=start)
     finally:
         M.destroy()

@@ -11,6 +11,7 @@ from lse_material.data.observations import Observations
 from lse_material.data.samples import Samples
 from lse_material.errors import InvalidInputError
 from lse_material.fit.model.constraints import Constraints, Orbit, Reference
+from lse_material.fit.model.trainable import TrainablePotential
 from lse_material.fit.options import Architecture, Training
 from lse_material.fit.problem.diagnostics import data_warnings, expect_pressure
 from lse_material.fit.problem.held_back import (
@@ -25,12 +26,15 @@ from lse_material.fit.problem.outliers import outlier_warnings, outliers, robust
 from lse_material.fit.problem.parameters import Temperature
 from lse_material.fit.problem.rows import Index, Scales, rows_of, scales_of
 from lse_material.fit.problem.sums import Sums, scales_of_observations
-from lse_material.fit.problem.unseen_shears import on_seen_inputs, seen_inputs
+from lse_material.fit.problem.unseen_shears import expect_unread, on_seen_inputs, seen_inputs
+from lse_material.fit.session import Session
 from lse_material.model.growth import Growth
 from lse_material.model.material import Material, potential_of
 from lse_material.model.soft_minimum import SoftMinimum
 from lse_material.model.strain import IsotropicInvariants, StrainMeasure
 from lse_material.model.symmetry import Symmetry
+
+FEW_ROWS = 200  # below which those held back are missed by a discovery: 12 of 60 are the corners of a grid, say
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +56,7 @@ class Problem:
         constraints: what the potential obeys, in scaled variables.
         train: the loss on the rows used.
         validation: the loss on the validation rows, or the same.
-        everything: the loss on all rows, where whole groups were held back: the final fit is to these too.
+        everything: the loss on all rows, where whole groups were held back or rows are few: the final fit is to these too.
     """
 
     samples: Samples | Observations
@@ -70,6 +74,13 @@ class Problem:
     train: Loss
     validation: Loss
     everything: Loss | None = None
+
+    def within(self, session: Session) -> Problem:
+        """The same problem, solved in this session."""
+        train = replace(self.train, session=session)
+        validation = train if self.validation is self.train else self.validation
+        everything = None if self.everything is None else replace(self.everything, session=session)
+        return replace(self, train=train, validation=validation, everything=everything)
 
 
 def prepare(
@@ -116,6 +127,10 @@ def prepare(
         acting = on_seen_inputs(symmetry, seen)
     if start is not None or (symmetry is not None and acting is None):  # the inputs of a start stay as they are
         seen, acting = np.arange(rows.x.shape[1]), symmetry
+    d = rows.x.shape[1]
+    if len(seen) < d:
+        one = TrainablePotential.of(architecture.with_modes(1), len(seen))
+        expect_unread(one, seen, np.setdiff1d(np.arange(d), seen), d)
     rows = rows_of(used, kinematics, growth, temperature).with_inputs(seen)
     scales = scales_of(rows, acting, temperature) if start is None else _scales_of_start(start)
     constraints = _constraints(architecture, acting, scales, kinematics, seen)
@@ -125,7 +140,7 @@ def prepare(
     if validation_samples is not None:
         others = rows_of(validation_samples, kinematics, growth, temperature).with_inputs(seen)
         validation = Loss.on(others, scales, *weights, growth_from=train)
-        if has_enough_groups(samples.group):
+        if has_enough_groups(samples.group) or (architecture.modes == "auto" and len(samples) < FEW_ROWS):
             rows = rows_of(samples, kinematics, growth, temperature).with_inputs(seen)
             everything = Loss.on(rows, scales, *weights)
     return Problem(

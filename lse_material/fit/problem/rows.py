@@ -58,6 +58,13 @@ class Rows:
         strains = int((which >= self.x.shape[1] - self.strains).sum())
         return replace(self, x=self.x[:, which], derivative=self.derivative[:, which], strains=strains)
 
+    def in_like_units(self, scales: Scales) -> Rows:
+        """The same rows; gradients in x, whose components may have units of their own, are those in the scaled inputs."""
+        if self.strains:
+            return self
+        unit = scales.input_scale
+        return replace(self, stress=self.stress * unit, derivative=self.derivative * unit)
+
     def mean(self, values: Array, rows: Index) -> Array:
         """Weighted mean of values (m, ...) that belong to these rows."""
         result: Array = np.tensordot(self.weight[rows], values, 1) / self.weight[rows].sum()

@@ -61,3 +61,26 @@ def test_what_is_held_stays_held_where_conjugate_gradients_stop_early():
         wanted = problem.u.x.array.copy()
         bc.set(wanted, None, 1.0)
         assert np.abs(problem.u.x.array - wanted).max(initial=0.0) < 1e-14
+
+
+@pytest.mark.mpi
+def test_multigrid_is_positive_where_the_tangent_is_not():
+    """M of the frozen-weight tangent P, with the tangent as operator: the eigenvalues of M P are those of P alone."""
+    problem, _ = pulled_block(MULTIGRID)
+    problem.u.x.array[:] = 0.0  # F = I, between the wells
+    assert lse.fem.stability.negative_eigenvalues(problem) > 0
+    P, ksp = problem.convex_tangent(), problem.solver.getKSP()
+    ksp.setOperators(problem.tangent(), P)
+    x, Px, MPx = (problem.x.duplicate() for _ in range(3))
+    x.setRandom()
+    free = problem.fields.free[0]
+    for _ in range(50):  # power iteration on I - M P
+        x.array[~free] = 0.0
+        P.mult(x, Px)
+        ksp.getPC().apply(Px, MPx)
+        MPx.aypx(-1.0, x)
+        MPx.copy(x)
+        x.normalize()
+    P.mult(x, Px)
+    ksp.getPC().apply(Px, MPx)
+    assert 0.0 < MPx.dot(x) < 2.0
