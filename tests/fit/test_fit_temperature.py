@@ -136,6 +136,8 @@ def test_a_fit_goes_on_from_an_earlier_one_and_keeps_its_range():
     parameters = {"T": Temperature(290.0, 410.0, heat_capacity=0.05, reference=300.0)}
     first = fit(samples, **options, parameters=parameters, architecture=Architecture(modes=2, depth=0))
     second = fit(samples, **options, start=first.material)
+    with pytest.raises(lse.InvalidInputError, match=r"have the fields \['T'\], not \['c'\]"):
+        fit(samples, **options, start=lse.Material(first.potential, exact.kinematics, fields=("c",)))
     assert second.material.ranges == {"T": (290.0, 410.0)}
     assert second.material.caloric == first.material.caloric
     assert second.train_errors.worst <= 1.01 * first.train_errors.worst

@@ -115,6 +115,8 @@ def declared(
         InvalidInputError: there are no such inputs, or a parameter is of no known kind, or they do not go together.
     """
     parameters = dict(parameters or {})
+    if isinstance(start, Material) and isinstance(samples, Samples) and samples.field_names:
+        samples = samples.with_fields(start.fields)
     if not parameters and isinstance(start, Material):
         for name, (lower, upper) in start.ranges.items():
             term = start.caloric
