@@ -4,8 +4,8 @@
 
 SOURCE holds CalculiX as its Makefile builds it: ccx_2.23.o and ccx_2.23.a. The exported file is linked before the archive, so
 that its `umat` and `umat_user` are taken. Prints one line of JSON: per test the largest difference of displacements, of nodal
-forces and of Cauchy stresses, each as a share of the largest one, and the number of Newton's iterations of CalculiX. CalculiX
-prints seven digits. After the last step of `relaxation` all forces are zero; its differences are shares of those before.
+forces, of Cauchy stresses and of mode weights, each as a share of the largest one, and the number of Newton's iterations.
+CalculiX prints seven digits. After the last step of `relaxation` the forces vanish: its differences are shares of those before.
 """
 
 from __future__ import annotations
@@ -62,30 +62,31 @@ def deck(steps: list[Step]) -> str:
     """Input of CalculiX."""
     nodes = "\n".join(f"{a + 1}, {x}, {y}, {z}" for a, (x, y, z) in enumerate(CORNERS))
     text = f"*NODE, NSET=ALL\n{nodes}\n*ELEMENT, TYPE=C3D8, ELSET=CUBE\n1, 1, 2, 3, 4, 5, 6, 7, 8\n"
-    text += "*MATERIAL, NAME=USERCELL\n*USER MATERIAL, CONSTANTS=1\n0.\n*SOLID SECTION, ELSET=CUBE, MATERIAL=USERCELL\n"
+    text += "*MATERIAL, NAME=USERCELL\n*USER MATERIAL, CONSTANTS=1\n0.\n*DEPVAR\n3\n"
+    text += "*SOLID SECTION, ELSET=CUBE, MATERIAL=USERCELL\n"
     for step in steps:
         held = "\n".join(f"{a + 1}, {i + 1}, {i + 1}, {value!r}" for (a, i), value in step.items())
         text += f"*STEP, NLGEOM, INC=500\n*STATIC\n{1 / INCREMENTS}, 1., 1e-6, {1 / INCREMENTS}\n"
         text += f"*CONTROLS, PARAMETERS=FIELD\n1e-9, 1e-9\n*BOUNDARY, OP=NEW\n{held}\n"
         text += "".join(f"*NODE PRINT, NSET=ALL, FREQUENCY=1000\n{name}\n" for name in ("U", "RF"))
-        text += "*EL PRINT, ELSET=CUBE, FREQUENCY=1000\nS\n*END STEP\n"
+        text += "*EL PRINT, ELSET=CUBE, FREQUENCY=1000\nS, SDV\n*END STEP\n"
     return text
 
 
 def by_calculix(program: Path, name: str, steps: list[Step]) -> tuple[list[list[np.ndarray]], int]:
-    """Displacements, forces (8, 3) and stresses (8, 6) at the end of each step, and the number of iterations."""
+    """Displacements, forces (8, 3), stresses (8, 6) and mode weights (8, 3) after each step, and the number of iterations."""
     (program.parent / f"{name}.inp").write_text(deck(steps))
     done = subprocess.run([program, "-i", name], cwd=program.parent, capture_output=True, text=True, check=True)
     lines = (program.parent / f"{name}.dat").read_text().splitlines()
     rows = [[float(word) for word in line.split()] for line in lines if re.match(r"\s+\d+\s+-?\d", line)]
     blocks = [
-        np.array([row[1 if n % 3 < 2 else 2 :] for row in rows[8 * n : 8 * n + 8]]) for n in range(len(rows) // 8)
+        np.array([row[1 if n % 4 < 2 else 2 :] for row in rows[8 * n : 8 * n + 8]]) for n in range(len(rows) // 8)
     ]
-    return [blocks[3 * n : 3 * n + 3] for n in range(len(steps))], len(re.findall("iteration +[0-9]", done.stdout))
+    return [blocks[4 * n : 4 * n + 4] for n in range(len(steps))], len(re.findall("iteration +[0-9]", done.stdout))
 
 
 def by_fenicsx(cell: lse.Material, steps: list[Step]) -> list[list[np.ndarray]]:
-    """Displacements, forces and one Cauchy stress at the end of each step."""
+    """Displacements, forces, Cauchy stresses and mode weights at the end of each step."""
     domain = mesh.create_unit_cube(MPI.COMM_SELF, 1, 1, 1, mesh.CellType.hexahedron)
     V = fem.functionspace(domain, ("Lagrange", 1, (3,)))
     u = fem.Function(V)
@@ -104,7 +105,14 @@ def by_fenicsx(cell: lse.Material, steps: list[Step]) -> list[list[np.ndarray]]:
         F = np.eye(3) + np.linalg.lstsq(np.c_[CORNERS, np.ones(8)], last, rcond=None)[0][:3].T
         s = cell.stress(F) @ F.T / np.linalg.det(F)
         stress = np.array([s[0, 0], s[1, 1], s[2, 2], s[0, 1], s[0, 2], s[1, 2]])
-        found.append([last, fem.assemble_vector(forces).array.reshape(-1, 3)[at], np.tile(stress, (8, 1))])
+        found.append(
+            [
+                last,
+                fem.assemble_vector(forces).array.reshape(-1, 3)[at],
+                np.tile(stress, (8, 1)),
+                np.tile(cell.mode_weights(F), (8, 1)),
+            ]
+        )
     return found
 
 
@@ -123,10 +131,14 @@ def main() -> int:
             theirs, iterations = by_calculix(program, name, steps)
             ours = by_fenicsx(cell, steps)
             shares = []
-            for quantity in range(3):
+            for quantity in range(4):
                 largest = max(np.abs(step[quantity]).max() for step in ours)
-                shares.append(max(np.abs(a[quantity] - b[quantity]).max() for a, b in zip(theirs, ours)) / largest)
-            figures[name] = dict(zip(("displacement", "force", "stress"), shares)) | {"iterations": iterations}
+                shares.append(
+                    float(max(np.abs(a[quantity] - b[quantity]).max() for a, b in zip(theirs, ours)) / largest)
+                )
+            figures[name] = dict(zip(("displacement", "force", "stress", "mode weights"), shares)) | {
+                "iterations": iterations
+            }
             print(f"{name}: {figures[name]}", file=sys.stderr)
     print(json.dumps(figures))
     return 0 if all(value < 1e-6 for f in figures.values() for key, value in f.items() if key != "iterations") else 1

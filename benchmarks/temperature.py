@@ -7,7 +7,8 @@ form_operator    the same by the compiled operator in the form
 modulus          relative error of P for E(T) e^2/2, E falling by half, between the temperatures of the data; and of a fit
                  whose modes are convex in T and e together
 landau           a (T - T*) e^2/2 - b e^4/4 + c e^6/6 at six temperatures, over seeds: modes, worst error of the transition
-                 temperature as a share of the range and of the latent heat, seconds
+                 temperature as a share of the range, of the latent heat and of the slope of the plateau stress of a bar with T
+                 (Clausius-Clapeyron), seconds
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from __future__ import annotations
 import functools
 import itertools
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -115,9 +117,25 @@ def landau_samples(seed: int) -> lse.Samples:
     T = np.repeat(np.linspace(*RANGE, 6), 60)
     e = rng.uniform(-0.8, 0.8, len(T))
     known = np.tile([False, True], (len(T), 1))
-    W, slope = A * T * e**2 / 2 - B * e**4 / 4 + C * e**6 / 6, A * T * e - B * e**3 + C * e**5
+    W, slope = landau_energy(T, e), A * T * e - B * e**3 + C * e**5
     gradient = np.column_stack([np.zeros(len(T)), slope])
     return lse.Samples(x=np.column_stack([T, e]), energy=W, gradient=gradient, stress_known=known)
+
+
+def landau_energy(T: Any, e: Any) -> Any:
+    """W of temperature and strain."""
+    return A * T * e**2 / 2 - B * e**4 / 4 + C * e**6 / 6
+
+
+def plateau(energy: Callable[[Any], Any]) -> float:
+    """The stress at which austenite and martensite of a bar are in equilibrium: both have the least W - stress e."""
+    e = np.linspace(0.0, 0.8, 16_001)
+    W, low, high = energy(e), 0.0, 2.0
+    for _ in range(50):
+        stress = 0.5 * (low + high)
+        enthalpy = W - stress * e
+        low, high = (stress, high) if enthalpy[e < 0.3].min() < enthalpy[e > 0.3].min() else (low, stress)
+    return stress
 
 
 def landau(seed: int) -> dict[str, float]:
@@ -144,10 +162,15 @@ def landau(seed: int) -> dict[str, float]:
         low, high = (low, T) if austenite.energy < martensite.energy else (T, high)
     entropies = [-p.gradient([[T, well.x[0]]])[0, 0] for well in (austenite, martensite)]
     exact = A * 3.0 * B / (4.0 * C) / 2.0
+    fitted, wanted = (
+        [plateau(lambda e, T=T, W=W: W(T, e)) for T in (TRANSITION + 0.03, TRANSITION + 0.13)]
+        for W in (lambda T, e: p.energy(np.column_stack([np.full_like(e, T), e])), landau_energy)
+    )
     return {
         "modes": len(p.modes),
         "transition": abs(T - TRANSITION) / (RANGE[1] - RANGE[0]),
         "latent_heat": abs(T * (entropies[0] - entropies[1]) / (TRANSITION * exact) - 1.0),
+        "clausius_clapeyron": abs(np.diff(fitted)[0] / np.diff(wanted)[0] - 1.0),
         "seconds": seconds,
     }
 
@@ -164,7 +187,7 @@ def main() -> None:
         print(seed, rows[-1], flush=True)
     if rows:
         figures["landau"] = {"modes": [row["modes"] for row in rows]}
-        figures["landau"] |= {key: max(row[key] for row in rows) for key in ("transition", "latent_heat", "seconds")}
+        figures["landau"] |= {key: max(row[key] for row in rows) for key in rows[0] if key != "modes"}
     finish({**figures, "cpu": processor()})
 
 

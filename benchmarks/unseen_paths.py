@@ -5,12 +5,12 @@
 each path of the file is left out in turn. Without a folder a cell is made up: beams along <111> and <100>, stiff in tension and
 soft in compression.
 
-Methods: two modes of linear growth (softplus, no quadratic term) with cubic symmetry; two modes as they are by default, with
-cubic symmetry and without; a single convex network with cubic symmetry; and a plain network (neither convex nor a soft minimum)
-of as many weights, averaged over the cubic group and not.
+Methods: two modes of linear growth (softplus, no quadratic term) with cubic symmetry, the best of five short fits and one fit;
+two modes as they are by default, with cubic symmetry and without; a single convex network with cubic symmetry; and a plain
+network (neither convex nor a soft minimum) of as many weights, averaged over the cubic group and not.
 
 One line of JSON: {cell: {method: {path: relative RMS of P, "all": of all unseen paths together, "train": of those seen}}},
-medians of the seeds; "worst" is the worst seed of "all"; "predicted" is leave_one_group_out's for the first method.
+medians of the seeds; "worst" is the worst seed of "all"; "predicted" is what leave_one_group_out expects of the first method.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ import torch
 from common import finish
 
 import lse_material as lse
-from lse_material.fit import Architecture, DataWarning, Training, fit, leave_one_group_out
+from lse_material.fit import Architecture, DataWarning, Training, fit, fit_ensemble, leave_one_group_out
 from lse_material.model.strain import mandel
 
 Array = np.ndarray
@@ -40,6 +40,21 @@ STRAIN = lse.GreenLagrange(dim=3)
 
 # beams pull with a force that stays finite: modes that grow no faster than E are better guesses beyond the data
 LINEAR = Architecture(modes=2, width=12, activation="softplus", quadratic=False)
+
+
+# longer fits follow the flaws of the data on the paths, and move between them
+SHORT = Training(restarts=1, adam_steps=100, lbfgs_steps=300, validation=0.0)
+MEMBERS = 5
+
+
+def best_of(members: int, training: Training, architecture: Architecture) -> Method:
+    """The best of several fits with cubic symmetry."""
+
+    def method(samples: lse.Samples, seed: int) -> Stress:
+        choices = options(training, CUBIC, architecture)
+        return fit_ensemble(samples, members=members, seed=members * seed, **choices).material.stress
+
+    return method
 
 
 def fitted(training: Training, symmetry: lse.Symmetry | None, architecture: Architecture) -> Method:
@@ -188,6 +203,7 @@ def main() -> None:
     training = Training(restarts=1, adam_steps=steps, lbfgs_steps=steps)
     identity = np.eye(6)[None]
     methods: dict[str, Method] = {
+        "best_of_linear_cubic": best_of(2 if args.quick else MEMBERS, SHORT, LINEAR),
         "two_linear_modes_cubic": fitted(training, CUBIC, LINEAR),
         "two_modes_cubic": fitted(training, CUBIC, Architecture(modes=2)),
         "two_modes": fitted(training, None, Architecture(modes=2)),
@@ -204,8 +220,8 @@ def main() -> None:
         for name, method in methods.items():
             print(cell, name, file=sys.stderr, flush=True)
             table[cell][name] = left_out(method, train) if test is None else unseen(method, train, test, seeds)
-        if test is not None and "two_linear_modes_cubic" in methods:
-            table[cell]["predicted"] = leave_one_group_out(train, **options(training, CUBIC, LINEAR)).stress
+        if test is not None and "best_of_linear_cubic" in methods:
+            table[cell]["predicted"] = leave_one_group_out(train, **options(SHORT, CUBIC, LINEAR)).expected
     finish(table)
     made = table.get("made_up")
     if (

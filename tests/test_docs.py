@@ -15,6 +15,7 @@ PAGES = (
     "start",
     "own_data",
     "own_script",
+    "mechanics",
     "other_codes",
     "own_cluster",
     "format",

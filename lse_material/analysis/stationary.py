@@ -252,7 +252,7 @@ def _points(
     x, done = ends
     same = SAME_POINT * length(potential, box) * potential.input_scale
     kept: list[Array] = []
-    for each in x[done]:
+    for each in x[done] if box is None else potential.wrapped(x[done], box.lower):
         if all(np.linalg.norm((each - other) / same) > 1.0 for other in kept):
             kept.append(each)
     found = [described(potential, each, box) for each in kept]

@@ -72,7 +72,7 @@ def _at_middle_of_parameters(fitted: Any) -> Any:
     from lse_material import analysis
     from lse_material.model.material import Material, potential_of
 
-    count = len([kind for kind in potential_of(fitted).kinds if kind != "convex"])
+    count = len([kind for kind in potential_of(fitted).kinds if kind in ("temperature", "design")])
     if count == 0:
         return fitted
     if isinstance(fitted, Material):

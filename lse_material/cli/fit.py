@@ -15,7 +15,9 @@ from lse_material.cli.options import with_options
 from lse_material.cli.output import Json, print_json
 from lse_material.cli.tables import ColumnsOption, DecimalOption, GroupOption, PlaneStrainOption
 from lse_material.cli.termination import SIGTERM, search_then_save
+from lse_material.data.samples import Samples
 from lse_material.errors import InvalidInputError
+from lse_material.material_file import save
 
 PREFIXES = {"Architecture": "", "Training": "training_", "Sparsity": "sparsity_"}
 KINEMATICS = {"green-lagrange": "GreenLagrange", "small-strain": "SmallStrain", "invariants": "IsotropicInvariants"}
@@ -67,6 +69,12 @@ def fit(
         float, typer.Option(help="Share of the rows kept out of the fit and reported on.", min=0.0, max=0.9)
     ] = 0.0,
     seed: Annotated[int, typer.Option(help="Of the starts and of the rows held back.", min=0)] = 0,
+    periods: Annotated[
+        str | None,
+        typer.Option(
+            metavar="P1,none,...", help="Periods of the inputs x: 360,none if x1 is an angle.", show_default=False
+        ),
+    ] = None,
     checkpoint: Annotated[
         Path | None, typer.Option(help="File of finished stages, from which a killed fit goes on.", show_default=False)
     ] = None,
@@ -82,67 +90,76 @@ def fit(
     The material is saved in any case. Exit code 6 if it is useless: if its error is as large as the data; 143 if SIGTERM ended
     the search.
     """
-    import lse_material as lse
-    from lse_material.cli.symmetries import parse
-
     floor: Any = need("lse_material.fit", "fitting")
-    choices: dict[str, Any] = {name.lower(): made for name, made in chosen.items()}
     if output.suffix != ".safetensors" or not output.parent.is_dir():
         raise InvalidInputError(f"{output} must end in .safetensors and lie in a folder that is there.")
     readings: list[Any] = []
-    fields = [temperature] if temperature else []
-    samples = tables.read(
-        data, columns, group, decimal=decimal, plane_strain=plane_strain, fields=fields, report=readings.append
-    )
-    if temperature:
-        capacity = _number(heat_capacity, "--heat-capacity")
-        choices["parameters"] = {temperature: floor.Temperature(heat_capacity=capacity)}
+    dialect: dict[str, Any] = {"decimal": decimal, "plane_strain": plane_strain, "report": readings.append}
+    samples = tables.read(data, columns, group, fields=[temperature] if temperature else [], **dialect)
+    known = {temperature: floor.Temperature(heat_capacity=_capacity(heat_capacity))} if temperature else None
     kept, held = samples.split(1.0 - test, seed=seed) if test > 0.0 else (samples, None)
-    if samples.dim is None:
-        if symmetry or growth is not None:
-            raise InvalidInputError("rows of x take neither --symmetry nor --growth: those act on F.")
-        choices["kinematics"] = None
-    else:
-        choices["kinematics"] = getattr(lse, KINEMATICS[kinematics])(dim=samples.dim)
-        coefficient = _number(growth, "--growth")
-        choices["growth"] = lse.Growth(coefficient) if isinstance(coefficient, float) else coefficient
-        choices["symmetry"] = parse(symmetry, samples.dim) if symmetry else None
+    choices = {name.lower(): made for name, made in chosen.items()} | {"parameters": known}
+    choices |= _physics(samples, kinematics, growth, symmetry, periods)
     if not json:
         print(*readings, sep="\n")
-    with warnings.catch_warnings(), search_then_save() as save:
+    with warnings.catch_warnings(), search_then_save() as end_of_search:
         for kind in (floor.DataWarning, floor.FitWarning):  # they are part of the summary
             warnings.simplefilter("ignore", kind)
         result = floor.fit(kept, **choices, seed=seed, checkpoint=checkpoint, progress=not json)
-        save()
-        lse.save(result.fitted, output)
-    useless = USELESS if result.useless and not even_if_useless else OK
-    code = TERMINATED if result.stopped == SIGTERM else useless
-    if not json:
+        end_of_search()
+        save(result.fitted, output)
+    if json:
+        print_json({"file": str(output), **_figures(result, held)})
+    else:
         print(f"{result.summary(held)}\nwrote {output}")
-        return code
+    code = USELESS if result.useless and not even_if_useless else OK
+    return TERMINATED if result.stopped == SIGTERM else code
+
+
+def _capacity(text: str | None) -> float | str | None:
+    return text if text in (None, "auto") else _number("--heat-capacity", str(text))
+
+
+def _physics(
+    samples: Samples, kinematics: str, growth: str | None, symmetry: str | None, periods: str | None
+) -> dict[str, Any]:
+    """The arguments of the fit that only rows of F have, or only rows of x."""
+    import lse_material as lse
+    from lse_material.cli.symmetries import parse
+
+    if samples.dim is None:
+        if symmetry or growth is not None:
+            raise InvalidInputError("rows of x take neither --symmetry nor --growth: those act on F.")
+        parts = [part.strip() for part in periods.split(",")] if periods else []
+        return {"periods": [None if part == "none" else _number("--periods", part) for part in parts] or None}
+    if periods:
+        raise InvalidInputError("rows of F take no --periods: those are of inputs x.")
+    return {
+        "kinematics": getattr(lse, KINEMATICS[kinematics])(dim=samples.dim),
+        "growth": growth if growth in (None, "auto") else lse.Growth(_number("--growth", growth)),
+        "symmetry": parse(symmetry, samples.dim) if symmetry else None,
+    }
+
+
+def _figures(result: Any, held: Samples | None) -> dict[str, Any]:
     errors = {"training": result.train_errors, "validation": result.validation_errors}
     errors["test"] = None if held is None else result.error(held)
-    print_json(
-        {
-            "file": str(output),
-            "modes": len(result.potential.modes),
-            "active_modes": result.active_modes,
-            "transition_scale": result.transition_scale,
-            "weights": sum(mode.active_parameters for mode in result.potential.modes),
-            "errors": {name: vars(e) for name, e in errors.items() if e is not None},
-            "warnings": result.warnings(),
-            "seconds": result.seconds,
-            "interrupted": result.interrupted,
-            "useless": result.useless,
-        }
-    )
-    return code
+    return {
+        "modes": len(result.potential.modes),
+        "active_modes": result.active_modes,
+        "transition_scale": result.transition_scale,
+        "weights": sum(mode.active_parameters for mode in result.potential.modes),
+        "errors": {name: vars(e) for name, e in errors.items() if e is not None},
+        "warnings": result.warnings(),
+        "seconds": result.seconds,
+        "interrupted": result.interrupted,
+        "useless": result.useless,
+    }
 
 
-def _number(text: str | None, option: str) -> float | str | None:
-    if text in (None, "auto"):
-        return text
+def _number(option: str, text: str) -> float:
     try:
         return float(str(text))
     except ValueError:
-        raise InvalidInputError(f"{option} is {text!r}; it must be a number, or auto to fit it.") from None
+        words = "auto to fit it" if option in ("--growth", "--heat-capacity") else "none for an input without"
+        raise InvalidInputError(f"{option} is {text!r}; it must be a number, or {words}.") from None

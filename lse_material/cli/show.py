@@ -50,6 +50,7 @@ def _contents(fitted: Material | SoftMinimum) -> dict[str, Any]:
         "modes": modes,
         "transition_scale": potential.transition_scale,
         "inputs": potential.size,
+        "periods": potential.input_scale * potential.modes[0].periods,
         "activation": potential.modes[0].options().get("activation"),
         "weights": sum(m.active_parameters for m in potential.modes),
         "weights_stored": sum(m.parameters for m in potential.modes),
@@ -100,7 +101,7 @@ def _landscape(fitted: Material | SoftMinimum) -> dict[str, Any]:
 def _cost(fitted: Material | SoftMinimum) -> dict[str, float | None]:
     """Of energy and both derivatives: by NumPy, and compiled if a C compiler is there."""
     from lse_material.analysis import at_middle_of_fields
-    from lse_material.errors import CompilationError
+    from lse_material.errors import CompilationError, InvalidInputError
     from lse_material.kernel import CompiledEvaluator, CompiledPotential
 
     fitted = at_middle_of_fields(fitted) if isinstance(fitted, Material) else fitted
@@ -122,7 +123,7 @@ def _cost(fitted: Material | SoftMinimum) -> dict[str, float | None]:
         if isinstance(fitted, Material):
             return {"numpy": interpreted, "compiled": _time(evaluating(CompiledEvaluator(fitted)))}
         return {"numpy": interpreted, "compiled": _time(evaluating(CompiledPotential(fitted)))}
-    except CompilationError:
+    except (CompilationError, InvalidInputError):  # no compiler, or a mode type without translation into C
         return {"numpy": interpreted, "compiled": None}
 
 
@@ -163,6 +164,8 @@ def _print(f: dict[str, Any]) -> None:
             *([["heat capacity", f"{figure(f['caloric']['heat_capacity'])} beside the modes"]] if f["caloric"] else []),
         ]
     box = f["training_box"]
+    periods = [figure(p) if np.isfinite(p) else "none" for p in f["periods"]]
+    rows += [["periods", ", ".join(periods)]] if set(periods) != {"none"} else []
     rows += [
         ["units", ", ".join(f"{k} {v}" for k, v in f["units"].items()) or "not given"],
         ["training box", "not known" if box is None else f"{vector(box[0])}  to  {vector(box[1])}"],

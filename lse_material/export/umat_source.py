@@ -12,7 +12,7 @@ from lse_material.model.soft_minimum import SoftMinimum
 _FINITE = """
 ! W, the Cauchy stress s and the tangent D of the Jaumann rate of the Kirchhoff stress, divided by J;
 ! as Abaqus: 11, 22, 33, 12, 13, 23, D with shear strains of engineers; NaN where J <= 0
-subroutine NAME_cauchy(F, W, s, D)
+subroutine NAME_cauchy(F, W, s, D, weights)
 implicit none
 integer i, j, k, l, m, n, q
 double precision F(@DIM@,@DIM@), W, s(6), D(6,6), P(@DIM@,@DIM@), A(@DIM@,@DIM@,@DIM@,@DIM@)
@@ -69,7 +69,7 @@ end
 _SMALL = """
 ! W, stress s = dW/de and tangent D at the small strain e;
 ! as Abaqus: 11, 22, 33, 12, 13, 23, e and D with shear strains of engineers
-subroutine NAME_small(e, W, s, D)
+subroutine NAME_small(e, W, s, D, weights)
 implicit none
 integer i, j, k, l, m, n
 double precision e(6), W, s(6), D(6,6), F(@DIM@,@DIM@), P(@DIM@,@DIM@), A(@DIM@,@DIM@,@DIM@,@DIM@)
@@ -111,9 +111,12 @@ character*80 cmname
 integer ndi, nshr, ntens, nstatv, nprops, noel, npt, layer, kspt, jstep(4), kinc, i, j
 double precision stress(ntens), statev(*), ddsdde(ntens,ntens), sse, spd, scd, rpl, ddsddt(*), drplde(*), drpldt
 double precision stran(ntens), dstran(ntens), time(2), dtime, temp, dtemp, predef(*), dpred(*), props(*), coords(3)
-double precision drot(3,3), pnewdt, celent, dfgrd0(3,3), dfgrd1(3,3), s(6), D(6,6)
+double precision drot(3,3), pnewdt, celent, dfgrd0(3,3), dfgrd1(3,3), s(6), D(6,6), weights(@MODES@)
 @UMAT@
 if (.not. (abs(sse) .le. huge(sse))) pnewdt = 0.25d0
+do i = 1, min(nstatv, @MODES@)
+  statev(i) = weights(i)
+end do
 do i = 1, ntens
   stress(i) = s(i)
   do j = 1, ntens
@@ -131,7 +134,8 @@ implicit none
 character*80 amat
 integer iel, iint, kode, ithermal(*), icmd, ielas, mi(*), nstate_, iorien, ipkon(*), n, m, p
 double precision elconloc(*), emec(6), emec0(6), beta(6), xokl(3,3), voj, xkl(3,3), vj, t1l, dtime, time, ttime
-double precision xstateini(*), xstate(*), stre(6), stiff(21), pgauss(3), orab(7,*), pnewdt, W, s(6), D(6,6)
+double precision xstateini(*), xstate(nstate_,mi(1),*), stre(6), stiff(21), pgauss(3), orab(7,*), pnewdt
+double precision W, s(6), D(6,6), weights(@MODES@)
 @CALCULIX@
 p = 0
 do n = 1, 6
@@ -141,13 +145,16 @@ do n = 1, 6
     if (icmd .ne. 3) stiff(p) = D(m,n)
   end do
 end do
+do n = 1, min(nstate_, @MODES@)
+  xstate(n,iint,iel) = weights(n)
+end do
 if (.not. (abs(W) .le. huge(W))) pnewdt = 0.25d0
 end
 """
 
 _SECOND_PIOLA = """
 ! W, the second Piola-Kirchhoff stress s and D = ds/dE
-subroutine NAME_second_piola(F, W, s, D)
+subroutine NAME_second_piola(F, W, s, D, weights)
 implicit none
 integer i, j, k, l, m, n, a, b
 double precision F(3,3), W, s(6), D(6,6), P(3,3), A4(3,3,3,3), weights(@MODES@), G(3,3), J3, c, T(3,3)
@@ -206,27 +213,30 @@ if (abs(dfgrd1(3,3) - 1.0d0) .gt. 1.0d-6) then
   error stop 'UMAT: F33 must be 1: plane strain'
 end if
 """,
-    3: """if (ntens .ne. 6) then
-  error stop 'UMAT: 3D materials take solid elements'
+    3: """if (ndi .ne. 3) then
+  error stop 'UMAT: no plane stress elements, shells or beams'
 end if
 """,
 }
+_OUTPUT = [
+    "SSE is W, per reference volume. With *DEPVAR, as many state variables as there are modes are the mode weights.",
+]
 _FROM_STRAN = """do i = 1, 6
   e(i) = 0.0d0
   if (i .le. ntens) e(i) = stran(i) + dstran(i)
 end do
-call NAME_small(e, sse, s, D)"""
+call NAME_small(e, sse, s, D, weights)"""
 _FROM_EMEC = """do n = 1, 6
   e(n) = emec(n)
   if (n .gt. 3) e(n) = 2.0d0 * emec(n)
 end do
-call NAME_small(e, W, s, D)"""
+call NAME_small(e, W, s, D, weights)"""
 _FROM_DFGRD1 = """do i = 1, @DIM@
   do j = 1, @DIM@
     F(i,j) = dfgrd1(i,j)
   end do
 end do
-call NAME_cauchy(F, sse, s, D)"""
+call NAME_cauchy(F, sse, s, D, weights)"""
 _CONVENTIONS = {
     True: "Finite strain: STRESS is the Cauchy stress at DFGRD1, DDSDDE the tangent of the Jaumann rate of J STRESS, over J.",
     False: "Small strain: STRESS = dW/de and DDSDDE = d2W/de2 at e = STRAN + DSTRAN, for steps without NLGEOM.",
@@ -271,7 +281,7 @@ def _interfaces(material: Material) -> str:
     umat = local + _ELEMENTS[dim] + (_FROM_DFGRD1 if objective else _FROM_STRAN)
     text += _UMAT.replace("@UMAT@", umat)
     if dim == 3:
-        found = "call NAME_second_piola(xkl, W, s, D)" if objective else local + _FROM_EMEC
+        found = "call NAME_second_piola(xkl, W, s, D, weights)" if objective else local + _FROM_EMEC
         text += (_SECOND_PIOLA if objective else "") + _CALCULIX.replace("@CALCULIX@", found)
     first, second = zip(*_PAIRS[dim])
     pairs = [integers("first", first), integers("second", second), integers("place", _PLACES[dim])]

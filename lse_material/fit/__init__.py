@@ -10,6 +10,7 @@ Examples in docstrings take these lines as read:
 from lse_material._extras import needed_by
 
 with needed_by("lse_material.fit"):
+    from lse_material.fit.ensemble import Ensemble, fit_ensemble
     from lse_material.fit.fitting import fit
     from lse_material.fit.inference import Inference, Inferred, infer
     from lse_material.fit.leave_one_out import LeftOut, leave_one_group_out
@@ -25,6 +26,7 @@ __all__ = [
     "Architecture",
     "DataWarning",
     "Design",
+    "Ensemble",
     "Errors",
     "FitResult",
     "FitWarning",
@@ -36,6 +38,7 @@ __all__ = [
     "TrainablePotential",
     "Training",
     "fit",
+    "fit_ensemble",
     "infer",
     "leave_one_group_out",
 ]

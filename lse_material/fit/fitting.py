@@ -6,6 +6,7 @@ import contextlib
 import math
 import time
 import warnings
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -60,15 +61,14 @@ def fit(
     parameters: Parameters | None = None,
     symmetry: Symmetry | None = None,
     start: Material | SoftMinimum | None = None,
+    periods: Sequence[float | None] | None = None,
     seed: int = 0,
     checkpoint: str | Path | None = None,
     progress: bool = True,
 ) -> FitResult:
     """Fit a soft minimum of input convex networks to energies and/or stresses (or gradients).
 
-    The same seed gives the same weights, bit by bit, on the same machine. Ctrl-C and `Training.time_limit` end the search and
-    keep the best weights so far. (In a script, `signal.signal(signal.SIGTERM, signal.default_int_handler)` makes the SIGTERM
-    of a batch system do what Ctrl-C does.)
+    The same seed gives the same weights, bit by bit, on the same machine. Ctrl-C and the time limit keep the best so far.
 
     Args:
         samples: rows of F with energy and/or stress, or of x with energy and/or gradient; missing rows are left out. Or
@@ -86,6 +86,8 @@ def fit(
         symmetry: of the parent phase and of its variants: each mode then stands for all its variants, which share its
             weights and are equivalent to rounding. The numbers of modes in `architecture` count such families.
         start: an earlier fit, whose modes, weights and scales this one begins with; `architecture` is then left out.
+        periods: of the inputs x, a number where W is periodic, in a dihedral angle say, and None elsewhere. The fit is then
+            periodic to rounding; its modes are convex in cosine and sine.
         seed: of the random starts and of the validation rows.
         checkpoint: file to which each stage is written as soon as it is done. If it is there, the fit goes on from the last of
             them: after a kill, or with more time; data, options and seed must be the same. It is removed at the fit's end.
@@ -108,44 +110,49 @@ def fit(
     began = time.monotonic()
     training, sparsity = training or Training(), sparsity or Sparsity()
     first = None if start is None else _trainable(start, kinematics, architecture, symmetry)
-    samples, temperature, designs = declared(parameters, samples, start)
-    if first is None:
-        architecture = architecture_of(architecture or Architecture(), temperature, designs)
-    else:
-        architecture = first.architecture
+    samples, temperature, designs = declared(parameters, samples, start, periods)
+    architecture = architecture_of(architecture, temperature, designs) if first is None else first.architecture
     architecture = trainable_kind(architecture.mode_type).adapted(architecture)
     rng = np.random.default_rng(seed)
-    problem = prepare(
-        samples, kinematics, growth, symmetry, architecture, training, rng, start=start, temperature=temperature
-    )
+    inputs: dict[str, Any] = {"start": start, "periods": periods, "temperature": temperature}
+    problem = prepare(samples, kinematics, growth, symmetry, architecture, training, rng, **inputs)
     for text in problem.warnings:
         warnings.warn(text, DataWarning, stacklevel=2)
-    of_fit = (
-        architecture,
-        replace(training, time_limit=0.0, processes=1),
-        sparsity,
-        growth,
-        kinematics,
-        symmetry,
-        seed,
-        temperature,
-    )
-    stages = None if checkpoint is None else Checkpoint(checkpoint, f"{problem.digest} {of_fit}")
+    of_fit = architecture, training, sparsity, growth, kinematics, symmetry, periods, seed, temperature
+    stages = None if checkpoint is None else Checkpoint(checkpoint, _name(problem.digest, *of_fit))
     problem = problem.within(Session(began + (training.time_limit or math.inf), stages))
-    if first is not None:
-        found = multistart([first], problem.train, problem.validation, training, progress=progress)
-    elif architecture.modes == "auto":
-        found = _discover(problem, architecture, training, sparsity, rng, progress)
-    else:
-        constraints, train = problem.constraints, problem.train
-        starts = [random_start(architecture, train, rng, constraints) for _ in range(training.restarts)]
-        found = multistart(starts, train, problem.validation, training, progress=progress)
+    found = _search(problem, first, architecture, training, sparsity, rng, progress)
     result = _finished(problem, found, sparsity.tolerance, training, seed, progress)
     if stages is not None and not result.stopped:
         stages.path.unlink(missing_ok=True)
     if result.ending:
         warnings.warn(result.ending, FitWarning, stacklevel=2)
     return replace(result, seconds=time.monotonic() - began)
+
+
+def _search(
+    problem: Problem,
+    first: TrainablePotential | None,
+    architecture: Architecture,
+    training: Training,
+    sparsity: Sparsity,
+    rng: np.random.Generator,
+    progress: bool,
+) -> Found:
+    """Weights from an earlier fit, of a number of modes that is to be found, or of one that is given."""
+    if first is None and architecture.modes == "auto":
+        return _discover(problem, architecture, training, sparsity, rng, progress)
+    starts = [] if first is None else [first]
+    if first is None:
+        constraints, train = problem.constraints, problem.train
+        starts = [random_start(architecture, train, rng, constraints) for _ in range(training.restarts)]
+    return multistart(starts, problem.train, problem.validation, training, progress=progress)
+
+
+def _name(*of_fit: Any) -> str:
+    """What tells a fit from others in its checkpoint: all but how long and in how many processes it may search."""
+    same = (replace(each, time_limit=0.0, processes=1) if isinstance(each, Training) else each for each in of_fit)
+    return " ".join(map(str, same))
 
 
 def _trainable(
@@ -243,7 +250,8 @@ def _package(problem: Problem, found: Found, tolerance: float, seed: int) -> Fit
     fitted: Material | SoftMinimum = potential
     if problem.kinematics is not None:
         fitted = _material(problem, found, potential, problem.kinematics)
-    fitted = replace(fitted, units=problem.samples.units, training_box=Box(x.min(axis=0), x.max(axis=0)))
+    box = Box(x.min(axis=0), x.max(axis=0)) if problem.periods is None else problem.periods.box(x)
+    fitted = replace(fitted, units=problem.samples.units, training_box=box)
     train_errors = errors_of(fitted, problem.used)
     fitted = replace(fitted, provenance=_provenance(problem, train_errors, seed))
     held_back = None if problem.validation_samples is None else errors_of(fitted, problem.validation_samples)
@@ -285,6 +293,8 @@ def _potential(problem: Problem, found: Found) -> SoftMinimum:
         scales.input_shift, scales.input_scale, scales.energy_scale, scales.energy_shift
     )
     x = samples.inputs(kinematics)
+    if problem.periods is not None:
+        potential = problem.periods.potential(potential)
     if kinematics is not None and len(problem.seen) < x.shape[1]:
         potential = with_unseen_shears(potential, problem.seen, x, kinematics.size)
     if len(problem.train.known_energies):

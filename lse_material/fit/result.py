@@ -28,7 +28,7 @@ ACTIVE_WEIGHT = 0.01  # mean mode weight over the data above which a mode counts
 
 
 class FitWarning(UserWarning):
-    """The time limit, or SIGTERM, has ended a fit; the message is also in `FitResult.warnings()`.
+    """The time limit, or SIGTERM, has ended a fit; the message is also in `FitResult.warnings`.
 
     >>> import warnings
     >>> soon = lse.fit.Training(time_limit=0.5)

@@ -14,6 +14,7 @@ from lse_material.model.hyperdual import exp, log, sqrt
 from lse_material.model.interpolated_network import InterpolatedNetwork
 from lse_material.model.material import Material
 from lse_material.model.mode import Mode
+from lse_material.model.periodic_network import PeriodicNetwork
 from lse_material.model.soft_minimum import SoftMinimum
 from lse_material.model.strain import (
     GreenLagrange,
@@ -42,6 +43,7 @@ __all__ = [
     "IsotropicInvariants",
     "Material",
     "Mode",
+    "PeriodicNetwork",
     "SmallStrain",
     "SoftMinimum",
     "StrainMeasure",

@@ -102,10 +102,20 @@ class SoftMinimum:
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        """Of each input what its modes are in it: "convex" together with others, affine ("temperature"), or any ("design")."""
+        """Of each input what its modes are in it: "convex" together with others, affine ("temperature"), "periodic", or any
+        ("design").
+        """
         convex = set.intersection(*(set(mode.convex_inputs) for mode in self.modes))
         affine = set.intersection(*({*mode.convex_inputs, *mode.affine_inputs} for mode in self.modes))
-        return tuple("convex" if i in convex else "temperature" if i in affine else "design" for i in range(self.size))
+        periodic = set(np.flatnonzero(np.isfinite(np.max([mode.periods for mode in self.modes], axis=0))).tolist())
+        known = {i: "periodic" for i in periodic} | {i: "temperature" for i in affine} | {i: "convex" for i in convex}
+        return tuple(known.get(i, "design") for i in range(self.size))
+
+    def wrapped(self, x: Array, lower: Array) -> Array:
+        """Points x (..., d) moved by whole periods, where all modes have one, to between `lower` (d,) and a period above."""
+        period = self.input_scale * np.max([mode.periods for mode in self.modes], axis=0)
+        turns = np.where(np.isfinite(period), np.floor((x - lower) / period), 0.0)
+        return np.where(turns == 0.0, x, x - turns * np.where(np.isfinite(period), period, 0.0))
 
     def alone(self, k: int) -> SoftMinimum:
         """Mode k as a potential of its own."""

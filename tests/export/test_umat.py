@@ -63,7 +63,7 @@ def called(material, F, directory, form="fixed"):
 def test_energy_stress_and_tangent_are_those_of_the_package(kinematics, options, tmp_path):
     material, dim = random_material(np.random.default_rng(0), kinematics, **options), kinematics.dim
     F = random_deformations(np.random.default_rng(1), 1000, dim) @ rotation(0.7, dim)
-    W, stress, tangent, _ = called(material, F, tmp_path)
+    W, stress, tangent, *_ = called(material, F, tmp_path)
     assert relative_error(W, material.energy(F)) < 1e-12
     assert relative_error(stress, in_voigt(cauchy(material, F), dim)) < 1e-12
     assert relative_error(tangent, in_voigt(jaumann(material, F), dim)) < 1e-12
@@ -73,7 +73,7 @@ def test_energy_stress_and_tangent_are_those_of_the_package(kinematics, options,
 def test_strain_measures_and_modes_of_a_user_are_written_in_fortran_by_their_formulas(dim, tmp_path):
     material = material_of_a_user(dim)
     F = random_deformations(np.random.default_rng(1), 50, dim)
-    W, stress, tangent, _ = called(material, F, tmp_path)
+    W, stress, tangent, *_ = called(material, F, tmp_path)
     assert relative_error(W, material.energy(F)) < 1e-12
     assert relative_error(stress, in_voigt(cauchy(material, F), dim)) < 1e-12
     assert relative_error(tangent, in_voigt(jaumann(material, F), dim)) < 1e-12
@@ -85,7 +85,7 @@ def test_the_tangent_is_the_derivative_of_the_stress_under_stretches_without_rot
     material, ntens = random_material(np.random.default_rng(3), IsotropicInvariants(dim), growth=Growth(0.4)), 2 * dim
     compiled = library(material, tmp_path)
     for F in random_deformations(np.random.default_rng(4), 3, dim):
-        J, (_, _, tangent, _) = np.linalg.det(F), umat(compiled, F, ntens=ntens)
+        J, (_, _, tangent, *_) = np.linalg.det(F), umat(compiled, F, ntens=ntens)
 
         def kirchhoff(e, F=F):
             result = np.empty((len(e), ntens))
@@ -114,11 +114,28 @@ def test_small_strain_reads_the_strain_and_gives_the_derivatives_in_it(dim, grow
         if max(i, j) < dim:
             F[:, i, j] += strain[:, k] * (1.0 if i == j else 0.5)
             F[:, j, i] = F[:, i, j]
-    W, stress, tangent, _ = (np.array(v) for v in zip(*(umat(compiled, np.eye(dim), e, ntens) for e in strain)))
+    W, stress, tangent, *_ = (np.array(v) for v in zip(*(umat(compiled, np.eye(dim), e, ntens) for e in strain)))
     A = material.tangent(F)
     assert relative_error(W, material.energy(F)) < 1e-12
     assert relative_error(stress, in_voigt(material.stress(F), dim)) < 1e-12
     assert relative_error(tangent, in_voigt(0.5 * (A + A.swapaxes(3, 4)), dim)) < 1e-12
+
+
+def test_a_solid_material_in_plane_and_axisymmetric_elements_gives_the_components_that_these_have(tmp_path):
+    compiled = library(random_material(np.random.default_rng(7), IsotropicInvariants(3), growth=Growth(0.2)), tmp_path)
+    F = np.array([[1.1, 0.2, 0.0], [-0.1, 0.9, 0.0], [0.0, 0.0, 1.05]])
+    (W, stress, tangent, *_), plane = umat(compiled, F), umat(compiled, F, ntens=4)
+    assert plane[0] == W
+    np.testing.assert_array_equal(plane[1], stress[:4])
+    np.testing.assert_array_equal(plane[2], tangent[:4, :4])
+
+
+def test_state_variables_are_the_mode_weights(tmp_path):
+    material = random_material(np.random.default_rng(0), GreenLagrange(2), modes=5)
+    F = random_deformations(np.random.default_rng(1), 20, 2)
+    states = called(material, F, tmp_path)[4]
+    assert relative_error(states[:, :5], material.mode_weights(F)) < 1e-12
+    assert (states[:, 5:] == 0.0).all()
 
 
 def test_fixed_and_free_form_are_one_text_and_give_the_same_bits(tmp_path):
@@ -135,7 +152,7 @@ def test_the_subroutine_of_calculix_gives_the_second_piola_kirchhoff_stress_and_
     material = random_material(np.random.default_rng(9), kinematics, growth=Growth(0.3))
     compiled = library(material, tmp_path)
     for F in random_deformations(np.random.default_rng(10), 50, 3):
-        stress, stiffness = umat_user(compiled, F)
+        stress, stiffness, states = umat_user(compiled, F)
         S, C = np.zeros((3, 3)), np.zeros((3, 3, 3, 3))
         upper = [(n, m) for n in range(6) for m in range(n + 1)]
         for (i, j), value in zip(VOIGT[6], stress):
@@ -147,11 +164,12 @@ def test_the_subroutine_of_calculix_gives_the_second_piola_kirchhoff_stress_and_
         A = np.einsum("iI,kK,IJKL->iJkL", F, F, C) + np.einsum("ik,JL->iJkL", np.eye(3), S)
         assert relative_error(F @ S, material.stress(F)) < 1e-12
         assert relative_error(A, material.tangent(F)) < 1e-12
+        assert relative_error(states[: material.modes], material.mode_weights(F)) < 1e-12
 
 
 def test_an_inverted_element_asks_for_a_smaller_increment(tmp_path):
     compiled = library(square_to_rectangle(0.1), tmp_path)
-    W, stress, _, factor = umat(compiled, np.diag([1.0, -1.0]), ntens=4)
+    W, stress, _, factor, _ = umat(compiled, np.diag([1.0, -1.0]), ntens=4)
     assert np.isnan(W)
     assert np.isnan(stress[[0, 1, 3]]).all()
     assert factor == 0.25

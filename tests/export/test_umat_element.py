@@ -37,7 +37,7 @@ def element(compiled, u):
         each = np.where(CORNERS == 1.0, point, 1.0 - point)
         gradients = np.where(CORNERS == 1.0, 1.0, -1.0) * each[:, [1, 2, 0]] * each[:, [2, 0, 1]]
         F = np.eye(3) + u.T @ gradients
-        W, stress, tangent, _ = umat(compiled, F)
+        W, stress, tangent, *_ = umat(compiled, F)
         s, c = tensors(stress, tangent)
         B, volume = gradients @ np.linalg.inv(F), np.linalg.det(F) / 8.0
         energy += W / 8.0

@@ -8,10 +8,10 @@ p becomes dW/dtheta, both in the spaces of these fields. The two fields replace 
 Simo, R. L. Taylor, K. S. Pister, Comput. Methods Appl. Mech. Eng. 51, 177 (1985).
 
 Spaces that neither lock nor oscillate: u of degree 2 with continuous p of degree 1 (triangles, tetrahedra, quadrilaterals,
-hexahedra); u of degree 2 with discontinuous p of degree 1 ("DPC", quadrilaterals and hexahedra); u of degree 1 with p constant
-in each cell (quadrilaterals, hexahedra: mean dilatation, or F-bar); and u and p of degree 1 with `pressure_stabilisation`
-(triangles, tetrahedra). theta has the space of p. D. Boffi, F. Brezzi, M. Fortin, Mixed Finite Element Methods and
-Applications, Springer 2013, ch. 8.
+hexahedra); u of degree 2 with discontinuous p of degree 1 ("DPC", quadrilaterals and hexahedra); and, with
+`pressure_stabilisation`, u of degree 1 with constant p in each cell (quadrilaterals, hexahedra: mean dilatation, or F-bar), and
+u and p of degree 1 (triangles, tetrahedra). theta has the space of p. D. Boffi, F. Brezzi, M. Fortin, Mixed Finite Element
+Methods and Applications, Springer 2013, ch. 8.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ from lse_material.fem.forms.marks import marked
 from lse_material.fem.forms.orientation import orientation
 from lse_material.model.material import Material
 from lse_material.model.strain import SmallStrain
+
+JUMPS = 0.1  # weight of the jumps: the least that leaves 1 % of alternating pressures on Cook's membrane
 
 
 @dataclass(frozen=True)
@@ -158,20 +160,27 @@ def f_bar_energy(material: Material, F: Expr, p: Expr, dilatation: Expr, dx: ufl
 
 
 def pressure_stabilisation(p: Expr, modulus: Expr | float, dx: ufl.Measure = ufl.dx) -> ufl.Form:
-    """-int (p - mean of p)^2 / (2 modulus), with the mean over each cell: a functional to add for u and p of degree 1.
+    """A functional to add for pairs of u and p that are not stable; it vanishes with the size of the cells.
 
-    On triangles and tetrahedra it replaces the missing stability of these spaces, and vanishes with the size of the cells. P.
-    Bochev, C. Dohrmann, M. Gunzburger, SIAM J. Numer. Anal. 44, 82 (2006).
+    -int (p - mean of p)^2 / (2 modulus) dx, with the mean over each cell, for u and p of degree 1 on triangles and tetrahedra.
+    P. Bochev, C. Dohrmann, M. Gunzburger, SIAM J. Numer. Anal. 44, 82 (2006).
+
+    -int h [p]^2 / (2 modulus) dS, with the jump from cell to cell, for p constant in each cell: pressures alternate without it.
+    D. Silvester, N. Kechkar, Comput. Methods Appl. Mech. Eng. 79, 71 (1990).
 
     Args:
-        p: pressure, of degree 1.
+        p: pressure.
         modulus: of the size of the shear modulus.
-        dx: measure of the cells; its quadrature degree has no effect.
+        dx: measure of the cells, or of the facets between them, `ufl.dS`; a quadrature degree has no effect.
 
     >>> p = fem.Function(fem.functionspace(domain, ("Lagrange", 1)))
     >>> fem.assemble_scalar(fem.form(lse.fem.pressure_stabilisation(p, 1.0)))
     0.0
     """
+    if dx.integral_type() == "interior_facet":
+        domain = ufl.domain.extract_unique_domain(p)
+        size = ufl.avg(abs(ufl.JacobianDeterminant(domain))) ** (1.0 / domain.geometric_dimension)
+        return -JUMPS * size * ufl.jump(p) ** 2 / (2.0 * modulus) * dx(degree=2)
     density = -(p**2) / (2.0 * modulus)
     return density * dx(degree=2) - density * dx(degree=1)  # a rule of one point takes the square of the mean
 

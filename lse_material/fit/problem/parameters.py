@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -105,7 +105,10 @@ Parameters = Mapping[str, Temperature | Design]
 
 
 def declared(
-    parameters: Parameters | None, samples: Samples | Observations, start: Material | SoftMinimum | None
+    parameters: Parameters | None,
+    samples: Samples | Observations,
+    start: Material | SoftMinimum | None,
+    periods: Sequence[float | None] | None,
 ) -> tuple[Samples | Observations, Temperature | None, int]:
     """The samples with the parameters as their first inputs, the temperature among them, and the number of designs.
 
@@ -123,6 +126,8 @@ def declared(
             parameters[name] = Temperature(lower, upper, *((term.heat_capacity, term.reference) if term else ()))
     if not parameters:
         return samples, None, 0
+    if periods is not None:
+        raise InvalidInputError("periods and parameters do not go together: modes know either, not both.")
     kinds = {type(each) for each in parameters.values()}
     if kinds not in ({Temperature}, {Design}) or (kinds == {Temperature} and len(parameters) > 1):
         raise InvalidInputError(
@@ -155,12 +160,13 @@ def declared(
     return samples, None, len(names)
 
 
-def architecture_of(architecture: Architecture, temperature: Temperature | None, designs: int) -> Architecture:
+def architecture_of(architecture: Architecture | None, temperature: Temperature | None, designs: int) -> Architecture:
     """The architecture whose modes know of the parameters, if there are any.
 
     Raises:
         InvalidInputError: its mode type does not.
     """
+    architecture = architecture or Architecture()
     of_parameters = InterpolatedNetwork.type, DesignNetwork.type
     if temperature is None and designs == 0:
         if architecture.mode_type in of_parameters:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -24,7 +26,8 @@ from lse_material.fit.problem.held_back import (
 from lse_material.fit.problem.loss import Loss
 from lse_material.fit.problem.outliers import outlier_warnings, outliers, robust_weights
 from lse_material.fit.problem.parameters import Temperature
-from lse_material.fit.problem.rows import Index, Scales, rows_of, scales_of
+from lse_material.fit.problem.periods import Periods
+from lse_material.fit.problem.rows import Index, Rows, Scales, rows_of, scales_of
 from lse_material.fit.problem.sums import Sums, scales_of_observations
 from lse_material.fit.problem.unseen_shears import expect_unread, on_seen_inputs, seen_inputs
 from lse_material.fit.session import Session
@@ -57,6 +60,7 @@ class Problem:
         train: the loss on the rows used.
         validation: the loss on the validation rows, or the same.
         everything: the loss on all rows, where whole groups were held back or rows are few: the final fit is to these too.
+        periods: of the inputs, where some are periodic: the fit is in their cosines and sines.
     """
 
     samples: Samples | Observations
@@ -74,6 +78,7 @@ class Problem:
     train: Loss
     validation: Loss
     everything: Loss | None = None
+    periods: Periods | None = None
 
     def within(self, session: Session) -> Problem:
         """The same problem, solved in this session."""
@@ -94,32 +99,36 @@ def prepare(
     *,
     start: Material | SoftMinimum | None = None,
     temperature: Temperature | None = None,
+    periods: Sequence[float | None] | None = None,
 ) -> Problem:
     """The problem of these samples, in the scales of `start` if there is one.
 
     Raises:
         InvalidInputError: the samples cannot be fitted so.
     """
+    if periods is not None and (getattr(samples, "x", None) is None or symmetry or start or architecture.stress_free):
+        raise InvalidInputError("periods are of samples of x, and take neither symmetry nor start nor stress_free.")
     if isinstance(samples, Observations):
         return _prepare_observations(samples, kinematics, growth, symmetry, architecture, training, rng, start)
     if not isinstance(samples, Samples):
         raise InvalidInputError(
             f"fit takes Samples or Observations, not a {type(samples).__name__}: lse.read_samples(path), say."
         )
-    digest, rows = samples.digest(), rows_of(samples, kinematics, growth, temperature)
+    circles = None if periods is None else Periods.of(periods, samples.inputs(None))
+    rows_from = partial(_rows_from, kinematics, growth, circles, temperature)
+    digest, rows = samples.digest(), rows_from(samples)
     _check(len(samples), symmetry, kinematics, rows.x.shape[1])
     expect_pressure(samples, rows)
-    if (samples.fields is not None or temperature is not None) and architecture.stress_free:
-        raise InvalidInputError(
-            "stress_free is not defined for data with fields: a state without stress at which values of them?"
-        )
+    if samples.fields is not None or temperature is not None:
+        _expect_any_stress(architecture)
     of_outliers: tuple[str, ...] = ()
     if training.robust:
-        weight = robust_weights(rows, architecture, training, rng)
+        weight = robust_weights(rows, architecture, training, rng, temperature)
         of_outliers = outlier_warnings(outliers(weight, rows.weight))
         rows, samples = replace(rows, weight=weight), replace(samples, weight=weight)
     samples = with_groups(samples)
-    warnings = (*of_outliers, *data_warnings(samples, rows), *path_warnings(samples, training.validation))
+    found = data_warnings(samples, rows, symmetry), path_warnings(samples, training.validation)
+    warnings = (*of_outliers, *found[0], *found[1])
     samples = samples.take(np.flatnonzero(rows.weight > 0.0))
     used, validation_samples = split(samples, samples.inputs(kinematics), training.validation, rng)
     seen, acting = seen_inputs(rows), symmetry
@@ -127,22 +136,20 @@ def prepare(
         acting = on_seen_inputs(symmetry, seen)
     if start is not None or (symmetry is not None and acting is None):  # the inputs of a start stay as they are
         seen, acting = np.arange(rows.x.shape[1]), symmetry
-    d = rows.x.shape[1]
-    if len(seen) < d:
+    if len(seen) < (d := rows.x.shape[1]):
         one = TrainablePotential.of(architecture.with_modes(1), len(seen))
         expect_unread(one, seen, np.setdiff1d(np.arange(d), seen), d)
-    rows = rows_of(used, kinematics, growth, temperature).with_inputs(seen)
+    rows = rows_from(used).with_inputs(seen)
     scales = scales_of(rows, acting, temperature) if start is None else _scales_of_start(start)
     constraints = _constraints(architecture, acting, scales, kinematics, seen)
     weights = training.energy_weight, training.stress_weight
     train = validation = Loss.on(rows, scales, *weights)
     everything = None
     if validation_samples is not None:
-        others = rows_of(validation_samples, kinematics, growth, temperature).with_inputs(seen)
+        others = rows_from(validation_samples).with_inputs(seen)
         validation = Loss.on(others, scales, *weights, growth_from=train)
         if has_enough_groups(samples.group) or (architecture.modes == "auto" and len(samples) < FEW_ROWS):
-            rows = rows_of(samples, kinematics, growth, temperature).with_inputs(seen)
-            everything = Loss.on(rows, scales, *weights)
+            everything = Loss.on(rows_from(samples).with_inputs(seen), scales, *weights)
     return Problem(
         samples,
         used,
@@ -159,7 +166,26 @@ def prepare(
         train,
         validation,
         everything,
+        circles,
     )
+
+
+def _expect_any_stress(architecture: Architecture) -> None:
+    if architecture.stress_free:
+        raise InvalidInputError(
+            "stress_free is not defined for data with fields: a state without stress at which values of them?"
+        )
+
+
+def _rows_from(
+    kinematics: StrainMeasure | None,
+    growth: Growth | Literal["auto"] | None,
+    periods: Periods | None,
+    temperature: Temperature | None,
+    samples: Samples,
+) -> Rows:
+    rows = rows_of(samples, kinematics, growth, temperature)
+    return rows if periods is None else periods.on_circles(rows)
 
 
 def _prepare_observations(

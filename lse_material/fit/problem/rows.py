@@ -52,6 +52,7 @@ class Rows:
     growth_stress: Array | None = None
     strains: int = 0
     is_tensor: bool = False
+    has_like_units: bool = False  # of gradients, as those of periodic inputs
 
     def with_inputs(self, which: Index) -> Rows:
         """The same rows without the other inputs."""
@@ -60,7 +61,7 @@ class Rows:
 
     def in_like_units(self, scales: Scales) -> Rows:
         """The same rows; gradients in x, whose components may have units of their own, are those in the scaled inputs."""
-        if self.strains:
+        if self.strains or self.has_like_units:
             return self
         unit = scales.input_scale
         return replace(self, stress=self.stress * unit, derivative=self.derivative * unit)

@@ -9,7 +9,7 @@ from mpi4py import MPI
 
 import lse_material as lse
 from lse_material.fem import Dynamics, ExplicitMotion, Motion
-from tests.fem.dynamics.test_motion import displacement, stored
+from tests.fem.dynamics.bodies import displacement, stored
 from tests.materials import square_to_rectangle
 
 MATERIAL = square_to_rectangle(0.05)

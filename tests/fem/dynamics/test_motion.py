@@ -9,16 +9,8 @@ from scipy.optimize import curve_fit
 
 import lse_material as lse
 from lse_material.fem import Dissipation, Dynamics, Motion, discrete_gradient
+from tests.fem.dynamics.bodies import displacement, stored
 from tests.materials import random_material, square_to_rectangle
-
-
-def displacement(dim, comm=MPI.COMM_SELF, cells=3, degree=1):
-    make = {2: mesh.create_unit_square, 3: mesh.create_unit_cube}[dim]
-    return fem.Function(fem.functionspace(make(comm, *[cells] * dim), ("Lagrange", degree, (dim,))))
-
-
-def stored(material, u, degree=2):
-    return lse.fem.energy(material, ufl.Identity(len(u)) + ufl.grad(u)) * ufl.dx(degree=degree)
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,13 @@ class Body:
             self.w,
             bcs=bcs,
             petsc_options_prefix="thermal_",
-            petsc_options={"snes_rtol": 1e-13, "snes_atol": 1e-12, "ksp_type": "preonly", "pc_type": "lu"},
+            petsc_options={
+                "snes_rtol": 1e-13,
+                "snes_atol": 1e-12,
+                "ksp_type": "preonly",
+                "pc_type": "lu",
+                "pc_factor_mat_solver_type": "mumps",
+            },
         )
         self.forms = [
             fem.form(each * dx) for each in (internal_energy(material, F, fields=[T]), ufl.inner(self.P, F - F0), T)

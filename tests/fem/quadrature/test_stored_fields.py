@@ -4,7 +4,7 @@ import basix.ufl
 import numpy as np
 import pytest
 import ufl
-from dolfinx import fem, mesh
+from dolfinx import fem, la, mesh
 from mpi4py import MPI
 
 import lse_material as lse
@@ -78,7 +78,7 @@ def coupled(material, routes=("stored", "form")):
         for one in stresses:
             one.update_tangent()
         vector, matrix = fem.assemble_vector(problem.F), fem.assemble_matrix(problem.J)
-        vector.scatter_reverse(0)
+        vector.scatter_reverse(la.InsertMode.add)
         matrix.scatter_reverse()
         results.append((vector.array, matrix.to_dense()))
     return results
