@@ -41,7 +41,11 @@ def materials() -> list[lse.Material]:
         box = lse.Box(np.full(d, -1.0), np.full(d, 1.0))
         potential = lse.SoftMinimum(modes, 0.3, energy_shift=0.1)
         result.append(lse.Material(potential, kinematics, growth, {"energy": "MPa"}, box, {"seed": 1}))
-    return result
+    plain = result[0]
+    modes = tuple(lse.InterpolatedNetwork(*plain.potential.modes) for _ in range(2))
+    potential = lse.SoftMinimum(modes, 0.3, [300.0, 0.0, 0.0, 0.0], [100.0, 1.0, 1.0, 1.0])
+    box, caloric = lse.Box([300.0, -1.0, -1.0, -1.0], [400.0, 1.0, 1.0, 1.0]), lse.Caloric(0.1, 300.0)
+    return [*result, lse.Material(potential, plain.kinematics, None, {}, box, {}, ("T",), None, caloric)]
 
 
 def samples() -> lse.Samples:
@@ -57,9 +61,11 @@ def samples() -> lse.Samples:
 def sound_material(material: lse.Material) -> bool:
     """It gives finite values at F = I, and its modes are convex there."""
     with np.errstate(all="ignore"):  # one absurd mode may overflow where its weight is zero
-        values = material.evaluate(np.eye(material.dim)[None])
+        fields = material.potential.input_shift[: len(material.fields)] if material.fields else None
+        values = material.evaluate(np.eye(material.dim)[None], fields)
         finite = all(np.isfinite(v).all() for v in (values.energy, values.stress, values.tangent, values.mode_weights))
-    return finite and all((w >= 0.0).all() for mode in material.potential.modes for w in mode.z_weights)
+    networks = [end for mode in material.potential.modes for end in mode.ends]
+    return finite and all((w >= 0.0).all() for network in networks for w in network.z_weights)
 
 
 def sound_samples(read: lse.Samples) -> bool:

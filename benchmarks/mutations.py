@@ -19,7 +19,9 @@ JSON_VALUES: tuple[Any, ...] = (
     None, True, 0, -1, 1e999, float("nan"), 10**400, "", "null", "\ud800", [], [1], [[]], [None, None], {}, {"type": []},
     {"type": "GreenLagrange", "dim": 10**9}, {"type": "GreenLagrange", "dim": 2.0}, {"type": "Growth", "coefficient": "1"},
     [[0.0] * 3, [1.0]], [["a"] * 3, ["b"] * 3], [[1.0] * 3, [0.0] * 3], {"type": "IsotropicInvariants", "dim": 3},
-    [[[0.0]], [[1]]],
+    [[[0.0]], [[1]]], {"type": "Caloric", "heat_capacity": -1.0, "reference": 300.0}, {"type": "Caloric"}, ["T"], ["T", "T"],
+    [{"type": "InterpolatedNetwork", "activation": "softplus"}] * 2, [{"type": "ConvexNetwork", "activation": "softplus"}] * 2,
+    [{"type": "InterpolatedNetwork"}], [{"type": "InterpolatedNetwork", "activation": 1}] * 2,
 )  # fmt: skip
 JSON_TEXTS = (
     "",

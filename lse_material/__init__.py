@@ -23,8 +23,11 @@ from lse_material.data.samples import Samples
 from lse_material.errors import ConvergenceError, FormatError, InvalidInputError, LseError
 from lse_material.material_file import load, load_potential, save
 from lse_material.model.box import Box
+from lse_material.model.caloric import Caloric
 from lse_material.model.convex_network import ConvexNetwork
+from lse_material.model.design_network import DesignNetwork
 from lse_material.model.growth import Growth
+from lse_material.model.interpolated_network import InterpolatedNetwork
 from lse_material.model.material import Material
 from lse_material.model.mode import Mode
 from lse_material.model.soft_minimum import SoftMinimum
@@ -35,11 +38,14 @@ __version__ = "0.1.0.dev0"
 
 __all__ = [
     "Box",
+    "Caloric",
     "ConvergenceError",
     "ConvexNetwork",
+    "DesignNetwork",
     "FormatError",
     "GreenLagrange",
     "Growth",
+    "InterpolatedNetwork",
     "InvalidInputError",
     "IsotropicInvariants",
     "LseError",

@@ -3,8 +3,8 @@
 Tensors: `rho`, `input_shift`, `input_scale`, `energy_scale`, `energy_shift`, and for each mode k those of its type, as
 `mode.{k}.{name}`. Format 1 has convex networks of one activation: `mode.{k}.z_weight.{l}`, `mode.{k}.x_weight.{l}`,
 `mode.{k}.bias.{l}`, `mode.{k}.quadratic` (optional). Format 2 names the type and options of each mode in its metadata, and is
-written where format 1 does not suffice. Loading never executes code: such a file holds numbers and text only
-(https://github.com/huggingface/safetensors).
+written where format 1 does not suffice: for modes of other types, those of a temperature among them. Loading never executes
+code: such a file holds numbers and text only (https://github.com/huggingface/safetensors).
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from lse_material._arrays import Array, expect_shape
 from lse_material._files import write_atomically
 from lse_material.errors import FormatError, InvalidInputError
 from lse_material.model.box import Box
+from lse_material.model.caloric import caloric_from_dict
 from lse_material.model.convex_network import ConvexNetwork
 from lse_material.model.growth import growth_from_dict
 from lse_material.model.material import Material, potential_of
@@ -80,6 +81,8 @@ def save(material: Material | SoftMinimum, path: str | Path) -> None:
         }
         if material.fields:
             metadata["fields"] = json.dumps(list(material.fields))
+        if material.caloric is not None:
+            metadata["caloric"] = json.dumps(material.caloric.to_dict())
         if material.symmetry is not None:
             metadata["symmetry"] = json.dumps(material.symmetry.to_dict())
     write_atomically(path, _ordered(safetensors.numpy.save(_tensors(potential), metadata)))
@@ -115,6 +118,7 @@ def load(
             growth_from_dict(_json(metadata, "growth")),
             fields=tuple(_json(metadata, "fields", list)) if "fields" in metadata else (),
             symmetry=Symmetry.from_dict(_json(metadata, "symmetry")) if "symmetry" in metadata else None,
+            caloric=caloric_from_dict(_json(metadata, "caloric")) if "caloric" in metadata else None,
             **_origin(metadata),
         )
         with np.errstate(all="ignore"):

@@ -10,9 +10,12 @@ from numpy.typing import ArrayLike
 
 from lse_material import (
     Box,
+    Caloric,
     ConvexNetwork,
+    DesignNetwork,
     GreenLagrange,
     Growth,
+    InterpolatedNetwork,
     IsotropicInvariants,
     Material,
     Samples,
@@ -221,6 +224,40 @@ def material_with_fields(modes=3, dim=2, fields=("concentration", "temperature")
     potential = SoftMinimum(networks, 0.5, rng.normal(size=d) / 5, np.exp(rng.normal(size=d) / 2), energy_scale=1.4)
     limits = Box(-0.2 * np.ones(d), 0.2 * np.ones(d)) if box else None
     return Material(potential, GreenLagrange(dim), Growth(0.2), training_box=limits, fields=fields)
+
+
+def random_interpolated(rng, size, depths=(1, 1), **options):
+    """A mode of a temperature, its first input, between two networks of these depths."""
+    return InterpolatedNetwork(*(random_network(rng, size - 1, depth=depth, **options) for depth in depths))
+
+
+def temperature_material(modes=2, dim=2, growth=None, depths=(1, 1)):
+    """A material of F and of a temperature between 300 and 400."""
+    rng = np.random.default_rng(17)
+    size = dim * (dim + 1) // 2
+    networks = tuple(InterpolatedNetwork(*(mild_network(rng, size, (4,) * n) for n in depths)) for _ in range(modes))
+    shift, scale = np.append(300.0, rng.normal(size=size) / 5), np.append(100.0, np.exp(rng.normal(size=size) / 2))
+    potential = SoftMinimum(networks, 0.5, shift, scale, energy_scale=1.4)
+    box = Box(np.append(300.0, -0.2 * np.ones(size)), np.append(400.0, 0.2 * np.ones(size)))
+    caloric = Caloric(0.02, 300.0)
+    return Material(potential, GreenLagrange(dim), growth, training_box=box, fields=("T",), caloric=caloric)
+
+
+def random_design(rng, design, size, *, width=5, features=3, rows=2, activation="squared_softplus"):
+    """A mode of so many parameters, its first inputs, and of `size` other inputs."""
+    q = 1 + design + features
+    shapes = {"x_weight": (width, size), "bias": (width, q), "z_weight": (width, q), "slope": (size, q), "level": (q,)}
+    shapes |= {"feature_weight": (features, design), "feature_bias": (features,), "quadratic": (rows, size, q)}
+    return DesignNetwork(
+        **{name: 0.5 * rng.normal(size=shape) for name, shape in shapes.items()}, activation=activation
+    )
+
+
+def softening(cold, hot):
+    """E(T) |e|^2 / 2 at small strain in 2D, E from `cold` at T = 300 to `hot` at T = 400."""
+    ends = (quadratic_well(np.zeros(3), stiffness * np.eye(3)) for stiffness in (cold, hot))
+    potential = SoftMinimum((InterpolatedNetwork(*ends),), 1.0, [300.0, 0.0, 0.0, 0.0], [100.0, 1.0, 1.0, 1.0])
+    return Material(potential, SmallStrain(2), fields=("T",))
 
 
 def samples_of_material(material: Material, n: int, seed: int) -> Samples:

@@ -1,5 +1,6 @@
 """Every benchmark runs in its short form; each checks by itself that what it compares computes the same."""
 
+import numpy as np
 import pytest
 
 from tests.pictures import colours
@@ -22,6 +23,31 @@ def test_assembly(tmp_path):
         assert figures[ours] < 8.0  # times neo-Hookean; docs/measured.md has 1.0 to 3.7, of a quiet machine
         assert figures["torch_external"] > 3.0 * figures[ours]
     assert len(colours(tmp_path / "assembly.png")) > 3
+
+
+def test_a_temperature_costs_little_more_than_none():
+    figures = run_benchmark("temperature")
+    assert figures["at_temperature"] < 1.3  # docs/measured.md has 1.0, of a quieter machine
+    assert figures["field"] < 2.2
+    assert max(figures["stored"], figures["form_operator"]) < 1.6
+    assert figures["modulus"]["temperature"] < 1e-6
+    assert figures["modulus"]["jointly_convex"] > 0.02
+
+
+def test_cells_that_were_left_out_are_predicted(tmp_path):
+    """Of a stiffness that goes with t1^2, in a file of the form of the lattice cells."""
+    rng = np.random.default_rng(0)
+    parameters = np.concatenate([np.ones((30, 1)), rng.uniform(0.5, 1.0, (30, 3))], axis=1)
+    cell = np.repeat(np.arange(30), 20)
+    F = np.eye(3) + 0.1 * rng.uniform(-1.0, 1.0, (len(cell), 3, 3))
+    E, k = 0.5 * (np.swapaxes(F, 1, 2) @ F - np.eye(3)), parameters[cell, 1] ** 2
+    energy, stress = 0.5 * k * (E**2).sum(axis=(1, 2)), k[:, None, None] * (F @ E)
+    path = tmp_path / "cells.npz"
+    rows = {"F": F.reshape(-1, 9), "stress": stress.reshape(-1, 9), "energy": energy}
+    np.savez(path, **rows, cell=cell, parameters=parameters)
+    figures = run_benchmark("lattice", str(path), "--every", "1")
+    assert figures["cells_left_out"] == 10
+    assert figures["test"] < 0.1
 
 
 def test_compile():

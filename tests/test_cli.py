@@ -15,7 +15,7 @@ from scipy.integrate import simpson
 import lse_material as lse
 from lse_material.cli import run
 from lse_material.cli.codes import FAILED, MEANINGS, MISSING, OK, UNEXPECTED, UNUSABLE, USAGE
-from tests.materials import random_deformations, random_potential, square_to_rectangle
+from tests.materials import random_deformations, random_potential, softening, square_to_rectangle
 from tests.pictures import colours
 
 RHO = 0.01
@@ -122,12 +122,38 @@ def test_a_material_with_fields_is_shown_checked_drawn_and_exported_where_they_a
     names = [c["name"] for c in figures(capsys, "check", path, code=None)["checks"]]
     assert {"derivatives", "ellipticity", "extrapolation"} <= set(names)
     assert any("concentration" in pair for pair in figures(capsys, "plot", path)["sections"])
-    code, text = refusal(capsys, "export", path, "--to", "numpy")
+    code, text = refusal(capsys, "export", path, "--to", "c")
     assert (code, "also depends on concentration" in text) == (UNUSABLE, True)
     figures(capsys, "export", path, "--to", "numpy", "--field", "0.3")
     F = random_deformations(np.random.default_rng(2), 4, 2)
     module = runpy.run_path(str(tmp_path / "cell.py"))
     np.testing.assert_allclose(module["evaluate"](F)[0], material.energy(F, [0.3]), rtol=1e-12)
+
+
+def test_a_material_of_a_temperature_is_fitted_shown_checked_and_drawn_at_several(tmp_path, capsys):
+    exact, rng = softening(3.0, 2.0), np.random.default_rng(3)
+    F, T = random_deformations(rng, 120, 2), np.repeat([300.0, 340.0, 400.0], 40)[:, None]
+    samples = lse.Samples(F=F, energy=exact.energy(F, T), stress=exact.stress(F, T), fields=T, field_names=("T",))
+    table, path = tmp_path / "rows.csv", tmp_path / "soft.safetensors"
+    lse.write_samples(samples, table)
+    table.write_text(table.read_text().replace("field T", "T"))
+    code, text = refusal(capsys, "fit", table, "-o", path)
+    assert (code, "can be read in 2 ways" in text) == (UNUSABLE, True)
+    options = ["--temperature", "T", "--modes", "1", "--depth", "0", "--kinematics", "small-strain"]
+    figures(capsys, "fit", table, "-o", path, *options)
+    found = figures(capsys, "show", path)
+    assert (found["kinds"], found["ranges"]) == ({"T": "temperature"}, {"T": [300.0, 400.0]})
+    assert [(land["temperature"], len(land["wells"])) for land in found["landscapes"]] == [(300, 1), (350, 1), (400, 1)]
+    assert run(["show", str(path)]) == OK
+    assert "T (temperature, 300 to 400)" in capsys.readouterr().out
+    checks = {check["name"]: check for check in figures(capsys, "check", path)["checks"]}
+    assert checks["concavity in temperature"]["passed"]
+    pictures = figures(capsys, "plot", path)["pictures"]
+    assert [one["file"] for one in pictures] == [str(tmp_path / f"soft-T{T}.png") for T in (300, 350, 400)]
+    stiffness = [np.diff(one["paths"]["uniaxial"]["stress"])[0] for one in pictures]
+    assert stiffness[0] == pytest.approx(1.5 * stiffness[2], rel=1e-4)
+    code, text = refusal(capsys, "export", path, "--to", "c", "--field", "500")
+    assert (code, "outside its range, 300 to 400" in text) == (UNUSABLE, True)
 
 
 def test_plot_draws_sections_and_curves(material, potential, tmp_path, capsys):

@@ -3,7 +3,7 @@
 from lse_material.analysis.density import Density, importance
 from lse_material.analysis.descent import Pass, basins, descend, descents
 from lse_material.analysis.ellipticity import AcousticMinimum, acoustic_minimum
-from lse_material.analysis.landscape import Landscape, at_middle_of_fields, landscape, search_box
+from lse_material.analysis.landscape import Landscape, at_middle_of_fields, at_temperatures, landscape, search_box
 from lse_material.analysis.langevin import (
     Dynamics,
     first_passage_times,
@@ -18,6 +18,7 @@ from lse_material.analysis.stress_curves import DEFORMATIONS, Deformation, Stres
 from lse_material.analysis.validation import check_data, check_ellipticity, check_extrapolation, check_symmetry
 from lse_material.analysis.verification import (
     Check,
+    check_concavity,
     check_convexity,
     check_derivatives,
     check_objectivity,
@@ -43,8 +44,10 @@ __all__ = [
     "StressCurve",
     "acoustic_minimum",
     "at_middle_of_fields",
+    "at_temperatures",
     "barrier",
     "basins",
+    "check_concavity",
     "check_convexity",
     "check_data",
     "check_derivatives",

@@ -113,7 +113,32 @@ def search_box(fitted: Material | SoftMinimum) -> Box:
         middle = 0.5 * (lower + upper)
         return Box(middle - 0.5 * width, middle + 0.5 * width)
     reach = 3.0 * potential.input_scale
-    return Box(potential.input_shift - reach, potential.input_shift + reach)
+    low, high = potential.input_shift - reach, potential.input_shift + reach
+    if isinstance(fitted, Material):
+        for name, between in fitted.ranges.items():  # beyond which modes are not convex
+            k = fitted.fields.index(name)
+            low[k], high[k] = between
+    return Box(low, high)
+
+
+def at_temperatures(material: Material, count: int = 3) -> dict[float, Material]:
+    """The material of F alone at temperatures over their range, its other fields at the middle of `search_box`.
+
+    Raises:
+        InvalidInputError: it has no temperature, or several.
+
+    >>> ends = [lse.ConvexNetwork.from_arrays([], [np.zeros((1, 3))], [[0.0]], quadratic=c * np.eye(3)) for c in (3.0, 2.0)]
+    >>> potential = lse.SoftMinimum((lse.InterpolatedNetwork(*ends),), 1.0, [300.0, 0, 0, 0], [100.0, 1, 1, 1])
+    >>> list(lse.analysis.at_temperatures(lse.Material(potential, lse.SmallStrain(2), fields=("T",))))
+    [300.0, 350.0, 400.0]
+    """
+    k, box = material.temperature("a landscape at temperatures"), search_box(material)
+    values = 0.5 * (box.lower + box.upper)[: len(material.fields)]
+    ((lower, upper),) = material.ranges.values()
+    return {
+        float(T): material.at(np.where(np.arange(len(values)) == k, T, values))
+        for T in np.linspace(lower, upper, count)
+    }
 
 
 def at_middle_of_fields(material: Material) -> Material:

@@ -13,6 +13,7 @@ import numpy as np
 
 from lse_material._arrays import Array, deformation_gradients, points
 from lse_material.errors import InvalidInputError
+from lse_material.model.box import Box
 from lse_material.model.material import Material
 from lse_material.model.soft_minimum import SoftMinimum
 from lse_material.model.strain import MANDEL, GreenLagrange, SmallStrain, from_mandel, positive_determinant
@@ -51,8 +52,9 @@ class Check:
 def verify(material: Material, F: Any = None, seed: int = 0) -> tuple[Check, ...]:
     """Make every check that applies to `material`.
 
-    One with fields is checked with them held at four values in its training box (at 0 if it has none); each check that is
-    returned is the worst of these.
+    One with fields is checked with them held at four values in its training box (in the middle of the range of a temperature,
+    else at 0, if it has none); each check that is returned is the worst of these. With temperatures their concavity is
+    checked too.
 
     Args:
         material: what to check; a strain measure that is not objective gets no objectivity check.
@@ -64,7 +66,8 @@ def verify(material: Material, F: Any = None, seed: int = 0) -> tuple[Check, ...
     """
     if material.fields:
         every = [verify(material.at(values), F, seed) for values in _field_values(material, seed)]
-        return tuple(max(checks, key=lambda c: (not c.passed, c.value)) for checks in zip(*every))
+        worst = tuple(max(checks, key=lambda c: (not c.passed, c.value)) for checks in zip(*every))
+        return (*worst, check_concavity(material, seed=seed)) if material.ranges else worst
     F = sample_deformations(material, seed=seed) if F is None else _deformations(material, F)
     checks = [
         check_convexity(material.potential, material.kinematics.strain(F)),
@@ -105,6 +108,35 @@ def check_convexity(potential: SoftMinimum, x: Any) -> Check:
         float(np.maximum(0.0, -ratios[worst])),
         CONVEXITY_TOLERANCE,
         f"smallest / largest eigenvalue of a mode's Hessian at {len(x)} points: {ratios[worst]:.2e} (mode {worst}).",
+    )
+
+
+def check_concavity(material: Material, n: int = 1000, *, seed: int = 0) -> Check:
+    """W is concave in each temperature, so that the heat capacity is >= 0, at random strains and temperatures.
+
+    The error is the largest second derivative, as a share of the largest absolute value of all, in the unit of each field.
+
+    >>> ends = [lse.ConvexNetwork.from_arrays([], [np.zeros((1, 3))], [[0.0]], quadratic=c * np.eye(3)) for c in (3.0, 2.0)]
+    >>> potential = lse.SoftMinimum((lse.InterpolatedNetwork(*ends),), 1.0, [300.0, 0, 0, 0], [100.0, 1, 1, 1])
+    >>> lse.analysis.check_concavity(lse.Material(potential, lse.SmallStrain(2), fields=("T",))).value
+    0.0
+    """
+    potential, m = material.potential, len(material.fields)
+    box = material.training_box
+    if box is None:
+        box = Box(potential.input_shift - potential.input_scale, potential.input_shift + potential.input_scale)
+    x = box.random(n, seed)
+    temperatures = [material.fields.index(name) for name in material.ranges]
+    for k, (lower, upper) in zip(temperatures, material.ranges.values()):
+        x[:, k] = np.random.default_rng(seed + 1).uniform(lower, upper, n)
+    second = np.einsum("nii->ni", potential.hessian(x)[:, :m, :m])[:, temperatures]
+    size = np.maximum(np.abs(second).max(axis=0), _TINY)
+    worst = float(np.max(np.maximum(second, 0.0) / size)) if np.isfinite(second).all() else np.nan
+    return _check(
+        "concavity in temperature",
+        worst,
+        CONVEXITY_TOLERANCE,
+        f"largest d2W/dT2 at {n} points: {second.max():.3g} (<= 0 gives a heat capacity >= 0).",
     )
 
 
@@ -280,10 +312,13 @@ def random_rotations(n: int, dim: int, *, seed: int = 0) -> Array:
 
 def _field_values(material: Material, seed: int) -> Array:
     """Values of the fields, (n, m): lower and upper ends of the training box, its middle, and a place at random."""
-    box, m = material.training_box, len(material.fields)
+    box, m, ranges = material.training_box, len(material.fields), material.ranges
     if box is None:
-        return np.zeros((1, m))
-    lower, upper = box.lower[:m], box.upper[:m]
+        return np.array([[np.mean(ranges.get(name, 0.0)) for name in material.fields]])
+    lower, upper = box.lower[:m].copy(), box.upper[:m].copy()
+    for name, between in ranges.items():
+        k = material.fields.index(name)
+        lower[k], upper[k] = np.clip((lower[k], upper[k]), *between)
     at_random = np.random.default_rng(seed).uniform(lower, upper)
     return np.stack([lower, 0.5 * (lower + upper), at_random, upper])
 

@@ -36,9 +36,10 @@ def check(
 
     fitted = read(file)
     checks = _of_material(fitted, symmetry, seed) if isinstance(fitted, Material) else _of_potential(fitted, seed)
-    if fitted.training_box is not None:
-        box = fitted.training_box
-        checks.append(check_extrapolation(fitted, (box.lower, box.upper), seed=seed))
+    tried = _at_middle_of_parameters(fitted)
+    if tried.training_box is not None:
+        box = tried.training_box
+        checks.append(check_extrapolation(tried, (box.lower, box.upper), seed=seed))
     if data is not None:
         samples = tables.read(
             [data], columns, decimal=decimal, plane_strain=plane_strain, report=None if json else print
@@ -64,6 +65,20 @@ def _of_material(material: Any, symmetry: str | None, seed: int) -> list[Any]:
     if group is not None:
         checks.append(analysis.check_symmetry(material, group, F))
     return [*checks, analysis.check_ellipticity(material, F)]
+
+
+def _at_middle_of_parameters(fitted: Any) -> Any:
+    """What depends on parameters where these are in the middle: outside their range, modes need not be convex."""
+    from lse_material import analysis
+    from lse_material.model.material import Material, potential_of
+
+    count = len([kind for kind in potential_of(fitted).kinds if kind in ("temperature", "design")])
+    if count == 0:
+        return fitted
+    if isinstance(fitted, Material):
+        return analysis.at_middle_of_fields(fitted)
+    box = analysis.search_box(fitted)
+    return fitted.at(0.5 * (box.lower + box.upper)[:count])
 
 
 def _of_potential(potential: Any, seed: int) -> list[Any]:

@@ -57,6 +57,16 @@ def fit(
             metavar="c|auto", help="Coefficient of c (J - 1 - ln J), in energy units; auto fits it.", show_default=False
         ),
     ] = None,
+    temperature: Annotated[
+        str | None,
+        typer.Option(metavar="COLUMN", help="The column with the temperature of each row.", show_default=False),
+    ] = None,
+    heat_capacity: Annotated[
+        str | None,
+        typer.Option(
+            metavar="c|auto", help="That the energies hold, at fixed strain; auto fits it.", show_default=False
+        ),
+    ] = None,
     symmetry: Annotated[
         str | None, typer.Option(help="Point group, PARENT:VARIANT, as square:rectangle.", show_default=False)
     ] = None,
@@ -86,12 +96,14 @@ def fit(
     the search.
     """
     floor: Any = need("lse_material.fit", "fitting")
-    choices: dict[str, Any] = {name.lower(): made for name, made in chosen.items()}
     if output.suffix != ".safetensors" or not output.parent.is_dir():
         raise InvalidInputError(f"{output} must end in .safetensors and lie in a folder that is there.")
     readings: list[Any] = []
-    samples = tables.read(data, columns, group, decimal=decimal, plane_strain=plane_strain, report=readings.append)
+    dialect: dict[str, Any] = {"decimal": decimal, "plane_strain": plane_strain, "report": readings.append}
+    samples = tables.read(data, columns, group, fields=[temperature] if temperature else [], **dialect)
+    known = {temperature: floor.Temperature(heat_capacity=_capacity(heat_capacity))} if temperature else None
     kept, held = samples.split(1.0 - test, seed=seed) if test > 0.0 else (samples, None)
+    choices = {name.lower(): made for name, made in chosen.items()} | {"parameters": known}
     choices |= _physics(samples, kinematics, growth, symmetry, periods)
     if not json:
         print(*readings, sep="\n")
@@ -101,13 +113,16 @@ def fit(
         result = floor.fit(kept, **choices, seed=seed, checkpoint=checkpoint, progress=not json)
         end_of_search()
         save(result.fitted, output)
-    useless = USELESS if result.useless and not even_if_useless else OK
-    code = TERMINATED if result.stopped == SIGTERM else useless
-    if not json:
+    if json:
+        print_json({"file": str(output), **_figures(result, held)})
+    else:
         print(f"{result.summary(held)}\nwrote {output}")
-        return code
-    print_json({"file": str(output), **_figures(result, held)})
-    return code
+    code = USELESS if result.useless and not even_if_useless else OK
+    return TERMINATED if result.stopped == SIGTERM else code
+
+
+def _capacity(text: str | None) -> float | str | None:
+    return text if text in (None, "auto") else _number("--heat-capacity", str(text))
 
 
 def _physics(
@@ -149,7 +164,7 @@ def _figures(result: Any, held: Samples | None) -> dict[str, Any]:
 
 def _number(option: str, text: str) -> float:
     try:
-        return float(text)
+        return float(str(text))
     except ValueError:
-        words = "auto to fit it" if option == "--growth" else "none for an input without"
+        words = "auto to fit it" if option in ("--growth", "--heat-capacity") else "none for an input without"
         raise InvalidInputError(f"{option} is {text!r}; it must be a number, or {words}.") from None

@@ -12,6 +12,7 @@ from lse_material.cli.files import MaterialFile, read
 from lse_material.cli.output import Json, print_json
 from lse_material.errors import InvalidInputError
 from lse_material.model.material import Material, potential_of
+from lse_material.model.soft_minimum import SoftMinimum
 
 FORMATS = (".png", ".pdf", ".svg")
 QUANTITIES = ("amount", "energy", "stress", "mode_weights")
@@ -27,9 +28,12 @@ def plot(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Draw 2D sections of the landscape with its modes and wells, and stresses along load paths."""
+    """Draw 2D sections of the landscape with its modes and wells, and stresses along load paths.
+
+    Of a material that depends on a temperature one picture at each end of its range and one in the middle.
+    """
     need("matplotlib.figure", "plotting")
-    from lse_material.analysis import DEFORMATIONS, landscape, search_box, stress_curve
+    from lse_material.analysis import DEFORMATIONS, at_temperatures, landscape, search_box, stress_curve
     from lse_material.plotting import input_labels, picture, planes
 
     names = path or ["uniaxial", "pure_shear", "simple_shear"]
@@ -40,24 +44,22 @@ def plot(
     if target.suffix not in FORMATS:
         raise InvalidInputError(f"{target}: pictures are {', '.join(FORMATS)}.")
     fitted = read(file)
-    material = fitted if isinstance(fitted, Material) else None
-    potential = potential_of(fitted)
-    box = search_box(fitted)
-    land = landscape(potential, box.lower, box.upper)
-    picture(fitted, land, deformations=names).savefig(target, dpi=150)
-    if json:
-        labels = input_labels(fitted)
-        found = [] if material is None else [(name, stress_curve(material, name)) for name in names]
+    pictures: dict[Path, Material | SoftMinimum] = {target: fitted}
+    if isinstance(fitted, Material) and len(fitted.ranges) == 1:
+        name = next(iter(fitted.ranges))
+        pictures = {target.with_stem(f"{target.stem}-{name}{T:g}"): one for T, one in at_temperatures(fitted).items()}
+    drawn = []
+    for file_name, one in pictures.items():
+        box, potential = search_box(one), potential_of(one)
+        land = landscape(potential, box.lower, box.upper)
+        picture(one, land, deformations=names).savefig(file_name, dpi=150)
+        labels = input_labels(one)
+        found = [(name, stress_curve(one, name)) for name in names] if json and isinstance(one, Material) else []
         curves = {name: {q: getattr(curve, q) for q in QUANTITIES} for name, curve in found}
         sections = [[labels[a], labels[b]] for a, b in planes(potential, land)]
-        print_json(
-            {
-                "file": str(target),
-                "wells": len(land.wells),
-                "saddles": len(land.saddles),
-                "sections": sections,
-                "paths": curves,
-            }
-        )
-    else:
-        print(f"wrote {target}: {len(land.wells)} wells, {len(land.saddles)} saddles.")
+        numbers = {"wells": len(land.wells), "saddles": len(land.saddles)}
+        drawn.append({"file": str(file_name), **numbers, "sections": sections, "paths": curves})
+        if not json:
+            print(f"wrote {file_name}: {len(land.wells)} wells, {len(land.saddles)} saddles.")
+    if json:
+        print_json(drawn[0] if len(drawn) == 1 else {"pictures": drawn})

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
+from lse_material.analysis.landscape import at_temperatures
 from lse_material.cli.files import MaterialFile, read
 from lse_material.cli.output import Json, figure, print_json, print_table, vector
 from lse_material.model.material import Material, potential_of
@@ -26,11 +27,15 @@ def show(
 ) -> None:
     """Show modes, transition scale, units, provenance, wells and barriers, training box, weights and cost per point.
 
-    Wells and barriers are those of the potential, as a function of its inputs and without a growth term.
+    Wells and barriers are those of the potential, as a function of its inputs and without a growth term; of one that depends on
+    a temperature at both ends of its range and in the middle.
     """
     fitted = read(file)
     figures = {"file": str(file), **_contents(fitted)}
-    figures |= _landscape(fitted) if barriers else {}
+    if barriers and isinstance(fitted, Material) and len(fitted.ranges) == 1:
+        figures["landscapes"] = [{"temperature": T, **_landscape(m)} for T, m in at_temperatures(fitted).items()]
+    elif barriers:
+        figures |= _landscape(fitted)
     figures["microseconds_per_point"] = _cost(fitted)
     if json:
         print_json(figures)
@@ -57,6 +62,9 @@ def _contents(fitted: Material | SoftMinimum) -> dict[str, Any]:
         figures |= {
             "kinematics": fitted.kinematics.to_dict(),
             "fields": list(fitted.fields),
+            "kinds": fitted.kinds,
+            "ranges": {name: list(between) for name, between in fitted.ranges.items()},
+            "caloric": None if fitted.caloric is None else fitted.caloric.to_dict(),
             "symmetry": None if fitted.symmetry is None else fitted.symmetry.name,
             "growth": None if fitted.growth is None else fitted.growth.coefficient,
         }
@@ -150,9 +158,10 @@ def _print(f: dict[str, Any]) -> None:
     ]
     if kinematics is not None:
         rows += [
-            ["fields", ", ".join(f["fields"]) or "none"],
+            ["fields", ", ".join(_field(f, name) for name in f["fields"]) or "none"],
             ["symmetry", f["symmetry"] or "not given"],
             ["growth", "none" if f["growth"] is None else f"{figure(f['growth'])} (J - 1 - ln J)"],
+            *([["heat capacity", f"{figure(f['caloric']['heat_capacity'])} beside the modes"]] if f["caloric"] else []),
         ]
     box = f["training_box"]
     periods = [figure(p) if np.isfinite(p) else "none" for p in f["periods"]]
@@ -163,8 +172,19 @@ def _print(f: dict[str, Any]) -> None:
         *[[key, value] for key, value in f["provenance"].items()],
     ]
     print_table(f["file"], ["", ""], rows)
-    if "wells" not in f:
-        return
+    for land in f.get("landscapes", [f] if "wells" in f else []):
+        if "temperature" in land:
+            print(f"\n{f['fields'][0]} = {figure(land['temperature'])}")
+        _print_landscape(land)
+
+
+def _field(f: dict[str, Any], name: str) -> str:
+    """A field in words: its name, kind and range."""
+    between = f["ranges"].get(name)
+    return f"{name} ({f['kinds'][name]}{'' if between is None else f', {figure(between[0])} to {figure(between[1])}'})"
+
+
+def _print_landscape(f: dict[str, Any]) -> None:
     print()
     header = ["well", "W", "x", "mode", "least curvature", "in the training box"]
     listed = [

@@ -47,6 +47,7 @@ def read(
     *,
     decimal: str | None = None,
     plane_strain: bool = False,
+    fields: Sequence[str] = (),
     report: Callable[[Any], Any] | None = None,
 ) -> Samples:
     """Samples of one file, or of several, each a group. Raises as `read_samples`.
@@ -64,6 +65,7 @@ def read(
         columns=chosen or None,
         decimal=decimal,
         plane_strain=plane_strain,
+        fields=fields,
         report=report,
     )
     return samples.with_groups_found() if group == "found" else samples

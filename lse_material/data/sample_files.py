@@ -42,6 +42,7 @@ def read_samples(
     decimal: str | None = None,
     missing: Sequence[str] | None = None,
     plane_strain: bool = False,
+    fields: Sequence[str] = (),
     report: Callable[[Reading], Any] | None = None,
 ) -> Samples:
     """Read samples from a table of text, a .npz archive or a spreadsheet; from several files, each a group of its own.
@@ -54,6 +55,7 @@ def read_samples(
         decimal: "." or ",", if it is not to be found.
         missing: texts that mark a missing value, beside the empty cell, NaN, NA, null, - and their like.
         plane_strain: take the 2D part of 3D columns, after a check that the deformation is plane.
+        fields: names of the columns with scalars that W depends on beside the strain: ("T",), say.
         report: called with the `Reading` of each file: print, say.
 
     Raises:
@@ -66,8 +68,14 @@ def read_samples(
     ((200, 2, 2), (200, 2, 2))
     """
     if not isinstance(path, str | Path):
-        return _joined([Path(each) for each in path], columns, separator, decimal, missing, plane_strain, report)
+        return _joined(
+            [Path(each) for each in path], columns, separator, decimal, missing, plane_strain, fields, report
+        )
     table, columns = table_of_file(path, columns, separator=separator, decimal=decimal, missing=missing)
+    named = {f"field {name}": name for name in fields if f"field {name}" not in table.names}
+    if named and not (columns is None or isinstance(columns, Mapping)):
+        raise InvalidInputError(f"columns names all columns: name those of {list(fields)} there, {', '.join(named)}.")
+    columns = {**named, **(columns or {})} if named else columns  # type: ignore[dict-item]
     samples, reading = samples_of_table(table, columns, plane_strain=plane_strain)
     if report is not None:
         report(reading)
@@ -118,6 +126,7 @@ def _joined(
     decimal: str | None,
     missing: Sequence[str] | None,
     plane_strain: bool,
+    fields: Sequence[str],
     report: Callable[[Reading], Any] | None,
 ) -> Samples:
     """The rows of several files; each is a group, named by the file, or has groups of its own within."""
@@ -131,6 +140,7 @@ def _joined(
             decimal=decimal,
             missing=missing,
             plane_strain=plane_strain,
+            fields=fields,
             report=report,
         )
         for path in paths

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -188,6 +188,19 @@ class Samples:
             )
         x = kinematics.strain(self.F)
         return x if self.fields is None else np.concatenate([self.fields, x], axis=1)
+
+    def with_fields(self, names: Sequence[str]) -> Samples:
+        """The samples with their fields, and conjugates, in the order of these names.
+
+        Raises:
+            InvalidInputError: they have other fields.
+        """
+        names = tuple(names)
+        if sorted(names) != sorted(self.field_names):
+            raise InvalidInputError(f"the samples have the fields {list(self.field_names)}, not {list(names)}.")
+        order = [self.field_names.index(name) for name in names]
+        fields, conjugates = (None if part is None else part[:, order] for part in (self.fields, self.conjugates))
+        return replace(self, field_names=names, fields=fields, conjugates=conjugates)
 
     def take(self, rows: npt.NDArray[np.integer[Any]]) -> Samples:
         """The samples in `rows` (indices), in that order. A value that no chosen row has is left out."""

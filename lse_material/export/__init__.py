@@ -37,6 +37,7 @@ LANGUAGES = {
     "ufl": ufl_source,
     "umat": umat_source,
 }
+OF_FIELDS = ("numpy", "ufl")  # of materials that depend on fields too
 _BY_ENDING = {".c": "c", ".h": "c", ".py": "numpy", ".f": "umat", ".for": "umat", ".mfront": "mfront"}
 
 
@@ -49,7 +50,8 @@ def source(material: Material | SoftMinimum, language: str, *, name: str = "mate
         name: how its functions begin in C, an identifier; a title in the others.
 
     Raises:
-        InvalidInputError: an unknown language, a name that is no identifier, or a strain measure that has no translation.
+        InvalidInputError: an unknown language, a name that is no identifier, or a strain measure that has no translation; or
+            a material that depends on fields, in a language that takes those of F alone.
 
     >>> [line for line in lse.export.source(material, "c", name="cell").splitlines() if line.startswith("void cell(")]
     ['void cell(const double *F, double *W, double *P, double *A, double *w)']
@@ -58,8 +60,8 @@ def source(material: Material | SoftMinimum, language: str, *, name: str = "mate
         raise InvalidInputError(f"no export to {language!r}; known are {sorted(LANGUAGES)}.")
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
         raise InvalidInputError(f"the name {name!r} is no identifier: letters, digits and _, beginning with a letter.")
-    if isinstance(material, Material):
-        material = material.without_fields("export")
+    if isinstance(material, Material) and language not in OF_FIELDS:
+        material = material.without_fields(f"export to {language}")
     return LANGUAGES[language](material, name)
 
 

@@ -12,6 +12,8 @@ from lse_material.export.recorder import Language, Recorder, recorded_kinematics
 from lse_material.kernel.c_writer import Symbol
 from lse_material.kernel.modes import in_c, own_text, packed
 from lse_material.model.activations import ACTIVATIONS
+from lse_material.model.convex_network import ConvexNetwork
+from lse_material.model.interpolated_network import InterpolatedNetwork
 from lse_material.model.material import Material, potential_of
 from lse_material.model.mode import Mode
 from lse_material.model.soft_minimum import SoftMinimum
@@ -74,6 +76,23 @@ static void NAME_network(const NAME_network_data *m, const double *x, double *ps
       for (int j = 0; j < @D@; ++j) H[i * @D@ + j] += q[i] * q[j];
     }
   }
+}
+
+"""
+
+_INTERPOLATED = r"""
+/* the same of (1 - t) psi_0 + t psi_1, t = x[0], of two convex networks m that do not read t */
+static void NAME_interpolated(const NAME_network_data *m, const double *x, double *psi, double *g, double *H)
+{
+  const double t = x[0];
+  double upper, slope[@D@], curvature[@D@ * @D@];
+  NAME_network(m, x, psi, g, H);
+  NAME_network(m + 1, x, &upper, slope, curvature);
+  for (int i = 0; i < @D@ * @D@; ++i) H[i] = (1.0 - t) * H[i] + t * curvature[i];
+  for (int i = 1; i < @D@; ++i) { H[i] += slope[i] - g[i]; H[i * @D@] += slope[i] - g[i]; }
+  for (int i = 0; i < @D@; ++i) g[i] = (1.0 - t) * g[i] + t * slope[i];
+  g[0] += upper - *psi;
+  *psi = (1.0 - t) * *psi + t * upper;
 }
 
 """
@@ -148,9 +167,9 @@ def c_source(material: Material | SoftMinimum, name: str) -> str:
     )
     text += "#include <math.h>\n#include <stddef.h>\n"
     calls: dict[int, str] = {}
-    for kind in dict.fromkeys(mode.type for mode in p.modes):
-        found = {k: mode for k, mode in enumerate(p.modes) if mode.type == kind}
-        written, of_these = MODES.get(kind, _by_own_text)(found)
+    writers = [MODES.get(mode.type, _by_own_text) for mode in p.modes]
+    for writer in dict.fromkeys(writers):
+        written, of_these = writer({k: mode for k, mode in enumerate(p.modes) if writers[k] is writer})
         text, calls = text + written, calls | of_these
     scales = (("shift", p.input_shift), ("scale", p.input_scale))
     replacements: dict[str, object] = {
@@ -213,24 +232,33 @@ def _array(name: str, values: Any) -> list[str]:
 
 
 def _networks(modes: dict[int, Any]) -> tuple[str, dict[int, str]]:
-    """Tables and function of the convex networks, and how the call of each begins."""
-    lines, rows = [], []
+    """Tables and functions of the convex networks, of which an interpolated one has two, and how the call of each begins."""
+    lines: list[str] = []
+    rows: list[str] = []
+    calls: dict[int, str] = {}
     names = list(dict.fromkeys(mode.activation for mode in modes.values()))
+    networks: list[ConvexNetwork] = []
     for k, mode in modes.items():
-        lines.append(f"static const int NAME_{k}_widths[] = {{{', '.join(str(len(b)) for b in mode.biases)}}};")
-        quadratic = np.zeros((0, 1)) if mode.quadratic is None else mode.quadratic
-        parts = {"x": mode.x_weights, "z": mode.z_weights, "bias": mode.biases, "quadratic": [quadratic]}
-        for field, arrays in parts.items():
-            lines += _array(f"{k}_{field}", np.concatenate([np.ravel(a) for a in arrays]) if arrays else [])
-        fields = ", ".join(f"NAME_{k}_{field}" for field in ("widths", *parts))
-        rows.append(f"  {{{len(mode.z_weights)}, {len(quadratic)}, {names.index(mode.activation)}, {fields}}},")
+        ends = [mode]
+        if isinstance(mode, InterpolatedNetwork):
+            ends = [end.reading(np.arange(1, mode.size), mode.size) for end in mode.ends]
+        calls[k] = f"NAME_{'network' if len(ends) == 1 else 'interpolated'}(&NAME_networks[{len(networks)}]"
+        for end in ends:
+            n = len(networks)
+            networks.append(end)
+            lines.append(f"static const int NAME_{n}_widths[] = {{{', '.join(str(len(b)) for b in end.biases)}}};")
+            quadratic = np.zeros((0, 1)) if end.quadratic is None else end.quadratic
+            parts = {"x": end.x_weights, "z": end.z_weights, "bias": end.biases, "quadratic": [quadratic]}
+            for field, arrays in parts.items():
+                lines += _array(f"{n}_{field}", np.concatenate([np.ravel(a) for a in arrays]) if arrays else [])
+            fields = ", ".join(f"NAME_{n}_{field}" for field in ("widths", *parts))
+            rows.append(f"  {{{len(end.z_weights)}, {len(quadratic)}, {names.index(end.activation)}, {fields}}},")
     lines += [f"static const NAME_network_data NAME_networks[{len(rows)}] = {{", *rows, "};"]
     text = _NETWORKS.replace("@DATA@", "\n".join(lines)).replace("@ACTIVATIONS@", _activations(names))
-    text = text.replace(
-        "@LAYERS@", str(max(2, *(len(mode.biases) for mode in modes.values())))
-    )  # 2: for GCC 16's warnings
-    text = text.replace("@WIDTH@", str(max(len(bias) for mode in modes.values() for bias in mode.biases)))
-    return text, {k: f"NAME_network(&NAME_networks[{i}]" for i, k in enumerate(modes)}
+    layers = max(2, *(len(network.biases) for network in networks))  # 2: for GCC 16's warnings
+    text = text.replace("@LAYERS@", str(layers))
+    text = text.replace("@WIDTH@", str(max(len(bias) for network in networks for bias in network.biases)))
+    return text + (_INTERPOLATED if len(networks) > len(modes) else ""), calls
 
 
 def _activations(names: Sequence[str]) -> str:
@@ -255,4 +283,7 @@ def _by_own_text(modes: dict[int, Any]) -> tuple[str, dict[int, str]]:
 
 
 # by the type of a mode; types that stand here in no line bring their own text
-MODES: dict[str, Callable[[dict[int, Any]], tuple[str, dict[int, str]]]] = {"ConvexNetwork": _networks}
+MODES: dict[str, Callable[[dict[int, Any]], tuple[str, dict[int, str]]]] = {
+    "ConvexNetwork": _networks,
+    "InterpolatedNetwork": _networks,
+}

@@ -26,8 +26,12 @@ class Evaluated(SimpleNamespace):
         return PotentialValues(POTENTIAL, x)
 
 
-MATERIAL = SimpleNamespace(kinematics=STRAIN, growth=GROWTH, dim=STRAIN.dim, fields=())
+MATERIAL = SimpleNamespace(
+    kinematics=STRAIN, growth=GROWTH, dim=STRAIN.dim, fields=FIELDS, caloric=CALORIC, temperature=lambda what: TEMPERATURE
+)
+'''
 
+_OF_F = '''
 
 def evaluate(F):
     """W (...), P (..., dim, dim), A = dP/dF (..., dim, dim, dim, dim) and mode weights (..., K) at F (..., dim, dim)."""
@@ -38,9 +42,25 @@ def evaluate(F):
     return tuple(value.reshape(*F.shape[:-2], *value.shape[1:]) for value in found)
 '''
 
+_OF_FIELDS = '''
+
+def evaluate(F, fields):
+    """At F (..., dim, dim) and fields (..., m) or (m,), in the order of FIELDS: W (...), P (..., dim, dim), A = dP/dF
+    (..., dim, dim, dim, dim), mode weights (..., K), dW/dfields (..., m), d2W/dfields2 (..., m, m) and
+    dP/dfields (..., dim, dim, m).
+    """
+    F = np.asarray(F, dtype=np.float64)
+    rows = F.reshape(-1, *F.shape[-2:])
+    at = np.broadcast_to(np.asarray(fields, dtype=np.float64), (*F.shape[:-2], len(FIELDS))).reshape(-1, len(FIELDS))
+    values = MaterialValues(MATERIAL, rows, at, Evaluated())
+    found = values.energy, values.stress, values.tangent, values.mode_weights
+    found += values.conjugates, values.conjugates_by_fields, values.stress_by_fields
+    return tuple(value.reshape(*F.shape[:-2], *value.shape[1:]) for value in found)
+'''
+
 
 def numpy_source(material: Material | SoftMinimum, name: str) -> str:
-    """A module with `evaluate(F)`, or `evaluate(x)` for a plain potential."""
+    """A module with `evaluate(F)`, `evaluate(F, fields)`, or `evaluate(x)` for a plain potential."""
     head, text = description(material, name), PythonText()
     text.add("lse_material.model.soft_minimum", "PotentialValues")
     things = {"POTENTIAL": text.potential(potential_of(material), ["values", "formula"])}
@@ -48,6 +68,10 @@ def numpy_source(material: Material | SoftMinimum, name: str) -> str:
         return python_file(head, text, things, _PLAIN)
     text.add("lse_material.model.material", "MaterialValues")
     things["STRAIN"] = text.instance(material.kinematics, ["strain", "derivative", "geometric"])
-    growth = material.growth
+    growth, caloric = material.growth, material.caloric
     things["GROWTH"] = "None" if growth is None else text.instance(growth, ["energy", "stress", "tangent"])
-    return python_file(head, text, things, _MATERIAL)
+    derivatives = ["energy", "derivative", "second_derivative"]
+    things["CALORIC"] = "None" if caloric is None else text.instance(caloric, derivatives)
+    things["TEMPERATURE"] = "None" if caloric is None else str(material.temperature("a caloric term"))
+    things["FIELDS"] = repr(material.fields)
+    return python_file(head, text, things, _MATERIAL + (_OF_FIELDS if material.fields else _OF_F))

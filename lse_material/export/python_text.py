@@ -79,7 +79,14 @@ class PythonText:
             head = f'class {kind.__name__}(SimpleNamespace):\n    """{doc}"""'
             self._imports.add("from types import SimpleNamespace")
             self._parts.append("\n\n".join([head, *bodies]))
-        listed = ",\n".join(f"    {name}={literal(getattr(thing, name), f'{kind.__name__}.{name}')}" for name in values)
+        written = {name: getattr(thing, name) for name in values}
+        texts = {
+            name: self.instance(value, methods, attributes)  # a mode made of others
+            if isinstance(value, Mode)
+            else literal(value, f"{kind.__name__}.{name}")
+            for name, value in written.items()
+        }
+        listed = ",\n".join(f"    {name}={text}" for name, text in texts.items())
         return f"{kind.__name__}(\n{listed},\n)"
 
     def potential(self, potential: SoftMinimum, methods: Sequence[str]) -> str:

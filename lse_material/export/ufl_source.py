@@ -32,15 +32,18 @@ def strain(F):
     return [ufl.as_ufl(x) for x in STRAIN.components(tensor(entries, STRAIN.dim))]
 
 
-def energy(F):
-    """W(F). P is ufl.diff(energy(F), F) with F = ufl.variable(...), or take ufl.derivative of energy(F) * ufl.dx."""
-    W = potential(strain(F))
+def energy(F, fields=()):
+    """W(F), or of F and UFL scalars in the order of FIELDS. P is ufl.diff(energy(F), F) with F = ufl.variable(...), or take
+    ufl.derivative of energy(F) * ufl.dx.
+    """
+    W = potential([*fields, *strain(F)])
+    W = W if CALORIC is None else W + CALORIC.energy(fields[TEMPERATURE])
     return W if GROWTH is None else W + GROWTH.of_volume(ufl.det(F))
 
 
-def mode_weights(F):
+def mode_weights(F, fields=()):
     """The mode weights at F."""
-    return potential_weights(strain(F))
+    return potential_weights([*fields, *strain(F)])
 '''
 
 
@@ -61,4 +64,8 @@ def ufl_source(material: Material | SoftMinimum, name: str) -> str:
     things["STRAIN"] = text.instance(material.kinematics, ["components"], ["dim"])
     growth = material.growth
     things["GROWTH"] = "None" if growth is None else text.instance(growth, ["of_volume"])
+    caloric = material.caloric
+    things["CALORIC"] = "None" if caloric is None else text.instance(caloric, ["energy"])
+    things["TEMPERATURE"] = "None" if caloric is None else str(material.temperature("a caloric term"))
+    things["FIELDS"] = repr(material.fields)
     return python_file(head, text, things, _POTENTIAL + _MATERIAL)

@@ -41,6 +41,7 @@ with needed_by("lse_material.fem"):
     from lse_material.fem.forms.measures import with_quadrature_degree
     from lse_material.fem.forms.operator import jit_options
     from lse_material.fem.forms.reduced import axisymmetric_gradient, circumference, plane_gradient
+    from lse_material.fem.forms.thermomechanics import entropy, heat_taken_up, internal_energy
     from lse_material.fem.full_field import FullField, Support
     from lse_material.fem.homogenise.load_cases import CellPath, CellSamples, sample
     from lse_material.fem.homogenise.periodic_cell import CellState, PeriodicCell
@@ -106,10 +107,13 @@ __all__ = [
     "discrete_gradient",
     "draw_cells",
     "energy",
+    "entropy",
     "f_bar_energy",
     "frozen_tangent",
     "gather_cells",
+    "heat_taken_up",
     "interior_penalty",
+    "internal_energy",
     "jit_options",
     "lagged",
     "load_state",

@@ -14,16 +14,19 @@ with needed_by("lse_material.fit"):
     from lse_material.fit.fitting import fit
     from lse_material.fit.inference import Inference, Inferred, infer
     from lse_material.fit.leave_one_out import LeftOut, leave_one_group_out
+    from lse_material.fit.model import design_network
     from lse_material.fit.model.fibre_network import TrainableFibres  # noqa: F401  (it enters MODES)
     from lse_material.fit.model.trainable import MODES, TrainablePotential
     from lse_material.fit.options import Architecture, Sparsity, Training
     from lse_material.fit.problem.diagnostics import DataWarning
+    from lse_material.fit.problem.parameters import Design, Temperature
     from lse_material.fit.result import Errors, FitResult, FitWarning
 
 __all__ = [
     "MODES",
     "Architecture",
     "DataWarning",
+    "Design",
     "Ensemble",
     "Errors",
     "FitResult",
@@ -32,6 +35,7 @@ __all__ = [
     "Inferred",
     "LeftOut",
     "Sparsity",
+    "Temperature",
     "TrainablePotential",
     "Training",
     "fit",
@@ -39,3 +43,5 @@ __all__ = [
     "infer",
     "leave_one_group_out",
 ]
+
+del design_network  # its modes stand in MODES

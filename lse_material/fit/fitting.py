@@ -31,6 +31,7 @@ from lse_material.fit.optimise.levenberg_marquardt import levenberg_marquardt
 from lse_material.fit.optimise.multistart import multistart
 from lse_material.fit.options import Architecture, Sparsity, Training
 from lse_material.fit.problem.diagnostics import DataWarning
+from lse_material.fit.problem.parameters import Parameters, architecture_of, declared
 from lse_material.fit.problem.prepare import Problem, prepare
 from lse_material.fit.problem.unseen_shears import with_unseen_shears
 from lse_material.fit.result import USELESS_ERROR, Errors, FitResult, FitWarning, errors_by_group, errors_of
@@ -57,6 +58,7 @@ def fit(
     training: Training | None = None,
     sparsity: Sparsity | None = None,
     growth: Growth | Literal["auto"] | None = None,
+    parameters: Parameters | None = None,
     symmetry: Symmetry | None = None,
     start: Material | SoftMinimum | None = None,
     periods: Sequence[float | None] | None = None,
@@ -78,6 +80,9 @@ def fit(
         sparsity: how to discover the number of modes, with Architecture(modes="auto"); `Sparsity()` if left out.
         growth: a term of W that the network need not learn; it becomes part of the material. With "auto" its coefficient, >= 0,
             is fitted along; 0 leaves the material without.
+        parameters: which of the fields is a temperature, {"T": Temperature()}, or which are designs, {"porosity": Design()};
+            modes are convex in the others and the strain together. For samples of x they are the first inputs, "x1" and so
+            on. A fit from `start` keeps the temperature of the start.
         symmetry: of the parent phase and of its variants: each mode then stands for all its variants, which share its
             weights and are equivalent to rounding. The numbers of modes in `architecture` count such families.
         start: an earlier fit, whose modes, weights and scales this one begins with; `architecture` is then left out.
@@ -105,30 +110,44 @@ def fit(
     began = time.monotonic()
     training, sparsity = training or Training(), sparsity or Sparsity()
     first = None if start is None else _trainable(start, kinematics, architecture, symmetry)
-    architecture = architecture or Architecture() if first is None else first.architecture
+    samples, temperature, designs = declared(parameters, samples, start, periods)
+    architecture = architecture_of(architecture, temperature, designs) if first is None else first.architecture
     architecture = trainable_kind(architecture.mode_type).adapted(architecture)
     rng = np.random.default_rng(seed)
-    problem = prepare(samples, kinematics, growth, symmetry, architecture, training, rng, start=start, periods=periods)
+    inputs: dict[str, Any] = {"start": start, "periods": periods, "temperature": temperature}
+    problem = prepare(samples, kinematics, growth, symmetry, architecture, training, rng, **inputs)
     for text in problem.warnings:
         warnings.warn(text, DataWarning, stacklevel=2)
     measure = None if kinematics is None else kinematics.to_dict()
-    of_fit = architecture, training, sparsity, growth, measure, symmetry, periods, seed
+    of_fit = architecture, training, sparsity, growth, measure, symmetry, periods, seed, temperature
     stages = None if checkpoint is None else Checkpoint(checkpoint, _name(problem.digest, *of_fit))
     problem = problem.within(Session(began + (training.time_limit or math.inf), stages))
-    if first is not None:
-        found = multistart([first], problem.train, problem.validation, training, progress=progress)
-    elif architecture.modes == "auto":
-        found = _discover(problem, architecture, training, sparsity, rng, progress)
-    else:
-        constraints, train = problem.constraints, problem.train
-        starts = [random_start(architecture, train, rng, constraints) for _ in range(training.restarts)]
-        found = multistart(starts, train, problem.validation, training, progress=progress)
+    found = _search(problem, first, architecture, training, sparsity, rng, progress)
     result = _finished(problem, found, sparsity.tolerance, training, seed, progress)
     if stages is not None and not result.stopped:
         stages.path.unlink(missing_ok=True)
     if result.ending:
         warnings.warn(result.ending, FitWarning, stacklevel=2)
     return replace(result, seconds=time.monotonic() - began)
+
+
+def _search(
+    problem: Problem,
+    first: TrainablePotential | None,
+    architecture: Architecture,
+    training: Training,
+    sparsity: Sparsity,
+    rng: np.random.Generator,
+    progress: bool,
+) -> Found:
+    """Weights from an earlier fit, of a number of modes that is to be found, or of one that is given."""
+    if first is None and architecture.modes == "auto":
+        return _discover(problem, architecture, training, sparsity, rng, progress)
+    starts = [] if first is None else [first]
+    if first is None:
+        constraints, train = problem.constraints, problem.train
+        starts = [random_start(architecture, train, rng, constraints) for _ in range(training.restarts)]
+    return multistart(starts, problem.train, problem.validation, training, progress=progress)
 
 
 def _name(*of_fit: Any) -> str:
@@ -288,13 +307,16 @@ def _potential(problem: Problem, found: Found) -> SoftMinimum:
 
 
 def _material(problem: Problem, found: Found, potential: SoftMinimum, kinematics: StrainMeasure) -> Material:
-    """The material of a potential, with its growth term."""
+    """The material of a potential, with its growth and caloric terms."""
     samples, growth = problem.samples, problem.growth
+    coefficient = problem.train.growth_coefficient(found.model)
     if growth == "auto":
-        coefficient = problem.train.growth_coefficient(found.model)
         growth = Growth(coefficient) if coefficient > 0.0 else None
+    caloric = None if problem.temperature is None else problem.temperature.caloric
+    if caloric is not None and problem.temperature is not None and problem.temperature.heat_capacity == "auto":
+        caloric = replace(caloric, heat_capacity=coefficient) if coefficient > 0.0 else None
     fields = samples.field_names if isinstance(samples, Samples) else ()
-    return Material(potential, kinematics, growth, fields=fields, symmetry=problem.symmetry)
+    return Material(potential, kinematics, growth, fields=fields, symmetry=problem.symmetry, caloric=caloric)
 
 
 def _provenance(problem: Problem, errors: Errors, seed: int) -> dict[str, Any]:

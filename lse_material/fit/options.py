@@ -77,6 +77,7 @@ class Architecture(Options):
         least=0.0,
     )
     stress_free: bool = option(False, "whether the stress vanishes at F = I (at x = 0 for samples of x), exactly")
+    design: int = option(0, "number of the first inputs that are designs; `fit` sets it", least=0)
     mode_type: str = option(
         "ConvexNetwork",
         "name of the mode type, one of `lse_material.fit.MODES`; width, depth, activation and quadratic are of convex networks "

@@ -268,8 +268,9 @@ def errors_of(fitted: Material | SoftMinimum, samples: Samples | Observations) -
     if isinstance(fitted, Material):
         samples.inputs(fitted.kinematics)  # refuses samples of another kind
         assert samples.F is not None
-        if samples.field_names != fitted.fields:
+        if set(samples.field_names) != set(fitted.fields):
             raise InvalidInputError(f"the samples have the fields {samples.field_names}, the material {fitted.fields}.")
+        samples = samples.with_fields(fitted.fields)
         F, fields = samples.F, samples.fields
         W = None if samples.energy is None else fitted.energy(F, fields)
         errors = _errors(samples, W, samples.stress, None if samples.stress is None else fitted.stress(F, fields))

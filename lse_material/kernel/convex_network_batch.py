@@ -5,6 +5,9 @@ Networks of the same shape share their functions; weights are data. Three passes
   gradient  backward; curvatures become d psi/d z * act'', the weights of the Hessian
   hessian   forward: Jacobians of the preactivations J, adding q * sum_i weight_i J_i J_i^T to the Hessian
 Rows are taken in groups whose sums stay in registers. `lse_material.kernel.modes` says what the functions must be like.
+
+An interpolated network has two output rows on the same layers, and its first input t weighs them. The weights hold the first
+row and the difference of the two; the derivative in t is the difference, and takes a backward pass of its own.
 """
 
 from __future__ import annotations
@@ -28,25 +31,35 @@ class NetworkShape:
         size: number d of inputs.
         widths: neurons of each hidden layer.
         activation: a name in `lse_material.model.activations.ACTIVATIONS`.
-        quadratic: rows of the quadratic term (at most d: more are reduced to as many by QR), 0 for none.
+        quadratic: rows of each quadratic term (at most d: more are reduced to as many by QR), 0 for none.
+        outputs: output rows: 2 of an interpolated network, else 1.
     """
 
     size: int
     widths: tuple[int, ...]
     activation: str
     quadratic: int
+    outputs: int = 1
 
     @classmethod
     def of(cls, mode: Any) -> NetworkShape:
         """The shape of `mode`."""
-        rows = 0 if mode.quadratic is None else min(len(mode.quadratic), mode.size)
-        return cls(mode.size, tuple(len(b) for b in mode.biases[:-1]), mode.activation, rows)
+        ends = mode.ends
+        rows = max(0 if end.quadratic is None else min(len(end.quadratic), end.size) for end in ends)
+        widths = tuple(len(b) for b in ends[0].biases[:-1])
+        return cls(mode.size, widths, mode.activation, rows, len(ends))
+
+    @property
+    def reads(self) -> int:
+        """Number of the inputs that layers read: the last ones."""
+        return self.size + 1 - self.outputs
 
     @property
     def name(self) -> str:
         """Prefix of its C functions."""
         widths = "_".join(str(w) for w in self.widths) if self.widths else "affine"
-        return f"{self.activation}_{widths}" + (f"_quadratic_{self.quadratic}" if self.quadratic else "")
+        name = f"{self.activation}_{widths}" + (f"_quadratic_{self.quadratic}" if self.quadratic else "")
+        return name if self.outputs == 1 else f"interpolated_{name}"
 
     @property
     def neurons(self) -> int:
@@ -55,13 +68,13 @@ class NetworkShape:
 
     @property
     def kept(self) -> int:
-        """Vectors that are kept from pass to pass: slopes, then curvatures of all neurons."""
-        return 2 * self.neurons
+        """Vectors that are kept from pass to pass: slopes and curvatures of all neurons, the derivative in t, its gradient."""
+        return 2 * self.neurons + (self.outputs - 1) * (1 + self.reads)
 
     @property
     def wide(self) -> int:
         """The widest layer, with d vectors for each neuron."""
-        return self.size * max(self.widths, default=0)
+        return self.reads * max(self.widths, default=0)
 
     @property
     def scratch(self) -> int:
@@ -77,9 +90,9 @@ class NetworkShape:
 
     @cached_property
     def _sizes(self) -> dict[str, int]:
-        d, triangle = self.size, len(upper_triangle(self.size))
+        d, triangle = self.reads, len(upper_triangle(self.reads))
         sizes = {}
-        for layer, width in enumerate((*self.widths, 1)):
+        for layer, width in enumerate((*self.widths, self.outputs)):
             sizes[f"bias.{layer}"] = width
             sizes[f"x_weight.{layer}"] = width * d
             if layer:
@@ -87,8 +100,8 @@ class NetworkShape:
         if self.widths:
             sizes["products"] = self.widths[0] * triangle  # x_weight.0[i, p] * x_weight.0[i, q], p <= q
         if self.quadratic:
-            sizes["quadratic"] = self.quadratic * d
-            sizes["quadratic.products"] = triangle  # upper triangle of quadratic^T quadratic
+            sizes["quadratic"] = self.outputs * self.quadratic * d
+            sizes["quadratic.products"] = self.outputs * triangle  # upper triangle of quadratic^T quadratic
         return sizes
 
     @cached_property
@@ -104,19 +117,48 @@ class NetworkShape:
 
     def pack(self, mode: Any) -> Array:
         """The weights of `mode` in this order: (length,)."""
-        p, q = np.array(upper_triangle(self.size)).T
-        arrays = {f"bias.{i}": b for i, b in enumerate(mode.biases)}
-        arrays |= {f"x_weight.{i}": w for i, w in enumerate(mode.x_weights)}
-        arrays |= {f"z_weight.{i + 1}": w for i, w in enumerate(mode.z_weights)}
+        p, q = np.array(upper_triangle(self.reads)).T
+        arrays = weights_of(mode, self.quadratic)
         if self.widths:
-            arrays["products"] = mode.x_weights[0][:, p] * mode.x_weights[0][:, q]
-        if mode.quadratic is not None:
-            arrays["quadratic"] = reduced_quadratic(mode.quadratic)
-            arrays["quadratic.products"] = (mode.quadratic.T @ mode.quadratic)[p, q]
+            arrays["products"] = arrays["x_weight.0"][:, p] * arrays["x_weight.0"][:, q]
+        if self.quadratic:
+            arrays["quadratic.products"] = arrays["quadratic.products"][:, p, q]
         result = np.empty(self.length)
         for name, start in self.offsets.items():
             result[start : start + self._sizes[name]] = arrays[name].ravel()
         return result
+
+
+def weights_of(mode: Any, rows: int) -> dict[str, Array]:
+    """The arrays of a network by name, of its output layer the first row and what a second one has beyond it.
+
+    Of the quadratic terms: `rows` rows of each, and their products Q^T Q in the way of the output layer.
+    """
+    ends = mode.ends
+    last, first = len(ends[0].z_weights), ends[0]
+    arrays = {f"bias.{i}": b for i, b in enumerate(first.biases[:-1])}
+    arrays |= {f"x_weight.{i}": w for i, w in enumerate(first.x_weights[:-1])}
+    arrays |= {f"z_weight.{i + 1}": w for i, w in enumerate(first.z_weights[:-1])}
+    arrays[f"bias.{last}"] = _differences([end.biases[-1] for end in ends])
+    arrays[f"x_weight.{last}"] = _differences([end.x_weights[-1] for end in ends])
+    if last:
+        arrays[f"z_weight.{last}"] = _differences([end.z_weights[-1] for end in ends])
+    if rows:
+        quadratic = np.zeros((len(ends), rows, first.size))
+        for k, end in enumerate(ends):
+            if end.quadratic is not None:
+                reduced = reduced_quadratic(end.quadratic)
+                quadratic[k, : len(reduced)] = reduced
+        arrays["quadratic"] = quadratic
+        arrays["quadratic.products"] = _differences([each.T @ each for each in quadratic])
+    return arrays
+
+
+def _differences(parts: list[Array]) -> Array:
+    """The first part, then what the others have beyond it, stacked."""
+    stacked = np.stack(parts)
+    stacked[1:] -= stacked[0]
+    return stacked
 
 
 def reduced_quadratic(quadratic: Array) -> Array:
@@ -150,14 +192,21 @@ def _chains(sums: int) -> int:
     return next((parts for parts in (4, 2) if parts * sums <= 12), 1)
 
 
+def _write_input(text: Text, shape: NetworkShape) -> None:
+    """Of an interpolated network the first input, t, apart from the others."""
+    if shape.outputs > 1:
+        text("const lse_vec t = x[0];", "x++;")
+
+
 def _write_values(text: Text, shape: NetworkShape, registers: int) -> None:
-    d, at = shape.size, shape.offsets
+    d, at = shape.reads, shape.offsets
     activate = activation_function(shape.activation)
     head = (
         f"LSE_FUNCTION lse_vec {shape.name}_values"
         "(const double *restrict w, const lse_vec *x, lse_vec *kept, lse_vec *scratch)"
     )
     with text.function(head, "psi(x); keeps slope and curvature of every neuron"):
+        _write_input(text, shape)
         text(f"lse_vec *const slope = kept, *const curvature = kept + {shape.neurons};")
         text(f"lse_vec *const sums = scratch, *const z = scratch + {shape.wide};")
         start, before = 0, 0
@@ -179,37 +228,64 @@ def _write_values(text: Text, shape: NetworkShape, registers: int) -> None:
                     text(*(f"sums[i + {r}] = s{r};" for r in range(rows)))
             text(f"{activate}({width}, sums, z + {start}, slope + {start}, curvature + {start});")
             before, start = start, start + width
-        last = len(shape.widths)
-        text("/* the output */", f"const double *a = w + {at[f'x_weight.{last}']};")
-        bias = f"w[{at[f'bias.{last}']}]"
-        text(f"lse_vec psi = {total([bias, *(f'a[{c}] * x[{c}]' for c in range(d))])};")
+        for k in range(shape.outputs):
+            _write_output(text, shape, k, before)
+        if shape.outputs > 1:
+            text(f"kept[{2 * shape.neurons}] = psi1;")
+        text("return psi0 + t * psi1;" if shape.outputs > 1 else "return psi0;")
+
+
+def _write_output(text: Text, shape: NetworkShape, k: int, before: int) -> None:
+    """psi0 of the first output row, or psi1, by which the second exceeds it; z of the last hidden layer start at `before`."""
+    d, at, last = shape.reads, shape.offsets, len(shape.widths)
+    row = at[f"x_weight.{last}"] + k * d
+    terms = [f"w[{at[f'bias.{last}'] + k}]", *(f"w[{row + c}] * x[{c}]" for c in range(d))]
+    text("/* the output */", f"lse_vec psi{k} = {total(terms)};")
+    with text.braces():
         if last:
-            sums = _chains(1)
+            sums, width = _chains(1), shape.widths[-1]
             text("lse_vec " + ", ".join(f"p{r} = lse_fill(0.0)" for r in range(sums)) + ";")
-            for loop, rows in groups(shape.widths[-1], sums):
+            for loop, rows in groups(width, sums):
                 with text.braces(loop):
-                    v = f"w[{at[f'z_weight.{last}']} + i"
+                    v = f"w[{at[f'z_weight.{last}'] + k * width} + i"
                     text(*(f"p{r} += {v} + {r}] * z[{before} + i + {r}];" for r in range(rows)))
-            text(f"psi += {total([f'p{r}' for r in range(sums)])};")
+            text(f"psi{k} += {total([f'p{r}' for r in range(sums)])};")
         if shape.quadratic:
-            with text.braces(f"for (int i = 0; i < {shape.quadratic}; i++)"):
-                text(f"const double *m = w + {at['quadratic']} + i * {d};")
-                text(f"const lse_vec y = {total([f'm[{c}] * x[{c}]' for c in range(d)])};", "psi += 0.5 * y * y;")
-        text("return psi;")
+            for end in range(k + 1):
+                with text.braces(f"for (int i = 0; i < {shape.quadratic}; i++)"):
+                    text(f"const double *m = w + {at['quadratic'] + end * shape.quadratic * d} + i * {d};")
+                    text(f"const lse_vec y = {total([f'm[{c}] * x[{c}]' for c in range(d)])};")
+                    text(f"psi{k} {'+=' if end == k else '-='} 0.5 * y * y;")
 
 
 def _write_gradient(text: Text, shape: NetworkShape, registers: int) -> None:
-    d, at, last = shape.size, shape.offsets, len(shape.widths)
     head = (
         f"LSE_FUNCTION void {shape.name}_gradient"
         "(const double *restrict w, const lse_vec *x, lse_vec *kept, lse_vec *scratch, lse_vec *g, int second)"
     )
     with text.function(head, "gradient g; if second derivatives follow, curvature is multiplied by d psi/d z"):
+        _write_input(text, shape)
         text(
-            f"const lse_vec *const slope = kept; lse_vec *const curvature = kept + {shape.neurons}, *const t = scratch;"
+            f"const lse_vec *const slope = kept; lse_vec *const curvature = kept + {shape.neurons}, *const u = scratch;"
         )
-        text(f"const double *a = w + {at[f'x_weight.{last}']};")
-        text(*(f"lse_vec g{c} = lse_fill(a[{c}]);" for c in range(d)))
+        text("(void)slope, (void)curvature, (void)u, (void)second;")
+        if shape.outputs == 1:
+            _write_sweep(text, shape, registers, "{0}", "g", curvature=True)
+            return
+        text(f"lse_vec *const difference = kept + {2 * shape.neurons};", "g[0] = difference[0];")
+        _write_sweep(text, shape, registers, "{1}", "(difference + 1)", curvature=False)
+        _write_sweep(text, shape, registers, "{0} + t * {1}", "(g + 1)", curvature=True)
+
+
+def _write_sweep(text: Text, shape: NetworkShape, registers: int, weight: str, result: str, *, curvature: bool) -> None:
+    """The backward pass to `result` (d) of an output with the weights `weight`, of those of first row and difference."""
+    d, at, last = shape.reads, shape.offsets, len(shape.widths)
+
+    def output(name: str, index: str, length: int) -> str:
+        return weight.format(*(f"w[{at[name] + k * length}{index}]" for k in range(2)))
+
+    with text.braces():
+        text(*(f"lse_vec g{c} = lse_fill(0.0) + ({output(f'x_weight.{last}', f' + {c}', d)});" for c in range(d)))
         start = shape.neurons
         for layer in range(last - 1, -1, -1):
             width, above, start = shape.widths[layer], start, start - shape.widths[layer]
@@ -218,15 +294,17 @@ def _write_gradient(text: Text, shape: NetworkShape, registers: int) -> None:
             for loop, columns in groups(width, _rows_in_registers(registers, 1) if layer < last - 1 else 1):
                 with text.braces(loop):
                     if layer == last - 1:
-                        text(f"const lse_vec s0 = lse_fill(w[{v} + i]);")
+                        text(f"const lse_vec s0 = lse_fill(0.0) + ({output(f'z_weight.{last}', ' + i', width)});")
                     else:
                         text(*(f"lse_vec s{k} = lse_fill(0.0);" for k in range(columns)))
                         with text.braces(f"for (int j = 0; j < {shape.widths[layer + 1]}; j++)"):
-                            text(f"const double *v = w + {v} + j * {width} + i;", f"const lse_vec u = t[{above} + j];")
-                            text(*(f"s{k} += v[{k}] * u;" for k in range(columns)))
+                            text(f"const double *v = w + {v} + j * {width} + i;", f"const lse_vec b = u[{above} + j];")
+                            text(*(f"s{k} += v[{k}] * b;" for k in range(columns)))
                     for k in range(columns):
                         n = f"{start} + i + {k}"
-                        text(f"t[{n}] = s{k} * slope[{n}];", f"if (second) curvature[{n}] *= s{k};")
+                        text(f"u[{n}] = s{k} * slope[{n}];")
+                        if curvature:
+                            text(f"if (second) curvature[{n}] *= s{k};")
             with text.braces():
                 sums = _chains(d)
                 text(*(f"lse_vec p{r}_{c} = lse_fill(0.0);" for r in range(1, sums) for c in range(d)))
@@ -234,25 +312,29 @@ def _write_gradient(text: Text, shape: NetworkShape, registers: int) -> None:
                     with text.braces(loop):
                         text(f"const double *a = w + {at[f'x_weight.{layer}']} + i * {d};")
                         for r in range(rows):
-                            text(f"const lse_vec u{r} = t[{start} + i + {r}];")
-                            text(*(f"{f'p{r}_{c}' if r else f'g{c}'} += a[{r * d + c}] * u{r};" for c in range(d)))
+                            text(f"const lse_vec b{r} = u[{start} + i + {r}];")
+                            text(*(f"{f'p{r}_{c}' if r else f'g{c}'} += a[{r * d + c}] * b{r};" for c in range(d)))
                 if sums > 1:
                     text(*(f"g{c} += {total([f'p{r}_{c}' for r in range(1, sums)])};" for c in range(d)))
         if shape.quadratic:
-            text(f"const double *m = w + {at['quadratic.products']};")
             products = {pair: n for n, pair in enumerate(upper_triangle(d))}
             for e in range(d):  # each sum in turn: none waits for itself
-                text(*(f"g{c} += m[{products[min(c, e), max(c, e)]}] * x[{e}];" for c in range(d)))
-        text(*(f"g[{c}] = g{c};" for c in range(d)))
+                for c in range(d):
+                    place = f" + {products[min(c, e), max(c, e)]}"
+                    text(f"g{c} += ({output('quadratic.products', place, len(products))}) * x[{e}];")
+        text(*(f"{result}[{c}] = g{c};" for c in range(d)))
 
 
 def _write_hessian(text: Text, shape: NetworkShape, registers: int) -> None:
-    d, at = shape.size, shape.offsets
+    d, at = shape.reads, shape.offsets
     head = (
         f"LSE_FUNCTION void {shape.name}_hessian"
         "(const double *restrict w, const lse_vec *x, lse_vec q, const lse_vec *kept, lse_vec *scratch, lse_vec *H)"
     )
     with text.function(head, "H += q * Hessian, upper triangle"):
+        if shape.outputs > 1:
+            _write_input(text, shape)
+            text(*(f"H[{1 + c}] += q * kept[{2 * shape.neurons + 1 + c}];" for c in range(d)), f"H += {1 + d};")
         text(f"const lse_vec *const slope = kept, *const curvature = kept + {shape.neurons};")
         text(f"lse_vec *const u = scratch, *const J = scratch + {shape.wide};")
         start = 0
@@ -287,12 +369,15 @@ def _write_hessian(text: Text, shape: NetworkShape, registers: int) -> None:
 
 def _write_outer_products(text: Text, shape: NetworkShape, layers: list[int]) -> None:
     """H += q * weight_i J_i J_i^T over the neurons of these layers; with the first, the quadratic term."""
-    d, at, triangle = shape.size, shape.offsets, upper_triangle(shape.size)
+    d, at, triangle = shape.reads, shape.offsets, upper_triangle(shape.reads)
     h = len(triangle)
     sums = _chains(h)
     with text.braces():
         for k in range(h):
-            term = f" + w[{at['quadratic.products'] + k}] * q" if shape.quadratic and layers[:1] in ([], [0]) else ""
+            term = ""
+            if shape.quadratic and layers[:1] in ([], [0]):
+                first = at["quadratic.products"] + k
+                term = f" + (w[{first}] + t * w[{first + h}]) * q" if shape.outputs > 1 else f" + w[{first}] * q"
             text(f"lse_vec h0_{k} = H[{k}]{term};")
         text(*(f"lse_vec h{r}_{k} = lse_fill(0.0);" for r in range(1, sums) for k in range(h)))
         for layer in layers:

@@ -14,7 +14,7 @@ import numpy as np
 
 from lse_material._arrays import Array
 from lse_material.kernel.c_writer import Text, groups, total, upper_triangle
-from lse_material.kernel.convex_network_batch import NetworkShape, reduced_quadratic
+from lse_material.kernel.convex_network_batch import NetworkShape, weights_of
 from lse_material.kernel.mathematics import activation_function, write_activation
 
 CHAINS = 8  # independent sums that keep the multiply-add units busy
@@ -71,8 +71,8 @@ class NetworkLayout:
 
     @property
     def kept(self) -> int:
-        """Doubles that a mode keeps: value, slope and curvature of each neuron."""
-        return 3 * self.neurons
+        """Doubles that a mode keeps: value, slope, curvature of each neuron, then the derivative in t and its gradient."""
+        return 3 * self.neurons + whole((self.shape.outputs - 1) * (1 + self.shape.reads), self.lanes) * self.lanes
 
     def write(self, text: Text, name: str, counts: list[int]) -> None:
         """The functions of this layout."""
@@ -98,7 +98,7 @@ class NetworkLayout:
     @cached_property
     def _rows(self) -> dict[str, tuple[int, int]]:
         """Name -> (rows, length of a row); "forward" holds the columns of a z-weight, "backward" its rows."""
-        d, last, rows = self.shape.size, len(self.shape.widths), {}
+        d, last, outputs, rows = self.shape.reads, len(self.shape.widths), self.shape.outputs, {}
         for layer, width in enumerate(self.shape.widths):
             rows[f"bias.{layer}"] = (1, self.padded(layer))
             rows[f"x_weight.{layer}"] = (d, self.padded(layer))
@@ -107,11 +107,11 @@ class NetworkLayout:
                 rows[f"backward.{layer}"] = (width, self.padded(layer - 1))
         if last:
             rows["products"] = (len(upper_triangle(d)), self.padded(0))
-            rows["output"] = (1, self.padded(last - 1))
-        rows["x_output"] = (1, d + 1)  # x-weights, then the bias
+            rows["output"] = (outputs, self.padded(last - 1))
+        rows["x_output"] = (outputs, d + 1)  # x-weights, then the bias
         if self.shape.quadratic:
-            rows["quadratic"] = (self.shape.quadratic, d)
-            rows["quadratic.products"] = (1, len(upper_triangle(d)))
+            rows["quadratic"] = (outputs * self.shape.quadratic, d)
+            rows["quadratic.products"] = (outputs, len(upper_triangle(d)))
         return rows
 
     @cached_property
@@ -125,21 +125,21 @@ class NetworkLayout:
 
     def pack(self, mode: Any) -> Array:
         """The weights of `mode` in this order: (offsets["end"],)."""
-        p, q = np.array(upper_triangle(self.shape.size)).T
-        last = len(self.shape.widths)
-        arrays = {"x_output": np.append(mode.x_weights[-1][0], mode.biases[-1])}
+        d, last, weights = self.shape.reads, len(self.shape.widths), weights_of(mode, self.shape.quadratic)
+        p, q = np.array(upper_triangle(d)).T
+        arrays = {"x_output": np.concatenate([weights[f"x_weight.{last}"][:, 0], weights[f"bias.{last}"]], axis=1)}
         for layer in range(last):
-            arrays[f"bias.{layer}"] = mode.biases[layer]
-            arrays[f"x_weight.{layer}"] = mode.x_weights[layer].T
+            arrays[f"bias.{layer}"] = weights[f"bias.{layer}"]
+            arrays[f"x_weight.{layer}"] = weights[f"x_weight.{layer}"].T
             if layer:
-                arrays[f"forward.{layer}"] = mode.z_weights[layer - 1].T
-                arrays[f"backward.{layer}"] = mode.z_weights[layer - 1]
+                arrays[f"forward.{layer}"] = weights[f"z_weight.{layer}"].T
+                arrays[f"backward.{layer}"] = weights[f"z_weight.{layer}"]
         if last:
-            arrays["products"] = (mode.x_weights[0][:, p] * mode.x_weights[0][:, q]).T
-            arrays["output"] = mode.z_weights[-1]
-        if mode.quadratic is not None and self.shape.quadratic:
-            arrays["quadratic"] = reduced_quadratic(mode.quadratic)
-            arrays["quadratic.products"] = (mode.quadratic.T @ mode.quadratic)[p, q]
+            arrays["products"] = (weights["x_weight.0"][:, p] * weights["x_weight.0"][:, q]).T
+            arrays["output"] = weights[f"z_weight.{last}"][:, 0]
+        if self.shape.quadratic:
+            arrays["quadratic"] = weights["quadratic"].reshape(-1, d)
+            arrays["quadratic.products"] = weights["quadratic.products"][:, p, q]
         result = np.zeros(self.offsets["end"])
         for name, (count, length) in self._rows.items():
             rows = result[self.offsets[name] :][: count * length].reshape(count, length)
@@ -148,13 +148,20 @@ class NetworkLayout:
         return result
 
 
+def _write_input(text: Text, shape: NetworkShape) -> None:
+    """Of an interpolated network the first input, t, apart from the others."""
+    if shape.outputs > 1:
+        text("const double t = x[0];", "x++;")
+
+
 def _write_values(text: Text, layout: NetworkLayout, prefix: str, count: int) -> None:
-    d, at, end, neurons, shape = layout.shape.size, layout.offsets, layout.offsets["end"], layout.neurons, layout.shape
+    d, at, end, neurons, shape = layout.shape.reads, layout.offsets, layout.offsets["end"], layout.neurons, layout.shape
     lanes = layout.lanes
     modes = range(count)
     activate = activation_function(shape.activation)
     head = f"LSE_FUNCTION void {prefix}_values_{count}(const double *w, const double *x, double *kept, double *psi)"
     with text.function(head, f"psi(x) of {count} successive modes; keeps slope and curvature of every neuron"):
+        _write_input(text, shape)
         text(f"double *const z = kept, *const slope = kept + {neurons}, *const curvature = kept + {2 * neurons};")
         for layer, width in enumerate(shape.widths):
             padded, start = layout.padded(layer), layout.start(layer)
@@ -186,65 +193,96 @@ def _write_values(text: Text, layout: NetworkLayout, prefix: str, count: int) ->
                             text(f"LSE_AT({array} + {n}) = {result}[{k}];")
         for m in modes:
             with text.braces():
-                text(f"const double *a = w + {m * end + at['x_output']};")
-                text(f"psi[{m}] = {total([f'a[{d}]', *(f'a[{c}] * x[{c}]' for c in range(d))])};")
-                if shape.widths:
-                    last = len(shape.widths) - 1
-                    text("lse_vec s = lse_fill(0.0);")
-                    with text.braces(f"for (int i = 0; i < {layout.padded(last)}; i += {lanes})"):
-                        neuron = f"z + {m * layout.kept + layout.start(last)} + i"
-                        text(f"s += LSE_READ(w + {m * end + at['output']} + i) * LSE_READ({neuron});")
-                    text(f"psi[{m}] += lse_sum(s);")
-                if shape.quadratic:
-                    with text.braces(f"for (int i = 0; i < {shape.quadratic}; i++)"):
-                        text(f"const double *q = w + {m * end + at['quadratic']} + i * {d};")
-                        text(f"const double y = {total([f'q[{c}] * x[{c}]' for c in range(d)])};")
-                        text(f"psi[{m}] += 0.5 * y * y;")
+                for k in range(shape.outputs):
+                    _write_output(text, layout, m, k)
+                text(f"psi[{m}] = psi0" + (" + t * psi1;" if shape.outputs > 1 else ";"))
+                if shape.outputs > 1:
+                    text(f"kept[{m * layout.kept + 3 * neurons}] = psi1;")
         text("(void)z, (void)slope, (void)curvature;")
 
 
+def _write_output(text: Text, layout: NetworkLayout, m: int, k: int) -> None:
+    """psi0 of the first output row of mode m, or psi1, by which the second exceeds it."""
+    shape, at, d, lanes = layout.shape, layout.offsets, layout.shape.reads, layout.lanes
+    start = m * at["end"]
+    row = start + at["x_output"] + k * (d + 1)
+    text(f"double psi{k} = {total([f'w[{row + d}]', *(f'w[{row + c}] * x[{c}]' for c in range(d))])};")
+    with text.braces():
+        if shape.widths:
+            last = len(shape.widths) - 1
+            text("lse_vec s = lse_fill(0.0);")
+            with text.braces(f"for (int i = 0; i < {layout.padded(last)}; i += {lanes})"):
+                neuron = f"z + {m * layout.kept + layout.start(last)} + i"
+                text(f"s += LSE_READ(w + {start + at['output'] + k * layout.padded(last)} + i) * LSE_READ({neuron});")
+            text(f"psi{k} += lse_sum(s);")
+        if shape.quadratic:
+            for of_end in range(k + 1):
+                with text.braces(f"for (int i = 0; i < {shape.quadratic}; i++)"):
+                    text(f"const double *q = w + {start + at['quadratic'] + of_end * shape.quadratic * d} + i * {d};")
+                    text(f"const double y = {total([f'q[{c}] * x[{c}]' for c in range(d)])};")
+                    text(f"psi{k} {'+=' if of_end == k else '-='} 0.5 * y * y;")
+
+
 def _write_gradient(text: Text, layout: NetworkLayout, prefix: str) -> None:
-    shape, at, d, last = layout.shape, layout.offsets, layout.shape.size, len(layout.shape.widths)
-    lanes = layout.lanes
     head = f"LSE_FUNCTION void {prefix}_gradient(const double *w, const double *x, double *kept, double *g)"
     with text.function(head, "gradient g; curvature is multiplied by d psi/d z"):
+        _write_input(text, layout.shape)
         text(f"const double *const slope = kept + {layout.neurons};")
         text(f"double *const curvature = kept + {2 * layout.neurons};")
-        if last:
-            text(f"double t[{layout.neurons}] __attribute__((aligned(64)));")
-            text(*(f"lse_vec g{c} = lse_fill(0.0);" for c in range(d)))
+        if layout.shape.widths:
+            text(f"double u[{layout.neurons}] __attribute__((aligned(64)));")
+        if layout.shape.outputs == 1:
+            _write_sweep(text, layout, "{0}", "g", curvature=True)
+        else:
+            text(f"double *const difference = kept + {3 * layout.neurons};", "g[0] = difference[0];")
+            _write_sweep(text, layout, "{1}", "(difference + 1)", curvature=False)
+            _write_sweep(text, layout, "{0} + t * {1}", "(g + 1)", curvature=True)
+        text("(void)x, (void)slope, (void)curvature;")
+
+
+def _write_sweep(text: Text, layout: NetworkLayout, weight: str, result: str, *, curvature: bool) -> None:
+    """The backward pass to `result` (d) of an output with the weights `weight`, of those of first row and difference."""
+    shape, at, d, last = layout.shape, layout.offsets, layout.shape.reads, len(layout.shape.widths)
+    lanes, triangle = layout.lanes, upper_triangle(layout.shape.reads)
+
+    def output(form: str, start: int, length: int) -> str:
+        return weight.format(*(form.format(start + k * length) for k in range(2)))
+
+    with text.braces():
+        text(*(f"lse_vec g{c} = lse_fill(0.0);" for c in range(d)) if last else ())
         for layer in range(last - 1, -1, -1):
             top, padded = layer == last - 1, layout.padded(layer)
             for loop, blocks in groups(layout.blocks(layer), CHAINS):
                 with text.braces(loop):
                     for b in range(blocks):
-                        start = f"LSE_READ(w + {at['output'] + b * lanes} + i * {lanes})" if top else "lse_fill(0.0)"
+                        form = f"LSE_READ(w + {{}} + i * {lanes})"
+                        start = output(form, at["output"] + b * lanes, padded) if top else "lse_fill(0.0)"
                         text(f"lse_vec s{b} = {start};")
                     if not top:
                         with text.braces(f"for (int j = 0; j < {shape.widths[layer + 1]}; j++)"):
                             text(f"const double *v = w + {at[f'backward.{layer + 1}']} + j * {padded} + i * {lanes};")
-                            text(f"const double u = t[{layout.start(layer + 1)} + j];")
-                            text(*(f"s{b} += u * LSE_READ(v + {b * lanes});" for b in range(blocks)))
+                            text(f"const double b = u[{layout.start(layer + 1)} + j];")
+                            text(*(f"s{b} += b * LSE_READ(v + {b * lanes});" for b in range(blocks)))
                     for b in range(blocks):
                         with text.braces():
                             text(f"const int n = {b * lanes} + i * {lanes};")
-                            text(f"const lse_vec u = s{b} * LSE_READ(slope + {layout.start(layer)} + n);")
-                            text(f"LSE_AT(t + {layout.start(layer)} + n) = u;")
-                            text(f"LSE_AT(curvature + {layout.start(layer)} + n) *= s{b};")
+                            text(f"const lse_vec b = s{b} * LSE_READ(slope + {layout.start(layer)} + n);")
+                            text(f"LSE_AT(u + {layout.start(layer)} + n) = b;")
+                            if curvature:
+                                text(f"LSE_AT(curvature + {layout.start(layer)} + n) *= s{b};")
                             for c in range(d):
-                                text(f"g{c} += u * LSE_READ(w + {at[f'x_weight.{layer}'] + c * padded} + n);")
+                                text(f"g{c} += b * LSE_READ(w + {at[f'x_weight.{layer}'] + c * padded} + n);")
         for c in range(d):
-            text(f"g[{c}] = w[{at['x_output'] + c}]" + (f" + lse_sum(g{c});" if last else ";"))
-        if shape.quadratic:
-            with text.braces(f"for (int i = 0; i < {shape.quadratic}; i++)"):
-                text(f"const double *q = w + {at['quadratic']} + i * {d};")
-                text(f"const double y = {total([f'q[{c}] * x[{c}]' for c in range(d)])};")
-                text(*(f"g[{c}] += q[{c}] * y;" for c in range(d)))
-        text("(void)x, (void)slope, (void)curvature;")
+            own = output("w[{}]", at["x_output"] + c, d + 1)
+            text(f"{result}[{c}] = {own}" + (f" + lse_sum(g{c});" if last else ";"))
+        for c in range(d) if shape.quadratic else ():
+            for e in range(d):
+                n = at["quadratic.products"] + triangle.index((min(c, e), max(c, e)))
+                text(f"{result}[{c}] += ({output('w[{}]', n, len(triangle))}) * x[{e}];")
 
 
 def _write_hessian(text: Text, layout: NetworkLayout, prefix: str) -> None:
-    shape, at, d, triangle = layout.shape, layout.offsets, layout.shape.size, upper_triangle(layout.shape.size)
+    shape, at, d, triangle = layout.shape, layout.offsets, layout.shape.reads, upper_triangle(layout.shape.reads)
     lanes = layout.lanes
     h, last = len(triangle), len(layout.shape.widths)
     head = (
@@ -254,6 +292,10 @@ def _write_hessian(text: Text, layout: NetworkLayout, prefix: str) -> None:
     comment = "lanes += weight * Hessian, its upper triangle in terms to be summed over lanes; H += the quadratic part"
     with text.function(head, comment):
         text(f"const double *const slope = kept + {layout.neurons}, *const curvature = kept + {2 * layout.neurons};")
+        if shape.outputs > 1:
+            _write_input(text, shape)
+            text(*(f"H[{1 + c}] += weight * kept[{3 * layout.neurons + 1 + c}];" for c in range(d)))
+            text(f"H += {1 + d}, lanes += {1 + d};")
         wide = d * max((layout.padded(layer) for layer in range(last - 1)), default=0)
         if last > 1:  # u = slope * J of the layer below, component by component; two, to be written while read
             text(f"double u[2][{wide}] __attribute__((aligned(64)));")
@@ -288,5 +330,8 @@ def _write_hessian(text: Text, layout: NetworkLayout, prefix: str) -> None:
                                 for c in range(d):
                                     text(f"LSE_AT(u[{layer % 2}] + {c * padded} + n) = s * J{b}_{c};")
         if shape.quadratic:
-            text(f"for (int k = 0; k < {h}; k++) H[k] += weight * w[{at['quadratic.products']} + k];")
+            products = f"w[{at['quadratic.products']} + k]"
+            if shape.outputs > 1:
+                products = f"({products} + t * w[{at['quadratic.products'] + h} + k])"
+            text(f"for (int k = 0; k < {h}; k++) H[k] += weight * {products};")
         text("(void)w, (void)x, (void)weight, (void)slope, (void)curvature, (void)lanes, (void)H;")

@@ -24,7 +24,9 @@ upper triangle, row by row, to H (or to `lanes`, in terms that are summed over t
 
 from __future__ import annotations
 
+import hashlib
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -35,10 +37,13 @@ from lse_material.errors import InvalidInputError
 from lse_material.kernel.c_writer import Text, upper_triangle
 from lse_material.kernel.convex_network_batch import NetworkShape
 from lse_material.kernel.convex_network_point import NetworkLayout
+from lse_material.kernel.design_network import design_text
 from lse_material.model.mode import Mode
 
-BATCH_MODES: dict[str, Any] = {"ConvexNetwork": NetworkShape}
-POINT_MODES: dict[str, Any] = {"ConvexNetwork": NetworkLayout}
+BATCH_MODES: dict[str, Any] = {"ConvexNetwork": NetworkShape, "InterpolatedNetwork": NetworkShape}
+POINT_MODES: dict[str, Any] = {"ConvexNetwork": NetworkLayout, "InterpolatedNetwork": NetworkLayout}
+
+TEXTS: dict[str, Callable[[Any], str]] = {"DesignNetwork": design_text}  # of types of the package that are plain loops
 
 
 def batch_code(mode: Mode) -> Any:
@@ -74,7 +79,8 @@ class _Own:
 
     @property
     def name(self) -> str:
-        return re.sub(r"\W", "_", f"mode_{self.type}_{self.size}_{self.numbers}", flags=re.ASCII)
+        digest = hashlib.sha256(self.text.encode()).hexdigest()[:8]  # two texts of one type may have as many numbers
+        return re.sub(r"\W", "_", f"mode_{self.type}_{self.size}_{digest}", flags=re.ASCII)
 
     @property
     def length(self) -> int:
@@ -119,11 +125,13 @@ class _OwnPoint(_Own):
 
 
 def own_text(mode: Mode) -> str:
-    """The `c_text` of a mode.
+    """The C of a mode by the table of texts, or its `c_text`.
 
     Raises:
         InvalidInputError: it has none.
     """
+    if mode.type in TEXTS:
+        return TEXTS[mode.type](mode)
     if not mode.c_text:
         raise InvalidInputError(
             f"the mode type {mode.type} has no translation into C: give it c_text (see lse_material.model.mode.Mode), or write "

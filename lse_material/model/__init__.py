@@ -6,9 +6,12 @@ scalars of any kind; see `StrainMeasure` and docs/own_script.md.
 
 from lse_material.model.activations import ACTIVATIONS, Activation
 from lse_material.model.box import Box
+from lse_material.model.caloric import Caloric
 from lse_material.model.convex_network import ConvexNetwork
+from lse_material.model.design_network import DesignNetwork
 from lse_material.model.growth import Growth
 from lse_material.model.hyperdual import exp, log, sqrt
+from lse_material.model.interpolated_network import InterpolatedNetwork
 from lse_material.model.material import Material
 from lse_material.model.mode import Mode
 from lse_material.model.periodic_network import PeriodicNetwork
@@ -32,9 +35,12 @@ __all__ = [
     "ACTIVATIONS",
     "Activation",
     "Box",
+    "Caloric",
     "ConvexNetwork",
+    "DesignNetwork",
     "GreenLagrange",
     "Growth",
+    "InterpolatedNetwork",
     "IsotropicInvariants",
     "Material",
     "Mode",

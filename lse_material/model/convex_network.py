@@ -128,6 +128,11 @@ class ConvexNetwork(Mode):
         """Number d of inputs."""
         return int(self.x_weights[0].shape[1])
 
+    @property
+    def ends(self) -> tuple[ConvexNetwork]:
+        """The networks that an `InterpolatedNetwork` lies between: here it alone."""
+        return (self,)
+
     def tensors(self) -> dict[str, Array]:  # noqa: D102
         tensors: dict[str, Array] = {}
         for i, (weight, bias) in enumerate(zip(self.x_weights, self.biases)):

@@ -1,13 +1,14 @@
 """A material: a potential of a strain measure, W(F) = potential(x(F)) + growth(J), with P = dW/dF and A = dP/dF.
 
-W may depend on further scalars, `fields` (a concentration, a temperature): W(f, F) = potential(f, x(F)) + growth(J). Each has a
-conjugate dW/df (a chemical potential, minus an entropy).
+W may depend on further scalars, `fields`: W(f, F) = potential(f, x(F)) + growth(J) + caloric(T). Each has a conjugate dW/df (a
+chemical potential, minus an entropy). What a field is follows from the modes, which are convex in it and the strain together
+(a concentration), or affine in it over a range (a temperature): see `Material.kinds`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, NoReturn
 
@@ -16,6 +17,7 @@ import numpy as np
 from lse_material._arrays import Array, deformation_gradients, field_names, float_array, points
 from lse_material.errors import InvalidInputError
 from lse_material.model.box import Box
+from lse_material.model.caloric import Caloric
 from lse_material.model.growth import Growth
 from lse_material.model.mode import CHUNK
 from lse_material.model.soft_minimum import SoftMinimum
@@ -36,6 +38,7 @@ class Material:
         provenance: anything JSON can hold: package version, date, data hash, errors.
         fields: names of the scalars that W depends on beside the strain, in the order of the potential's first inputs.
         symmetry: point group of the potential, and the part of it that each mode has, where a fit gave it one.
+        caloric: what a heat capacity adds to W, where one of the fields is an absolute temperature.
 
     Raises:
         InvalidInputError: potential, fields and strain measure do not fit together.
@@ -55,6 +58,7 @@ class Material:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     fields: tuple[str, ...] = ()
     symmetry: Symmetry | None = None
+    caloric: Caloric | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "fields", field_names(self.fields))
@@ -81,6 +85,46 @@ class Material:
             raise InvalidInputError(
                 f"training_box has {self.training_box.size} components; the potential has {self.potential.size}."
             )
+        if self.caloric is not None:
+            self._check_caloric()
+
+    def _check_caloric(self) -> None:
+        if type(self.caloric) is not Caloric:
+            raise InvalidInputError(f"caloric is a {type(self.caloric).__name__}; a material takes a Caloric or None.")
+        if len(self.ranges) != 1:
+            raise InvalidInputError(
+                f"a caloric term is of one temperature; the fields are {self.kinds or 'none'}. It needs modes that are affine "
+                "in one of them: lse.InterpolatedNetwork."
+            )
+        ((name, (lower, _)),) = self.ranges.items()
+        if lower <= 0.0:
+            raise InvalidInputError(
+                f"a caloric term needs absolute temperatures, > 0; the range of {name} begins at {lower:g}."
+            )
+
+    @property
+    def kinds(self) -> dict[str, str]:
+        """What each field is: "convex" (modes are so in it and x), "temperature" (affine in it, convex in x), or "design"."""
+        return dict(zip(self.fields, self.potential.kinds))
+
+    @property
+    def ranges(self) -> dict[str, tuple[float, float]]:
+        """Between which values of each temperature the modes are known to be convex in x."""
+        shift, scale = self.potential.input_shift, self.potential.input_scale
+        of_temperature = [k for k, kind in enumerate(self.kinds.values()) if kind == "temperature"]
+        return {self.fields[k]: (float(shift[k]), float(shift[k] + scale[k])) for k in of_temperature}
+
+    def temperature(self, what: str) -> int:
+        """Which of the fields is the temperature.
+
+        Raises:
+            InvalidInputError: none of them is, or several are, and `what` is of one.
+        """
+        if len(self.ranges) != 1:
+            raise InvalidInputError(
+                f"{what} is of a material with one temperature; the fields here are {self.kinds or 'none'}."
+            )
+        return self.fields.index(next(iter(self.ranges)))
 
     @property
     def dim(self) -> int:
@@ -97,19 +141,39 @@ class Material:
         """Number of modes."""
         return len(self.potential.modes)
 
-    def at(self, fields: Any) -> Material:
-        """The material where the fields are held at these values (one for each), an ordinary one of F alone.
+    def at(self, fields: Any = None, **named: float) -> Material:
+        """The material where the fields have these values (one for each, or by name), an ordinary one of F alone.
 
         Raises:
-            InvalidInputError: it has no fields, or another number of them.
+            InvalidInputError: it has no fields, or others; or a temperature is out of its range.
+
+        >>> ends = [lse.ConvexNetwork.from_arrays([], [np.zeros((1, 3))], [[0.0]], quadratic=c * np.eye(3)) for c in (3.0, 2.0)]
+        >>> potential = lse.SoftMinimum((lse.InterpolatedNetwork(*ends),), 1.0, [300.0, 0, 0, 0], [100.0, 1, 1, 1])
+        >>> softening = lse.Material(potential, lse.SmallStrain(2), fields=("T",))  # stiffness 9 at 300 K, 4 at 400 K
+        >>> softening.at(T=320.0).stress(np.diag([1.1, 1.0]))[0, 0].round(12)
+        0.8
         """
+        if fields is None:
+            fields = [named.get(name) for name in self.fields]
+        unknown = sorted(set(named) - set(self.fields))
+        if unknown or any(value is None for value in np.atleast_1d(np.asarray(fields, dtype=object))):
+            raise InvalidInputError(
+                f"the fields are {list(self.fields)}, one value each is needed; {sorted(named)} are given."
+            )
         values = float_array("fields", fields, 1)
         if not self.fields or len(values) != len(self.fields):
             raise InvalidInputError(f"{len(values)} values for the fields {list(self.fields)}: one each is needed.")
         m, box = len(values), self.training_box
         held = dict(zip(self.fields, values.tolist()))
+        for name, (lower, upper) in self.ranges.items():
+            if not lower - 1e-9 * (upper - lower) <= held[name] <= upper + 1e-9 * (upper - lower):
+                raise InvalidInputError(f"{name} = {held[name]:g} is outside its range, {lower:g} to {upper:g}.")
+        potential = self.potential.at(values)
+        if self.caloric is not None:
+            level = float(self.caloric.energy(values[self.temperature("a caloric term")]))
+            potential = replace(potential, energy_shift=potential.energy_shift + level)
         return Material(
-            self.potential.at(values),
+            potential,
             self.kinematics,
             self.growth,
             self.units,
@@ -157,6 +221,26 @@ class Material:
         """dW/dfields, (..., m), of each field in its order. Arguments and errors as `energy`."""
         return self._by_chunks(F, fields, (len(self.fields),), lambda values: values.conjugates)
 
+    def conjugates_by_fields(self, F: Any, fields: Any = None) -> Array:
+        """d2W/dfields2, (..., m, m). Arguments and errors as `energy`."""
+        return self._by_chunks(F, fields, (len(self.fields),) * 2, lambda values: values.conjugates_by_fields)
+
+    def stress_by_fields(self, F: Any, fields: Any = None) -> Array:
+        """dP/dfields, (..., dim, dim, m): what a field of its own adds to the stress. Arguments and errors as `energy`."""
+        return self._by_chunks(
+            F, fields, (self.dim, self.dim, len(self.fields)), lambda values: values.stress_by_fields
+        )
+
+    def entropy(self, F: Any, fields: Any = None) -> Array:
+        """-dW/dT per reference volume, (...), of a material with one temperature. Arguments and errors as `energy`."""
+        return -self.conjugates(F, fields)[..., self.temperature("an entropy")]
+
+    def heat_capacity(self, F: Any, fields: Any = None) -> Array:
+        """-T d2W/dT2 at constant strain, (...), >= 0 where T is absolute. Arguments and errors as `energy`."""
+        k = self.temperature("a heat capacity")
+        T = points("fields", fields, len(self.fields))[..., k]
+        return -T * self.conjugates_by_fields(F, fields)[..., k, k]
+
     def stress(self, F: Any, fields: Any = None) -> Array:
         """First Piola-Kirchhoff stress P = dW/dF: F (..., dim, dim) -> (..., dim, dim). Raises as `energy`."""
         return self._by_chunks(F, fields, (self.dim,) * 2, lambda values: values.stress)
@@ -199,7 +283,7 @@ class MaterialValues:
     """
 
     def __init__(self, material: Material, F: Array, fields: Array, potential: Any = None) -> None:
-        self._material, self._F = material, F
+        self._material, self._F, self._fields = material, F, fields
         self._first = len(material.fields)  # of the potential's inputs that are strains
         x = _inputs(material, F, fields)
         self.strain: Array = x[:, self._first :]
@@ -213,8 +297,13 @@ class MaterialValues:
     @cached_property
     def energy(self) -> Array:
         """(n,)."""
-        growth = self._material.growth
-        return self._potential.energy + (growth.energy(self._F) if growth else 0.0)
+        growth, caloric = self._material.growth, self._material.caloric
+        energy = self._potential.energy + (growth.energy(self._F) if growth else 0.0)
+        return energy + caloric.energy(self._temperature) if caloric else energy
+
+    @property
+    def _temperature(self) -> Array:
+        return self._fields[:, self._material.temperature("a caloric term")]
 
     @cached_property
     def _derivative(self) -> Array:
@@ -229,7 +318,28 @@ class MaterialValues:
     @property
     def conjugates(self) -> Array:
         """(n, m), dW/dfields."""
-        return self._potential.gradient[:, : self._first]
+        result, caloric = self._potential.gradient[:, : self._first], self._material.caloric
+        if caloric is None:
+            return result
+        result = result.copy()
+        result[:, self._material.temperature("a caloric term")] += caloric.derivative(self._temperature)
+        return result
+
+    @property
+    def conjugates_by_fields(self) -> Array:
+        """(n, m, m), d2W/dfields2."""
+        result, caloric = self._potential.hessian[:, : self._first, : self._first], self._material.caloric
+        if caloric is None:
+            return result
+        k, result = self._material.temperature("a caloric term"), result.copy()
+        result[:, k, k] += caloric.second_derivative(self._temperature)
+        return result
+
+    @property
+    def stress_by_fields(self) -> Array:
+        """(n, dim, dim, m), dP/dfields."""
+        mixed = self._potential.hessian[:, : self._first, self._first :] @ self._derivative
+        return np.moveaxis(mixed.reshape(len(self._F), self._first, *self._F.shape[1:]), 1, -1)
 
     @cached_property
     def stress(self) -> Array:

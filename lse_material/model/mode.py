@@ -90,6 +90,11 @@ class Mode(ABC):
         return tuple(range(self.size))
 
     @property
+    def affine_inputs(self) -> tuple[int, ...]:
+        """Inputs that the mode is affine in where the others are fixed, from 0 to 1: temperatures."""
+        return ()
+
+    @property
     def periods(self) -> Array:
         """Of each input, (d,); inf, the default, where the mode is not periodic in it."""
         return np.full(self.size, np.inf)

@@ -100,6 +100,17 @@ class SoftMinimum:
         """Rho in energy units."""
         return self.scaled_rho * self.energy_scale
 
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Of each input what its modes are in it: "convex" together with others, affine ("temperature"), "periodic", or any
+        ("design").
+        """
+        convex = set.intersection(*(set(mode.convex_inputs) for mode in self.modes))
+        affine = set.intersection(*({*mode.convex_inputs, *mode.affine_inputs} for mode in self.modes))
+        periodic = set(np.flatnonzero(np.isfinite(np.max([mode.periods for mode in self.modes], axis=0))).tolist())
+        known = {i: "periodic" for i in periodic} | {i: "temperature" for i in affine} | {i: "convex" for i in convex}
+        return tuple(known.get(i, "design") for i in range(self.size))
+
     def wrapped(self, x: Array, lower: Array) -> Array:
         """Points x (..., d) moved by whole periods, where all modes have one, to between `lower` (d,) and a period above."""
         period = self.input_scale * np.max([mode.periods for mode in self.modes], axis=0)

@@ -87,7 +87,7 @@ def test_what_needs_a_material_of_deformation_alone_says_so():
     with pytest.raises(lse.InvalidInputError, match=r"hold them by material\.at"):
         CompiledEvaluator(m)
     with pytest.raises(lse.InvalidInputError, match=r"hold them by material\.at"):
-        source(m, "numpy")
+        source(m, "c")
     with pytest.raises(lse.InvalidInputError, match="one each"):
         m.at([0.1])
     with pytest.raises(lse.InvalidInputError, match="depends on F alone"):

@@ -64,6 +64,8 @@ def energy(
     W = potential_energy(material.potential, inputs(material, F, fields), expanded=expanded)
     if material.growth is not None:
         W = W + growth_energy(material.growth, F)
+    if material.caloric is not None:
+        W = W + material.caloric.energy(fields[material.temperature("a caloric term")])
     return W if inverted else orientation(material.kinematics, F) * W
 
 
@@ -102,8 +104,18 @@ def conjugates(
     expect_shape(material, F)
     x = inputs(material, F, fields)
     gradient = (networks if expanded else operator).gradient(material.potential, x)
-    result = ufl.as_vector(gradient[: len(material.fields)])
+    of_fields = gradient[: len(material.fields)]
+    result = ufl.as_vector(with_caloric(material, of_fields, fields))
     return result if inverted else orientation(material.kinematics, F) * result
+
+
+def with_caloric(material: Material, conjugates: Sequence[Expr], fields: Sequence[Expr]) -> list[Expr]:
+    """dW/dfields of the potential, with the derivative of the caloric term added to that of the temperature."""
+    result = list(conjugates)
+    if material.caloric is not None:
+        k = material.temperature("a caloric term")
+        result[k] = result[k] + material.caloric.derivative(fields[k])
+    return result
 
 
 def growth_stress(growth: Growth, F: Expr) -> Expr:

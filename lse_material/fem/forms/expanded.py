@@ -123,5 +123,46 @@ def formula(mode: Any, x: list[Expr], *, with_gradient: bool = False) -> tuple[E
     return psi, [ufl.diff(psi, xi) for xi in variables] if with_gradient else []
 
 
+def interpolated(mode: Any, x: list[Expr], *, with_gradient: bool = False) -> tuple[Expr, list[Expr]]:
+    """psi of an interpolated network, and its gradient if asked for (else an empty list)."""
+    t, rest = x[0], x[1:]
+    (lower, of_lower), (upper, of_upper) = (
+        network(end, rest, with_gradient=with_gradient) for end in (mode.lower, mode.upper)
+    )
+    psi = (1.0 - t) * lower + t * upper
+    if not with_gradient:
+        return psi, []
+    return psi, [upper - lower, *((1.0 - t) * a + t * b for a, b in zip(of_lower, of_upper))]
+
+
+def design(mode: Any, x: list[Expr], *, with_gradient: bool = False) -> tuple[Expr, list[Expr]]:
+    """psi of a design network, and its gradient if asked for (else an empty list)."""
+    m = mode.feature_weight.shape[1]
+    x = [ufl.variable(xi) for xi in x]
+    p, rest = x[:m], x[m:]
+    features = [_affine(row, p, float(b)) for row, b in zip(mode.feature_weight, mode.feature_bias)]
+    phi = [ufl.as_ufl(1.0), *p, *(_positive(a) for a in features)]
+    f = ACTIVATIONS[mode.activation]
+    terms = [_affine(mode.level, phi, 0.0)]
+    for weight, bias, acting in zip(mode.x_weight, mode.bias, mode.z_weight):
+        a = _affine(weight, rest, 0.0) + _affine(bias, phi, 0.0)
+        terms.append(_positive(_affine(acting, phi, 0.0)) * f.value(_softplus(a)[0]))
+    terms += [_affine(row, phi, 0.0) * xi for row, xi in zip(mode.slope, rest)]
+    for root in mode.quadratic:
+        y = sum((_affine(row, phi, 0.0) * xi for row, xi in zip(root, rest)), ufl.as_ufl(0.0))
+        terms.append(0.5 * y * y)
+    psi = sum(terms[1:], terms[0])
+    return psi, [ufl.diff(psi, xi) for xi in x] if with_gradient else []
+
+
+def _positive(v: Expr) -> Expr:
+    """The positive function of the weights of a design network."""
+    return 0.5 * (v + ufl.sqrt(v * v + 4.0))
+
+
 # by the type of a mode; types that stand here in no line are written out by their formula
-MODES: dict[str, Callable[..., tuple[Expr, list[Expr]]]] = {"ConvexNetwork": network}
+MODES: dict[str, Callable[..., tuple[Expr, list[Expr]]]] = {
+    "ConvexNetwork": network,
+    "InterpolatedNetwork": interpolated,
+    "DesignNetwork": design,
+}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -11,7 +12,7 @@ from ufl.core.expr import Expr
 
 from lse_material._arrays import Array
 from lse_material.errors import CompilationError, InvalidInputError
-from lse_material.fem.forms.energy import growth_stress, pull_back, strain
+from lse_material.fem.forms.energy import growth_stress, inputs, pull_back, with_caloric
 from lse_material.fem.forms.orientation import orientation
 from lse_material.kernel import CompiledPotential, InterpretedPotential, potential_evaluator
 from lse_material.kernel.c_writer import upper_triangle
@@ -41,29 +42,35 @@ class Evaluator(Protocol):
 class PotentialStress:
     """The stress of a `Material`: dW/dx and the upper triangle of d2W/dx2 are stored, and UFL makes P of them.
 
+    x are the fields that W depends on, if any, and the components of the strain.
+
     Attributes:
         shape: of the first derivative that is stored at each point.
         tangent_shape: of the second derivative that is stored at each point.
     """
 
-    def __init__(self, material: Material, comm: MPI.Comm) -> None:
-        material = material.without_fields("QuadratureStress")
+    def __init__(self, material: Material, comm: MPI.Comm, fields: Sequence[Expr]) -> None:
         d = material.potential.size
-        self._material = material
+        self._material, self._fields = material, [ufl.as_ufl(value) for value in fields]
         self._potential = compile_together(material.potential, comm)
         self.shape: tuple[int, ...] = (d,)
         self.tangent_shape: tuple[int, ...] = (d * (d + 1) // 2,)
 
     def inputs(self, F: Expr) -> Expr:
-        """What is evaluated: x(F), a UFL vector."""
-        return ufl.as_vector(strain(self._material.kinematics, F))
+        """What is evaluated: the fields and x(F), a UFL vector."""
+        return ufl.as_vector(inputs(self._material, F, self._fields))
 
     def stress(self, F: Expr, first: Expr) -> Expr:
         """P = sum_i dW/dx_i dx_i/dF and the growth term, NaN where det F <= 0; `first` is dW/dx."""
-        P = pull_back(self._material.kinematics, F, [first[i] for i in range(self.shape[0])])
+        P = pull_back(self._material.kinematics, F, [first[i] for i in range(len(self._fields), self.shape[0])])
         if self._material.growth is not None:
             P = P + growth_stress(self._material.growth, F)
         return orientation(self._material.kinematics, F) * P
+
+    def conjugates(self, F: Expr, first: Expr) -> Expr:
+        """dW/dfields, a UFL vector, NaN where det F <= 0; `first` is dW/dx."""
+        found = with_caloric(self._material, [first[i] for i in range(len(self._fields))], self._fields)
+        return orientation(self._material.kinematics, F) * ufl.as_vector(found)
 
     def tangent(self, second: Expr) -> Expr:
         """The derivative of dW/dx in x, the symmetric matrix whose upper triangle is `second`."""

@@ -41,8 +41,9 @@ class QuadratureStress:
     Attributes:
         operator: P, a UFL tensor of shape (dim, dim) with an external operator in it; use it with `dx` only. `stress_function`
             gives its values, for files and pictures.
+        conjugates: dW/dfields, a UFL vector of the same stored values; None for a material of F alone.
         dx: measure with this quadrature rule, on the cells of `tags` that have `tag` if these were given.
-        inputs: UFL tensor that is evaluated at the points: x(F), or F for an `Evaluator`.
+        inputs: UFL tensor that is evaluated at the points: the fields and x(F), or F for an `Evaluator`.
         values: the stored stress: dW/dx of a Material, P of an `Evaluator`.
         tangent_values: the stored derivative of it.
         stress_evaluations, tangent_evaluations: number of iterates at which each was computed.
@@ -51,13 +52,14 @@ class QuadratureStress:
         material: a Material, or any `Evaluator` (then dim is that of F).
         F: UFL deformation gradient, (dim, dim); its coefficients may change between solves.
         degree: degree of the quadrature rule, >= 1.
+        fields: UFL scalars, one for each of the material's fields, in their order; functions among them may be unknowns.
         tags, tag: cell tags and the value, or values, of the cells of this material; all cells if left out.
         domain: the mesh of the integral, if it is not that of the coefficients of F.
         entity_maps: as `dolfinx.fem.form` takes them, if F lives on another mesh than `domain`.
 
     Raises:
-        InvalidInputError: F of the wrong shape, without a mesh or of another precision than float64; degree < 1; tags of
-            facets or of another mesh, or values that mark no cell on any rank.
+        InvalidInputError: fields too few or too many; F of the wrong shape, without a mesh or of another precision than
+            float64; degree < 1; tags of facets or of another mesh, or values that mark no cell on any rank.
         CompilationError: the kernel of the material could not be compiled; on every rank.
 
     >>> P = lse.fem.QuadratureStress(material, F, degree=1)
@@ -75,6 +77,7 @@ class QuadratureStress:
         F: Any,
         *,
         degree: int,
+        fields: Sequence[Any] = (),
         tags: MeshTags | None = None,
         tag: int | Sequence[int] | None = None,
         domain: Mesh | None = None,
@@ -90,19 +93,28 @@ class QuadratureStress:
             raise InvalidInputError("give both tags and tag, or neither.")
         self.material, self.degree = material, degree
         self._mesh = mesh = mesh_of(F, domain)
-        require_double(*functions_of(F), what="a QuadratureStress", real=True)
+        fields = [ufl.as_ufl(value) for value in fields]
+        read = [f for expression in (F, *fields) for f in functions_of(expression)]
+        require_double(*read, what="a QuadratureStress", real=True)
         marks = tuple(int(t) for t in np.atleast_1d(() if tag is None else tag))
         if tags is not None and (not marks or len(set(marks)) < len(marks)):
             raise InvalidInputError(f"tag is {tag!r}: give one value, or several that differ.")
         self._cells = owned_cells(mesh) if tags is None else marked_cells(mesh, tags, marks)
+        if not isinstance(material, Material) and fields:
+            raise InvalidInputError("fields go with a Material that depends on them; an Evaluator is one of F alone.")
         self._stored: PotentialStress | EvaluatorStress = (
-            PotentialStress(material, mesh.comm) if isinstance(material, Material) else EvaluatorStress(material, dim)
+            PotentialStress(material, mesh.comm, fields)
+            if isinstance(material, Material)
+            else EvaluatorStress(material, dim)
         )
         space = self._space(self._stored.shape)
         self._external = FEMExternalOperator(
             self._stored.inputs(F), function_space=space, external_function=Owner(self), name="dW", dtype=np.float64
         )
         self.operator = self._stored.stress(F, self._external)
+        self.conjugates: Any = None
+        if isinstance(self._stored, PotentialStress) and fields:
+            self.conjugates = self._stored.conjugates(F, self._external)
         metadata = {"quadrature_degree": degree, "quadrature_scheme": "default"}
         measure = ufl.Measure("dx", domain=mesh, subdomain_data=tags, metadata=metadata)
         self.dx = measure if tag is None else measure(marks)
@@ -116,7 +128,7 @@ class QuadratureStress:
         self._inputs = self._at_points(self.inputs)
         self._buffer = self._inputs.eval(mesh, self._cells)  # its shape differs between versions of DOLFINx
         self._points = self._buffer.reshape(len(dofs), *self.inputs.ufl_shape)
-        self._state = _State(F, mesh)
+        self._state = _State(self.inputs, mesh)
         self._known = 0  # derivatives of W that are up to date: 0 none, 1 stress, 2 also tangent
         self.stress_evaluations = self.tangent_evaluations = 0
 

@@ -8,13 +8,13 @@ from operator import attrgetter
 
 import numpy as np
 
+from lse_material.analysis.stationary import wells
 from lse_material.fit.discovery.candidates import Candidate, Discovery, alike, attempt
 from lse_material.fit.discovery.prune import active_weights, prune
 from lse_material.fit.discovery.schedule import Refit, Schedule, as_stage
 from lse_material.fit.model import edit
 from lse_material.fit.model.trainable import TrainablePotential
 from lse_material.fit.optimise.adam import adam
-from lse_material.fit.options import Architecture
 from lse_material.fit.problem.loss import Loss
 from lse_material.fit.session import TimeUpError
 
@@ -85,8 +85,9 @@ def quadratic_modes_suffice(search: Discovery) -> bool:
 def constant(search: Discovery) -> Candidate | None:
     """A mode of no weights, where validation rows do not tell the best model from it: there is nothing to find then."""
     best, given = search.candidates.least, search.architecture
-    architecture = Architecture(modes=1, depth=0, stiffness=given.stiffness, stress_free=given.stress_free)
-    model = TrainablePotential.of(architecture, search.train.inputs.shape[1], constraints=search.constraints)
+    model = TrainablePotential.of(
+        replace(given, modes=1, depth=0), search.train.inputs.shape[1], constraints=search.constraints
+    )
     squares = search.validation.by_row(model)
     if best.error <= search.schedule.better * search.validation.worst_error(model) or not alike(
         squares, best.squares, search.schedule.significance
@@ -188,6 +189,35 @@ def try_more_modes(search: Discovery, candidate: Candidate) -> Candidate:
         return candidate
     larger = final_refit(search, larger)
     return larger if larger.error <= candidate.error / s.decisive else candidate
+
+
+def mode_for_each_well(search: Discovery, candidate: Candidate) -> Candidate:
+    """More modes while more wells coexist at a temperature than there are modes, if the tolerance is met with them too.
+
+    A well that smoothing makes between two modes is no phase of its own: it cannot appear or vanish where its energy says.
+    """
+    variants = search.constraints.variants
+    while (
+        candidate.modes * variants < most_wells(search, candidate) and candidate.modes < search.architecture.max_modes
+    ):
+        known, limit = search.candidates.best.get(candidate.modes + 1), search.schedule.near * search.sparsity.tolerance
+        more = known if known is not None and known.error < limit else restart(search, candidate.modes + 1)
+        more = final_refit(search, more)
+        if not search.candidates.acceptable(more):
+            break
+        candidate = more
+    return candidate
+
+
+def most_wells(search: Discovery, candidate: Candidate) -> int:
+    """The largest number of wells within the data at one of some temperatures; 0 for modes that know no temperature."""
+    if not candidate.model.temperatures:
+        return 0
+    potential, x = candidate.model.to_potential(), search.train.inputs.numpy()[:, 1:]
+    low, high = x.min(axis=0), x.max(axis=0)
+    high = np.maximum(high, low + 1e-9 * max(float(np.abs(x).max()), 1e-300))
+    at_some = (potential.at([t]) for t in np.linspace(0.0, 1.0, search.schedule.temperatures))
+    return max(sum(well.inside for well in wells(each, low, high)) for each in at_some)
 
 
 def rescale(search: Discovery, candidate: Candidate) -> Candidate:

@@ -73,18 +73,18 @@ def prune(
 
 def _as_quadratic(model: TrainablePotential, loss: Loss, mode: int) -> TrainablePotential:
     """One mode without its neurons: the convex quadratic function nearest to it where it dominates."""
-    model, x, d = copy_of(model), loss.inputs, model.size
+    model, x = copy_of(model), loss.inputs
     assert model.quadratic is not None
     with torch.no_grad():
         psi = model.modes(x)[0]
         variant = mode * model.constraints.variants
         wanted, share = psi[variant], torch.sqrt(torch.softmax(-psi / model.scaled_rho, dim=0)[variant] + 1e-6)
-        quadratic, gradient, level, _ = nearest_quadratic(x, wanted, share, model.architecture.stiffness)
-        model.quadratic[mode], model.x_weights[-1][mode, 0], model.biases[-1][mode, 0] = quadratic, gradient, level
+        quadratic, gradient, level, _ = nearest_quadratic(model, x, wanted, share)
+        model.quadratic[mode], model.x_weights[-1][mode], model.biases[-1][mode] = quadratic, gradient, level
         masks, last = _masks(model), f"x_weights.{len(model.x_weights) - 1}"
         for name, mask in masks.items():
             mask[mode] = 1.0 if name == last else 0.0
-        masks["quadratic"][mode] = torch.ones(d, d, dtype=torch.float64).triu()
+        masks["quadratic"][mode] = _upper(model)
     model.masks.update(masks)
     return model
 
@@ -94,10 +94,16 @@ def triangular(model: TrainablePotential) -> TrainablePotential:
     model = copy_of(model)
     if model.quadratic is not None:
         with torch.no_grad():
-            model.quadratic.copy_(torch.linalg.qr(model.quadratic * model.mask("quadratic"))[1])
-        upper = torch.ones(model.size, model.size, dtype=torch.float64).triu()
-        model.masks["quadratic"] = upper.expand(model.architecture.count, -1, -1).clone()
+            terms = (model.quadratic * model.mask("quadratic")).unflatten(1, (model.outputs, -1))
+            model.quadratic.copy_(torch.linalg.qr(terms)[1].flatten(1, 2))
+        model.masks["quadratic"] = _upper(model).expand(model.architecture.count, -1, -1).clone()
     return model
+
+
+def _upper(model: TrainablePotential) -> Tensor:
+    """The mask of upper triangular quadratic terms, one for each output row of a mode."""
+    d = model.quadratic.shape[2]
+    return torch.ones(d, d, dtype=torch.float64).triu().repeat(model.outputs, 1)
 
 
 def active_weights(model: TrainablePotential) -> int:

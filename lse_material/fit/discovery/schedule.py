@@ -135,6 +135,9 @@ class Schedule:
     renewed: Refit = Refit(125)  # half: most weights stay where they are
     finally_widened: Refit = Refit(60)  # only to see whether the error is halved
 
+    # A mode for each well.
+    temperatures: int = 5  # at which wells are counted: those that coexist do so over a range
+
     # The transition scale.
     other_scale: Refit = Refit(100)  # with the transition scale free
     lower: float = 0.8  # factor of one step down; the interval that fits alike is known to this ratio

@@ -36,6 +36,7 @@ def discover(search: Discovery, processes: int) -> tuple[TrainablePotential, Int
     candidate = moves.final_refit(search, candidate)
     candidate = moves.retry(search, candidate)
     candidate = moves.try_more_modes(search, candidate)
+    candidate = moves.mode_for_each_well(search, candidate)
     candidate, interval = moves.lower_transition_scale(search, candidate)
     return moves.prune_weights(search, candidate), interval
 

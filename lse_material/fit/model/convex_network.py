@@ -1,7 +1,8 @@
-"""Convex networks in torch, of one shape, batched along a first axis.
+"""Convex networks in torch, of one shape, batched along a first axis; and modes that go over from one to another.
 
 z-weights pass through softplus and are positive. The input gradient is written out by a reverse sweep, so that a loss on
-stresses needs one backward pass.
+stresses needs one backward pass. A mode has one output row and one quadratic term, or two of each, which its first input t
+weighs by 1 - t and t.
 """
 
 from __future__ import annotations
@@ -18,31 +19,46 @@ from torch.nn import Parameter, ParameterList
 
 from lse_material._arrays import Array
 from lse_material.errors import InvalidInputError
-from lse_material.fit.model.simplify import trimmed
+from lse_material.fit.model.simplify import trim, without_empty_rows
 from lse_material.fit.model.trainable import MODES, TrainablePotential
 from lse_material.fit.options import Architecture
 from lse_material.model.activations import ACTIVATIONS
 from lse_material.model.convex_network import ConvexNetwork
+from lse_material.model.interpolated_network import InterpolatedNetwork
+from lse_material.model.mode import Mode
 
 
 class TrainableNetworks(TrainablePotential):
     """A trainable soft minimum of convex networks; arguments as `TrainablePotential`."""
 
     layered: ClassVar[bool] = True
+    kind: ClassVar[type[ConvexNetwork] | type[InterpolatedNetwork]] = ConvexNetwork
+
+    @property
+    def outputs(self) -> int:
+        """Number of output rows of a mode."""
+        return 1 + self.temperatures
+
+    def shares(self, x: Tensor) -> Tensor:
+        """What each output row counts at x (..., d): (..., outputs), with sum 1."""
+        t = x[..., : self.temperatures]
+        return torch.cat([1.0 - t, t], dim=-1) if self.temperatures else torch.ones_like(x[..., :1])
 
     def set_up(self, architecture: Architecture, size: int) -> None:  # noqa: D102
-        widths, k = [architecture.width] * architecture.depth + [1], architecture.count
-        self.x_weights = ParameterList([zeros(k, n, size) for n in widths])
+        widths = [architecture.width] * architecture.depth + [self.outputs]
+        k, d = architecture.count, size - self.temperatures
+        self.x_weights = ParameterList([zeros(k, n, d) for n in widths])
         self.set_up_output(architecture)
-        self.quadratic = zeros(k, size, size) if architecture.quadratic else None
+        self.quadratic = zeros(k, self.outputs * d, d) if architecture.quadratic else None
 
     def set_up_output(self, architecture: Architecture) -> None:
         """Make the biases, and the weights between layers."""
-        widths, k = [architecture.width] * architecture.depth + [1], architecture.count
+        widths, k = [architecture.width] * architecture.depth + [self.outputs], architecture.count
         self.biases = ParameterList([zeros(k, n) for n in widths])
         self.raw_z_weights = ParameterList([zeros(k, n, m) for m, n in pairwise(widths)])
 
     def evaluate(self, x: Tensor) -> tuple[Tensor, Tensor]:  # noqa: D102
+        shares, x = self.shares(x), x[..., self.temperatures :]
         z_weights = self._z_weights()
         x_weights = [self.acting(f"x_weights.{i}", weight) for i, weight in enumerate(self.x_weights)]
         slopes: list[Tensor] = []
@@ -55,64 +71,87 @@ class TrainableNetworks(TrainablePotential):
             if i < last:
                 z, slope = _activation(self.architecture.activation, a)
                 slopes.append(slope)
-        energy = a.squeeze(2)
-        gradient = x_weights[last].expand(-1, len(x), -1)
-        above: Tensor | None = None
+        gradient = shares @ x_weights[last]
+        above = shares
         for i in range(last - 1, -1, -1):
-            adjoint = z_weights[i].expand(-1, len(x), -1) if above is None else above @ z_weights[i]
-            above = adjoint * slopes[i]
+            above = (above @ z_weights[i]) * slopes[i]
             gradient = gradient + above @ x_weights[i]
         if self.quadratic is not None:
             quadratic = self.acting("quadratic", self.quadratic)
             y = x @ quadratic.transpose(1, 2)
-            energy = energy + 0.5 * (y * y).sum(2)
-            gradient = gradient + y @ quadratic
-        return energy, gradient
+            a = a + 0.5 * (y * y).unflatten(2, (self.outputs, -1)).sum(3)
+            gradient = gradient + (y * shares.repeat_interleave(x.shape[-1], dim=-1)) @ quadratic
+        if self.temperatures:
+            gradient = torch.cat([a[..., 1:] - a[..., :1], gradient], dim=2)
+        return (a * shares).sum(2), gradient
+
+    def add_affine(self, mode: int, slope: Tensor, level: Tensor | float) -> None:
+        """Add slope.x + level to a mode."""
+        self.x_weights[-1][mode] += slope[self.temperatures :]
+        self.biases[-1][mode] += level
+        if self.temperatures:
+            self.biases[-1][mode, 1] += slope[0]
 
     def _z_weights(self) -> list[Tensor]:
         return [self.acting(f"raw_z_weights.{i}", _softplus(raw)) for i, raw in enumerate(self.raw_z_weights)]
 
     def start(self, centres: Array, energies: Array, rng: np.random.Generator) -> None:  # noqa: D102
-        architecture, d = self.architecture, self.size
-        k, width = architecture.count, architecture.width
+        architecture, d = self.architecture, self.size - self.temperatures
+        k, width, places = architecture.count, architecture.width, centres[:, None, self.temperatures :]
         for i in range(architecture.depth):
             weight = rng.standard_normal((k, width, d)) / math.sqrt(d)
-            hinge = centres[:, None, :] + 0.7 * rng.standard_normal((k, width, d))
+            hinge = places + 0.7 * rng.standard_normal((k, width, d))
             self.x_weights[i].copy_(torch.tensor(weight))
             self.biases[i].copy_(torch.tensor(-(weight * hinge).sum(axis=2)))
         self.start_output(centres, energies, rng)
 
     def start_output(self, centres: Array, energies: Array, rng: np.random.Generator) -> None:
         """Random weights between layers, and an affine function that gives each mode its minimum at its centre."""
-        k, d = centres.shape
+        k, d = self.architecture.count, self.size - self.temperatures
         for raw in self.raw_z_weights:
             positive = np.abs(rng.standard_normal(raw.shape)) * 0.5 / raw.shape[2] + 0.05
             raw.copy_(inverse_softplus(torch.tensor(positive)))
         if self.quadratic is not None:
-            self.quadratic.copy_(torch.tensor(0.7 * np.eye(d) + 0.1 * rng.standard_normal((k, d, d))))
+            one = np.tile(np.eye(d), (self.outputs, 1))
+            self.quadratic.copy_(torch.tensor(0.7 * one + 0.1 * rng.standard_normal((k, *one.shape))))
         # the last layer is affine in x: it gives each mode zero gradient and the data's energy at its centre
-        at, diagonal = torch.tensor(centres), torch.arange(k)
-        self.x_weights[-1][:, 0, :] -= self.trained_modes(at)[1][diagonal, diagonal]
-        self.biases[-1][:, 0] += torch.tensor(energies) - self.trained_modes(at)[0][diagonal, diagonal]
+        self.settle(
+            range(k), torch.tensor(centres), torch.zeros(k, self.size, dtype=torch.float64), torch.tensor(energies)
+        )
 
-    def written(self) -> tuple[ConvexNetwork, ...]:  # noqa: D102
+    def settle(self, modes: Sequence[int], at: Tensor, gradients: Tensor, energies: Tensor) -> None:
+        """Add affine functions to some modes, so that each has its gradient (d,) and its energy at its own point at[i] (d,)."""
+        of_mode = torch.tensor(list(modes)), torch.arange(len(at))
+        for mode, slope in zip(modes, gradients - self.trained_modes(at)[1][of_mode]):
+            self.add_affine(mode, slope, 0.0)
+        for mode, level in zip(modes, energies - self.trained_modes(at)[0][of_mode]):
+            self.add_affine(mode, torch.zeros(self.size, dtype=torch.float64), level)
+
+    def written(self) -> tuple[Mode, ...]:  # noqa: D102
         x_weights, biases = (
             [self.acting(f"{name}.{i}", p).numpy() for i, p in enumerate(getattr(self, name))]
             for name in ("x_weights", "biases")
         )
         z_weights = [w.numpy() for w in self._z_weights()]
         quadratic = None if self.quadratic is None else self.acting("quadratic", self.quadratic).numpy()
-        modes = tuple(
-            ConvexNetwork(
-                tuple(w[k] for w in z_weights),
-                tuple(w[k] for w in x_weights),
-                tuple(b[k] for b in biases),
-                self.architecture.activation,
-                None if quadratic is None else quadratic[k],
-            )
-            for k in range(self.architecture.count)
-        )
-        return tuple(trimmed(mode) for mode in modes) if self.masks else modes
+        modes = []
+        for k in range(self.architecture.count):
+            x, b, z = ([w[k] for w in part] for part in (x_weights, biases, z_weights))
+            if self.masks:
+                trim(x, b, z, self.architecture.activation)
+            terms = [None] * self.outputs if quadratic is None else np.split(quadratic[k], self.outputs)
+            ends = [
+                ConvexNetwork(
+                    (*z[:-1], *(output[row : row + 1] for output in z[-1:])),
+                    (*x[:-1], x[-1][row : row + 1]),
+                    (*b[:-1], b[-1][row : row + 1]),
+                    self.architecture.activation,
+                    without_empty_rows(term) if self.masks else term,
+                )
+                for row, term in enumerate(terms)
+            ]
+            modes.append(InterpolatedNetwork(*ends) if self.temperatures else ends[0])
+        return tuple(modes)
 
     @classmethod
     def architecture_of(cls, modes: Sequence[Any]) -> Architecture:  # noqa: D102
@@ -123,12 +162,14 @@ class TrainableNetworks(TrainablePotential):
                     f"mode {k} has the activation {mode.activation!r}, mode 0 {first!r}: a trainable "
                     "potential has one activation."
                 )
+        networks = [network for mode in modes for network in mode.ends]
         return Architecture(
             modes=len(modes),
-            width=max((w.shape[0] for mode in modes for w in mode.x_weights[:-1]), default=1),
-            depth=max(len(mode.z_weights) for mode in modes),
+            width=max((w.shape[0] for network in networks for w in network.x_weights[:-1]), default=1),
+            depth=max(len(network.z_weights) for network in networks),
             activation=first,
-            quadratic=any(mode.quadratic is not None for mode in modes),
+            quadratic=any(network.quadratic is not None for network in networks),
+            mode_type=cls.kind.type,
         )
 
     def read(self, modes: Sequence[Any]) -> None:
@@ -143,16 +184,23 @@ class TrainableNetworks(TrainablePotential):
         self.masks = {name: m for name, m in there.items() if not name.startswith("biases") and not m.all()}
 
 
-def _named(mode: ConvexNetwork, depth: int) -> Iterator[tuple[str, np.ndarray]]:
+def _named(mode: ConvexNetwork | InterpolatedNetwork, depth: int) -> Iterator[tuple[str, np.ndarray]]:
     """The arrays of a mode by the names of the parameters; a shallower mode takes the upper layers."""
-    lift = depth - len(mode.z_weights)
-    for i, (weight, bias) in enumerate(zip(mode.x_weights, mode.biases, strict=True)):
-        yield f"x_weights.{i + lift}", weight
-        yield f"biases.{i + lift}", bias
-    for i, weight in enumerate(mode.z_weights):
-        yield f"raw_z_weights.{i + lift}", weight
-    if mode.quadratic is not None:
-        yield "quadratic", _square(mode.quadratic)
+    first = mode.ends[0]
+    last, lift = len(first.z_weights), depth - len(first.z_weights)
+    for i in range(last):
+        yield f"x_weights.{i + lift}", first.x_weights[i]
+        yield f"biases.{i + lift}", first.biases[i]
+    for i in range(last - 1):
+        yield f"raw_z_weights.{i + lift}", first.z_weights[i]
+    yield f"x_weights.{depth}", np.concatenate([end.x_weights[-1] for end in mode.ends])
+    yield f"biases.{depth}", np.concatenate([end.biases[-1] for end in mode.ends])
+    if last:
+        yield f"raw_z_weights.{depth - 1}", np.concatenate([end.z_weights[-1] for end in mode.ends])
+    if any(end.quadratic is not None for end in mode.ends):
+        nothing = np.zeros((0, first.size))
+        terms = [nothing if end.quadratic is None else end.quadratic for end in mode.ends]
+        yield "quadratic", np.concatenate([_square(term) for term in terms])
 
 
 def inverse_softplus(w: Tensor) -> Tensor:
@@ -185,4 +233,12 @@ def _activation(name: str, a: Tensor) -> tuple[Tensor, Tensor]:
     return f.value(s), f.slope(s, t)
 
 
-MODES[ConvexNetwork.type] = TrainableNetworks
+class TrainableInterpolated(TrainableNetworks):
+    """A trainable soft minimum of interpolated networks; arguments as `TrainablePotential`."""
+
+    temperatures: ClassVar[int] = 1
+    kind: ClassVar[type[ConvexNetwork] | type[InterpolatedNetwork]] = InterpolatedNetwork
+
+
+for _kind in (TrainableNetworks, TrainableInterpolated):
+    MODES[_kind.kind.type] = _kind

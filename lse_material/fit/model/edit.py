@@ -79,12 +79,11 @@ def with_mode_added(model: TrainablePotential, loss: Loss, rng: np.random.Genera
             bowl.start(at.numpy(), energies[lowest : lowest + 1].numpy(), rng)
             return join(model, bowl)
         if bowl.quadratic is not None:
-            bowl.quadratic.copy_(math.sqrt(1.0 + 2.0 * rng.random()) * torch.eye(model.size, dtype=torch.float64)[None])
-        gradient = bowl.trained_modes(at)[1][0, 0]
+            one = torch.eye(bowl.quadratic.shape[2], dtype=torch.float64).repeat(bowl.outputs, 1)
+            bowl.quadratic.copy_(math.sqrt(1.0 + 2.0 * rng.random()) * one[None])
         gradients = None if orbit is not None else loss.gradients
-        wanted = torch.zeros_like(gradient) if gradients is None else 0.5 * gradients[lowest]
-        bowl.x_weights[-1][0, 0] += wanted - gradient
-        bowl.biases[-1][0, 0] += energies[lowest] - bowl.trained_modes(at)[0][0, 0]
+        wanted = torch.zeros_like(at) if gradients is None else 0.5 * gradients[lowest : lowest + 1]
+        bowl.settle([0], at, wanted, energies[lowest : lowest + 1])
     return join(model, bowl)
 
 
@@ -109,8 +108,7 @@ def with_mode_split(model: TrainablePotential, loss: Loss, rng: np.random.Genera
         lean = vectors[:, -1] * (math.sqrt(max(float(values[-1]), 1e-3) * rho) + 0.3 * rng.random())
         result, extra = copy_of(model), select(model, [k])
         for sign, part, index in ((1.0, result, k), (-1.0, extra, 0)):
-            part.x_weights[-1][index, 0] += sign * lean
-            part.biases[-1][index, 0] += rho * math.log(2.0) - sign * (lean @ centre)
+            part.add_affine(index, sign * lean, rho * math.log(2.0) - float(sign * (lean @ centre)))
             for parameter in part.x_weights:
                 noise = rng.standard_normal(parameter[index].shape)
                 parameter[index] += 0.02 * torch.tensor(noise)
@@ -133,36 +131,39 @@ def with_pair_merged(model: TrainablePotential, loss: Loss) -> TrainablePotentia
         for pair in itertools.combinations(range(k), 2):
             wanted = -rho * torch.logsumexp(-psi[list(pair)] / rho, dim=0)
             share = torch.sqrt(weights[:, list(pair)].sum(1) + 1e-6)
-            fits[pair] = nearest_quadratic(x, wanted, share, model.architecture.stiffness)
+            fits[pair] = nearest_quadratic(model, x, wanted, share)
         pair = min(fits, key=lambda pair: fits[pair][3])
         stays = pair[int(weights[:, list(pair)].mean(0).argmax())]
         result = copy_of(model)
         assert result.quadratic is not None
-        result.quadratic[stays], result.x_weights[-1][stays, 0], result.biases[-1][stays, 0], _ = fits[pair]
+        result.quadratic[stays], result.x_weights[-1][stays], result.biases[-1][stays], _ = fits[pair]
         for raw in result.raw_z_weights:
             raw[stays] = LITTLE
     return select(result, [j for j in range(k) if j not in pair or j == stays])
 
 
 def nearest_quadratic(
-    x: Tensor, wanted: Tensor, share: Tensor, stiffness: float
+    model: TrainablePotential, x: Tensor, wanted: Tensor, share: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, float]:
-    """The convex quadratic function nearest to `wanted` (n,) at x (n, d) with the weights `share` (n,).
+    """The mode without neurons nearest to `wanted` (n,) at x (n, d) with the weights `share` (n,).
 
-    Returns R upper triangular, gradient and level of |R x|^2 / 2 + gradient.x + level, less the stiffness of every mode;
-    and the weighted mean square error of the function before it was made convex.
+    Returns R upper triangular, gradient and level of |R x|^2 / 2 + gradient.x + level, less the stiffness of every mode, of
+    each output row; and the weighted mean square error of the function before it was made convex.
     """
+    shares, x = model.shares(x), x[:, model.temperatures :]
     d = x.shape[1]
     a, b = torch.triu_indices(d, d)
     features = torch.cat([torch.where(a == b, 0.5, 1.0) * x[:, a] * x[:, b], x, torch.ones(len(x), 1)], dim=1)
-    system, target = share[:, None] * features, share * wanted
+    system, target = share[:, None] * (shares[:, :, None] * features[:, None, :]).flatten(1), share * wanted
     fitted = torch.linalg.lstsq(system, target[:, None], driver="gelsd").solution[:, 0]
-    H = torch.zeros(d, d, dtype=torch.float64)
-    H[a, b] = H[b, a] = fitted[: len(a)]
+    error = float(((system @ fitted - target) ** 2).sum() / (share**2).sum())
+    fitted = fitted.reshape(shares.shape[1], -1)
+    H = torch.zeros(len(fitted), d, d, dtype=torch.float64)
+    H[:, a, b] = H[:, b, a] = fitted[:, : len(a)]
     values, vectors = torch.linalg.eigh(H)
-    values = (values - stiffness).clamp(min=1e-6)
-    R = torch.linalg.qr(values.sqrt()[:, None] * vectors.T)[1]
-    return R, fitted[len(a) : -1], fitted[-1], float(((system @ fitted - target) ** 2).sum() / (share**2).sum())
+    values = (values - model.architecture.stiffness).clamp(min=1e-6)
+    R = torch.linalg.qr(values.sqrt()[:, :, None] * vectors.transpose(1, 2))[1]
+    return R.flatten(0, 1), fitted[:, len(a) : -1], fitted[:, -1], error
 
 
 def widened(model: TrainablePotential, architecture: Architecture, rng: np.random.Generator) -> TrainablePotential:
@@ -199,20 +200,20 @@ def with_dead_neurons_renewed(
     """New random hinges for neurons of one hidden layer without effect over the data; None if there are none."""
     if model.architecture.depth != 1:
         return None
-    result, x = copy_of(model), loss.inputs
+    result, x = copy_of(model), loss.inputs[:, model.temperatures :]
     with torch.no_grad():
         weight, bias = result.x_weights[0], result.biases[0]
-        acting = torch.nn.functional.softplus(result.raw_z_weights[0][:, 0])
+        acting = torch.nn.functional.softplus(result.raw_z_weights[0]).amax(1)
         spread = torch.sigmoid(x @ weight.transpose(1, 2) + bias.unsqueeze(1)).std(1)
         effect = acting * spread * weight.norm(dim=2)
         dead = effect < 0.02 * effect.amax(1, keepdim=True).clamp(min=1e-3)
         if not dead.any():
             return None
         for k, j in torch.nonzero(dead).tolist():
-            direction = torch.tensor(rng.standard_normal(model.size)) * (1.5 / math.sqrt(model.size))
+            direction = torch.tensor(rng.standard_normal(x.shape[1])) * (1.5 / math.sqrt(x.shape[1]))
             weight[k, j] = direction
             bias[k, j] = -(direction @ x[int(rng.integers(len(x)))])
-            result.raw_z_weights[0][k, 0, j] = HARDLY
+            result.raw_z_weights[0][k, :, j] = HARDLY
     return result
 
 

@@ -24,7 +24,8 @@ def random_start(
     x = loss.inputs.numpy()
     energy = np.zeros(len(x)) if loss.energies is None else loss.energies.numpy()
     model = TrainablePotential.of(architecture, x.shape[1], constraints=constraints)
-    centres = _spread(x, np.exp(-(energy - energy.min())), architecture.count, rng)
+    chosen = _spread(x[:, model.temperatures :], np.exp(-(energy - energy.min())), architecture.count, rng)
+    centres = x[chosen] + 0.1 * rng.standard_normal((architecture.count, x.shape[1]))
     nearest = np.array([int(((x - c) ** 2).sum(axis=1).argmin()) for c in centres])
     if model.constraints.orbit is not None:
         centres = model.constraints.orbit.home(centres)
@@ -33,12 +34,11 @@ def random_start(
     return model
 
 
-def _spread(x: Array, weight: Array, count: int, rng: np.random.Generator) -> Array:
-    """`count` points of x (n, d), each drawn with probability weight times squared distance to the ones before."""
+def _spread(x: Array, weight: Array, count: int, rng: np.random.Generator) -> list[int]:
+    """Numbers of `count` points of x (n, d), each drawn with probability weight times squared distance to the ones before."""
     chosen = [int(rng.choice(len(x), p=weight / weight.sum()))]
     for _ in range(count - 1):
         distance = ((x[:, None] - x[chosen][None]) ** 2).sum(axis=2).min(axis=1)
         share = weight * distance
         chosen.append(int(rng.choice(len(x), p=share / share.sum()) if share.sum() > 0 else rng.integers(len(x))))
-    centres: Array = x[chosen] + 0.1 * rng.standard_normal((count, x.shape[1]))
-    return centres
+    return chosen

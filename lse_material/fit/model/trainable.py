@@ -46,6 +46,7 @@ class TrainablePotential(torch.nn.Module, ABC):
     Attributes:
         layered: whether the modes are networks with layers, affine and quadratic terms. Only such are split, merged, widened
             and pruned by discovery; for others these moves are left out.
+        temperatures: how many of the first inputs the modes are affine in, from 0 to 1.
 
     >>> import torch
     >>> model = lse.fit.TrainablePotential.from_potential(material.potential)
@@ -55,6 +56,7 @@ class TrainablePotential(torch.nn.Module, ABC):
     """
 
     layered: ClassVar[bool] = False
+    temperatures: ClassVar[int] = 0
 
     def __init__(
         self,
@@ -167,8 +169,9 @@ class TrainablePotential(torch.nn.Module, ABC):
         """The same of the modes that are trained: without symmetry these are all."""
         energy, gradient = self.evaluate(x)
         if self.architecture.stiffness:
-            energy = energy + 0.5 * self.architecture.stiffness * (x * x).sum(1)
-            gradient = gradient + self.architecture.stiffness * x
+            y = x[:, self.temperatures :]
+            energy = energy + 0.5 * self.architecture.stiffness * (y * y).sum(1)
+            gradient = gradient + self.architecture.stiffness * torch.nn.functional.pad(y, (self.temperatures, 0))
         return energy, gradient
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -214,7 +217,7 @@ class TrainablePotential(torch.nn.Module, ABC):
             rho = self.scaled_rho_value
             at_reference = None if self.constraints.reference is None else self._gradient_at_reference().numpy()
         if self.architecture.stiffness:
-            stiff = math.sqrt(self.architecture.stiffness) * np.eye(self.size)
+            stiff = math.sqrt(self.architecture.stiffness) * np.eye(self.size)[self.temperatures :]
             modes = tuple(mode.plus(zero, stiff) for mode in modes)
         if self.constraints.orbit is not None:
             orbit = self.constraints.orbit.maps.numpy()

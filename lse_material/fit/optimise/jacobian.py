@@ -50,7 +50,7 @@ def _written_out(model: TrainablePotential, x: Tensor, names: list[str]) -> tupl
     dpsi/db_r = e_r,    dpsi/dv_rm = e_r x_m,    dg_i/db_r = de_r/dx_i,    dg_i/dv_rm = de_r/dx_i x_m + e_r delta_im
     """
     psi, g = model.modes(x)
-    n, d, rho = len(x), model.size, model.scaled_rho
+    n, d, rho, first = len(x), model.size, model.scaled_rho, model.temperatures
     w = torch.softmax(-psi / rho, dim=0)
     energy, gradient = -rho * torch.logsumexp(-psi / rho, dim=0), (w.unsqueeze(2) * g).sum(0)
     wide, away = w[:, :, None, None], ((g - gradient) / rho).unsqueeze(3)
@@ -69,10 +69,10 @@ def _written_out(model: TrainablePotential, x: Tensor, names: list[str]) -> tupl
         part = J[:, :, start:stop].unflatten(2, (len(w), -1)).permute(2, 0, 1, 3)  # (K, n, 1 + d, m): a view
         C = torch.cat([(wide[:, :, 0] * e).unsqueeze(2), wide * (de - away * e.unsqueeze(2))], dim=2)
         if name.startswith(("x_weights", "quadratic")):
-            block = part.unflatten(3, (-1, d))
-            torch.mul(C.unsqueeze(4), x[:, None, None, :], out=block)
-            for i in range(d):
-                block[:, :, 1 + i, :, i] += wide[:, :, 0] * e
+            block = part.unflatten(3, (-1, d - first))
+            torch.mul(C.unsqueeze(4), x[:, None, None, first:], out=block)
+            for i in range(d - first):
+                block[:, :, 1 + first + i, :, i] += wide[:, :, 0] * e
         else:
             part.copy_(C)
         if name in model.masks:
@@ -83,20 +83,38 @@ def _written_out(model: TrainablePotential, x: Tensor, names: list[str]) -> tupl
 
 def _forms(model: TrainablePotential, x: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
     """e (K, n, r) and de/dx (K, 1 or n, d, r) of the forms that each parameter acts through; of itself, for output weights."""
-    k, d, last = model.architecture.count, model.size, model.architecture.depth
-    one = torch.ones(k, len(x), 1, dtype=torch.float64), torch.zeros(k, 1, d, 1, dtype=torch.float64)
+    k, n, last, y = model.architecture.count, len(x), model.architecture.depth, x[:, model.temperatures :]
+    d = y.shape[1]
+    # of the output rows: their shares (n or 1, outputs), and how these change with t
+    share = model.shares(x) if model.temperatures else torch.ones(1, 1, dtype=torch.float64)
+    change = torch.tensor([-1.0, 1.0], dtype=torch.float64)[-share.shape[1] :]
+
+    def form(e: Tensor, along: Tensor, by_t: Tensor) -> tuple[Tensor, Tensor]:
+        if not model.temperatures:
+            return e, along
+        return e, torch.cat([by_t.expand(k, n, -1).unsqueeze(2), along.expand(k, n, d, -1)], dim=2)
+
+    one = form(share.expand(k, n, -1), torch.zeros(k, 1, d, len(change), dtype=torch.float64), change)
     forms = {f"x_weights.{last}": one, f"biases.{last}": one}
     if model.quadratic is not None:
         Q = model.quadratic * model.mask("quadratic")
-        forms["quadratic"] = x @ Q.transpose(1, 2), Q.transpose(1, 2).unsqueeze(1)
+        u, of_row = y @ Q.transpose(1, 2), share.repeat_interleave(d, 1)
+        forms["quadratic"] = form(
+            of_row * u, of_row[:, None] * Q.transpose(1, 2).unsqueeze(1), change.repeat_interleave(d) * u
+        )
     if last == 1:
         V = (model.x_weights[0] * model.mask("x_weights.0")).transpose(1, 2)  # (K, d, j)
-        raw = model.raw_z_weights[0]  # (K, 1, j)
+        raw = model.raw_z_weights[0]  # (K, outputs, j)
         z = torch.nn.functional.softplus(raw, threshold=40.0) * model.mask("raw_z_weights.0")
-        value, slope, curvature = _activation(model.architecture.activation, x @ V + model.biases[0].unsqueeze(1))
-        forms["x_weights.0"] = forms["biases.0"] = z * slope, (z * curvature).unsqueeze(2) * V.unsqueeze(1)
+        value, slope, curvature = _activation(model.architecture.activation, y @ V + model.biases[0].unsqueeze(1))
+        acting = share @ z
+        along = (acting * curvature).unsqueeze(2) * V.unsqueeze(1)
+        forms["x_weights.0"] = forms["biases.0"] = form(acting * slope, along, (change @ z).unsqueeze(1) * slope)
         steep = torch.sigmoid(raw)
-        forms["raw_z_weights.0"] = steep * value, (steep * slope).unsqueeze(2) * V.unsqueeze(1)
+        now, later = share[:, :, None] * steep[:, None], change[:, None] * steep[:, None]  # (K, 1 or n, outputs, j)
+        along = now.unsqueeze(2) * (slope.unsqueeze(2) * V.unsqueeze(1)).unsqueeze(3)
+        of_value = (part * value.unsqueeze(2) for part in (now, later))
+        forms["raw_z_weights.0"] = form(next(of_value).flatten(2), along.flatten(3), next(of_value).flatten(2))
     return forms
 
 

@@ -19,6 +19,7 @@ from lse_material.fit.optimise.levenberg_marquardt import levenberg_marquardt
 from lse_material.fit.optimise.multistart import multistart
 from lse_material.fit.options import Architecture, Training
 from lse_material.fit.problem.loss import Loss
+from lse_material.fit.problem.parameters import Temperature
 from lse_material.fit.problem.rows import Index, Rows, scales_of
 
 REWEIGHTINGS = 8
@@ -29,10 +30,16 @@ OUTLIER_WEIGHT = 0.1  # of the weight that a row was given, below which it is an
 MOST_NAMED = 10  # outliers whose numbers a warning gives
 
 
-def robust_weights(rows: Rows, architecture: Architecture, training: Training, rng: np.random.Generator) -> Array:
+def robust_weights(
+    rows: Rows,
+    architecture: Architecture,
+    training: Training,
+    rng: np.random.Generator,
+    temperature: Temperature | None = None,
+) -> Array:
     """Weights of the rows, (n,): near 1, less for dubious ones and 0 for outliers, times the weights that they had."""
     given, n = rows.weight, len(rows.x)
-    scales, model = scales_of(rows), None
+    scales, model = scales_of(rows, temperature=temperature), None
     rows = replace(rows, weight=given * _first_weights(rows.in_like_units(scales)))
     modes = architecture.max_modes if architecture.modes == "auto" else architecture.count
     for _ in range(REWEIGHTINGS):

@@ -26,6 +26,7 @@ from lse_material.fit.problem.held_back import (
 )
 from lse_material.fit.problem.loss import Loss
 from lse_material.fit.problem.outliers import outlier_warnings, outliers, robust_weights
+from lse_material.fit.problem.parameters import Temperature
 from lse_material.fit.problem.periods import Periods
 from lse_material.fit.problem.rows import Index, Rows, Scales, rows_of, scales_of
 from lse_material.fit.problem.sums import Sums, scales_of_observations
@@ -51,6 +52,7 @@ class Problem:
         kinematics: strain measure, for samples of F.
         growth: term of W that is not learnt; "auto" where its coefficient is fitted.
         symmetry: of the parent phase and its variants.
+        temperature: among the fields, which is then their first; None without.
         digest: of all samples as they were given.
         warnings: what the data contradict or leave open, a sentence each.
         seen: the inputs that the data show, which alone are fitted.
@@ -68,6 +70,7 @@ class Problem:
     kinematics: StrainMeasure | None
     growth: Growth | Literal["auto"] | None
     symmetry: Symmetry | None
+    temperature: Temperature | None
     digest: str
     warnings: tuple[str, ...]
     seen: Index
@@ -96,6 +99,7 @@ def prepare(
     rng: np.random.Generator,
     *,
     start: Material | SoftMinimum | None = None,
+    temperature: Temperature | None = None,
     periods: Sequence[float | None] | None = None,
 ) -> Problem:
     """The problem of these samples, in the scales of `start` if there is one.
@@ -114,25 +118,20 @@ def prepare(
             f"fit takes Samples or Observations, not a {type(samples).__name__}: lse.read_samples(path), say."
         )
     circles = None if periods is None else Periods.of(periods, samples.inputs(None))
-    rows_from = partial(_rows_from, kinematics, growth, circles)
+    rows_from = partial(_rows_from, kinematics, growth, circles, temperature)
     digest, rows = samples.digest(), rows_from(samples)
     _check(len(samples), symmetry, kinematics, rows.x.shape[1])
     expect_pressure(samples, rows)
-    if samples.fields is not None and architecture.stress_free:
-        raise InvalidInputError(
-            "stress_free is not defined for data with fields: a state without stress at which values of them?"
-        )
+    if samples.fields is not None or temperature is not None:
+        _expect_any_stress(architecture)
     of_outliers: tuple[str, ...] = ()
     if training.robust:
-        weight = robust_weights(rows, architecture, training, rng)
+        weight = robust_weights(rows, architecture, training, rng, temperature)
         of_outliers = outlier_warnings(outliers(weight, rows.weight))
         rows, samples = replace(rows, weight=weight), replace(samples, weight=weight)
     samples = with_groups(samples)
-    warnings = (
-        *of_outliers,
-        *data_warnings(samples, rows, symmetry),
-        *path_warnings(samples, training.validation),
-    )
+    found = data_warnings(samples, rows, symmetry), path_warnings(samples, training.validation)
+    warnings = (*of_outliers, *found[0], *found[1])
     samples = samples.take(np.flatnonzero(rows.weight > 0.0))
     used, validation_samples = split(samples, samples.inputs(kinematics), training.validation, rng)
     seen, acting = seen_inputs(rows), symmetry
@@ -140,12 +139,11 @@ def prepare(
         acting = on_seen_inputs(symmetry, seen)
     if start is not None or (symmetry is not None and acting is None):  # the inputs of a start stay as they are
         seen, acting = np.arange(rows.x.shape[1]), symmetry
-    d = rows.x.shape[1]
-    if len(seen) < d:
+    if len(seen) < (d := rows.x.shape[1]):
         one = TrainablePotential.of(architecture.with_modes(1), len(seen))
         expect_unread(one, seen, np.setdiff1d(np.arange(d), seen), d)
     rows = rows_from(used).with_inputs(seen)
-    scales = scales_of(rows, acting) if start is None else _scales_of_start(start)
+    scales = scales_of(rows, acting, temperature) if start is None else _scales_of_start(start)
     constraints = _constraints(architecture, acting, scales, kinematics, seen)
     weights = training.energy_weight, training.stress_weight
     train = validation = Loss.on(rows, scales, *weights)
@@ -162,6 +160,7 @@ def prepare(
         kinematics,
         growth,
         symmetry,
+        temperature,
         digest,
         warnings,
         seen,
@@ -174,10 +173,21 @@ def prepare(
     )
 
 
+def _expect_any_stress(architecture: Architecture) -> None:
+    if architecture.stress_free:
+        raise InvalidInputError(
+            "stress_free is not defined for data with fields: a state without stress at which values of them?"
+        )
+
+
 def _rows_from(
-    kinematics: StrainMeasure | None, growth: Growth | Literal["auto"] | None, periods: Periods | None, samples: Samples
+    kinematics: StrainMeasure | None,
+    growth: Growth | Literal["auto"] | None,
+    periods: Periods | None,
+    temperature: Temperature | None,
+    samples: Samples,
 ) -> Rows:
-    rows = rows_of(samples, kinematics, growth)
+    rows = rows_of(samples, kinematics, growth, temperature)
     return rows if periods is None else periods.on_circles(rows)
 
 
@@ -216,6 +226,7 @@ def _prepare_observations(
         kinematics,
         growth,
         symmetry,
+        None,
         observations.digest(),
         (),
         seen,

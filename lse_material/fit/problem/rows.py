@@ -12,6 +12,7 @@ import numpy.typing as npt
 from lse_material._arrays import Array, Mask
 from lse_material.data.samples import Samples
 from lse_material.errors import InvalidInputError
+from lse_material.fit.problem.parameters import Temperature
 from lse_material.model.growth import Growth
 from lse_material.model.strain import StrainMeasure
 from lse_material.model.symmetry import Symmetry
@@ -35,9 +36,9 @@ class Scales:
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """Data without their growth term: x (n, d); energies with their rows; stresses (m, q) with rows and dx/dF (m, d, q), or
-    gradients where the data are samples of x; weights of all
-    rows (n,); energies and stresses of a growth term of coefficient 1, where the coefficient is to be fitted.
+    """Data without their growth and caloric terms: x (n, d); energies with their rows; stresses (m, q) with rows and dx/dF
+    (m, d, q), or gradients where the data are samples of x; weights of all rows (n,); energies and stresses of a growth (or
+    caloric) term of coefficient 1, where the coefficient is to be fitted.
     """
 
     x: Array
@@ -71,8 +72,13 @@ class Rows:
         return result
 
 
-def rows_of(samples: Samples, kinematics: StrainMeasure | None, growth: Growth | Literal["auto"] | None) -> Rows:
-    """The rows of `samples` that have values, with the growth term taken off if its coefficient is known.
+def rows_of(
+    samples: Samples,
+    kinematics: StrainMeasure | None,
+    growth: Growth | Literal["auto"] | None,
+    temperature: Temperature | None = None,
+) -> Rows:
+    """The rows of `samples` that have values, with growth and caloric terms taken off if their coefficients are known.
 
     Raises:
         InvalidInputError: samples and strain measure do not fit together, or a growth term for samples of x.
@@ -101,10 +107,28 @@ def rows_of(samples: Samples, kinematics: StrainMeasure | None, growth: Growth |
         elif growth == "auto":
             growth_energy = Growth(1.0).energy(samples.F[energy_rows])
             growth_stress = Growth(1.0).stress(samples.F[stress_rows]).reshape(-1, q)
+    caloric = None if temperature is None else temperature.caloric
+    is_fitted = temperature is not None and temperature.heat_capacity == "auto"
+    if caloric is not None:
+        if samples.F is None or (is_fitted and growth == "auto"):
+            raise InvalidInputError(
+                "a caloric term acts on samples of F, and its heat capacity is not fitted together with a growth coefficient: "
+                "give one of the two."
+            )
+        of_caloric = caloric.energy(x[energy_rows, 0])
+        energy = energy if is_fitted else energy - of_caloric
+        growth_energy, growth_stress = (
+            (of_caloric, np.zeros_like(stress)) if is_fitted else (growth_energy, growth_stress)
+        )
     if samples.conjugates is not None:
-        stress, derivative = _with_conjugates(samples.conjugates[stress_rows], stress, derivative)
+        conjugates = samples.conjugates[stress_rows].copy()
+        of_caloric = np.zeros_like(conjugates)
+        if caloric is not None:
+            of_caloric[:, 0] = caloric.derivative(x[stress_rows, 0])
+            conjugates -= 0.0 if is_fitted else of_caloric
+        stress, derivative, unit = _with_conjugates(conjugates, stress, derivative)
         if growth_stress is not None:
-            growth_stress = np.pad(growth_stress, ((0, 0), (samples.conjugates.shape[1], 0)))
+            growth_stress = np.concatenate([of_caloric * unit, growth_stress], axis=1)
     unknown = np.isnan(stress)  # a component that a row does not have is 0 with the derivative 0: it has no residual
     if unknown.any():
         stress, derivative = np.where(unknown, 0.0, stress), np.where(unknown[:, None], 0.0, derivative)
@@ -129,15 +153,17 @@ def rows_of(samples: Samples, kinematics: StrainMeasure | None, growth: Growth |
     )
 
 
-def _with_conjugates(conjugates: Array, stress: Array, derivative: Array) -> tuple[Array, Array]:
-    """Slopes (n, m + q) and their derivative, the conjugates first, in units that make each as large as the stresses."""
+def _with_conjugates(conjugates: Array, stress: Array, derivative: Array) -> tuple[Array, Array, Array]:
+    """Conjugates and stresses (n, m + q) and their derivative, the conjugates in units that make each as large as the stresses;
+    the units.
+    """
     n, m = conjugates.shape
     size = np.sqrt(np.nanmean(conjugates**2, axis=0))
     unit = np.where(size > 0.0, np.sqrt(np.nanmean(stress**2)) / np.where(size > 0.0, size, 1.0), 1.0)
     unit = np.where(unit > 0.0, unit, 1.0)
     own = np.zeros((n, derivative.shape[1], m))
     own[:, np.arange(m), np.arange(m)] = unit
-    return np.concatenate([conjugates * unit, stress], axis=1), np.concatenate([own, derivative], axis=2)
+    return np.concatenate([conjugates * unit, stress], axis=1), np.concatenate([own, derivative], axis=2), unit
 
 
 def _known(mask: Mask | None) -> Index:
@@ -180,8 +206,10 @@ def input_scales(x: Array, strains: int, is_tensor: bool, group: Array | None = 
     return scale
 
 
-def scales_of(rows: Rows, symmetry: Symmetry | None = None) -> Scales:
+def scales_of(rows: Rows, symmetry: Symmetry | None = None, temperature: Temperature | None = None) -> Scales:
     """Scales that make inputs, energies and gradients of order one; with a symmetry, of the data and all their images.
+
+    A temperature, the first input, goes from 0 to 1 over its range.
 
     Raises:
         InvalidInputError: all energies are equal, or all stresses vanish: there is nothing to learn.
@@ -197,6 +225,10 @@ def scales_of(rows: Rows, symmetry: Symmetry | None = None) -> Scales:
         level = float((size * scale).max())
         scale = np.where((scale == 0.0) & (size > least), level / np.maximum(size, 1e-300), scale)
     scale = np.where(scale > 0.0, scale, 1.0)
+    if temperature is not None:
+        assert temperature.lower is not None
+        assert temperature.upper is not None
+        shift[0], scale[0] = temperature.lower, temperature.upper - temperature.lower
     if len(rows.energy) > 1:
         mean = float(rows.mean(rows.energy, rows.energy_rows))
         spread = math.sqrt(float(rows.mean((rows.energy - mean) ** 2, rows.energy_rows)))

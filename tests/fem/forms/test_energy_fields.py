@@ -47,6 +47,8 @@ def test_fields_that_are_missing_are_asked_for():
     G = ufl.Identity(2) + ufl.grad(u)
     with pytest.raises(lse.InvalidInputError, match="0 fields are given"):
         energy(m, G)
-    with pytest.raises(lse.InvalidInputError, match="takes materials of F alone"):
+    with pytest.raises(lse.InvalidInputError, match="0 fields are given"):
         QuadratureStress(m, G, degree=1)
+    with pytest.raises(lse.InvalidInputError, match="fields go with a Material"):
+        QuadratureStress(m.at(VALUES).evaluate, G, degree=1, fields=[1.0])
     QuadratureStress(m.at(VALUES), G, degree=1)

@@ -1,0 +1,66 @@
+"""A caloric term: the free energy that a heat capacity of its own adds, whatever the strain."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from lse_material.errors import FormatError, InvalidInputError
+from lse_material.model.hyperdual import log
+
+
+@dataclass(frozen=True)
+class Caloric:
+    """-heat_capacity (T ln(T / reference) - T + reference): zero with zero slope at T = reference, concave in T > 0.
+
+    Attributes:
+        heat_capacity: of a unit of volume at constant strain, > 0, in energy units per unit of T.
+        reference: the absolute temperature, > 0, at which the term and its entropy vanish.
+
+    Raises:
+        InvalidInputError: one of them is not a positive finite number.
+
+    >>> float(lse.Caloric(2.0, 300.0).energy(np.array(330.0)).round(4))
+    -2.9047
+    """
+
+    heat_capacity: float
+    reference: float
+
+    def __post_init__(self) -> None:
+        for name in ("heat_capacity", "reference"):
+            value = getattr(self, name)
+            number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool) and np.isfinite(value)
+            if not number or not value > 0.0:
+                raise InvalidInputError(f"caloric {name} is {value!r}; it must be > 0 (or leave the term out).")
+            object.__setattr__(self, name, float(value))
+
+    def energy(self, T: Any) -> Any:
+        """The term at an absolute temperature, a scalar of any kind or an array."""
+        return self.heat_capacity * (T - self.reference - T * log(T / self.reference))
+
+    def derivative(self, T: Any) -> Any:
+        """Its derivative in T, minus its entropy."""
+        return -self.heat_capacity * log(T / self.reference)
+
+    def second_derivative(self, T: Any) -> Any:
+        """Its second derivative in T."""
+        return -self.heat_capacity / T
+
+    def to_dict(self) -> dict[str, Any]:
+        """Type and parameters, for the file."""
+        return {"type": "Caloric", "heat_capacity": self.heat_capacity, "reference": self.reference}
+
+
+def caloric_from_dict(data: Any) -> Caloric | None:
+    """The term that `Caloric.to_dict` described, None for none; FormatError if it is neither."""
+    if data is None:
+        return None
+    if not isinstance(data, dict) or set(data) != {"type", "heat_capacity", "reference"} or data["type"] != "Caloric":
+        raise FormatError(f"the caloric term {data!r} is not known to this version.")
+    try:
+        return Caloric(data["heat_capacity"], data["reference"])
+    except InvalidInputError as error:
+        raise FormatError(str(error)) from None

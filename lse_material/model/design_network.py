@@ -1,0 +1,249 @@
+"""One mode of a potential that depends on a design: a convex network whose weights are smooth functions of parameters p.
+
+    phi(p) = (1, p, f(A p + a)),          z = act(W x + B phi),
+    psi(p, x) = f(V phi).z + (S phi).x + C.phi + |(Q phi) x|^2 / 2,          f(v) = (v + sqrt(v^2 + 4)) / 2 > 0
+
+It is convex in x for every p, because z is and its weights are positive; p may act in any way. A partially input convex network
+(B. Amos, L. Xu, J. Z. Kolter, ICML 2017) of one layer in x and one in p.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from lse_material._arrays import Array, expect_shape, float_array, frozen
+from lse_material.errors import InvalidInputError
+from lse_material.model.activations import ACTIVATIONS, activated
+from lse_material.model.convex_network import ConvexNetwork
+from lse_material.model.mode import Mode
+
+_AXES = {  # of each tensor: m parameters, r features, q = 1 + m + r, n neurons, d inputs that the mode is convex in, any rows
+    "feature_weight": "rm",
+    "feature_bias": "r",
+    "x_weight": "nd",
+    "bias": "nq",
+    "z_weight": "nq",
+    "slope": "dq",
+    "level": "q",
+    "quadratic": "kdq",
+}
+
+
+def positive(v: Array) -> tuple[Array, Array, Array]:
+    """F > 0 and its first two derivatives: f(v) = (v + sqrt(v^2 + 4)) / 2."""
+    root = np.sqrt(v * v + 4.0)
+    with np.errstate(invalid="ignore"):
+        value = np.where(v > 0.0, 0.5 * (v + root), 2.0 / (root - v))  # without cancellation where v << 0
+    return value, value / root, 2.0 / root**3
+
+
+@dataclass(frozen=True, eq=False)
+class DesignNetwork(Mode):
+    """One mode whose weights depend on parameters p, its first inputs, through the features phi(p).
+
+    Attributes:
+        feature_weight: A (r, m), of m parameters in r features.
+        feature_bias: a (r,).
+        x_weight: W (n, d).
+        bias: B (n, q), q = 1 + m + r.
+        z_weight: V (n, q).
+        slope: S (d, q).
+        level: C (q,).
+        quadratic: Q (k, d, q), of any number of rows k, also none.
+        activation: a name in `lse_material.model.activations.ACTIVATIONS`.
+
+    Raises:
+        InvalidInputError: a shape does not fit, or an entry is not finite (named).
+
+    >>> shapes = {"feature_weight": (0, 1), "feature_bias": 0, "x_weight": (0, 1), "bias": (0, 2), "z_weight": (0, 2)}
+    >>> none = {name: np.zeros(shape) for name, shape in shapes.items()}
+    >>> mode = lse.DesignNetwork(**none, slope=[[0.0, 0.0]], level=[0.0, 0.0], quadratic=[[[1.0, 2.0]]])
+    >>> mode.energy([[0.0, 1.0], [1.0, 1.0]])  # |(1 + 2 p) x|^2 / 2
+    array([0.5, 4.5])
+    """
+
+    feature_weight: Array
+    feature_bias: Array
+    x_weight: Array
+    bias: Array
+    z_weight: Array
+    slope: Array
+    level: Array
+    quadratic: Array
+    activation: str = "squared_softplus"
+
+    def __post_init__(self) -> None:
+        if self.activation not in ACTIVATIONS:
+            raise InvalidInputError(
+                f"activation {self.activation!r} is not known; choose one of {sorted(ACTIVATIONS)}."
+            )
+        arrays = {name: float_array(name, getattr(self, name), len(axes)) for name, axes in _AXES.items()}
+        r, m = arrays["feature_weight"].shape
+        n, d = arrays["x_weight"].shape
+        if m == 0 or d == 0:
+            raise InvalidInputError(
+                f"a DesignNetwork has {m} parameters and {d} other inputs; it needs at least one of each."
+            )
+        sizes = {"r": r, "m": m, "q": 1 + m + r, "n": n, "d": d, "k": len(arrays["quadratic"])}
+        for name, axes in _AXES.items():
+            expect_shape(name, arrays[name], tuple(sizes[axis] for axis in axes))
+            object.__setattr__(self, name, frozen(arrays[name]))
+
+    @property
+    def design(self) -> int:
+        """Number of parameters."""
+        return int(self.feature_weight.shape[1])
+
+    @property
+    def size(self) -> int:
+        """Number d of inputs, parameters among them."""
+        return self.design + int(self.x_weight.shape[1])
+
+    @property
+    def convex_inputs(self) -> tuple[int, ...]:
+        """All but the parameters."""
+        return tuple(range(self.design, self.size))
+
+    def tensors(self) -> dict[str, Array]:  # noqa: D102
+        return {name: getattr(self, name) for name in _AXES}
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, Array], options: Mapping[str, Any]) -> DesignNetwork:  # noqa: D102
+        if set(tensors) != set(_AXES):
+            raise InvalidInputError(f"its tensors are {sorted(tensors)}; those of a {cls.type} are {sorted(_AXES)}.")
+        return cls(**tensors, activation=options.get("activation", ""))
+
+    def options(self) -> dict[str, Any]:  # noqa: D102
+        return {"activation": self.activation}
+
+    def describe(self) -> dict[str, Any]:  # noqa: D102
+        return {"type": self.type, "layers": [len(self.x_weight)], "features": len(self.feature_bias)}
+
+    def at(self, first: Any) -> ConvexNetwork:
+        """The network of the other inputs where the first ones, all parameters among them, have these values."""
+        first = float_array("first", first, 1)
+        m = self.design
+        if not m <= len(first) < self.size:
+            raise InvalidInputError(
+                f"{len(first)} of {self.size} inputs cannot be fixed: all {m} parameters, and not all inputs."
+            )
+        parts = DesignValues(self, np.concatenate([first[:m], np.zeros(self.size - m)])[None])
+        network = ConvexNetwork(
+            (parts.acting[0],),
+            (self.x_weight, parts.slope),
+            (self.bias @ parts.phi[0], parts.phi @ self.level),
+            self.activation,
+            parts.root[0] if len(self.quadratic) else None,
+        )
+        return network if len(first) == m else network.at(first[m:])
+
+    def reading(self, inputs: Any, size: int) -> DesignNetwork:  # noqa: D102
+        m, inputs = self.design, np.asarray(inputs)
+        if not np.array_equal(inputs[:m], np.arange(m)):
+            raise InvalidInputError("a DesignNetwork reads its parameters: the inputs must begin with those.")
+        rest = inputs[m:] - m
+        x_weight = np.zeros((len(self.x_weight), size - m))
+        slope = np.zeros((size - m, len(self.level)))
+        quadratic = np.zeros((len(self.quadratic), size - m, len(self.level)))
+        x_weight[:, rest], slope[rest], quadratic[:, rest] = self.x_weight, self.slope, self.quadratic
+        return replace(self, x_weight=x_weight, slope=slope, quadratic=quadratic)
+
+    def plus(self, slope: Array, quadratic: Array | None = None) -> DesignNetwork:
+        """The mode with slope.(p, x) + |quadratic (p, x)|^2 / 2 added; the quadratic term may not read p."""
+        m, slopes, level = self.design, self.slope.copy(), self.level.copy()
+        slopes[:, 0] += slope[m:]
+        level[1 : 1 + m] += slope[:m]
+        result = replace(self, slope=slopes, level=level)
+        if quadratic is None:
+            return result
+        if quadratic[:, :m].any():
+            raise InvalidInputError("a quadratic term in the parameters of a DesignNetwork cannot be added.")
+        more = np.zeros((len(quadratic), self.size - m, len(level)))
+        more[:, :, 0] = quadratic[:, m:]
+        return replace(result, quadratic=np.concatenate([self.quadratic, more]))
+
+    def values(self, x: Array) -> DesignValues:  # noqa: D102
+        return DesignValues(self, x)
+
+
+class DesignValues:
+    """A design network at one batch of points (n, d): keeps what energy, gradient and Hessian share."""
+
+    def __init__(self, mode: Any, x: Array) -> None:
+        m = mode.feature_weight.shape[1]
+        self._mode, self._m, self._x = mode, m, x[:, m:]
+        feature, self._feature_slope, self._feature_curvature = positive(
+            x[:, :m] @ mode.feature_weight.T + mode.feature_bias
+        )
+        self.phi: Array = np.concatenate([np.ones((len(x), 1)), x[:, :m], feature], axis=1)
+        self._z = activated(mode.activation, self._x @ mode.x_weight.T + self.phi @ mode.bias.T)
+        self._f = positive(self.phi @ mode.z_weight.T)
+        self.acting: Array = self._f[0][:, None, :]
+        self.slope: Array = self.phi @ mode.slope.T
+        self.root: Array = np.einsum("kda,na->nkd", mode.quadratic, self.phi)
+        self._y = np.einsum("nkd,nd->nk", self.root, self._x)
+        self.energy: Array = (
+            (self._f[0] * self._z[0]).sum(axis=1)
+            + (self.slope * self._x).sum(axis=1)
+            + self.phi @ mode.level
+            + 0.5 * (self._y**2).sum(axis=1)
+        )
+
+    @cached_property
+    def _by_parameters(self) -> Array:
+        """dphi/dp, (n, q, m)."""
+        weight = self._mode.feature_weight
+        one = np.broadcast_to(np.eye(1 + self._m)[:, 1:], (len(self._x), 1 + self._m, self._m))
+        return np.concatenate([one, self._feature_slope[:, :, None] * weight], axis=1)
+
+    @cached_property
+    def _of_quadratic(self) -> Array:
+        """dy/dphi, (n, k, q)."""
+        result: Array = np.einsum("kda,nd->nka", self._mode.quadratic, self._x)
+        return result
+
+    @cached_property
+    def _by_features(self) -> Array:
+        """dpsi/dphi, (n, q)."""
+        mode, (f, df, _), (z, dz, _) = self._mode, self._f, self._z
+        result: Array = (df * z) @ mode.z_weight + (f * dz) @ mode.bias + self._x @ mode.slope + mode.level
+        result += np.einsum("nk,nka->na", self._y, self._of_quadratic)
+        return result
+
+    @cached_property
+    def gradient(self) -> Array:
+        """(n, d)."""
+        along = (self._f[0] * self._z[1]) @ self._mode.x_weight + self.slope
+        along = along + np.einsum("nk,nkd->nd", self._y, self.root)
+        return np.concatenate([np.einsum("na,nam->nm", self._by_features, self._by_parameters), along], axis=1)
+
+    @cached_property
+    def hessian(self) -> Array:
+        """(n, d, d)."""
+        mode, (f, df, d2f), (z, dz, d2z) = self._mode, self._f, self._z
+        m, D, J = self._m, self._of_quadratic, self._by_parameters
+        w, b, v = mode.x_weight, mode.bias, mode.z_weight
+
+        def outer(weight: Array, a: Array, c: Array) -> Array:
+            product: Array = np.einsum("nj,ja,jb->nab", weight, a, c, optimize=True)
+            return product
+
+        result = np.empty((len(self._x), m + w.shape[1], m + w.shape[1]))
+        result[:, m:, m:] = outer(f * d2z, w, w) + np.swapaxes(self.root, 1, 2) @ self.root
+        mixed = outer(df * dz, w, v) + outer(f * d2z, w, b) + mode.slope + np.swapaxes(self.root, 1, 2) @ D
+        mixed = mixed + np.einsum("nk,kda->nda", self._y, mode.quadratic)
+        crossed = outer(df * dz, v, b)
+        features = outer(d2f * z, v, v) + crossed + np.swapaxes(crossed, 1, 2) + outer(f * d2z, b, b)
+        features = features + np.swapaxes(D, 1, 2) @ D
+        curved = outer(
+            self._by_features[:, 1 + m :] * self._feature_curvature, mode.feature_weight, mode.feature_weight
+        )
+        result[:, :m, :m] = np.swapaxes(J, 1, 2) @ features @ J + curved
+        result[:, m:, :m] = mixed @ J
+        result[:, :m, m:] = np.swapaxes(result[:, m:, :m], 1, 2)
+        return result
