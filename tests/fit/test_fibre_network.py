@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import lse_material as lse
-from lse_material.fit import Architecture, DataWarning, Training, fit
+from lse_material.fit import Architecture, DataWarning, Training, fit, fit_ensemble
 from lse_material.fit.model.constraints import Constraints
 from lse_material.fit.model.trainable import TrainablePotential
 
@@ -67,11 +67,11 @@ def test_a_shear_is_met_that_no_path_has_shown():
     shear = path([[0.0, 0.5], [0.5, 0.0]])
     options = {"symmetry": SQUARE, "training": SHORT, "progress": False}
     with pytest.warns(DataWarning, match="input 2"):  # there is no shear
-        fibres = fit(data, kinematics=lse.StrainAndVolume(2), architecture=FIBRES, **options)
+        fibres = fit_ensemble(data, kinematics=lse.StrainAndVolume(2), architecture=FIBRES, **options).results[0]
     with pytest.warns(DataWarning, match="no shear in input 2"):
         general = fit(data, kinematics=lse.GreenLagrange(2), architecture=Architecture(modes=1, width=6), **options)
-    assert fibres.error(shear).stress < 0.1
-    assert general.error(shear).stress > 3.0 * fibres.error(shear).stress
+    assert fibres.error(shear).stress < 0.2
+    assert general.error(shear).stress > 0.9  # it knows nothing of shears
 
 
 def test_inputs_that_are_no_strain_are_refused():
