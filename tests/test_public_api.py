@@ -126,6 +126,7 @@ PACKAGES = {
         "sample",
         "save_state",
         "share_not_elliptic",
+        "smoothed",
         "stability",
         "stress",
         "viscous",

@@ -23,6 +23,7 @@ from lse_material.fem.forms.frozen_tangent import frozen_tangent
 from lse_material.fem.forms.lagged import lagged, mode_energies
 from lse_material.fem.forms.measures import with_quadrature_degree
 from lse_material.fem.forms.operator import jit_options
+from lse_material.fem.forms.smoothed import smoothed
 from lse_material.fem.full_field import FullField, Support
 from lse_material.fem.homogenise.load_cases import CellPath, CellSamples, sample
 from lse_material.fem.homogenise.periodic_cell import CellState, PeriodicCell
@@ -91,6 +92,7 @@ __all__ = [
     "sample",
     "save_state",
     "share_not_elliptic",
+    "smoothed",
     "stability",
     "stress",
     "viscous",
