@@ -1,8 +1,8 @@
 """Time to solution: a block of martensite, from a laminate that does not fit the mesh and from random waves, over neo-Hookean.
 
 The block of `benchmarks/large.py`, between ends at the mean of two variants. `..._continued` goes through smoother energies
-first (`EnergyProblem(continuation=(8, 4, 2))`). A neo-Hookean block on the same mesh, between the same ends, is solved by PETSc's
-Newton method with conjugate gradients and multigrid. CPU seconds of rank 0, compilation left out.
+first (`EnergyProblem(continuation=(8, 4, 2))`). A neo-Hookean block on the same mesh, between the same ends, is solved by
+PETSc's Newton method with conjugate gradients and multigrid. CPU seconds of rank 0, compilation left out.
 
     ./fenicsx python3 benchmarks/solve.py
 
