@@ -4,8 +4,11 @@
 
 FOLDER holds `full_field_*.npz` of P. Thakolkaran et al., J. Mech. Phys. Solids 169, 105076 (2022) (see `DATA`), which are not
 in this project. Each law is fitted to balance in 60 eigenvectors and to four forces of each of eight load steps: first about
-the measured fields, then about the equilibria of the material that the fit before has found. The result is compared with
+the measured fields, then about fields that the material of the fit before has smoothed. The result is compared with
 the law that made the data along the six deformation paths of that paper, up to a stretch of 2 or 1/2, or a shear of 1.
+
+Two laws need inputs that say more of the material than the isotropic invariants. The mixed term (I1 - 3)(I2 - 3) of Haines and
+Wilson is not convex in I1 and I2, so that it is an input of its own. Anisotropy60 has a fibre whose direction is known.
 
 One line of JSON: {law: {"r2_energy", "r2_stress" (least of six paths), "force_error" (largest, relative), "distance" (RMS
 of the displacements, over the noise that is asked for), "cpu_s"}}. Exits with 1 where an R2 is below 0.99 or a force off by
@@ -18,6 +21,8 @@ import argparse
 import os
 import sys
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +34,47 @@ from common import finish
 import lse_material as lse
 from lse_material.fem import FullField
 from lse_material.fit import Architecture, Training, fit
+from lse_material.model import determinant, right_cauchy_green
 
 DATA = "EUCLID-hyperelasticity-NN, noise=high"
 LAWS = ("Isihara", "HainesWilson", "ArrudaBoyce", "Anisotropy60")
 NOISE, FORCE_NOISE = 3e-3, 3e-3  # of displacements that were smoothed, length; of forces, as a share of the largest
-ROUNDS = 5
+ROUNDS = 3
 FIBRE = np.array([np.cos(np.pi / 3), np.sin(np.pi / 3), 0.0])
+
+
+@dataclass(frozen=True)
+class MixedInvariants(lse.StrainMeasure):
+    """The isotropic invariants, and the product of the first two."""
+
+    is_tensor = False
+    size = 4
+
+    def components(self, F: Any) -> Sequence[Any]:
+        """The components of x."""
+        first, second, volume = lse.IsotropicInvariants(dim=2).components(F)
+        return first, second, volume, first * second
+
+
+@dataclass(frozen=True)
+class FibreInvariants(lse.StrainMeasure):
+    """J^(-2/3) I1 - 3, (J - 1)^2, and J^(-2/3) times the square of the stretch of the fibre, less 1."""
+
+    is_tensor = False
+    size = 3
+
+    def components(self, F: Any) -> Sequence[Any]:
+        """The components of x."""
+        first, _, volume = lse.IsotropicInvariants(dim=2).components(F)
+        a, C = FIBRE[:2], right_cauchy_green(F)
+        return first, volume, determinant(F) ** (-2 / 3) * (a @ C @ a) - 1.0
+
+
+SHAPES = {  # of the invariants and the mode: a shape with fewer weights where the inputs say more
+    "HainesWilson": (MixedInvariants(2), Architecture(modes=1, width=1, quadratic=False)),
+    "Anisotropy60": (FibreInvariants(2), Architecture(modes=1, depth=0)),
+}
+ISOTROPIC = lse.IsotropicInvariants(dim=2), Architecture(modes=1, width=3, stiffness=1e-3)
 
 
 def invariants(F: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -117,9 +157,7 @@ def run(folder: Path, law: str, seed: int, rounds: int) -> dict[str, Any]:
     """Fit one law and compare."""
     start = time.process_time()
     field, forces = measured(folder, law)
-    isotropic = law != "Anisotropy60"
-    measure = lse.IsotropicInvariants(dim=2, squared_volume=True) if isotropic else lse.GreenLagrange(dim=2)
-    architecture = Architecture(modes=1, width=3 if isotropic else 6, stiffness=1e-3)
+    measure, architecture = SHAPES.get(law, ISOTROPIC)
     training = Training(restarts=2, adam_steps=60, lbfgs_steps=100, validation=0.0)
     result = fit(
         field.observations(),
@@ -130,12 +168,12 @@ def run(folder: Path, law: str, seed: int, rounds: int) -> dict[str, Any]:
         progress=False,
     )
     for _ in range(rounds):
-        training = Training(restarts=1, adam_steps=0, lbfgs_steps=60, validation=0.0)
+        training = Training(restarts=1, adam_steps=0, lbfgs_steps=100, validation=0.0)
         seen = field.observations(result.material)
         result = fit(seen, kinematics=measure, start=result.material, training=training, progress=False)
     material = result.material
     seen = field.observations(material)
-    of_forces = seen.errors == field.force_error
+    of_forces = seen.errors != NOISE
     off = np.abs(seen.of_stress(material.stress(seen.F)) - seen.values)[of_forces]
     figures: dict[str, Any] = {"r2_energy": 1.0, "r2_stress": 1.0}
     reference = material.energy(np.eye(2)[None])

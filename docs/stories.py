@@ -18,8 +18,10 @@ ROOT = Path(__file__).resolve().parents[1]
 NAMES = (  # in the order in which they are read
     "potential_and_wells",
     "fit_a_material",
+    "bain_path",
     "form_and_problem",
     "transforming_bar",
+    "hysteretic_bar",
     "twinned_crystal",
     "periodic_cell",
 )

@@ -28,7 +28,7 @@ from lse_material.model.growth import Growth
 from lse_material.model.material import Material
 from lse_material.model.mode import Mode
 from lse_material.model.soft_minimum import SoftMinimum
-from lse_material.model.strain import GreenLagrange, IsotropicInvariants, SmallStrain, StrainMeasure
+from lse_material.model.strain import GreenLagrange, IsotropicInvariants, SmallStrain, StrainAndVolume, StrainMeasure
 from lse_material.model.symmetry import Symmetry
 
 __version__ = "0.1.0.dev0"
@@ -49,6 +49,7 @@ __all__ = [
     "Samples",
     "SmallStrain",
     "SoftMinimum",
+    "StrainAndVolume",
     "StrainMeasure",
     "Symmetry",
     "load",

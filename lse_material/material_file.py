@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -56,15 +57,15 @@ def save(material: Material | SoftMinimum, path: str | Path) -> None:
     path = Path(path)
     if path.suffix != ".safetensors":
         raise InvalidInputError(f"{path}: the name of a material file ends in .safetensors.")
-    potential = potential_of(material)
+    potential, box = potential_of(material), material.training_box
     metadata = {
         **_modes_in_words(potential),
         "soft_minimum": SOFT_MINIMUM,
         "kinematics": "null",
         "growth": "null",
-        "units": "{}",
-        "training_box": "null",
-        "provenance": "{}",
+        "units": _to_json("units", material.units),
+        "training_box": json.dumps(None if box is None else [box.lower.tolist(), box.upper.tolist()]),
+        "provenance": _to_json("provenance", material.provenance),
     }
     if isinstance(material, Material):
         kinematics = material.kinematics
@@ -73,13 +74,9 @@ def save(material: Material | SoftMinimum, path: str | Path) -> None:
             raise InvalidInputError(
                 f"the strain measure {kinematics.name} is not that of lse_material: give yours another name."
             )
-        box = material.training_box
         metadata |= {
             "kinematics": _to_json("kinematics", kinematics.to_dict()),
             "growth": json.dumps(material.growth.to_dict() if material.growth else None),
-            "units": _to_json("units", material.units),
-            "training_box": json.dumps(None if box is None else [box.lower.tolist(), box.upper.tolist()]),
-            "provenance": _to_json("provenance", material.provenance),
         }
         if material.fields:
             metadata["fields"] = json.dumps(list(material.fields))
@@ -112,16 +109,13 @@ def load(
         measure = _json(metadata, "kinematics")
         if measure is None:
             raise FormatError("it holds a plain potential without a strain measure: read it with load_potential().")
-        box = _json(metadata, "training_box")
         material = Material(
             potential,
             strain_measure_from_dict(measure, kinematics),
             growth_from_dict(_json(metadata, "growth")),
-            _json(metadata, "units", dict),
-            None if box is None else _training_box(box),
-            _json(metadata, "provenance", dict),
-            tuple(_json(metadata, "fields", list)) if "fields" in metadata else (),
-            Symmetry.from_dict(_json(metadata, "symmetry")) if "symmetry" in metadata else None,
+            fields=tuple(_json(metadata, "fields", list)) if "fields" in metadata else (),
+            symmetry=Symmetry.from_dict(_json(metadata, "symmetry")) if "symmetry" in metadata else None,
+            **_origin(metadata),
         )
         with np.errstate(all="ignore"):
             fields = potential.input_shift[: len(material.fields)] if material.fields else None
@@ -140,7 +134,7 @@ def load_potential(path: str | Path, *, modes: Sequence[type[Mode]] = ()) -> Sof
     """
     tensors, metadata = _read(Path(path))
     try:
-        potential = _potential(tensors, metadata, modes)
+        potential = replace(_potential(tensors, metadata, modes), **_origin(metadata))
         with np.errstate(all="ignore"):
             values = potential.evaluate(potential.input_shift)
             _expect_finite(tensors, "input_shift", values.energy, values.gradient, values.hessian)
@@ -308,10 +302,14 @@ def _json(metadata: dict[str, str], key: str, kind: type | None = None) -> Any:
     return value
 
 
-def _training_box(value: Any) -> Box:
-    if not isinstance(value, list) or len(value) != 2:
-        raise FormatError(f"its training_box {value!r} is not [lower, upper].")
+def _origin(metadata: dict[str, str]) -> dict[str, Any]:
+    """Units, training box and provenance, of a material or a potential."""
+    box = _json(metadata, "training_box")
+    if box is not None and (not isinstance(box, list) or len(box) != 2):
+        raise FormatError(f"its training_box {box!r} is not [lower, upper].")
     try:
-        return Box(value[0], value[1])
+        known = None if box is None else Box(*box)
     except InvalidInputError as error:
         raise FormatError(f"its training_box: {error}") from None
+    found = {name: _json(metadata, name, dict) for name in ("units", "provenance")}
+    return {**found, "training_box": known}

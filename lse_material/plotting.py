@@ -269,5 +269,5 @@ def _stationary_points(
 
 
 def _unit(fitted: Material | SoftMinimum, quantity: str) -> str:
-    unit = fitted.units.get(quantity, "") if isinstance(fitted, Material) else ""
+    unit = fitted.units.get(quantity, "")
     return f" [{unit}]" if unit else ""

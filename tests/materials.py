@@ -18,6 +18,7 @@ from lse_material import (
     Samples,
     SmallStrain,
     SoftMinimum,
+    StrainAndVolume,
     StrainMeasure,
 )
 from lse_material.model import mandel
@@ -31,6 +32,8 @@ STRAIN_MEASURES: tuple[StrainMeasure, ...] = (
     IsotropicInvariants(3),
     IsotropicInvariants(2, squared_volume=False),
     IsotropicInvariants(3, squared_volume=False),
+    StrainAndVolume(2),
+    StrainAndVolume(3),
 )
 OBJECTIVE = tuple(k for k in STRAIN_MEASURES if k.objective)
 

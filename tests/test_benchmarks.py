@@ -51,6 +51,14 @@ def test_the_boundary_of_the_bar_has_an_energy_error_of_second_order_in_the_mesh
         assert stresses == pytest.approx([0.05, 0.05], rel=1e-8)  # the Maxwell stress on any mesh
 
 
+def test_a_conservative_step_keeps_what_generalised_alpha_loses():
+    for methods in run_benchmark("motion")["drift"].values():
+        ours = methods["conservative"]
+        assert ours["stored_share"] > 0.05  # it snaps
+        assert max(ours["in_a_step"], ours["linear_momentum"], ours["angular_momentum"]) < 1e-10
+    assert methods["generalised_alpha_0.8"]["from_the_first"] > 0.01
+
+
 def test_two_ranks_assemble_what_one_does():
     figures = run_benchmark("strong_scaling")
     assert max(figures[route]["difference"] for route in ("stored", "form_operator")) < 1e-12
@@ -118,6 +126,14 @@ def test_symmetry_and_linear_growth_help_on_paths_that_the_fit_has_not_seen():
     linear, modes = figures["two_linear_modes_cubic"]["all"], figures["two_modes_cubic"]["all"]
     assert linear < 0.6 * modes < 0.6**2 * figures["two_modes"]["all"]
     assert linear < figures["predicted"] < 0.5
+
+
+def test_nothing_is_found_in_noise():
+    figures = run_benchmark("noisy_discovery")
+    assert figures["failed"] == 0
+    for kind in ("noise in energies", "noise in gradients", "noise in both"):
+        assert figures[kind]["found"] == [1]
+        assert figures[kind]["useless"] == 1
 
 
 def test_the_right_number_of_modes_is_found_for_every_seed():

@@ -144,12 +144,23 @@ def test_plot_draws_sections_and_curves(material, potential, tmp_path, capsys):
     assert (code, "there are uniaxial" in text) == (UNUSABLE, True)
 
 
-@pytest.mark.parametrize(("language", "name"), [("c", "cell.c"), ("numpy", "cell.py"), ("ufl", "cell_ufl.py")])
-def test_export_writes_beside_the_material_or_where_it_is_told(language, name, material, tmp_path, capsys):
-    found = figures(capsys, "export", material, "--to", language)
-    assert found["file"] == str(tmp_path / name)
-    assert (tmp_path / name).stat().st_size == found["bytes"]
-    assert run(["export", str(material), "--to", language, "-o", str(tmp_path / "other.txt")]) == OK
+KINDS = {
+    "c": ".c",
+    "jax": "_jax.py",
+    "mfront": ".mfront",
+    "numpy": ".py",
+    "torch": "_torch.py",
+    "ufl": "_ufl.py",
+    "umat": ".f",
+}
+
+
+@pytest.mark.parametrize(("kind", "ending"), KINDS.items())
+def test_export_writes_beside_the_material_or_where_it_is_told(kind, ending, material, tmp_path, capsys):
+    found, path = figures(capsys, "export", material, "--to", kind), tmp_path / f"cell{ending}"
+    assert found["file"] == str(path)
+    assert path.stat().st_size == found["bytes"]
+    assert run(["export", str(material), "--to", kind, "-o", str(tmp_path / "other.txt")]) == OK
     assert "other.txt" in capsys.readouterr().out
 
 
@@ -158,7 +169,7 @@ def test_fit_takes_every_field_of_its_dataclasses_and_writes_a_material(tmp_path
     rows = "\n".join(DATA.read_text().splitlines()[:62])
     (tmp_path / "data.csv").write_text(rows)
     short = ["--training-adam-steps", "5", "--training-restarts", "1", "--training-lbfgs-steps", "2", "--width", "2"]
-    options = ["--modes", "3", "--no-quadratic", "--growth", "0.5", "--test", "0.2", "--seed", "3"]
+    options = ["--modes", "3", "--no-quadratic", "--growth", "0.5", "--test", "0.2", "--seed", "3", "--even-if-useless"]
     found = figures(capsys, "fit", tmp_path / "data.csv", "-o", out, *short, *options)
     made = lse.load(out)
     assert (made.modes, made.growth.coefficient) == (3, 0.5)
@@ -185,6 +196,7 @@ def test_fit_reads_tables_of_other_names_and_says_what_it_took_for_what(tmp_path
     )
     out = tmp_path / "m.safetensors"
     short = ["--training-adam-steps", "3", "--training-restarts", "1", "--training-lbfgs-steps", "2", "--modes", "1"]
+    short += ["--even-if-useless"]
     files = [str(tmp_path / "a.txt"), str(tmp_path / "b.txt")]
     assert run(["fit", *files, "-o", str(out), "--columns", columns, "--test", "0.5", *short]) == OK
     text = capsys.readouterr().out
@@ -226,6 +238,36 @@ def test_fit_of_rows_of_x_saves_a_plain_potential(tmp_path, capsys):
     code, text = refusal(capsys, "fit", tmp_path / "rows.npz", "-o", tmp_path / "p.safetensors", "--growth", "1")
     assert code == UNUSABLE
     assert "rows of x" in text
+
+
+def test_a_potential_keeps_its_box_units_and_origin_and_its_wells_outside_the_data_are_told_apart(tmp_path, capsys):
+    """The rows end on the way down from a ridge: any well of the fit lies outside them."""
+    x, file = np.linspace(-1.0, 1.0, 41)[:, None], tmp_path / "box.safetensors"
+    rows = lse.Samples(x=x, energy=np.cos(2 * x[:, 0]), gradient=-2 * np.sin(2 * x), units={"energy": "kJ/mol"})
+    lse.write_samples(rows, tmp_path / "box.csv")
+    figures(capsys, "fit", tmp_path / "box.csv", "-o", file, "--training-restarts", "1", "--seed", "3")
+    potential, found = lse.load_potential(file), figures(capsys, "show", file)
+    assert [*potential.training_box.lower, *potential.training_box.upper] == [-1.0, 1.0]
+    assert potential.units == found["units"] == {"energy": "kJ/mol"}
+    assert found["training_box"] == [[-1.0], [1.0]]
+    assert (found["provenance"]["rows"], found["provenance"]["seed"]) == (41, 3)
+    assert len(found["wells"]) > 0
+    assert all(well["inside_box"] is (abs(well["x"][0]) <= 1.0) for well in found["wells"])
+    assert "kJ/mol" in show_text(capsys, file)
+    checks = figures(capsys, "check", file, "--data", tmp_path / "box.csv", code=None)["checks"]
+    assert {"extrapolation", "rows outside the training box"} <= {check["name"] for check in checks}
+    assert figures(capsys, "plot", file, "-o", tmp_path / "box.png")["wells"] == 0
+
+
+def show_text(capsys, file):
+    """What `show` prints for people."""
+    assert run(["show", str(file)]) == OK
+    return capsys.readouterr().out
+
+
+def test_a_potential_without_a_box_does_not_say_where_its_wells_lie(potential, capsys):
+    assert {well["inside_box"] for well in figures(capsys, "show", potential)["wells"]} <= {None}
+    assert "not known" in show_text(capsys, potential)
 
 
 def test_the_options_of_fit_are_the_fields_of_its_dataclasses(capsys):

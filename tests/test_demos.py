@@ -18,8 +18,10 @@ DEMOS = Path(__file__).parents[1] / "demos"
 STORIES = (
     "potential_and_wells",
     "fit_a_material",
+    "bain_path",
     "form_and_problem",
     "transforming_bar",
+    "hysteretic_bar",
     "twinned_crystal",
     "periodic_cell",
 )
@@ -72,7 +74,9 @@ def test_demos_and_studies_use_public_names():
     [
         ("potential_and_wells", "barrier_error", 1e-10),
         ("fit_a_material", "well_error", 0.02),
+        ("bain_path", "difference_error_meV", 2.0),
         ("transforming_bar", "plateau_error", 1e-3),
+        ("hysteretic_bar", "plateau_error", 0.01),
         ("twinned_crystal", "normal_error_deg", 1.0),
         ("periodic_cell", "hill_mandel_error", 1e-5),
     ],

@@ -11,7 +11,15 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
-PAGES = ("start", "own_data", "own_script", "own_cluster", "format")  # the first one fits what the others load
+PAGES = (
+    "start",
+    "own_data",
+    "own_script",
+    "mechanics",
+    "other_codes",
+    "own_cluster",
+    "format",
+)  # the first one fits what the others load
 pytestmark = pytest.mark.slow
 
 

@@ -13,10 +13,11 @@ from mpi4py import MPI
 
 import lse_material as lse
 from lse_material.analysis import verify
-from lse_material.export import export, source
+from lse_material.export import export
 from lse_material.fem import EnergyProblem, MaterialProblem, QuadratureStress, energy, frozen_tangent
 from lse_material.fit import Architecture, Training, fit
 from lse_material.model import determinant, exp, inverse, log, mandel, sqrt
+from tests.exported import COMPILER, compiled, expected
 from tests.materials import central_difference, random_deformations, random_material, relative_error
 from tests.translations import (
     assert_agreement,
@@ -181,8 +182,7 @@ def test_a_name_that_is_taken_is_refused_and_what_is_built_in_stays_what_it_is(t
 def test_it_is_exported_to_numpy_by_its_own_text(kinematics, tmp_path):
     material = random_material(np.random.default_rng(8), kinematics, growth=lse.Growth(0.5))
     F = random_deformations(np.random.default_rng(9), 6, kinematics.dim)
-    expected = material.energy(F), material.stress(F), material.tangent(F), material.mode_weights(F)
-    for got, exact in zip(exported(material, tmp_path).evaluate(F), expected):
+    for got, exact in zip(exported(material, tmp_path).evaluate(F), expected(material, F)):
         assert relative_error(got, exact) < 1e-12
 
 
@@ -195,10 +195,14 @@ def test_it_is_exported_to_ufl_by_its_own_text(kinematics, tmp_path):
 
 
 @every_own
-def test_it_is_not_exported_to_c_and_the_message_names_it(kinematics):
-    material = random_material(np.random.default_rng(8), kinematics)
-    with pytest.raises(lse.InvalidInputError, match=f"{type(kinematics).__name__} has no translation into exported C"):
-        source(material, "c")
+@pytest.mark.skipif(COMPILER is None, reason="no C compiler")
+def test_it_is_exported_to_c_from_its_components(kinematics, tmp_path):
+    material, dim = random_material(np.random.default_rng(8), kinematics, growth=lse.Growth(0.5)), kinematics.dim
+    F = random_deformations(np.random.default_rng(9), 6, dim)
+    export(material, tmp_path / "own.c")
+    shapes = [(), (dim,) * 2, (dim,) * 4, (material.modes,)]
+    for got, exact in zip(compiled(tmp_path / "own.c", "own", F, shapes), expected(material, F)):
+        assert relative_error(got, exact) < 1e-12
 
 
 # ---- faults -------------------------------------------------------------------------------------------------------------

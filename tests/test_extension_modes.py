@@ -281,6 +281,17 @@ def test_what_the_type_cannot_do_is_refused_by_its_name(architecture, message):
         fit(lse.Samples(x=x, energy=(x**2).sum(axis=1)), architecture=architecture, training=quick, progress=False)
 
 
+def test_unseen_shears_that_the_type_cannot_leave_unread_are_refused_before_the_fit(monkeypatch):
+    truth = quartic_material(rho=0.05)
+    F = np.eye(2) + np.random.default_rng(12).uniform(-0.2, 0.2, (60, 2, 1)) * np.eye(2)
+    samples = lse.Samples(F=F, energy=truth.energy(F))
+    monkeypatch.setattr("lse_material.fit.fitting.multistart", None)  # nothing is fitted
+    with pytest.raises(
+        lse.InvalidInputError, match=r"no shear in input 2 .*Quartic cannot leave inputs unread.*reading"
+    ):
+        fit(samples, kinematics=lse.GreenLagrange(2), architecture=Architecture(2, mode_type="Quartic"), progress=False)
+
+
 # ---- solve --------------------------------------------------------------------------------------------------------------
 
 

@@ -118,9 +118,13 @@ def test_a_symmetry_comes_back_and_a_key_that_format_1_does_not_know_is_passed_o
 
 
 def test_a_plain_potential_comes_back_bitwise(tmp_path):
-    potential = random_potential(np.random.default_rng(2), 4)
+    known = {"units": {"energy": "eV"}, "training_box": Box(-np.ones(4), np.ones(4)), "provenance": {"rows": 7}}
+    potential = replace(random_potential(np.random.default_rng(2), 4), **known)
     path = tmp_path / "p.safetensors"
     save(potential, path)
+    back = load_potential(path)
+    assert (back.units, back.provenance) == (known["units"], known["provenance"])
+    np.testing.assert_array_equal([back.training_box.lower, back.training_box.upper], [-np.ones(4), np.ones(4)])
     x = np.random.default_rng(3).normal(size=(20, 4))
     np.testing.assert_array_equal(load_potential(path).hessian(x), potential.hessian(x))
     with pytest.raises(FormatError, match=r"read it with load_potential\(\)"):

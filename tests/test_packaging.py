@@ -88,14 +88,17 @@ assert len(landscape(material.potential).wells) == 2
 export(material, "cell.c")
 samples = lse.Samples(F=np.eye(2)[None], energy=material.energy(np.eye(2)[None]))
 lse.write_samples(samples, "rows.csv"); lse.read_samples("rows.csv")
-try:
-    lse.fit
-except ModuleNotFoundError as error:
-    print(error.name)
+for package in ("fit", "fem"):
+    try:
+        getattr(lse, package)
+    except ImportError as error:
+        print(error)
 """
     done = run_on_the_floor(wheel, code, tmp_path)
     assert done.returncode == 0, done.stderr[-2000:]
-    assert done.stdout.strip() in ("torch", "scipy", "rich")
+    for_fit, for_fem = done.stdout.splitlines()
+    assert re.match(r"lse_material.fit needs (torch|scipy|rich), .*: pip install 'lse-material\[fit\]'", for_fit)
+    assert re.match(r"lse_material.fem needs dolfinx, .*conda install -c conda-forge fenics-dolfinx", for_fem)
     done = run_on_the_floor(
         wheel, "from lse_material.cli import run; sys.exit(run(['show', 'cell.safetensors']))", tmp_path
     )

@@ -45,16 +45,17 @@ def torch_strain(kinematics, f):
     dim, root2 = kinematics.dim, 2.0**0.5
     one = torch.eye(dim, dtype=f.dtype)
     pairs = [(0, 0), (1, 1), (0, 1)] if dim == 2 else [(0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1)]
+    # written out: vmap of jacfwd of the gradient of torch.det is wrong (torch 2.14)
+    J = (f[0] * torch.linalg.cross(f[1], f[2])).sum() if dim == 3 else f[0, 0] * f[1, 1] - f[0, 1] * f[1, 0]
     if isinstance(kinematics, lse.IsotropicInvariants):
         C = torch.block_diag(f.T @ f, torch.ones(1, 1, dtype=f.dtype)) if dim == 2 else f.T @ f
-        # written out: vmap of jacfwd of the gradient of torch.det is wrong (torch 2.14)
-        J = (f[0] * torch.linalg.cross(f[1], f[2])).sum() if dim == 3 else f[0, 0] * f[1, 1] - f[0, 1] * f[1, 0]
         I1 = torch.trace(C)
         I2 = (I1**2 - torch.trace(C @ C)) / 2
         volume = (J - 1) ** 2 if kinematics.squared_volume else J - 1
         return torch.stack([J ** (-2 / 3) * I1 - 3, J ** (-4 / 3) * I2 - 3, volume])
     e = (f + f.T) / 2 - one if isinstance(kinematics, lse.SmallStrain) else (f.T @ f - one) / 2
-    return torch.stack([e[a, b] * (1.0 if a == b else root2) for a, b in pairs])
+    volume = [J - 1] if isinstance(kinematics, lse.StrainAndVolume) else []
+    return torch.stack([*(e[a, b] * (1.0 if a == b else root2) for a, b in pairs), *volume])
 
 
 def cellwise(F):

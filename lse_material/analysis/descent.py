@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lse_material._arrays import Array, points
-from lse_material.analysis.stationary import SAME, StationaryPoint, described, length
+from lse_material.analysis.stationary import SAME_POINT, StationaryPoint, described, length
 from lse_material.errors import ConvergenceError, InvalidInputError
 from lse_material.model.soft_minimum import SoftMinimum
 
@@ -104,7 +104,7 @@ def descents(potential: SoftMinimum, saddle: StationaryPoint, *, scale: Any = No
 
 def is_at(potential: SoftMinimum, x: Array, point: StationaryPoint) -> bool:
     """Whether x is this stationary point, up to what a descent leaves open."""
-    near = 100.0 * SAME * length(potential, None)
+    near = 100.0 * SAME_POINT * length(potential, None)
     return bool(np.linalg.norm((x - point.x) / potential.input_scale) <= near)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from lse_material._arrays import Array, float_array, frozen
-from lse_material.analysis.descent import Pass
+from lse_material.analysis.descent import Pass, is_at
 from lse_material.analysis.minimum_energy_path import Graph
 from lse_material.analysis.stationary import StationaryPoint, saddles, wells
 from lse_material.model.box import Box
@@ -89,7 +89,12 @@ def landscape(
     seen = [k for k, well in enumerate(graph.wells) if box is None or bool(box.holds(well.x))]
     seen.sort(key=lambda k: graph.wells[k].energy)
     number = {k: n for n, k in enumerate(seen)}
-    kept = [entry for entry in graph.passes if entry[0] in number and entry[1] in number]  # others lead out of the box
+    for k, well in enumerate(graph.wells):  # images of wells in the box by whole periods
+        x = well.x if box is None else potential.wrapped(well.x, box.lower)
+        number.setdefault(k, next((number[j] for j in seen if is_at(potential, x, graph.wells[j])), -1))
+    kept = [
+        entry for entry in graph.passes if min(number[entry[0]], number[entry[1]]) >= 0
+    ]  # others lead out of the box
     kept.sort(key=lambda entry: entry[2].saddle.energy)
     links = tuple((number[i], number[j]) for i, j, _ in kept)
     return Landscape(tuple(graph.wells[k] for k in seen), tuple(entry[2] for entry in kept), links)
@@ -102,7 +107,7 @@ def search_box(fitted: Material | SoftMinimum) -> Box:
     array([0.1, 0.1, 0.1])
     """
     potential = potential_of(fitted)
-    if isinstance(fitted, Material) and fitted.training_box is not None:
+    if fitted.training_box is not None:
         lower, upper = fitted.training_box.lower, fitted.training_box.upper
         width = np.maximum(upper - lower, 1e-3 * potential.input_scale)  # a component that did not vary has no width
         middle = 0.5 * (lower + upper)

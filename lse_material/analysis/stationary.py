@@ -23,15 +23,15 @@ from lse_material.errors import InvalidInputError
 from lse_material.model.box import Box
 from lse_material.model.soft_minimum import SoftMinimum
 
-STEPS = 300  # of Newton's method, at most
-CLOSE = 1e-11  # Newton step, as a share of the landscape's length, that is none
-SAME = 1e-5  # distance of two points, likewise, that are the same
-FLAT = 1e-9  # of the largest curvature: less is none
-RADIUS = 0.1  # of the first step, as a share of the length
-CAREFUL = 0.02  # of the first step from a line between wells, as a share of their distance
-KICK = 1e-3
-AWAY = 20.0  # lengths from the middle beyond which a search is given up
-ALONG = 65  # points on the line between two wells where a saddle is sought
+NEWTON_STEPS = 300  # at most
+NO_STEP = 1e-11  # Newton step, in lengths of the landscape (see `length`), that is none
+SAME_POINT = 1e-5  # distance, in the same lengths, of two points that count as one
+NO_CURVATURE = 1e-9  # eigenvalue of the Hessian, as a share of the largest, that counts as 0
+FIRST_RADIUS = 0.1  # trust radius of the first step, in the same lengths
+FIRST_RADIUS_FROM_LINE = 0.02  # the same of a search from the line between two wells, as a share of their distance
+STEP_OFF_SADDLE = 1e-3  # step, in the same lengths, off a stationary point of another index
+LOST = 20.0  # distance from the middle of the starts, in the same lengths, beyond which a search is given up
+POINTS_BETWEEN_WELLS = 65  # on the line between two wells, on which a search for a saddle begins at the highest
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +64,7 @@ class StationaryPoint:
     @property
     def index(self) -> int:
         """Number of directions in which the energy falls: 0 for a well, 1 for a saddle, d for a maximum."""
-        return int((self.eigenvalues < -FLAT * np.abs(self.eigenvalues).max()).sum())
+        return int((self.eigenvalues < -NO_CURVATURE * np.abs(self.eigenvalues).max()).sum())
 
 
 def wells(
@@ -126,12 +126,12 @@ def saddles(
     found = wells(potential, lower, upper, starts=starts, seed=seed) if between is None else between
     span = length(potential, box)
     begin = [np.zeros((0, potential.size)), *([] if box is None else [box.random(starts, seed)])]
-    radius = [RADIUS * span] * sum(map(len, begin))
-    share = np.linspace(0.0, 1.0, ALONG)[:, None]
+    radius = [FIRST_RADIUS * span] * sum(map(len, begin))
+    share = np.linspace(0.0, 1.0, POINTS_BETWEEN_WELLS)[:, None]
     for a, b in itertools.combinations(found, 2):
         line = (1.0 - share) * a.x + share * b.x
         begin.append(line[[int(np.argmax(potential.energy(line)))]])
-        radius.append(CAREFUL * float(np.linalg.norm((a.x - b.x) / potential.input_scale)))
+        radius.append(FIRST_RADIUS_FROM_LINE * float(np.linalg.norm((a.x - b.x) / potential.input_scale)))
     return _points(
         potential, follow_eigenvectors(potential, np.concatenate(begin), index, span, np.array(radius)), index, box
     )
@@ -199,24 +199,28 @@ def follow_eigenvectors(
     x = x.copy()
     n = len(x)
     middle = x.mean(axis=0) if n else x.sum(axis=0)
-    radius = np.full(n, RADIUS * span) if radius is None else np.broadcast_to(radius, n).astype(float)
+    radius = np.full(n, FIRST_RADIUS * span) if radius is None else np.broadcast_to(radius, n).astype(float)
     longest = 3.0 * radius
     done, lost = np.zeros(n, dtype=bool), np.zeros(n, dtype=bool)
     sign = np.where(np.arange(potential.size) < index, 1.0, -1.0)
-    for _ in range(STEPS):
+    for _ in range(NEWTON_STEPS):
         at = np.flatnonzero(~done & ~lost)
         if len(at) == 0:
             break
         here = potential.evaluate(x[at])
+        finite = np.isfinite(here.hessian).all(axis=(1, 2))
+        if not finite.all():  # of an energy that has overflowed there are no eigenvectors
+            lost[at[~finite]] = True
+            continue
         curvature, vectors = np.linalg.eigh(here.hessian * np.outer(scale, scale))
         slope = np.einsum("nij,ni->nj", vectors, here.gradient * scale)
-        least = np.maximum(FLAT * np.abs(curvature).max(axis=1), 1e-300)[:, None]
+        least = np.maximum(NO_CURVATURE * np.abs(curvature).max(axis=1), 1e-300)[:, None]
         flat = np.linalg.norm(slope, axis=1, keepdims=True) / (1e6 * span)  # no overflow where there is no curvature
         along = sign * slope / np.maximum(np.abs(curvature), np.maximum(least, flat))
         size = np.linalg.norm(along, axis=1)
-        still, right = size <= CLOSE * span, (curvature < -least).sum(axis=1) == index
+        still, right = size <= NO_STEP * span, (curvature < -least).sum(axis=1) == index
         done[at] = still & right
-        along[still & ~right, 0] = KICK * span  # stationary, of another index (on a plane of symmetry, say)
+        along[still & ~right, 0] = STEP_OFF_SADDLE * span  # stationary, of another index (on a plane of symmetry, say)
         size = np.linalg.norm(along, axis=1)
         along *= np.minimum(1.0, radius[at] / np.maximum(size, 1e-300))[:, None]
         there = x[at] + scale * np.einsum("nij,nj->ni", vectors, along)
@@ -229,7 +233,7 @@ def follow_eigenvectors(
         radius[at] = np.where(good, np.where(fine, np.minimum(2.0 * radius[at], longest[at]), radius[at]),
                               0.25 * np.minimum(size, radius[at]))  # fmt: skip
         x[at[good]] = there[good]
-        lost[at] = ~(np.linalg.norm((x[at] - middle) / scale, axis=1) <= AWAY * span)
+        lost[at] = ~(np.linalg.norm((x[at] - middle) / scale, axis=1) <= LOST * span)
     return x, done
 
 
@@ -246,9 +250,9 @@ def _points(
 ) -> tuple[StationaryPoint, ...]:
     """The different ones among the ends of walks, by energy."""
     x, done = ends
-    same = SAME * length(potential, box) * potential.input_scale
+    same = SAME_POINT * length(potential, box) * potential.input_scale
     kept: list[Array] = []
-    for each in x[done]:
+    for each in x[done] if box is None else potential.wrapped(x[done], box.lower):
         if all(np.linalg.norm((each - other) / same) > 1.0 for other in kept):
             kept.append(each)
     found = [described(potential, each, box) for each in kept]

@@ -146,8 +146,8 @@ def check_data(fitted: Material | SoftMinimum, samples: Samples, *, tolerance: f
         known = samples.stress_known
         values = fitted.gradient(x) if isinstance(fitted, SoftMinimum) else fitted.stress(samples.F, samples.fields)
         checks.append(_error("stresses of the data", values[known] - stresses[known], stresses[known], name, tolerance))
-    if material is not None and material.training_box is not None:
-        outside = material.training_box.excess(x) > 0.0
+    if fitted.training_box is not None:
+        outside = fitted.training_box.excess(x) > 0.0
         share = float(outside.mean())
         text = f"{outside.sum()} of {len(samples)} rows lie outside the training box."
         checks.append(Check("rows outside the training box", True, share, float("inf"), text))

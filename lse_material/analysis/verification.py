@@ -90,6 +90,9 @@ def check_convexity(potential: SoftMinimum, x: Any) -> Check:
     ratios = []
     for mode in potential.modes:
         inputs = list(mode.convex_inputs)
+        if not inputs:
+            ratios.append(0.0)
+            continue
         hessian = mode.hessian((x - potential.input_shift) / potential.input_scale)[:, inputs][:, :, inputs]
         if not np.isfinite(hessian).all():
             ratios.append(np.nan)

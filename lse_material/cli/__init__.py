@@ -11,7 +11,18 @@ import io
 import sys
 from collections.abc import Iterator, Sequence
 
-from lse_material.cli.codes import INTERRUPTED, MISSING, OK, UNEXPECTED, UNUSABLE, USAGE, WITHOUT_TYPER, MissingError
+from lse_material.cli.codes import (
+    INTERRUPTED,
+    MISSING,
+    OK,
+    TERMINATED,
+    UNEXPECTED,
+    UNUSABLE,
+    USAGE,
+    WITHOUT_TYPER,
+    MissingError,
+)
+from lse_material.cli.termination import SIGTERM
 from lse_material.errors import LseError
 
 __all__ = ["main", "run"]
@@ -40,7 +51,9 @@ def run(arguments: Sequence[str]) -> int:
         with _plain_help() if "--help" in arguments else contextlib.nullcontext():
             result = app(arguments, standalone_mode=False, prog_name="lse-material")
         return result if isinstance(result, int) else OK
-    except (KeyboardInterrupt, typer.Abort):
+    except (KeyboardInterrupt, typer.Abort) as error:
+        if SIGTERM in str(error.__cause__ or error):
+            return _tell("ended by SIGTERM before there was anything to save.", TERMINATED)
         return _tell("interrupted.", INTERRUPTED)
     except BrokenPipeError:  # `lse-material show FILE | head`
         sys.stderr.close()

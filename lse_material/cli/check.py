@@ -31,13 +31,15 @@ def check(
 
     Exit code 1 if a check fails.
     """
+    from lse_material.analysis import check_data, check_extrapolation
     from lse_material.model.material import Material
 
     fitted = read(file)
     checks = _of_material(fitted, symmetry, seed) if isinstance(fitted, Material) else _of_potential(fitted, seed)
+    if fitted.training_box is not None:
+        box = fitted.training_box
+        checks.append(check_extrapolation(fitted, (box.lower, box.upper), seed=seed))
     if data is not None:
-        from lse_material.analysis.validation import check_data
-
         samples = tables.read(
             [data], columns, decimal=decimal, plane_strain=plane_strain, report=None if json else print
         )
@@ -56,16 +58,12 @@ def _of_material(material: Any, symmetry: str | None, seed: int) -> list[Any]:
     from lse_material.cli.symmetries import parse
 
     checks = list(analysis.verify(material, seed=seed))
-    everything, material = material, analysis.at_middle_of_fields(material)
+    material = analysis.at_middle_of_fields(material)
     group = parse(symmetry, material.dim) if symmetry else material.symmetry
     F = analysis.sample_deformations(material, 256, seed=seed)
     if group is not None:
         checks.append(analysis.check_symmetry(material, group, F))
-    checks.append(analysis.check_ellipticity(material, F))
-    if everything.training_box is not None:
-        box = everything.training_box
-        checks.append(analysis.check_extrapolation(everything, (box.lower, box.upper), seed=seed))
-    return checks
+    return [*checks, analysis.check_ellipticity(material, F)]
 
 
 def _of_potential(potential: Any, seed: int) -> list[Any]:

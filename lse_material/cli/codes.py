@@ -5,13 +5,17 @@ from __future__ import annotations
 import importlib
 from types import ModuleType
 
+from lse_material._extras import how_to_install
+
 OK = 0
 FAILED = 1
 USAGE = 2
 UNUSABLE = 3
 MISSING = 4
 UNEXPECTED = 5
+USELESS = 6
 INTERRUPTED = 130
+TERMINATED = 143
 
 MEANINGS = {
     OK: "done",
@@ -20,14 +24,14 @@ MEANINGS = {
     UNUSABLE: "a file or data that cannot be used",
     MISSING: "something is not installed",
     UNEXPECTED: "a defect of lse-material",
+    USELESS: "a fit that is useless, saved all the same",
     INTERRUPTED: "interrupted",
+    TERMINATED: "ended by SIGTERM; a fit has saved its best so far",
 }
 
 WITHOUT_TYPER = (
     "the command line needs typer and rich: pip install 'lse-material[cli]'. (The Python API works without.)"
 )
-
-EXTRAS = {"torch": "fit", "scipy": "fit", "rich": "fit", "matplotlib": "plot"}
 
 
 class MissingError(Exception):
@@ -46,6 +50,4 @@ def need(module: str, purpose: str) -> ModuleType:
         name = (error.name or module).partition(".")[0]
         if name == "lse_material":
             raise
-        extra = EXTRAS.get(name)
-        remedy = f"pip install 'lse-material[{extra}]'" if extra else f"install {name}"
-        raise MissingError(f"{purpose} needs {name}, which is not installed: {remedy}.") from None
+        raise MissingError(f"{purpose} needs {name}, which is not installed: {how_to_install(name)}.") from None

@@ -11,12 +11,23 @@ from lse_material.cli.files import MaterialFile, read
 from lse_material.cli.output import Json, print_json
 from lse_material.model.material import Material
 
-ENDINGS = {"c": ".c", "numpy": ".py", "ufl": "_ufl.py"}
+ENDINGS = {
+    "c": ".c",
+    "jax": "_jax.py",
+    "mfront": ".mfront",
+    "numpy": ".py",
+    "torch": "_torch.py",
+    "ufl": "_ufl.py",
+    "umat": ".f",
+}
 
 
 def export(
     file: MaterialFile,
-    to: Annotated[Literal["c", "numpy", "ufl"], typer.Option(help="Language of the file.", show_default=False)],
+    to: Annotated[
+        Literal["c", "jax", "mfront", "numpy", "torch", "ufl", "umat"],
+        typer.Option(help="Language of the file.", show_default=False),
+    ],
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="The new file; beside FILE if left out.", show_default=False)
     ] = None,

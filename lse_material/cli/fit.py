@@ -10,14 +10,22 @@ from typing import Annotated, Any, Literal
 import typer
 
 from lse_material.cli import tables
-from lse_material.cli.codes import need
+from lse_material.cli.codes import OK, TERMINATED, USELESS, need
 from lse_material.cli.options import with_options
 from lse_material.cli.output import Json, print_json
 from lse_material.cli.tables import ColumnsOption, DecimalOption, GroupOption, PlaneStrainOption
+from lse_material.cli.termination import SIGTERM, search_then_save
+from lse_material.data.samples import Samples
 from lse_material.errors import InvalidInputError
+from lse_material.material_file import save
 
 PREFIXES = {"Architecture": "", "Training": "training_", "Sparsity": "sparsity_"}
-KINEMATICS = {"green-lagrange": "GreenLagrange", "small-strain": "SmallStrain", "invariants": "IsotropicInvariants"}
+KINEMATICS = {
+    "green-lagrange": "GreenLagrange",
+    "small-strain": "SmallStrain",
+    "strain-and-volume": "StrainAndVolume",
+    "invariants": "IsotropicInvariants",
+}
 
 
 def fit_command() -> Callable[..., Any]:
@@ -56,14 +64,27 @@ def fit(
         float, typer.Option(help="Share of the rows kept out of the fit and reported on.", min=0.0, max=0.9)
     ] = 0.0,
     seed: Annotated[int, typer.Option(help="Of the starts and of the rows held back.", min=0)] = 0,
+    periods: Annotated[
+        str | None,
+        typer.Option(
+            metavar="P1,none,...", help="Periods of the inputs x: 360,none if x1 is an angle.", show_default=False
+        ),
+    ] = None,
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="File of finished stages, from which a killed fit goes on.", show_default=False)
+    ] = None,
+    even_if_useless: Annotated[
+        bool, typer.Option("--even-if-useless", help="End with 0 however large the error is.")
+    ] = False,
     json: Json = False,
     *,
     chosen: Mapping[str, Any],
-) -> None:
-    """Fit a material to energies and stresses. Ctrl-C keeps the best so far."""
-    import lse_material as lse
-    from lse_material.cli.symmetries import parse
+) -> int:
+    """Fit a material to energies and stresses. Ctrl-C, SIGTERM and the time limit keep the best so far.
 
+    The material is saved in any case. Exit code 6 if it is useless: if its error is as large as the data; 143 if SIGTERM ended
+    the search.
+    """
     floor: Any = need("lse_material.fit", "fitting")
     choices: dict[str, Any] = {name.lower(): made for name, made in chosen.items()}
     if output.suffix != ".safetensors" or not output.parent.is_dir():
@@ -71,42 +92,64 @@ def fit(
     readings: list[Any] = []
     samples = tables.read(data, columns, group, decimal=decimal, plane_strain=plane_strain, report=readings.append)
     kept, held = samples.split(1.0 - test, seed=seed) if test > 0.0 else (samples, None)
+    choices |= _physics(samples, kinematics, growth, symmetry, periods)
+    if not json:
+        print(*readings, sep="\n")
+    with warnings.catch_warnings(), search_then_save() as end_of_search:
+        for kind in (floor.DataWarning, floor.FitWarning):  # they are part of the summary
+            warnings.simplefilter("ignore", kind)
+        result = floor.fit(kept, **choices, seed=seed, checkpoint=checkpoint, progress=not json)
+        end_of_search()
+        save(result.fitted, output)
+    useless = USELESS if result.useless and not even_if_useless else OK
+    code = TERMINATED if result.stopped == SIGTERM else useless
+    if not json:
+        print(f"{result.summary(held)}\nwrote {output}")
+        return code
+    print_json({"file": str(output), **_figures(result, held)})
+    return code
+
+
+def _physics(
+    samples: Samples, kinematics: str, growth: str | None, symmetry: str | None, periods: str | None
+) -> dict[str, Any]:
+    """The arguments of the fit that only rows of F have, or only rows of x."""
+    import lse_material as lse
+    from lse_material.cli.symmetries import parse
+
     if samples.dim is None:
         if symmetry or growth is not None:
             raise InvalidInputError("rows of x take neither --symmetry nor --growth: those act on F.")
-        choices["kinematics"] = None
-    else:
-        choices["kinematics"] = getattr(lse, KINEMATICS[kinematics])(dim=samples.dim)
-        choices["growth"] = lse.Growth(_number(growth)) if growth not in (None, "auto") else growth
-        choices["symmetry"] = parse(symmetry, samples.dim) if symmetry else None
-    if not json:
-        print(*readings, sep="\n")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", floor.DataWarning)  # they are part of the summary
-        result = floor.fit(kept, **choices, seed=seed, progress=not json)
-    lse.save(result.potential if samples.dim is None else result.material, output)
-    if not json:
-        print(f"{result.summary(held)}\nwrote {output}")
-        return
+        parts = [part.strip() for part in periods.split(",")] if periods else []
+        return {"periods": [None if part == "none" else _number("--periods", part) for part in parts] or None}
+    if periods:
+        raise InvalidInputError("rows of F take no --periods: those are of inputs x.")
+    return {
+        "kinematics": getattr(lse, KINEMATICS[kinematics])(dim=samples.dim),
+        "growth": growth if growth in (None, "auto") else lse.Growth(_number("--growth", growth)),
+        "symmetry": parse(symmetry, samples.dim) if symmetry else None,
+    }
+
+
+def _figures(result: Any, held: Samples | None) -> dict[str, Any]:
     errors = {"training": result.train_errors, "validation": result.validation_errors}
     errors["test"] = None if held is None else result.error(held)
-    print_json(
-        {
-            "file": str(output),
-            "modes": len(result.potential.modes),
-            "active_modes": result.active_modes,
-            "transition_scale": result.transition_scale,
-            "weights": sum(mode.active_parameters for mode in result.potential.modes),
-            "errors": {name: vars(e) for name, e in errors.items() if e is not None},
-            "warnings": result.warnings(),
-            "seconds": result.seconds,
-            "interrupted": result.interrupted,
-        }
-    )
+    return {
+        "modes": len(result.potential.modes),
+        "active_modes": result.active_modes,
+        "transition_scale": result.transition_scale,
+        "weights": sum(mode.active_parameters for mode in result.potential.modes),
+        "errors": {name: vars(e) for name, e in errors.items() if e is not None},
+        "warnings": result.warnings(),
+        "seconds": result.seconds,
+        "interrupted": result.interrupted,
+        "useless": result.useless,
+    }
 
 
-def _number(text: str) -> float:
+def _number(option: str, text: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise InvalidInputError(f"--growth is {text!r}; it must be a number, or auto to fit it.") from None
+        words = "auto to fit it" if option == "--growth" else "none for an input without"
+        raise InvalidInputError(f"{option} is {text!r}; it must be a number, or {words}.") from None

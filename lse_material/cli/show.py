@@ -16,6 +16,7 @@ from lse_material.model.material import Material, potential_of
 from lse_material.model.soft_minimum import SoftMinimum
 
 POINTS = 2000
+IN_THE_BOX = {True: "yes", False: "NO", None: "not known"}
 
 
 def show(
@@ -38,26 +39,26 @@ def show(
 
 
 def _contents(fitted: Material | SoftMinimum) -> dict[str, Any]:
-    potential = potential_of(fitted)
+    potential, box = potential_of(fitted), fitted.training_box
     modes = [{**mode.describe(), "weights": mode.active_parameters} for mode in potential.modes]
     figures: dict[str, Any] = {
         "modes": modes,
         "transition_scale": potential.transition_scale,
         "inputs": potential.size,
+        "periods": potential.input_scale * potential.modes[0].periods,
         "activation": potential.modes[0].options().get("activation"),
         "weights": sum(m.active_parameters for m in potential.modes),
         "weights_stored": sum(m.parameters for m in potential.modes),
+        "units": dict(fitted.units),
+        "training_box": None if box is None else [box.lower.tolist(), box.upper.tolist()],
+        "provenance": dict(fitted.provenance),
     }
     if isinstance(fitted, Material):
-        box = fitted.training_box
         figures |= {
             "kinematics": fitted.kinematics.to_dict(),
             "fields": list(fitted.fields),
             "symmetry": None if fitted.symmetry is None else fitted.symmetry.name,
             "growth": None if fitted.growth is None else fitted.growth.coefficient,
-            "units": dict(fitted.units),
-            "training_box": None if box is None else [box.lower.tolist(), box.upper.tolist()],
-            "provenance": dict(fitted.provenance),
         }
     return figures
 
@@ -72,7 +73,8 @@ def _landscape(fitted: Material | SoftMinimum) -> dict[str, Any]:
     rows = []
     for well in (*land.wells, *(w for w in wells(potential, *box) if not w.inside)):
         weight = potential.mode_weights(well.x)
-        row = {"x": well.x.tolist(), "energy": well.energy, "inside_box": well.inside}
+        seen = None if fitted.training_box is None else well.inside
+        row = {"x": well.x.tolist(), "energy": well.energy, "inside_box": seen}
         rows.append({**row, "mode": int(weight.argmax()), "least_curvature": float(well.eigenvalues[0])})
     height, scale = land.barriers, potential.transition_scale
     passes = [
@@ -91,7 +93,7 @@ def _landscape(fitted: Material | SoftMinimum) -> dict[str, Any]:
 def _cost(fitted: Material | SoftMinimum) -> dict[str, float | None]:
     """Of energy and both derivatives: by NumPy, and compiled if a C compiler is there."""
     from lse_material.analysis import at_middle_of_fields
-    from lse_material.errors import CompilationError
+    from lse_material.errors import CompilationError, InvalidInputError
     from lse_material.kernel import CompiledEvaluator, CompiledPotential
 
     fitted = at_middle_of_fields(fitted) if isinstance(fitted, Material) else fitted
@@ -113,7 +115,7 @@ def _cost(fitted: Material | SoftMinimum) -> dict[str, float | None]:
         if isinstance(fitted, Material):
             return {"numpy": interpreted, "compiled": _time(evaluating(CompiledEvaluator(fitted)))}
         return {"numpy": interpreted, "compiled": _time(evaluating(CompiledPotential(fitted)))}
-    except CompilationError:
+    except (CompilationError, InvalidInputError):  # no compiler, or a mode type without translation into C
         return {"numpy": interpreted, "compiled": None}
 
 
@@ -135,7 +137,7 @@ def _modes_in_words(f: dict[str, Any]) -> str:
 
 def _print(f: dict[str, Any]) -> None:
     kinematics = f.get("kinematics")
-    energy = f.get("units", {}).get("energy", "")
+    energy = f["units"].get("energy", "")
     what = "plain potential" if kinematics is None else ", ".join(str(v) for v in kinematics.values())
     cost = f["microseconds_per_point"]
     speed = f"{figure(cost['numpy'], 3)} by NumPy, {figure(cost['compiled'], 3)} compiled"
@@ -147,22 +149,26 @@ def _print(f: dict[str, Any]) -> None:
         ["cost", f"{speed} us per point (energy and both derivatives)"],
     ]
     if kinematics is not None:
-        box = f["training_box"]
         rows += [
             ["fields", ", ".join(f["fields"]) or "none"],
             ["symmetry", f["symmetry"] or "not given"],
             ["growth", "none" if f["growth"] is None else f"{figure(f['growth'])} (J - 1 - ln J)"],
-            ["units", ", ".join(f"{k} {v}" for k, v in f["units"].items()) or "not given"],
-            ["training box", "not known" if box is None else f"{vector(box[0])}  to  {vector(box[1])}"],
-            *[[key, value] for key, value in f["provenance"].items()],
         ]
+    box = f["training_box"]
+    periods = [figure(p) if np.isfinite(p) else "none" for p in f["periods"]]
+    rows += [["periods", ", ".join(periods)]] if set(periods) != {"none"} else []
+    rows += [
+        ["units", ", ".join(f"{k} {v}" for k, v in f["units"].items()) or "not given"],
+        ["training box", "not known" if box is None else f"{vector(box[0])}  to  {vector(box[1])}"],
+        *[[key, value] for key, value in f["provenance"].items()],
+    ]
     print_table(f["file"], ["", ""], rows)
     if "wells" not in f:
         return
     print()
-    header = ["well", "W", "x", "mode", "least curvature", "in the box"]
+    header = ["well", "W", "x", "mode", "least curvature", "in the training box"]
     listed = [
-        [n, w["energy"], vector(w["x"]), w["mode"], w["least_curvature"], "yes" if w["inside_box"] else "NO"]
+        [n, w["energy"], vector(w["x"]), w["mode"], w["least_curvature"], IN_THE_BOX[w["inside_box"]]]
         for n, w in enumerate(f["wells"])
     ]
     print_table("", header, listed)

@@ -28,6 +28,9 @@ SENTINELS = (999.0, 9999.0, 99999.0, 999999.0, 1e20, 1e30)  # numbers that some 
 SENTINEL_SIZE = 100.0  # they are suspected if the largest other value is smaller by this factor
 # dimension and quantities of tables with so many columns
 LAYOUTS = {5: (2, "FW"), 8: (2, "FP"), 9: (2, "FWP"), 10: (3, "FW"), 18: (3, "FP"), 19: (3, "FWP")}
+_STRESS_COMPONENT = re.compile(
+    r"(?:stress|sigma|piola|pk[12]|kirchhoff).*?[\W_]?(?:[xyz]{2}|[0-3]{2})\W*$", re.IGNORECASE
+)
 
 
 @dataclass
@@ -39,6 +42,7 @@ class AssignedColumns:
         parts: quantity -> index -> column (int) or constant (float), and its factor.
         ambiguous: column -> what it can be.
         left: columns that are left alone.
+        unknown: those of them whose names have no meaning.
         notes: what the user should know.
     """
 
@@ -46,6 +50,7 @@ class AssignedColumns:
     parts: dict[str, dict[Index, tuple[int | float, float]]] = field(default_factory=dict)
     ambiguous: dict[int, tuple[Meaning, ...]] = field(default_factory=dict)
     left: list[int] = field(default_factory=list)
+    unknown: list[int] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     def add(self, meaning: Meaning, source: int | float) -> None:
@@ -116,6 +121,19 @@ class AssignedColumns:
             if transposed or not self.table.numbers(column).any():
                 self.take(meaning, column)
 
+    def settle_displacement_gradients(self) -> None:
+        """Take columns that can be strains or F - I for F - I if their components 12 and 21 differ."""
+        both = {k: found for k, found in self.ambiguous.items() if {"E", "H"} <= {m.quantity for m in found}}
+        gradients = {k: next(m for m in found if m.quantity == "H") for k, found in both.items()}
+        by_index = {gradient.index: k for k, gradient in gradients.items()}
+        differ = any(
+            index[::-1] in by_index
+            and not np.array_equal(self.table.numbers(k), self.table.numbers(by_index[index[::-1]]), equal_nan=True)
+            for index, k in by_index.items()
+        )
+        for k, gradient in gradients.items() if differ and len(by_index) == len(gradients) else ():
+            self.take(gradient, k)
+
     def take_principal_stresses(self) -> None:
         """Take P1, sigma2, ... beside principal stretches for principal stresses, which have no shears."""
         for column, found in list(self.ambiguous.items()):
@@ -132,6 +150,15 @@ class AssignedColumns:
                 self.ambiguous[column] = (Meaning("x", (inputs + 1,)), Meaning("unused"))
         self.refuse_ambiguous("x")
 
+    def refuse_unread_stresses(self) -> None:
+        """Raise FormatError if a column that has no meaning is named as a component of a stress."""
+        names = [self.table.names[k] for k in self.unknown]
+        if unread := [name for name in names if _STRESS_COMPONENT.search(name_and_unit(name)[0])]:
+            raise FormatError(
+                f"{self.table.source}: the columns {unread} are named as components of a stress, but of which? Say "
+                f'columns={{"P11": "{unread[0]}", ...}} (or S11, sigma11, tau11, Biot11), or columns={{"unused": {unread}}}.'
+            )
+
     def refuse_ambiguous(self, *quantities: str) -> None:
         """Raise FormatError with the ways to read them if ambiguous columns can be one of these quantities."""
         ambiguous = {k: found for k, found in self.ambiguous.items() if any(m.quantity in quantities for m in found)}
@@ -139,6 +166,14 @@ class AssignedColumns:
             return
         column, found = next(iter(ambiguous.items()))
         name = self.table.names[column]
+        if found[0].quantity in (*DEFORMATIONS, *STRESSES) and len(found[0].index) == 1:
+            of = found[0].quantity
+            shear = "2E23" if of == "E" else f"{of}23"
+            raise FormatError(
+                f"{self.table.source}: the column {name!r} can be a component of the {MEANINGS[of]} in an order that its name "
+                f'does not say, or a principal value. Say columns={{"{of}11": "{name}", "{shear}": ...}}, or '
+                f'columns={{"unused": "{name}"}} if it is not needed.'
+            )
         ways = [f'columns={{"{m}": "{name}"}} if it is {_in_words(m)}' for m in found]
         others = [self.table.names[k] for k in list(ambiguous)[1:]]
         also = f" The same goes for {others}." if others else ""
@@ -231,6 +266,7 @@ def _assign_by_name(given: AssignedColumns, columns: Sequence[int]) -> None:
         )
         if not each or any((m.quantity, m.index) in declared_before for m in each):
             given.left.append(k)
+            given.unknown += [] if each else [k]
         elif len(each) == 1:
             given.add(each[0], k)
         elif each[0].quantity == "field" and np.ptp(np.nan_to_num(table.numbers(k))) == 0.0:

@@ -42,8 +42,17 @@ _TENSORS = {  # words before two indices, in lower case
     "C": ("c", "right cauchy green"),
     "E": ("green lagrange", "green lagrange strain", "green strain", "egl"),
     "U": ("u", "right stretch"),
-    "P": ("p", "pk1", "1pk", "first piola", "first piola kirchhoff", "first piola kirchhoff stress", "dw/df"),
-    "S": ("pk2", "2pk", "second piola", "second piola kirchhoff", "second piola kirchhoff stress"),
+    "P": (
+        "p",
+        "pk1",
+        "1pk",
+        "pk1 stress",
+        "first piola",
+        "first piola kirchhoff",
+        "first piola kirchhoff stress",
+        "dw/df",
+    ),
+    "S": ("pk2", "2pk", "pk2 stress", "second piola", "second piola kirchhoff", "second piola kirchhoff stress"),
     "sigma": ("sigma", "sig", "cauchy", "cauchy stress", "true stress", "σ"),
     "tau": ("tau", "kirchhoff", "kirchhoff stress", "τ"),
     "Biot": ("biot", "biot stress"),
@@ -89,11 +98,20 @@ _GROUPS += ("experiment", "specimen", "trajectory", "run")
 _STATES = ("T", "temp", "temperature", "theta", "θ", "c", "conc", "concentration", "soc", "porosity")
 _SHEAR = r"(?P<double>2 ?\*? ?)|(?P<mandel>(?:sqrt\(?2\)?|√2) ?[*·]? ?)"
 _TENSOR = re.compile(
-    rf"(?:{_SHEAR})?(?P<word>[^\W\d]\D*?|[12]pk|pk[12])[ ,]*(?P<i>[0-9xyz])[ ,]*(?P<j>[0-9xyz])", re.IGNORECASE
+    rf"(?:{_SHEAR})?(?P<word>[^\W\d]\D*?|[12]pk|pk[12](?: stress)?)[ ,]*(?P<i>[0-9xyz])[ ,]*(?P<j>[0-9xyz])",
+    re.IGNORECASE,
 )
 _VECTOR = re.compile(r"(?P<word>[^\W\d]\D*?)[ ,]*(?P<i>\d+|(?<![^\W_])[xyz]|(?<=[gdf])[xyz])", re.IGNORECASE)
 _UNIT = re.compile(
     r"(.*?)(?:\s*\[([^\[\]]*)\]|\s*\(([^()]*)\)|\s+/\s*(\S+)|\s*,\s+([^\d\s]\S*)|[ _]([kMG]?Pa|percent))"
+)
+_TUPLE = re.compile(r"\('(\w+)', '?(\w)'?, '?(\w)'?\)")  # as pandas writes names of two levels
+_OF_DISPLACEMENT = (
+    re.compile(  # u_x,y; du_x/dy and du1/dX2; du/dy, dv/dy and dw/dy, but dw/dx can be that of an energy w
+        r"u[ ,]*(?P<i>[xyz1-3]),[ ,]*(?P<j>[xyz1-3])|du ?(?P<k>[xyz1-3]) ?/ ?d ?(?P<l>[xyz]) ?(?P<m>[1-3]?)"
+        r"|d(?P<w>[uv]|w(?=.*[yz])) ?/ ?d ?(?P<n>[xyz])",
+        re.IGNORECASE,
+    )
 )
 _INDEX = re.compile(r"[\[(]([0-9xyz])(?:\s*,\s*|\]\s*\[|\)\s*\(|)([0-9xyz]?)[\])]$", re.IGNORECASE)
 
@@ -121,7 +139,7 @@ def name_and_unit(text: str) -> tuple[str, str]:
     text = text.strip().strip("\"'")
     if text.startswith(FIELDS):
         return text, ""
-    if not _INDEX.search(text) and (match := _UNIT.fullmatch(text)):
+    if not _INDEX.search(text) and not _TUPLE.fullmatch(text) and (match := _UNIT.fullmatch(text)):
         return match[1].strip(), next(unit for unit in match.groups()[1:] if unit is not None).strip()
     return text, ""
 
@@ -133,6 +151,8 @@ def meanings(name: str) -> tuple[Meaning, ...]:
         return (Meaning(quantity, of.strip()),)
     if name[:1] in ("-", "−"):
         return tuple(Meaning(m.quantity, m.index, -m.factor) for m in meanings(name[1:]))
+    if match := _OF_DISPLACEMENT.fullmatch(re.sub(r"[${}\\_\s]+", " ", name).strip()):
+        return _of_displacement(match)
     name = _plain(name)
     word = name.lower()
     if word in _ENERGIES:
@@ -197,6 +217,7 @@ def _plain(name: str) -> str:
     """A name without marks of LaTeX, code and case of subscripts: F_{11}, F(1,1), F[1][1], F-11 are F 1 1."""
     name = unicodedata.normalize("NFKC", name).strip()
     name = re.sub(r"[${}\\]", "", name)
+    name = _TUPLE.sub(r"\1 \2 \3", name)
     name = _INDEX.sub(lambda m: f" {m[1]} {m[2]}", name)
     return re.sub(r"[\s_.\-]+", " ", name).strip()
 
@@ -216,6 +237,8 @@ def _tensor(match: re.Match[str]) -> tuple[Meaning, ...]:
     if match["i"].isalpha() != match["j"].isalpha():
         return ()
     word, index, factor = match["word"].strip(), _indices(match), _shear_factor(match)
+    if word == "u":
+        return Meaning("U", index, factor), Meaning("H", index, factor)
     for quantity, words in _TENSORS.items():
         if word.lower() in words:
             return (Meaning(quantity, index, factor),)
@@ -234,6 +257,17 @@ def _tensor(match: re.Match[str]) -> tuple[Meaning, ...]:
     if word.lower() in _ANY_STRESS:
         return tuple(Meaning(quantity, index) for quantity in ("P", "sigma", "S"))
     return ()
+
+
+def _of_displacement(match: re.Match[str]) -> tuple[Meaning, ...]:
+    """u_x,y and its like: a component of F - I. A name whose indices are a letter and a number has no meaning."""
+    i, j = (
+        match["i"] or match["k"] or "xyz"["uvw".index(match["w"].lower())],
+        match["j"] or match["m"] or match["l"] or match["n"],
+    )
+    if i.isalpha() != j.isalpha():
+        return ()
+    return (Meaning("H", tuple("xyz".index(k.lower()) + 1 if k.isalpha() else int(k) for k in (i, j))),)
 
 
 def _vector(word: str, letter: str) -> tuple[Meaning, ...]:

@@ -16,17 +16,23 @@ from lse_material.data.column_names import Meaning
 from lse_material.data.observations import Observations
 from lse_material.data.sample_files import table_of_file
 from lse_material.data.table_units import common_units, strains_without_unit
-from lse_material.errors import FormatError
+from lse_material.errors import FormatError, InvalidInputError
 
 Test = Literal["uniaxial", "equibiaxial", "planar"]
-_TESTS: dict[str, Test] = {  # as columns name them, without blanks, hyphens and the word tension
+_TESTS: dict[str, Test] = {  # as columns name them, without blanks, hyphens, tension, compression and test
     "uniaxial": "uniaxial",
     "ut": "uniaxial",
+    "uc": "uniaxial",
+    "simple": "uniaxial",
+    "tensile": "uniaxial",
     "equibiaxial": "equibiaxial",
     "et": "equibiaxial",
+    "eb": "equibiaxial",
+    "ebt": "equibiaxial",
     "planar": "planar",
     "pureshear": "planar",
     "ps": "planar",
+    "pt": "planar",
 }
 
 
@@ -61,6 +67,11 @@ def read_observations(
     >>> lse.read_observations("rubber.csv").values
     array([0.1, 0.3])
     """
+    if test not in (None, *_TESTS.values()):
+        raise InvalidInputError(
+            f"test is {test!r}; it must be one of {sorted(set(_TESTS.values()))}. "
+            "Observations.inflation makes those of balloons."
+        )
     table, columns = table_of_file(path, columns, separator=separator, decimal=decimal, missing=missing)
     given = assigned(table, columns)
     for column, found in list(given.ambiguous.items()):
@@ -69,6 +80,8 @@ def read_observations(
         if certain and first.quantity in ("stretch", "P", "sigma"):
             index = first.index * 2 if first.quantity != "stretch" and len(first.index) == 1 else first.index
             given.take(Meaning(first.quantity, index, first.factor), column)
+        elif mechanical := tuple(m for m in found if m.quantity in ("P", "sigma")):
+            given.ambiguous[column] = mechanical
     given.refuse_ambiguous("stretch", "P", "sigma")
     stretches = [_stretch(given, k) for k in (1, 2)]
     stresses = [_nominal_stress(given, k, stretch) for k, stretch in zip((1, 2), stretches)]
@@ -78,6 +91,7 @@ def read_observations(
             f"{table.source}: no column is a {missing_one}: its columns are {list(table.names)}. Say "
             f'columns={{"{name}": NAME}}.'
         )
+    _refuse_opposite_signs(given, stretches[0], stresses[0])
     units = common_units(given, {}, {"P": "stress", "sigma": "stress"})
     labels = [[str(label) for label in table.labels(int(k))] for k, _ in given.parts.get("group", {}).values()]
     group = np.array(["/".join(parts) for parts in zip(*labels)]) if labels else None
@@ -114,15 +128,32 @@ def _nominal_stress(given: AssignedColumns, axis: int, stretch: Array | None) ->
     return given.values("sigma", index) / stretch if index in given.parts.get("sigma", {}) else None
 
 
+def _refuse_opposite_signs(given: AssignedColumns, stretch: Array, stress: Array | None) -> None:
+    """Raise FormatError if a test in one direction pulls where the material is shortened, or pushes where it is stretched."""
+    work = (stretch - 1.0) * (np.nan if stress is None else stress)
+    work = work[np.isfinite(work) & (work != 0.0)]
+    if work.size and work.max() < 0.0:
+        raise FormatError(
+            f"{given.table.source}: the stress has the sign of 1 - stretch in every row. If the stretches are strains, say "
+            'columns={"H11": NAME}; if compression is positive, say columns={"-P11": NAME} ("-H11" for strains).'
+        )
+
+
 def _tests(given: AssignedColumns, test: Test | None) -> list[Test]:
     """The test that each row belongs to."""
     table = given.table
     if test is not None:
         return [test] * len(table.lines)
     for column, cells in enumerate(table.columns):
-        kinds = [_TESTS.get(re.sub(r"[\s_-]|tension|test", "", str(cell).lower())) for cell in cells]
+        kinds = [_TESTS.get(re.sub(r"[\s_-]|tension|compression|test", "", str(cell).lower())) for cell in cells]
         if all(kinds) and table.names[column]:
             return [kind for kind in kinds if kind]
+        if any(kinds) and table.names[column]:
+            row = kinds.index(None)
+            raise FormatError(
+                f"{table.at_row(row)}: {cells[row]!r} in the column {table.names[column]!r} is not one of the tests "
+                f"{sorted(set(_TESTS.values()))}."
+            )
     raise FormatError(
         f'{table.source}: nothing tells which test it is. Say test="uniaxial", "equibiaxial" or "planar", or add a column with '
         "these words."

@@ -278,6 +278,8 @@ def _parts(
     first = [cell.removesuffix(".0") for cell in rows[0][1]]
     if line < 0 and len(rows) > 1 and first in ([str(k) for k in range(size)], [str(k + 1) for k in range(size)]):
         rows = rows[1:]  # columns that a program has numbered: no names
+    if (joined := _names_of_two_levels(names, rows[0][1])) and len(rows) > 1:
+        names, rows = joined, rows[1:]
     for at, cells in rows:
         if len(cells) != size:
             which = "but the header names" if any(names) else "where the others have"
@@ -301,6 +303,15 @@ def _names(line: str, cells: list[str], size: int) -> list[str] | None:
         if len(names) == size:
             return names
     return None
+
+
+def _names_of_two_levels(names: Sequence[str], cells: Sequence[str]) -> list[str] | None:
+    """Names F, F, ... above indices 11, 12, ... joined, as pandas writes them; None if the cells are no indices."""
+    below = [cell for name, cell in zip(names, cells) if names.count(name) > 1]
+    if not below or len(cells) != len(names) or not all(re.fullmatch("[0-3xyz]{2}", cell) for cell in below):
+        return None
+    joined = [f"{name} {cell}" if names.count(name) > 1 else name for name, cell in zip(names, cells)]
+    return joined if len(set(joined)) == len(joined) else None
 
 
 def _are_row_names(cells: Sequence[str]) -> bool:

@@ -68,6 +68,8 @@ def samples_of_table(table: Table, columns: Columns = None, *, plane_strain: boo
             _add_stress(given, data, F, rotation_known, dim)
         except InvalidInputError as error:
             raise InvalidInputError(_with_line(table, error)) from None
+        if "stress" not in data:
+            given.refuse_unread_stresses()
         data["F"] = F[:, :dim, :dim]
         if not rotation_known:
             given.notes.append(
@@ -110,6 +112,7 @@ def _with_line(table: Table, error: Exception) -> str:
 
 def _deformation(given: AssignedColumns, plane_strain: bool) -> tuple[str, Array, bool] | None:
     """The quantity that gives F, F (n, dim, dim), and whether its rotation is known; None for samples of x."""
+    given.settle_displacement_gradients()
     given.settle_shears()
     found = [q for q in DEFORMATIONS if given.has(q)]
     complete = [q for q in found if _dimension(given, q, plane_strain)]

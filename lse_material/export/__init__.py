@@ -1,7 +1,9 @@
-"""A material as a source file that needs nothing of this package: C, NumPy or UFL, the same numbers.
+"""A material as a source file that needs nothing of this package, and gives the same numbers in another code.
 
     export(material, "cell.c")                    # by the ending: .c is C99, .py is NumPy
     export(material, "cell_ufl.py", language="ufl")
+    export(material, "cell_torch.py", language="torch")
+    export(material, "cell.f")                    # UMAT of Abaqus, user subroutine of CalculiX
 
 The files are for codes that cannot load this package: a user subroutine, another solver, a paper's supplement. They are
 plain loops over the weights, written to be read and to be right; `lse_material.kernel` is the fast way to the same numbers.
@@ -15,15 +17,27 @@ from pathlib import Path
 from lse_material._files import write_atomically
 from lse_material.errors import InvalidInputError
 from lse_material.export.c_source import c_source
+from lse_material.export.jax_source import jax_source
+from lse_material.export.mfront_source import mfront_source
 from lse_material.export.numpy_source import numpy_source
+from lse_material.export.torch_source import torch_source
 from lse_material.export.ufl_source import ufl_source
+from lse_material.export.umat_source import umat_source
 from lse_material.model.material import Material
 from lse_material.model.soft_minimum import SoftMinimum
 
 __all__ = ["LANGUAGES", "export", "source"]
 
-LANGUAGES = {"c": c_source, "numpy": numpy_source, "ufl": ufl_source}
-_BY_ENDING = {".c": "c", ".h": "c", ".py": "numpy"}
+LANGUAGES = {
+    "c": c_source,
+    "jax": jax_source,
+    "mfront": mfront_source,
+    "numpy": numpy_source,
+    "torch": torch_source,
+    "ufl": ufl_source,
+    "umat": umat_source,
+}
+_BY_ENDING = {".c": "c", ".h": "c", ".py": "numpy", ".f": "umat", ".for": "umat", ".mfront": "mfront"}
 
 
 def source(material: Material | SoftMinimum, language: str, *, name: str = "material") -> str:
@@ -31,14 +45,14 @@ def source(material: Material | SoftMinimum, language: str, *, name: str = "mate
 
     Args:
         material: what to write out.
-        language: "c", "numpy" or "ufl".
+        language: one of `LANGUAGES`.
         name: how its functions begin in C, an identifier; a title in the others.
 
     Raises:
         InvalidInputError: an unknown language, a name that is no identifier, or a strain measure that has no translation.
 
     >>> [line for line in lse.export.source(material, "c", name="cell").splitlines() if line.startswith("void cell(")]
-    ['void cell(const double *deformation, double *W, double *P, double *A, double *w)']
+    ['void cell(const double *F, double *W, double *P, double *A, double *w)']
     """
     if language not in LANGUAGES:
         raise InvalidInputError(f"no export to {language!r}; known are {sorted(LANGUAGES)}.")
@@ -55,7 +69,7 @@ def export(material: Material | SoftMinimum, path: str | Path, *, language: str 
     Args:
         material: what to write out.
         path: of the new file.
-        language: "c", "numpy" or "ufl"; by the ending if None (.c, .h: C; .py: NumPy).
+        language: one of `LANGUAGES`; by the ending if None (.c, .h: C; .py: NumPy; .f, .for: UMAT; .mfront).
 
     Raises:
         InvalidInputError: as `source`, or an ending that tells no language.

@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 
 from lse_material.export.preamble import description, number, numbers
+from lse_material.export.recorder import Language, Recorder, recorded_kinematics, recorded_mode
 from lse_material.kernel.c_writer import Symbol
 from lse_material.kernel.modes import in_c, own_text, packed
 from lse_material.model.activations import ACTIVATIONS
 from lse_material.model.material import Material, potential_of
+from lse_material.model.mode import Mode
 from lse_material.model.soft_minimum import SoftMinimum
-from lse_material.model.strain import MANDEL, IsotropicInvariants, known_measure
 
 _NETWORKS = r"""
 /* layers 0 .. hidden; layer l has widths[l] rows; x: rows of d, z: rows of widths[l - 1], all layers one after another */
@@ -105,153 +106,37 @@ void NAME_potential(const double *x, double *W, double *g, double *H, double *w)
 }
 """
 
-_COMPONENTS = {
-    "GreenLagrange": (
-        "double C = 0.0; for (int m = 0; m < @DIM@; ++m) C += F[m][a] * F[m][b];\n    x[i] = f * 0.5 * (C - (a == b));",
-        "0.5 * f * ((a == L) * F[k][b] + (b == L) * F[k][a])",
-        "0.5 * f * (i == k) * ((a == J && b == L) + (b == J && a == L))",
-    ),
-    "SmallStrain": (
-        "x[i] = f * (0.5 * (F[a][b] + F[b][a]) - (a == b));",
-        "0.5 * f * ((a == k && b == L) + (b == k && a == L))",
-        "",
-    ),
-}
-
-_STRAIN = r"""
-static const int NAME_pairs[@D@][2] = {@PAIRS@}; /* Mandel order; off-diagonal components times sqrt(2) */
-
-/* x[d] and dx/dF at F */
-static void NAME_strain(const double (*F)[@DIM@], double *x, double (*dx)[@DIM@][@DIM@])
-{
-  for (int i = 0; i < @D@; ++i) {
-    const int a = NAME_pairs[i][0], b = NAME_pairs[i][1];
-    const double f = a == b ? 1.0 : sqrt(2.0);
-    @X@
-    for (int k = 0; k < @DIM@; ++k)
-      for (int L = 0; L < @DIM@; ++L) dx[i][k][L] = @DX@;
-  }
-}
-"""
-
-_GEOMETRIC = r"""
-/* adds sum_i g_i d2x_i/dF dF to A */
-static void NAME_geometric(const double *g, double *A)
-{
-  for (int n = 0; n < @D@; ++n) {
-    const int a = NAME_pairs[n][0], b = NAME_pairs[n][1];
-    const double f = a == b ? 1.0 : sqrt(2.0);
-    for (int i = 0; i < @DIM@; ++i) for (int J = 0; J < @DIM@; ++J)
-      for (int k = 0; k < @DIM@; ++k) for (int L = 0; L < @DIM@; ++L)
-        A[((i * @DIM@ + J) * @DIM@ + k) * @DIM@ + L] += g[n] * @D2X@;
-  }
-}
-"""
-
-_VOLUME = r"""
-/* J (NaN where it is not positive), dJ/dF and d2J/dF dF; F in 3D, plane strain has F33 = 1 */
-static double NAME_volume(const double (*F)[@DIM@], double (*G)[3], double (*dJ)[3], double (*d2J)[3][3][3])
-{
-  double J = 0.0;
-  for (int i = 0; i < 3; ++i)
-    for (int j = 0; j < 3; ++j) G[i][j] = i < @DIM@ && j < @DIM@ ? F[i][j] : (double)(i == j);
-  for (int i = 0; i < 3; ++i)
-    for (int j = 0; j < 3; ++j) {
-      const int i1 = (i + 1) % 3, i2 = (i + 2) % 3, j1 = (j + 1) % 3, j2 = (j + 2) % 3;
-      dJ[i][j] = G[i1][j1] * G[i2][j2] - G[i1][j2] * G[i2][j1];
-      for (int k = 0; k < 3; ++k)
-        for (int l = 0; l < 3; ++l) d2J[i][j][k][l] = 0.0;
-      d2J[i][j][i1][j1] = G[i2][j2]; d2J[i][j][i2][j2] = G[i1][j1];
-      d2J[i][j][i1][j2] = -G[i2][j1]; d2J[i][j][i2][j1] = -G[i1][j2];
-    }
-  for (int j = 0; j < 3; ++j) J += G[0][j] * dJ[0][j];
-  return J > 0.0 ? J : nan("");
-}
-"""
-
-_INVARIANTS = r"""
-/* x[3] and dx/dF at F; adds sum_i g_i d2x_i/dF dF to A if g is given */
-static void NAME_strain(const double (*F)[@DIM@], double *x, double (*dx)[@DIM@][@DIM@], const double *g, double *A)
-{
-  double G[3][3], dJ[3][3], d2J[3][3][3][3], C[3][3], B[3][3], dI2[3][3], I1 = 0.0, CC = 0.0;
-  const double J = NAME_volume(F, G, dJ, d2J);
-  for (int i = 0; i < 3; ++i)
-    for (int j = 0; j < 3; ++j) {
-      C[i][j] = B[i][j] = 0.0;
-      for (int m = 0; m < 3; ++m) { C[i][j] += G[m][i] * G[m][j]; B[i][j] += G[i][m] * G[j][m]; }
-    }
-  for (int i = 0; i < 3; ++i) {
-    I1 += C[i][i];
-    for (int j = 0; j < 3; ++j) CC += C[i][j] * C[i][j];
-  }
-  const double I2 = 0.5 * (I1 * I1 - CC), p = pow(J, -2.0 / 3.0), q = pow(J, -4.0 / 3.0);
-  const double v = @V@, v1 = @V1@, v2 = @V2@;
-  x[0] = p * I1 - 3.0; x[1] = q * I2 - 3.0; x[2] = v;
-  for (int i = 0; i < 3; ++i)
-    for (int j = 0; j < 3; ++j) {
-      double FC = 0.0;
-      for (int m = 0; m < 3; ++m) FC += G[i][m] * C[m][j];
-      dI2[i][j] = 2.0 * (I1 * G[i][j] - FC);
-    }
-  for (int i = 0; i < @DIM@; ++i)
-    for (int j = 0; j < @DIM@; ++j) {
-      dx[0][i][j] = 2.0 * p * G[i][j] - 2.0 / 3.0 * p / J * I1 * dJ[i][j];
-      dx[1][i][j] = q * dI2[i][j] - 4.0 / 3.0 * q / J * I2 * dJ[i][j];
-      dx[2][i][j] = v1 * dJ[i][j];
-    }
-  if (!g) return;
-  const double wJ = -2.0 / 3.0 * g[0] * p / J * I1 - 4.0 / 3.0 * g[1] * q / J * I2 + g[2] * v1;
-  const double wJJ = 10.0 / 9.0 * g[0] * p / (J * J) * I1 + 28.0 / 9.0 * g[1] * q / (J * J) * I2 + g[2] * v2;
-  const double c1 = -2.0 / 3.0 * g[0] * p / J, c2 = -4.0 / 3.0 * g[1] * q / J;
-  for (int i = 0; i < @DIM@; ++i) for (int j = 0; j < @DIM@; ++j)
-    for (int k = 0; k < @DIM@; ++k) for (int l = 0; l < @DIM@; ++l) {
-      const double d2I2 = 2.0 * (2.0 * G[i][j] * G[k][l] + I1 * (i == k && j == l) - (i == k) * C[j][l]
-                                 - G[i][l] * G[k][j] - (j == l) * B[i][k]);
-      const double left = 2.0 * c1 * G[i][j] + c2 * dI2[i][j] + 0.5 * wJJ * dJ[i][j];
-      const double right = 2.0 * c1 * G[k][l] + c2 * dI2[k][l] + 0.5 * wJJ * dJ[k][l];
-      A[((i * @DIM@ + j) * @DIM@ + k) * @DIM@ + l] += 2.0 * g[0] * p * (i == k && j == l) + g[1] * q * d2I2
-        + wJ * d2J[i][j][k][l] + left * dJ[k][l] + dJ[i][j] * right;
-    }
-}
-"""
-
-_GROWTH = r"""
-/* adds GROWTH (J - 1 - ln J) and its derivatives */
-static void NAME_growth(const double (*F)[@DIM@], double *W, double *P, double *A)
-{
-  double G[3][3], dJ[3][3], d2J[3][3][3][3];
-  const double J = NAME_volume(F, G, dJ, d2J);
-  *W += @GROWTH@ * (J - 1.0 - log(J));
-  for (int i = 0; i < @DIM@; ++i) for (int j = 0; j < @DIM@; ++j) {
-    P[i * @DIM@ + j] += @GROWTH@ * (1.0 - 1.0 / J) * dJ[i][j];
-    for (int k = 0; k < @DIM@; ++k) for (int l = 0; l < @DIM@; ++l)
-      A[((i * @DIM@ + j) * @DIM@ + k) * @DIM@ + l] +=
-        @GROWTH@ * (dJ[i][j] * dJ[k][l] / (J * J) + (1.0 - 1.0 / J) * d2J[i][j][k][l]);
-  }
-}
-"""
-
 _MATERIAL = r"""
-/* at F[dim*dim], row-major: W; P = dW/dF [dim*dim]; A = dP/dF [iJkL]; mode weights w[K] */
-void NAME(const double *deformation, double *W, double *P, double *A, double *w)
+/* x[d] and dx/dF [d*dim*dim] at F */
+static void NAME_strain(const double *F, double *x, double *dx)
 {
-  const double (*F)[@DIM@] = (const double (*)[@DIM@])deformation;
-  double x[@D@], dx[@D@][@DIM@][@DIM@], g[@D@], H[@D@ * @D@];
   @STRAIN@
+}
+
+/* sum_i g_i d2x_i/dF dF (A), and what a growth term adds to W, P and A */
+static void NAME_geometric(const double *F, const double *g, double *W, double *P, double *A)
+{
+  (void)F; (void)g;
+  @GEOMETRIC@
+}
+
+/* at F[dim*dim], row-major: W; P = dW/dF [dim*dim]; A = dP/dF [iJkL]; mode weights w[K] */
+void NAME(const double *F, double *W, double *P, double *A, double *w)
+{
+  double x[@D@], dx[@D@ * @M@], g[@D@], H[@D@ * @D@], growth;
+  NAME_strain(F, x, dx);
   NAME_potential(x, W, g, H, w);
-  for (int a = 0; a < @DIM@ * @DIM@; ++a) {
-    P[a] = 0.0;
-    for (int i = 0; i < @D@; ++i) P[a] += g[i] * (&dx[i][0][0])[a];
-    for (int b = 0; b < @DIM@ * @DIM@; ++b) {
-      double sum = 0.0;
+  NAME_geometric(F, g, &growth, P, A);
+  *W += growth;
+  for (int a = 0; a < @M@; ++a) {
+    for (int i = 0; i < @D@; ++i) P[a] += g[i] * dx[i * @M@ + a];
+    for (int b = 0; b < @M@; ++b)
       for (int i = 0; i < @D@; ++i)
-        for (int j = 0; j < @D@; ++j) sum += (&dx[i][0][0])[a] * H[i * @D@ + j] * (&dx[j][0][0])[b];
-      A[a * @DIM@ * @DIM@ + b] = sum;
-    }
+        for (int j = 0; j < @D@; ++j) A[a * @M@ + b] += dx[i * @M@ + a] * H[i * @D@ + j] * dx[j * @M@ + b];
   }
-  @MORE@
 }
 """
+_C = Language(number, lambda name: name, "pow({}, {})", "t[{}]")
 
 
 def c_source(material: Material | SoftMinimum, name: str) -> str:
@@ -279,9 +164,8 @@ def c_source(material: Material | SoftMinimum, name: str) -> str:
     }
     text += _POTENTIAL
     if isinstance(material, Material):
-        known_measure(material.kinematics, "exported C")
-        text += _strain(material)
-        replacements["DIM"] = material.dim
+        text += _MATERIAL
+        replacements |= _kinematics(material)
     for key, value in replacements.items():
         text = text.replace(f"@{key}@", str(value))
     return text.replace("NAME", name)
@@ -293,27 +177,34 @@ def _declarations(material: Material | SoftMinimum) -> str:
     return "void NAME_potential(const double *x, double *W, double *g, double *H, double *w);"
 
 
-def _strain(material: Material) -> str:
-    kinematics = material.kinematics
-    text = _VOLUME if isinstance(kinematics, IsotropicInvariants) or material.growth is not None else ""
-    if isinstance(kinematics, IsotropicInvariants):
-        squared = kinematics.squared_volume
-        volume = ("(J - 1.0) * (J - 1.0)", "2.0 * (J - 1.0)", "2.0") if squared else ("J - 1.0", "1.0", "0.0")
-        invariants = _INVARIANTS
-        for key, value in zip(("V", "V1", "V2"), volume):
-            invariants = invariants.replace(f"@{key}@", value)
-        text += invariants
-        first, more = "NAME_strain(F, x, dx, NULL, NULL);", ["NAME_strain(F, x, dx, g, A);"]
-    else:
-        x, dx, d2x = _COMPONENTS[type(kinematics).__name__]
-        pairs = ", ".join(f"{{{a}, {b}}}" for a, b in MANDEL[kinematics.dim])
-        text += _STRAIN.replace("@X@", x).replace("@DX@", dx).replace("@PAIRS@", pairs)
-        text += _GEOMETRIC.replace("@D2X@", d2x) if d2x else ""
-        first, more = "NAME_strain(F, x, dx);", ["NAME_geometric(g, A);"] if d2x else []
-    if material.growth is not None:
-        text += _GROWTH.replace("@GROWTH@", number(material.growth.coefficient))
-        more.append("NAME_growth(F, W, P, A);")
-    return text + _MATERIAL.replace("@STRAIN@", first).replace("@MORE@", "\n  ".join(more))
+def _kinematics(material: Material) -> dict[str, object]:
+    """The bodies of NAME_strain and NAME_geometric."""
+    m = material.dim**2
+    k = recorded_kinematics(
+        material, [f"F[{a}]" for a in range(m)], [f"g[{i}]" for i in range(material.kinematics.size)]
+    )
+    strain = {f"x[{i}]": value for i, value in enumerate(k.x)}
+    strain |= {f"dx[{i}]": value for i, value in enumerate(k.dx.ravel())}
+    more = {"*W": k.energy} | {f"P[{a}]": value for a, value in enumerate(k.stress)}
+    more |= {f"A[{i}]": value for i, value in enumerate(k.geometric.ravel())}
+    return {"STRAIN": _body(k.recorder, strain), "GEOMETRIC": _body(k.recorder, more), "M": m}
+
+
+def _body(recorder: Recorder, results: dict[str, Any]) -> str:
+    """Statements of what was recorded."""
+    statements, count = recorder.written(results, _C)
+    return "\n  ".join([f"double t[{count + 1}];"] * (count > 0) + [f"{statement};" for statement in statements])
+
+
+def _text(mode: Any) -> str:
+    """The `c_text` of a mode, or what its formula comes to, with its numbers."""
+    if mode.c_text or type(mode).formula is Mode.formula:
+        return own_text(mode)
+    recorder, psi, gradient, hessian = recorded_mode(mode, [f"x[{i}]" for i in range(mode.size)], "C")
+    results = {"*psi": psi} | {f"g[{i}]": value for i, value in enumerate(gradient)}
+    results |= {f"H[{i}]": value for i, value in enumerate(hessian.ravel())}
+    head = "void NAME(const double *w, const double *x, double *psi, double *g, double *H)"
+    return f"/* psi, gradient and Hessian of one mode */\n{head}\n{{\n  (void)w; (void)x;\n  {_body(recorder, results)}\n}}\n"
 
 
 def _array(name: str, values: Any) -> list[str]:
@@ -352,13 +243,14 @@ def _activations(names: Sequence[str]) -> str:
 
 
 def _by_own_text(modes: dict[int, Any]) -> tuple[str, dict[int, str]]:
-    """Tables of modes that bring their own C, each different text of it as a function, and how the call of each begins."""
+    """Tables of modes that bring their own C or a formula, each text as a function once, and how the call of each begins."""
     words = {"real": "double", "real_exp": "exp", "real_log": "log", "real_of": ""}
-    texts = list(dict.fromkeys(own_text(mode) for mode in modes.values()))
+    text_of = {k: _text(mode) for k, mode in modes.items()}
+    texts = list(dict.fromkeys(text_of.values()))
     first = min(modes)
     functions = [in_c(each, f"NAME_mode_{first}_{i}", words, "static") for i, each in enumerate(texts)]
     tables = [line for k, mode in modes.items() for line in _array(f"{k}_w", packed(mode))]
-    calls = {k: f"NAME_mode_{first}_{texts.index(own_text(mode))}(NAME_{k}_w" for k, mode in modes.items()}
+    calls = {k: f"NAME_mode_{first}_{texts.index(text)}(NAME_{k}_w" for k, text in text_of.items()}
     return "\n".join(["", *tables, *functions, ""]), calls
 
 

@@ -14,41 +14,61 @@ Examples in docstrings take these lines as read:
     >>> bcs = [fem.dirichletbc(np.zeros(2), left, V), fem.dirichletbc(pull, right, V)]
     >>> W, dx = lse.fem.energy(material, F), ufl.dx(degree=1)
     >>> problem = lse.fem.EnergyProblem(W * dx, u, bcs=bcs, petsc_options_prefix="square_")
+    >>> quadratic = lse.ConvexNetwork.from_arrays([], [np.zeros((1, 6))], [[0.0]], quadratic=np.eye(6))  # E:E / 2
+    >>> solid = lse.Material(lse.SoftMinimum((quadratic,), 1.0), lse.GreenLagrange(3))  # in three dimensions
 """
 
-from lse_material.fem import _compat  # isort: skip  (refuses a DOLFINx that is too old before anything else)
-from lse_material.fem._mpi import on_rank_0
-from lse_material.fem.forms.energy import conjugates, energy, mode_weights, potential_energy, stress
-from lse_material.fem.forms.frozen_tangent import frozen_tangent
-from lse_material.fem.forms.lagged import lagged, mode_energies
-from lse_material.fem.forms.measures import with_quadrature_degree
-from lse_material.fem.forms.operator import jit_options
-from lse_material.fem.forms.smoothed import smoothed
-from lse_material.fem.full_field import FullField, Support
-from lse_material.fem.homogenise.load_cases import CellPath, CellSamples, sample
-from lse_material.fem.homogenise.periodic_cell import CellState, PeriodicCell
-from lse_material.fem.homogenise.periodic_map import PeriodicMap
-from lse_material.fem.output.draw import Cells, draw_cells, gather_cells
-from lse_material.fem.output.extrapolation import ExtrapolationMonitor, ExtrapolationWarning
-from lse_material.fem.output.fields import MaterialFields, share_not_elliptic
-from lse_material.fem.paths.arclength import ArcLength, LimitPoint
-from lse_material.fem.paths.checkpoint import load_state, save_state
-from lse_material.fem.paths.history import History
-from lse_material.fem.paths.load_path import LoadPath
-from lse_material.fem.phase_field.cahn_hilliard import CahnHilliard
-from lse_material.fem.phase_field.evolution import Evolution, Rejected
-from lse_material.fem.phase_field.regularise import (
-    MeshWarning,
-    check_resolution,
-    interior_penalty,
-    micromorphic,
-    viscous,
-)
-from lse_material.fem.quadrature.stress import QuadratureStress
-from lse_material.fem.solve import stability
-from lse_material.fem.solve.energy_problem import EnergyProblem
-from lse_material.fem.solve.multigrid import MULTIGRID
-from lse_material.fem.solve.problem import MaterialProblem
+from lse_material._extras import needed_by
+
+with needed_by("lse_material.fem"):
+    from lse_material.fem import _compat  # isort: skip  (refuses a DOLFINx that is too old before anything else)
+    from lse_material.fem._mpi import on_rank_0
+    from lse_material.fem.dynamics.discrete_gradient import discrete_gradient
+    from lse_material.fem.dynamics.dynamics import Dynamics
+    from lse_material.fem.dynamics.explicit import ExplicitMotion
+    from lse_material.fem.dynamics.motion import Motion
+    from lse_material.fem.forms.energy import conjugates, energy, mode_weights, potential_energy, stress
+    from lse_material.fem.forms.frozen_tangent import frozen_tangent
+    from lse_material.fem.forms.incompressible import (
+        f_bar_energy,
+        pressure_stabilisation,
+        three_field_energy,
+        two_field_energy,
+        volume_constraint,
+        with_volume,
+    )
+    from lse_material.fem.forms.lagged import lagged, mode_energies
+    from lse_material.fem.forms.measures import with_quadrature_degree
+    from lse_material.fem.forms.operator import jit_options
+    from lse_material.fem.forms.reduced import axisymmetric_gradient, circumference, plane_gradient
+    from lse_material.fem.forms.smoothed import smoothed
+    from lse_material.fem.full_field import FullField, Support
+    from lse_material.fem.homogenise.load_cases import CellPath, CellSamples, sample
+    from lse_material.fem.homogenise.periodic_cell import CellState, PeriodicCell
+    from lse_material.fem.homogenise.periodic_map import PeriodicMap
+    from lse_material.fem.output.draw import Cells, draw_cells, gather_cells
+    from lse_material.fem.output.extrapolation import ExtrapolationMonitor, ExtrapolationWarning
+    from lse_material.fem.output.fields import MaterialFields, share_not_elliptic
+    from lse_material.fem.paths.arclength import ArcLength, LimitPoint
+    from lse_material.fem.paths.checkpoint import load_state, save_state
+    from lse_material.fem.paths.history import History
+    from lse_material.fem.paths.load_path import LoadPath
+    from lse_material.fem.phase_field.cahn_hilliard import CahnHilliard
+    from lse_material.fem.phase_field.evolution import Evolution, Rejected
+    from lse_material.fem.phase_field.regularise import (
+        MeshWarning,
+        check_resolution,
+        interior_penalty,
+        micromorphic,
+        viscous,
+    )
+    from lse_material.fem.quadrature.dissipation import Dissipation
+    from lse_material.fem.quadrature.plane_stress import PlaneStress, PlaneValues
+    from lse_material.fem.quadrature.stress import QuadratureStress
+    from lse_material.fem.solve import stability
+    from lse_material.fem.solve.energy_problem import EnergyProblem
+    from lse_material.fem.solve.multigrid import MULTIGRID
+    from lse_material.fem.solve.problem import MaterialProblem
 
 __all__ = [
     "MULTIGRID",
@@ -58,8 +78,11 @@ __all__ = [
     "CellSamples",
     "CellState",
     "Cells",
+    "Dissipation",
+    "Dynamics",
     "EnergyProblem",
     "Evolution",
+    "ExplicitMotion",
     "ExtrapolationMonitor",
     "ExtrapolationWarning",
     "FullField",
@@ -69,15 +92,22 @@ __all__ = [
     "MaterialFields",
     "MaterialProblem",
     "MeshWarning",
+    "Motion",
     "PeriodicCell",
     "PeriodicMap",
+    "PlaneStress",
+    "PlaneValues",
     "QuadratureStress",
     "Rejected",
     "Support",
+    "axisymmetric_gradient",
     "check_resolution",
+    "circumference",
     "conjugates",
+    "discrete_gradient",
     "draw_cells",
     "energy",
+    "f_bar_energy",
     "frozen_tangent",
     "gather_cells",
     "interior_penalty",
@@ -88,15 +118,21 @@ __all__ = [
     "mode_energies",
     "mode_weights",
     "on_rank_0",
+    "plane_gradient",
     "potential_energy",
+    "pressure_stabilisation",
     "sample",
     "save_state",
     "share_not_elliptic",
     "smoothed",
     "stability",
     "stress",
+    "three_field_energy",
+    "two_field_energy",
     "viscous",
+    "volume_constraint",
     "with_quadrature_degree",
+    "with_volume",
 ]
 
 del _compat

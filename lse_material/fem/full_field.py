@@ -7,24 +7,27 @@ freedom a and one for each support s,
 
 all linear in the stresses P at the quadrature points: `Observations` holds them, and a fit to them needs no finite elements.
 
-Errors of u, much the same in all degrees of freedom, enter these equations multiplied by the tangent stiffness K. The
-equations are therefore combined by the lowest eigenvectors of K, K phi_m = k_m phi_m, and divided by k_m, which leaves the
-error of u; high eigenvectors hold little but noise. Without a material, K is that of a linear elastic body whose modulus
-follows from the forces.
+Let u0 be a field near the true one and K the tangent stiffness there. For any virtual displacement w
 
-P is not linear in the noise of F, so that a fit to the measured F is rough. With the material of that fit, u is replaced by the
-equilibrium of that material under the measured displacements of the supports,
+    w . f(P(F0)) = w . R + (K w) . (u0 - u_measured) + error,        error^2 = |K w|^2 error_u^2 + error_R^2,
 
-    phi_m . f(P) / k_m = phi_m . (u_equilibrium - u_measured),        K, f and F at the equilibrium:
+up to the square of the distance. Two kinds of w have small errors. The lowest eigenvectors of K, over |K w|, leave the error
+of u: high eigenvectors hold little but noise. A w that is 1 on a support, 0 on the others and in balance with K between them
+has K w = 0 inside the body: errors of u there do not matter to the force of a support.
 
-a step of the Gauss-Newton method on the distance of the two fields. A few fits, each to the observations that the one before
-gives, come to an end. (Finite element model updating and its relatives: S. Avril et al., Exp. Mech. 48, 381 (2008).)
+Without a material, u0 is the measured field and K that of a linear elastic body whose modulus follows from the forces. P is not
+linear in the noise of F, so that this fit is rough. With the material of that fit, u0 is its equilibrium under springs to the
+measured field, as stiff as the body in the highest of the eigenvectors: a step of the Gauss-Newton method on the distance of
+the two fields and on the forces. A few fits, each to the observations that the one before gives, come to an end. Where K is not
+positive, mode weights are frozen in the K that gives w. (Finite element model updating and its relatives: S. Avril et al., Exp.
+Mech. 48, 381 (2008).)
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import basix.ufl
@@ -42,14 +45,13 @@ from lse_material.data.observations import Observations
 from lse_material.errors import ConvergenceError, InvalidInputError
 from lse_material.fem._compat import geometry_dofmap
 from lse_material.fem.forms.energy import energy
+from lse_material.fem.forms.frozen_tangent import frozen_tangent
 from lse_material.fem.solve.eigen import lowest_eigenpairs
+from lse_material.fem.solve.energy_problem import EnergyProblem
 from lse_material.model.material import Material
 
 Index = npt.NDArray[np.int32]
 
-NEWTON_STEPS = 60
-SHORTEST_STEP = 1e-4  # of Newton's method, as a share of a whole one
-LAST_STEP = 1e-9  # change of the displacement that ends Newton's method, as a share of the largest displacement
 ROUGHNESS = 0.15  # error of balance at measured F, as a share of the displacement: noise through the curvature of P(F)
 
 
@@ -111,9 +113,7 @@ class FullField:
         V = self._V = self.displacements[0].function_space
         self.dim = V.mesh.geometry.dim
         self._u = fem.Function(V, name="u")
-        self._F = ufl.Identity(self.dim) + ufl.grad(self._u)
-        supported = np.concatenate([support.dofs for support in self.supports])
-        self._free = np.setdiff1d(np.arange(len(self._u.x.array), dtype=np.int32), supported)
+        self._supported = np.sort(np.concatenate([support.dofs for support in self.supports]))
         degree = max(2 * (V.ufl_element().degree - 1), 1)
         self._dx = ufl.dx(domain=V.mesh, degree=degree)
         self._set_up_points(degree)
@@ -157,138 +157,140 @@ class FullField:
         return cls(fields, made, displacement_error=displacement_error, force_error=force_error, modes=modes)
 
     def observations(self, material: Material | None = None) -> Observations:
-        """Balance in the lowest eigenvectors of the stiffness and forces of the supports; each step is a group.
+        """Balance against the lowest eigenvectors of the stiffness and forces of the supports; each step is a group.
 
         Args:
-            material: of an earlier fit. Without one, F is that of the measured displacements.
+            material: of an earlier fit, which smooths the measured displacements. Without one, F is that of the measured ones.
 
         Raises:
-            ConvergenceError: the material has no equilibrium near a measured field; the message names the step.
+            ConvergenceError: the material finds no rest near a measured field; the message names the step.
         """
+        steps = range(len(self.displacements))
         if material is None:
-            return Observations.joined([self._of_measured(step) for step in range(len(self.displacements))])
-        forms = self._forms_of(material)
-        return Observations.joined([self._of_equilibrium(step, *forms) for step in range(len(self.displacements))])
+            return Observations.joined([self._of_measured(step) for step in steps])
+        body = _Body(material, self.displacements, self._supported, self._dx)
+        return Observations.joined([self._of_smoothed(step, body) for step in steps])
 
     def distances(self, material: Material) -> Array:
         """RMS distance of the equilibria of a material from the measured fields, (steps,): of a right one, their error."""
-        forms, result = self._forms_of(material), []
+        body, result = _Body(material, self.displacements, self._supported, self._dx), []
         for step, measured in enumerate(self.displacements):
-            self._find_equilibrium(step, *forms).destroy()
-            result.append(_rms(self._u.x.array - measured.x.array))
+            body.rest(step, self.springs)
+            body.rest(step, 0.0)
+            result.append(_rms(body.u.x.array - measured.x.array))
         return np.array(result)
 
-    def _forms_of(self, material: Material) -> tuple[fem.Form, fem.Form]:
-        """Residual and tangent of the body of this material."""
+    @cached_property
+    def springs(self) -> float:
+        """Stiffness of the springs to the measured field per volume: as stiff as the body in the highest of the modes."""
+        volume = fem.assemble_scalar(fem.form(fem.Constant(self._V.mesh, 1.0) * self._dx))
+        modulus = float(np.mean([self._modulus(step) for step in range(len(self.displacements))]))
+        return modulus * float(self._elastic_modes[0][-1]) * len(self._u.x.array) / self.dim / volume
+
+    @cached_property
+    def _elastic(self) -> PETSc.Mat:
+        """The stiffness of the body if it is linear elastic and both Lame constants are 1."""
         v, w = ufl.TestFunction(self._V), ufl.TrialFunction(self._V)
-        f = ufl.derivative(energy(material, self._F) * self._dx, self._u, v)
-        return fem.form(f), fem.form(ufl.derivative(f, self._u, w))
+        strain = ufl.sym(ufl.grad(w))
+        return _matrix(ufl.inner(ufl.tr(strain) * ufl.Identity(self.dim) + 2.0 * strain, ufl.grad(v)) * self._dx)
+
+    @cached_property
+    def _elastic_modes(self) -> tuple[Array, Array]:
+        return self._lowest_modes(self._elastic)
+
+    def _modulus(self, step: int) -> float:
+        """The modulus with which the linear elastic body has forces as large as those measured."""
+        force = _product(self._elastic, self.displacements[step].x.array[None])[0]
+        of_elastic = np.array([force[support.dofs].sum() for support in self.supports])
+        forces = np.array([support.forces[step] for support in self.supports])
+        known = np.isfinite(forces)
+        return float(np.abs(forces[known]).sum() / np.abs(of_elastic[known]).sum())
 
     def _of_measured(self, step: int) -> Observations:
         measured = self.displacements[step].x.array
         self._u.x.array[:] = measured
-        v, w = ufl.TestFunction(self._V), ufl.TrialFunction(self._V)
-        strain = ufl.sym(ufl.grad(w))
-        stress = ufl.tr(strain) * ufl.Identity(self.dim) + 2.0 * strain  # both Lame constants are 1
-        K = _matrix(ufl.inner(stress, ufl.grad(v)) * self._dx)
-        force, displacement = K.createVecLeft(), K.createVecRight()
-        displacement.array[:] = measured
-        K.mult(displacement, force)
-        at_supports = np.array([force.array[support.dofs].sum() for support in self.supports])
-        forces = np.array([support.forces[step] for support in self.supports])
-        known = np.isfinite(forces)
-        modulus = float(np.abs(forces[known]).sum() / np.abs(at_supports[known]).sum())
-        K.scale(modulus)
+        K = self._elastic.copy()
+        K.scale(self._modulus(step))
         error = max(self.displacement_error, ROUGHNESS * _rms(measured))
-        return self._combined(step, K, np.zeros_like(measured), error)
+        try:
+            return self._combined(step, K, K, self._elastic_modes[1], error)
+        finally:
+            K.destroy()
 
-    def _of_equilibrium(self, step: int, residual: fem.Form, tangent: fem.Form) -> Observations:
-        A = self._find_equilibrium(step, residual, tangent)
-        distance = self._u.x.array - self.displacements[step].x.array
-        return self._combined(step, A, distance, self.displacement_error)
+    def _of_smoothed(self, step: int, body: _Body) -> Observations:
+        body.rest(step, self.springs)
+        self._u.x.array[:] = body.u.x.array
+        K, convex = body.tangent(), body.convex_tangent()
+        try:
+            values, vectors = self._lowest_modes(K)
+            if values[0] > 0.0:
+                return self._combined(step, K, K, vectors, self.displacement_error)
+            return self._combined(step, K, convex, self._lowest_modes(convex)[1], self.displacement_error)
+        finally:
+            K.destroy()
+            convex.destroy()
 
-    def _combined(self, step: int, A: PETSc.Mat, target: Array, error: float) -> Observations:
-        """Balance combined by the lowest eigenvectors of A, which it destroys, and the forces of the supports."""
-        values, vectors = self._lowest_modes(A)
+    def _combined(self, step: int, K: PETSc.Mat, positive: PETSc.Mat, modes: Array, error: float) -> Observations:
+        """Balance against virtual displacements: the modes, and one that is 1 on each support whose force is known."""
         forces = np.array([support.forces[step] for support in self.supports])
-        known = np.isfinite(forces)
-        sums = np.zeros((len(forces), len(target)))
-        for sum_, support in zip(sums, self.supports):
-            sum_[support.dofs] = 1.0
-        entries = self._of_stresses(np.concatenate([vectors / values[:, None], sums[known]]))
+        known = np.flatnonzero(np.isfinite(forces))
+        lifted = self._lifted(positive, [self.supports[k] for k in known])
+        of_modes, of_supports = _product(K, modes), _product(K, lifted)
+        size = np.linalg.norm(of_modes, axis=1)
+        distance = self._u.x.array - self.displacements[step].x.array
+        entries = self._of_stresses(np.concatenate([modes / size[:, None], lifted]))
         row, column = np.nonzero(entries)
+        noise = self.displacement_error * np.linalg.norm(of_supports, axis=1)
         return Observations(
             self._deformation_gradients(step),
             row,
             column,
             entries[row, column],
-            np.concatenate([vectors @ target, forces[known]]),
-            np.concatenate([np.full(len(values), error), np.full(int(known.sum()), self.force_error)]),
+            np.concatenate([of_modes @ distance / size, forces[known] + of_supports @ distance]),
+            np.concatenate([np.full(len(modes), error), np.hypot(self.force_error, noise)]),
             group=np.full(len(entries), step),
         )
 
     def _lowest_modes(self, A: PETSc.Mat) -> tuple[Array, Array]:
         """Eigenvalues (modes,) and orthonormal eigenvectors (modes, dofs) of A in the free degrees of freedom."""
-        supported = np.setdiff1d(np.arange(A.getSize()[0], dtype=np.int32), self._free)
-        A.zeroRowsColumns(supported, 1.0)  # type: ignore[arg-type]
+        K = self._of_free(A)
         diagonal = A.createVecLeft()
         diagonal.set(1.0)
-        diagonal.array[supported] = 0.0
+        diagonal.array[self._supported] = 0.0
         M = PETSc.Mat().createDiagonal(diagonal)
         M.convert("aij")
-        values, vectors = lowest_eigenpairs(A, M, min(self.modes, len(self._free)))
+        values, vectors = lowest_eigenpairs(K, M, min(self.modes, len(diagonal.array) - len(self._supported)))
         found = np.array([vector.array.copy() for vector in vectors])
-        for each in (*vectors, M, A, diagonal):
+        for each in (*vectors, M, K, diagonal):
             each.destroy()
         return np.asarray(values), found
 
-    def _find_equilibrium(self, step: int, residual: fem.Form, tangent: fem.Form) -> PETSc.Mat:
-        """Newton's method from the measured displacement to balance in the free degrees of freedom; the tangent there."""
-        u = self._u.x.array
-        u[:] = self.displacements[step].x.array
-        supported = np.setdiff1d(np.arange(len(u), dtype=np.int32), self._free)
-        change, small = np.inf, LAST_STEP * np.abs(u).max()
-        A, solver = dolfinx.fem.petsc.create_matrix(tangent), PETSc.KSP().create(self._V.mesh.comm)
+    def _lifted(self, A: PETSc.Mat, supports: Sequence[Support]) -> Array:
+        """Of each support the displacement that is 1 there, 0 at the others, and in balance with the stiffness A between."""
+        result = np.zeros((len(supports), A.getSize()[0]))
+        for lifted, support in zip(result, supports):
+            lifted[support.dofs] = 1.0
+        right, found = A.createVecRight(), A.createVecLeft()
+        solver = PETSc.KSP().create(self._V.mesh.comm)
         solver.setType("preonly")
         solver.getPC().setType("lu")
         solver.getPC().setFactorSolverType("mumps")
-        right, du = A.createVecRight(), A.createVecLeft()
-        force = self._free_forces(residual)
-        try:
-            for _ in range(NEWTON_STEPS):
-                A.zeroEntries()
-                dolfinx.fem.petsc.assemble_matrix(A, tangent)
-                A.assemble()
-                if change <= small:
-                    return A
-                A.zeroRowsColumns(supported, 1.0)
-                right.array[:] = force
-                solver.setOperators(A)
-                solver.solve(right, du)
-                length, before, norm = 1.0, u.copy(), np.linalg.norm(force)
-                while True:
-                    u[:] = before - length * du.array
-                    force = self._free_forces(residual)
-                    change = length * np.abs(du.array).max()
-                    if np.linalg.norm(force) < (1.0 - 1e-4 * length) * norm or change <= small:
-                        break
-                    length *= 0.5
-                    if not length > SHORTEST_STEP:
-                        raise ConvergenceError(
-                            f"no equilibrium of the material is near the measured field of step {step}."
-                        )
-        finally:
-            for each in (solver, right, du):
-                each.destroy()
-        A.destroy()
-        raise ConvergenceError(f"no equilibrium of the material was found from the measured field of step {step}.")
-
-    def _free_forces(self, residual: fem.Form) -> Array:
-        """The residual, zero at the supports; infinite where a cell is turned inside out."""
-        force: Array = np.nan_to_num(fem.assemble_vector(residual).array, nan=np.inf)
-        result = np.zeros_like(force)
-        result[self._free] = force[self._free]
+        K = self._of_free(A)
+        solver.setOperators(K)
+        for lifted, force in zip(result, _product(A, result)):
+            right.array[:] = -force
+            right.array[self._supported] = 0.0
+            solver.solve(right, found)
+            lifted += found.array
+        for each in (solver, right, found, K):
+            each.destroy()
         return result
+
+    def _of_free(self, A: PETSc.Mat) -> PETSc.Mat:
+        """A copy of A with the rows of the supports replaced by 1 on the diagonal."""
+        K = A.copy()
+        K.zeroRowsColumns(self._supported, 1.0)  # type: ignore[arg-type]
+        return K
 
     def _of_stresses(self, combinations: Array) -> Array:
         """Combinations (k, dofs) of forces as combinations of stresses at the quadrature points, (k, points dim^2)."""
@@ -308,7 +310,7 @@ class FullField:
         P, v = ufl.TrialFunction(Q), ufl.TestFunction(self._V)
         self._forces_of_stress = _matrix(ufl.inner(P, ufl.grad(v)) * self._dx)
         self._at_points = fem.Function(Q)
-        self._expression = fem.Expression(self._F, Q.element.interpolation_points)
+        self._expression = fem.Expression(ufl.Identity(self.dim) + ufl.grad(self._u), Q.element.interpolation_points)
         for step, measured in enumerate(self.displacements):
             self._u.x.array[:] = measured.x.array
             self._deformation_gradients(step)
@@ -357,6 +359,69 @@ class FullField:
                 raise InvalidInputError(f"{name} is {getattr(self, name)!r}; it must be > 0 and finite.")
 
 
+class _Body:
+    """The body of a material on its supports, with springs that draw it to the displacements measured in a step.
+
+    Args:
+        material: its energy.
+        displacements: measured in each step.
+        supported: degrees of freedom whose displacement is as measured.
+        dx: measure with the quadrature of the observations.
+    """
+
+    def __init__(
+        self, material: Material, displacements: Sequence[fem.Function], supported: Index, dx: ufl.Measure
+    ) -> None:
+        self.displacements = displacements
+        V = displacements[0].function_space
+        self.u, self._measured = fem.Function(V, name="u"), fem.Function(V)
+        self._stiffness = fem.Constant(V.mesh, 0.0)
+        W = energy(material, ufl.Identity(V.mesh.geometry.dim) + ufl.grad(self.u)) * dx
+        away = self.u - self._measured
+        springs = 0.5 * self._stiffness * ufl.inner(away, away) * ufl.dx(degree=2 * V.ufl_element().degree)
+        self._conditions, bcs = [], []
+        for i in range(V.mesh.geometry.dim):
+            space, dofs = V.sub(i).collapse()
+            dofs = np.asarray(dofs, dtype=np.int32).ravel()
+            which = np.flatnonzero(np.isin(dofs, supported)).astype(np.int32)
+            value = fem.Function(space)
+            self._conditions.append((value, dofs))
+            bcs.append(fem.dirichletbc(value, [dofs[which], which], V.sub(i)))
+        self._problem = EnergyProblem(
+            W + springs, self.u, bcs=bcs, petsc_options_prefix=f"full_field_{id(self)}_", predictor=False
+        )
+        v, w = ufl.TestFunction(V), ufl.TrialFunction(V)
+        self._tangent = fem.form(ufl.derivative(ufl.derivative(W, self.u, v), self.u, w))
+        self._frozen = fem.form(frozen_tangent(W, self.u))
+
+    def rest(self, step: int, springs: float) -> None:
+        """Set u to a minimum of the energy, from the measured field on with springs, else from the present u on.
+
+        Raises:
+            ConvergenceError: there is none near.
+        """
+        self._measured.x.array[:] = self.displacements[step].x.array
+        for value, dofs in self._conditions:
+            value.x.array[:] = self._measured.x.array[dofs]
+        self._stiffness.value = springs
+        if springs:
+            self.u.x.array[:] = self._measured.x.array
+        try:
+            self._problem.solve()
+        except ConvergenceError as error:
+            raise ConvergenceError(
+                f"the material finds no rest near the measured field of step {step}: {error}"
+            ) from None
+
+    def tangent(self) -> PETSc.Mat:
+        """The stiffness at u, without springs and with the rows of the supports."""
+        return _assembled(self._tangent)
+
+    def convex_tangent(self) -> PETSc.Mat:
+        """The same with frozen mode weights, which is not negative."""
+        return _assembled(self._frozen)
+
+
 def _nodal_space(x: Array, cells: npt.NDArray[np.int64]) -> tuple[fem.FunctionSpace, npt.NDArray[np.int64]]:
     """Linear vectors on a mesh of these nodes and simplices, and the node that each block of degrees of freedom belongs to."""
     dim = x.shape[1]
@@ -379,11 +444,27 @@ def _nodal_space(x: Array, cells: npt.NDArray[np.int64]) -> tuple[fem.FunctionSp
 
 
 def _matrix(form: Any) -> PETSc.Mat:
-    compiled = fem.form(form)
+    return _assembled(fem.form(form))
+
+
+def _assembled(compiled: fem.Form) -> PETSc.Mat:
     A = dolfinx.fem.petsc.create_matrix(compiled)
     dolfinx.fem.petsc.assemble_matrix(A, compiled)
     A.assemble()
     return A
+
+
+def _product(A: PETSc.Mat, rows: Array) -> Array:
+    """A applied to each row (k, dofs)."""
+    x, y = A.createVecRight(), A.createVecLeft()
+    result = np.empty_like(rows)
+    for row, product in zip(rows, result):
+        x.array[:] = row
+        A.mult(x, y)
+        product[:] = y.array
+    x.destroy()
+    y.destroy()
+    return result
 
 
 def _rms(values: Array) -> float:

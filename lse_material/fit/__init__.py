@@ -7,20 +7,27 @@ Examples in docstrings take these lines as read:
     >>> result = lse.fit.fit(samples, kinematics=lse.GreenLagrange(2), training=quick, progress=False)
 """
 
-from lse_material.fit.fitting import fit
-from lse_material.fit.inference import Inference, Inferred, infer
-from lse_material.fit.leave_one_out import LeftOut, leave_one_group_out
-from lse_material.fit.model.trainable import MODES, TrainablePotential
-from lse_material.fit.options import Architecture, Sparsity, Training
-from lse_material.fit.problem.diagnostics import DataWarning
-from lse_material.fit.result import Errors, FitResult
+from lse_material._extras import needed_by
+
+with needed_by("lse_material.fit"):
+    from lse_material.fit.ensemble import Ensemble, fit_ensemble
+    from lse_material.fit.fitting import fit
+    from lse_material.fit.inference import Inference, Inferred, infer
+    from lse_material.fit.leave_one_out import LeftOut, leave_one_group_out
+    from lse_material.fit.model.fibre_network import TrainableFibres  # noqa: F401  (it enters MODES)
+    from lse_material.fit.model.trainable import MODES, TrainablePotential
+    from lse_material.fit.options import Architecture, Sparsity, Training
+    from lse_material.fit.problem.diagnostics import DataWarning
+    from lse_material.fit.result import Errors, FitResult, FitWarning
 
 __all__ = [
     "MODES",
     "Architecture",
     "DataWarning",
+    "Ensemble",
     "Errors",
     "FitResult",
+    "FitWarning",
     "Inference",
     "Inferred",
     "LeftOut",
@@ -28,6 +35,7 @@ __all__ = [
     "TrainablePotential",
     "Training",
     "fit",
+    "fit_ensemble",
     "infer",
     "leave_one_group_out",
 ]

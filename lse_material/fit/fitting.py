@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 import time
 import warnings
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -14,10 +18,12 @@ import lse_material
 from lse_material._progress import progress_bar
 from lse_material.data.observations import Observations
 from lse_material.data.samples import Samples
-from lse_material.errors import InvalidInputError, LseError
+from lse_material.errors import InvalidInputError
 from lse_material.fit.discovery.candidates import Candidates, Discovery
 from lse_material.fit.discovery.schedule import Schedule
 from lse_material.fit.discovery.search import discover
+from lse_material.fit.judgement import judged
+from lse_material.fit.model.edit import copy_of
 from lse_material.fit.model.initialise import random_start
 from lse_material.fit.model.trainable import TrainablePotential, trainable_kind
 from lse_material.fit.optimise.found import Found, Record
@@ -27,7 +33,8 @@ from lse_material.fit.options import Architecture, Sparsity, Training
 from lse_material.fit.problem.diagnostics import DataWarning
 from lse_material.fit.problem.prepare import Problem, prepare
 from lse_material.fit.problem.unseen_shears import with_unseen_shears
-from lse_material.fit.result import Errors, FitResult, errors_by_group, errors_of
+from lse_material.fit.result import USELESS_ERROR, Errors, FitResult, FitWarning, errors_by_group, errors_of
+from lse_material.fit.session import ENDS, Checkpoint, Session, TimeUpError, reason_of
 from lse_material.model.box import Box
 from lse_material.model.growth import Growth
 from lse_material.model.material import Material, potential_of
@@ -35,7 +42,10 @@ from lse_material.model.soft_minimum import SoftMinimum
 from lse_material.model.strain import StrainMeasure
 from lse_material.model.symmetry import Symmetry
 
-REFIT_ITERATIONS = 60  # of Levenberg-Marquardt on all groups, after a discovery that held some back
+REFIT_ITERATIONS = 60  # of Levenberg-Marquardt on all rows, after a discovery that held some back
+SHARE_OF_SEARCH = (
+    0.85  # of the time, where it is limited: the rest is for the refit of what a discovery has found by then
+)
 LAST_ITERATIONS = 5  # of Levenberg-Marquardt on all rows, where a discovery saw only some
 
 
@@ -49,12 +59,14 @@ def fit(
     growth: Growth | Literal["auto"] | None = None,
     symmetry: Symmetry | None = None,
     start: Material | SoftMinimum | None = None,
+    periods: Sequence[float | None] | None = None,
     seed: int = 0,
+    checkpoint: str | Path | None = None,
     progress: bool = True,
 ) -> FitResult:
     """Fit a soft minimum of input convex networks to energies and/or stresses (or gradients).
 
-    The same seed gives the same weights, bit by bit, on the same machine. Ctrl-C keeps the best weights so far.
+    The same seed gives the same weights, bit by bit, on the same machine. Ctrl-C and the time limit keep the best so far.
 
     Args:
         samples: rows of F with energy and/or stress, or of x with energy and/or gradient; missing rows are left out. Or
@@ -69,31 +81,40 @@ def fit(
         symmetry: of the parent phase and of its variants: each mode then stands for all its variants, which share its
             weights and are equivalent to rounding. The numbers of modes in `architecture` count such families.
         start: an earlier fit, whose modes, weights and scales this one begins with; `architecture` is then left out.
+        periods: of the inputs x, a number where W is periodic, in a dihedral angle say, and None elsewhere. The fit is then
+            periodic to rounding; its modes are convex in cosine and sine.
         seed: of the random starts and of the validation rows.
+        checkpoint: file to which each stage is written as soon as it is done. If it is there, the fit goes on from the last of
+            them: after a kill, or with more time; data, options and seed must be the same. It is removed at the fit's end.
         progress: show a bar on a terminal.
 
     Returns:
         The result. Without energies W is fixed to be 0 at F = I and the first row's fields (or at the first x).
 
     Raises:
-        InvalidInputError: the samples cannot be fitted so; the message says why.
+        InvalidInputError: the samples cannot be fitted so, or the checkpoint is that of another fit; the message says why.
 
     Warns:
         DataWarning: the data contradict themselves or leave something open; also in the result's `data_warnings`.
+        FitWarning: the time limit has ended the search; also in the result's `warnings()`.
 
     >>> result = lse.fit.fit(samples, kinematics=lse.GreenLagrange(2), training=quick, seed=1, progress=False)
     >>> result.validation_errors.energy < 0.05
     True
     """
-    began = time.perf_counter()
+    began = time.monotonic()
     training, sparsity = training or Training(), sparsity or Sparsity()
     first = None if start is None else _trainable(start, kinematics, architecture, symmetry)
     architecture = architecture or Architecture() if first is None else first.architecture
     architecture = trainable_kind(architecture.mode_type).adapted(architecture)
     rng = np.random.default_rng(seed)
-    problem = prepare(samples, kinematics, growth, symmetry, architecture, training, rng, start=start)
+    problem = prepare(samples, kinematics, growth, symmetry, architecture, training, rng, start=start, periods=periods)
     for text in problem.warnings:
         warnings.warn(text, DataWarning, stacklevel=2)
+    measure = None if kinematics is None else kinematics.to_dict()
+    of_fit = architecture, training, sparsity, growth, measure, symmetry, periods, seed
+    stages = None if checkpoint is None else Checkpoint(checkpoint, _name(problem.digest, *of_fit))
+    problem = problem.within(Session(began + (training.time_limit or math.inf), stages))
     if first is not None:
         found = multistart([first], problem.train, problem.validation, training, progress=progress)
     elif architecture.modes == "auto":
@@ -102,10 +123,18 @@ def fit(
         constraints, train = problem.constraints, problem.train
         starts = [random_start(architecture, train, rng, constraints) for _ in range(training.restarts)]
         found = multistart(starts, train, problem.validation, training, progress=progress)
-    result = _package(problem, found, sparsity.tolerance, seed)
-    if problem.everything is not None and not found.interrupted:
-        result = _with_all_groups(problem, found, result, training, seed, progress)
-    return replace(result, seconds=time.perf_counter() - began)
+    result = _finished(problem, found, sparsity.tolerance, training, seed, progress)
+    if stages is not None and not result.stopped:
+        stages.path.unlink(missing_ok=True)
+    if result.ending:
+        warnings.warn(result.ending, FitWarning, stacklevel=2)
+    return replace(result, seconds=time.monotonic() - began)
+
+
+def _name(*of_fit: Any) -> str:
+    """What tells a fit from others in its checkpoint: all but how long and in how many processes it may search."""
+    same = (replace(each, time_limit=0.0, processes=1) if isinstance(each, Training) else each for each in of_fit)
+    return " ".join(map(str, same))
 
 
 def _trainable(
@@ -126,21 +155,28 @@ def _trainable(
     return TrainablePotential.from_potential(potential_of(start))
 
 
-def _with_all_groups(
-    problem: Problem, found: Found, result: FitResult, training: Training, seed: int, progress: bool
+def _finished(
+    problem: Problem, found: Found, tolerance: float, training: Training, seed: int, progress: bool
 ) -> FitResult:
-    """The result fitted on to all rows, with the errors that it had on the groups held back."""
-    everything = problem.everything
-    assert everything is not None
-    if result.path:
-        levenberg_marquardt(found.model, everything, REFIT_ITERATIONS)
-        last = found
-    else:
-        training = replace(training, adam_steps=0)
-        last = multistart([found.model], everything, everything, training, progress=progress)
-    last = replace(found, model=last.model, history=(*found.history, *last.history), interrupted=last.interrupted)
-    problem = replace(problem, used=problem.samples, train=everything, validation_samples=None)
-    after = _package(problem, last, result.tolerance, seed)
+    """The result, fitted on to all rows where groups were held back or rows are few, with the errors that it had on them."""
+    try:
+        result = _package(problem, found, tolerance, seed)
+    except KeyboardInterrupt as end:
+        return _package(problem, replace(found, stopped=reason_of(end)), tolerance, seed)
+    everything, model = problem.everything, copy_of(found.model)
+    if everything is None or found.stopped or (result.useless and not result.group_errors):
+        return result
+    last = replace(found, model=model)
+    try:
+        if result.path:
+            levenberg_marquardt(model, everything, REFIT_ITERATIONS)
+        else:
+            more = multistart([model], everything, everything, replace(training, adam_steps=0), progress=progress)
+            last = replace(more, history=(*found.history, *more.history))
+        problem = replace(problem, used=problem.samples, train=everything, validation_samples=None)
+        after = _package(problem, last, tolerance, seed)
+    except ENDS as end:
+        return replace(result, stopped=reason_of(end))
     return replace(after, validation_errors=result.validation_errors, group_errors=result.group_errors)
 
 
@@ -152,10 +188,10 @@ def _discover(
     rng: np.random.Generator,
     progress: bool,
 ) -> Found:
-    """The search for the number of modes. Ctrl-C keeps the best number so far.
+    """The search for the number of modes. Ctrl-C and the time limit keep the best number so far.
 
     Raises:
-        LseError: it was interrupted before anything was found.
+        KeyboardInterrupt: it came before anything was found.
     """
     train, validation, schedule = problem.train, problem.validation, Schedule()
     some = train.part(slice(0, training.rows))
@@ -167,22 +203,25 @@ def _discover(
             history.append(Record(step, len(history), error, error))
             bar(1, f"{step}: validation error {error:.2e}")
 
+        limited = replace(some, session=some.session.part(SHARE_OF_SEARCH))
         search = Discovery(
-            architecture, some, validation, problem.constraints, sparsity, rng, report, schedule, candidates
+            architecture, limited, validation, problem.constraints, sparsity, rng, report, schedule, candidates
         )
-        interval, interrupted = None, False
+        interval, stopped = None, ""
         try:
             model, interval = discover(search, training.processes)
-        except KeyboardInterrupt:
-            interrupted, chosen = True, candidates.smallest_acceptable()
+        except ENDS as end:
+            stopped, chosen = reason_of(end), candidates.smallest_acceptable()
             if chosen is None:
-                raise LseError(
-                    "the discovery was interrupted before its first model was fitted: nothing can be kept."
-                ) from None
-            model = chosen.model
-    if len(some.inputs) < len(train.inputs):
-        levenberg_marquardt(model, train, LAST_ITERATIONS)
-    return Found(model, tuple(history), interrupted, candidates.errors, interval)
+                raise
+            model = copy_of(chosen.model)
+            if isinstance(end, TimeUpError):
+                with contextlib.suppress(*ENDS):
+                    schedule.final.run(model, some)
+    with contextlib.suppress(*ENDS):
+        if len(some.inputs) < len(train.inputs):
+            levenberg_marquardt(model, train, LAST_ITERATIONS)
+    return Found(model, tuple(history), stopped, candidates.errors, interval)
 
 
 def _package(problem: Problem, found: Found, tolerance: float, seed: int) -> FitResult:
@@ -193,18 +232,27 @@ def _package(problem: Problem, found: Found, tolerance: float, seed: int) -> Fit
     fitted: Material | SoftMinimum = potential
     if problem.kinematics is not None:
         fitted = _material(problem, found, potential, problem.kinematics)
+    box = Box(x.min(axis=0), x.max(axis=0)) if problem.periods is None else problem.periods.box(x)
+    fitted = replace(fitted, units=problem.samples.units, training_box=box)
     train_errors = errors_of(fitted, problem.used)
-    if isinstance(fitted, Material):
-        fitted = replace(fitted, provenance=_provenance(problem, train_errors, seed))
+    fitted = replace(fitted, provenance=_provenance(problem, train_errors, seed))
+    held_back = None if problem.validation_samples is None else errors_of(fitted, problem.validation_samples)
+    by_group = {} if problem.everything is None else errors_by_group(fitted, problem.validation_samples)
+    of_rows = train_errors if held_back is None or by_group else held_back  # a group may be unlike all others
+    judged_by = {
+        kind: error
+        for kind, error, weight in zip(("energy", "stress"), (of_rows.energy, of_rows.stress), problem.train.weights)
+        if error is not None and weight
+    }
     low, high = found.model.scaled_rho_bounds
     weights, interval = potential.mode_weights(x), found.scaled_rho_interval
     return FitResult(
         fitted=fitted,
         usage=weights.mean(axis=0),
         train_errors=train_errors,
-        validation_errors=None if problem.validation_samples is None else errors_of(fitted, problem.validation_samples),
+        validation_errors=held_back,
         peak=weights.max(axis=0),
-        group_errors={} if problem.everything is None else errors_by_group(fitted, problem.validation_samples),
+        group_errors=by_group,
         data_warnings=problem.warnings,
         variants=variants,
         path=tuple((variants * modes, error) for modes, error in found.errors.items()),
@@ -214,7 +262,9 @@ def _package(problem: Problem, found: Found, tolerance: float, seed: int) -> Fit
         architecture=found.model.architecture,
         history=found.history,
         seconds=0.0,
-        interrupted=found.interrupted,
+        stopped=found.stopped,
+        misfits=judged(fitted, problem, found, judged_by, tolerance),
+        useless=max(judged_by.values()) >= USELESS_ERROR,
     )
 
 
@@ -225,6 +275,8 @@ def _potential(problem: Problem, found: Found) -> SoftMinimum:
         scales.input_shift, scales.input_scale, scales.energy_scale, scales.energy_shift
     )
     x = samples.inputs(kinematics)
+    if problem.periods is not None:
+        potential = problem.periods.potential(potential)
     if kinematics is not None and len(problem.seen) < x.shape[1]:
         potential = with_unseen_shears(potential, problem.seen, x, kinematics.size)
     if len(problem.train.known_energies):
@@ -236,15 +288,13 @@ def _potential(problem: Problem, found: Found) -> SoftMinimum:
 
 
 def _material(problem: Problem, found: Found, potential: SoftMinimum, kinematics: StrainMeasure) -> Material:
-    """The material of a potential, with its growth term, units and training box."""
+    """The material of a potential, with its growth term."""
     samples, growth = problem.samples, problem.growth
-    x = samples.inputs(kinematics)
-    box = Box(x.min(axis=0), x.max(axis=0))
     if growth == "auto":
         coefficient = problem.train.growth_coefficient(found.model)
         growth = Growth(coefficient) if coefficient > 0.0 else None
     fields = samples.field_names if isinstance(samples, Samples) else ()
-    return Material(potential, kinematics, growth, samples.units, box, {}, fields, problem.symmetry)
+    return Material(potential, kinematics, growth, fields=fields, symmetry=problem.symmetry)
 
 
 def _provenance(problem: Problem, errors: Errors, seed: int) -> dict[str, Any]:

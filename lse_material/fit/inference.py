@@ -176,6 +176,8 @@ def infer(
     architecture = architecture or Architecture(modes=6, width=6, stiffness=1e-3)
     if architecture.modes == "auto":
         raise InvalidInputError('the number of modes of a density must be given, not "auto": take rather too many.')
+    if training is not None and training.time_limit:
+        raise InvalidInputError("an inference takes no time limit: leave Training.time_limit at 0.")
     training = training or Training(restarts=2, adam_steps=500, lbfgs_steps=300, patience=50, batch=500)
     inference = inference or Inference()
     rng = np.random.default_rng(seed)
@@ -321,6 +323,7 @@ class Regression:
         self.model = multistart(starts, train, validation, training, progress=False).model
         s = self.scales
         potential = self.model.to_potential(s.input_shift, s.input_scale, s.energy_scale, s.energy_shift)
+        potential = replace(potential, training_box=Box(x[near].min(axis=0), x[near].max(axis=0)))
         return Density.of(potential, seed=int(self.rng.integers(2**31)))
 
     def _start(self, loss: Loss, scales: Scales, *, grouped: bool) -> TrainablePotential:

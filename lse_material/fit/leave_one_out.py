@@ -1,4 +1,9 @@
-"""What to expect on load paths that nobody has measured: each one left out in turn, and met by a fit to the others."""
+"""What to expect on load paths that nobody has measured: each one left out in turn, and met by a fit to the others.
+
+A path may be the only one with a shear or with a change of volume. Without it the fit extrapolates, and its error there says
+nothing about a fit that has seen the path. So the error to expect is that of the rows that stay within the strains of the other
+paths; rows beyond count apart, and `lse-material check` names such states of a simulation.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +14,15 @@ from typing import Any
 
 import numpy as np
 
+from lse_material._arrays import Mask
 from lse_material.data.samples import Samples
 from lse_material.errors import InvalidInputError
 from lse_material.fit.fitting import fit
 from lse_material.fit.problem.diagnostics import DataWarning
 from lse_material.fit.problem.held_back import rows_outside, with_groups
 from lse_material.fit.result import Errors, FitResult
+from lse_material.model.strain import StrainMeasure
+from lse_material.model.symmetry import Symmetry
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,8 +32,11 @@ class LeftOut:
     Attributes:
         errors: by label of the group left out.
         results: the fit to the other groups, by the same label.
-        outside: share of the rows of each group that leave the training box of that fit.
+        outside: share of the rows of each group that leave the strains of the others: the box of x, over all images by the
+            symmetry, or the range of det F.
         stress: RMS of the stress (or gradient) error of all groups together over the RMS of the data; None without stresses.
+        expected: the same of the rows that stay within the strains of the others: what to expect of a fit to all groups on an
+            unseen path within its data. None if no row does.
 
     >>> paths = lse.Samples(F=samples.F, stress=samples.stress, group=np.arange(200) // 100)
     >>> left_out = lse.fit.leave_one_group_out(paths, kinematics=lse.GreenLagrange(2), training=quick, progress=False)
@@ -37,6 +48,7 @@ class LeftOut:
     results: Mapping[str, FitResult]
     outside: Mapping[str, float]
     stress: float | None
+    expected: float | None
 
     @property
     def worst(self) -> str:
@@ -55,10 +67,18 @@ class LeftOut:
             parts = [
                 f"{name} {e:.1%}" for name, e in (("energy", errors.energy), ("stress", errors.stress)) if e is not None
             ]
-            far = f"; {self.outside[group]:.0%} of its rows leave the box of the others" if self.outside[group] else ""
+            far = (
+                f"; {self.outside[group]:.0%} of its rows leave the strains of the others"
+                if self.outside[group]
+                else ""
+            )
             lines.append(f"left out {group}: {', '.join(parts)}{far}")
         if self.stress is not None:
             lines.append(f"all that were left out: stress {self.stress:.1%}")
+        if self.expected is not None:
+            lines.append(
+                f"rows within the strains of the others, as on an unseen path within the data: {self.expected:.1%}"
+            )
         lines.append(f"worst: {self.worst}; expect as much on a path as unlike the others as that one.")
         return "\n".join(lines)
 
@@ -78,13 +98,14 @@ def leave_one_group_out(samples: Samples, **options: Any) -> LeftOut:
     >>> left_out.stress < 0.1  # on the half of the rows that each fit has not seen
     True
     """
+    if options.get("checkpoint") is not None:
+        raise InvalidInputError("several fits cannot share one checkpoint: leave `checkpoint` out.")
     samples = with_groups(samples)
     if samples.group is None or len(set(samples.group.tolist())) < 2:
         raise InvalidInputError(
             "there are no two groups, of which one could be left out: give Samples.group, the load path of each row."
         )
-    errors, results, outside = {}, {}, {}
-    wrong = size = 0.0
+    errors, results, outside, every, within = {}, {}, {}, [], []
     for label in dict.fromkeys(samples.group.tolist()):
         others, left_out = (
             samples.take(np.flatnonzero(part)) for part in (samples.group != label, samples.group == label)
@@ -93,11 +114,35 @@ def leave_one_group_out(samples: Samples, **options: Any) -> LeftOut:
             warnings.simplefilter("ignore", DataWarning)  # they are in the results
             result = fit(others, **options)
         errors[str(label)], results[str(label)] = result.error(left_out), result
-        x, seen = (part.inputs(options.get("kinematics")) for part in (left_out, others))
-        outside[str(label)] = float(rows_outside(x, seen).mean())
-        values = left_out.stress if left_out.F is not None else left_out.gradient
-        error = errors[str(label)].stress
-        if values is not None and error is not None:
-            square = float(np.nansum(values**2))
-            wrong, size = wrong + error**2 * square, size + square
-    return LeftOut(errors, results, outside, float(np.sqrt(wrong / size)) if size > 0.0 else None)
+        far = _beyond(left_out, others, options.get("kinematics"), options.get("symmetry"))
+        outside[str(label)] = float(far.mean())
+        every.append(_squares(result, left_out))
+        if not far.all():
+            within.append(_squares(result, left_out.take(np.flatnonzero(~far))))
+    return LeftOut(errors, results, outside, _relative(every), _relative(within))
+
+
+def _beyond(samples: Samples, others: Samples, kinematics: StrainMeasure | None, symmetry: Symmetry | None) -> Mask:
+    """Which rows leave the strains of the others: the box of x over all images by the symmetry, or the range of det F."""
+    x, seen = (part.inputs(kinematics) for part in (samples, others))
+    if symmetry is not None:
+        seen = np.einsum("gij,nj->gni", symmetry.on(x.shape[1]).group, seen).reshape(-1, seen.shape[1])
+    beyond = rows_outside(x, seen)
+    if samples.F is not None and others.F is not None:
+        beyond |= rows_outside(np.linalg.det(samples.F)[:, None], np.linalg.det(others.F)[:, None])
+    return beyond
+
+
+def _squares(result: FitResult, samples: Samples) -> tuple[float, float]:
+    """Sum of the squares of what is wrong with the stresses (or gradients), and of the data; zeros without any."""
+    values, error = samples.stress if samples.F is not None else samples.gradient, result.error(samples).stress
+    if values is None or error is None:
+        return 0.0, 0.0
+    square = float(np.nansum(values**2))
+    return error**2 * square, square
+
+
+def _relative(squares: list[tuple[float, float]]) -> float | None:
+    """Root of the ratio of the sums of both; None where there is nothing."""
+    wrong, size = np.sum(squares or [(0.0, 0.0)], axis=0)
+    return float(np.sqrt(wrong / size)) if size > 0.0 else None

@@ -172,6 +172,10 @@ class Training(Options):
         least=1,
     )
 
+    time_limit: float = option(
+        0.0, "seconds after which the search ends with the best weights so far; 0 sets no limit", least=0.0
+    )
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.energy_weight + self.stress_weight <= 0.0:

@@ -13,6 +13,7 @@ from lse_material.data.samples import Samples
 from lse_material.errors import InvalidInputError
 from lse_material.fit.optimise.found import Record
 from lse_material.fit.options import Architecture
+from lse_material.fit.session import CTRL_C
 from lse_material.model.material import Material
 from lse_material.model.soft_minimum import SoftMinimum
 
@@ -24,6 +25,19 @@ MISFIT_TOLERANCES, BETTER_FIT = (
 AT_BOUND = 1.4  # factor from a bound of its search within which the transition scale was not found; steps are by 1.25
 USELESS_ERROR = 0.9  # error on validation rows, over the spread of the data, above which nothing was found
 ACTIVE_WEIGHT = 0.01  # mean mode weight over the data above which a mode counts as active
+
+
+class FitWarning(UserWarning):
+    """The time limit, or SIGTERM, has ended a fit; the message is also in `FitResult.warnings`.
+
+    >>> import warnings
+    >>> soon = lse.fit.Training(time_limit=0.5)
+    >>> with warnings.catch_warnings(record=True) as caught:
+    ...     warnings.simplefilter("always")
+    ...     _ = lse.fit.fit(samples, kinematics=lse.GreenLagrange(2), training=soon, progress=False)
+    >>> [each.category.__name__ for each in caught]
+    ['FitWarning']
+    """
 
 
 @dataclass(frozen=True)
@@ -70,7 +84,10 @@ class FitResult:
         architecture: what was fitted.
         history: losses as the search went.
         seconds: wall time of the fit.
-        interrupted: whether Ctrl-C ended it.
+        stopped: what ended it early: Ctrl-C, SIGTERM or the time limit; empty if nothing did.
+        misfits: what speaks against the fit, a sentence each (see `lse_material.fit.judgement`).
+        useless: whether its error in energy or stress, where it was fitted to them, is as large as the data: no better than a
+            mean energy, or than no stress.
 
     >>> lse.save(result.material, "fitted.safetensors")
     >>> result.active_modes
@@ -92,7 +109,23 @@ class FitResult:
     architecture: Architecture
     history: tuple[Record, ...]
     seconds: float
-    interrupted: bool
+    stopped: str = ""
+    misfits: tuple[str, ...] = ()
+    useless: bool = False
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether it was ended early."""
+        return bool(self.stopped)
+
+    @property
+    def ending(self) -> str:
+        """What ended the fit early, as a sentence; empty if nothing did, or Ctrl-C."""
+        if self.stopped in ("", CTRL_C):
+            return ""
+        return (
+            f"{self.stopped} ended the search: these are the best weights by then, and more time may find better ones."
+        )
 
     @property
     def material(self) -> Material:
@@ -130,7 +163,7 @@ class FitResult:
         modes = len(self.potential.modes)
         lines = [
             f"LSE-ICNN of {modes} mode{'s' if modes > 1 else ''} ({self.active_modes} active), {weights} weights, fitted in "
-            f"{self.seconds:.1f} s{' (interrupted)' if self.interrupted else ''}"
+            f"{self.seconds:.1f} s{f' (interrupted by {self.stopped})' if self.stopped else ''}"
         ]
         if modes > 1:
             lines.append(f"transition scale rho = {self.transition_scale:.4g}" + self._rho_range())
@@ -157,13 +190,18 @@ class FitResult:
 
     def warnings(self) -> list[str]:
         """What the data contradict or leave open, also about the number of modes and the transition scale; often nothing."""
-        result = list(self.data_warnings)
-        held_out = self.validation_errors or self.train_errors
+        result = [*([self.ending] if self.ending else []), *self.data_warnings, *self.misfits]
+        held_out = self.train_errors if self.group_errors else self.validation_errors or self.train_errors
         known = [error for error in (held_out.energy, held_out.stress) if error is not None]
-        if known and min(known) > USELESS_ERROR:
+        if known and min(known) >= USELESS_ERROR:
             result.append(
-                f"nothing was found: on validation rows the error is {min(known):.0%} of the spread of the data. They "
-                "hold no energy landscape of this strain measure, or noise hides it."
+                f"the fit is useless, and nothing was found: on validation rows the error is {min(known):.0%} of the spread of "
+                "the data. They hold no energy landscape of this strain measure, noise hides it, or the search was too short."
+            )
+        elif self.useless:
+            result.append(
+                f"the fit is useless: its error is {max(known):.0%} of the data's own size, as that of no stress or of a mean "
+                "energy would be."
             )
         if self.active_modes > 1:
             for k, (usage, peak) in enumerate(zip(self.usage, self.peak)):

@@ -11,11 +11,13 @@ from lse_material.model.growth import Growth
 from lse_material.model.hyperdual import exp, log, sqrt
 from lse_material.model.material import Material
 from lse_material.model.mode import Mode
+from lse_material.model.periodic_network import PeriodicNetwork
 from lse_material.model.soft_minimum import SoftMinimum
 from lse_material.model.strain import (
     GreenLagrange,
     IsotropicInvariants,
     SmallStrain,
+    StrainAndVolume,
     StrainMeasure,
     determinant,
     from_mandel,
@@ -36,8 +38,10 @@ __all__ = [
     "IsotropicInvariants",
     "Material",
     "Mode",
+    "PeriodicNetwork",
     "SmallStrain",
     "SoftMinimum",
+    "StrainAndVolume",
     "StrainMeasure",
     "Symmetry",
     "determinant",

@@ -50,6 +50,15 @@ class Box:
             raise InvalidInputError(f"lower {low.tolist()} must be below upper {high.tolist()} in every component.")
         return cls(low, high)
 
+    @property
+    def size(self) -> int:
+        """Number d of components."""
+        return len(self.lower)
+
+    def without(self, m: int) -> Box:
+        """The box of the components after the first m."""
+        return Box(self.lower[m:], self.upper[m:])
+
     def holds(self, x: Array) -> Mask:
         """Which of the points (..., d) lie inside: (...)."""
         inside = (x >= self.lower) & (x <= self.upper)

@@ -77,9 +77,9 @@ class Material:
                 f"the symmetry ({self.symmetry.name}) acts on {self.symmetry.size} inputs; the potential has "
                 f"{self.potential.size}."
             )
-        if self.training_box is not None and self.training_box.lower.shape != (self.potential.size,):
+        if self.training_box is not None and self.training_box.size != self.potential.size:
             raise InvalidInputError(
-                f"training_box has {self.training_box.lower.size} components; the potential has {self.potential.size}."
+                f"training_box has {self.training_box.size} components; the potential has {self.potential.size}."
             )
 
     @property
@@ -113,7 +113,7 @@ class Material:
             self.kinematics,
             self.growth,
             self.units,
-            None if box is None else Box(box.lower[m:], box.upper[m:]),
+            None if box is None else box.without(m),
             {**self.provenance, "fields held": held},
         )
 

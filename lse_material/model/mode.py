@@ -7,7 +7,8 @@ or in a script. Each backend keeps a table of translations by the name of the ty
     torch                `lse_material.fit.MODES`
     compiled C           `c_text`, or faster: the tables of `lse_material.kernel.modes`
     expanded UFL         `formula`, or `lse_material.fem.forms.expanded.MODES`
-    exported C           `c_text`, or `MODES` of `export/c_source.py`
+    exported C, MFront   `formula` or `c_text`, or `MODES` of `export/c_source.py`
+    torch, JAX, UMAT     `formula`, of modes other than the convex network
     exported NumPy, UFL  the source text of the methods that NumPy and UFL use here
 """
 
@@ -87,6 +88,11 @@ class Mode(ABC):
     def convex_inputs(self) -> tuple[int, ...]:
         """The inputs that the mode is convex in, all of them together; by default every one."""
         return tuple(range(self.size))
+
+    @property
+    def periods(self) -> Array:
+        """Of each input, (d,); inf, the default, where the mode is not periodic in it."""
+        return np.full(self.size, np.inf)
 
     @abstractmethod
     def tensors(self) -> dict[str, Array]:

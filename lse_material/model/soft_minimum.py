@@ -14,6 +14,7 @@ non-convexity. It is computed centred: the difference of its two moments would l
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -22,6 +23,7 @@ import numpy as np
 
 from lse_material._arrays import Array, expect_shape, float_array, frozen, points
 from lse_material.errors import InvalidInputError
+from lse_material.model.box import Box
 from lse_material.model.mode import Mode, by_chunks
 
 
@@ -34,6 +36,7 @@ class SoftMinimum:
         scaled_rho: transition scale in scaled energy, > 0; `transition_scale` gives it in energy units.
         input_shift, input_scale: (d,); scale > 0.
         energy_scale, energy_shift: in energy units; scale > 0.
+        units, training_box, provenance: as those of a `Material`, for potentials that are no part of one.
 
     Raises:
         InvalidInputError: naming the field at fault.
@@ -51,6 +54,9 @@ class SoftMinimum:
     input_scale: Array = field(default_factory=lambda: np.ones(0))
     energy_scale: float = 1.0
     energy_shift: float = 0.0
+    units: Mapping[str, str] = field(default_factory=dict)
+    training_box: Box | None = None
+    provenance: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if isinstance(self.modes, Mode):
@@ -79,6 +85,10 @@ class SoftMinimum:
             )
         if not (self.input_scale > 0.0).all():
             raise InvalidInputError(f"input_scale is {self.input_scale}; every entry must be > 0.")
+        if self.training_box is not None and self.training_box.size != self.size:
+            raise InvalidInputError(
+                f"training_box has {self.training_box.size} components; the potential has {self.size}."
+            )
 
     @property
     def size(self) -> int:
@@ -90,6 +100,12 @@ class SoftMinimum:
         """Rho in energy units."""
         return self.scaled_rho * self.energy_scale
 
+    def wrapped(self, x: Array, lower: Array) -> Array:
+        """Points x (..., d) moved by whole periods, where all modes have one, to between `lower` (d,) and a period above."""
+        period = self.input_scale * np.max([mode.periods for mode in self.modes], axis=0)
+        turns = np.where(np.isfinite(period), np.floor((x - lower) / period), 0.0)
+        return np.where(turns == 0.0, x, x - turns * np.where(np.isfinite(period), period, 0.0))
+
     def alone(self, k: int) -> SoftMinimum:
         """Mode k as a potential of its own."""
         return replace(self, modes=(self.modes[k],))
@@ -100,8 +116,10 @@ class SoftMinimum:
         m = len(first)
         scaled = (first - self.input_shift[:m]) / self.input_scale[:m] if m < self.size else first
         modes = tuple(mode.at(scaled) for mode in self.modes)
-        shift, scale = self.input_shift[m:], self.input_scale[m:]
-        return SoftMinimum(modes, self.scaled_rho, shift, scale, self.energy_scale, self.energy_shift)
+        box = None if self.training_box is None else self.training_box.without(m)
+        return replace(
+            self, modes=modes, input_shift=self.input_shift[m:], input_scale=self.input_scale[m:], training_box=box
+        )
 
     def evaluate(self, x: Any) -> PotentialValues:
         """Everything at points x (n, d) from one pass through the network; derivatives are finished when asked for."""

@@ -293,6 +293,31 @@ class SmallStrain(StrainMeasure):
 
 
 @dataclass(frozen=True)
+class StrainAndVolume(StrainMeasure):
+    """Green-Lagrange strain and change of volume, x = (E in Mandel order, J - 1). Objective.
+
+    E alone determines J, but not linearly: modes that are convex in both may resist a change of volume by itself, as pores that
+    close do. A symmetry of the lattice acts on E and leaves J.
+
+    >>> lse.StrainAndVolume(2).strain(np.array([[[1.2, 0.0], [0.0, 1.0]]])).round(4)
+    array([[0.22, 0.  , 0.  , 0.2 ]])
+    """
+
+    is_tensor: ClassVar[bool] = False
+
+    @property
+    def size(self) -> int:  # noqa: D102
+        return len(MANDEL[self.dim]) + 1
+
+    @property
+    def labels(self) -> tuple[str, ...]:  # noqa: D102
+        return *_mandel_labels("E", self.dim), "J-1"
+
+    def components(self, F: Any) -> Sequence[Any] | Array:  # noqa: D102
+        return *mandel(0.5 * (right_cauchy_green(F) - np.eye(self.dim))), determinant(F) - 1.0
+
+
+@dataclass(frozen=True)
 class IsotropicInvariants(StrainMeasure):
     """Isochoric invariants and volume change: x = (J^(-2/3) I1 - 3, J^(-4/3) I2 - 3, (J - 1)^2).
 
@@ -358,20 +383,6 @@ def determinant_second_derivative(F: Array) -> Array:
     return result
 
 
-def known_measure(kinematics: StrainMeasure, into: str) -> str:
-    """The name of a strain measure that is written out again, by hand, in another language.
-
-    Raises:
-        InvalidInputError: it is a user's own; `into` says in the message what was wanted.
-    """
-    if BUILT_IN.get(kinematics.name) is not type(kinematics):
-        raise InvalidInputError(
-            f"the strain measure {type(kinematics).__name__} has no translation into {into}; known are "
-            f"{', '.join(sorted(BUILT_IN))}."
-        )
-    return kinematics.name
-
-
 def expect_one_definition(kinematics: StrainMeasure, into: str) -> None:
     """Raise InvalidInputError if a measure is more, or other, than its `components` say; `into` says what was wanted."""
     kind = type(kinematics)
@@ -385,7 +396,7 @@ def expect_one_definition(kinematics: StrainMeasure, into: str) -> None:
 
 
 BUILT_IN: dict[str, type[StrainMeasure]] = {
-    kind.name: kind for kind in (GreenLagrange, SmallStrain, IsotropicInvariants)
+    kind.name: kind for kind in (GreenLagrange, SmallStrain, StrainAndVolume, IsotropicInvariants)
 }
 
 

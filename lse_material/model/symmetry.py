@@ -149,6 +149,17 @@ class Symmetry:
                 taken += [r @ a for a in self.invariance]
         return frozen(np.array(chosen))
 
+    def on(self, size: int) -> Symmetry:
+        """The symmetry acting on `size` inputs, the last of which it leaves as they are: det F beside a strain, say."""
+        if size == self.size:
+            return self
+        more = size - self.size
+
+        def beside(group: Array) -> list[Array]:
+            return [np.block([[A, np.zeros((len(A), more))], [np.zeros((more, len(A))), np.eye(more)]]) for A in group]
+
+        return Symmetry.generated(beside(self.group), beside(self.invariance), size=size, name=self.name)
+
     def to_dict(self) -> dict[str, Any]:
         """The name and generators of both groups, for JSON."""
         groups = {"group": self.group, "invariance": self.invariance}

@@ -69,6 +69,24 @@ X = {"x": [[0.1, 5.0], [0.2, 6.0]], "energy": [1.0, 2.0]}
 GRADIENT = {**X, "gradient": [[3.0, 4.0], [5.0, 7.0]]}
 
 READ = {
+    "two levels of pandas": (in_words("F,F,F,F,W,P,P,P,P\n11,12,21,22,,11,12,21,22"), {}, ROWS),
+    "tuples of pandas": (
+        in_words(",".join(f"\"('{n[0]}', '{n[1]}', '{n[2]}')\"" if len(n) == 3 else n for n in HEAD.split(","))),
+        {},
+        ROWS,
+    ),
+    "pk1_stress_00": (in_words(ZERO_BASED.replace("P", "pk1_stress_")), {}, ROWS),
+    "u_x,x": (
+        table(**{f'"u_{"xy"[i]},{"xy"[j]}"': (F - np.eye(2))[:, i, j] for i in (0, 1) for j in (0, 1)}, W=W),
+        {},
+        {"F": F, "energy": W},
+    ),
+    "du/dy": (
+        table(**{f"d{'uv'[i]}/d{'xy'[j]}": (F - np.eye(2))[:, i, j] for i in (0, 1) for j in (0, 1)}, W=W),
+        {},
+        {"F": F, "energy": W},
+    ),
+    "H12 and H21 that differ": (table(**components("H", F - np.eye(2)), W=W), {}, {"F": F, "energy": W}),
     # dialects
     "decimal commas between semicolons": (PLAIN.replace(",", ";").replace(".", ","), {}, ROWS),
     "decimal commas between tabs": (PLAIN.replace(",", "\t").replace(".", ","), {}, ROWS),
@@ -347,6 +365,12 @@ READ = {
 }
 
 REFUSED = {
+    "u11": (table(**components("u", U), W=W), {}, "'u11' can be read in 2 ways"),
+    "a stress of no measure": (
+        table(**F_, W=W, my_stress_xx=1.0, my_stress_yy=1.0),
+        {},
+        "'my_stress_xx', 'my_stress_yy'.*are named as components of a stress, but of which",
+    ),
     "engineering or tensor shear": (
         table(**components("E", E, SYMMETRIC), W=W),
         {},
@@ -362,7 +386,11 @@ REFUSED = {
     "stress of any kind": (table(**F_, W=W, stress_xx=1.0), {}, "'stress_xx' can be read in 3 ways.*P11.*sigma11.*S11"),
     "T11": (table(**F_, W=W, T11=1.0), {}, "'T11' can be read in 3 ways"),
     "s11": (table(**F_, W=W, s11=1.0), {}, "'s11' can be read in 3 ways"),
-    "Voigt's numbers": (table(**F_, W=W, S1=1.0, S2=1.0, S3=1.0), {}, "'S1' can be read in"),
+    "Voigt's numbers": (
+        table(**F_, W=W, S1=1.0, S2=1.0, S3=1.0),
+        {},
+        "'S1' can be a component of the second Piola.* in an order",
+    ),
     "F1 to F4": (table(F1=1.0, F2=0.0, F3=0.0, F4=1.0, W=W), {}, "no column is a deformation gradient"),
     "Cauchy stress without a rotation": (
         table(**components("E", E), W=W, **components("sigma", SIGMA, SYMMETRIC)),

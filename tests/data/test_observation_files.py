@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lse_material import FormatError
+from lse_material import FormatError, InvalidInputError
 from lse_material.data.observation_files import read_observations
 from lse_material.data.observations import Observations
 
@@ -65,8 +65,22 @@ def test_two_stretches_are_a_biaxial_test(tmp_path):
         ("l,P\n1.1,0.1\n", "no column is a stretch.*stretch1"),
         ("stretch,force\n1.1,0.1\n", "no column is a nominal stress.*P11"),
         ("stretch,P\n,0.1\n1.1,0.1\n", "line 2: the stretch is missing"),
+        ("stretch,P,mode\n1.2,0.1,simple tension\n1.1,0.1,biaxial\n", "line 3: 'biaxial' in the column 'mode'"),
+        ("stretch,P,mode\n0.8,0.1,UC\n0.6,0.3,UC\n", "sign of 1 - stretch in every row.*-P11"),
     ],
 )
 def test_tables_that_tell_too_little_are_refused(tmp_path, text, message):
     with pytest.raises(FormatError, match=message):
         read_observations(written(tmp_path, text))
+
+
+def test_compression_counted_positive_is_read_when_the_user_says_so(tmp_path):
+    path = written(tmp_path, "strain,stress\n0.2,0.4\n0.3,0.5\n")
+    read = read_observations(path, test="uniaxial", columns={"-H11": "strain", "-P11": "stress"})
+    np.testing.assert_allclose(read.F[:, 0, 0], [0.8, 0.7], rtol=1e-15)
+    np.testing.assert_array_equal(read.values, [-0.4, -0.5])
+
+
+def test_a_test_that_there_is_not_is_refused(tmp_path):
+    with pytest.raises(InvalidInputError, match=r"inflation.*one of"):
+        read_observations(written(tmp_path, "stretch,P\n1.1,0.1\n"), test="inflation")

@@ -122,3 +122,29 @@ def test_a_fit_warns_and_its_summary_repeats_the_warning():
         result = fit(changed(data, gradient=-data.gradient), training=SHORT, progress=False)
     assert len(record) == 1
     assert "sign" in result.summary()
+
+
+def orthotropic(F, share):
+    """W = |E|^2 / 2 + share E11^2 / 2 in 2D, and its P."""
+    E = 0.5 * (np.swapaxes(F, 1, 2) @ F - np.eye(2))
+    S = E.copy()
+    S[:, 0, 0] += share * E[:, 0, 0]
+    return lse.Samples(F=F, energy=0.5 * (E**2).sum((1, 2)) + 0.5 * share * E[:, 0, 0] ** 2, stress=F @ S)
+
+
+@pytest.mark.parametrize("way", [np.eye(2), [[1.0, 0.3], [0.3, 1.0]]], ids=["volume", "volume and shear"])
+@pytest.mark.parametrize(("share", "named"), [(0.0, False), (0.1, False), (1.0, True)])
+def test_stresses_that_contradict_the_symmetry_are_named(way, share, named):
+    F = np.eye(2) + np.linspace(-0.2, 0.3, 60)[:, None, None] * np.asarray(way)
+    samples = orthotropic(F, share)
+    rows, square = rows_of(samples, lse.GreenLagrange(2), None), lse.Symmetry.crystal("square", "square", dim=2)
+    assert any("contradict the symmetry" in text for text in data_warnings(samples, rows, square)) == named
+    rectangle = lse.Symmetry.crystal("rectangle", "rectangle", dim=2)
+    assert not any("contradict the symmetry" in text for text in data_warnings(samples, rows, rectangle))
+
+
+def test_two_paths_that_are_images_of_each_other_show_a_broken_symmetry():
+    amounts = np.linspace(0.0, 0.2, 30)[:, None, None]
+    samples = orthotropic(np.concatenate([np.eye(2) + amounts * np.diag(way) for way in ([1.0, 0.0], [0.0, 1.0])]), 1.0)
+    rows, square = rows_of(samples, lse.GreenLagrange(2), None), lse.Symmetry.crystal("square", "square", dim=2)
+    assert any("contradict the symmetry" in text for text in data_warnings(samples, rows, square))

@@ -77,6 +77,8 @@ def test_what_the_data_leave_open_is_said():
         usage=np.full(2, 0.5),
         peak=np.full(2, 0.99),
         validation_errors=Errors(0.001, 0.5),
+        misfits=(),
+        useless=False,
     )
     assert plain.warnings() == []
     (sentence,) = replace(plain, validation_errors=Errors(0.95, 1.02)).warnings()

@@ -75,6 +75,41 @@ def test_each_path_is_left_out_and_met_by_a_fit_to_the_others():
     assert left.outside["0"] > 0.0  # pure stretch in 1, farther than any other
 
 
+def test_rows_beyond_the_strains_of_the_others_do_not_count_in_what_is_expected():
+    amounts, ways = np.linspace(0.0, 0.2, 30), {"x": [1.0, 0.0], "y": [0.0, 1.0], "xy": [0.8, 0.4], "yx": [0.3, 0.9]}
+    F = np.concatenate([np.eye(2) + amounts[:, None, None] * np.diag(way) for way in [*ways.values(), [3.0, 3.0]]])
+    W, P = energy_and_stress(F)
+    data = lse.Samples(F=F, energy=W, stress=P, group=np.repeat([*ways, "far"], 30))
+    left = leave_one_group_out(data, **QUICK)
+    assert left.outside["far"] > 0.6
+    wrong = size = 0.0
+    for label, result in left.results.items():
+        of_label, of_others = (data.take(np.flatnonzero(part)) for part in (data.group == label, data.group != label))
+        x, seen = (
+            np.column_stack([part.inputs(QUICK["kinematics"]), np.linalg.det(part.F)]) for part in (of_label, of_others)
+        )
+        inside = ((x > seen.min(axis=0) - 1e-9) & (x < seen.max(axis=0) + 1e-9)).all(axis=1)
+        assert left.outside[label] == pytest.approx(1.0 - inside.mean())
+        difference = (result.material.stress(of_label.F) - of_label.stress)[inside]
+        wrong, size = wrong + (difference**2).sum(), size + (of_label.stress[inside] ** 2).sum()
+    assert left.expected == pytest.approx(np.sqrt(wrong / size))
+    assert left.expected < left.stress
+    assert f"unseen path within the data: {left.expected:.1%}" in left.summary()
+
+
+def test_images_by_the_symmetry_are_strains_of_the_data():
+    amounts = np.linspace(0.0, 0.2, 40)
+    F = np.concatenate([np.eye(2) + amounts[:, None, None] * np.diag(way) for way in ([1.0, 0.1], [0.1, 1.0])])
+    W, P = energy_and_stress(F)
+    data = lse.Samples(F=F, energy=W, stress=P, group=np.repeat(["x", "y"], 40))
+    square = leave_one_group_out(data, symmetry=lse.Symmetry.crystal("square", "square", dim=2), **QUICK)
+    assert square.outside == {"x": 0.0, "y": 0.0}
+    assert square.expected == square.stress
+    none = leave_one_group_out(data, **QUICK)
+    assert min(none.outside.values()) > 0.5
+    assert square.expected < 0.2 * none.stress
+
+
 def test_one_group_cannot_be_left_out():
     with pytest.raises(lse.InvalidInputError, match="no two groups"):
         leave_one_group_out(paths(1, group=np.zeros(30, dtype=int)), **QUICK)

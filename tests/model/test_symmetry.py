@@ -97,3 +97,14 @@ def test_a_symmetry_is_written_by_its_generators_and_comes_back_as_the_same_grou
 def test_what_is_no_written_symmetry_is_refused(change):
     with pytest.raises(InvalidInputError, match=r"a symmetry has|a generator has|group"):
         Symmetry.from_dict(Symmetry.crystal("square", "rectangle", dim=2).to_dict() | change)
+
+
+def test_a_symmetry_of_a_strain_leaves_the_volume_beside_it():
+    cubic = lse.Symmetry.crystal("cubic", "tetragonal", dim=3)
+    wide, measure = cubic.on(7), lse.StrainAndVolume(3)
+    assert cubic.on(6) is cubic
+    assert (len(wide.group), len(wide.variants)) == (24, 3)
+    F = np.eye(3) + 0.2 * np.random.default_rng(0).uniform(-1.0, 1.0, (3, 3))
+    Q = np.array([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
+    turned = measure.strain(Q @ F @ Q.T)
+    assert np.abs(wide.group @ measure.strain(F) - turned).max(axis=1).min() < 1e-14

@@ -233,5 +233,6 @@ def expect_shape(material: Material, F: Expr) -> None:
     if shape != (material.dim, material.dim):
         raise InvalidInputError(
             f"F has UFL shape {shape}; a {material.dim}D material needs ({material.dim}, {material.dim}), "
-            "as ufl.Identity(dim) + ufl.grad(u) gives it on a mesh of that dimension."
+            "as ufl.Identity(dim) + ufl.grad(u) gives it on a mesh of that dimension, and ufl.Identity(3) + "
+            "lse.fem.plane_gradient(u), or axisymmetric_gradient(u), for a solid on a mesh of two."
         )

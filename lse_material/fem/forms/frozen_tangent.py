@@ -11,12 +11,13 @@ where all stiffness is in the third sum; with L = dF F^-1, D = sym(dev L), b = J
     d2(I1 J^(-2/3)) ~ 4 tr(D b D),    d2(I2 J^(-4/3)) ~ 4 tr(D b^-1 D),    d2((J-1)^2) ~ 2 J^2 tr(L)^2,
 
 the second derivatives along logarithmic strains of fixed axes, exact at F = I, each times the positive part of its g. Of the
-growth term a (J - 1 - ln J) it keeps a tr(L)^2. The result serves as preconditioner and as fallback where the true tangent is
-indefinite.
+growth term a (J - 1 - ln J) it keeps a tr(L)^2, and of the cost h(s) of a change s of a mode weight h''(s) ds ds. The result
+serves as preconditioner and as fallback where the true tangent is indefinite.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +30,7 @@ from ufl.variable import Variable
 from lse_material.errors import InvalidInputError
 from lse_material.fem.forms.marks import marked, marks_in
 from lse_material.fem.forms.operator import PotentialComponent, frozen_hessian
+from lse_material.fem.forms.transformation import cost_curvature, costs_in
 from lse_material.model.growth import Growth
 from lse_material.model.strain import IsotropicInvariants
 
@@ -52,8 +54,9 @@ def frozen_tangent(energy: ufl.Form, u: fem.Function) -> ufl.Form | None:
     >>> len(tangent.arguments())
     2
     """
-    found = sorted(ufl.algorithms.extract_type(energy, PotentialComponent), key=repr)
-    if not found:
+    costs = costs_in(energy)
+    found = sorted(ufl.algorithms.extract_type(_without(energy, costs), PotentialComponent), key=repr)
+    if not found and not costs:
         return None
     if any(W.code for W in found):
         raise InvalidInputError(
@@ -63,7 +66,8 @@ def frozen_tangent(energy: ufl.Form, u: fem.Function) -> ufl.Form | None:
     v, du = ufl.TestFunction(u.function_space), ufl.TrialFunction(u.function_space)
     terms = {W: _potential_curvature(W, u, v, du) for W in found}
     terms |= {term: _growth_curvature(term, u, v, du) for term in _growth_terms(energy)}
-    rest = ufl.replace(energy, dict.fromkeys(terms, ufl.as_ufl(0.0)))
+    terms |= {term: cost_curvature(term, u, v, du) for term in costs}
+    rest = _without(energy, terms)
     form = ufl.derivative(ufl.derivative(rest, u, v), u, du) if rest.integrals() else ufl.Form([])
     amount = ufl.variable(fem.Constant(u.function_space.mesh, 1.0))
     for term, curvature in terms.items():
@@ -72,6 +76,11 @@ def frozen_tangent(energy: ufl.Form, u: fem.Function) -> ufl.Form | None:
                 factor = _factor(ufl.replace(integral.integrand(), {term: amount}), amount)
                 form += ufl.Form([integral.reconstruct(integrand=factor * curvature)])
     return form
+
+
+def _without(energy: ufl.Form, terms: Iterable[Expr]) -> ufl.Form:
+    """The energy with 0 in place of some terms."""
+    return ufl.replace(energy, dict.fromkeys(terms, ufl.as_ufl(0.0)))
 
 
 def _potential_curvature(W: PotentialComponent, u: fem.Function, v: Expr, du: Expr) -> Expr:

@@ -24,6 +24,7 @@ import numpy as np
 import ufl
 import ufl.classes
 import ufl.formatting.ufl2unicode as ufl2unicode
+from ffcx.codegeneration.integral_generator import IntegralGenerator
 from ufl.algorithms.apply_derivatives import GenericDerivativeRuleset
 from ufl.algorithms.check_arities import ArityMismatch
 from ufl.algorithms.comparison_checker import ComplexComparisonError
@@ -176,6 +177,10 @@ def _with_headers(compile_objects: Callable[..., Any]) -> Callable[..., Any]:
             for item in objects:
                 refuse_other_precision(item, options)
             kwargs["cffi_extra_compile_args"] = extended(kwargs.get("cffi_extra_compile_args") or [], numbers)
+        if any(
+            _has_several_rules(item) for item in objects
+        ):  # not what FFCx's cache has of it without `_with_own_values`
+            kwargs["cffi_extra_compile_args"] = [*(kwargs.get("cffi_extra_compile_args") or []), "-DLSE_OWN_VALUES"]
         _compiling.append(True)
         try:
             return compile_objects(objects, options, *args, **kwargs)
@@ -183,6 +188,31 @@ def _with_headers(compile_objects: Callable[..., Any]) -> Callable[..., Any]:
             _compiling.pop()
 
     return compile_with_headers
+
+
+def _has_several_rules(item: Any) -> bool:
+    integrals = item.integrals() if isinstance(item, ufl.Form) else ()
+    return len({str(integral.metadata().get("quadrature_degree")) for integral in integrals}) > 1
+
+
+def _with_own_values(get_var: Callable[..., Any]) -> Callable[..., Any]:
+    """`get_var` of FFCx's generator, without the values of other quadrature rules.
+
+    A value that is the same at all points of one rule is computed once, before the loops. FFCx 0.11 then takes it also in the
+    loops of the other rules of the integral: of u dx(degree=1) + u^2 dx(degree=2) the second term has u of the centre.
+    """
+
+    @functools.wraps(get_var)
+    def own_value(self: Any, rule: Any, domain: Any, v: Any) -> Any:
+        if rule is None:
+            return get_var(self, rule, domain, v)
+        known = vars(self).setdefault("_varying", {})
+        if (domain, rule) not in known:
+            nodes = self.ir.expression.integrand[domain, rule]["factorization"].nodes.values()
+            known[domain, rule] = {node["expression"] for node in nodes if node["status"] == "varying"}
+        return self.scopes[domain, rule].get(v) if v in known[domain, rule] else get_var(self, rule, domain, v)
+
+    return own_value
 
 
 def _with_exceptions(generate: Callable[..., Any]) -> Callable[..., Any]:
@@ -318,6 +348,7 @@ ffcx.ir.analysis.reconstruct._reconstruct_call_lookup[PotentialComponent] = (
 lnodes._ufl_call_lookup[PotentialComponent] = _call
 for _name in ("compile_forms", "compile_expressions"):
     setattr(ffcx.codegeneration.jit, _name, _with_headers(getattr(ffcx.codegeneration.jit, _name)))
+IntegralGenerator.get_var = _with_own_values(IntegralGenerator.get_var)  # type: ignore[method-assign]
 ffcx.compiler.compile_ufl_objects = _with_exceptions(ffcx.compiler.compile_ufl_objects)
 dolfinx.jit.ffcx_jit = _checked_on_every_rank(dolfinx.jit.ffcx_jit)
 refresh_visitors()

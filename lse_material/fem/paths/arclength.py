@@ -299,7 +299,7 @@ class ArcLength(RecordedPath):
         A = self.problem.tangent()
         rate = Q.duplicate()
         with SymmetricFactor(A.comm) as factorised:
-            negative = factorised.inertia(A)[0]
+            negative = factorised.inertia(A)[0] - self.problem.multipliers
             factorised.solve(Q, rate)
         self.problem.scales.divide(rate.array)
         along = A.comm.tompi4py().allreduce(float(rate.array_r @ self._continuation.last))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from dolfinx import fem
@@ -23,6 +23,24 @@ from lse_material.fem.paths.fingerprint import Fingerprint, to_text
 FINGERPRINT = "fingerprint"  # of the problem, in a checkpoint
 
 
+class InternalVariables(Protocol):
+    """What a body remembers of its past: it changes when a state is accepted, and not within a solve."""
+
+    @property
+    def functions(self) -> Mapping[str, fem.Function]:
+        """The memory, by names."""
+        ...
+
+    def advance(self) -> None:
+        """Take the present state into the memory; collective."""
+        ...
+
+
+def memory_of(internal: Sequence[InternalVariables]) -> dict[str, fem.Function]:
+    """The functions of internal variables, by names in a checkpoint."""
+    return {f"{name} {k}": function for k, one in enumerate(internal) for name, function in one.functions.items()}
+
+
 class History:
     """A table, counts, and the checkpoint of one function.
 
@@ -32,6 +50,7 @@ class History:
         observe: name -> further number to record, the same on every rank.
         numbers: names of what a checkpoint stores beside the table.
         checkpoint: npz file, if checkpoints are written.
+        memory: further functions that it stores, by names.
 
     Attributes:
         table: name -> values so far, one for each state.
@@ -56,10 +75,12 @@ class History:
         *,
         numbers: Collection[str] = (),
         checkpoint: Path | str | None = None,
+        memory: Mapping[str, fem.Function] | None = None,
     ) -> None:
         for name in observe:
             if name in (*columns, *numbers, FINGERPRINT):
                 raise InvalidInputError(f"the table has a column {name!r} of its own; observe it under another name.")
+        self._functions = {"u": state, **(memory or {})}
         self._state, self._observe, self._numbers, self._checkpoint = state, dict(observe), tuple(numbers), checkpoint
         self.table: dict[str, list[float]] = {name: [] for name in (*columns, *observe)}
         self.failed = self.rejected = self.increases = 0
@@ -98,7 +119,7 @@ class History:
         Raises:
             InvalidInputError: the path has no checkpoint file.
         """
-        save_state(self._file(), self._state, {**numbers, FINGERPRINT: to_text(parts), **self.arrays()})
+        save_state(self._file(), self._functions, {**numbers, FINGERPRINT: to_text(parts), **self.arrays()})
 
     def resume(
         self, differences: Callable[[Mapping[str, Array]], list[str]], changed: Collection[str]
@@ -114,13 +135,14 @@ class History:
                 then as before the call.
             InvalidInputError: the path has no checkpoint file.
         """
-        before = self._state.x.array.copy()
-        data = load_state(self._file(), self._state, {FINGERPRINT, *self._numbers, *self.table})
+        before = {name: function.x.array.copy() for name, function in self._functions.items()}
+        data = load_state(self._file(), self._functions, {FINGERPRINT, *self._numbers, *self.table})
         if data is None:
             return None
         other = [name for name in differences(data) if name not in changed]
         if other:
-            self._state.x.array[:] = before
+            for name, function in self._functions.items():
+                function.x.array[:] = before[name]
             raise FormatError(
                 f"the checkpoint {self._file()} is of another problem; what differs: {', '.join(other)}. Remove it to start "
                 f"anew, or go on from it nevertheless by resume(changed={other})."

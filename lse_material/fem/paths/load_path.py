@@ -18,7 +18,7 @@ from lse_material._arrays import Array
 from lse_material._progress import progress_bar
 from lse_material.errors import ConvergenceError, FormatError, InvalidInputError
 from lse_material.fem.paths.fingerprint import EQUAL, Fingerprint, differences_from, fingerprint
-from lse_material.fem.paths.history import FINGERPRINT, History, RecordedPath
+from lse_material.fem.paths.history import FINGERPRINT, History, InternalVariables, RecordedPath, memory_of
 from lse_material.fem.solve._energy import FieldEnergy
 from lse_material.fem.solve.stability import is_stable, perturb_along_mode
 
@@ -39,6 +39,7 @@ class LoadPath(RecordedPath):
         perturbation_size: largest displacement of the perturbation that leaves a saddle; 0 turns the stability check off.
         halvings: how often a step may be halved before the path fails.
         checkpoint: npz file, written after each step; any number of ranks can go on from it.
+        internal: internal variables that follow each state that is accepted, a `Dissipation`, say; checkpoints hold them.
         progress: show a progress bar on a terminal.
         history: what has happened so far. Its table has a row for each step: load, energy, iterations, perturbations, and what
             is observed.
@@ -61,6 +62,7 @@ class LoadPath(RecordedPath):
     halvings: int = 6
     checkpoint: Path | str | None = None
     progress: bool = True
+    internal: Sequence[InternalVariables] = ()
 
     def __post_init__(self) -> None:
         self.history  # noqa: B018 (it checks the names of what is observed)
@@ -68,7 +70,14 @@ class LoadPath(RecordedPath):
     @cached_property
     def history(self) -> History:
         """What has happened so far."""
-        return History(self.problem.u, COLUMNS, self.observe, numbers=("force_scale",), checkpoint=self.checkpoint)
+        return History(
+            self.problem.u,
+            COLUMNS,
+            self.observe,
+            numbers=("force_scale",),
+            checkpoint=self.checkpoint,
+            memory=memory_of(self.internal),
+        )
 
     def run(self, levels: Sequence[float]) -> dict[str, Array]:
         """Solve at each level, from the end of the table on; returns the table as arrays.
@@ -153,6 +162,8 @@ class LoadPath(RecordedPath):
                 if abs(step) < smallest * (1.0 - 1e-9) or step == 0.0:
                     raise
                 continue
+            for variables in self.internal:
+                variables.advance()
             iterations, perturbations, at = iterations + count, perturbations + more, target
             if target == level:
                 return iterations, perturbations
@@ -187,7 +198,8 @@ class LoadPath(RecordedPath):
 
     def _fingerprint(self) -> Fingerprint:
         problem = self.problem
-        return fingerprint({"energy": problem.functional}, unknown=problem.u, bcs=problem.bcs)
+        memory = memory_of(self.internal).values()
+        return fingerprint({"energy": problem.functional}, unknown=problem.u, bcs=problem.bcs, without=memory)
 
     def _keeps_dirichlet_values(self, values: Array) -> bool:
         """Whether values of u are those that the Dirichlet conditions prescribe now; collective."""

@@ -75,6 +75,7 @@ class FieldEnergy(Energy, Protocol):
         iterations: of the last solve.
         force_scale: norm of forces that the tolerance is relative to if reactions are smaller.
         inverted_cells: checks det F between the quadrature points.
+        multipliers: number of free unknowns that are Lagrange multipliers; 0 for a minimum.
     """
 
     functional: ufl.Form
@@ -92,6 +93,7 @@ class FieldEnergy(Energy, Protocol):
     iterations: int
     force_scale: float
     inverted_cells: InvertedCells
+    multipliers: int
 
     def compiled(self, form: ufl.Form) -> fem.Form:
         """A form compiled as those of this energy are."""

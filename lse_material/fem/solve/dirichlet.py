@@ -123,7 +123,7 @@ def _positive_step(problem: FieldEnergy, A: PETSc.Mat, b: PETSc.Vec, step: PETSc
     if not is_direct(ksp):
         return linear_step(ksp, A, problem.convex_tangent() or A, b, step)
     with SymmetricFactor(A.comm) as factor:
-        if not factor.is_positive(A):
+        if not factor.is_positive(A, problem.multipliers):
             return False
         factor.solve(b, step)
     return True

@@ -28,18 +28,20 @@ MAX_ATTEMPTS, BISECTIONS = 10, 3  # bisections bring the shift closer to the spe
 
 
 def lowest_eigenpairs(
-    K: PETSc.Mat, M: PETSc.Mat, count: int = 1, *, start: PETSc.Vec | None = None
+    K: PETSc.Mat, M: PETSc.Mat, count: int = 1, *, start: PETSc.Vec | None = None, multipliers: int = 0
 ) -> tuple[Array, list[PETSc.Vec]]:
     """The `count` lowest eigenvalues s of K x = s M x, ascending, and their eigenvectors, x.M x = 1; collective.
 
     Eigenvectors of a multiple eigenvalue are some basis of its eigenspace, or of a part of it. The caller destroys them.
 
     Args:
-        K: symmetric; positive on the null space of M: prescribed rows have something positive on the diagonal alone.
+        K: symmetric; on the null space of M it is positive, but for multipliers: prescribed rows have something positive on the
+            diagonal alone.
         M: symmetric, positive semi-definite; prescribed rows are zero.
         count: how many.
         start: a vector that no wanted eigenvector is orthogonal to, for the same result on any number of ranks; one that
             follows the numbers of the rows if left out.
+        multipliers: number of negative eigenvalues that K has on the null space of M.
 
     Raises:
         InvalidInputError: there are fewer than `count`, or an entry of K or M is not finite.
@@ -48,7 +50,7 @@ def lowest_eigenpairs(
     most, lowest, scale = _rayleigh_quotients(K, M, count)
     low, high = 0.0, lowest  # no eigenvalue below the first, one at least at or below the second
     for step in range(MAX_SHIFTS):
-        if _below(K, M, low, zero=True) == 0:
+        if _below(K, M, low, zero=True) == multipliers:
             break
         low, high = -FIRST_SHIFT * scale * SHIFT_GROWTH**step, min(low, high)
     else:
@@ -59,7 +61,7 @@ def lowest_eigenpairs(
         values, vectors = _nearest(K, M, low, count, basis, start)
         if len(values) == count:
             margin = EQUAL * (values[-1] - low) + INERTIA_ROUNDING * scale
-            if _below(K, M, values[-1] - margin) == int((values < values[-1] - margin).sum()):
+            if _below(K, M, values[-1] - margin) - multipliers == int((values < values[-1] - margin).sum()):
                 return values, vectors
         for x in vectors:
             x.destroy()
@@ -69,7 +71,7 @@ def lowest_eigenpairs(
             middle = 0.5 * (low + high)
             if not low < middle < high:
                 break
-            low, high = (middle, high) if _below(K, M, middle, zero=True) == 0 else (low, middle)
+            low, high = (middle, high) if _below(K, M, middle, zero=True) == multipliers else (low, middle)
         size = min(2 * size, most)
     raise ConvergenceError(
         f"SLEPc found {len(values)} of the {count} lowest modes between {low:.6g} and {high:.6g}, in a basis of {basis}: do "

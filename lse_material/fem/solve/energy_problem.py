@@ -31,18 +31,22 @@ from lse_material.errors import ConvergenceError, InvalidInputError
 from lse_material.fem._lifetime import collect_garbage, weak_method
 from lse_material.fem._mpi import assembled, integral
 from lse_material.fem.forms.frozen_tangent import frozen_tangent
+from lse_material.fem.forms.incompressible import Multiplier
+from lse_material.fem.forms.marks import marks_in
 from lse_material.fem.forms.measures import with_quadrature_degree
 from lse_material.fem.forms.smoothed import smoothed
 from lse_material.fem.quadrature.stress import QuadratureStress
 from lse_material.fem.solve.advice import explain, explain_error
 from lse_material.fem.solve.dirichlet import enter_dirichlet_values
 from lse_material.fem.solve.fields import ROUNDING
+from lse_material.fem.solve.inertia import SymmetricFactor
 from lse_material.fem.solve.missing_stiffness import missing_stiffness
 from lse_material.fem.solve.multigrid import DIRECT, is_direct, keep_dirichlet_values, set_rigid_modes
 from lse_material.fem.solve.newton_inertia import blended_and_raised, minimise
 from lse_material.fem.solve.options import DEFAULT_OPTIONS
 from lse_material.fem.solve.problem import FAILED_LINEAR, FINER, MaterialProblem
 from lse_material.fem.solve.quasi_newton import descend
+from lse_material.fem.solve.saddle import EliminatedEnergy
 from lse_material.fem.solve.scaling import FieldScales
 from lse_material.fem.solve.trust_region import EnergyDifferences, keep_preconditioner_positive
 
@@ -55,10 +59,12 @@ TRUST_REGION: Mapping[str, Any] = {
     "pc_type": "cholesky",
     "pc_factor_mat_solver_type": "mumps",
 }
-DESCENTS, DESCENT_STEPS = (
-    20,
-    100,
-)  # from the trust region to quasi-Newton steps: how often in a solve, and the steps each time
+SADDLE: Mapping[str, Any] = {
+    **DEFAULT_OPTIONS,
+    "snes_linesearch_type": "basic",
+}  # residuals rise on the way to a saddle
+DESCENTS = 20  # at most in a solve, from the trust region to quasi-Newton steps
+DESCENT_STEPS = 100  # at most in each of them
 SLOW = 0.3  # of the last residual norm: an iteration of the trust region that leaves more is slow
 SMOOTHER_TOLERANCE = 1e-2  # of the minima of smoother energies, which are starts of the next
 FINISHING_ITERATIONS = 3  # of `minimise` after a failure that count as the end of a solve, not as a fallback
@@ -77,6 +83,11 @@ class EnergyProblem(MaterialProblem):
     Cholesky factor of the frozen-weight tangent preconditions it. Every PETSc option can be overridden. The first radius of the
     trust region is the size of the body. While the tangent is indefinite, quasi-Newton steps with the last preconditioner lower
     the energy. If the solver fails, `minimise` continues.
+
+    A mixed energy, such as `lse.fem.three_field_energy`, has no minimum: it is stationary in its Lagrange multipliers, and the
+    solution is the minimum once they are eliminated. The default is then Newton's method with full steps and a direct solver,
+    between states that are stable. Otherwise, or if it fails, `minimise` goes down the energy of u alone, from the start. With
+    fallback=False any equilibrium is accepted.
 
     A state is accepted if its energy is finite, so that det F > 0 at every quadrature point, if det F > 0 also at corners and
     on edges of cells, and if the residual of each field (each part of a mixed space) is below `tolerance` times the reactions
@@ -153,12 +164,15 @@ class EnergyProblem(MaterialProblem):
         if not isinstance(u, fem.Function):
             raise InvalidInputError(
                 "an EnergyProblem has one unknown: take a Function of a mixed space (basix.ufl.mixed_element) for several "
-                "fields. A saddle point, such as displacement and pressure, has no minimum: it is a MaterialProblem."
+                "fields, such as displacement and pressure."
             )
         if not 0.0 < tolerance < 1.0:
             raise InvalidInputError(f"tolerance is {tolerance}; it must lie between 0 and 1.")
         chosen = dict(petsc_options or {})
-        if chosen.get("snes_type", "newtontr") != "newtontr":
+        saddle = bool(marks_in(energy, Multiplier))
+        if saddle:
+            self.default_options = SADDLE
+        elif chosen.get("snes_type", "newtontr") != "newtontr":
             self.default_options = DEFAULT_OPTIONS
         if chosen.get("pc_type", "lu") not in DIRECT:
             self.default_options = {k: v for k, v in self.default_options.items() if not k.startswith("pc_factor_")}
@@ -168,7 +182,7 @@ class EnergyProblem(MaterialProblem):
         self._descents_left, self._slow = 0, False
         self.force_scale = self.energy_scale = 0.0
         energy = with_quadrature_degree(energy)
-        convex = frozen_tangent(energy, u) if frozen is None else frozen
+        convex = frozen_tangent(energy, u) if frozen is None and not saddle else frozen
         direct = {**self.default_options, **chosen}.get("ksp_type") == "preonly"  # it applies the preconditioner alone
         self._chosen = frozenset(chosen)  # options
         super().__init__(
@@ -215,8 +229,15 @@ class EnergyProblem(MaterialProblem):
         keep_preconditioner_positive(ksp)
         self._work, self._physical = self.x.duplicate(), self.x.duplicate()
         self._objective = EnergyDifferences(weak_method(self._energy_at), weak_method(self._gradient_at), self.x)
-        self.solver.setObjective(self._objective)
+        self._saddle = saddle
+        if not saddle:
+            self.solver.setObjective(self._objective)
         self.solver.setConvergenceTest(weak_method(self._converged))
+
+    @property
+    def multipliers(self) -> int:
+        """Number of free unknowns that are Lagrange multipliers."""
+        return self.fields.multipliers
 
     # ---- the energy and its derivatives at the present u -----------------------------------------------------------------
 
@@ -344,7 +365,9 @@ class EnergyProblem(MaterialProblem):
         start = self.u.x.array.copy(), self.energy()
         self._prepare_trust_region()
         try:
+            self._require_stable()
             self._solve_scaled()
+            self._require_stable()
         except ConvergenceError as error:
             if not self.fallback:
                 raise
@@ -467,8 +490,25 @@ class EnergyProblem(MaterialProblem):
             first = self.solver.getTRTolerances()[2] if "snes_tr_delta0" in self._chosen else size
             self.solver.setTRTolerances(delta_min=1e-12 * size, delta_max=1e10 * size, delta_0=first)
 
+    def _require_stable(self) -> None:
+        """Raise ConvergenceError at states from which, or to which, Newton's method is not trusted to go down; collective."""
+        if self._saddle and self.fallback:
+            with SymmetricFactor(self.comm) as factor:
+                if not factor.is_positive(self.tangent(), self.multipliers):
+                    raise ConvergenceError("the state is not stable.", iterations=int(self.solver.getIterationNumber()))
+
     def _fall_back(self, error: ConvergenceError, start: Any, energy: float) -> None:
         """Continue with `minimise` from the last iterate, or from the start if its energy was lower."""
+        if self._saddle:
+            self.u.x.array[:] = start
+            self.fallbacks += 1
+            eliminated = EliminatedEnergy(self)
+            try:
+                eliminated.eliminate()
+                self.iterations += minimise(eliminated, multipliers=self.multipliers)
+            finally:
+                eliminated.destroy()
+            return
         if not self.energy() <= energy:
             self.u.x.array[:] = start
         try:  # rounding of the energy may be all that stopped a trust region

@@ -17,11 +17,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import ufl
 from dolfinx import fem, la
 from mpi4py import MPI
 from petsc4py import PETSc
 
 from lse_material._arrays import Array
+from lse_material.fem.forms.incompressible import Dilatation, Multiplier
+from lse_material.fem.forms.marks import marks_in
 
 LARGEST_DISPLACEMENT = 1e3  # diameters of the body: a larger displacement allows no larger residual
 ROUNDING = 1e-13  # of the forces that cancel: those of a strain of 1e-13
@@ -50,15 +53,23 @@ class Fields:
     Args:
         u: the unknown, or the unknowns of a block problem.
         bcs: Dirichlet conditions. The entries that they prescribe are not free.
+        forms: with these unknowns, in which mixed energies mark multipliers and dilatations.
 
     Attributes:
         fields: each `Field`.
+        determined: multipliers and dilatations, which follow from the other fields.
+        multipliers: number of free entries, on all ranks, of fields that are Lagrange multipliers.
         sizes: number of entries of each unknown that this rank owns.
         free: for each unknown, which of these entries are free.
         diameter: of the body.
     """
 
-    def __init__(self, u: fem.Function | Sequence[fem.Function], bcs: Sequence[fem.DirichletBC] = ()) -> None:
+    def __init__(
+        self,
+        u: fem.Function | Sequence[fem.Function],
+        bcs: Sequence[fem.DirichletBC] = (),
+        forms: Sequence[ufl.Form] = (),
+    ) -> None:
         self._unknowns = tuple(u) if isinstance(u, Sequence) else (u,)
         spaces = [unknown.function_space for unknown in self._unknowns]
         self.comm: MPI.Comm = spaces[0].mesh.comm
@@ -76,6 +87,18 @@ class Fields:
                 self.fields.append(Field(block, dofs[dofs < size], leaf, _is_displacement(leaf)))
         self._node_sizes: list[Array] | None = None
         self._largest = [np.zeros(size) for size in self.sizes]
+        pressures, dilatations = (self._marked(forms, meaning) for meaning in (Multiplier, Dilatation))
+        self.determined = [*pressures, *dilatations]
+        for field in dilatations:
+            self._largest[field.block][field.dofs] = 1.0
+        free_entries = sum(int(self.is_free(field).sum()) for field in pressures)
+        self.multipliers = int(self.comm.allreduce(free_entries))
+
+    def _marked(self, forms: Sequence[ufl.Form], meaning: type) -> list[Field]:
+        """The fields that forms mark with a meaning, as `ufl.split` gives them or as functions of their own."""
+        found = {mark.expression() for form in forms for mark, _ in marks_in(form, meaning)}
+        parts = [part for unknown in self._unknowns for part in _scalars(unknown)]
+        return [field for field, part in zip(self.fields, parts, strict=True) if part in found]
 
     def __len__(self) -> int:
         """Number of fields."""
@@ -172,6 +195,17 @@ def node_sizes(V: fem.FunctionSpace) -> Array:
         vector.scatter_reverse(la.InsertMode.add)
     means = total.array / np.maximum(count.array, 1.0)
     return np.repeat(means[: index_map.size_local], V.dofmap.index_map_bs)
+
+
+def _scalars(u: fem.Function) -> Iterator[ufl.core.expr.Expr]:
+    """A UFL expression for each leaf of the space of u, as forms have it if the leaf is a scalar."""
+    if not (u.function_space.num_sub_spaces > 0 and u.function_space.ufl_element().block_size == 1):
+        yield u
+        return
+    start = 0
+    for leaf, _ in _leaves(u.function_space):
+        yield u[start]
+        start += int(np.prod(leaf.ufl_element().reference_value_shape, dtype=int))
 
 
 def _leaves(V: fem.FunctionSpace) -> Iterator[tuple[fem.FunctionSpace, Array]]:

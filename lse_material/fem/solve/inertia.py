@@ -6,9 +6,11 @@ from collections.abc import Generator, Sequence
 from typing import Any
 
 import numpy as np
+from mpi4py import MPI
 from petsc4py import PETSc
 
-from lse_material.fem.solve.fields import product
+from lse_material._arrays import Array
+from lse_material.fem.solve.fields import diagonal_of, product
 
 EMPTY_ROW = 1e-12  # of the largest row sum: rows of cells without any stiffness are raised by a share of it
 
@@ -19,6 +21,7 @@ class SymmetricFactor:
     def __init__(self, comm: Any) -> None:
         self._comm = comm
         self._ksp: PETSc.KSP | None = None
+        self._scale: Array | None = None  # of the unknowns, where the matrix is that of a saddle
 
     def __enter__(self) -> SymmetricFactor:
         return self
@@ -29,12 +32,16 @@ class SymmetricFactor:
 
     def inertia(self, A: PETSc.Mat) -> tuple[int, int, int]:
         """Factor A, and return its numbers of negative, zero and positive eigenvalues; A must be symmetric. Collective."""
+        self._scale = saddle_scale(A)
+        A = scaled(A, self._scale)
         A.setOption(PETSc.Mat.Option.SYMMETRIC, True)  # type: ignore[arg-type]
         if self._ksp is not None:
             self._ksp.destroy()
         ksp = self._ksp = PETSc.KSP().create(self._comm)
         ksp.setType("preonly")
         ksp.setOperators(A)
+        if self._scale is not None:
+            A.destroy()  # the solver keeps it
         pc = ksp.getPC()
         pc.setType("cholesky")
         pc.setFactorSolverType("mumps")
@@ -43,15 +50,51 @@ class SymmetricFactor:
         negative, zero, positive = pc.getFactorMatrix().getInertia()
         return int(negative), int(zero), int(positive)
 
-    def is_positive(self, A: PETSc.Mat) -> bool:
-        """Factor A, and return whether it is positive definite."""
-        negative, zero, _ = self.inertia(A)
-        return negative + zero == 0
+    def is_positive(self, A: PETSc.Mat, multipliers: int = 0) -> bool:
+        """Factor A, and return whether it is positive definite once `multipliers` unknowns are eliminated.
+
+        Eliminating Lagrange multipliers leaves a matrix with as many negative eigenvalues fewer (Sylvester).
+        """
+        return self.inertia(A)[:2] == (multipliers, 0)
 
     def solve(self, b: PETSc.Vec, x: PETSc.Vec) -> None:
         """x = A^-1 b, with A the matrix that was factored last."""
         assert self._ksp is not None
-        self._ksp.solve(b, x)
+        if self._scale is None:
+            self._ksp.solve(b, x)
+            return
+        right = b.copy()
+        right.array[:] *= self._scale
+        self._ksp.solve(right, x)
+        x.array[:] *= self._scale
+        right.destroy()
+
+
+def saddle_scale(A: PETSc.Mat) -> Array | None:
+    """Factors of the unknowns by which the rows of a saddle's matrix become comparable; None if its diagonal is positive.
+
+    Pressures and displacements have different units. Without these factors MUMPS takes small pivots for zero, in some units.
+    The signs of the eigenvalues do not change (Sylvester). Collective.
+    """
+    diagonal = np.abs(diagonal_of(A))
+    comm = A.comm.tompi4py()
+    if not comm.allreduce(bool((diagonal_of(A) <= 0.0).any()), MPI.LOR):
+        return None
+    scale = np.divide(1.0, np.sqrt(diagonal), out=np.zeros_like(diagonal), where=diagonal > 0.0)
+    coupling = product(A, [scale], absolute=True)[0]
+    rest = np.divide(1.0, coupling, out=np.ones_like(coupling), where=coupling > 0.0)
+    return np.where(diagonal > 0.0, scale, rest)
+
+
+def scaled(A: PETSc.Mat, scale: Array | None) -> PETSc.Mat:
+    """s_i A_ij s_j in a new matrix, or A itself without a scale."""
+    if scale is None:
+        return A
+    result, s = A.copy(), A.createVecLeft()
+    s.array[:] = scale
+    result.diagonalScale(s, s)
+    s.destroy()
+    return result
 
 
 def count_pivots(pc: PETSc.PC) -> None:
@@ -62,14 +105,22 @@ def count_pivots(pc: PETSc.PC) -> None:
     factor.setMumpsIcntl(24, 1)
 
 
-def with_raised_diagonal(A: PETSc.Mat, shares: Sequence[float]) -> Generator[PETSc.Mat, None, None]:
+def with_raised_diagonal(
+    A: PETSc.Mat, shares: Sequence[float], rows: Array | None = None
+) -> Generator[PETSc.Mat, None, None]:
     """A with its diagonal raised by growing shares of the absolute sums of its rows; a share of 2 makes any A positive.
 
     It is A itself that changes. Close the iterator, for it then destroys what it uses.
+
+    Args:
+        A: symmetric.
+        shares: ascending.
+        rows: 1 for the owned rows to raise, whose sums are over the same columns, and 0 for the others; all if left out.
     """
+    raised = np.ones(A.getLocalSize()[1]) if rows is None else rows
     sums, more = A.createVecLeft(), A.createVecLeft()
-    sums.array[:] = product(A, [np.ones(A.getLocalSize()[1])], absolute=True)[0]
-    sums.array[:] = np.maximum(sums.array_r, EMPTY_ROW * sums.max()[1])
+    sums.array[:] = raised * product(A, [raised], absolute=True)[0]
+    sums.array[:] = np.maximum(sums.array_r, raised * EMPTY_ROW * sums.max()[1])
     try:
         for share, before in zip(shares, (0.0, *shares)):
             sums.copy(more)

@@ -27,8 +27,13 @@ ENERGY_ROUNDING = 1e-13  # relative change of the energy that rounding hides
 SCALE_ROUNDING = 1e-15  # the same, of `energy_scale`
 
 
-def minimise(problem: Energy, iterations: int = MAX_ITERATIONS) -> int:
+def minimise(problem: Energy, iterations: int = MAX_ITERATIONS, multipliers: int = 0) -> int:
     """Minimise an energy from its present unknowns, which become the minimum; returns the iterations. Collective.
+
+    Args:
+        problem: the energy.
+        iterations: at most.
+        multipliers: number of unknowns that are eliminated Lagrange multipliers (`EliminatedEnergy`).
 
     Raises:
         ConvergenceError: it did not converge; the unknowns are then the last iterate.
@@ -44,7 +49,7 @@ def minimise(problem: Energy, iterations: int = MAX_ITERATIONS) -> int:
                 return iteration
             if iteration == iterations:
                 break
-            plain = _positive_direction(problem, A, residual, d)
+            plain = _positive_direction(problem, A, residual, d, multipliers)
             problem.iterate(here)
             length, energy, inverted = _armijo(problem, here, d, energy, residual.dot(d))
             if length == 0.0 and plain:  # rounding hides the decrease; the residual still shows it
@@ -159,15 +164,15 @@ def _norm(b: PETSc.Vec) -> float:
     return float(b.norm(PETSc.NormType.NORM_2))  # type: ignore[arg-type]
 
 
-def _positive_direction(problem: Energy, A: PETSc.Mat, residual: PETSc.Vec, d: PETSc.Vec) -> bool:
+def _positive_direction(problem: Energy, A: PETSc.Mat, residual: PETSc.Vec, d: PETSc.Vec, multipliers: int) -> bool:
     """Set d = -C^-1 residual, with C = A or the first positive definite matrix near it; returns whether C is A."""
     with SymmetricFactor(A.comm) as factor:
-        plain = factor.is_positive(A)
+        plain = factor.is_positive(A, multipliers)
         if plain:
             factor.solve(residual, d)
         else:
             with closing(problem.positive_tangents()) as matrices:
-                if not any(factor.is_positive(C) for C in matrices):
+                if not any(factor.is_positive(C, multipliers) for C in matrices):
                     raise ConvergenceError(
                         "no matrix near the tangent is positive definite: an entry of it is not finite."
                     )

@@ -124,8 +124,8 @@ class MaterialProblem(NonlinearProblem):
         residual = _each(lambda form: self._checked(form, with_quadrature_degree), residual)
         jacobian = derivative_block(residual, u) if J is None else J
         self.bcs = tuple(bcs)
-        self.fields = Fields(u, self.bcs)
         forms = residual if isinstance(residual, Sequence) else [residual]
+        self.fields = Fields(u, self.bcs, forms)
         self.inverted_cells = InvertedCells(forms, self.comm, kwargs.get("entity_maps"))
         self.scales_rows = True
         self._row_scale: Array | None = None  # of the rows of conditions, while a solve lasts that needs it

@@ -3,7 +3,8 @@
 **Unknowns.** A trust region bounds the 2-norm of a step. Where the unknown has several fields (a displacement and a
 micromorphic strain, say) that norm adds numbers of different units, and the steps would change from metres to millimetres. So
 the solver is given y = u / s with one number s for each field: 1 for displacements, and for each other field the s that gives
-its degrees of freedom the mean stiffness of a displacement, s^2 mean |A_ii| = mean |A_uu|.
+its degrees of freedom the mean stiffness of a displacement, s^2 mean |A_ii| = mean |A_uu|. A Lagrange multiplier, whose
+diagonal is zero, gets the s that makes its coupling to the displacement as large, s mean |A_iu| = mean |A_uu|.
 
 **Rows.** A row of a Dirichlet condition is u - g, a length, as DOLFINx makes it; a row of a pressure is a volume. Multiplied by
 a stiffness, or by a force over a volume, they can be added to forces in one norm.
@@ -19,7 +20,7 @@ from dolfinx import fem
 from petsc4py import PETSc
 
 from lse_material._arrays import Array
-from lse_material.fem.solve.fields import Fields, diagonal_of
+from lse_material.fem.solve.fields import Fields, diagonal_of, product
 
 
 class FieldScales:
@@ -48,13 +49,22 @@ class FieldScales:
     def measure(self, A: PETSc.Mat) -> None:
         """Find the scales from the diagonal of a tangent; collective."""
         means = self._fields.mean_stiffnesses(diagonal_of(A))
+        self._scale = np.ones(self._fields.sizes[0])
+        coupling = self._coupling(A)
         usable = np.isfinite(means) & (means > 0.0)
         reference = means[self._reference] if usable[self._reference] else 0.0
         factors = np.sqrt(np.divide(reference, means, out=np.ones_like(means), where=usable & (reference > 0.0)))
-        self._scale = np.ones(self._fields.sizes[0])
+        zero = (means == 0.0) & (coupling > 0.0)
+        factors[zero] = reference / coupling[zero]
         for field, factor in zip(self._fields.fields, factors):
             self._scale[field.dofs] = factor
         self.known = True
+
+    def _coupling(self, A: PETSc.Mat) -> Array:
+        """Mean absolute sum of each field's rows over the columns of the reference; collective."""
+        ones = np.zeros(self._fields.sizes[0])
+        ones[self._fields.fields[self._reference].dofs] = 1.0
+        return self._fields.mean_stiffnesses(np.concatenate(product(A, [ones], absolute=True)))
 
     def multiply(self, values: Any) -> None:
         """values *= s in place, for an array of the entries that this rank owns."""

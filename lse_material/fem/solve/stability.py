@@ -15,6 +15,7 @@ import numpy as np
 import ufl
 from dolfinx import fem
 from dolfinx.fem.petsc import assign
+from mpi4py import MPI
 from petsc4py import PETSc
 from scipy.optimize import brentq
 
@@ -25,6 +26,8 @@ from lse_material.fem.solve.eigen import lowest_eigenpairs, nearest_eigenpairs
 from lse_material.fem.solve.inertia import SymmetricFactor
 from lse_material.fem.solve.newton_inertia import perturb
 from lse_material.fem.solve.scaling import FieldScales
+
+NO_DISPLACEMENT = 1e-6  # of the largest entry of a mode, in one unit: a smaller displacement is rounding
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +49,9 @@ class Modes:
 
 def negative_eigenvalues(problem: FieldEnergy) -> int:
     """Number of negative eigenvalues of the tangent at the present u: 0 at a minimum; collective.
+
+    In a mixed energy (`lse.fem.three_field_energy`) those of the Lagrange multipliers do not count: the number is that of the
+    tangent from which they, and the fields that they determine, are eliminated.
 
     Raises:
         ConvergenceError: the tangent is singular, or not finite.
@@ -81,7 +87,7 @@ def _inertia(problem: FieldEnergy) -> tuple[int, int]:
         raise ConvergenceError("the tangent is not finite at this state: is a cell turned inside out (det F <= 0)?")
     with SymmetricFactor(A.comm) as factor:
         negative, zero, _ = factor.inertia(A)
-    return negative, zero
+    return negative - problem.multipliers, zero
 
 
 def lowest_modes(problem: FieldEnergy, count: int = 1, *, target: float | None = None) -> Modes:
@@ -107,26 +113,39 @@ def lowest_modes(problem: FieldEnergy, count: int = 1, *, target: float | None =
         raise InvalidInputError(f"count is {count}; it must be >= 1.")
     A = problem.tangent()
     scales = FieldScales(problem.fields)
+    if problem.multipliers:
+        scales.measure(A)
+        scales.scale(A)  # the displacement, which alone is in the inner product, keeps its unit
+        M = _inner_product(problem, scales, others=False)
+        modes = _modes(problem, A, M, count, target, FieldScales(problem.fields))
+        for shape in modes.shapes:
+            scales.multiply(shape.x.array[: A.getLocalSize()[0]])
+            shape.x.scatter_forward()
+        return modes
     if len(scales) > 1 and scales.has_displacement:
         try:
-            return _modes(problem, A, _inner_product(problem, scales, others=False), count, target)
+            return _modes(problem, A, _inner_product(problem, scales, others=False), count, target, scales)
         except ConvergenceError:
             pass
     scales.measure(A)
-    return _modes(problem, A, _inner_product(problem, scales, others=True), count, target)
+    return _modes(problem, A, _inner_product(problem, scales, others=True), count, target, scales)
 
 
-def _modes(problem: FieldEnergy, A: PETSc.Mat, M: PETSc.Mat, count: int, target: float | None) -> Modes:
-    """The modes of A in the inner product M, which is destroyed."""
+def _modes(
+    problem: FieldEnergy, A: PETSc.Mat, M: PETSc.Mat, count: int, target: float | None, scales: FieldScales
+) -> Modes:
+    """The modes of A in the inner product M, which is destroyed; the scales are those of the fields."""
     start = A.createVecRight()
     start.set(1.0)  # the same on any number of ranks
     try:
-        find = lowest_eigenpairs if target is None else functools.partial(nearest_eigenpairs, target=target)
+        find = functools.partial(lowest_eigenpairs, multipliers=problem.multipliers)
+        if target is not None:
+            find = functools.partial(nearest_eigenpairs, target=target)
         values, vectors = find(A, M, count, start=start)
     finally:
         M.destroy()
         start.destroy()
-    shapes = tuple(_shape(problem, x) for x in vectors)
+    shapes = tuple(_shape(problem, x, scales) for x in vectors)
     for x in vectors:
         x.destroy()
     return Modes(values, shapes)
@@ -250,14 +269,23 @@ def _inner_product(problem: FieldEnergy, scales: FieldScales, *, others: bool) -
     return M
 
 
-def _shape(problem: FieldEnergy, x: PETSc.Vec) -> fem.Function:
-    """A mode as a function; the largest entry of the displacement, or of all if there is none, is 1."""
+def _shape(problem: FieldEnergy, x: PETSc.Vec, scales: FieldScales) -> fem.Function:
+    """A mode as a function; the largest entry of the displacement, or of all if it has none but rounding, is 1."""
     mode = fem.Function(problem.u.function_space, name="mode")
     mode.x.array[: x.getLocalSize()] = x.array_r
     mode.x.scatter_forward()
     displacements = [field.dofs for field in problem.fields.fields if field.displacement]
-    values = x.array_r[displacements[0]] if displacements else x.array_r
+    in_one_unit = x.array_r.copy()
+    scales.divide(in_one_unit)
+    parts = [x.array_r[dofs] for dofs in displacements[:1] if _share(problem, in_one_unit, dofs) > NO_DISPLACEMENT]
+    values = parts[0] if parts else x.array_r
     largest = float(values[np.abs(values).argmax()]) if len(values) else 0.0
     sizes = problem.comm.allgather(largest)
     mode.x.array[:] /= max(sizes, key=abs) or 1.0
     return mode
+
+
+def _share(problem: FieldEnergy, values: Array, dofs: Array) -> float:
+    """The largest of some entries as a share of the largest of all; collective."""
+    part, whole = (problem.comm.allreduce(float(np.abs(v).max(initial=0.0)), MPI.MAX) for v in (values[dofs], values))
+    return part / whole if whole > 0.0 else 0.0

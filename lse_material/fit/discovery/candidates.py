@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from operator import attrgetter
 from typing import Any
 
@@ -18,6 +19,7 @@ from lse_material.fit.model.initialise import random_start
 from lse_material.fit.model.trainable import TrainablePotential
 from lse_material.fit.options import Architecture, Sparsity
 from lse_material.fit.problem.loss import Loss
+from lse_material.fit.session import TimeUpError
 
 Report = Callable[[str, float], None]
 
@@ -30,14 +32,17 @@ def attempt(edit: Callable[..., TrainablePotential | None], *arguments: Any) -> 
     """An edit of a model; None where it does not apply or a matrix cannot be factored: the step was no good then."""
     try:
         return edit(*arguments)
-    except torch.linalg.LinAlgError:
+    except (torch.linalg.LinAlgError, np.linalg.LinAlgError):
         return None
 
 
 def alike(squares: Tensor, others: Tensor, standard_errors: float) -> bool:
-    """Whether squares of errors, row by row, exceed others by no more than some standard errors of their mean difference."""
-    worse = squares - others
-    return float(worse.mean()) <= standard_errors * float(worse.std()) / math.sqrt(len(worse))
+    """Whether squares of errors, row by row, exceed others by no more than some standard errors of their mean difference.
+
+    So must their roots: of few rows, of which one has nearly all of the error, the squares tell nothing.
+    """
+    differences = squares - others, squares.sqrt() - others.sqrt()
+    return all(float(d.mean()) <= standard_errors * float(d.std()) / math.sqrt(len(d)) for d in differences)
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,12 +150,21 @@ class Discovery:
     def refitted(self, model: TrainablePotential, refit: Refit, step: str) -> Candidate:
         """A model refitted, with a weak pull towards sharp transitions, until its error is well below the tolerance."""
         target = (self.schedule.target * self.sparsity.tolerance) ** 2
-        refit.run(model, self.train, rho_weight=self.sparsity.rho_weight, target=target)
-        return self.candidate(model, step)
+        return self._refitted(
+            model, partial(refit.run, model, self.train, rho_weight=self.sparsity.rho_weight, target=target), step
+        )
 
     def converged(self, model: TrainablePotential, refit: Refit, step: str) -> Candidate:
         """A model refitted to convergence."""
-        refit.run(model, self.train)
+        return self._refitted(model, partial(refit.run, model, self.train), step)
+
+    def _refitted(self, model: TrainablePotential, run: Callable[[], float], step: str) -> Candidate:
+        """The candidate after a refit, or as far as it came: what is found when time is up may be the best so far."""
+        try:
+            run()
+        except TimeUpError:
+            self.candidate(model, step)
+            raise
         return self.candidate(model, step)
 
     def in_order(self, models: list[TrainablePotential], trial: Refit) -> list[TrainablePotential]:

@@ -10,12 +10,13 @@ import numpy as np
 
 from lse_material.fit.discovery.candidates import Candidate, Discovery, alike, attempt
 from lse_material.fit.discovery.prune import active_weights, prune
-from lse_material.fit.discovery.schedule import Refit, Schedule
+from lse_material.fit.discovery.schedule import Refit, Schedule, as_stage
 from lse_material.fit.model import edit
 from lse_material.fit.model.trainable import TrainablePotential
 from lse_material.fit.optimise.adam import adam
 from lse_material.fit.options import Architecture
 from lse_material.fit.problem.loss import Loss
+from lse_material.fit.session import TimeUpError
 
 
 def sparse_start(search: Discovery) -> Candidate:
@@ -24,7 +25,16 @@ def sparse_start(search: Discovery) -> Candidate:
     model = search.random_start(search.architecture.max_modes)
     edit.set_scaled_rho(model, s.first_rho)
     rate, usage = o.learning_rate, o.usage_weight
-    adam(model, search.train, o.adam_steps, rate, rho_weight=o.rho_weight, usage_weight=usage)
+
+    def first_steps() -> float:
+        adam(model, search.train, o.adam_steps, rate, rho_weight=o.rho_weight, usage_weight=usage)
+        return 0.0
+
+    try:
+        as_stage(model, search.train, first_steps)
+    except TimeUpError:
+        search.candidate(model, "sparse")  # better than nothing
+        raise
     best = search.refitted(edit.without_unused(model, search.train, o.least_usage), s.sparse, "sparse")
     for factor in s.other_scales[: s.first_scales]:
         if best.error <= o.tolerance or not best.model.raw_rho.requires_grad:
@@ -78,7 +88,9 @@ def constant(search: Discovery) -> Candidate | None:
     architecture = Architecture(modes=1, depth=0, stiffness=given.stiffness, stress_free=given.stress_free)
     model = TrainablePotential.of(architecture, search.train.inputs.shape[1], constraints=search.constraints)
     squares = search.validation.by_row(model)
-    if not alike(squares, best.squares, search.schedule.significance):
+    if best.error <= search.schedule.better * search.validation.worst_error(model) or not alike(
+        squares, best.squares, search.schedule.significance
+    ):
         return None
     return search.candidate(model, "constant")
 

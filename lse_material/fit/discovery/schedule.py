@@ -9,10 +9,15 @@ many (tests/fit/test_noise.py). Where a reason stands alone, other values were n
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch.nn.utils import vector_to_parameters
 
 from lse_material.fit.model.trainable import TrainablePotential
-from lse_material.fit.optimise.adam import adam
+from lse_material.fit.optimise.adam import adam, flat, trained
 from lse_material.fit.optimise.levenberg_marquardt import levenberg_marquardt
 from lse_material.fit.problem.loss import Loss
 
@@ -45,17 +50,26 @@ class Refit:
         target: float = 0.0,
     ) -> float:
         """Refit a model in place; returns the loss. See `levenberg_marquardt` for the arguments."""
-        adam(model, loss, self.adam_steps, LEARNING_RATE, rho_weight=rho_weight)
-        return levenberg_marquardt(
-            model,
-            loss,
-            self.iterations,
-            free_rho=free_rho,
-            rho_weight=rho_weight,
-            target=target,
-            tolerance=self.tolerance,
-            patience=self.patience,
-        )
+        refit = partial(levenberg_marquardt, tolerance=self.tolerance, patience=self.patience)
+
+        def work() -> float:
+            adam(model, loss, self.adam_steps, LEARNING_RATE, rho_weight=rho_weight)
+            return refit(model, loss, self.iterations, free_rho=free_rho, rho_weight=rho_weight, target=target)
+
+        return as_stage(model, loss, work)
+
+
+def as_stage(model: TrainablePotential, loss: Loss, work: Callable[[], float]) -> float:
+    """The value of work on the weights of a model, done now or, with the weights that it ended with, by an earlier session."""
+    parameters = trained(model)
+    start = flat(parameters)
+    known = loss.session.recall(start)
+    if known is None:
+        value = work()
+        loss.session.keep(start, torch.cat([flat(parameters), torch.tensor([value], dtype=torch.float64)]))
+        return value
+    vector_to_parameters(known[:-1], parameters)
+    return float(known[-1])
 
 
 @dataclass(frozen=True)

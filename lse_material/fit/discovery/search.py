@@ -18,6 +18,7 @@ from lse_material.fit.discovery import moves
 from lse_material.fit.discovery.candidates import Candidates, Discovery, silent
 from lse_material.fit.model.trainable import TrainablePotential
 from lse_material.fit.optimise.parallel import one_after_another
+from lse_material.fit.session import TimeUpError
 
 Interval = tuple[float, float]
 
@@ -63,4 +64,7 @@ def errors_of_starts(search: Discovery, processes: int) -> Generator[float]:
 
 def first_step(search: Discovery) -> tuple[float, Candidates]:
     """A sparse start, with modes added if it misses the tolerance; its error, and all candidates so far."""
-    return moves.add_modes(search, moves.sparse_start(search)).error, search.candidates
+    try:
+        return moves.add_modes(search, moves.sparse_start(search)).error, search.candidates
+    except TimeUpError:  # the next refit raises it too, in this process or in that of the search
+        return math.inf, search.candidates

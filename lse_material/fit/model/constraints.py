@@ -81,10 +81,11 @@ class Reference:
 
 @dataclass(frozen=True, eq=False)
 class Constraints:
-    """Both, or one, or none."""
+    """Both, or one, or none; and the unit of each input (d,), for modes that read inputs as one tensor."""
 
     orbit: Orbit | None = None
     reference: Reference | None = None
+    unit: Tensor | None = None
 
     @property
     def variants(self) -> int:

@@ -31,12 +31,16 @@ class TrainableNetworks(TrainablePotential):
     layered: ClassVar[bool] = True
 
     def set_up(self, architecture: Architecture, size: int) -> None:  # noqa: D102
-        widths = [architecture.width] * architecture.depth + [1]
-        k = architecture.count
-        self.x_weights = ParameterList([_zeros(k, n, size) for n in widths])
-        self.biases = ParameterList([_zeros(k, n) for n in widths])
-        self.raw_z_weights = ParameterList([_zeros(k, n, m) for m, n in pairwise(widths)])
-        self.quadratic = _zeros(k, size, size) if architecture.quadratic else None
+        widths, k = [architecture.width] * architecture.depth + [1], architecture.count
+        self.x_weights = ParameterList([zeros(k, n, size) for n in widths])
+        self.set_up_output(architecture)
+        self.quadratic = zeros(k, size, size) if architecture.quadratic else None
+
+    def set_up_output(self, architecture: Architecture) -> None:
+        """Make the biases, and the weights between layers."""
+        widths, k = [architecture.width] * architecture.depth + [1], architecture.count
+        self.biases = ParameterList([zeros(k, n) for n in widths])
+        self.raw_z_weights = ParameterList([zeros(k, n, m) for m, n in pairwise(widths)])
 
     def evaluate(self, x: Tensor) -> tuple[Tensor, Tensor]:  # noqa: D102
         z_weights = self._z_weights()
@@ -76,6 +80,11 @@ class TrainableNetworks(TrainablePotential):
             hinge = centres[:, None, :] + 0.7 * rng.standard_normal((k, width, d))
             self.x_weights[i].copy_(torch.tensor(weight))
             self.biases[i].copy_(torch.tensor(-(weight * hinge).sum(axis=2)))
+        self.start_output(centres, energies, rng)
+
+    def start_output(self, centres: Array, energies: Array, rng: np.random.Generator) -> None:
+        """Random weights between layers, and an affine function that gives each mode its minimum at its centre."""
+        k, d = centres.shape
         for raw in self.raw_z_weights:
             positive = np.abs(rng.standard_normal(raw.shape)) * 0.5 / raw.shape[2] + 0.05
             raw.copy_(inverse_softplus(torch.tensor(positive)))
@@ -160,7 +169,8 @@ def _square(quadratic: np.ndarray) -> np.ndarray:
     return np.concatenate([quadratic, np.zeros((d - rows, d))])
 
 
-def _zeros(*shape: int) -> Parameter:
+def zeros(*shape: int) -> Parameter:
+    """A parameter of this shape, float64."""
     return Parameter(torch.zeros(*shape, dtype=torch.float64))
 
 

@@ -43,11 +43,16 @@ def adam(
         rho_weight: of ln(rho).
         usage_weight: of twice the entropy of the mode usage.
         after: called with the number of the step and the loss, every `CHECK_EVERY` steps.
+
+    Raises:
+        TimeUpError: the session of the loss has no time left, after one step at least.
     """
     parameters = trained(model)
     optimiser = torch.optim.Adam(parameters, lr=rate, betas=(0.9, 0.99))
     good = flat(parameters)
     for step in range(steps):
+        if step:  # the first is always taken: there is then something to keep
+            loss.session.expect_time()
         share = step / steps
         optimiser.param_groups[0]["lr"] = LAST_RATE + 0.5 * (rate - LAST_RATE) * (1.0 + math.cos(math.pi * share))
         value, weights = (loss if batch is None else loss.batch(step, batch)).with_mode_weights(model)

@@ -25,13 +25,13 @@ class Found:
     Attributes:
         model: with the best weights.
         history: losses, or errors of a discovery, as the search went.
-        interrupted: whether Ctrl-C ended it.
+        stopped: what ended it early, in words; empty if nothing did.
         errors: relative error on the validation rows for each number of trained modes, of a discovery.
         scaled_rho_interval: of the transition scales that fit the data alike, in scaled energy, if it was looked for.
     """
 
     model: TrainablePotential
     history: tuple[Record, ...]
-    interrupted: bool
+    stopped: str = ""
     errors: Mapping[int, float] = field(default_factory=dict)
     scaled_rho_interval: tuple[float, float] | None = None

@@ -46,6 +46,7 @@ def lbfgs(model: TrainablePotential, loss: Loss, iterations: int, after: Callabl
     def after_iteration(intermediate_result: OptimizeResult) -> None:
         nonlocal done
         done += 1
+        loss.session.expect_time()
         vector_to_parameters(torch.tensor(intermediate_result.x), parameters)
         if not after(done, float(intermediate_result.fun)):
             raise StopIteration

@@ -48,40 +48,44 @@ def levenberg_marquardt(
         tolerance: share of the loss that an iteration should win.
         patience: iterations after which less than that makes it stop.
         after: called with the loss after each iteration.
+
+    Raises:
+        TimeUpError: the session of the loss has no time left; the model then has the weights of the last iteration.
     """
     names = [name for name, p in model.named_parameters() if p.requires_grad and (free_rho or name != "raw_rho")]
     parameters = [model.get_parameter(name) for name in names]
     pull = rho_weight if "raw_rho" in names else 0.0
     rho = sum(p.numel() for p in parameters[: names.index("raw_rho")]) if pull else 0
     value = _loss(model, loss, pull)
-    history, damping = [value], 1e-3
-    for _ in range(iterations):
-        A, b = normal_equations(model, loss, names)
-        if pull:
-            b[rho] += 0.5 * pull * _log_rho_derivative(model)
-        diagonal = A.diagonal().clone()
-        diagonal = diagonal.clamp(min=1e-8 * float(diagonal.max()) + 1e-14)
-        before, accepted = flat(parameters), False
-        while damping < LARGEST_DAMPING:
-            factor, failed = torch.linalg.cholesky_ex(A + torch.diag(damping * diagonal))
-            if not failed:
-                vector_to_parameters(before - torch.cholesky_solve(b[:, None], factor)[:, 0], parameters)
-                trial = _loss(model, loss, pull)
-                if math.isfinite(trial) and trial < value:
-                    accepted, value = True, trial
-                    break
-            damping *= 4.0
-        if not accepted:
-            vector_to_parameters(before, parameters)
-            break
-        damping = max(damping / 5.0, 1e-12)
-        history.append(value)
-        if after is not None:
-            after(value)
-        if value < target:
-            break
-        if len(history) > patience and history[-1 - patience] - value < tolerance * patience * abs(value):
-            break
+    history, damping, good = [value], 1e-3, flat(parameters)
+    try:
+        for _ in range(iterations):
+            loss.session.expect_time()
+            A, b = normal_equations(model, loss, names)
+            if pull:
+                b[rho] += 0.5 * pull * _log_rho_derivative(model)
+            diagonal = A.diagonal().clone()
+            diagonal = diagonal.clamp(min=1e-8 * float(diagonal.max()) + 1e-14)
+            accepted = False
+            while damping < LARGEST_DAMPING and not accepted:
+                factor, failed = torch.linalg.cholesky_ex(A + torch.diag(damping * diagonal))
+                if not failed:
+                    vector_to_parameters(good - torch.cholesky_solve(b[:, None], factor)[:, 0], parameters)
+                    trial = _loss(model, loss, pull)
+                    accepted = math.isfinite(trial) and trial < value
+                damping *= 1.0 if accepted else 4.0
+            if not accepted:
+                break
+            value, good, damping = trial, flat(parameters), max(damping / 5.0, 1e-12)
+            history.append(value)
+            if after is not None:
+                after(value)
+            if value < target:
+                break
+            if len(history) > patience and history[-1 - patience] - value < tolerance * patience * abs(value):
+                break
+    finally:
+        vector_to_parameters(good, parameters)
     return value
 
 

@@ -2,14 +2,16 @@
 
 Sums of stresses, each of which costs as much as all of them, go through Levenberg-Marquardt in between.
 
-"Best" is judged on validation rows (early stopping). Ctrl-C ends the search and keeps what was best by then.
+"Best" is judged on validation rows (early stopping). Ctrl-C and the time limit end the search and keep what was best by then.
 """
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import torch
@@ -26,8 +28,10 @@ from lse_material.fit.optimise.levenberg_marquardt import levenberg_marquardt
 from lse_material.fit.optimise.parallel import one_after_another
 from lse_material.fit.options import Training
 from lse_material.fit.problem.loss import Loss
+from lse_material.fit.session import ENDS, TimeUpError, reason_of
 
 SECOND_ORDER_STEPS = 40  # of Levenberg-Marquardt before L-BFGS, for sums of stresses
+SHARE_OF_STARTS = 0.5  # of the time, where it is limited: the rest is for the best start
 IMPROVEMENT = 1e-4  # share by which the validation loss must fall for L-BFGS to stay patient
 
 
@@ -38,6 +42,7 @@ class BestWeights:
     Attributes:
         train: the loss on the training rows.
         validation: the loss that judges.
+        out_of_time: whether the time limit has ended the search.
     """
 
     train: Loss
@@ -45,6 +50,7 @@ class BestWeights:
     history: list[Record] = field(default_factory=list)
     weights: Tensor | None = None
     loss: float = math.inf
+    out_of_time: bool = False
 
     def look(self, model: TrainablePotential, phase: str, step: int, train: float) -> float:
         """Record the losses of the model as it is, and keep its weights if they are the best so far."""
@@ -61,6 +67,18 @@ class BestWeights:
         if other.loss < self.loss:
             self.weights, self.loss = other.weights, other.loss
 
+    def to_vector(self) -> Tensor:
+        """All of it as one vector, for a checkpoint; phases are numbered."""
+        assert self.weights is not None
+        lines = [[float(r.phase.split()[-1]), r.step, r.train, r.validation] for r in self.history]
+        return torch.cat([self.weights, torch.tensor([self.loss, *itertools.chain(*lines)], dtype=torch.float64)])
+
+    def take(self, vector: Tensor, weights: int) -> None:
+        """What `to_vector` has made of so many weights."""
+        lines = vector[weights + 1 :].reshape(-1, 4).tolist()
+        self.history = [Record(f"adam {int(phase)}", int(step), *losses) for phase, step, *losses in lines]
+        self.weights, self.loss = vector[:weights], float(vector[weights])
+
 
 def multistart(
     starts: list[TrainablePotential], train: Loss, validation: Loss, training: Training, *, progress: bool
@@ -69,30 +87,51 @@ def multistart(
 
     Raises:
         LseError: no start gave a finite loss.
+        KeyboardInterrupt: it came before there was one.
     """
-    model, best, interrupted = starts[0], BestWeights(train, validation), False
+    model, best, stopped = starts[0], BestWeights(train, validation), ""
     with progress_bar("fitting", len(starts) * training.adam_steps + training.lbfgs_steps, show=progress) as bar:
 
         def advance(steps: int) -> None:
             bar(steps, f"validation error {math.sqrt(best.loss):.2e}")
 
-        own = (best, advance) if training.processes == 1 else (None, None)
-        run = partial(_train_start, train, validation, training, *own)
         try:
-            for seen in one_after_another(run, list(enumerate(starts)), training.processes):
-                if seen is not best:
-                    best.merge(seen)
-                    advance(training.adam_steps)
+            with contextlib.suppress(TimeUpError):
+                _train_starts(starts, best, training, advance)
             _refine(model, best, training, advance)
-        except KeyboardInterrupt:
-            interrupted = True
+        except ENDS as end:
+            stopped = reason_of(end)
+            if best.weights is None and isinstance(end, KeyboardInterrupt):
+                raise
     if best.weights is None:
-        raise LseError(
-            "no start of the fit gave a finite loss"
-            + (" before it was interrupted." if interrupted else ": lower Training.learning_rate.")
-        )
+        raise LseError("no start of the fit gave a finite loss: lower Training.learning_rate.")
     vector_to_parameters(best.weights, trained(model))
-    return Found(model, tuple(best.history), interrupted)
+    return Found(model, tuple(best.history), stopped)
+
+
+def _train_starts(
+    starts: list[TrainablePotential], best: BestWeights, training: Training, advance: Callable[[int], None]
+) -> None:
+    """Adam from every start, for a part of the time if it is limited; each start is a stage of the fit."""
+    session, vectors = best.train.session, [flat(trained(start)) for start in starts]
+    done = 0
+    while done < len(starts) and (known := session.recall(vectors[done])) is not None:
+        best.take(known, len(vectors[done]))
+        advance(training.adam_steps)
+        done += 1
+    train = replace(best.train, session=session.part(SHARE_OF_STARTS))
+    validation = train if best.validation is best.train else best.validation
+    own = (best, advance) if training.processes == 1 else (None, None)
+    run = partial(_train_start, train, validation, training, *own)
+    with contextlib.closing(one_after_another(run, list(enumerate(starts))[done:], training.processes)) as results:
+        for seen, start in zip(results, vectors[done:]):
+            if seen is not best:
+                best.merge(seen)
+                advance(training.adam_steps)
+            if seen.out_of_time:
+                raise TimeUpError
+            if best.weights is not None:
+                session.keep(start, best.to_vector())
 
 
 def _train_start(
@@ -111,7 +150,11 @@ def _train_start(
         if advance is not None:
             advance(CHECK_EVERY)
 
-    adam(model, train, training.adam_steps, training.learning_rate, batch=training.batch, after=after)
+    try:
+        adam(model, train, training.adam_steps, training.learning_rate, batch=training.batch, after=after)
+    except TimeUpError:
+        best.out_of_time = True
+        return best
     with torch.no_grad():
         best.look(model, phase, training.adam_steps, float(train(model)))
     return best

@@ -16,6 +16,7 @@ from lse_material.data.samples import Samples
 from lse_material.errors import InvalidInputError
 from lse_material.fit.problem.rows import DEPENDENT, Index, Rows, gradients_of, input_scales, spread_of
 from lse_material.fit.problem.unseen_shears import seen_inputs
+from lse_material.model.symmetry import Symmetry
 
 SAME_PLACE = 1e-9  # distance below which two rows lie at the same place
 SAME_ENERGY = 1e-6  # difference of their energies that is none, as a share of the spread
@@ -27,6 +28,8 @@ SKEW = (
 )
 ROTATED = 0.01  # share of the stress that no strain energy can give
 ISOCHORIC = 1e-5  # |J - 1| up to which a row keeps its volume
+BROKEN = 0.15  # difference of gradients that a symmetry maps to one another, over their size; noise and small flaws make less
+IMAGE = 1e-6  # distance below which a row lies at the image of another, over the largest spread of an input
 FEW = 10  # rows for each input
 SPREADS = (
     0.1  # singular value of the places of the neighbours, as a share of the largest, in whose direction they spread
@@ -47,13 +50,14 @@ class DataWarning(UserWarning):
     """
 
 
-def data_warnings(samples: Samples, rows: Rows) -> tuple[str, ...]:
+def data_warnings(samples: Samples, rows: Rows, symmetry: Symmetry | None = None) -> tuple[str, ...]:
     """What speaks against these data, a sentence each; empty if nothing does.
 
     Args:
         samples: the data, for the number of the row that a sentence names.
         rows: the same in inputs and stresses (or gradients) of the potential, without growth term; rows of weight 0 are
             passed over.
+        symmetry: that is given to the fit.
     """
     rows = _counting(samples, rows)
     unit = input_scales(rows.x, rows.strains, rows.is_tensor)
@@ -64,6 +68,8 @@ def data_warnings(samples: Samples, rows: Rows) -> tuple[str, ...]:
     found += _energies_against_gradients(x, rows, gradient)
     known = _determined(rows.derivative)
     found += _no_gradient(x[rows.stress_rows][known], gradient[known])
+    if symmetry is not None:
+        found += _broken_symmetry(rows.x[rows.stress_rows][known], gradient[known] / unit, symmetry)
     return tuple(found)
 
 
@@ -234,6 +240,25 @@ def _no_gradient(x: Array, gradient: Array) -> list[str]:
         f"the stresses (or gradients) are the gradient of no energy: {share:.0%} of their derivative is skew in the "
         "median (a gradient: 0; what curvature between few rows explains: a quarter). Are their components in the order of "
         "the inputs?"
+    ]
+
+
+def _broken_symmetry(x: Array, gradient: Array, symmetry: Symmetry) -> list[str]:
+    """W(A x) = W(x) for all A of the group, so that A^T dW/dx(A x) = dW/dx(x): compared where A x is a row, or x itself."""
+    x, gradient = x[:ROWS], gradient[:ROWS]
+    if len(x) < 2:
+        return []
+    near, tree, wrong, size = IMAGE * x.std(axis=0).max(), cKDTree(x), 0.0, 0.0
+    for A in symmetry.group[1:]:
+        distance, image = tree.query(x @ A.T)
+        met = distance <= near
+        wrong += ((gradient[image[met]] @ A - gradient[met]) ** 2).sum()
+        size += (gradient[met] ** 2).sum()
+    if wrong <= BROKEN**2 * size:
+        return []
+    return [
+        f"the stresses contradict the symmetry that is given ({symmetry.name}): at strains that it maps to one another they "
+        f"differ by {np.sqrt(wrong / size):.0%} of their size. Check the axes of F, or give the smaller group of the material."
     ]
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -26,6 +26,7 @@ from lse_material.errors import InvalidInputError
 from lse_material.fit.model.trainable import TrainablePotential
 from lse_material.fit.problem.rows import Index, Rows, Scales
 from lse_material.fit.problem.sums import ROWS, Sums
+from lse_material.fit.session import Session
 
 Linearised = Callable[[Tensor], tuple[Tensor, Tensor, Tensor]]
 
@@ -101,6 +102,7 @@ class Loss:
         known_stresses: the same of stresses, or of gradients where the data are samples of x; or known sums of stresses.
         weights: of the two, with sum 1.
         growth_from: the loss that a growth coefficient follows from, if not this one.
+        session: in which the loss is minimised.
     """
 
     inputs: Tensor
@@ -108,6 +110,7 @@ class Loss:
     known_stresses: Targets | Sums
     weights: tuple[float, float]
     growth_from: Loss | None = None
+    session: Session = field(default_factory=Session)
 
     @classmethod
     def on(
@@ -120,9 +123,7 @@ class Loss:
         growth_from: Loss | None = None,
     ) -> Loss:
         """The loss on rows of data; weights are relative to each other."""
-        if rows.strains == 0:  # gradients in x, whose components may have units of their own
-            unit = scales.input_scale
-            rows = replace(rows, stress=rows.stress * unit, derivative=rows.derivative * unit)
+        rows = rows.in_like_units(scales)
         size = _size(rows)
         growth: tuple[Tensor | None, Tensor | None] = None, None
         if rows.growth_energy is not None and rows.growth_stress is not None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal
 
 import numpy as np
+import torch
 
 from lse_material.data.observations import Observations
 from lse_material.data.samples import Samples
 from lse_material.errors import InvalidInputError
 from lse_material.fit.model.constraints import Constraints, Orbit, Reference
+from lse_material.fit.model.trainable import TrainablePotential
 from lse_material.fit.options import Architecture, Training
 from lse_material.fit.problem.diagnostics import data_warnings, expect_pressure
 from lse_material.fit.problem.held_back import (
@@ -22,14 +26,18 @@ from lse_material.fit.problem.held_back import (
 )
 from lse_material.fit.problem.loss import Loss
 from lse_material.fit.problem.outliers import outlier_warnings, outliers, robust_weights
-from lse_material.fit.problem.rows import Index, Scales, rows_of, scales_of
+from lse_material.fit.problem.periods import Periods
+from lse_material.fit.problem.rows import Index, Rows, Scales, rows_of, scales_of
 from lse_material.fit.problem.sums import Sums, scales_of_observations
-from lse_material.fit.problem.unseen_shears import on_seen_inputs, seen_inputs
+from lse_material.fit.problem.unseen_shears import expect_unread, on_seen_inputs, seen_inputs
+from lse_material.fit.session import Session
 from lse_material.model.growth import Growth
 from lse_material.model.material import Material, potential_of
 from lse_material.model.soft_minimum import SoftMinimum
-from lse_material.model.strain import IsotropicInvariants, StrainMeasure
+from lse_material.model.strain import IsotropicInvariants, StrainAndVolume, StrainMeasure
 from lse_material.model.symmetry import Symmetry
+
+FEW_ROWS = 200  # below which those held back are missed by a discovery: 12 of 60 are the corners of a grid, say
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +58,8 @@ class Problem:
         constraints: what the potential obeys, in scaled variables.
         train: the loss on the rows used.
         validation: the loss on the validation rows, or the same.
-        everything: the loss on all rows, where whole groups were held back: the final fit is to these too.
+        everything: the loss on all rows, where whole groups were held back or rows are few: the final fit is to these too.
+        periods: of the inputs, where some are periodic: the fit is in their cosines and sines.
     """
 
     samples: Samples | Observations
@@ -67,6 +76,14 @@ class Problem:
     train: Loss
     validation: Loss
     everything: Loss | None = None
+    periods: Periods | None = None
+
+    def within(self, session: Session) -> Problem:
+        """The same problem, solved in this session."""
+        train = replace(self.train, session=session)
+        validation = train if self.validation is self.train else self.validation
+        everything = None if self.everything is None else replace(self.everything, session=session)
+        return replace(self, train=train, validation=validation, everything=everything)
 
 
 def prepare(
@@ -79,19 +96,26 @@ def prepare(
     rng: np.random.Generator,
     *,
     start: Material | SoftMinimum | None = None,
+    periods: Sequence[float | None] | None = None,
 ) -> Problem:
     """The problem of these samples, in the scales of `start` if there is one.
 
     Raises:
         InvalidInputError: the samples cannot be fitted so.
     """
+    if periods is not None and (getattr(samples, "x", None) is None or symmetry or start or architecture.stress_free):
+        raise InvalidInputError("periods are of samples of x, and take neither symmetry nor start nor stress_free.")
+    if symmetry is not None and isinstance(kinematics, StrainAndVolume):
+        symmetry = symmetry.on(kinematics.size)
     if isinstance(samples, Observations):
         return _prepare_observations(samples, kinematics, growth, symmetry, architecture, training, rng, start)
     if not isinstance(samples, Samples):
         raise InvalidInputError(
             f"fit takes Samples or Observations, not a {type(samples).__name__}: lse.read_samples(path), say."
         )
-    digest, rows = samples.digest(), rows_of(samples, kinematics, growth)
+    circles = None if periods is None else Periods.of(periods, samples.inputs(None))
+    rows_from = partial(_rows_from, kinematics, growth, circles)
+    digest, rows = samples.digest(), rows_from(samples)
     _check(len(samples), symmetry, kinematics, rows.x.shape[1])
     expect_pressure(samples, rows)
     if samples.fields is not None and architecture.stress_free:
@@ -104,7 +128,11 @@ def prepare(
         of_outliers = outlier_warnings(outliers(weight, rows.weight))
         rows, samples = replace(rows, weight=weight), replace(samples, weight=weight)
     samples = with_groups(samples)
-    warnings = (*of_outliers, *data_warnings(samples, rows), *path_warnings(samples, training.validation))
+    warnings = (
+        *of_outliers,
+        *data_warnings(samples, rows, symmetry),
+        *path_warnings(samples, training.validation),
+    )
     samples = samples.take(np.flatnonzero(rows.weight > 0.0))
     used, validation_samples = split(samples, samples.inputs(kinematics), training.validation, rng)
     seen, acting = seen_inputs(rows), symmetry
@@ -112,17 +140,21 @@ def prepare(
         acting = on_seen_inputs(symmetry, seen)
     if start is not None or (symmetry is not None and acting is None):  # the inputs of a start stay as they are
         seen, acting = np.arange(rows.x.shape[1]), symmetry
-    rows = rows_of(used, kinematics, growth).with_inputs(seen)
+    d = rows.x.shape[1]
+    if len(seen) < d:
+        one = TrainablePotential.of(architecture.with_modes(1), len(seen))
+        expect_unread(one, seen, np.setdiff1d(np.arange(d), seen), d)
+    rows = rows_from(used).with_inputs(seen)
     scales = scales_of(rows, acting) if start is None else _scales_of_start(start)
     constraints = _constraints(architecture, acting, scales, kinematics, seen)
     weights = training.energy_weight, training.stress_weight
     train = validation = Loss.on(rows, scales, *weights)
     everything = None
     if validation_samples is not None:
-        others = rows_of(validation_samples, kinematics, growth).with_inputs(seen)
+        others = rows_from(validation_samples).with_inputs(seen)
         validation = Loss.on(others, scales, *weights, growth_from=train)
-        if has_enough_groups(samples.group):
-            everything = Loss.on(rows_of(samples, kinematics, growth).with_inputs(seen), scales, *weights)
+        if has_enough_groups(samples.group) or (architecture.modes == "auto" and len(samples) < FEW_ROWS):
+            everything = Loss.on(rows_from(samples).with_inputs(seen), scales, *weights)
     return Problem(
         samples,
         used,
@@ -138,7 +170,15 @@ def prepare(
         train,
         validation,
         everything,
+        circles,
     )
+
+
+def _rows_from(
+    kinematics: StrainMeasure | None, growth: Growth | Literal["auto"] | None, periods: Periods | None, samples: Samples
+) -> Rows:
+    rows = rows_of(samples, kinematics, growth)
+    return rows if periods is None else periods.on_circles(rows)
 
 
 def _prepare_observations(
@@ -211,11 +251,12 @@ def _constraints(
 ) -> Constraints:
     """What the potential must obey, in scaled variables of the seen inputs."""
     orbit = None if symmetry is None else Orbit.of(symmetry, scales.input_scale)
+    unit = torch.tensor(scales.input_scale)
     if not architecture.stress_free:
-        return Constraints(orbit)
+        return Constraints(orbit, unit=unit)
     d = len(scales.input_shift)
     x, derivative = np.zeros(d), np.eye(d)
     if kinematics is not None:
         F = np.eye(kinematics.dim)[None]
         x, derivative = kinematics.strain(F)[0, seen], kinematics.derivative(F)[0].reshape(kinematics.size, -1)[seen]
-    return Constraints(orbit, Reference.of(x, derivative, scales.input_shift, scales.input_scale))
+    return Constraints(orbit, Reference.of(x, derivative, scales.input_shift, scales.input_scale), unit)

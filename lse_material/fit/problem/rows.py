@@ -51,11 +51,19 @@ class Rows:
     growth_stress: Array | None = None
     strains: int = 0
     is_tensor: bool = False
+    has_like_units: bool = False  # of gradients, as those of periodic inputs
 
     def with_inputs(self, which: Index) -> Rows:
         """The same rows without the other inputs."""
         strains = int((which >= self.x.shape[1] - self.strains).sum())
         return replace(self, x=self.x[:, which], derivative=self.derivative[:, which], strains=strains)
+
+    def in_like_units(self, scales: Scales) -> Rows:
+        """The same rows; gradients in x, whose components may have units of their own, are those in the scaled inputs."""
+        if self.strains or self.has_like_units:
+            return self
+        unit = scales.input_scale
+        return replace(self, stress=self.stress * unit, derivative=self.derivative * unit)
 
     def mean(self, values: Array, rows: Index) -> Array:
         """Weighted mean of values (m, ...) that belong to these rows."""

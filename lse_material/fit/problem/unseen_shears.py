@@ -16,6 +16,8 @@ from dataclasses import replace
 import numpy as np
 
 from lse_material._arrays import Array
+from lse_material.errors import InvalidInputError
+from lse_material.fit.model.trainable import TrainablePotential
 from lse_material.fit.problem.rows import Index, Rows, gradients_of, spread_of
 from lse_material.model.soft_minimum import SoftMinimum
 from lse_material.model.symmetry import Symmetry
@@ -37,6 +39,19 @@ def seen_inputs(rows: Rows) -> Index:
     if (spread_of(rows.x, size)[of_tensor][: DIM[size]] > UNSEEN * largest.max()).all():
         seen[of_tensor][DIM[size] :] = shown[DIM[size] :]
     return np.flatnonzero(seen).astype(np.int64)
+
+
+def expect_unread(model: TrainablePotential, seen: Index, unseen: Index, d: int) -> None:
+    """Raise InvalidInputError where the modes of a model of the seen inputs cannot be made modes of all d."""
+    one, zero = np.ones(len(seen)), np.zeros(len(seen))
+    mode = model.to_potential(zero, one, 1.0, 0.0).modes[0]
+    try:
+        mode.reading(seen, d).plus(np.zeros(d), np.eye(d)[unseen])
+    except InvalidInputError as error:
+        raise InvalidInputError(
+            f"the data show no shear in input {', '.join(map(str, unseen))} (counted from 0), so that the fit leaves it out, "
+            f"but {error} Add rows with shear, or write the method."
+        ) from None
 
 
 def with_unseen_shears(potential: SoftMinimum, seen: Index, x: Array, tensor: int) -> SoftMinimum:

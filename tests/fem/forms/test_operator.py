@@ -407,3 +407,23 @@ def test_nonlinear_problem_of_dolfinx_and_a_minimiser_of_petsc_find_the_same_sta
     tao.solve(x)
     assert tao.getConvergedReason() > 0
     assert np.abs(x.array - newton).max() < 1e-9
+
+
+@pytest.mark.parametrize("cell", ["triangle", "quadrilateral", "tetrahedron", "hexahedron"])
+def test_integrals_of_different_rules_add_up(cell):
+    """A rule of one point beside others: each integral of a form is what it is alone."""
+    kind = mesh.CellType[cell]
+    plane = kind in (mesh.CellType.triangle, mesh.CellType.quadrilateral)
+    domain = mesh.create_unit_square(WORLD, 2, 2, kind) if plane else mesh.create_unit_cube(WORLD, 2, 2, 2, kind)
+    domain.geometry.x[:, 0] *= 1.0 + 0.5 * domain.geometry.x[:, 1]
+    u = fem.Function(fem.functionspace(domain, ("Lagrange", 1)))
+    u.interpolate(lambda x: 1.0 + np.sin(3 * x[0] + x[1]))
+    v, X = ufl.TestFunction(u.function_space), ufl.SpatialCoordinate(domain)
+    rough, fine = ufl.dx(degree=1, domain=domain), ufl.dx(degree=4, domain=domain)
+    terms = [u, u**2, ufl.inner(ufl.grad(u), ufl.grad(u)), X[0] ** 2]
+    for first, second in [(a, b) for a in terms for b in terms]:
+        whole = integral(first * fine + second * rough)
+        assert abs(whole - integral(first * fine) - integral(second * rough)) < 1e-13 * abs(whole)
+    pair = [ufl.derivative(u**3 * dx, u, v) for dx in (fine, rough)]
+    parts = [fem.assemble_vector(fem.form(form)).array for form in pair]
+    assert np.allclose(fem.assemble_vector(fem.form(pair[0] + pair[1])).array, parts[0] + parts[1], rtol=1e-13, atol=0)

@@ -1,0 +1,1 @@
+"""Inertia: steps in time that conserve energy and momenta."""

@@ -1,0 +1,86 @@
+"""A body with inertia: its displacement and velocity, its energies and momenta."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import ufl
+from dolfinx import fem
+from mpi4py import MPI
+
+from lse_material._arrays import Array
+from lse_material.errors import InvalidInputError
+from lse_material.fem._mpi import integral
+from lse_material.fem.forms.measures import with_quadrature_degree
+
+Expr = Any  # a UFL expression
+
+
+class MovingBody:
+    """What all steps in time share.
+
+    Args:
+        energy: functional of u.
+        u: the displacement: a scalar field, or a vector field of the dimension of the mesh.
+        density: mass per reference volume, a UFL scalar > 0.
+        lumped: take the mass at the nodes: for spaces of degree 1.
+        options: of the compilation of forms.
+
+    Attributes:
+        velocity: a function that you can set before the first step.
+        before: the displacement at the beginning of the last step.
+        functional: the energy, a UFL form.
+        iterations: Newton iterations of the last step.
+        work: work of the supports in the last step.
+        dissipated: energy that damping has dissipated in the last step.
+    """
+
+    def __init__(
+        self, energy: ufl.Form, u: fem.Function, *, density: Any, lumped: bool, options: dict[str, Any]
+    ) -> None:
+        if not isinstance(energy, ufl.Form) or energy.arguments():
+            raise InvalidInputError("a motion takes an energy: a UFL form without test function.")
+        V = u.function_space
+        self.u, self.before, self.velocity = u, fem.Function(V), fem.Function(V, name="velocity")
+        self.before.x.array[:] = u.x.array
+        self.comm: MPI.Comm = V.mesh.comm
+        self.iterations, self.work, self.dissipated = 0, 0.0, 0.0
+        self.functional = with_quadrature_degree(energy)
+        self.mass_measure = _mass_measure(V, lumped)
+        self._energy = fem.form(self.functional, **options)
+        speed = ufl.inner(self.velocity, self.velocity)
+        self._kinetic = fem.form(0.5 * density * speed * self.mass_measure, **options)
+        momenta = _momenta(u, self.velocity, density)
+        self._momenta = [fem.form(momentum * self.mass_measure, **options) for momentum in momenta]
+
+    def energy(self) -> float:
+        """The stored energy less the work of dead loads, the same on every rank; collective, as the following."""
+        return integral(self.comm, self._energy)
+
+    def kinetic(self) -> float:
+        """The kinetic energy."""
+        return integral(self.comm, self._kinetic)
+
+    def momentum(self) -> Array:
+        """Linear momentum, then angular momentum about the origin: (1,), (2 + 1,) or (3 + 3,) by the dimension of u."""
+        return np.array([integral(self.comm, form) for form in self._momenta])
+
+
+def _mass_measure(V: fem.FunctionSpace, lumped: bool) -> ufl.Measure:
+    degree = V.element.basix_element.degree
+    if not lumped:
+        return ufl.Measure("dx", domain=V.mesh, metadata={"quadrature_degree": 2 * degree})
+    if degree != 1:
+        raise InvalidInputError(f"a lumped mass is for spaces of degree 1; that of u has degree {degree}.")
+    return ufl.Measure("dx", domain=V.mesh, metadata={"quadrature_degree": 1, "quadrature_rule": "vertex"})
+
+
+def _momenta(u: fem.Function, velocity: fem.Function, density: Any) -> list[Expr]:
+    """Densities of the components of linear and angular momentum."""
+    if not u.ufl_shape:
+        return [density * velocity]
+    v, x = velocity, ufl.SpatialCoordinate(u.function_space.mesh) + u
+    linear = [density * v[i] for i in range(len(u))]
+    pairs = {1: [], 2: [(0, 1)], 3: [(1, 2), (2, 0), (0, 1)]}[len(u)]
+    return [*linear, *(density * (x[i] * v[j] - x[j] * v[i]) for i, j in pairs)]

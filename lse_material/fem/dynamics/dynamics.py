@@ -1,0 +1,242 @@
+"""A motion in time: steps that are repeated shorter where they fail or are wrong, a table of energies, and checkpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import ufl
+from dolfinx import fem
+
+from lse_material._arrays import Array
+from lse_material._progress import progress_bar
+from lse_material.errors import ConvergenceError, InvalidInputError
+from lse_material.fem._mpi import integral
+from lse_material.fem.dynamics.explicit import ExplicitMotion
+from lse_material.fem.dynamics.motion import Motion
+from lse_material.fem.paths.fingerprint import Fingerprint, differences_from, fingerprint
+from lse_material.fem.paths.history import FINGERPRINT, History, InternalVariables, RecordedPath, memory_of
+
+COLUMNS = ("time", "dt", "kinetic", "energy", "dissipated", "work", "error", "iterations")
+LARGEST_GROWTH = 2.0  # of a step over the one before
+SAFETY = 0.9  # share of the step that the estimate allows, which is taken
+SMALLEST_FACTOR = 0.1  # of a step over one that was rejected
+PROBE = 1e-3  # of the longest step: one that measures the initial acceleration
+
+
+@dataclass(frozen=True, eq=False)
+class Dynamics(RecordedPath):
+    """A run of a `Motion`, or an `ExplicitMotion`, from its present state, at time 0.
+
+    Attributes:
+        motion: makes the steps.
+        dt: the longest step.
+        supports: sets Dirichlet values to those of a time; called with the time at the end of each step.
+        tolerance: of the error of a step: root mean square over the body, in units of length. Steps are as long as `dt` if 0,
+            and shorter only where Newton's method fails.
+        shortest: the run fails if a step would have to be shorter; 1e-6 of `dt` if 0.
+        internal: internal variables that follow each step, a `Dissipation`, say, whose functional is in the energy.
+        observe: name -> number to record after each step, the same on every rank.
+        checkpoint: npz file, written every `every` steps; any number of ranks can go on from it.
+        every: steps between checkpoints.
+        progress: show a progress bar on a terminal.
+        history: what has happened so far. Its table has a row for each state, beginning with the initial one: time; dt;
+            kinetic energy; `energy`, stored less the work of dead loads; energy `dissipated` and `work` of the supports since
+            the beginning; estimated error (0 without `tolerance`) and Newton iterations of the step; and what is observed. For
+            loads that do not change, kinetic + energy + dissipated - work does not change either.
+
+    Raises:
+        InvalidInputError: a number is not positive, or an observable has a name that the table uses.
+
+    >>> motion = lse.fem.Motion(W * dx, u, density=1.0, petsc_options_prefix="motion_")
+    >>> motion.velocity.interpolate(lambda x: 0.1 * x[:2])
+    >>> table = lse.fem.Dynamics(motion, 0.1, progress=False).run(0.5)
+    >>> bool(np.ptp(table["kinetic"] + table["energy"]) < 1e-12)
+    True
+    """
+
+    motion: Motion | ExplicitMotion
+    dt: float
+    supports: Callable[[float], None] | None = None
+    tolerance: float = 0.0
+    shortest: float = 0.0
+    internal: Sequence[InternalVariables] = ()
+    observe: Mapping[str, Callable[[], float]] = field(default_factory=dict)
+    checkpoint: Path | str | None = None
+    every: int = 1
+    progress: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("dt", "every"):
+            if not getattr(self, name) > 0.0:
+                raise InvalidInputError(f"{name} is {getattr(self, name)!r}; it must be > 0.")
+        if not (np.isfinite(self.tolerance) and self.tolerance >= 0.0):
+            raise InvalidInputError(f"tolerance is {self.tolerance!r}; it must be >= 0.")
+        self.history  # noqa: B018 (it checks the names of what is observed)
+        self._estimate  # noqa: B018 (it is compiled, which is collective)
+
+    @cached_property
+    def history(self) -> History:
+        """What has happened so far."""
+        memory = {
+            "velocity": self.motion.velocity,
+            "acceleration": self._estimate.acceleration,
+            **memory_of(self.internal),
+        }
+        return History(
+            self.motion.u,
+            COLUMNS,
+            self.observe,
+            numbers=("next_dt", "counts"),
+            checkpoint=self.checkpoint,
+            memory=memory,
+        )
+
+    @cached_property
+    def _estimate(self) -> _Estimate:
+        return _Estimate(self.motion, self.dt)
+
+    def run(self, until: float, *, steps: int | None = None) -> dict[str, Array]:
+        """Continue to the time `until`, or for `steps` steps if that is less; returns the table as arrays.
+
+        Raises:
+            ConvergenceError: a step would have to be shorter than `shortest`; table and state end with the last one.
+        """
+        if not self.table["time"]:
+            self._note(0.0, 0.0, 0.0, 0.0, 0.0)
+            if self.tolerance > 0.0:
+                self._estimate.start(PROBE * self.dt)
+        made = 0
+        show = self.progress and self.motion.comm.rank == 0
+        with progress_bar("time", round(until / self.dt), show=show, done=round(self._time / self.dt)) as advance:
+            shown = round(self._time / self.dt)
+            while self._time < until * (1.0 - 1e-12) and (steps is None or made < steps):
+                self._advance(until)
+                made += 1
+                advance(round(self._time / self.dt) - shown, f"t = {self._time:.4g}")
+                shown = round(self._time / self.dt)
+                if self.checkpoint is not None and (len(self.history) - 1) % self.every == 0:
+                    self.save()
+        return self.arrays()
+
+    def save(self) -> None:
+        """Write the checkpoint now."""
+        counts = np.array([self.history.rejected, self.history.failed])
+        self.history.save(self._fingerprint(), next_dt=self._estimate.next_dt, counts=counts)
+
+    def resume(self, *, changed: Collection[str] = ()) -> int:
+        """Read state and table from the checkpoint if there is one; returns the number of steps in it. Collective.
+
+        The checkpoint must be of this problem, as for `LoadPath.resume`.
+
+        Args:
+            changed: parts that may differ, by the names that the error gives them.
+
+        Raises:
+            FormatError: the checkpoint cannot be read, or is of another mesh, space, table or problem; the state is then as
+                before the call.
+        """
+        data = self.history.resume(lambda data: differences_from(data[FINGERPRINT], self._fingerprint()), changed)
+        if data is None:
+            return 0
+        self._estimate.next_dt = float(data["next_dt"])
+        self.history.rejected, self.history.failed = (int(count) for count in data["counts"])
+        return len(self.history) - 1
+
+    def _fingerprint(self) -> Fingerprint:
+        motion = self.motion
+        without = (motion.before, motion.velocity, *memory_of(self.internal).values())
+        return fingerprint({"energy": motion.functional}, unknown=motion.u, bcs=motion.bcs, without=without)
+
+    @property
+    def _time(self) -> float:
+        return self.table["time"][-1]
+
+    def _advance(self, until: float) -> None:
+        """Make one step that is right, and choose the next."""
+        motion, estimate, history, start = self.motion, self._estimate, self.history, self._time
+        shortest = self.shortest or 1e-6 * self.dt
+        before, velocity = motion.u.x.array.copy(), motion.velocity.x.array.copy()
+        while True:
+            last = estimate.next_dt >= (until - start) * (1.0 - 1e-9)
+            dt = until - start if last else estimate.next_dt
+            if self.supports is not None:
+                self.supports(start + dt)
+            try:
+                motion.step(dt)
+                error = estimate.error(velocity, dt) if self.tolerance > 0.0 else 0.0
+                factor = LARGEST_GROWTH
+                if self.tolerance > 0.0 and error > 0.0:
+                    factor = min(SAFETY * (self.tolerance / error) ** (1.0 / 3.0), LARGEST_GROWTH)
+                if self.tolerance == 0.0 or error <= self.tolerance or dt <= shortest:
+                    break
+                reason = f"its error {error:.3g} exceeds {self.tolerance:.3g}"
+            except ConvergenceError as failure:
+                factor, reason = 0.5, str(failure)
+                history.failed += 1
+            history.rejected += 1
+            motion.u.x.array[:], motion.velocity.x.array[:] = before, velocity
+            estimate.next_dt = max(factor, SMALLEST_FACTOR) * dt
+            if estimate.next_dt < shortest:
+                raise ConvergenceError(f"the step at time {start:g} failed down to dt = {dt:.3g}: {reason}.")
+        paid = motion.dissipated + self._follow()
+        estimate.accept(velocity, dt)
+        self._note(until if last else start + dt, dt, error, paid, motion.work)
+        if not last or factor < 1.0:
+            estimate.next_dt = min(factor * dt, self.dt)
+
+    def _follow(self) -> float:
+        """Let the internal variables follow; returns the energy that this dissipates."""
+        if not self.internal:
+            return 0.0
+        before = self.motion.energy()
+        for variables in self.internal:
+            variables.advance()
+        return before - self.motion.energy()
+
+    def _note(self, time: float, dt: float, error: float, paid: float, work: float) -> None:
+        self.history.add(
+            time=time,
+            dt=dt,
+            kinetic=self.motion.kinetic(),
+            energy=self.motion.energy(),
+            dissipated=self.history.last("dissipated") + paid,
+            work=self.history.last("work") + work,
+            error=error,
+            iterations=float(self.motion.iterations),
+        )
+
+
+class _Estimate:
+    """The error of a step, dt^2 (a1 - a0) / 12 with the mean accelerations of two steps; and the next step.
+
+    A step with the exact acceleration a(t) errs by dt^3 da/dt / 12 in u.
+    """
+
+    def __init__(self, motion: Motion | ExplicitMotion, dt: float) -> None:
+        V = motion.u.function_space
+        self.next_dt, self._motion = dt, motion
+        self.acceleration, self._difference = fem.Function(V), fem.Function(V)
+        one = fem.Constant(V.mesh, 1.0) * ufl.dx
+        self._square = fem.form(ufl.inner(self._difference, self._difference) * ufl.dx)
+        self._volume = integral(motion.comm, fem.form(one))
+
+    def start(self, dt: float) -> None:
+        """Measure the initial acceleration by a short step, which is taken back; collective."""
+        u, velocity = self._motion.u.x.array.copy(), self._motion.velocity.x.array.copy()
+        self._motion.step(dt)
+        self.accept(velocity, dt)
+        self._motion.u.x.array[:], self._motion.velocity.x.array[:] = u, velocity
+
+    def error(self, velocity: Array, dt: float) -> float:
+        """Of the last step, which began with a velocity; collective."""
+        new = (self._motion.velocity.x.array - velocity) / dt
+        self._difference.x.array[:] = dt**2 / 12.0 * (new - self.acceleration.x.array)
+        return float(np.sqrt(integral(self._motion.comm, self._square) / self._volume))
+
+    def accept(self, velocity: Array, dt: float) -> None:
+        """Remember the acceleration of a step."""
+        self.acceleration.x.array[:] = (self._motion.velocity.x.array - velocity) / dt

@@ -1,0 +1,254 @@
+"""Rate-independent dissipation of phase transformations: what the change of mode weights costs, with memory at points.
+
+A step from the state n minimises, in u,
+
+    int W(F) + sum_k c_k h(w_k(F) - a_k^n) dx - work of loads,       h(s) = s^2/(2 r) if |s| <= r, else |s| - r/2,
+
+with the mode weights w_k(F), their anchors a_k, and prices c_k. Then each anchor follows its weight to the distance r, as a
+slider follows a spring,
+
+    a_k^(n+1) = w_k - clip(w_k - a_k^n, -r, r),       dissipated energy: sum_k c_k |a_k^(n+1) - a_k^n| >= 0.
+
+A change of mode i into mode j costs c_i + c_j. Within r weights change reversibly, and nothing creeps: minor loops close,
+however many steps they take. Two phases coexist at the Maxwell stress plus or minus price / transformation strain.
+Every state between these stresses is an equilibrium, so that the state after a jump (a nucleation) depends on how it was
+reached.
+
+A. Mielke, T. Roubicek, Rate-Independent Systems, Springer 2015, doi:10.1007/978-1-4939-2706-7, for incremental minimisation; A.
+Visintin, Differential Models of Hysteresis, Springer 1994, doi:10.1007/978-3-662-11557-2, for the play operator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import basix.ufl
+import numpy as np
+import ufl
+from dolfinx import fem
+from dolfinx.mesh import MeshTags
+from mpi4py import MPI
+
+from lse_material._arrays import Array
+from lse_material.errors import InvalidInputError
+from lse_material.fem._cells import functions_of, marked_cells, mesh_of, owned_cells, require_double
+from lse_material.fem._mpi import integral
+from lse_material.fem.forms.energy import expect_shape, inputs
+from lse_material.fem.forms.transformation import cost, smooth_weights
+from lse_material.model.material import Material
+from lse_material.model.soft_minimum import SoftMinimum
+
+Expr = Any  # a UFL expression
+
+ROUNDING = 1e-12  # of prices of pairs, relative to the largest
+
+
+class Dissipation:
+    """What a change of mode weights costs: a term of the energy of an `EnergyProblem`, and the memory of where they were.
+
+    Add `functional` to the energy. After each state that is accepted `advance` moves the anchors; a `LoadPath` does so if it is
+    given `internal=[dissipation]`, and stores them in its checkpoint. The stress of W may be stored (`QuadratureStress`): the
+    residual is then that with the derivative of `functional`. The constructor is collective.
+
+    Args:
+        material: of two modes or more.
+        F: UFL deformation gradient, (dim, dim).
+        price: energy per reference volume that the change from one mode to another costs: one number (or UFL scalar) for all
+            pairs, or a symmetric (modes, modes) array with the price of each pair.
+        degree: of the quadrature rule, that of the energy W.
+        fields: UFL scalars, one for each of the material's fields.
+        reversible: change of a weight that is still reversible, r. The energy that it stores is at most price * r / 2.
+        tags, tag: cell tags and the value, or values, of the cells of this material; all cells if left out.
+
+    Attributes:
+        functional: the cost of going from the anchors to the present weights, a UFL form.
+        dx: the measure of this quadrature rule on the cells of the material.
+        anchors: a_k at the points of the rule.
+        density: the energy per reference volume dissipated so far, at the points of the rule.
+
+    Raises:
+        InvalidInputError: the material has one mode; a price is negative, or no c_i + c_j; F has the wrong shape or no mesh;
+            reversible does not lie between 0 and 1.
+
+    >>> hysteresis = lse.fem.Dissipation(material, F, 0.01, degree=1)
+    >>> problem = lse.fem.EnergyProblem(W * dx + hysteresis.functional, u, bcs=bcs, petsc_options_prefix="damped_")
+    >>> pull.value[0] = 0.1
+    >>> _ = problem.solve()
+    >>> hysteresis.advance()
+    >>> hysteresis.dissipated() > 0.0
+    True
+    """
+
+    def __init__(
+        self,
+        material: Material,
+        F: Expr,
+        price: Any,
+        *,
+        degree: int,
+        fields: Sequence[Expr] = (),
+        reversible: float = 1e-3,
+        tags: MeshTags | None = None,
+        tag: int | Sequence[int] | None = None,
+    ) -> None:
+        expect_shape(material, F)
+        self._prepare(material.potential, inputs(material, F, fields), price, degree, reversible, tags, tag)
+
+    @classmethod
+    def of_potential(
+        cls,
+        potential: SoftMinimum,
+        x: Sequence[Expr],
+        price: Any,
+        *,
+        degree: int,
+        reversible: float = 1e-3,
+        tags: MeshTags | None = None,
+        tag: int | Sequence[int] | None = None,
+    ) -> Dissipation:
+        """The same for a potential of any UFL scalars x, the strain of a bar, say; arguments and errors as of the class.
+
+        >>> e = u[0].dx(0)
+        >>> wells = [lse.ConvexNetwork.from_arrays([], [[[at]]], [[at**2 / 2]], quadratic=[[1.0]]) for at in (0.0, -1.0)]
+        >>> bar = lse.fem.Dissipation.of_potential(lse.SoftMinimum(wells, 0.03), [e], 0.1, degree=1)
+        >>> bar.dissipated()
+        0.0
+        """
+        self = cls.__new__(cls)
+        if len(x) != potential.size:
+            raise InvalidInputError(f"the potential has {potential.size} inputs; it was given {len(x)} expressions.")
+        self._prepare(potential, list(x), price, degree, reversible, tags, tag)
+        return self
+
+    def _prepare(
+        self,
+        potential: SoftMinimum,
+        x: list[Expr],
+        price: Any,
+        degree: int,
+        reversible: float,
+        tags: MeshTags | None,
+        tag: int | Sequence[int] | None,
+    ) -> None:
+        modes = len(potential.modes)
+        if modes < 2:
+            raise InvalidInputError("a potential of one mode has no transformation whose price could be given.")
+        if not 0.0 < reversible < 1.0:
+            raise InvalidInputError(f"reversible is {reversible}; it is a share of a mode weight, between 0 and 1.")
+        if degree < 1:
+            raise InvalidInputError(f"quadrature degree is {degree}; it must be at least 1.")
+        if (tags is None) != (tag is None):
+            raise InvalidInputError("give both tags and tag, or neither.")
+        prices = prices_of_modes(price, modes)
+        require_double(*functions_of(ufl.as_vector(x)), what="a Dissipation", real=True)
+        self._mesh = domain = mesh_of(ufl.as_vector(x))
+        marks = tuple(int(t) for t in np.atleast_1d(() if tag is None else tag))
+        self._cells = owned_cells(domain) if tags is None else marked_cells(domain, tags, marks)
+        self.reversible = reversible
+        metadata = {"quadrature_degree": degree, "quadrature_scheme": "default"}
+        measure = ufl.Measure("dx", domain=domain, subdomain_data=tags, metadata=metadata)
+        self.dx = measure if tag is None else measure(marks)
+
+        def at_points(name: str, *shape: int) -> fem.Function:
+            element = basix.ufl.quadrature_element(domain.basix_cell(), value_shape=shape, degree=degree)
+            return fem.Function(fem.functionspace(domain, element), name=name)
+
+        self.anchors, self.density = at_points("anchors", modes), at_points("dissipated_energy")
+        weights = smooth_weights(potential, x)
+        changes = [w - self.anchors[k] for k, w in enumerate(weights)]
+        self.functional = sum(c * cost(s, reversible) for c, s in zip(prices, changes)) * self.dx
+        points = self.anchors.function_space.element.interpolation_points
+        self._weights = fem.Expression(ufl.as_vector([*weights, *x]), points)
+        self._changes = fem.Expression(ufl.as_vector([*changes, *map(ufl.as_ufl, prices), *x]), points)
+        self._dissipated = fem.form(self.density * self.dx)
+        self._dofs = self.density.function_space.dofmap.list[self._cells].ravel()
+        self.reset()
+
+    @property
+    def functions(self) -> Mapping[str, fem.Function]:
+        """The memory, by names: what a checkpoint must store."""
+        return {"anchors": self.anchors, "dissipated": self.density}
+
+    def reset(self) -> None:
+        """Put the anchors at the present weights, and the dissipated energy at 0; collective.
+
+        Raises:
+            InvalidInputError: the strain is not finite at the present u.
+        """
+        values = self._finite(self._weights.eval(self._mesh, self._cells))
+        self._anchors[self._dofs] = values[:, : self._anchors.shape[1]]
+        self.density.x.array[:] = 0.0
+        self.anchors.x.scatter_forward()
+
+    def advance(self) -> None:
+        """Let the anchors follow the present weights, and count what this dissipates; collective.
+
+        Raises:
+            InvalidInputError: the strain is not finite at the present u; nothing is changed then.
+        """
+        modes = self._anchors.shape[1]
+        values = self._finite(self._changes.eval(self._mesh, self._cells))
+        changes, prices = values[:, :modes], values[:, modes : 2 * modes]
+        moved = changes - np.clip(changes, -self.reversible, self.reversible)
+        self._anchors[self._dofs] += moved
+        self.density.x.array[self._dofs] += (prices * np.abs(moved)).sum(axis=1)
+        self.anchors.x.scatter_forward()
+        self.density.x.scatter_forward()
+
+    def dissipated(self) -> float:
+        """The energy dissipated so far, the same on every rank; collective."""
+        return integral(self._mesh.comm, self._dissipated)
+
+    @property
+    def _anchors(self) -> Array:
+        """The anchors, (points, modes)."""
+        found: Array = self.anchors.x.array.reshape(-1, self.anchors.function_space.dofmap.bs)
+        return found
+
+    def _finite(self, values: Array) -> Array:
+        """Values at the points of the cells, (points, columns)."""
+        table: Array = values.reshape(len(self._dofs), -1) if len(self._dofs) else np.empty((0, values.shape[-1]))
+        wrong = self._mesh.comm.allreduce(int(np.count_nonzero(~np.isfinite(table).all(axis=1))), MPI.SUM)
+        if wrong:
+            raise InvalidInputError(
+                f"the strain is not finite at {wrong} quadrature points of the present state: solve first, or start from u = 0."
+            )
+        return table
+
+
+def prices_of_modes(price: Any, modes: int) -> list[Any]:
+    """c_k with c_i + c_j the price of the change from mode i to mode j.
+
+    Raises:
+        InvalidInputError: prices are negative, not symmetric, or no such sums.
+    """
+    if not isinstance(price, (int, float, list, tuple, np.ndarray)):
+        return [0.5 * price] * modes  # UFL
+    table = np.asarray(price, dtype=float)
+    if table.ndim == 0:
+        table = np.where(np.eye(modes) > 0, 0.0, table)
+    if table.shape != (modes, modes) or not np.isfinite(table).all():
+        raise InvalidInputError(
+            f"price has shape {table.shape}; give one finite number, or one for each pair of the {modes} modes, shape "
+            f"({modes}, {modes})."
+        )
+    largest = float(np.abs(table).max())
+    if (table < 0.0).any() or np.abs(table - table.T).max() > ROUNDING * largest or np.diag(table).any():
+        raise InvalidInputError("prices are >= 0, the same in both directions, and 0 on the diagonal.")
+    if modes == 2:
+        return [0.5 * float(table[0, 1])] * 2
+    i, j = np.triu_indices(modes, 1)
+    sums = np.zeros((len(i), modes))
+    sums[np.arange(len(i)), i] = sums[np.arange(len(i)), j] = 1.0
+    prices = np.linalg.lstsq(sums, table[i, j], rcond=None)[0]
+    worst = int(np.argmax(np.abs(sums @ prices - table[i, j])))
+    if (
+        abs(sums[worst] @ prices - table[i[worst], j[worst]]) > 1e3 * ROUNDING * largest
+        or prices.min() < -ROUNDING * largest
+    ):
+        raise InvalidInputError(
+            "the price of each pair must be a sum c_i + c_j of prices >= 0 of its modes; the nearest sums are those of c = "
+            f"{prices.round(6).tolist()}, which miss that of modes {i[worst]} and {j[worst]}, {table[i[worst], j[worst]]:g}."
+        )
+    return [max(float(c), 0.0) for c in prices]

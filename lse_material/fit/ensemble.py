@@ -1,0 +1,82 @@
+"""Several fits of the same data from different random starts: where they differ, the data leave the stress open.
+
+The mean of soft minima is no soft minimum, so the material of an ensemble is one of its members: the one that meets the data
+best. A fit that ended in a poor local minimum meets the data a little worse, and unseen load paths much worse.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from lse_material._arrays import Array
+from lse_material.data.observations import Observations
+from lse_material.data.samples import Samples
+from lse_material.errors import InvalidInputError
+from lse_material.fit.fitting import fit
+from lse_material.fit.result import FitResult
+from lse_material.model.material import Material
+
+
+@dataclass(frozen=True, eq=False)
+class Ensemble:
+    """Fits that differ by their random starts.
+
+    Attributes:
+        results: the members, the one with the smallest training error first.
+
+    >>> ensemble = lse.fit.fit_ensemble(
+    ...     samples, members=2, kinematics=lse.GreenLagrange(2), training=quick, progress=False
+    ... )
+    >>> bool(ensemble.spread(np.diag([1.05, 1.0])) < ensemble.spread(np.diag([2.0, 1.0])))  # the data end at 1.1
+    True
+    """
+
+    results: tuple[FitResult, ...]
+
+    @property
+    def material(self) -> Material:
+        """The material of the member that meets the data best."""
+        return self.results[0].material
+
+    def spread(self, F: Any) -> Array:
+        """How far P is open, in units of stress: F (..., dim, dim) -> (...).
+
+        The standard deviation of the members' P, in the norm sqrt(P : P). It leaves out what all members have in common: the
+        errors of the data and of the architecture.
+        """
+        stresses = np.stack([result.material.stress(F) for result in self.results])
+        away: Array = stresses - stresses.mean(axis=0)
+        return np.sqrt((away**2).sum(axis=(0, -2, -1)) / (len(stresses) - 1))
+
+
+def fit_ensemble(samples: Samples | Observations, *, members: int = 5, seed: int = 0, **options: Any) -> Ensemble:
+    """Fit `members` times, with the seeds seed, seed + 1, ...
+
+    Args:
+        samples: of F, as `fit` takes them.
+        members: how many fits; 2 or more.
+        seed: of the first.
+        options: of `fit`; no checkpoint, since fits cannot share one.
+
+    Raises:
+        InvalidInputError: fewer than 2 members, samples of x, or options that `fit` refuses.
+
+    >>> ensemble = lse.fit.fit_ensemble(
+    ...     samples, members=2, kinematics=lse.GreenLagrange(2), training=quick, progress=False
+    ... )
+    >>> len(ensemble.results), ensemble.material is ensemble.results[0].material
+    (2, True)
+    """
+    if members < 2:
+        raise InvalidInputError(f"members is {members!r}; a spread needs 2 or more.")
+    if options.get("checkpoint") is not None:
+        raise InvalidInputError("several fits cannot share one checkpoint: leave `checkpoint` out.")
+    if options.get("kinematics") is None:
+        raise InvalidInputError(
+            "an ensemble is of materials: give samples of F and their strain measure, `kinematics`."
+        )
+    results = [fit(samples, seed=seed + i, **options) for i in range(members)]
+    return Ensemble(tuple(sorted(results, key=lambda result: result.train_errors.worst)))

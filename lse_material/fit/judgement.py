@@ -1,0 +1,105 @@
+"""Whether a fit is good for anything: its errors against the size of the data, against their noise, and from start to start.
+
+Noise at one row says nothing of the next. What a fit misses of a smooth landscape is alike at near rows. With the residuals r_i
+and those of the nearest row, r_j(i), the correlation
+
+    c = sum_i r_i . r_j(i) / sum_i |r_i|^2
+
+is near 0 for noise, and near 1 where the fit misses more than that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from lse_material._arrays import Array
+from lse_material.data.samples import Samples
+from lse_material.fit.optimise.found import Found
+from lse_material.fit.problem.prepare import Problem
+from lse_material.model.material import Material, potential_of
+from lse_material.model.soft_minimum import SoftMinimum
+
+MISFIT = 0.1  # relative error from which it is looked at whether it is noise, if no number of modes was looked for
+MISFIT_TOLERANCES, LEAST_MISFIT = 3.0, 0.05  # the same where one was: in tolerances, but not less than this
+PATTERN = 0.3  # correlation of errors at near rows from which they are no noise
+FEW = 20  # rows, of which no correlation is taken
+ROWS = 3000  # at most, of which it is taken
+APART = 2.0  # ratio of the errors of the two best starts from which the best was found by chance
+GOOD = 0.02  # relative error below which that does not matter
+
+
+def judged(
+    fitted: Material | SoftMinimum, problem: Problem, found: Found, errors: Mapping[str, float], tolerance: float
+) -> tuple[str, ...]:
+    """What speaks against a fit, a sentence each.
+
+    Args:
+        fitted: the material or the potential.
+        problem: with the rows.
+        found: with the history of the starts.
+        errors: relative, of the kinds of data that had a weight in the fit, "energy" and "stress".
+        tolerance: of a discovery.
+    """
+    limit = max(MISFIT_TOLERANCES * tolerance, LEAST_MISFIT) if found.errors else MISFIT
+    sentences = []
+    for kind, error in errors.items():
+        pattern = correlation(fitted, problem, kind) if error > limit else 0.0
+        if pattern > PATTERN:
+            sentences.append(
+                f"the fit misses {error:.0%} of the {kind}, at near rows alike (correlation {pattern:.2f}): this is no noise. "
+                "The modes are too few or too small, the search was too short, or a column means something else (another "
+                "sign, order, unit or shear)."
+            )
+    return (*sentences, *_by_chance(found, max(errors.values(), default=0.0)))
+
+
+def correlation(fitted: Material | SoftMinimum, problem: Problem, kind: str) -> float:
+    """Of the errors in energy or stress at near rows; 0 where rows are few, or only sums of stresses are known."""
+    samples = problem.samples
+    if not isinstance(samples, Samples):
+        return 0.0
+    samples = samples.take(np.arange(len(samples))[:ROWS])
+    wrong = _wrong(fitted, samples, kind)
+    known = np.isfinite(wrong).all(axis=1)
+    if known.sum() < FEW:
+        return 0.0
+    wrong = wrong[known]
+    x = samples.inputs(problem.kinematics)[known] / potential_of(fitted).input_scale
+    nearest = cKDTree(x).query(x, 2)[1][:, 1]
+    size = float((wrong**2).sum())
+    return float((wrong * wrong[nearest]).sum()) / size if size > 0.0 else 0.0
+
+
+def _wrong(fitted: Material | SoftMinimum, samples: Samples, kind: str) -> Array:
+    """Errors of the rows, (n, q), NaN where a row has no value; stresses in the frame of the undeformed body, F^-1 P."""
+    stress: Callable[..., Array]
+    if isinstance(fitted, Material):
+        at: tuple[Any, ...] = samples.F, samples.fields
+        data, stress = samples.stress, fitted.stress
+    else:
+        at, data, stress = (samples.x,), samples.gradient, fitted.gradient
+    if kind == "energy":
+        known, data = np.asarray(samples.energy_mask)[:, None], np.asarray(samples.energy)[:, None]
+        wrong = np.where(known, fitted.energy(*at)[:, None] - data, 0.0)
+    else:
+        known = np.asarray(samples.stress_known)
+        wrong = np.where(known, stress(*at) - np.asarray(data), 0.0)
+        wrong = wrong * fitted.input_scale if isinstance(fitted, SoftMinimum) else np.linalg.solve(at[0], wrong)
+    rows = known.reshape(len(samples), -1)
+    return np.where(rows.any(axis=1, keepdims=True), wrong.reshape(rows.shape), np.nan)
+
+
+def _by_chance(found: Found, error: float) -> list[str]:
+    """Whether one of several starts has ended far below all others."""
+    ends = {record.phase: record.validation for record in found.history if record.phase.startswith("adam")}
+    ends_in_order = np.sqrt(sorted(value for value in ends.values() if np.isfinite(value)))
+    if len(ends_in_order) < 2 or error < GOOD or ends_in_order[1] < APART * ends_in_order[0]:
+        return []
+    return [
+        f"of {len(ends)} random starts one has ended at an error of {ends_in_order[0]:.1%}, the next at "
+        f"{ends_in_order[1]:.1%}: the best was met by chance. More Training.restarts, or another seed, may find a better one."
+    ]

@@ -1,0 +1,266 @@
+"""Rate-independent dissipation: derivatives, the play operator, plateaus off the Maxwell stress, loops that close, memory."""
+
+import numpy as np
+import pytest
+import ufl
+from dolfinx import fem, mesh
+from mpi4py import MPI
+
+import lse_material as lse
+from lse_material.fem.quadrature.dissipation import prices_of_modes
+from tests.materials import square_to_rectangle
+
+MODULUS, TRANSFORMATION, OFFSET, SCALE = 2.0, 0.8, 0.05, 0.04  # MPa, -, MPa, MPa
+PRICE = 0.06  # MPa
+MAXWELL = OFFSET / TRANSFORMATION
+
+
+def wells():
+    root = np.array([[np.sqrt(MODULUS)]])
+    first = lse.ConvexNetwork.from_arrays([], [[[0.0]]], [[0.0]], quadratic=root)
+    second = lse.ConvexNetwork.from_arrays(
+        [], [[[-MODULUS * TRANSFORMATION]]], [[0.5 * MODULUS * TRANSFORMATION**2 + OFFSET]], quadratic=root
+    )
+    return lse.SoftMinimum((first, second), SCALE)
+
+
+class Bar:
+    """A bar of length 1, pulled at one end."""
+
+    def __init__(self, cells=100, *, width=0.05, degree=4, comm=MPI.COMM_WORLD, checkpoint=None):
+        domain = mesh.create_interval(comm, cells, [0.0, 1.0])
+        V = fem.functionspace(domain, ("Lagrange", 2))
+        self.u, self.end = fem.Function(V), fem.Constant(domain, 0.0)
+        e = self.u.dx(0)
+        self.hysteresis = lse.fem.Dissipation.of_potential(wells(), [e], PRICE, degree=degree)
+        W = lse.fem.potential_energy(wells(), [e]) * self.hysteresis.dx
+        W += lse.fem.interior_penalty(self.u, length=width, modulus=MODULUS, degree=degree)
+        ends = [fem.locate_dofs_geometrical(V, lambda x, at=at: np.isclose(x[0], at)) for at in (0.0, 1.0)]
+        pulled = fem.dirichletbc(self.end, ends[1], V)
+        bcs = [fem.dirichletbc(0.0, ends[0], V), pulled]
+        self.problem = lse.fem.EnergyProblem(
+            W + self.hysteresis.functional, self.u, bcs=bcs, petsc_options_prefix="hysteretic_bar_"
+        )
+        stored = fem.form(W)
+        observed = {
+            "stress": lambda: self.problem.reaction(pulled),
+            "stored": lambda: comm.allreduce(fem.assemble_scalar(stored)),
+            "dissipated": self.hysteresis.dissipated,
+        }
+        self.path = lse.fem.LoadPath(
+            self.problem,
+            self.pull,
+            observed,
+            perturbation_size=1e-3,
+            internal=[self.hysteresis],
+            checkpoint=checkpoint,
+            progress=False,
+        )
+
+    def pull(self, level):
+        self.end.value = level
+
+    def start_with_both_phases(self):
+        """A boundary in the middle: no path that begins here jumps."""
+        self.u.interpolate(lambda x: 0.05 * TRANSFORMATION * np.logaddexp(0.0, (x[0] - 0.5) / 0.05))
+        self.hysteresis.reset()
+
+
+def cycle(*turns, step=0.025):
+    """Levels from one turning point to the next."""
+    levels = [0.0]
+    for turn in turns:
+        levels.extend(np.linspace(levels[-1], turn, max(1, round(abs(turn - levels[-1]) / step)) + 1)[1:])
+    return levels
+
+
+def play(weights, reach):
+    """Anchors of one weight that takes some values in turn."""
+    anchors = [weights[0]]
+    for w in weights[1:]:
+        anchors.append(min(max(anchors[-1], w - reach), w + reach))
+    return np.array(anchors)
+
+
+@pytest.mark.mpi
+def test_a_homogeneous_bar_follows_the_play_operator():
+    domain = mesh.create_interval(MPI.COMM_WORLD, 6, [0.0, 2.0])
+    u = fem.Function(fem.functionspace(domain, ("Lagrange", 1)))
+    hysteresis = lse.fem.Dissipation.of_potential(wells(), [u.dx(0)], PRICE, degree=2, reversible=0.02)
+    strains = np.array([0.0, 0.3, 0.395, 0.39, 0.42, 0.41, 0.415, 0.1, 0.9, 0.35])
+    weights = wells().mode_weights(strains[:, None])
+    anchors = np.stack([play(w, 0.02) for w in weights.T], axis=1)
+    paid = np.cumsum(np.r_[0.0, 0.5 * PRICE * np.abs(np.diff(anchors, axis=0)).sum(axis=1)])
+    for e, a, total in zip(strains, anchors, paid):
+        u.interpolate(lambda x, e=e: e * x[0])
+        hysteresis.advance()
+        own = hysteresis.anchors.x.array.reshape(-1, 2)
+        if len(own):
+            np.testing.assert_allclose(own, np.tile(a, (len(own), 1)), rtol=0.0, atol=1e-14)
+        np.testing.assert_allclose(hysteresis.dissipated(), 2.0 * total, rtol=0.0, atol=1e-15)
+
+
+@pytest.mark.parametrize("step", [1e-5])
+def test_its_derivatives_are_those_of_finite_differences(step):
+    material = square_to_rectangle(0.05)
+    domain = mesh.create_unit_square(MPI.COMM_SELF, 2, 2)
+    V = fem.functionspace(domain, ("Lagrange", 2, (2,)))
+    u, v, du = fem.Function(V), ufl.TestFunction(V), ufl.TrialFunction(V)
+    rng = np.random.default_rng(3)
+    F = ufl.Identity(2) + ufl.grad(u)
+    hysteresis = lse.fem.Dissipation(material, F, [[0.0, 0.3], [0.3, 0.0]], degree=2, reversible=0.1)
+    u.x.array[:] = 0.02 * rng.normal(size=len(u.x.array))
+    first = ufl.derivative(hysteresis.functional, u, v)
+    forms = [fem.form(hysteresis.functional), fem.form(first), fem.form(ufl.derivative(first, u, du))]
+    start, direction = u.x.array.copy(), rng.normal(size=len(u.x.array))
+    tangent = fem.assemble_matrix(forms[2]).to_dense() @ direction
+    gradient = fem.assemble_vector(forms[1]).array.copy()
+    ends = []
+    for sign in (1.0, -1.0):
+        u.x.array[:] = start + sign * step * direction
+        ends.append((fem.assemble_scalar(forms[0]), fem.assemble_vector(forms[1]).array.copy()))
+    (W1, g1), (W2, g2) = ends
+    assert abs((W1 - W2) / (2 * step) - gradient @ direction) < 1e-6 * abs(gradient @ direction)
+    assert np.abs((g1 - g2) / (2 * step) - tangent).max() < 1e-4 * np.abs(tangent).max()
+    frozen = lse.fem.frozen_tangent(hysteresis.functional, u)
+    K = fem.assemble_matrix(fem.form(frozen)).to_dense()
+    assert np.linalg.eigvalsh(K).min() > -1e-10 * np.abs(K).max()  # a preconditioner that is positive
+
+
+@pytest.fixture(scope="module")
+def looped():
+    """The plateau, out of it and back into it twice, and home."""
+    bar = Bar(comm=MPI.COMM_SELF)
+    table = bar.path.run(cycle(0.6, 0.35, 0.5, 0.35, 0.6, 0.0))
+    return bar, table
+
+
+def test_two_phases_coexist_off_the_maxwell_stress_by_price_over_strain(looped):
+    _, table = looped
+    load, stress = table["load"], table["stress"]
+    turns = np.flatnonzero(np.isclose(load, 0.6))
+    down = np.flatnonzero(np.isclose(load, 0.35))[1:]  # the first is on the way out
+    off = PRICE / TRANSFORMATION
+    np.testing.assert_allclose(stress[turns], MAXWELL + off, rtol=0.0, atol=0.01 * off)
+    np.testing.assert_allclose(stress[down], MAXWELL - off, rtol=0.0, atol=0.01 * off)
+
+
+def test_minor_loops_close(looped):
+    """Return-point memory: at the end of a loop within a loop the stress is what it was at its start."""
+    _, table = looped
+    load, stress = table["load"], table["stress"]
+    turns, down = np.flatnonzero(np.isclose(load, 0.6)), np.flatnonzero(np.isclose(load, 0.35))[1:]
+    assert np.ptp(stress[down]) < 1e-6 * MODULUS
+    assert np.ptp(stress[turns]) < 1e-6 * MODULUS
+
+
+def test_work_is_stored_or_dissipated_and_what_is_dissipated_never_falls(looped):
+    _, table = looped
+    load, stress = table["load"], table["stress"]
+    assert np.diff(table["dissipated"]).min() >= 0.0
+    work = 0.5 * np.diff(load) * (stress[1:] + stress[:-1])
+    missing = work - np.diff(table["stored"]) - np.diff(table["dissipated"])
+    first, last = np.flatnonzero(np.isclose(load, 0.6))  # no jump between them
+    assert (
+        np.abs(missing[first:last]).max() < 0.05 * np.abs(work[first:last]).max()
+    )  # of the trapezoidal rule at corners
+    assert missing.min() > -0.05 * np.abs(work).max()  # what a jump sets free is positive
+    area = np.trapezoid(stress[first : last + 1], load[first : last + 1])
+    paid = table["dissipated"][last] - table["dissipated"][first]
+    assert abs(area - paid) < 0.02 * paid
+
+
+@pytest.mark.mpi
+def test_ranks_share_the_memory_of_one():
+    tables = []
+    for comm in (MPI.COMM_WORLD, MPI.COMM_SELF):
+        bar = Bar(40, comm=comm)
+        bar.start_with_both_phases()
+        tables.append(bar.path.run([0.4, 0.45, 0.5, 0.55, 0.45, 0.35]))
+    assert tables[1]["dissipated"][-1] > 0.01
+    for name in ("stress", "stored", "dissipated"):
+        np.testing.assert_allclose(tables[0][name], tables[1][name], rtol=0.0, atol=1e-8)
+
+
+def test_a_path_goes_on_from_its_checkpoint_with_its_memory(tmp_path):
+    levels = cycle(0.5, 0.2, step=0.05)
+    whole = Bar(40, width=0.05, comm=MPI.COMM_SELF).path.run(levels)
+    file = tmp_path / "path.npz"
+    Bar(40, width=0.05, comm=MPI.COMM_SELF, checkpoint=file).path.run(levels[:12])
+    again = Bar(40, width=0.05, comm=MPI.COMM_SELF, checkpoint=file)
+    assert again.path.resume() == 12
+    table = again.path.run(levels)
+    for name in ("stress", "stored", "dissipated"):
+        np.testing.assert_array_equal(table[name], whole[name])
+
+
+def test_a_stored_stress_takes_the_same_term():
+    material = square_to_rectangle(0.05)
+    domain = mesh.create_unit_square(MPI.COMM_SELF, 3, 3)
+    V = fem.functionspace(domain, ("Lagrange", 1, (2,)))
+    left, right = (fem.locate_dofs_geometrical(V, lambda x, at=at: np.isclose(x[0], at)) for at in (0.0, 1.0))
+    found = []
+    for stored in (False, True):
+        u, v = fem.Function(V), ufl.TestFunction(V)
+        F = ufl.Identity(2) + ufl.grad(u)
+        hysteresis = lse.fem.Dissipation(material, F, 0.002, degree=1)
+        options = {}
+        if stored:
+            P = lse.fem.QuadratureStress(material, F, degree=1)
+            residual = ufl.inner(P.operator, ufl.grad(v)) * P.dx + ufl.derivative(hysteresis.functional, u, v)
+            options = {"residual": residual, "stresses": [P]}
+        pull = fem.Constant(domain, (0.06, 0.0))
+        problem = lse.fem.EnergyProblem(
+            lse.fem.energy(material, F) * hysteresis.dx + hysteresis.functional,
+            u,
+            bcs=[fem.dirichletbc(np.zeros(2), left, V), fem.dirichletbc(pull, right, V)],
+            petsc_options_prefix=f"damped_{stored}_",
+            **options,
+        )
+        problem.solve()
+        hysteresis.advance()
+        found.append((problem.energy(), hysteresis.dissipated(), u.x.array.copy()))
+    assert found[0][1] > 0.0
+    np.testing.assert_allclose(found[1][:2], found[0][:2], rtol=1e-8)
+    np.testing.assert_allclose(found[1][2], found[0][2], rtol=0.0, atol=1e-8)
+
+
+def test_prices_of_pairs_are_sums_of_prices_of_modes():
+    assert prices_of_modes(0.3, 3) == pytest.approx([0.15, 0.15, 0.15])
+    c = np.array([0.1, 0.4, 0.2, 0.0])
+    table = c[:, None] + c
+    np.fill_diagonal(table, 0.0)
+    np.testing.assert_allclose(prices_of_modes(table, 4), c, atol=1e-14)
+
+
+@pytest.mark.parametrize(
+    ("price", "message"),
+    [
+        (-1.0, ">= 0"),
+        ([[0.0, 1.0], [2.0, 0.0]], "same in both directions"),
+        ([[0.0, 1.0, 9.0], [1.0, 0.0, 1.0], [9.0, 1.0, 0.0]], r"sum c_i \+ c_j"),
+        (np.ones((2, 3)), "shape"),
+        (np.nan, "finite"),
+    ],
+)
+def test_other_prices_are_refused(price, message):
+    with pytest.raises(lse.InvalidInputError, match=message):
+        prices_of_modes(price, 3 if np.shape(price) == (3, 3) else 2)
+
+
+def test_one_mode_and_wrong_ranges_are_refused():
+    domain = mesh.create_unit_square(MPI.COMM_SELF, 1, 1)
+    u = fem.Function(fem.functionspace(domain, ("Lagrange", 1, (2,))))
+    F = ufl.Identity(2) + ufl.grad(u)
+    material = square_to_rectangle(0.05)
+    one = lse.Material(material.potential.alone(0), material.kinematics)
+    with pytest.raises(lse.InvalidInputError, match="one mode has no transformation"):
+        lse.fem.Dissipation(one, F, 0.1, degree=1)
+    with pytest.raises(lse.InvalidInputError, match=r"reversible is 1\.5"):
+        lse.fem.Dissipation(material, F, 0.1, degree=1, reversible=1.5)
+    with pytest.raises(lse.InvalidInputError, match="degree is 0"):
+        lse.fem.Dissipation(material, F, 0.1, degree=0)
+    hysteresis = lse.fem.Dissipation(material, F, 0.1, degree=1)
+    u.x.array[:] = np.nan
+    with pytest.raises(lse.InvalidInputError, match="not finite at 2 quadrature points"):
+        hysteresis.advance()

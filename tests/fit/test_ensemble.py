@@ -1,0 +1,62 @@
+"""An ensemble: the best of several fits, and a spread that grows where the data end."""
+
+import numpy as np
+import pytest
+
+import lse_material as lse
+from lse_material.fit import Architecture, Training, fit, fit_ensemble
+from tests.materials import random_material
+
+GREEN_LAGRANGE = lse.GreenLagrange(2)
+QUICK = {
+    "kinematics": GREEN_LAGRANGE,
+    "architecture": Architecture(modes=1, width=4),
+    "training": Training(restarts=1, adam_steps=100, lbfgs_steps=100),
+    "progress": False,
+}
+
+
+@pytest.fixture(scope="module")
+def samples():
+    rng = np.random.default_rng(0)
+    truth = random_material(rng, GREEN_LAGRANGE)
+    F = np.eye(2) + rng.uniform(-0.1, 0.1, (150, 2, 2))
+    return lse.Samples(F=F, energy=truth.energy(F), stress=truth.stress(F))
+
+
+@pytest.fixture(scope="module")
+def ensemble(samples):
+    return fit_ensemble(samples, members=3, seed=4, **QUICK)
+
+
+def test_members_are_fits_of_successive_seeds_and_the_best_comes_first(samples, ensemble):
+    alone = [fit(samples, seed=seed, **QUICK) for seed in (4, 5, 6)]
+    errors = sorted(result.train_errors.worst for result in alone)
+    assert [result.train_errors.worst for result in ensemble.results] == errors
+    best = min(alone, key=lambda result: result.train_errors.worst)
+    assert np.array_equal(ensemble.material.stress(samples.F), best.material.stress(samples.F))
+
+
+def test_the_spread_is_the_standard_deviation_of_the_members(ensemble):
+    F = np.eye(2) + np.random.default_rng(1).uniform(-0.2, 0.2, (2, 5, 2, 2))
+    stresses = [result.material.stress(F) for result in ensemble.results]
+    assert np.allclose(ensemble.spread(F) ** 2, np.var(stresses, axis=0, ddof=1).sum(axis=(-2, -1)), rtol=1e-9)
+
+
+def test_the_spread_grows_away_from_the_data(samples, ensemble):
+    within = ensemble.spread(samples.F).mean()
+    far = ensemble.spread(np.eye(2) + 4.0 * (samples.F - np.eye(2))).mean()
+    assert far > 5.0 * within
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"members": 1}, "members is 1; a spread needs 2"),
+        ({"checkpoint": "fit.npz"}, "cannot share one checkpoint"),
+        ({"kinematics": None}, "an ensemble is of materials"),
+    ],
+)
+def test_what_makes_no_ensemble_is_refused(samples, changes, message):
+    with pytest.raises(lse.InvalidInputError, match=message):
+        fit_ensemble(samples, **{**QUICK, **changes})
