@@ -168,3 +168,12 @@ def test_the_right_number_of_modes_is_found_for_every_seed():
             assert figures["success"] == 1.0, name
             assert figures["gradient_error"] < 5e-3
             assert figures["rho_ratio"] is None or 0.95 < figures["rho_ratio"] < 1.05
+
+
+def test_a_martensitic_block_is_solved_in_some_ten_tangents_and_continuation_ends_lower():
+    figures = run_benchmark("solve")["8"]
+    for values in figures.values():
+        assert values["stable"]
+        assert values["iterations"] <= 20
+    for start in ("laminate", "waves"):
+        assert figures[f"{start}_continued"]["final_energy"] <= 1.001 * figures[start]["final_energy"]

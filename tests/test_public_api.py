@@ -147,6 +147,7 @@ PACKAGES = {
         "sample",
         "save_state",
         "share_not_elliptic",
+        "smoothed",
         "stability",
         "stress",
         "three_field_energy",

@@ -41,6 +41,7 @@ with needed_by("lse_material.fem"):
     from lse_material.fem.forms.measures import with_quadrature_degree
     from lse_material.fem.forms.operator import jit_options
     from lse_material.fem.forms.reduced import axisymmetric_gradient, circumference, plane_gradient
+    from lse_material.fem.forms.smoothed import smoothed
     from lse_material.fem.forms.thermomechanics import entropy, heat_taken_up, internal_energy
     from lse_material.fem.full_field import FullField, Support
     from lse_material.fem.homogenise.load_cases import CellPath, CellSamples, sample
@@ -127,6 +128,7 @@ __all__ = [
     "sample",
     "save_state",
     "share_not_elliptic",
+    "smoothed",
     "stability",
     "stress",
     "three_field_energy",

@@ -12,8 +12,8 @@ Let u0 be a field near the true one and K the tangent stiffness there. For any v
     w . f(P(F0)) = w . R + (K w) . (u0 - u_measured) + error,        error^2 = |K w|^2 error_u^2 + error_R^2,
 
 up to the square of the distance. Two kinds of w have small errors. The lowest eigenvectors of K, over |K w|, leave the error
-of u: high eigenvectors hold little but noise. A w that is 1 on a support, 0 on the others and in balance between them has
-K w = 0 inside the body: errors of u there do not matter to the force of a support.
+of u: high eigenvectors hold little but noise. A w that is 1 on a support, 0 on the others and in balance with K between them
+has K w = 0 inside the body: errors of u there do not matter to the force of a support.
 
 Without a material, u0 is the measured field and K that of a linear elastic body whose modulus follows from the forces. P is not
 linear in the noise of F, so that this fit is rough. With the material of that fit, u0 is its equilibrium under springs to the

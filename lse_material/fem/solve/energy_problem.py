@@ -13,6 +13,7 @@ from where these steps end.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Generator, Mapping, Sequence
 from typing import Any
@@ -33,6 +34,7 @@ from lse_material.fem.forms.frozen_tangent import frozen_tangent
 from lse_material.fem.forms.incompressible import Multiplier
 from lse_material.fem.forms.marks import marks_in
 from lse_material.fem.forms.measures import with_quadrature_degree
+from lse_material.fem.forms.smoothed import smoothed
 from lse_material.fem.quadrature.stress import QuadratureStress
 from lse_material.fem.solve.advice import explain, explain_error
 from lse_material.fem.solve.dirichlet import enter_dirichlet_values
@@ -64,6 +66,7 @@ SADDLE: Mapping[str, Any] = {
 DESCENTS = 20  # at most in a solve, from the trust region to quasi-Newton steps
 DESCENT_STEPS = 100  # at most in each of them
 SLOW = 0.3  # of the last residual norm: an iteration of the trust region that leaves more is slow
+SMOOTHER_TOLERANCE = 1e-2  # of the minima of smoother energies, which are starts of the next
 FINISHING_ITERATIONS = 3  # of `minimise` after a failure that count as the end of a solve, not as a fallback
 AT_BOUNDARY = (PETSc.KSP.ConvergedReason.CONVERGED_NEG_CURVE, PETSc.KSP.ConvergedReason.CONVERGED_STEP_LENGTH)
 INFINITE_RESIDUAL = 1e150  # entries of the residual where the energy is not finite; their square is finite
@@ -109,6 +112,9 @@ class EnergyProblem(MaterialProblem):
             positive definite, else the frozen-weight tangent; its solver is direct if the preconditioner is, else conjugate
             gradients. Without it the values are imposed abruptly, which may push the adjacent cells across energy barriers or
             turn them inside out.
+        continuation: factors of the transition scale, (8, 4, 2) for example. Energies that are smoother by these are minimised
+            first, one after the other, which finds lower minima from a rough start. The minimum may lie in other wells than the
+            start: leave it out where the history of loads decides, as on a path with hysteresis.
         kwargs: passed on to `MaterialProblem` (jit_options, form_compiler_options, entity_maps).
 
     Attributes:
@@ -123,7 +129,7 @@ class EnergyProblem(MaterialProblem):
         scales: units of the fields of u, in which solvers measure steps.
 
     Raises:
-        InvalidInputError: the energy is no functional, or u is a list.
+        InvalidInputError: the energy is no functional, or u is a list, or the energy cannot be smoothed (`lse.fem.smoothed`).
 
     >>> problem = lse.fem.EnergyProblem(W * dx, u, bcs=bcs, petsc_options_prefix="bar_")
     >>> pull.value[:] = 0.1, 0.0
@@ -148,6 +154,7 @@ class EnergyProblem(MaterialProblem):
         tolerance: float = 1e-9,
         fallback: bool = True,
         predictor: bool = True,
+        continuation: Sequence[float] = (),
         **kwargs: Any,
     ) -> None:
         if not isinstance(energy, ufl.Form) or energy.arguments():
@@ -189,6 +196,20 @@ class EnergyProblem(MaterialProblem):
             **kwargs,
         )
         self._options = {k: v for k, v in kwargs.items() if k != "kind"}
+        self._smoother = [
+            EnergyProblem(
+                smoothed(energy, factor),
+                u,
+                petsc_options_prefix=f"{petsc_options_prefix}smoother_{i}_",
+                bcs=bcs,
+                petsc_options=petsc_options,
+                tolerance=max(tolerance, SMOOTHER_TOLERANCE),
+                fallback=False,
+                predictor=predictor,
+                **kwargs,
+            )
+            for i, factor in enumerate(continuation)
+        ]
         self._energy = self.compiled(energy)
         self.convex_form = None if convex is None else self.compiled(convex)
         self._convex_matrix: PETSc.Mat | None = None
@@ -316,7 +337,13 @@ class EnergyProblem(MaterialProblem):
         collect_garbage(self.comm)
         before = self.u.x.array.copy()
         try:
+            for smoother in self._smoother:
+                with contextlib.suppress(ConvergenceError):  # u is then as it was
+                    smoother.solve()
             self._minimise_from_here()
+            for smoother in self._smoother:
+                self.iterations += smoother.iterations
+                self.quasi_newton_steps += smoother.quasi_newton_steps
         except ConvergenceError as error:
             self.u.x.array[:] = before
             motion = missing_stiffness(self.fields, self.tangent())

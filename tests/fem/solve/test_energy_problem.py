@@ -279,3 +279,18 @@ def test_an_inverted_guess_that_misses_its_dirichlet_values_ends_with_them(optio
     (bc,) = problem.bcs
     assert np.abs(problem.u.x.array[bc.dof_indices()[0]]).max(initial=0.0) < 1e-14
     assert is_stable(problem)
+
+
+@pytest.mark.mpi
+def test_continuation_finds_a_minimum_of_the_energy_itself_no_higher_than_without():
+    energies = {}
+    for factors in ((), (8.0, 4.0, 2.0)):
+        problem, _ = twins(n=16, continuation=factors)
+        problem.solve()
+        assert is_stable(problem)
+        energies[factors] = problem.energy()
+    assert energies[8.0, 4.0, 2.0] <= energies[()] * (1.0 + 1e-9)
+    with pytest.raises(lse.InvalidInputError, match=r"factor of the transition scale is 0\.5"):
+        twins(continuation=(0.5,))
+    with pytest.raises(lse.InvalidInputError, match="no compiled potential"):
+        twins(route="expanded", continuation=(2.0,))

@@ -1,0 +1,50 @@
+"""Energies whose transition scale is larger: smoother, with lower barriers and the same wells.
+
+    W_f(x) = -f rho ln sum_k exp(-psi_k(x) / (f rho))
+
+Where f rho exceeds a barrier the wells merge. Minimised one after the other for falling factors f, such energies lead from a
+rough start to a minimum that is lower than the one next to the start.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import ufl
+
+from lse_material.errors import InvalidInputError
+from lse_material.fem.forms import operator
+from lse_material.fem.forms.operator import PotentialComponent
+
+Expr = Any  # a UFL expression
+
+
+def smoothed(energy: ufl.Form, factor: float) -> ufl.Form:
+    """The functional with the transition scale of every compiled potential in it multiplied by `factor`.
+
+    Args:
+        energy: functional in which energies of `lse.fem.energy` or `potential_energy` stand as they are.
+        factor: at least 1.
+
+    Raises:
+        InvalidInputError: the factor is below 1, or the energy holds no compiled potential, or derivatives of one.
+
+    >>> smoother = lse.fem.smoothed(W * dx, 4.0)
+    >>> fem.assemble_scalar(fem.form(smoother)) < fem.assemble_scalar(fem.form(W * dx))
+    True
+    """
+    found = sorted(ufl.algorithms.extract_type(energy, PotentialComponent), key=repr)
+    if not factor >= 1.0:
+        raise InvalidInputError(f"a factor of the transition scale is {factor}; it must be at least 1.")
+    if not found or any(W.code for W in found):
+        raise InvalidInputError(
+            "the energy holds no compiled potential (lse.fem.energy), or a stress or mode weights of one; only energies can be "
+            "smoothed."
+        )
+
+    def smoother(W: PotentialComponent) -> Expr:
+        potential = W.numbered.potential
+        return operator.value(dataclasses.replace(potential, scaled_rho=factor * potential.scaled_rho), list(W.x))
+
+    return ufl.replace(energy, {W: smoother(W) for W in found})
