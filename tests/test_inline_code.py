@@ -50,7 +50,6 @@ def test_pages_hold_many_names_that_are_looked_up():
         "lse.plotting.discovery_path(result)",
         "result.material.store(path)",
         "material.training_box.excess()",
-        "material.at()",
         "problem.solvers",
         "EnergieProblem",
         "stressfree=True",

@@ -353,7 +353,7 @@ class Regression:
                 continue
             share = torch.exp(-0.5 * (energies[inside] - energies[inside].min()).clamp(max=40.0))
             missing = energies[inside] - start.trained_modes(x[inside])[0][mode]
-            R, gradient, level, _ = nearest_quadratic(x[inside], missing, share, 0.0)
+            R, gradient, level, _ = nearest_quadratic(start, x[inside], missing, share)
             start.quadratic[mode].copy_(R)
-            start.x_weights[-1][mode, 0] += gradient
-            start.biases[-1][mode, 0] += level
+            start.x_weights[-1][mode] += gradient
+            start.biases[-1][mode] += level

@@ -33,7 +33,7 @@ def test_the_time_limit_ends_a_fit_with_what_it_has_and_says_so(architecture):
         result = fit(
             data,
             architecture=architecture,
-            training=Training(**{**vars(ENDLESS), "time_limit": 3.0}),
+            training=Training(**{**vars(ENDLESS), "time_limit": 0.4}),
             sparsity=endless,
             progress=False,
         )
