@@ -43,28 +43,14 @@ from lse_material.fem.solve.inertia import SymmetricFactor
 from lse_material.fem.solve.missing_stiffness import missing_stiffness
 from lse_material.fem.solve.multigrid import DIRECT, is_direct, keep_dirichlet_values, set_rigid_modes
 from lse_material.fem.solve.newton_inertia import blended_and_raised, minimise
-from lse_material.fem.solve.options import DEFAULT_OPTIONS
+from lse_material.fem.solve.options import DEFAULT_OPTIONS, SADDLE, TRUST_REGION
 from lse_material.fem.solve.problem import FAILED_LINEAR, FINER, MaterialProblem
 from lse_material.fem.solve.quasi_newton import descend
-from lse_material.fem.solve.saddle import EliminatedEnergy
+from lse_material.fem.solve.saddle import minimise_eliminated
 from lse_material.fem.solve.scaling import FieldScales
 from lse_material.fem.solve.trust_region import EnergyDifferences, keep_preconditioner_positive
 
-TRUST_REGION: Mapping[str, Any] = {
-    "snes_type": "newtontr",
-    "snes_max_it": 400,
-    "snes_stol": 0.0,
-    "ksp_type": "stcg",
-    "ksp_rtol": 1e-3,
-    "pc_type": "cholesky",
-    "pc_factor_mat_solver_type": "mumps",
-}
-SADDLE: Mapping[str, Any] = {
-    **DEFAULT_OPTIONS,
-    "snes_linesearch_type": "basic",
-}  # residuals rise on the way to a saddle
 DESCENTS = 20  # at most in a solve, from the trust region to quasi-Newton steps
-DESCENT_STEPS = 100  # at most in each of them
 SLOW = 0.3  # of the last residual norm: an iteration of the trust region that leaves more is slow
 SMOOTHER_TOLERANCE = 1e-2  # of the minima of smoother energies, which are starts of the next
 FINISHING_ITERATIONS = 3  # of `minimise` after a failure that count as the end of a solve, not as a fallback
@@ -239,8 +225,6 @@ class EnergyProblem(MaterialProblem):
         """Number of free unknowns that are Lagrange multipliers."""
         return self.fields.multipliers
 
-    # ---- the energy and its derivatives at the present u -----------------------------------------------------------------
-
     def compiled(self, form: ufl.Form) -> fem.Form:
         """A form compiled as those of this problem are: with its entity maps and options."""
         return fem.form(form, **self._options)
@@ -301,8 +285,7 @@ class EnergyProblem(MaterialProblem):
         """Norm of the residual of each field that counts as zero at the present u; collective."""
         reactions = self.fields.norms(self.forces(), prescribed=True)
         forces = np.maximum(reactions, TOLERANCE_STRAIN * self._uncancelled)
-        result: Array = self.tolerance * np.maximum(forces, self.force_scale) + ROUNDING * self._uncancelled
-        return result
+        return np.asarray(self.tolerance * np.maximum(forces, self.force_scale) + ROUNDING * self._uncancelled)
 
     def apply_bcs(self) -> None:
         """Set u to its Dirichlet values."""
@@ -420,7 +403,7 @@ class EnergyProblem(MaterialProblem):
 
     def _descend(self) -> None:
         """Lower the energy from `x` by quasi-Newton steps with the preconditioner that the solver used last."""
-        steps = descend(self._energy_at, self._gradient_at, self._precondition, self.x, DESCENT_STEPS)
+        steps = descend(self._energy_at, self._gradient_at, self._precondition, self.x)
         self.quasi_newton_steps += steps
         self._descents_left = self._descents_left - 1 if steps > 0 else 0
 
@@ -475,8 +458,6 @@ class EnergyProblem(MaterialProblem):
             return False
         return self.solver.getKSP().getConvergedReason() in AT_BOUNDARY or norm > SLOW * last
 
-    # ---- before the solver, and after it ---------------------------------------------------------------------------------
-
     def _prepare_trust_region(self) -> None:
         """Find the scales of the fields, and set radii in units of the body: the first step may be as large as the body."""
         newtontr, A = self.solver.getType() == "newtontr", self.A
@@ -502,12 +483,7 @@ class EnergyProblem(MaterialProblem):
         if self._saddle:
             self.u.x.array[:] = start
             self.fallbacks += 1
-            eliminated = EliminatedEnergy(self)
-            try:
-                eliminated.eliminate()
-                self.iterations += minimise(eliminated, multipliers=self.multipliers)
-            finally:
-                eliminated.destroy()
+            self.iterations += minimise_eliminated(self)
             return
         if not self.energy() <= energy:
             self.u.x.array[:] = start

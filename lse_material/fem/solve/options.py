@@ -20,6 +20,19 @@ DEFAULT_OPTIONS: Mapping[str, Any] = {
     "pc_type": "lu",
     "pc_factor_mat_solver_type": "mumps",
 }
+TRUST_REGION: Mapping[str, Any] = {
+    "snes_type": "newtontr",
+    "snes_max_it": 400,
+    "snes_stol": 0.0,
+    "ksp_type": "stcg",
+    "ksp_rtol": 1e-3,
+    "pc_type": "cholesky",
+    "pc_factor_mat_solver_type": "mumps",
+}
+SADDLE: Mapping[str, Any] = {  # residuals rise on the way to a saddle
+    **DEFAULT_OPTIONS,
+    "snes_linesearch_type": "basic",
+}
 WORK_SPACES = (100, 400, 1600)  # per cent beyond MUMPS's estimate, which delayed pivots exceed
 NEEDS_WORK_SPACE = (-8, -9)  # errors of MUMPS
 WITHOUT_JACOBIAN = ("qn", "ngmres", "nrichardson", "ncg", "anderson", "ms")

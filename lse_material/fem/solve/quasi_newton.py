@@ -23,6 +23,7 @@ TRIALS = 30  # of a length
 REMAINDER = 1e-4  # of the decrease so far: less than that is left to gain where the descent ends
 
 Pair = tuple[PETSc.Vec, PETSc.Vec, float]  # step, change of the gradient, 1 / their product
+DESCENT_STEPS = 100  # at most, before another method has a turn
 
 
 def descend(
@@ -30,7 +31,7 @@ def descend(
     gradient: Callable[[PETSc.Vec, PETSc.Vec], None],
     precondition: Callable[[PETSc.Vec, PETSc.Vec], None],
     x: PETSc.Vec,
-    iterations: int,
+    iterations: int = DESCENT_STEPS,
 ) -> int:
     """Lower the energy from x, which becomes the last iterate; returns the number of steps. Collective.
 

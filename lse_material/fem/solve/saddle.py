@@ -17,7 +17,7 @@ from petsc4py import PETSc
 from lse_material.errors import ConvergenceError
 from lse_material.fem.solve._energy import FieldEnergy
 from lse_material.fem.solve.inertia import SymmetricFactor, with_raised_diagonal
-from lse_material.fem.solve.newton_inertia import DIAGONAL_SHARES
+from lse_material.fem.solve.newton_inertia import DIAGONAL_SHARES, minimise
 
 MAX_ITERATIONS = 20  # of the elimination, which is linear in two of three fields
 
@@ -116,3 +116,17 @@ class EliminatedEnergy:
             b.restoreSubVector(self._rows, g)
             change.destroy()
             K.destroy()
+
+
+def minimise_eliminated(problem: FieldEnergy) -> int:
+    """Go down the energy of u alone from the present state; returns the iterations. Collective.
+
+    Raises:
+        ConvergenceError: no minimum was found, or u does not determine the other fields.
+    """
+    energy = EliminatedEnergy(problem)
+    try:
+        energy.eliminate()
+        return minimise(energy, multipliers=problem.fields.multipliers)
+    finally:
+        energy.destroy()
