@@ -24,7 +24,7 @@ MEANINGS = {
     UNUSABLE: "a file or data that cannot be used",
     MISSING: "something is not installed",
     UNEXPECTED: "a defect of lse-material",
-    USELESS: "a fit that is useless, saved all the same",
+    USELESS: "a fit that is useless (its error is as large as the data), saved all the same; `--even-if-useless` makes it 0",
     INTERRUPTED: "interrupted",
     TERMINATED: "ended by SIGTERM; a fit has saved its best so far",
 }

@@ -28,13 +28,25 @@ def entropy(material: Material, F: Expr, *, fields: Sequence[Expr], expanded: bo
 
     Raises:
         InvalidInputError: the material has no temperature, or several.
+
+    >>> ends = [lse.ConvexNetwork.from_arrays([], [np.zeros((1, 3))], [[c]], quadratic=np.eye(3)) for c in (0.0, -0.5)]
+    >>> gas = lse.Material(lse.SoftMinimum((lse.InterpolatedNetwork(*ends),), 1.0), lse.GreenLagrange(2), fields=("T",))
+    >>> round(fem.assemble_scalar(fem.form(lse.fem.entropy(gas, F, fields=[fem.Constant(domain, 0.3)]) * dx)), 6)
+    0.5
     """
     k = material.temperature("an entropy")
     return -conjugates(material, F, fields=fields, expanded=expanded)[k]
 
 
 def internal_energy(material: Material, F: Expr, *, fields: Sequence[Expr], expanded: bool = False) -> Expr:
-    """W + T S, a UFL scalar per reference volume; T is absolute. Arguments and errors as `entropy`."""
+    """W + T S, a UFL scalar per reference volume; T is absolute. Arguments and errors as `entropy`.
+
+    >>> ends = [lse.ConvexNetwork.from_arrays([], [np.zeros((1, 3))], [[c]], quadratic=np.eye(3)) for c in (0.0, -0.5)]
+    >>> gas = lse.Material(lse.SoftMinimum((lse.InterpolatedNetwork(*ends),), 1.0), lse.GreenLagrange(2), fields=("T",))
+    >>> U = lse.fem.internal_energy(gas, F, fields=[fem.Constant(domain, 0.3)])
+    >>> abs(fem.assemble_scalar(fem.form(U * dx))) < 1e-12  # W = -0.5 T
+    True
+    """
     T = fields[material.temperature("an internal energy")]
     W = energy(material, F, fields=fields, expanded=expanded)
     return W + T * entropy(material, F, fields=fields, expanded=expanded)
@@ -61,6 +73,13 @@ def heat_taken_up(
 
     Raises:
         InvalidInputError: as `entropy`.
+
+    >>> ends = [lse.ConvexNetwork.from_arrays([], [np.zeros((1, 3))], [[c]], quadratic=np.eye(3)) for c in (0.0, -0.5)]
+    >>> gas = lse.Material(lse.SoftMinimum((lse.InterpolatedNetwork(*ends),), 1.0), lse.GreenLagrange(2), fields=("T",))
+    >>> warm, cold = fem.Constant(domain, 0.3), fem.Constant(domain, 0.1)
+    >>> Q = lse.fem.heat_taken_up(gas, F, F, fields=[warm], fields_old=[cold])
+    >>> abs(fem.assemble_scalar(fem.form(Q * dx))) < 1e-12  # it has no heat capacity
+    True
     """
     now = internal_energy(material, F, fields=fields, expanded=expanded)
     then = internal_energy(material, F_old, fields=fields_old, expanded=expanded)

@@ -213,7 +213,7 @@ class EnergyProblem(MaterialProblem):
         if not is_direct(ksp):
             keep_dirichlet_values(ksp, self.fields)
         keep_preconditioner_positive(ksp)
-        self._work, self._physical = self.x.duplicate(), self.x.duplicate()
+        self._work, self._physical, self._slow_iterate = (self.x.duplicate() for _ in range(3))
         self._objective = EnergyDifferences(weak_method(self._energy_at), weak_method(self._gradient_at), self.x)
         self._saddle = saddle
         if not saddle:
@@ -399,6 +399,8 @@ class EnergyProblem(MaterialProblem):
         finally:
             self.iterations += int(self.solver.getIterationNumber())
             self.solver.setTolerances(max_it=limit)
+        if self._slow:
+            self._slow_iterate.copy(self.x)
         return int(self.solver.getConvergedReason())
 
     def _descend(self) -> None:
@@ -406,8 +408,6 @@ class EnergyProblem(MaterialProblem):
         steps = descend(self._energy_at, self._gradient_at, self._precondition, self.x)
         self.quasi_newton_steps += steps
         self._descents_left = self._descents_left - 1 if steps > 0 else 0
-
-    # ---- what the solver calls -------------------------------------------------------------------------------------------
 
     def _residual_at(self, snes: PETSc.SNES, x: PETSc.Vec, b: PETSc.Vec) -> None:
         super()._residual_at(snes, self.scales.to_physical(x, self._physical), b)
@@ -449,6 +449,8 @@ class EnergyProblem(MaterialProblem):
         if self.is_converged(residual):
             return reason.CONVERGED_FNORM_ABS
         self._slow = self._is_slow(iteration, norm)
+        if self._slow:  # the solver would end with its last trial, even if it has refused it
+            snes.getSolution().copy(self._slow_iterate)
         return reason.CONVERGED_ITS if self._slow else reason.CONVERGED_ITERATING
 
     def _is_slow(self, iteration: int, norm: float) -> bool:

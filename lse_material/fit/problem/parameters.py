@@ -98,6 +98,8 @@ class Design:
     """A scalar that the weights of each mode depend on smoothly, in any way: fit(parameters={"porosity": Design()}).
 
     Modes are convex in the strain at every value of it. Where data are sparse in it, what lies between is a guess.
+
+    >>> parameters = {"porosity": lse.fit.Design()}
     """
 
 

@@ -66,9 +66,9 @@ class Bar:
         self.hysteresis.reset()
 
 
-def cycle(*turns, step=0.025):
+def cycle(*turns, start=0.0, step=0.025):
     """Levels from one turning point to the next."""
-    levels = [0.0]
+    levels = [start]
     for turn in turns:
         levels.extend(np.linspace(levels[-1], turn, max(1, round(abs(turn - levels[-1]) / step)) + 1)[1:])
     return levels
@@ -129,9 +129,10 @@ def test_its_derivatives_are_those_of_finite_differences(step):
 
 @pytest.fixture(scope="module")
 def looped():
-    """The plateau, out of it and back into it twice, and home."""
+    """Along the plateau and back, twice: a boundary is there from the beginning."""
     bar = Bar(comm=MPI.COMM_SELF)
-    table = bar.path.run(cycle(0.6, 0.35, 0.5, 0.35, 0.6, 0.0))
+    bar.start_with_both_phases()
+    table = bar.path.run(cycle(0.6, 0.35, 0.5, 0.35, 0.6, start=0.4))
     return bar, table
 
 
@@ -139,7 +140,7 @@ def test_two_phases_coexist_off_the_maxwell_stress_by_price_over_strain(looped):
     _, table = looped
     load, stress = table["load"], table["stress"]
     turns = np.flatnonzero(np.isclose(load, 0.6))
-    down = np.flatnonzero(np.isclose(load, 0.35))[1:]  # the first is on the way out
+    down = np.flatnonzero(np.isclose(load, 0.35))
     off = PRICE / TRANSFORMATION
     np.testing.assert_allclose(stress[turns], MAXWELL + off, rtol=0.0, atol=0.01 * off)
     np.testing.assert_allclose(stress[down], MAXWELL - off, rtol=0.0, atol=0.01 * off)
@@ -149,7 +150,7 @@ def test_minor_loops_close(looped):
     """Return-point memory: at the end of a loop within a loop the stress is what it was at its start."""
     _, table = looped
     load, stress = table["load"], table["stress"]
-    turns, down = np.flatnonzero(np.isclose(load, 0.6)), np.flatnonzero(np.isclose(load, 0.35))[1:]
+    turns, down = np.flatnonzero(np.isclose(load, 0.6)), np.flatnonzero(np.isclose(load, 0.35))
     assert np.ptp(stress[down]) < 1e-6 * MODULUS
     assert np.ptp(stress[turns]) < 1e-6 * MODULUS
 
@@ -160,11 +161,10 @@ def test_work_is_stored_or_dissipated_and_what_is_dissipated_never_falls(looped)
     assert np.diff(table["dissipated"]).min() >= 0.0
     work = 0.5 * np.diff(load) * (stress[1:] + stress[:-1])
     missing = work - np.diff(table["stored"]) - np.diff(table["dissipated"])
-    first, last = np.flatnonzero(np.isclose(load, 0.6))  # no jump between them
+    first, last = np.flatnonzero(np.isclose(load, 0.6))
     assert (
         np.abs(missing[first:last]).max() < 0.05 * np.abs(work[first:last]).max()
     )  # of the trapezoidal rule at corners
-    assert missing.min() > -0.05 * np.abs(work).max()  # what a jump sets free is positive
     area = np.trapezoid(stress[first : last + 1], load[first : last + 1])
     paid = table["dissipated"][last] - table["dissipated"][first]
     assert abs(area - paid) < 0.02 * paid
