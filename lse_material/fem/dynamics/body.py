@@ -31,6 +31,7 @@ class MovingBody:
         velocity: a function that you can set before the first step.
         before: the displacement at the beginning of the last step.
         functional: the energy, a UFL form.
+        formulas: name -> UFL form, of all that decides on the motion.
         iterations: Newton iterations of the last step.
         work: work of the supports in the last step.
         dissipated: energy that damping has dissipated in the last step.
@@ -50,7 +51,9 @@ class MovingBody:
         self.mass_measure = _mass_measure(V, lumped)
         self._energy = fem.form(self.functional, **options)
         speed = ufl.inner(self.velocity, self.velocity)
-        self._kinetic = fem.form(0.5 * density * speed * self.mass_measure, **options)
+        kinetic = 0.5 * density * speed * self.mass_measure
+        self.formulas: dict[str, ufl.Form] = {"energy": self.functional, "kinetic energy": kinetic}
+        self._kinetic = fem.form(kinetic, **options)
         momenta = _momenta(u, self.velocity, density)
         self._momenta = [fem.form(momentum * self.mass_measure, **options) for momentum in momenta]
 

@@ -149,7 +149,7 @@ class Dynamics(RecordedPath):
     def _fingerprint(self) -> Fingerprint:
         motion = self.motion
         without = (motion.before, motion.velocity, *memory_of(self.internal).values())
-        return fingerprint({"energy": motion.functional}, unknown=motion.u, bcs=motion.bcs, without=without)
+        return fingerprint(motion.formulas, unknown=motion.u, bcs=motion.bcs, without=without)
 
     @property
     def _time(self) -> float:

@@ -95,6 +95,7 @@ class Motion(MovingBody):
         if damping is not None:
             any_rate = fem.Function(V)
             drag = ufl.derivative(with_quadrature_degree(damping(any_rate)), any_rate, v)
+            self.formulas["damping"] = ufl.replace(drag, {any_rate: self.velocity})
             residual += ufl.replace(drag, {any_rate: rate})
             power = ufl.replace(drag, {any_rate: rate, v: rate})
         self.problem = MaterialProblem(

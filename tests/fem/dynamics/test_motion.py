@@ -200,9 +200,10 @@ def test_ranks_share_a_motion():
 
 
 def test_a_run_goes_on_from_its_checkpoint_bit_by_bit(tmp_path):
-    def run(**options):
+    def run(density=1.0, damping=None, **options):
         u = displacement(2)
-        motion = Motion(stored(square_to_rectangle(0.05), u), u, density=1.0, petsc_options_prefix="resumed_")
+        energy = stored(square_to_rectangle(0.05), u)
+        motion = Motion(energy, u, density=density, damping=damping, petsc_options_prefix="resumed_")
         motion.velocity.interpolate(lambda x: (0.3 * x[0], -0.3 * x[1]))
         return u, Dynamics(motion, 0.05, progress=False, **options)
 
@@ -216,6 +217,11 @@ def test_a_run_goes_on_from_its_checkpoint_bit_by_bit(tmp_path):
     for name in table:
         np.testing.assert_array_equal(resumed[name], table[name])
     np.testing.assert_array_equal(again.x.array, u.x.array)
+    for other in ({"density": 2.0}, {"damping": lambda v: ufl.inner(v, v) * ufl.dx}):
+        with pytest.raises(
+            lse.FormatError, match=f"of another problem; what differs: .*{'kinetic' if 'density' in other else 'damp'}"
+        ):
+            run(checkpoint=file, **other)[1].resume()
 
 
 def test_a_lumped_mass_is_the_whole_mass_and_of_degree_1_only():
