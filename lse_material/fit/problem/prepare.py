@@ -35,7 +35,7 @@ from lse_material.fit.session import Session
 from lse_material.model.growth import Growth
 from lse_material.model.material import Material, potential_of
 from lse_material.model.soft_minimum import SoftMinimum
-from lse_material.model.strain import IsotropicInvariants, StrainAndVolume, StrainMeasure
+from lse_material.model.strain import StrainAndVolume, StrainMeasure
 from lse_material.model.symmetry import Symmetry
 
 FEW_ROWS = 200  # below which those held back are missed by a discovery: 12 of 60 are the corners of a grid, say
@@ -247,8 +247,9 @@ def _check(rows: int, symmetry: Symmetry | None, kinematics: StrainMeasure | Non
         raise InvalidInputError("one sample does not make a landscape: the fit needs at least 2 rows, and better 50.")
     if symmetry is None:
         return
-    if isinstance(kinematics, IsotropicInvariants):
-        raise InvalidInputError("IsotropicInvariants are the same in all directions: leave `symmetry` out.")
+    if kinematics is not None and kinematics.symmetry:
+        name = type(kinematics).__name__
+        raise InvalidInputError(f"every mode of {name} is {kinematics.symmetry} already: leave `symmetry` out.")
     if symmetry.size != size:
         raise InvalidInputError(f"the symmetry ({symmetry.name}) acts on {symmetry.size} inputs; the data have {size}.")
 
