@@ -45,7 +45,6 @@ STRAIN_MEASURES: tuple[StrainMeasure, ...] = (
     PrincipalInvariants(3),
     TransverseInvariants(2, a=(0.6, 0.8)),
     TransverseInvariants(3, a=(1.0, 2.0, -2.0)),
-    OrthotropicInvariants(2, a=(0.6, -0.8)),
     OrthotropicInvariants(3, a=(1.0, 2.0, -2.0), b=(0.0, 1.0, 1.0)),
     CubicInvariants(2, a=(0.6, 0.8)),
     CubicInvariants(3, a=(1.0, 2.0, -2.0), b=(0.0, 1.0, 1.0)),

@@ -207,7 +207,7 @@ def _axes(dim: int, a: Any, b: Any) -> tuple[tuple[float, ...], tuple[float, ...
     if len(np.atleast_1d(b)):
         second = _direction("b", b, dim)
     elif dim == 2:
-        second = np.array([-first[1], first[0]])
+        second = np.array([-first[1], first[0]]) + 0.0  # no -0
     else:  # of the coordinate axes after the one that a is nearest to, the part across a
         other = np.eye(3)[(int(np.abs(first).argmax()) + 1) % 3]
         second = _direction("b", other - (other @ first) * first, 3)
