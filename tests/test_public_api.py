@@ -174,6 +174,7 @@ PACKAGES = {
         "Inferred",
         "LeftOut",
         "MODES",
+        "Selection",
         "Sparsity",
         "Temperature",
         "TrainablePotential",
@@ -182,6 +183,8 @@ PACKAGES = {
         "fit_ensemble",
         "infer",
         "leave_one_group_out",
+        "select",
+        "shapes",
     ],
     "kernel": [
         "CompiledEvaluator",
