@@ -13,7 +13,7 @@ import torch
 from lse_material.data.observations import Observations
 from lse_material.data.samples import Samples
 from lse_material.errors import InvalidInputError
-from lse_material.fit.model.constraints import Constraints, Orbit, Reference
+from lse_material.fit.model.constraints import Constraints, Orbit, Reference, monotone_inputs
 from lse_material.fit.model.trainable import TrainablePotential
 from lse_material.fit.options import Architecture, Training
 from lse_material.fit.problem.diagnostics import data_warnings, expect_pressure
@@ -262,13 +262,16 @@ def _constraints(
     seen: Index,
 ) -> Constraints:
     """What the potential must obey, in scaled variables of the seen inputs."""
-    orbit = None if symmetry is None else Orbit.of(symmetry, scales.input_scale)
-    unit = torch.tensor(scales.input_scale)
-    if not architecture.stress_free:
-        return Constraints(orbit, unit=unit)
     d = len(scales.input_shift)
+    constraints = Constraints(
+        None if symmetry is None else Orbit.of(symmetry, scales.input_scale),
+        unit=torch.tensor(scales.input_scale),
+        monotone=monotone_inputs(kinematics, d) if architecture.mode_type == "PolyconvexNetwork" else None,
+    )
+    if not architecture.stress_free:
+        return constraints
     x, derivative = np.zeros(d), np.eye(d)
     if kinematics is not None:
         F = np.eye(kinematics.dim)[None]
         x, derivative = kinematics.strain(F)[0, seen], kinematics.derivative(F)[0].reshape(kinematics.size, -1)[seen]
-    return Constraints(orbit, Reference.of(x, derivative, scales.input_shift, scales.input_scale), unit)
+    return replace(constraints, reference=Reference.of(x, derivative, scales.input_shift, scales.input_scale))
