@@ -67,6 +67,7 @@ PACKAGES = {
         "check_ellipticity",
         "check_extrapolation",
         "check_objectivity",
+        "check_polyconvexity",
         "check_reference",
         "check_symmetry",
         "check_symmetry_of_tangent",
