@@ -7,7 +7,7 @@ Closed forms in three dimensions, with axes that are not those of F:
     cubic         1/2 E:C:E in E = (F^T F - I)/2, with C11, C12, C44
 
 F = I + G, |G_ij| <= 0.15, energies and stresses; errors are of the stress on 2,000 other F, relative RMS. A third fit is of 100
-rows, polyconvex. Each of its modes must be elliptic at 10,000 F with J from 0.3 to 3 and principal stretches mostly from 1/4 to 4.
+rows, polyconvex: each of its modes must be elliptic at 10,000 F with J from 0.3 to 3, principal stretches mostly from 1/4 to 4.
 
 One line of JSON: the errors of each material, and the least eigenvalue of the acoustic tensors as a share of the tangent.
 """
