@@ -98,6 +98,13 @@ def test_levenberg_marquardt_and_copies_keep_the_constraint():
     assert lse.Material(potential, measure).is_polyconvex
 
 
+def test_a_robust_fit_keeps_modes_polyconvex():
+    training = Training(restarts=1, adam_steps=20, lbfgs_steps=20, robust=True)
+    measure = lse.PrincipalInvariants(2)
+    result = fit(two_phases(24), kinematics=measure, architecture=POLYCONVEX, training=training, progress=False)
+    assert result.material.is_polyconvex
+
+
 def test_a_measure_that_does_not_say_which_is_refused():
     with pytest.raises(
         lse.InvalidInputError, match="PolyconvexNetwork needs a strain measure that says in which inputs"

@@ -125,8 +125,9 @@ def prepare(
     if samples.fields is not None or temperature is not None:
         _expect_any_stress(architecture)
     of_outliers: tuple[str, ...] = ()
+    monotone = _monotone(architecture, kinematics, rows.x.shape[1])
     if training.robust:
-        weight = robust_weights(rows, architecture, training, rng, temperature)
+        weight = robust_weights(rows, architecture, training, rng, temperature, Constraints(monotone=monotone))
         of_outliers = outlier_warnings(outliers(weight, rows.weight))
         rows, samples = replace(rows, weight=weight), replace(samples, weight=weight)
     samples = with_groups(samples)
@@ -140,11 +141,12 @@ def prepare(
     if start is not None or (symmetry is not None and acting is None):  # the inputs of a start stay as they are
         seen, acting = np.arange(rows.x.shape[1]), symmetry
     if len(seen) < (d := rows.x.shape[1]):
-        one = TrainablePotential.of(architecture.with_modes(1), len(seen))
+        monotone = None if monotone is None else monotone[seen]
+        one = TrainablePotential.of(architecture.with_modes(1), len(seen), constraints=Constraints(monotone=monotone))
         expect_unread(one, seen, np.setdiff1d(np.arange(d), seen), d)
     rows = rows_from(used).with_inputs(seen)
     scales = scales_of(rows, acting, temperature) if start is None else _scales_of_start(start)
-    constraints = _constraints(architecture, acting, scales, kinematics, seen)
+    constraints = replace(_constraints(architecture, acting, scales, kinematics, seen), monotone=monotone)
     weights = training.energy_weight, training.stress_weight
     train = validation = Loss.on(rows, scales, *weights)
     everything = None
@@ -213,6 +215,7 @@ def _prepare_observations(
     seen = np.arange(kinematics.size)
     scales = scales_of_observations(used, kinematics) if start is None else _scales_of_start(start)
     constraints = _constraints(architecture, symmetry, scales, kinematics, seen)
+    constraints = replace(constraints, monotone=_monotone(architecture, kinematics, x.shape[1]))
 
     def loss(part: Observations, growth_from: Loss | None = None) -> Loss:
         sums = Sums.of(part, kinematics, growth, scales)
@@ -254,6 +257,11 @@ def _check(rows: int, symmetry: Symmetry | None, kinematics: StrainMeasure | Non
         raise InvalidInputError(f"the symmetry ({symmetry.name}) acts on {symmetry.size} inputs; the data have {size}.")
 
 
+def _monotone(architecture: Architecture, kinematics: StrainMeasure | None, inputs: int) -> torch.Tensor | None:
+    """Of polyconvex modes, in which of all inputs they must not decrease."""
+    return monotone_inputs(kinematics, inputs) if architecture.mode_type == "PolyconvexNetwork" else None
+
+
 def _constraints(
     architecture: Architecture,
     symmetry: Symmetry | None,
@@ -266,7 +274,6 @@ def _constraints(
     constraints = Constraints(
         None if symmetry is None else Orbit.of(symmetry, scales.input_scale),
         unit=torch.tensor(scales.input_scale),
-        monotone=monotone_inputs(kinematics, d) if architecture.mode_type == "PolyconvexNetwork" else None,
     )
     if not architecture.stress_free:
         return constraints
