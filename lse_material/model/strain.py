@@ -50,8 +50,6 @@ class StrainMeasure(ABC):
         objective: whether x(Q F) = x(F) for every rotation Q.
         is_tensor: whether the components are those of one tensor: a fit gives them one scale.
         symmetry: of every material with this measure, in words; "" if the measure gives it none.
-        convex_along_logarithms: whether each component is convex along F(t) = exp(t L) F, L symmetric: `lse.fem.frozen_tangent`
-            then keeps that part of its curvature.
 
     Raises:
         InvalidInputError: dim is neither 2 nor 3.
@@ -61,7 +59,6 @@ class StrainMeasure(ABC):
     objective: ClassVar[bool] = True
     is_tensor: ClassVar[bool] = True
     symmetry: ClassVar[str] = ""
-    convex_along_logarithms: ClassVar[bool] = False
     name: ClassVar[str] = "StrainMeasure"  # in files; a class that does not set it bears its own
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -70,7 +67,7 @@ class StrainMeasure(ABC):
             cls.name = cls.__name__
         if {"components", "strain"} & set(cls.__dict__) and "labels" not in cls.__dict__:
             cls.labels = StrainMeasure.labels  # type: ignore[method-assign]  # other components than those of its parent
-        if cls.__module__.startswith("lse_material.") and "components" in cls.__dict__:
+        if cls.__module__.startswith("lse_material.") and "labels" in cls.__dict__:
             BUILT_IN[cls.name] = cls
 
     def __post_init__(self) -> None:
@@ -100,6 +97,14 @@ class StrainMeasure(ABC):
     @property
     def monotone_inputs(self) -> tuple[int, ...] | None:
         """The components in which a convex mode must not decrease for W(F) to be polyconvex in its well; None if not known."""
+        return None
+
+    @property
+    def volume_shares(self) -> tuple[float, ...] | None:
+        """c_i for all components but the last, J - 1, where x_i + c_i (J - 1) is convex along exp(t L) F, L symmetric.
+
+        `lse.fem.frozen_tangent` then keeps the curvature of the components. None, the default, where there are no such c.
+        """
         return None
 
     def strain(self, F: Array) -> Array:

@@ -97,9 +97,17 @@ def test_convex_modes_that_do_not_decrease_are_elliptic_far_from_rest(kinematics
 
 
 @every_measure
-def test_inputs_grow_as_the_volume_vanishes(kinematics):
-    small = kinematics.strain(1e-4 * np.eye(kinematics.dim)[None])[0]
-    assert small[list(kinematics.monotone_inputs)].max() > 10.0
+def test_quadratic_energies_of_the_strain_are_quadratic_in_the_inputs(kinematics):
+    """E_ij E_kl, averaged over the symmetry: here tr(E)^2 and E:E, and (aEa)^2 where there is one fibre."""
+    F = random_deformations(np.random.default_rng(8), 60, kinematics.dim, 0.3)
+    E, x = 0.5 * (np.swapaxes(F, 1, 2) @ F - np.eye(kinematics.dim)), kinematics.strain(F)
+    wanted = [np.trace(E, axis1=1, axis2=2) ** 2, (E**2).sum(axis=(1, 2))]
+    if kinematics.symmetry == "transversely isotropic":
+        wanted.append(np.einsum("i,nij,j->n", kinematics.a, E, kinematics.a) ** 2)
+    features = np.concatenate([x, np.einsum("ni,nj->nij", x, x).reshape(60, -1)], axis=1)
+    for values in wanted:
+        found = features @ np.linalg.lstsq(features, values, rcond=None)[0]
+        np.testing.assert_allclose(found, values, atol=1e-11 * np.abs(values).max())
 
 
 def test_in_the_plane_a_fibre_makes_the_plane_orthotropic():

@@ -238,7 +238,7 @@ def strain(kinematics: StrainMeasure, F: Expr) -> list[Expr]:
         InvalidInputError: the strain measure is not defined by its components alone.
     """
     expect_one_definition(kinematics, "UFL")
-    if kinematics.convex_along_logarithms or type(kinematics).components is IsotropicInvariants.components:
+    if kinematics.volume_shares is not None or type(kinematics).components is IsotropicInvariants.components:
         F = marked(F, kinematics)  # for `frozen_tangent`, which knows their curvature
     return _components(kinematics, F)
 

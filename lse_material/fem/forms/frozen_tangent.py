@@ -11,7 +11,7 @@ where all stiffness is in the third sum; with L = dF F^-1, D = sym(dev L), b = J
     d2(I1 J^(-2/3)) ~ 4 tr(D b D),    d2(I2 J^(-4/3)) ~ 4 tr(D b^-1 D),    d2((J-1)^2) ~ 2 J^2 tr(L)^2,
 
 the second derivatives along logarithmic strains of fixed axes, exact at F = I, each times the positive part of its g. Of other
-measures with components convex along these (`StrainMeasure.convex_along_logarithms`) it keeps the same. Of the growth term
+measures with such components (`StrainMeasure.volume_shares`) it keeps what is convex along these. Of the growth term
 a (J - 1 - ln J) it keeps a tr(L)^2, and of the cost h(s) of a change s of a mode weight h''(s) ds ds. The result serves as
 preconditioner and as fallback where the true tangent is indefinite.
 """
@@ -112,12 +112,17 @@ def _invariant_curvature(kinematics: IsotropicInvariants, F: Expr, g: list[Expr]
 
 
 def _logarithmic_curvature(kinematics: StrainMeasure, F: Expr, g: list[Expr], h: Expr, k: Expr) -> Expr:
-    """Sum of the positive g_i times the second derivatives of x_i along exp(s L + t M) F; L, M symmetric, of h and k."""
+    """Positive parts of dW/dy_i times the second derivatives of y_i along exp(s L + t M) F; L, M symmetric, of h and k.
+
+    y_i = x_i + c_i (J - 1), and J - 1, are convex along these lines.
+    """
     inverse, at = ufl.inv(F), ufl.variable(F)
     L, M = ufl.sym(h * inverse), ufl.sym(k * inverse)
-    dim = range(kinematics.dim)
-    x = kinematics.components(tensor([at[i, j] for i in dim for j in dim], kinematics.dim))
-    first = ufl.diff(sum(ufl.conditional(ufl.gt(gi, 0.0), gi, 0.0) * xi for gi, xi in zip(g, x)), at)
+    dim, shares = range(kinematics.dim), kinematics.volume_shares or ()
+    *x, volume = kinematics.components(tensor([at[i, j] for i in dim for j in dim], kinematics.dim))
+    y = [*(xi + c * volume for xi, c in zip(x, shares)), volume]
+    by_y = [*g[:-1], g[-1] - sum(c * gi for c, gi in zip(shares, g))]
+    first = ufl.diff(sum(ufl.conditional(ufl.gt(gi, 0.0), gi, 0.0) * yi for gi, yi in zip(by_y, y)), at)
     along = ufl.inner(first, 0.5 * (L * M + M * L) * F)
     return ufl.inner(ufl.diff(ufl.inner(first, L * F), at), M * F) + along
 

@@ -13,7 +13,7 @@ MU, FIBRE, BULK = 1.0, 4.0, 3.0
 
 
 def fibrous():
-    """mu/2 (|F|^2 - 2 - 2 ln J) + k/2 (|Fa|^2 - 1)^2 + K/2 (J - 1)^2 in two dimensions, by |F|^2 = |Fa|^2 + |cof F a|^2."""
+    """mu/2 (|F|^2 - 2 J) + k/2 (|Fa|^2 - 1)^2 + K/2 (J - 1)^2 in two dimensions, by |F|^2 = |Fa|^2 + |cof F a|^2."""
     linear = np.array([[0.5 * MU, 0.5 * MU, 0.0]])
     quadratic = np.diag([np.sqrt(FIBRE), 0.0, np.sqrt(BULK)])
     mode = lse.ConvexNetwork.from_arrays([], [linear], [[0.0]], quadratic=quadratic)
@@ -22,7 +22,7 @@ def fibrous():
 
 def by_hand(F, a):
     J, along = ufl.det(F), ufl.dot(F * a, F * a)
-    shape = 0.5 * MU * (ufl.tr(F.T * F) - 2.0 - 2.0 * ufl.ln(J))
+    shape = 0.5 * MU * (ufl.tr(F.T * F) - 2.0 * J)
     return shape + 0.5 * FIBRE * (along - 1.0) ** 2 + 0.5 * BULK * (J - 1.0) ** 2
 
 
@@ -113,8 +113,8 @@ def test_an_orientation_of_another_shape_is_refused():
 
 
 @pytest.mark.parametrize("measure", [lse.CubicInvariants(2), lse.TransverseInvariants(2, a=(0.6, 0.8))], ids=repr)
-def test_frozen_tangents_hold_the_curvature_of_invariants(measure):
-    """Inputs without derivative at F = I give all stiffness by their curvature: exact there, and not negative elsewhere."""
+def test_frozen_tangents_have_the_curvature_of_invariants(measure):
+    """Inputs without derivative at F = I give all stiffness by their curvature: no less than exact there, and >= 0."""
     d = measure.size
     linear = np.append(np.ones(d - 1), 0.0)
     mode = lse.ConvexNetwork.from_arrays([], [linear[None]], [[0.0]], quadratic=0.5 * np.eye(d))
@@ -125,7 +125,9 @@ def test_frozen_tangents_hold_the_curvature_of_invariants(measure):
     forms = lse.fem.frozen_tangent(W, u), ufl.derivative(ufl.derivative(W, u, v), u, du)
     frozen, exact = (fem.form(form, jit_options=QUICK) for form in forms)
     A, B = (fem.assemble_matrix(form).to_dense() for form in (frozen, exact))
-    np.testing.assert_allclose(A, B, rtol=0.0, atol=1e-12 * np.abs(B).max())
+    size = np.abs(B).max()
+    assert np.linalg.eigvalsh(A - B).min() > -1e-12 * size
+    assert (np.linalg.eigvalsh(A) < 1e-12 * size).sum() == 3  # rigid motions alone
     u.interpolate(lambda x: 0.2 * np.array([x[0] * x[1], np.sin(2.0 * x[0])]))
     A = fem.assemble_matrix(frozen).to_dense()
     np.testing.assert_allclose(A, A.T, atol=1e-13)
