@@ -48,7 +48,7 @@ class StructuralInvariants(StrainMeasure):
 
     @property
     def size(self) -> int:  # noqa: D102
-        return len(self.labels)
+        return len(self.volume_shares) + 1
 
     @property
     def monotone_inputs(self) -> tuple[int, ...]:  # noqa: D102
