@@ -177,3 +177,9 @@ def test_a_martensitic_block_is_solved_in_some_ten_tangents_and_continuation_end
         assert values["iterations"] <= 20
     for start in ("laminate", "waves"):
         assert figures[f"{start}_continued"]["final_energy"] <= 1.001 * figures[start]["final_energy"]
+
+
+def test_invariants_of_the_symmetry_need_fewer_rows_than_strains():
+    figures = run_benchmark("anisotropy")["transverse"]
+    assert figures["invariants_100"] < figures["strains_400"] < 0.2
+    assert figures["least_acoustic"] > 0.0
