@@ -74,8 +74,8 @@ class ArcLength(RecordedPath):
         load: the load that is followed, either of two. A UFL functional of the problem's u, its work for the factor 1, which
             the energy does not contain: inner(traction, u)*ds for a dead load, the enclosed volume for a pressure, such as
             -inner(X + u, det(F) inv(F).T N)/dim * ds on the inner surface of a cavity whose opening, if it has one, is fixed
-            or lies in a plane of symmetry. Or a function of the factor, as in `LoadPath`, that sets Dirichlet values or
-            constants in the energy, affine in the factor.
+            or slides in a plane through the origin. Or a function of the factor, as in `LoadPath`, that sets Dirichlet values
+            or constants in the energy, affine in the factor.
         size: longest step, as root mean square of all entries of the change of u: a displacement, whatever the mesh. In a mixed
             space the entries of other fields count in units in which their mean stiffness is that of the displacement.
         observe: name -> number to record at each state, the same on every rank.
