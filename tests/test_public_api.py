@@ -169,6 +169,7 @@ PACKAGES = {
         "Inferred",
         "LeftOut",
         "MODES",
+        "Selection",
         "Sparsity",
         "Temperature",
         "TrainablePotential",
@@ -177,6 +178,8 @@ PACKAGES = {
         "fit_ensemble",
         "infer",
         "leave_one_group_out",
+        "select",
+        "shapes",
     ],
     "kernel": [
         "CompiledEvaluator",
