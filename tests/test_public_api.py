@@ -96,6 +96,7 @@ PACKAGES = {
         "CellPath",
         "CellSamples",
         "CellState",
+        "CellStress",
         "Cells",
         "Dissipation",
         "Dynamics",
