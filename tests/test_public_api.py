@@ -170,6 +170,7 @@ PACKAGES = {
         "Inferred",
         "LeftOut",
         "MODES",
+        "Selection",
         "Sparsity",
         "Temperature",
         "TrainablePotential",
@@ -178,6 +179,8 @@ PACKAGES = {
         "fit_ensemble",
         "infer",
         "leave_one_group_out",
+        "select",
+        "shapes",
     ],
     "kernel": [
         "CompiledEvaluator",

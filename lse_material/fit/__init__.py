@@ -21,6 +21,7 @@ with needed_by("lse_material.fit"):
     from lse_material.fit.problem.diagnostics import DataWarning
     from lse_material.fit.problem.parameters import Design, Temperature
     from lse_material.fit.result import Errors, FitResult, FitWarning
+    from lse_material.fit.selection import Selection, select, shapes
 
 __all__ = [
     "MODES",
@@ -34,6 +35,7 @@ __all__ = [
     "Inference",
     "Inferred",
     "LeftOut",
+    "Selection",
     "Sparsity",
     "Temperature",
     "TrainablePotential",
@@ -42,6 +44,8 @@ __all__ = [
     "fit_ensemble",
     "infer",
     "leave_one_group_out",
+    "select",
+    "shapes",
 ]
 
 del design_network  # its modes stand in MODES
