@@ -159,6 +159,15 @@ def test_buckling_metamaterial_compare(tmp_path):
     assert len(colours(tmp_path / "out" / "compare.png")) > 10
 
 
+def test_buckling_metamaterial_closed_loop(tmp_path):
+    figures = run_demo("studies/buckling_metamaterial/closed_loop.py", 2, tmp_path / "out")
+    assert abs(figures["plateau_force_error"]) < 0.02
+    assert figures["share_of_the_plan"] < 1 / 3
+    assert figures["cell_states"] < figures["cell_states_fe2"]
+    assert figures["points_outside"][-1] == 0
+    assert len(colours(tmp_path / "out" / "closed_loop.png")) > 10
+
+
 def test_snapping_chain(tmp_path):
     figures = run_demo("studies/snapping_chain/snapping_chain.py", 2, tmp_path / "out")
     assert figures["wells"] == 2
