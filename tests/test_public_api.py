@@ -101,6 +101,7 @@ PACKAGES = {
         "CellPath",
         "CellSamples",
         "CellState",
+        "CellStress",
         "Cells",
         "Dissipation",
         "Dynamics",

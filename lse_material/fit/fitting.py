@@ -259,7 +259,8 @@ def _package(problem: Problem, found: Found, tolerance: float, seed: int) -> Fit
     fitted: Material | SoftMinimum = potential
     if problem.kinematics is not None:
         fitted = _material(problem, found, potential, problem.kinematics)
-    box = Box(x.min(axis=0), x.max(axis=0)) if problem.periods is None else problem.periods.box(x)
+    known = x if problem.symmetry is None else problem.symmetry.images(x)
+    box = Box(known.min(axis=0), known.max(axis=0)) if problem.periods is None else problem.periods.box(x)
     fitted = replace(fitted, units=problem.samples.units, training_box=box)
     train_errors = errors_of(fitted, problem.used)
     fitted = replace(fitted, provenance=_provenance(problem, train_errors, seed))

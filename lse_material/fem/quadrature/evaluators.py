@@ -21,7 +21,10 @@ from lse_material.model.soft_minimum import SoftMinimum
 
 
 class Values(Protocol):
-    """What an evaluator returns for n points. The tangent is read only where it is needed."""
+    """What an evaluator returns for n points. The tangent is read only where it is needed.
+
+    An evaluator that also returns `energy` (n,) has a `QuadratureStress.energy`.
+    """
 
     @property
     def stress(self) -> Array:
@@ -118,6 +121,19 @@ class EvaluatorStress:
     def tangent(self, second: Expr) -> Expr:
         """dP/dF itself."""
         return second
+
+    def energy(self) -> Array:
+        """W (n,) of the last evaluation.
+
+        Raises:
+            InvalidInputError: the evaluator returns none.
+        """
+        found = getattr(self._values, "energy", None)
+        if found is None:
+            raise InvalidInputError(
+                f"evaluate(F) of {type(self._evaluator).__name__} returns no `energy` (n,), which QuadratureStress.energy is."
+            )
+        return np.asarray(found)
 
     def evaluate(self, inputs: Array, first: Array) -> None:
         """Write P; the evaluator's result also serves the tangent at the same inputs."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import basix
@@ -134,6 +135,8 @@ class QuadratureStress:
         self._points = self._buffer.reshape(len(dofs), *self.inputs.ufl_shape)
         self._state = _State(self.inputs, mesh)
         self._known = 0  # derivatives of W that are up to date: 0 none, 1 stress, 2 also tangent
+        self._energies: _Target | None = None
+        self._dofs = dofs
         self.stress_evaluations = self.tangent_evaluations = 0
 
     def update_stress(self) -> None:
@@ -142,6 +145,7 @@ class QuadratureStress:
         if self._known < 1:
             self._stored.evaluate(self._points, self._first.array)
             self._first.store()
+            self._store_energy()
             self._known = 1
             self.stress_evaluations += 1
 
@@ -153,14 +157,37 @@ class QuadratureStress:
             self._stored.evaluate_tangent(self._points, self._first.array, self._second.array)
             self._first.store()
             self._second.store()
+            self._store_energy()
             self._known = 2
             self.tangent_evaluations += 1
 
     def invalidate(self) -> None:
         """Make the stress NaN, after a failed evaluation."""
         self.values.x.array[:] = np.nan
+        if self._energies is not None:
+            self.energy.x.array[:] = np.nan
         self._known = 0
         self._state.forget()
+
+    @cached_property
+    def energy(self) -> fem.Function:
+        """W at the points, of an `Evaluator` that also returns `energy` (n,): `EnergyProblem` minimises `P.energy * P.dx`.
+
+        Its `residual` is then `inner(P.operator, grad(v)) * P.dx`.
+
+        Raises:
+            InvalidInputError: the stress is that of a Material.
+        """
+        if isinstance(self.material, Material):
+            raise InvalidInputError("the energy of a Material stands in the form: lse.fem.energy(material, F) * P.dx.")
+        function = fem.Function(self._space(()), name="W", dtype=np.float64)
+        self._energies = _Target(function, self._dofs)
+        self._known = 0
+        return function
+
+    def is_read_by(self, functional: ufl.Form) -> bool:
+        """Whether `energy` stands in a functional, which is then right only after `update_stress`."""
+        return self._energies is not None and self.energy in functional.coefficients()
 
     @property
     def tangent(self) -> Any:
@@ -235,6 +262,11 @@ class QuadratureStress:
         if self._state.changed():
             self._known = 0
             self._inputs.eval(self._mesh, self._cells, self._buffer)
+
+    def _store_energy(self) -> None:
+        if self._energies is not None and isinstance(self._stored, EvaluatorStress):
+            self._energies.array[:, 0] = self._stored.energy()
+            self._energies.store()
 
     def _space(self, shape: tuple[int, ...]) -> fem.FunctionSpace:
         element = basix.ufl.quadrature_element(self._mesh.basix_cell(), value_shape=shape, degree=self.degree)
