@@ -128,6 +128,9 @@ def test_a_measure_of_the_users_own_may_be_made_of_one():
     x = lse.TransverseInvariants(3).strain(F)
     np.testing.assert_allclose(Sums(3).strain(F)[:, 3], x[:, 2] + x[:, 3], atol=1e-15)
     assert Sums(3).labels == ("x1", "x2", "x3", "x4", "x5")
+    assert Sums(3).symmetry == ""
+    assert Sums(3).monotone_inputs is None  # what is known of the components of the parent is not known of others
+    assert Sums(3).volume_shares is None
 
 
 def test_axes_are_normalised_and_completed():
