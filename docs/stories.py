@@ -22,6 +22,7 @@ NAMES = (  # in the order in which they are read
     "form_and_problem",
     "transforming_bar",
     "hysteretic_bar",
+    "memory_strip",
     "twinned_crystal",
     "periodic_cell",
 )

@@ -171,6 +171,12 @@ class EnergyProblem(MaterialProblem):
         self._descents_left, self._slow = 0, False
         self.force_scale = self.energy_scale = 0.0
         energy = with_quadrature_degree(energy)
+        self._reads_stored_energy = any(stress.is_read_by(energy) for stress in stresses)
+        if self._reads_stored_energy and residual is None:
+            raise InvalidInputError(
+                "the energy holds values stored at points, whose derivative UFL does not know: give residual=, "
+                "inner(P.operator, grad(v)) * P.dx for P.energy * P.dx."
+            )
         convex = frozen_tangent(energy, u) if frozen is None and not saddle else frozen
         direct = {**self.default_options, **chosen}.get("ksp_type") == "preonly"  # it applies the preconditioner alone
         self._chosen = frozenset(chosen)  # options
@@ -221,6 +227,8 @@ class EnergyProblem(MaterialProblem):
 
     def energy(self) -> float:
         """The energy of the present u, the same on every rank; NaN where an element is turned inside out."""
+        if self._reads_stored_energy:
+            self._update_stresses()
         return integral(self.comm, self._energy)
 
     def residual(self, out: PETSc.Vec) -> None:
