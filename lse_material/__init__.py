@@ -1,8 +1,8 @@
 """Multi-well strain energies (LSE-ICNN) as hyperelastic materials in FEniCSx.
 
 This level needs numpy and safetensors alone. `lse_material.fit` needs torch, `lse_material.fem` DOLFINx,
-`lse_material.kernel` a C compiler, `lse_material.plotting` matplotlib; they are imported when first named, as are
-`analysis` and `export`.
+`lse_material.kernel` a C compiler, `lse_material.plotting` and `lse_material.report` matplotlib; they are imported when first
+named, as are `analysis` and `export`.
 
 Examples in docstrings take these lines as read; this cell has two wells, at E = diag(0.05, -0.05) and diag(-0.05, 0.05):
 
@@ -66,7 +66,7 @@ __all__ = [
     "write_samples",
 ]
 
-_WHEN_NAMED = ("analysis", "export", "fem", "fit", "kernel", "plotting")
+_WHEN_NAMED = ("analysis", "export", "fem", "fit", "kernel", "plotting", "report")
 
 
 def __getattr__(name: str) -> Any:

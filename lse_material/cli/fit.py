@@ -83,6 +83,10 @@ def fit(
     checkpoint: Annotated[
         Path | None, typer.Option(help="File of finished stages, from which a killed fit goes on.", show_default=False)
     ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.html", help="Write a page with errors, landscape and warnings.", show_default=False),
+    ] = None,
     even_if_useless: Annotated[
         bool, typer.Option("--even-if-useless", help="End with 0 however large the error is.")
     ] = False,
@@ -98,6 +102,10 @@ def fit(
     floor: Any = need("lse_material.fit", "fitting")
     if output.suffix != ".safetensors" or not output.parent.is_dir():
         raise InvalidInputError(f"{output} must end in .safetensors and lie in a folder that is there.")
+    if report is not None and (report.suffix != ".html" or not report.parent.is_dir()):
+        raise InvalidInputError(f"{report} must end in .html and lie in a folder that is there.")
+    if report is not None:
+        need("matplotlib.figure", "a report")
     readings: list[Any] = []
     dialect: dict[str, Any] = {"decimal": decimal, "plane_strain": plane_strain, "report": readings.append}
     samples = tables.read(data, columns, group, fields=[temperature] if temperature else [], **dialect)
@@ -117,6 +125,12 @@ def fit(
         print_json({"file": str(output), **_figures(result, held)})
     else:
         print(f"{result.summary(held)}\nwrote {output}")
+    if report is not None:
+        from lse_material.report import write_report
+
+        write_report(result, report, kept, test=held)
+        if not json:
+            print(f"wrote {report}")
     code = USELESS if result.useless and not even_if_useless else OK
     return TERMINATED if result.stopped == SIGTERM else code
 
