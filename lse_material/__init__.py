@@ -34,7 +34,7 @@ from lse_material.model.soft_minimum import SoftMinimum
 from lse_material.model.strain import GreenLagrange, IsotropicInvariants, SmallStrain, StrainAndVolume, StrainMeasure
 from lse_material.model.symmetry import Symmetry
 
-__version__ = "0.1.0.dev0"
+__version__ = "0.2.0"
 
 __all__ = [
     "Box",
