@@ -23,6 +23,7 @@ NAMES = (  # in the order in which they are read
     "energy_under_an_operator",
     "transforming_bar",
     "hysteretic_bar",
+    "memory_strip",
     "twinned_crystal",
     "periodic_cell",
 )

@@ -28,6 +28,12 @@ from lse_material.model.convex_network import ConvexNetwork
 from lse_material.model.design_network import DesignNetwork
 from lse_material.model.growth import Growth
 from lse_material.model.interpolated_network import InterpolatedNetwork
+from lse_material.model.invariants import (
+    CubicInvariants,
+    OrthotropicInvariants,
+    PrincipalInvariants,
+    TransverseInvariants,
+)
 from lse_material.model.material import Material
 from lse_material.model.mode import Mode
 from lse_material.model.soft_minimum import SoftMinimum
@@ -41,6 +47,7 @@ __all__ = [
     "Caloric",
     "ConvergenceError",
     "ConvexNetwork",
+    "CubicInvariants",
     "DesignNetwork",
     "FormatError",
     "GreenLagrange",
@@ -52,12 +59,15 @@ __all__ = [
     "Material",
     "Mode",
     "Observations",
+    "OrthotropicInvariants",
+    "PrincipalInvariants",
     "Samples",
     "SmallStrain",
     "SoftMinimum",
     "StrainAndVolume",
     "StrainMeasure",
     "Symmetry",
+    "TransverseInvariants",
     "load",
     "load_potential",
     "read_observations",

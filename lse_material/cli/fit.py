@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
@@ -18,14 +19,12 @@ from lse_material.cli.termination import SIGTERM, search_then_save
 from lse_material.data.samples import Samples
 from lse_material.errors import InvalidInputError
 from lse_material.material_file import save
+from lse_material.model.strain import BUILT_IN
 
 PREFIXES = {"Architecture": "", "Training": "training_", "Sparsity": "sparsity_"}
 KINEMATICS = {
-    "green-lagrange": "GreenLagrange",
-    "small-strain": "SmallStrain",
-    "strain-and-volume": "StrainAndVolume",
-    "invariants": "IsotropicInvariants",
-}
+    re.sub("(?<!^)(?=[A-Z])", "-", name).lower(): kind for name, kind in BUILT_IN.items()
+}  # green-lagrange, ...
 
 
 def fit_command() -> Callable[..., Any]:
@@ -49,7 +48,7 @@ def fit(
     decimal: DecimalOption = None,
     plane_strain: PlaneStrainOption = False,
     kinematics: Annotated[
-        Literal["green-lagrange", "small-strain", "invariants"], typer.Option(help="Strain measure, for rows of F.")
+        str, typer.Option(metavar="|".join(KINEMATICS), help="Strain measure, for rows of F; axes are those of F.")
     ] = "green-lagrange",
     growth: Annotated[
         str | None,
@@ -171,8 +170,10 @@ def _physics(
         return {"periods": [None if part == "none" else _number("--periods", part) for part in parts] or None}
     if periods:
         raise InvalidInputError("rows of F take no --periods: those are of inputs x.")
+    if kinematics not in KINEMATICS:
+        raise InvalidInputError(f"--kinematics is {kinematics!r}; it must be one of {', '.join(KINEMATICS)}.")
     return {
-        "kinematics": getattr(lse, KINEMATICS[kinematics])(dim=samples.dim),
+        "kinematics": KINEMATICS[kinematics](dim=samples.dim),
         "growth": growth if growth in (None, "auto") else lse.Growth(_number("--growth", growth)),
         "symmetry": parse(symmetry, samples.dim) if symmetry else None,
     }

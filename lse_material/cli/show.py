@@ -68,6 +68,9 @@ def _contents(fitted: Material | SoftMinimum) -> dict[str, Any]:
             "ranges": {name: list(between) for name, between in fitted.ranges.items()},
             "caloric": None if fitted.caloric is None else fitted.caloric.to_dict(),
             "symmetry": None if fitted.symmetry is None else fitted.symmetry.name,
+            "objective": fitted.kinematics.objective,
+            "symmetry_of_measure": fitted.kinematics.symmetry or None,
+            "polyconvex_modes": list(fitted.polyconvex_modes),
             "growth": None if fitted.growth is None else fitted.growth.coefficient,
         }
     return figures
@@ -134,7 +137,9 @@ def _print(f: dict[str, Any]) -> None:
     if kinematics is not None:
         rows += [
             ["fields", ", ".join(_field(f, name) for name in f["fields"]) or "none"],
-            ["symmetry", f["symmetry"] or "not given"],
+            ["symmetry", f["symmetry"] or f["symmetry_of_measure"] or "not given"],
+            ["objective", "yes" if f["objective"] else "no: for small rotations"],
+            ["polyconvex", f"{len(f['polyconvex_modes'])} of {len(f['modes'])} modes, by their weights"],
             ["growth", "none" if f["growth"] is None else f"{figure(f['growth'])} (J - 1 - ln J)"],
             *([["heat capacity", f"{figure(f['caloric']['heat_capacity'])} beside the modes"]] if f["caloric"] else []),
         ]

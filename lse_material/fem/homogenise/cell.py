@@ -202,9 +202,12 @@ class CellSystem:
             self.free = free
 
     def _prescribed(self) -> Any:
-        """Indices of the components of F that are prescribed, on the rank that owns them."""
-        places = [self.dim * i + j for i in range(self.dim) for j in range(self.dim) if (i, j) not in self.free]
-        return self.map.average[places] if self.comm.rank == self.comm.size - 1 else self.map.average[:0]
+        """Indices of what is prescribed, components of F and the spin of a rod, on the rank that owns them."""
+        all_places = [(i, int(J)) for i in range(self.dim) for J in self.map.axes]
+        places = [
+            self.map.place(*at) for at in all_places if at not in self.free and self.comm.rank == self.comm.size - 1
+        ]
+        return np.array(places + ([] if self.map.fixed is None else [self.map.fixed]), dtype=PETSc.IntType)
 
     def with_dirichlet(self, K: PETSc.Mat, diagonal: float | None = None) -> PETSc.Mat:
         """A copy of K with zero rows and columns where F is prescribed, but `diagonal` (a stiffness) on the diagonal.
@@ -220,9 +223,9 @@ class CellSystem:
         """Change g in place: subtract the work of the average stresses, zero where F is prescribed. Returns g."""
         first = g.getOwnershipRange()[0]
         if self.comm.rank == self.comm.size - 1:
-            for (i, j), stress in self.free.items():
-                g.array[self.map.average[self.dim * i + j] - first] -= self.volume * stress / self.map.length
-            g.array[self._prescribed() - first] = 0.0
+            for place, stress in self.free.items():
+                g.array[self.map.place(*place) - first] -= self.volume * stress / self.map.length
+        g.array[self._prescribed() - first] = 0.0
         return g
 
     # ---- homogenisation --------------------------------------------------------------------------------------------------
