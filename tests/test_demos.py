@@ -20,8 +20,10 @@ STORIES = (
     "fit_a_material",
     "bain_path",
     "form_and_problem",
+    "energy_under_an_operator",
     "transforming_bar",
     "hysteretic_bar",
+    "memory_strip",
     "twinned_crystal",
     "periodic_cell",
 )
@@ -77,6 +79,7 @@ def test_demos_and_studies_use_public_names():
         ("bain_path", "difference_error_meV", 2.0),
         ("transforming_bar", "plateau_error", 1e-3),
         ("hysteretic_bar", "plateau_error", 0.01),
+        ("memory_strip", "slope_error", 0.02),
         ("twinned_crystal", "normal_error_deg", 1.0),
         ("periodic_cell", "hill_mandel_error", 1e-5),
     ],
@@ -155,6 +158,23 @@ def test_buckling_metamaterial_compare(tmp_path):
     assert abs(figures["error_beyond_free_sides"]) < 0.02
     assert figures["dofs_ratio"] > 10.0
     assert len(colours(tmp_path / "out" / "compare.png")) > 10
+
+
+def test_buckling_metamaterial_closed_loop(tmp_path):
+    figures = run_demo("studies/buckling_metamaterial/closed_loop.py", 2, tmp_path / "out")
+    assert abs(figures["plateau_force_error"]) < 0.02
+    assert figures["share_of_the_plan"] < 1 / 3
+    assert figures["cell_states"] < figures["cell_states_fe2"]
+    assert figures["points_outside"][-1] == 0
+    assert len(colours(tmp_path / "out" / "closed_loop.png")) > 10
+
+
+def test_buckling_metamaterial_graded(tmp_path):
+    figures = run_demo("studies/buckling_metamaterial/graded.py", 1, tmp_path / "out")
+    assert abs(figures["plateau_force_error"]) < 0.05
+    assert figures["stress_error"] < 0.08
+    assert figures["unknowns_resolved"] > 10 * figures["unknowns"]
+    assert len(colours(tmp_path / "out" / "graded.png")) > 10
 
 
 def test_snapping_chain(tmp_path):

@@ -16,11 +16,13 @@ with needed_by("lse_material.fit"):
     from lse_material.fit.leave_one_out import LeftOut, leave_one_group_out
     from lse_material.fit.model import design_network
     from lse_material.fit.model.fibre_network import TrainableFibres  # noqa: F401  (it enters MODES)
+    from lse_material.fit.model.polyconvex_network import TrainablePolyconvex  # noqa: F401
     from lse_material.fit.model.trainable import MODES, TrainablePotential
     from lse_material.fit.options import Architecture, Sparsity, Training
     from lse_material.fit.problem.diagnostics import DataWarning
     from lse_material.fit.problem.parameters import Design, Temperature
     from lse_material.fit.result import Errors, FitResult, FitWarning
+    from lse_material.fit.selection import Selection, select, shapes
 
 __all__ = [
     "MODES",
@@ -34,6 +36,7 @@ __all__ = [
     "Inference",
     "Inferred",
     "LeftOut",
+    "Selection",
     "Sparsity",
     "Temperature",
     "TrainablePotential",
@@ -42,6 +45,8 @@ __all__ = [
     "fit_ensemble",
     "infer",
     "leave_one_group_out",
+    "select",
+    "shapes",
 ]
 
 del design_network  # its modes stand in MODES

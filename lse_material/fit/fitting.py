@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import torch
 
 import lse_material
 from lse_material._progress import progress_bar
@@ -23,6 +24,7 @@ from lse_material.fit.discovery.candidates import Candidates, Discovery
 from lse_material.fit.discovery.schedule import Schedule
 from lse_material.fit.discovery.search import discover
 from lse_material.fit.judgement import judged
+from lse_material.fit.model.constraints import Constraints, monotone_inputs
 from lse_material.fit.model.edit import copy_of
 from lse_material.fit.model.initialise import random_start
 from lse_material.fit.model.trainable import TrainablePotential, trainable_kind
@@ -88,7 +90,8 @@ def fit(
             on. A fit from `start` keeps the temperature of the start.
         symmetry: of the parent phase and of its variants: each mode then stands for all its variants, which share its
             weights and are equivalent to rounding. The numbers of modes in `architecture` count such families.
-        start: an earlier fit, whose modes, weights and scales this one begins with; `architecture` is then left out.
+        start: an earlier fit, whose modes, weights and scales this one begins with; `architecture` is then left out. A material
+            that is polyconvex stays so.
         periods: of the inputs x, a number where W is periodic, in a dihedral angle say, and None elsewhere. The fit is then
             periodic to rounding; its modes are convex in cosine and sine.
         seed: of the random starts and of the validation rows.
@@ -180,7 +183,12 @@ def _trainable(
         raise InvalidInputError("a fit from `start` keeps its modes: leave `architecture` and `symmetry` out.")
     if (start.kinematics if isinstance(start, Material) else None) != kinematics:
         raise InvalidInputError(f"`start` is not a fit with the strain measure {kinematics}: give the same as there.")
-    return TrainablePotential.from_potential(potential_of(start))
+    potential = potential_of(start)
+    monotone = (
+        monotone_inputs(kinematics, potential.size) if isinstance(start, Material) and start.is_polyconvex else None
+    )
+    constraints = None if monotone is None else Constraints(unit=torch.tensor(potential.input_scale), monotone=monotone)
+    return TrainablePotential.from_potential(potential, constraints)
 
 
 def _finished(
@@ -260,7 +268,8 @@ def _package(problem: Problem, found: Found, tolerance: float, seed: int) -> Fit
     fitted: Material | SoftMinimum = potential
     if problem.kinematics is not None:
         fitted = _material(problem, found, potential, problem.kinematics)
-    box = Box(x.min(axis=0), x.max(axis=0)) if problem.periods is None else problem.periods.box(x)
+    known = x if problem.symmetry is None else problem.symmetry.images(x)
+    box = Box(known.min(axis=0), known.max(axis=0)) if problem.periods is None else problem.periods.box(x)
     fitted = replace(fitted, units=problem.samples.units, training_box=box)
     train_errors = errors_of(fitted, problem.used)
     fitted = replace(fitted, provenance=_provenance(problem, train_errors, seed))

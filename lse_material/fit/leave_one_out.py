@@ -126,7 +126,7 @@ def _beyond(samples: Samples, others: Samples, kinematics: StrainMeasure | None,
     """Which rows leave the strains of the others: the box of x over all images by the symmetry, or the range of det F."""
     x, seen = (part.inputs(kinematics) for part in (samples, others))
     if symmetry is not None:
-        seen = np.einsum("gij,nj->gni", symmetry.on(x.shape[1]).group, seen).reshape(-1, seen.shape[1])
+        seen = symmetry.on(x.shape[1]).images(seen)
     beyond = rows_outside(x, seen)
     if samples.F is not None and others.F is not None:
         beyond |= rows_outside(np.linalg.det(samples.F)[:, None], np.linalg.det(others.F)[:, None])

@@ -160,6 +160,10 @@ class Symmetry:
 
         return Symmetry.generated(beside(self.group), beside(self.invariance), size=size, name=self.name)
 
+    def images(self, x: Array) -> Array:
+        """The images of x (n, d) under all elements of the group, (m n, d)."""
+        return np.asarray(np.einsum("gij,nj->gni", self.group, x).reshape(-1, self.size))
+
     def to_dict(self) -> dict[str, Any]:
         """The name and generators of both groups, for JSON."""
         groups = {"group": self.group, "invariance": self.invariance}

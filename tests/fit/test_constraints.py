@@ -135,6 +135,19 @@ def test_one_trained_mode_becomes_the_two_variants_and_needs_fewer_samples():
     assert np.abs(with_it.potential.energy(image) - energy).max() < 1e-12 * np.abs(energy).max()
 
 
+def test_the_training_box_holds_the_images_of_the_data():
+    """A fit with a symmetry knows the images of its samples as well as the samples."""
+    symmetry, data = Symmetry.crystal("square", "rectangle", dim=2), landau(200, 0)
+    right = data.take(np.flatnonzero((data.x[:, 0] > data.x[:, 1]) & (data.x[:, 2] > 0.0)))
+    short = Training(restarts=1, adam_steps=5, lbfgs_steps=5)
+    options = {"architecture": Architecture(modes=1, width=2), "training": short, "progress": False}
+    box = fit(right, symmetry=symmetry, **options).potential.training_box
+    images = np.concatenate([right.x @ element.T for element in symmetry.group])
+    np.testing.assert_array_equal([box.lower, box.upper], [images.min(axis=0), images.max(axis=0)])
+    assert box.lower[0] == pytest.approx(box.lower[1], rel=1e-12)
+    assert box.lower[2] == pytest.approx(-box.upper[2], rel=1e-12)
+
+
 @pytest.mark.parametrize("kinematics", [lse.GreenLagrange(2), lse.SmallStrain(3)], ids=str)
 def test_a_stress_free_reference_is_stress_free_to_rounding(kinematics):
     rng = np.random.default_rng(0)
@@ -173,5 +186,5 @@ def test_symmetries_that_do_not_fit_the_data_are_refused():
         fit(data, symmetry=SYMMETRIES[0], progress=False)
     F = np.eye(2) + 0.1 * np.random.default_rng(0).normal(size=(60, 2, 2))
     samples = lse.Samples(F=F, energy=F[:, 0, 0])
-    with pytest.raises(lse.InvalidInputError, match="same in all directions"):
+    with pytest.raises(lse.InvalidInputError, match="every mode of IsotropicInvariants is isotropic already"):
         fit(samples, kinematics=lse.IsotropicInvariants(2), symmetry=SYMMETRIES[0], progress=False)

@@ -11,6 +11,7 @@ import numpy as np
 import ufl
 from dolfinx import fem, mesh
 
+from lse_material._arrays import Array
 from lse_material.errors import InvalidInputError
 from lse_material.fem._cells import marked_cells, mesh_of, owned_cells
 from lse_material.model.box import Box
@@ -84,10 +85,7 @@ class ExtrapolationMonitor:
         Warns:
             ExtrapolationWarning: the first time that it exceeds the tolerance; the input and its value are named.
         """
-        lower, upper = self.box.lower, self.box.upper
-        x = np.zeros((0, lower.size))
-        if len(self._cells):
-            x = np.asarray(self._expression.eval(self._mesh, self._cells)).reshape(-1, lower.size)
+        lower, upper, x = self.box.lower, self.box.upper, self._here()
         low, high = x.min(axis=0, initial=np.inf), x.max(axis=0, initial=-np.inf)
         parts = self._mesh.comm.allgather((low, high))
         low, high = np.min([p[0] for p in parts], axis=0), np.max([p[1] for p in parts], axis=0)
@@ -106,3 +104,25 @@ class ExtrapolationMonitor:
                 stacklevel=2,
             )
         return float(each[worst])
+
+    def inputs(self) -> Array:
+        """x at the points of all ranks now, (m, d), in ascending order of their components; the same on every rank. Collective.
+
+        >>> E = 0.5 * (F.T * F - ufl.Identity(2))
+        >>> monitor = lse.fem.ExtrapolationMonitor([E[0, 0], E[1, 1], np.sqrt(2.0) * E[0, 1]], material.training_box)
+        >>> monitor.inputs().shape  # 32 cells with 3 points each
+        (96, 3)
+        """
+        x = np.concatenate(self._mesh.comm.allgather(self._here()))
+        return np.asarray(x[np.lexsort(x.T[::-1])])
+
+    def outside(self) -> Array:
+        """Those of `inputs` that lie outside the box by more than the tolerance: the strains that the data lack. Collective."""
+        x = self.inputs()
+        return np.asarray(x[self.box.excess(x) > self.tolerance])
+
+    def _here(self) -> Array:
+        """x at the points of this rank."""
+        if not len(self._cells):
+            return np.zeros((0, self.box.size))
+        return np.asarray(self._expression.eval(self._mesh, self._cells)).reshape(-1, self.box.size)

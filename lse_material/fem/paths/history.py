@@ -41,6 +41,15 @@ def memory_of(internal: Sequence[InternalVariables]) -> dict[str, fem.Function]:
     return {f"{name} {k}": function for k, one in enumerate(internal) for name, function in one.functions.items()}
 
 
+def fingerprints_of(internal: Sequence[InternalVariables]) -> Fingerprint:
+    """The fingerprints of internal variables that have one of their own, such as that of the cells of a `CellStress`."""
+    return {
+        f"{part} of the internal variables {k}": values
+        for k, one in enumerate(internal)
+        for part, values in getattr(one, "fingerprint", dict)().items()
+    }
+
+
 class History:
     """A table, counts, and the checkpoint of one function.
 

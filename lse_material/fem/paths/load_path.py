@@ -18,7 +18,14 @@ from lse_material._arrays import Array
 from lse_material._progress import progress_bar
 from lse_material.errors import ConvergenceError, FormatError, InvalidInputError
 from lse_material.fem.paths.fingerprint import EQUAL, Fingerprint, differences_from, fingerprint
-from lse_material.fem.paths.history import FINGERPRINT, History, InternalVariables, RecordedPath, memory_of
+from lse_material.fem.paths.history import (
+    FINGERPRINT,
+    History,
+    InternalVariables,
+    RecordedPath,
+    fingerprints_of,
+    memory_of,
+)
 from lse_material.fem.solve._energy import FieldEnergy
 from lse_material.fem.solve.stability import is_stable, perturb_along_mode
 
@@ -199,7 +206,8 @@ class LoadPath(RecordedPath):
     def _fingerprint(self) -> Fingerprint:
         problem = self.problem
         memory = memory_of(self.internal).values()
-        return fingerprint({"energy": problem.functional}, unknown=problem.u, bcs=problem.bcs, without=memory)
+        parts = fingerprint({"energy": problem.functional}, unknown=problem.u, bcs=problem.bcs, without=memory)
+        return {**parts, **fingerprints_of(self.internal)}
 
     def _keeps_dirichlet_values(self, values: Array) -> bool:
         """Whether values of u are those that the Dirichlet conditions prescribe now; collective."""

@@ -13,7 +13,7 @@ from ufl.core.expr import Expr
 from lse_material._arrays import Array
 from lse_material.errors import CompilationError, InvalidInputError
 from lse_material.fem.forms.energy import growth_stress, inputs, pull_back, with_caloric
-from lse_material.fem.forms.orientation import orientation
+from lse_material.fem.forms.orientation import not_inverted
 from lse_material.kernel import CompiledPotential, InterpretedPotential, potential_evaluator
 from lse_material.kernel.c_writer import upper_triangle
 from lse_material.model.material import Material
@@ -21,7 +21,10 @@ from lse_material.model.soft_minimum import SoftMinimum
 
 
 class Values(Protocol):
-    """What an evaluator returns for n points. The tangent is read only where it is needed."""
+    """What an evaluator returns for n points. The tangent is read only where it is needed.
+
+    An evaluator that also returns `energy` (n,) has a `QuadratureStress.energy`.
+    """
 
     @property
     def stress(self) -> Array:
@@ -65,12 +68,12 @@ class PotentialStress:
         P = pull_back(self._material.kinematics, F, [first[i] for i in range(len(self._fields), self.shape[0])])
         if self._material.growth is not None:
             P = P + growth_stress(self._material.growth, F)
-        return orientation(self._material.kinematics, F) * P
+        return not_inverted(self._material.kinematics, F) * P
 
     def conjugates(self, F: Expr, first: Expr) -> Expr:
         """dW/dfields, a UFL vector, NaN where det F <= 0; `first` is dW/dx."""
         found = with_caloric(self._material, [first[i] for i in range(len(self._fields))], self._fields)
-        return orientation(self._material.kinematics, F) * ufl.as_vector(found)
+        return not_inverted(self._material.kinematics, F) * ufl.as_vector(found)
 
     def tangent(self, second: Expr) -> Expr:
         """The derivative of dW/dx in x, the symmetric matrix whose upper triangle is `second`."""
@@ -118,6 +121,19 @@ class EvaluatorStress:
     def tangent(self, second: Expr) -> Expr:
         """dP/dF itself."""
         return second
+
+    def energy(self) -> Array:
+        """W (n,) of the last evaluation.
+
+        Raises:
+            InvalidInputError: the evaluator returns none.
+        """
+        found = getattr(self._values, "energy", None)
+        if found is None:
+            raise InvalidInputError(
+                f"evaluate(F) of {type(self._evaluator).__name__} returns no `energy` (n,), which QuadratureStress.energy is."
+            )
+        return np.asarray(found)
 
     def evaluate(self, inputs: Array, first: Array) -> None:
         """Write P; the evaluator's result also serves the tangent at the same inputs."""

@@ -81,7 +81,7 @@ class MaterialProblem(NonlinearProblem):
         bcs: the Dirichlet conditions.
         fields: of the unknowns, with the residual that rounding makes in each.
         norms: of the residual, at the iterates of the last solve.
-        failure: error of a material's evaluation on this rank in the last solve, None if there was none.
+        failure: error of the last evaluation of a material on this rank, None if it succeeded; a trial that fails is refused.
         inverted_cells: checks det F between the quadrature points.
         scales_rows: whether rows of different units are scaled to one unit before a solve; set it to false if your own
             convergence test tells the fields apart.
@@ -255,7 +255,8 @@ class MaterialProblem(NonlinearProblem):
         self._take_iterate(x)
         if self._stresses and (self._full_steps or self._lifting_needs_tangent()):
             self._update_tangents()
-        self._update_stresses()
+        else:
+            self._update_stresses()
         self._assemble_residual(snes, x, b)
         if self._row_scale is not None:
             multiply_rows(b, self._row_scale)
@@ -392,11 +393,13 @@ class MaterialProblem(NonlinearProblem):
             unknown.x.array[:] = before
 
     def _update_stresses(self) -> None:
+        self.failure = None
         for stress in self._stresses:
             self._attempt(stress, stress.update_stress)
 
     def _update_tangents(self) -> None:
-        for stress in self._stresses if self.failure is None else ():
+        self.failure = None
+        for stress in self._stresses:
             self._attempt(stress, stress.update_tangent)
 
     def _attempt(self, stress: QuadratureStress, update: Callable[[], None]) -> None:

@@ -329,3 +329,18 @@ def test_a_box_is_watched_in_the_cells_of_its_material():
         assert watch.excess() == pytest.approx(0.2 / 0.15, rel=1e-12)
     with pytest.raises(lse.InvalidInputError, match="both tags and tag"):
         ExtrapolationMonitor([F[0, 0]], box, tag=3)
+
+
+@pytest.mark.mpi
+def test_strains_outside_the_data_are_those_of_the_points_on_all_ranks():
+    _, u, F = body(n=2)
+    u.interpolate(lambda x: np.array([0.05 * x[0] ** 2, 0.0 * x[0]]))
+    box = lse.Box([-0.01], [0.1])
+    monitor = ExtrapolationMonitor([F[0, 0] - 1.0], box, degree=1, tolerance=0.1)
+    x, outside = monitor.inputs(), monitor.outside()
+    assert x.shape == (16, 1)
+    assert (np.diff(x[:, 0]) >= 0.0).all()
+    np.testing.assert_allclose(x[:, 0].mean(), 0.1, rtol=1e-12)  # of the interpolant's gradient over the body
+    np.testing.assert_array_equal(outside, x[x[:, 0] > 0.1 + 0.1 * 0.11])
+    assert 0 < len(outside) < 16
+    assert len(ExtrapolationMonitor([F[0, 0] - 1.0], lse.Box([-1.0], [1.0])).outside()) == 0

@@ -1,0 +1,245 @@
+"""A periodic cell at every quadrature point of a body (FE2): its average stress, its tangent, and the state of each cell.
+
+The cell of a point is brought from its accepted state to the F of the point. P is the average stress of that stable state,
+dP/dF the Schur complement of its tangent, and W its energy per volume of the cell:
+
+    P(F) = average of P_local,    dP/dF = 1/|V| (K_FF - K_Fw K_ww^-1 K_wF)
+
+A trial therefore depends on its F and on the accepted state alone, not on the iterates before it, and a step that is refused
+leaves nothing behind. Each rank solves the cells of its own points. F. Feyel, J.-L. Chaboche, Comput. Methods Appl. Mech. Eng.
+183, 309 (2000); C. Miehe, J. Schotte, J. Schroeder, Comput. Mater. Sci. 16, 372 (1999), for the tangent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from dolfinx import fem
+from dolfinx.mesh import EntityMap, Mesh, MeshTags
+from mpi4py import MPI
+from petsc4py import PETSc
+
+from lse_material._arrays import Array
+from lse_material.errors import ConvergenceError, InvalidInputError, LseError
+from lse_material.fem._cells import mesh_of
+from lse_material.fem.homogenise.periodic_cell import PeriodicCell
+from lse_material.fem.paths.checkpoint import cell_numbers
+from lse_material.fem.paths.fingerprint import Fingerprint
+from lse_material.fem.quadrature.stress import QuadratureStress
+
+
+@dataclass(frozen=True, eq=False)
+class CellValues:
+    """Energy (n,), stress (n, dim, dim) and tangent (n, dim, dim, dim, dim) of n cells."""
+
+    energy: Array
+    stress: Array
+    tangent: Array
+
+
+class CellStress(QuadratureStress):
+    """The stress of a periodic cell that is solved at each quadrature point: a `QuadratureStress` with a cell for a material.
+
+        P = CellStress(make_cell, F, degree=1)
+        inner(P.operator, grad(v)) * P.dx
+
+    A body of such points has the energy `P.energy * P.dx`, so that an `EnergyProblem` minimises it, with the form above as its
+    `residual`. `MaterialProblem` needs the form alone.
+
+    Cells that buckle remember their branch. A trial starts from the state that was accepted last; `advance` accepts the present
+    one. `LoadPath(..., internal=[P])` calls it after each state, and its checkpoints contain the states of all cells. In
+    a loop of your own, call it after each solve; without it every solve starts from undeformed cells.
+
+    A cell that is not solved at a trial F makes the trial fail: the line search, trust region or load path takes a smaller
+    step. If the solve fails for it, the error names rank, cell, point and F.
+
+    Attributes:
+        cell: the cell of this rank, in the state of the point that was solved last.
+        order: amplitude of each point's accepted cell along the mode in which it buckled, a length, 0 before; a Function of
+            the quadrature space.
+        cell_states: how many states of cells this rank has solved.
+        functions: states of all cells, by names, for a checkpoint.
+
+    Args:
+        make_cell: makes a cell on a communicator, as for `sample`; each rank calls it with MPI.COMM_SELF.
+        F, degree, tags, tag, domain, entity_maps: as for `QuadratureStress`.
+
+    Raises:
+        InvalidInputError: `make_cell` returns no `PeriodicCell` of this rank alone, or one of another dimension than F; and
+            what `QuadratureStress` raises.
+        LseError: the cell of another rank could not be made.
+
+    >>> def make_cell(comm):
+    ...     square = mesh.create_unit_square(comm, 2, 2)
+    ...     return lse.fem.PeriodicCell(square, lambda F: lse.fem.energy(material, F), degree=1, quadrature_degree=1)
+    >>> P = lse.fem.CellStress(make_cell, F, degree=1)
+    >>> residual = ufl.inner(P.operator, ufl.grad(v)) * P.dx
+    >>> nested = lse.fem.MaterialProblem(residual, u, stresses=[P], bcs=bcs, petsc_options_prefix="nested_")
+    >>> pull.value[:] = 0.05, 0.0
+    >>> _ = nested.solve()
+    >>> P.advance()
+    >>> round(float(u.x.array.max()), 6)
+    0.05
+    """
+
+    def __init__(
+        self,
+        make_cell: Callable[[MPI.Comm], PeriodicCell],
+        F: Any,
+        *,
+        degree: int,
+        tags: MeshTags | None = None,
+        tag: int | Sequence[int] | None = None,
+        domain: Mesh | None = None,
+        entity_maps: Sequence[EntityMap] | None = None,
+    ) -> None:
+        body = mesh_of(F, domain)
+        self.cell = _made_together(make_cell, body.comm)
+        if F.ufl_shape != (self.cell.dim,) * 2:
+            raise InvalidInputError(
+                f"F has UFL shape {F.ufl_shape} and the cell is {self.cell.dim}D: both must have the same dimension."
+            )
+        self._nested = _Points(self.cell, body.comm.rank)
+        super().__init__(self._nested, F, degree=degree, tags=tags, tag=tag, domain=domain, entity_maps=entity_maps)
+        self._states = fem.Function(self._space((len(self._nested.start),)), name="cell_states")
+        self.order = fem.Function(self._space(()), name="order")
+        memory = self._states.x.array.reshape(-1, len(self._nested.start))
+        memory[:] = self._nested.start
+        rows = self.order.function_space.dofmap.list[self._cells]
+        self._nested.remember(memory, self.order.x.array, rows, cell_numbers(self._mesh)[self._cells])
+
+    @property
+    def cell_states(self) -> int:
+        """How many states of cells this rank has solved."""
+        return self._nested.solved
+
+    @property
+    def functions(self) -> Mapping[str, fem.Function]:
+        """The memory, by names: what a checkpoint must store."""
+        return {"cell states": self._states, "order": self.order, "energy": self.energy}
+
+    def fingerprint(self) -> Fingerprint:
+        """The fingerprint of the cell, by which a checkpoint of another cell is refused."""
+        return self.cell.fingerprint()
+
+    def advance(self) -> None:
+        """Accept the states of the cells at the present F: later trials start from them. Collective.
+
+        Raises:
+            ConvergenceError: a cell has no state at the present F, on any rank; nothing is accepted then.
+        """
+        failure = ""
+        try:
+            self.update_stress()
+        except ConvergenceError as error:
+            failure = str(error)
+        failures = [text for text in self._mesh.comm.allgather(failure) if text]
+        if failures:
+            raise ConvergenceError(f"the present state cannot be accepted: {failures[0]}")
+        self._nested.accept()
+        for function in self.functions.values():
+            function.x.scatter_forward()
+
+
+class _Points:
+    """The cells of all points of a rank, which take turns in one `PeriodicCell`: an `Evaluator`.
+
+    Attributes:
+        start: the state of an undeformed cell in one row: unknowns q, average F, mode in which it buckled (0 before).
+        solved: how many states were solved.
+    """
+
+    def __init__(self, cell: PeriodicCell, rank: int) -> None:
+        self._cell, self._rank = cell, rank
+        cell.reset()
+        self.start = self._row()
+        self.solved = 0
+        self._memory = self._trial = np.empty((0, len(self.start)))
+        self._order = self._trial_order = np.empty(0)
+        self._rows: Array = np.empty(0, dtype=np.int32)
+        self._numbers: Array = np.empty(0, dtype=np.int64)
+        self._each = 1
+
+    def remember(self, memory: Array, order: Array, rows: Array, numbers: Array) -> None:
+        """Take the arrays in which the accepted states lie.
+
+        Args:
+            memory: a state a row.
+            order: of each state.
+            rows: those of the points that are evaluated, (cells of the mesh, points of each).
+            numbers: of these cells.
+        """
+        self._memory, self._order, self._rows = memory, order, rows.ravel()
+        self._numbers, self._each = numbers, rows.shape[1]
+
+    def evaluate(self, F: Array) -> CellValues:
+        """The stable states at F (n, dim, dim), each from the accepted one of its point.
+
+        Raises:
+            ConvergenceError: a cell has no state at its F.
+        """
+        n, dim = len(F), self._cell.dim
+        found = CellValues(np.empty(n), np.empty((n, dim, dim)), np.empty((n, dim, dim, dim, dim)))
+        self._trial, self._trial_order = np.empty((n, len(self.start))), np.empty(n)
+        inverted = np.flatnonzero(~(np.linalg.det(F) > 0.0))
+        if len(inverted):  # before any cell is solved
+            raise self._failed(inverted[0], F, "det F must be > 0")
+        for i in range(n):
+            self._enter(self._memory[self._rows[i]])
+            try:
+                state = self._cell.minimum(F[i])
+            except (LseError, PETSc.Error) as error:
+                raise self._failed(i, F, error) from error
+            self.solved += 1
+            found.energy[i], found.stress[i], found.tangent[i] = state.energy, state.stress, state.tangent
+            self._trial[i], self._trial_order[i] = self._row(), state.order
+        return found
+
+    def accept(self) -> None:
+        """Keep the states of the last evaluation."""
+        self._memory[self._rows], self._order[self._rows] = self._trial, self._trial_order
+
+    def _failed(self, i: int, F: Array, why: object) -> ConvergenceError:
+        where = f"point {i % self._each} of cell {self._numbers[i // self._each]} on rank {self._rank}"
+        return ConvergenceError(f"the periodic cell at {where} has no state at F = {F[i].tolist()}: {why}")
+
+    def _row(self) -> Array:
+        """The present state of the cell in one row."""
+        q, F, mode, _ = self._cell.snapshot()
+        return np.concatenate([q, F.ravel(), np.zeros(len(q)) if mode is None else mode])
+
+    def _enter(self, row: Array) -> None:
+        """Put the cell into a state."""
+        dim = self._cell.dim
+        q, F, mode = np.split(row, np.cumsum([(len(row) - dim * dim) // 2, dim * dim]))
+        self._cell.restore((q, F.reshape(dim, dim), mode.copy() if mode.any() else None, {}))
+
+
+def _made_together(make_cell: Callable[[MPI.Comm], PeriodicCell], comm: MPI.Comm) -> PeriodicCell:
+    """The cell of each rank.
+
+    Raises:
+        LseError: it could not be made on another rank.
+    """
+    cell: Any = None
+    failure: Exception | None = None
+    try:
+        cell = make_cell(MPI.COMM_SELF)
+        if not isinstance(cell, PeriodicCell) or cell.comm.size > 1:
+            raise InvalidInputError(
+                f"make_cell returned {'a PeriodicCell of several ranks' if isinstance(cell, PeriodicCell) else cell!r}: it "
+                "must return a PeriodicCell on the communicator that it is given."
+            )
+    except Exception as error:  # one rank alone must not leave the others waiting
+        failure = error
+    failures = comm.allgather(None if failure is None else f"{type(failure).__name__}: {failure}")
+    if failure is not None:
+        raise failure
+    for rank, text in enumerate(failures):
+        if text is not None:
+            raise LseError(f"the cell of rank {rank} could not be made: {text}")
+    made: PeriodicCell = cell
+    return made

@@ -1,0 +1,157 @@
+"""Which shape of a material to take, where load paths are few: the one that meets best the paths which it has not seen.
+
+All shapes meet the paths of the data; they differ on others. Each path is left out in turn, for each candidate, and the one
+whose fits miss them least is fitted to all of them (cross-validation by groups).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from lse_material._progress import progress_bar
+from lse_material.data.samples import Samples
+from lse_material.errors import InvalidInputError
+from lse_material.fit.ensemble import Ensemble, fit_ensemble
+from lse_material.fit.leave_one_out import LeftOut, leave_one_group_out
+from lse_material.fit.options import Architecture, Training
+from lse_material.model.material import Material
+from lse_material.model.strain import GreenLagrange, StrainAndVolume
+
+# Short fits to all rows: long ones follow the flaws of the data on the paths, and move between them.
+SHORT = Training(restarts=1, adam_steps=100, lbfgs_steps=300, validation=0.0)
+LONGER = Training(restarts=1, adam_steps=300, lbfgs_steps=600, validation=0.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Selection:
+    """Candidates, and fits to all groups of the one that is best on groups left out.
+
+    Attributes:
+        left_out: by name of the candidate.
+        best: its name.
+        ensemble: fits of the best candidate to all groups.
+
+    >>> paths = lse.Samples(F=samples.F, stress=samples.stress, group=np.arange(200) // 100)
+    >>> one, two = (lse.fit.Architecture(modes=modes, width=4) for modes in (1, 2))
+    >>> candidates = {"one": {"architecture": one}, "two": {"architecture": two}}
+    >>> measure = lse.GreenLagrange(2)
+    >>> selection = lse.fit.select(
+    ...     paths, candidates, members=2, kinematics=measure, training=quick, progress=False
+    ... )
+    >>> selection.best  # the data have two wells
+    'two'
+    """
+
+    left_out: Mapping[str, LeftOut]
+    best: str
+    ensemble: Ensemble
+
+    @property
+    def material(self) -> Material:
+        """The best fit of the best candidate."""
+        return self.ensemble.material
+
+    def summary(self) -> str:
+        """A line for each candidate, the best first, and what the best misses in each group."""
+        lines = [
+            f"{name}: {_error(self.left_out[name]):.1%} of what was left out"
+            for name in sorted(self.left_out, key=lambda name: _error(self.left_out[name]))
+        ]
+        return "\n".join([*lines, f"taken: {self.best}", self.left_out[self.best].summary()])
+
+
+def select(
+    samples: Samples,
+    candidates: Mapping[str, Mapping[str, Any]] | None = None,
+    *,
+    members: int = 5,
+    seed: int = 0,
+    progress: bool = True,
+    **options: Any,
+) -> Selection:
+    """Compare candidates by `leave_one_group_out`, and fit the best one to all groups, `members` times.
+
+    The measure is the error of all rows left out, `LeftOut.stress`: the rows beyond the strains of the other paths count, since
+    candidates differ there most. It takes (number of candidates) times (number of groups) fits.
+
+    Args:
+        samples: of F, with `group`, or with rows that follow load paths.
+        candidates: options of `fit` by a name of your own; `shapes(...)` if left out.
+        members: of the ensemble of the best; 2 or more.
+        seed: of the fits.
+        progress: show a bar on a terminal, of the fits.
+        options: of `fit` that all candidates share, `symmetry` say.
+
+    Raises:
+        InvalidInputError: there are no candidates or fewer than two groups, samples are of x, or an option is refused by `fit`.
+
+    >>> paths = lse.Samples(F=samples.F, stress=samples.stress, group=np.arange(200) // 100)
+    >>> candidates = {"linear": {"architecture": lse.fit.Architecture(quadratic=False)}, "quadratic": {}}
+    >>> measure = lse.GreenLagrange(2)
+    >>> selection = lse.fit.select(
+    ...     paths, candidates, members=2, kinematics=measure, training=quick, progress=False
+    ... )
+    >>> sorted(selection.left_out)
+    ['linear', 'quadratic']
+    """
+    if samples.F is None:
+        raise InvalidInputError("candidates are shapes of materials: give samples of F.")
+    if candidates is None:
+        candidates = shapes(samples, options.get("kinematics"))
+    if not candidates:
+        raise InvalidInputError("there are no candidates to compare.")
+    choices = {name: {**options, **own, "progress": False} for name, own in candidates.items()}
+    left_out: dict[str, LeftOut] = {}
+    with progress_bar("candidates", len(choices) + 1, show=progress) as advance:
+        for name, of_fit in choices.items():
+            advance(0, name)
+            left_out[name] = leave_one_group_out(samples, seed=seed, **of_fit)
+            advance(1, f"{name}: {_error(left_out[name]):.1%}")
+        best = min(left_out, key=lambda name: _error(left_out[name]))
+        ensemble = fit_ensemble(samples, members=members, seed=seed, **choices[best])
+        advance(1, best)
+    return Selection(left_out, best, ensemble)
+
+
+def shapes(samples: Samples, kinematics: Any = None) -> dict[str, dict[str, Any]]:
+    """The candidates of `select`: sums over fibres, which lattices of beams are, and general networks.
+
+    Args:
+        samples: of F; fields beside F leave the sums over fibres out.
+        kinematics: strain measure of the networks, `GreenLagrange` if left out; sums over fibres read E and J, and are left
+            out with any other one.
+
+    Returns:
+        Options of `fit`, by name.
+
+    Raises:
+        InvalidInputError: the samples are of x.
+
+    >>> list(lse.fit.shapes(samples))[:2]
+    ['fibres, one mode', 'fibres, two modes']
+    """
+    if samples.F is None:
+        raise InvalidInputError("candidates are shapes of materials: give samples of F.")
+    dim = samples.F.shape[-1]
+    measure = kinematics or GreenLagrange(dim)
+    found: dict[str, dict[str, Any]] = {}
+    if isinstance(measure, GreenLagrange | StrainAndVolume) and samples.fields is None:
+        for modes, name in ((1, "one mode"), (2, "two modes")):
+            fibres = Architecture(modes=modes, width=12, mode_type="FibreNetwork")
+            found[f"fibres, {name}"] = {"kinematics": StrainAndVolume(dim), "architecture": fibres, "training": SHORT}
+    linear = Architecture(modes=2, width=12, activation="softplus", quadratic=False)
+    found["linear growth, two modes"] = {"kinematics": measure, "architecture": linear, "training": SHORT}
+    for modes, name in ((1, "one mode"), (2, "two modes")):
+        found[name] = {"kinematics": measure, "architecture": Architecture(modes=modes), "training": LONGER}
+    return found
+
+
+def _error(left_out: LeftOut) -> float:
+    """Of all rows left out together: in the stress, or in the energy where there is none."""
+    if left_out.stress is not None:
+        return left_out.stress
+    return float(np.sqrt(np.mean([(errors.energy or 0.0) ** 2 for errors in left_out.errors.values()])))

@@ -1,0 +1,75 @@
+"""The shape of a material is chosen by load paths that its fits have not seen."""
+
+import numpy as np
+import pytest
+
+import lse_material as lse
+from lse_material.fit import Architecture, Training, select, shapes
+
+SQUARE = lse.Symmetry.crystal("square", "square", dim=2)
+QUICK = Training(restarts=1, adam_steps=30, lbfgs_steps=60, validation=0.0)
+ANY = {"kinematics": lse.GreenLagrange(2), "architecture": Architecture(modes=1, width=4)}
+
+
+def lattice(ends):
+    """A square cell with two diagonals, of beams that are softer in compression: W = sum over beams of g(n.E n)."""
+    beams = np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0], [1.0, -1.0]])
+    beams /= np.linalg.norm(beams, axis=1)[:, None]
+    t = np.linspace(0.0, 1.0, 12)[:, None, None]
+    F = np.concatenate([np.eye(2) + t * (end - np.eye(2)) for end in np.asarray(ends)])
+    E = 0.5 * (np.swapaxes(F, -1, -2) @ F - np.eye(2))
+    s = np.einsum("bi,nij,bj->nb", beams, E, beams)
+    root = np.sqrt(s**2 + 0.01)
+    W = (0.5 * s**2 + 0.4 * s * root).sum(1)
+    S = np.einsum("nb,bi,bj->nij", s + 0.4 * (root + s**2 / root), beams, beams)
+    return lse.Samples(F=F, energy=W, stress=F @ S, group=np.repeat(np.arange(len(ends)), 12))
+
+
+TENSION, COMPRESSION = np.array([[1.3, 0.1], [0.0, 0.95]]), np.diag([0.75, 1.0])
+PATHS = [TENSION, TENSION[::-1, ::-1], COMPRESSION]
+
+
+@pytest.fixture(scope="module")
+def selection():
+    candidates = {"no symmetry": ANY, "square": {**ANY, "symmetry": SQUARE}}
+    return select(lattice(PATHS), candidates, members=2, training=QUICK, progress=False)
+
+
+def test_the_symmetry_of_the_cell_is_what_left_out_paths_tell(selection):
+    """Tension along x is tension along y, turned: a fit that knows it has seen the path that is left out."""
+    assert selection.best == "square"
+    judged = lattice([COMPRESSION[::-1, ::-1]])  # not in the data
+    wrong = np.linalg.norm(selection.material.stress(judged.F) - judged.stress) / np.linalg.norm(judged.stress)
+    assert wrong < 0.05 < selection.left_out["no symmetry"].stress
+
+
+def test_the_best_is_fitted_to_all_paths(selection):
+    data = lattice(PATHS)
+    worst = max(errors.stress for errors in selection.left_out["square"].errors.values())
+    assert len(selection.ensemble.results) == 2
+    assert selection.material is selection.ensemble.material
+    assert selection.ensemble.results[0].error(data).stress < worst
+
+
+def test_the_summary_ranks_the_candidates(selection):
+    first, second, taken = selection.summary().splitlines()[:3]
+    assert first.startswith(f"square: {selection.left_out['square'].stress:.1%}")
+    assert second.startswith("no symmetry:")
+    assert taken == "taken: square"
+
+
+def test_fibres_are_candidates_of_strains_alone():
+    data = lattice(PATHS[:2])
+    assert [name for name in shapes(data) if "fibres" in name] == ["fibres, one mode", "fibres, two modes"]
+    assert not [name for name in shapes(data, lse.IsotropicInvariants(2)) if "fibres" in name]
+    charged = lse.Samples(F=data.F, energy=data.energy, fields=np.zeros((len(data), 1)), field_names=("c",))
+    assert not [name for name in shapes(charged) if "fibres" in name]
+
+
+def test_what_cannot_be_compared_is_refused():
+    points = lse.Samples(x=np.zeros((4, 1)), energy=np.zeros(4))
+    for compare in (select, shapes):
+        with pytest.raises(lse.InvalidInputError, match="give samples of F"):
+            compare(points)
+    with pytest.raises(lse.InvalidInputError, match="no candidates"):
+        select(lattice(PATHS[:2]), {}, progress=False)
