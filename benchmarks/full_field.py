@@ -38,7 +38,7 @@ from lse_material.model import determinant, right_cauchy_green
 
 DATA = "EUCLID-hyperelasticity-NN, noise=high"
 LAWS = ("Isihara", "HainesWilson", "ArrudaBoyce", "Anisotropy60")
-NOISE, FORCE_NOISE = 3e-3, 3e-3  # of displacements that were smoothed, length; of forces, as a share of the largest
+NOISE, FORCE_NOISE = 3e-4, 3e-3  # of displacements that were smoothed, length; of forces, as a share of the largest
 ROUNDS = 3
 FIBRE = np.array([np.cos(np.pi / 3), np.sin(np.pi / 3), 0.0])
 

@@ -30,7 +30,7 @@ from plates import Record, identified, plate, steps_of, two_wells, well_errors
 import lse_material as lse
 from lse_material.fem import draw_cells
 
-SIZES = {False: (0.025, 0.06, 0.04), True: (0.04, 0.08, 0.08)}  # of cells: made, measured, notched; of --quick too
+SIZES = {False: (0.025, 0.06, 0.04), True: (0.03, 0.06, 0.08)}  # of cells: made, measured, notched; of --quick too
 LARGEST = {"wells": 0.02, "force": 0.05}
 
 

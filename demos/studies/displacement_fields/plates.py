@@ -19,7 +19,7 @@ from mpi4py import MPI
 
 import lse_material as lse
 from lse_material.fem import EnergyProblem, FullField, Support, energy
-from lse_material.fit import Architecture, FitResult, Training, fit
+from lse_material.fit import Architecture, FitResult, Sparsity, Training, fit
 
 LENGTH, HEIGHT, RADIUS = 2.0, 1.0, 0.25
 SQRT2 = np.sqrt(2.0)
@@ -167,11 +167,13 @@ class Record:
 
 def identified(field: FullField, *, seed: int, rounds: int) -> FitResult:
     """A fit to the measured field, which finds the number of modes, and fits to what the material of the one before smooths."""
+    observed = field.observations()
     result = fit(
-        field.observations(),
+        observed,
         kinematics=lse.GreenLagrange(2),
         architecture=Architecture(modes="auto", max_modes=4, depth=0),
         training=Training(validation=0.0),
+        sparsity=Sparsity(tolerance=0.4 * observed.noise, restarts=1, adam_steps=100, trials=1, prune=1.0),
         seed=seed,
         progress=False,
     )
