@@ -20,6 +20,7 @@ STORIES = (
     "fit_a_material",
     "bain_path",
     "form_and_problem",
+    "energy_under_an_operator",
     "transforming_bar",
     "hysteretic_bar",
     "memory_strip",
@@ -166,6 +167,14 @@ def test_buckling_metamaterial_closed_loop(tmp_path):
     assert figures["cell_states"] < figures["cell_states_fe2"]
     assert figures["points_outside"][-1] == 0
     assert len(colours(tmp_path / "out" / "closed_loop.png")) > 10
+
+
+def test_buckling_metamaterial_graded(tmp_path):
+    figures = run_demo("studies/buckling_metamaterial/graded.py", 1, tmp_path / "out")
+    assert abs(figures["plateau_force_error"]) < 0.05
+    assert figures["stress_error"] < 0.08
+    assert figures["unknowns_resolved"] > 10 * figures["unknowns"]
+    assert len(colours(tmp_path / "out" / "graded.png")) > 10
 
 
 def test_snapping_chain(tmp_path):
