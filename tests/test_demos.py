@@ -169,6 +169,14 @@ def test_buckling_metamaterial_closed_loop(tmp_path):
     assert len(colours(tmp_path / "out" / "closed_loop.png")) > 10
 
 
+def test_buckling_metamaterial_graded(tmp_path):
+    figures = run_demo("studies/buckling_metamaterial/graded.py", 1, tmp_path / "out")
+    assert abs(figures["plateau_force_error"]) < 0.05
+    assert figures["stress_error"] < 0.08
+    assert figures["unknowns_resolved"] > 10 * figures["unknowns"]
+    assert len(colours(tmp_path / "out" / "graded.png")) > 10
+
+
 def test_snapping_chain(tmp_path):
     figures = run_demo("studies/snapping_chain/snapping_chain.py", 2, tmp_path / "out")
     assert figures["wells"] == 2

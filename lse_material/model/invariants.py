@@ -39,8 +39,12 @@ class StructuralInvariants(StrainMeasure):
 
     @property
     @abstractmethod
-    def volume_shares(self) -> tuple[float, ...]:
+    def shares(self) -> tuple[float, ...]:
         """The c_i."""
+
+    @property
+    def volume_shares(self) -> tuple[float, ...]:  # noqa: D102
+        return self.shares
 
     @abstractmethod
     def invariants(self, F: Any, cofactors: Any) -> Sequence[Any]:
@@ -48,7 +52,7 @@ class StructuralInvariants(StrainMeasure):
 
     @property
     def size(self) -> int:  # noqa: D102
-        return len(self.labels)
+        return len(self.shares) + 1
 
     @property
     def monotone_inputs(self) -> tuple[int, ...]:  # noqa: D102
@@ -57,7 +61,7 @@ class StructuralInvariants(StrainMeasure):
     def components(self, F: Any) -> Sequence[Any]:  # noqa: D102
         volume = determinant(F) - 1.0
         y = self.invariants(F, adjugate(F).T)
-        return *(yi - c * volume if c else yi for yi, c in zip(y, self.volume_shares)), volume
+        return *(yi - c * volume if c else yi for yi, c in zip(y, self.shares)), volume
 
 
 @dataclass(frozen=True)
@@ -78,7 +82,7 @@ class PrincipalInvariants(StructuralInvariants):
         return ("|F|² - 3 - 2(J-1)", "|cof F|² - 3 - 4(J-1)", "J-1") if self.dim == 3 else ("|F|² - 2 - 2(J-1)", "J-1")
 
     @property
-    def volume_shares(self) -> tuple[float, ...]:  # noqa: D102
+    def shares(self) -> tuple[float, ...]:  # noqa: D102
         return (2.0, 4.0)[: self.dim - 1]
 
     def invariants(self, F: Any, cofactors: Any) -> Sequence[Any]:  # noqa: D102
@@ -120,7 +124,7 @@ class TransverseInvariants(StructuralInvariants):
         return *whole, "|Fa|² - 1", "|cof F a|² - 1 - 2(J-1)", "J-1"
 
     @property
-    def volume_shares(self) -> tuple[float, ...]:  # noqa: D102
+    def shares(self) -> tuple[float, ...]:  # noqa: D102
         return (2.0, 4.0, 0.0, 2.0) if self.dim == 3 else (0.0, 2.0)
 
     def invariants(self, F: Any, cofactors: Any) -> Sequence[Any]:  # noqa: D102
@@ -164,7 +168,7 @@ class OrthotropicInvariants(StructuralInvariants):
         return *(f"|F{n}|² - 1" for n in names), *(f"|cof F {n}|² - 1 - 2(J-1)" for n in names), "J-1"
 
     @property
-    def volume_shares(self) -> tuple[float, ...]:  # noqa: D102
+    def shares(self) -> tuple[float, ...]:  # noqa: D102
         return (0.0, 0.0, 0.0, 2.0, 2.0, 2.0) if self.dim == 3 else (0.0, 2.0)
 
     def invariants(self, F: Any, cofactors: Any) -> Sequence[Any]:  # noqa: D102
@@ -210,7 +214,7 @@ class CubicInvariants(StructuralInvariants):
         return *whole, "Σ|Fn|⁴ - 3 - 4(J-1)", "Σ|cof F n|⁴ - 3 - 8(J-1)", "J-1"
 
     @property
-    def volume_shares(self) -> tuple[float, ...]:  # noqa: D102
+    def shares(self) -> tuple[float, ...]:  # noqa: D102
         return (2.0, 4.0, 4.0, 8.0) if self.dim == 3 else (2.0, 4.0)
 
     def invariants(self, F: Any, cofactors: Any) -> Sequence[Any]:  # noqa: D102

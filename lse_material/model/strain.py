@@ -65,8 +65,9 @@ class StrainMeasure(ABC):
         super().__init_subclass__(**options)
         if "name" not in cls.__dict__:
             cls.name = cls.__name__
-        if {"components", "strain"} & set(cls.__dict__) and "labels" not in cls.__dict__:
-            cls.labels = StrainMeasure.labels  # type: ignore[method-assign]  # other components than those of its parent
+        if {"components", "strain"} & set(cls.__dict__):  # not those of its parent, of which more is known
+            for name in {"labels", "symmetry", "monotone_inputs", "volume_shares"} - set(cls.__dict__):
+                setattr(cls, name, vars(StrainMeasure)[name])
         if cls.__module__.startswith("lse_material.") and "labels" in cls.__dict__:
             BUILT_IN[cls.name] = cls
 

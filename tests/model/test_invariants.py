@@ -116,6 +116,23 @@ def test_in_the_plane_a_fibre_makes_the_plane_orthotropic():
     np.testing.assert_array_equal(fibres.strain(F), axes.strain(F))
 
 
+def test_a_measure_of_the_users_own_may_be_made_of_one():
+    class Sums(lse.TransverseInvariants):
+        """With the sum of both inputs of the fibres in the place of the second."""
+
+        def components(self, F):
+            *whole, along, across, volume = super().components(F)
+            return *whole, along, along + across, volume
+
+    F = random_deformations(np.random.default_rng(9), 4, 3)
+    x = lse.TransverseInvariants(3).strain(F)
+    np.testing.assert_allclose(Sums(3).strain(F)[:, 3], x[:, 2] + x[:, 3], atol=1e-15)
+    assert Sums(3).labels == ("x1", "x2", "x3", "x4", "x5")
+    assert Sums(3).symmetry == ""
+    assert Sums(3).monotone_inputs is None  # what is known of the components of the parent is not known of others
+    assert Sums(3).volume_shares is None
+
+
 def test_axes_are_normalised_and_completed():
     assert lse.TransverseInvariants(3, a=[0, 0, 2]).a == (0.0, 0.0, 1.0)
     assert lse.CubicInvariants(3, a=(0, 1, 0)).b == (0.0, 0.0, 1.0)

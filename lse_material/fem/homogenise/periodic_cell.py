@@ -11,7 +11,7 @@ Bertoldi et al., J. Mech. Phys. Solids 56, 2642 (2008), for the porous elastomer
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,7 @@ from lse_material._arrays import Array, float_array, frozen
 from lse_material.errors import ConvergenceError, InvalidInputError
 from lse_material.fem.homogenise.cell import CellSystem
 from lse_material.fem.paths.fingerprint import Fingerprint, fingerprint
+from lse_material.fem.quadrature.stress import QuadratureStress
 from lse_material.fem.solve.inertia import SymmetricFactor
 from lse_material.fem.solve.newton_inertia import perturb
 
@@ -95,6 +96,9 @@ class PeriodicCell:
             cell that repeats in these directions only and has free sides: a strip or a plate. W, P and dP/dF are then per
             length or area of these directions (P of a strip is a force), and F, P and dP/dF have the columns J of these
             axes alone; the others of F are those of I, and those of P and dP/dF zero.
+        stresses: F -> every `QuadratureStress` of the cell, stored at points, which is faster to assemble than the derivatives
+            of the energy that it replaces: `lambda F: [QuadratureStress(material, F, degree=4)]`. The degree is that of the
+            energy.
 
     Attributes:
         u: the displacement (fem.Function).
@@ -107,7 +111,7 @@ class PeriodicCell:
 
     Raises:
         InvalidInputError: opposite sides are meshed differently, the translates of the mesh do not meet, it falls into pieces,
-            or the energy has no stiffness at F = I.
+            the energy has no stiffness at F = I, or `stresses` are not its derivative.
 
     >>> cell = lse.fem.PeriodicCell(domain, lambda F: lse.fem.energy(material, F), degree=1, quadrature_degree=1)
     >>> state = cell.equilibrium(np.diag([1.1, 0.9]) ** 0.5)  # everywhere in one well
@@ -125,11 +129,12 @@ class PeriodicCell:
         perturbation_size: float | None = None,
         tolerance: float = 1e-10,
         lattice: Any = None,
+        stresses: Callable[[Any], Sequence[QuadratureStress]] | None = None,
     ) -> None:
         for name, value in (("perturbation_size", perturbation_size), ("tolerance", tolerance)):
             if value is not None and not (np.isfinite(value) and value > 0.0):
                 raise InvalidInputError(f"{name} is {value!r}; it must be > 0.")
-        self._system = CellSystem(domain, energy, degree, quadrature_degree, lattice, tolerance)
+        self._system = CellSystem(domain, energy, degree, quadrature_degree, lattice, tolerance, stresses)
         self.comm, self.dim, self.u, self.q = domain.comm, self._system.dim, self._system.u, self._system.q
         self.volume, self.solid_volume = self._system.volume, self._system.solid_volume
         self.unknowns, self.lattice, self.axes = self._system.map.size, self._system.map.lattice, self._system.map.axes
