@@ -30,6 +30,7 @@ from lse_material.fem import MULTIGRID, EnergyProblem
 
 COMM = MPI.COMM_WORLD
 EIGEN, RHO = 0.03, 5e-4  # transformation strain; transition scale, in units of the shear modulus
+CONTINUATION = (8.0, 4.0, 2.0)  # of the transition scale: the laminate that is the start need not fit the mesh
 BOTH = (0.5, 0.55)
 LAMINAE = 4  # pairs of them along an edge
 
@@ -41,18 +42,22 @@ def well(axis: int) -> np.ndarray:
     return np.diag(np.sqrt(1.0 + 2.0 * E))
 
 
+def quadratic_wells(centres: list[np.ndarray], stiffness: np.ndarray, scale: float) -> lse.Material:
+    """A mode (E - centre) . stiffness . (E - centre) / 2 for each centre, in components of Green-Lagrange strain."""
+    root = np.linalg.cholesky(stiffness).T
+    modes = []
+    for centre in centres:
+        gradient = -stiffness @ centre  # at E = 0
+        constant = np.array([-gradient @ centre / 2])
+        modes.append(lse.ConvexNetwork.from_arrays([], [gradient[None]], [constant], quadratic=root))
+    return lse.Material(lse.SoftMinimum(tuple(modes), scale), lse.GreenLagrange(2 if len(stiffness) == 3 else 3))
+
+
 def martensite() -> lse.Material:
     """Three wells of one depth, their stiffness cubic: lame 1.5, shear 1 along the axes and 0.6 between them."""
     stiffness = 1.5 * np.pad(np.ones((3, 3)), (0, 3)) + 2.0 * np.diag([1.0, 1.0, 1.0, 0.6, 0.6, 0.6])
-    root = np.linalg.cholesky(stiffness).T
-    modes = []
-    for axis in range(3):
-        centre = lse.GreenLagrange(3).strain(well(axis)[None])[0]
-        slope = -stiffness @ centre
-        modes.append(
-            lse.ConvexNetwork.from_arrays([], [slope[None]], [np.array([-slope @ centre / 2])], quadratic=root)
-        )
-    return lse.Material(lse.SoftMinimum(tuple(modes), RHO), lse.GreenLagrange(3))
+    centres = [lse.GreenLagrange(3).strain(well(axis)[None])[0] for axis in range(3)]
+    return quadratic_wells(centres, stiffness, RHO)
 
 
 def twins() -> tuple[np.ndarray, np.ndarray]:
@@ -84,6 +89,7 @@ def solve(cells: int, shares: tuple[float, ...]) -> dict[str, Any]:
         petsc_options=MULTIGRID,
         tolerance=1e-6,
         fallback=False,
+        continuation=CONTINUATION,
     )
 
     def average(share: float) -> Any:

@@ -12,17 +12,21 @@ from lse_material import (
     Box,
     Caloric,
     ConvexNetwork,
+    CubicInvariants,
     DesignNetwork,
     GreenLagrange,
     Growth,
     InterpolatedNetwork,
     IsotropicInvariants,
     Material,
+    OrthotropicInvariants,
+    PrincipalInvariants,
     Samples,
     SmallStrain,
     SoftMinimum,
     StrainAndVolume,
     StrainMeasure,
+    TransverseInvariants,
 )
 from lse_material.model import mandel
 
@@ -37,6 +41,13 @@ STRAIN_MEASURES: tuple[StrainMeasure, ...] = (
     IsotropicInvariants(3, squared_volume=False),
     StrainAndVolume(2),
     StrainAndVolume(3),
+    PrincipalInvariants(2),
+    PrincipalInvariants(3),
+    TransverseInvariants(2, a=(0.6, 0.8)),
+    TransverseInvariants(3, a=(1.0, 2.0, -2.0)),
+    OrthotropicInvariants(3, a=(1.0, 2.0, -2.0), b=(0.0, 1.0, 1.0)),
+    CubicInvariants(2, a=(0.6, 0.8)),
+    CubicInvariants(3, a=(1.0, 2.0, -2.0), b=(0.0, 1.0, 1.0)),
 )
 OBJECTIVE = tuple(k for k in STRAIN_MEASURES if k.objective)
 

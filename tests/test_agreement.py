@@ -61,6 +61,9 @@ def test_compiled_ufl_agrees(number, kinematics):
         rng, kinematics, modes=2, width=3, depth=1, activation=activation, rho=RHOS[number % 3], growth=growth
     )
     F = deformations_near_ridges(rng, material, 40)
+    if kinematics.monotone_inputs:  # written once on scalars, as all the others: one route of each kind is enough
+        assert_agreement(material, F, by_ufl_stress, *([by_expanded_ufl_stress] if kinematics.dim == 2 else []))
+        return
     assert_agreement(material, F, by_ufl, by_ufl_stress, by_expanded_ufl, by_expanded_ufl_stress)
 
 

@@ -53,9 +53,30 @@ def torch_strain(kinematics, f):
         I2 = (I1**2 - torch.trace(C @ C)) / 2
         volume = (J - 1) ** 2 if kinematics.squared_volume else J - 1
         return torch.stack([J ** (-2 / 3) * I1 - 3, J ** (-4 / 3) * I2 - 3, volume])
+    if kinematics.monotone_inputs:
+        return torch_invariants(kinematics, f, J)
     e = (f + f.T) / 2 - one if isinstance(kinematics, lse.SmallStrain) else (f.T @ f - one) / 2
     volume = [J - 1] if isinstance(kinematics, lse.StrainAndVolume) else []
     return torch.stack([*(e[a, b] * (1.0 if a == b else root2) for a, b in pairs), *volume])
+
+
+def torch_invariants(kinematics, f, J):
+    """Those of structural tensors, by C and cof C = J^2 C^-1 instead of stretches of fibres and areas."""
+    dim, volume, C = kinematics.dim, J - 1, f.T @ f
+    areas = J**2 * torch.linalg.inv(C)
+    whole = [torch.trace(C) - dim - 2 * volume, torch.trace(areas) - 3 - 4 * volume][: dim - 1]
+    if isinstance(kinematics, lse.PrincipalInvariants):
+        return torch.stack([*whole, volume])
+    axes = [torch.tensor(axis, dtype=f.dtype) for axis in (kinematics.a, getattr(kinematics, "b", kinematics.a))]
+    axes = [*axes, torch.linalg.cross(*axes)] if dim == 3 else axes
+    along, across = ([n @ A @ n for n in axes] for A in (C, areas))
+    if isinstance(kinematics, lse.CubicInvariants):
+        sums = [sum(x**2 for x in along) - dim - 4 * volume, sum(x**2 for x in across) - 3 - 8 * volume]
+        return torch.stack([*whole, *sums[: dim - 1], volume])
+    fibres = dim if isinstance(kinematics, lse.OrthotropicInvariants) and dim == 3 else 1
+    own = [x - 1 for x in along[:fibres]] + [x - 1 - 2 * volume for x in across[:fibres]]
+    with_whole = isinstance(kinematics, lse.TransverseInvariants) and dim == 3
+    return torch.stack([*(whole if with_whole else []), *own, volume])
 
 
 def cellwise(F):

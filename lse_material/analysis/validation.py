@@ -24,6 +24,8 @@ ALLOWED_FALL = 1e-3  # by which W outside may lie below its least value inside, 
 SYMMETRY_TOLERANCE = 1e-9
 ROUNDING = 1e-6  # of W, whose range is no less: at one F and its images a symmetric W has none
 
+POINTS = 4096  # that are drawn
+
 _TINY = np.finfo(np.float64).tiny
 
 
@@ -73,10 +75,12 @@ def check_extrapolation(material: Material | SoftMinimum, box: tuple[Array, Arra
     potential = potential_of(material)
     rng = np.random.default_rng(seed)
     centre, half = 0.5 * (box[0] + box[1]), 0.5 * (box[1] - box[0])
-    u = rng.uniform(-1.0, 1.0, (4096, potential.size))
-    inside = potential.energy(centre + half * u)
+    u = rng.uniform(-1.0, 1.0, (POINTS, potential.size))
     onto = u / np.maximum(np.abs(u).max(axis=1, keepdims=True), _TINY)
-    outside = potential.energy(centre + half * onto * rng.uniform(1.0, WIDTHS, (len(u), 1)))
+    near, far = centre + half * u, centre + half * onto * rng.uniform(1.0, WIDTHS, (len(u), 1))
+    if isinstance(material, Material) and not material.kinematics.is_tensor:
+        near, far = _of_deformations(material, near, far, centre, half, rng)
+    inside, outside = potential.energy(near), potential.energy(far)
     spread = max(float(np.ptp(inside)), _TINY)
     fall = float(np.maximum(0.0, inside.min() - outside.min()) / spread)
     return Check(
@@ -86,6 +90,23 @@ def check_extrapolation(material: Material | SoftMinimum, box: tuple[Array, Arra
         ALLOWED_FALL,
         f"least W inside the training box {inside.min():.4g}, outside (to {WIDTHS:g} times its width) {outside.min():.4g}.",
     )
+
+
+def _of_deformations(
+    material: Material, near: Array, far: Array, centre: Array, half: Array, rng: np.random.Generator
+) -> tuple[Array, Array]:
+    """Inputs in the box, and outside to `WIDTHS` times its width, that deformations have: invariants depend on each other.
+
+    Those that were drawn, `near` and `far`, whose fields these have, if deformations around F = I have none.
+    """
+    dim, first = material.dim, len(material.fields)
+    L = 10.0 ** rng.uniform(-3.0, 0.0, (POINTS, 1, 1)) * rng.uniform(-1.0, 1.0, (POINTS, dim, dim))
+    logarithms, axes = np.linalg.eigh(L + np.swapaxes(L, 1, 2))
+    U = (axes * np.exp(logarithms)[:, None]) @ np.swapaxes(axes, 1, 2)
+    x = np.concatenate([far[:, :first], material.kinematics.strain(U)], axis=1)
+    away = (np.abs(x - centre) / np.maximum(half, _TINY)).max(axis=1)
+    inside, outside = x[away <= 1.0], x[(away > 1.0) & (away <= WIDTHS)]
+    return (inside, outside) if len(inside) and len(outside) else (near, far)
 
 
 def check_symmetry(material: Material, symmetry: Symmetry, F: Any) -> Check:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from lse_material._arrays import Array, deformation_gradients, points
+from lse_material.analysis.ellipticity import acoustic_minimum
 from lse_material.errors import InvalidInputError
 from lse_material.model.box import Box
 from lse_material.model.material import Material
@@ -22,6 +23,7 @@ CONVEXITY_TOLERANCE = 1e-12  # rounding of an eigenvalue, as a share of the larg
 DERIVATIVE_TOLERANCE = 1e-6  # what central differences reach when the step is right
 SYMMETRY_TOLERANCE = 1e-12
 OBJECTIVITY_TOLERANCE = 1e-10
+ELLIPTICITY_TOLERANCE = 1e-12  # rounding of an acoustic tensor's eigenvalue, as a share of the tangent
 STEPS = np.logspace(-3.0, -7.0, 9)  # of the differences in F, which has no unit
 
 _TINY = np.finfo(np.float64).tiny
@@ -76,6 +78,8 @@ def verify(material: Material, F: Any = None, seed: int = 0) -> tuple[Check, ...
     ]
     if material.kinematics.objective:
         checks.append(check_objectivity(material, F, random_rotations(8, material.dim, seed=seed)))
+    if material.kinematics.monotone_inputs is not None:
+        checks.append(check_polyconvexity(material, F))
     return (*checks, check_reference(material))
 
 
@@ -237,6 +241,37 @@ def check_objectivity(material: Material, F: Any, rotations: Any) -> Check:
         f"errors at {len(F)} deformations and {len(Q)} rotations: "
         + ", ".join(f"{name} {error:.2e}" for name, error in errors.items())
         + ".",
+    )
+
+
+def check_polyconvexity(material: Material, F: Any) -> Check:
+    """Modes that are polyconvex by the signs of their weights are elliptic at F (..., dim, dim), each by itself.
+
+    The error is how far the least eigenvalue of an acoustic tensor lies below 0, as a share of the tangent. Modes that are not
+    polyconvex are reported and pass.
+
+    Raises:
+        InvalidInputError: the strain measure does not say in which inputs modes must not decrease.
+
+    >>> mode = lse.ConvexNetwork.from_arrays([], [[[1.0, 0.0]]], [[0.0]], quadratic=[[0.0, 2.0]])
+    >>> rubber = lse.Material(lse.SoftMinimum((mode,), 1.0), lse.PrincipalInvariants(2))
+    >>> lse.analysis.check_polyconvexity(rubber, np.diag([3.0, 0.2])).passed
+    True
+    """
+    if material.kinematics.monotone_inputs is None:
+        raise InvalidInputError(f"{type(material.kinematics).__name__} does not say when a mode is polyconvex.")
+    F, modes, worst = _deformations(material, F), material.polyconvex_modes, np.inf
+    for k in modes:
+        A = Material(material.potential.alone(k), material.kinematics, material.growth).evaluate(F).tangent
+        size = np.abs(A).max(axis=(1, 2, 3, 4))
+        worst = np.minimum(worst, (acoustic_minimum(A).value / np.maximum(size, _TINY)).min())
+    found = f"least eigenvalue of their acoustic tensors at {len(F)} deformations, as a share of A: {worst:.2e}."
+    return _check(
+        "polyconvexity",
+        float(np.maximum(0.0, -worst)),
+        ELLIPTICITY_TOLERANCE,
+        f"{len(modes)} of {material.modes} modes are polyconvex by the signs of their weights"
+        + (f"; {found}" if modes else "."),
     )
 
 

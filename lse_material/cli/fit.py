@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
@@ -18,14 +19,12 @@ from lse_material.cli.termination import SIGTERM, search_then_save
 from lse_material.data.samples import Samples
 from lse_material.errors import InvalidInputError
 from lse_material.material_file import save
+from lse_material.model.strain import BUILT_IN
 
 PREFIXES = {"Architecture": "", "Training": "training_", "Sparsity": "sparsity_"}
 KINEMATICS = {
-    "green-lagrange": "GreenLagrange",
-    "small-strain": "SmallStrain",
-    "strain-and-volume": "StrainAndVolume",
-    "invariants": "IsotropicInvariants",
-}
+    re.sub("(?<!^)(?=[A-Z])", "-", name).lower(): kind for name, kind in BUILT_IN.items()
+}  # green-lagrange, ...
 
 
 def fit_command() -> Callable[..., Any]:
@@ -49,7 +48,7 @@ def fit(
     decimal: DecimalOption = None,
     plane_strain: PlaneStrainOption = False,
     kinematics: Annotated[
-        Literal["green-lagrange", "small-strain", "invariants"], typer.Option(help="Strain measure, for rows of F.")
+        str, typer.Option(metavar="|".join(KINEMATICS), help="Strain measure, for rows of F; axes are those of F.")
     ] = "green-lagrange",
     growth: Annotated[
         str | None,
@@ -83,6 +82,10 @@ def fit(
     checkpoint: Annotated[
         Path | None, typer.Option(help="File of finished stages, from which a killed fit goes on.", show_default=False)
     ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.html", help="Write a page with errors, landscape and warnings.", show_default=False),
+    ] = None,
     even_if_useless: Annotated[
         bool, typer.Option("--even-if-useless", help="End with 0 however large the error is.")
     ] = False,
@@ -98,6 +101,10 @@ def fit(
     floor: Any = need("lse_material.fit", "fitting")
     if output.suffix != ".safetensors" or not output.parent.is_dir():
         raise InvalidInputError(f"{output} must end in .safetensors and lie in a folder that is there.")
+    if report is not None and (report.suffix != ".html" or not report.parent.is_dir()):
+        raise InvalidInputError(f"{report} must end in .html and lie in a folder that is there.")
+    if report is not None:
+        need("matplotlib.figure", "a report")
     readings: list[Any] = []
     dialect: dict[str, Any] = {"decimal": decimal, "plane_strain": plane_strain, "report": readings.append}
     samples = tables.read(data, columns, group, fields=[temperature] if temperature else [], **dialect)
@@ -106,7 +113,7 @@ def fit(
     choices = {name.lower(): made for name, made in chosen.items()} | {"parameters": known}
     choices |= _physics(samples, kinematics, growth, symmetry, periods)
     if not json:
-        print(*readings, sep="\n")
+        print(*readings, _plan(kept, held, chosen), sep="\n")
     with warnings.catch_warnings(), search_then_save() as end_of_search:
         for kind in (floor.DataWarning, floor.FitWarning):  # they are part of the summary
             warnings.simplefilter("ignore", kind)
@@ -117,8 +124,32 @@ def fit(
         print_json({"file": str(output), **_figures(result, held)})
     else:
         print(f"{result.summary(held)}\nwrote {output}")
+    if report is not None:
+        from lse_material.report import write_report
+
+        write_report(result, report, kept, test=held)
+        if not json:
+            print(f"wrote {report}")
     code = USELESS if result.useless and not even_if_useless else OK
     return TERMINATED if result.stopped == SIGTERM else code
+
+
+def _plan(kept: Samples, held: Samples | None, chosen: Mapping[str, Any]) -> str:
+    """What the fit will do, and how long it may take."""
+    architecture, training, sparsity = (chosen[name] for name in PREFIXES)
+    what = f"fit to {len(kept)} rows" + ("" if held is None else f" ({len(held)} are kept for the test)")
+    if architecture.modes == "auto":
+        text = (
+            f"{what}: the number of modes is found, beginning with {architecture.max_modes}, for an error of "
+            f"{sparsity.tolerance:.1%}. With 600 rows that took 2 to 52 s on one core; more rows take longer"
+        )
+    else:
+        text = (
+            f"{what}, number of modes {architecture.modes}: {training.restarts} times {training.adam_steps} steps from a "
+            f"random start, then at most {training.lbfgs_steps} of L-BFGS from the best. A terminal shows the time that is left"
+        )
+    limit = f", at the latest after {training.time_limit:g} s" if training.time_limit else ""
+    return f"{text}{limit}. Ctrl-C ends the search and keeps the best weights so far."
 
 
 def _capacity(text: str | None) -> float | str | None:
@@ -139,8 +170,10 @@ def _physics(
         return {"periods": [None if part == "none" else _number("--periods", part) for part in parts] or None}
     if periods:
         raise InvalidInputError("rows of F take no --periods: those are of inputs x.")
+    if kinematics not in KINEMATICS:
+        raise InvalidInputError(f"--kinematics is {kinematics!r}; it must be one of {', '.join(KINEMATICS)}.")
     return {
-        "kinematics": getattr(lse, KINEMATICS[kinematics])(dim=samples.dim),
+        "kinematics": KINEMATICS[kinematics](dim=samples.dim),
         "growth": growth if growth in (None, "auto") else lse.Growth(_number("--growth", growth)),
         "symmetry": parse(symmetry, samples.dim) if symmetry else None,
     }

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from itertools import combinations
 from typing import Annotated, Any
 
 import numpy as np
 import typer
 
-from lse_material.analysis.landscape import at_temperatures
+from lse_material.analysis.landscape_figures import landscape_figures, landscapes
 from lse_material.cli.files import MaterialFile, read
 from lse_material.cli.output import Json, figure, print_json, print_table, vector
 from lse_material.model.material import Material, potential_of
@@ -33,9 +32,12 @@ def show(
     fitted = read(file)
     figures = {"file": str(file), **_contents(fitted)}
     if barriers and isinstance(fitted, Material) and len(fitted.ranges) == 1:
-        figures["landscapes"] = [{"temperature": T, **_landscape(m)} for T, m in at_temperatures(fitted).items()]
+        figures["landscapes"] = [
+            {"temperature": T, **landscape_figures(one, land)} for T, (one, land) in landscapes(fitted).items()
+        ]
     elif barriers:
-        figures |= _landscape(fitted)
+        ((one, land),) = landscapes(fitted).values()
+        figures |= landscape_figures(one, land)
     figures["microseconds_per_point"] = _cost(fitted)
     if json:
         print_json(figures)
@@ -66,36 +68,12 @@ def _contents(fitted: Material | SoftMinimum) -> dict[str, Any]:
             "ranges": {name: list(between) for name, between in fitted.ranges.items()},
             "caloric": None if fitted.caloric is None else fitted.caloric.to_dict(),
             "symmetry": None if fitted.symmetry is None else fitted.symmetry.name,
+            "objective": fitted.kinematics.objective,
+            "symmetry_of_measure": fitted.kinematics.symmetry or None,
+            "polyconvex_modes": list(fitted.polyconvex_modes),
             "growth": None if fitted.growth is None else fitted.growth.coefficient,
         }
     return figures
-
-
-def _landscape(fitted: Material | SoftMinimum) -> dict[str, Any]:
-    from lse_material.analysis import landscape, merged_modes, search_box, wells
-
-    potential = potential_of(fitted)
-    searched = search_box(fitted)
-    box = searched.lower, searched.upper
-    land = landscape(potential, *box)
-    rows = []
-    for well in (*land.wells, *(w for w in wells(potential, *box) if not w.inside)):
-        weight = potential.mode_weights(well.x)
-        seen = None if fitted.training_box is None else well.inside
-        row = {"x": well.x.tolist(), "energy": well.energy, "inside_box": seen}
-        rows.append({**row, "mode": int(weight.argmax()), "least_curvature": float(well.eigenvalues[0])})
-    height, scale = land.barriers, potential.transition_scale
-    passes = [
-        {
-            "from": a,
-            "to": b,
-            "barrier": height[a, b],
-            "back": height[b, a],
-            "below_transition_scale": bool(min(height[[a, b], [b, a]]) < scale),
-        }
-        for a, b in combinations(range(len(land.wells)), 2)
-    ]
-    return {"wells": rows, "barriers": passes, "merged": [str(pair) for pair in merged_modes(potential, *box)]}
 
 
 def _cost(fitted: Material | SoftMinimum) -> dict[str, float | None]:
@@ -159,7 +137,9 @@ def _print(f: dict[str, Any]) -> None:
     if kinematics is not None:
         rows += [
             ["fields", ", ".join(_field(f, name) for name in f["fields"]) or "none"],
-            ["symmetry", f["symmetry"] or "not given"],
+            ["symmetry", f["symmetry"] or f["symmetry_of_measure"] or "not given"],
+            ["objective", "yes" if f["objective"] else "no: for small rotations"],
+            ["polyconvex", f"{len(f['polyconvex_modes'])} of {len(f['modes'])} modes, by their weights"],
             ["growth", "none" if f["growth"] is None else f"{figure(f['growth'])} (J - 1 - ln J)"],
             *([["heat capacity", f"{figure(f['caloric']['heat_capacity'])} beside the modes"]] if f["caloric"] else []),
         ]

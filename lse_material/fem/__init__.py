@@ -27,7 +27,7 @@ with needed_by("lse_material.fem"):
     from lse_material.fem.dynamics.dynamics import Dynamics
     from lse_material.fem.dynamics.explicit import ExplicitMotion
     from lse_material.fem.dynamics.motion import Motion
-    from lse_material.fem.forms.energy import conjugates, energy, mode_weights, potential_energy, stress
+    from lse_material.fem.forms.energy import conjugates, energy, mode_weights, potential_energy, rotation, stress
     from lse_material.fem.forms.frozen_tangent import frozen_tangent
     from lse_material.fem.forms.incompressible import (
         f_bar_energy,
@@ -127,6 +127,7 @@ __all__ = [
     "plane_gradient",
     "potential_energy",
     "pressure_stabilisation",
+    "rotation",
     "sample",
     "save_state",
     "share_not_elliptic",

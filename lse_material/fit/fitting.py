@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import torch
 
 import lse_material
 from lse_material._progress import progress_bar
@@ -23,6 +24,7 @@ from lse_material.fit.discovery.candidates import Candidates, Discovery
 from lse_material.fit.discovery.schedule import Schedule
 from lse_material.fit.discovery.search import discover
 from lse_material.fit.judgement import judged
+from lse_material.fit.model.constraints import Constraints, monotone_inputs
 from lse_material.fit.model.edit import copy_of
 from lse_material.fit.model.initialise import random_start
 from lse_material.fit.model.trainable import TrainablePotential, trainable_kind
@@ -47,6 +49,8 @@ REFIT_ITERATIONS = 60  # of Levenberg-Marquardt on all rows, after a discovery t
 SHARE_OF_SEARCH = (
     0.85  # of the time, where it is limited: the rest is for the refit of what a discovery has found by then
 )
+SHARE_OF_NOISE = 0.4  # of observations, that a smaller number of modes may add: 16 % of the squares of their errors
+MOST_TOLERANCE = 0.5  # where they are mostly noise
 LAST_ITERATIONS = 5  # of Levenberg-Marquardt on all rows, where a discovery saw only some
 
 
@@ -77,7 +81,8 @@ def fit(
         architecture: number and shape of the modes; `Architecture()` if left out.
         training: how to search for the weights of a given number of modes; `Training()` if left out. The share of rows
             held back and the weights of energies and stresses hold for discovery too.
-        sparsity: how to discover the number of modes, with Architecture(modes="auto"); `Sparsity()` if left out.
+        sparsity: how to discover the number of modes, with Architecture(modes="auto"); `Sparsity()` if left out, with a
+            tolerance that follows from the errors of observations.
         growth: a term of W that the network need not learn; it becomes part of the material. With "auto" its coefficient, >= 0,
             is fitted along; 0 leaves the material without.
         parameters: which of the fields is a temperature, {"T": Temperature()}, or which are designs, {"porosity": Design()};
@@ -85,7 +90,8 @@ def fit(
             on. A fit from `start` keeps the temperature of the start.
         symmetry: of the parent phase and of its variants: each mode then stands for all its variants, which share its
             weights and are equivalent to rounding. The numbers of modes in `architecture` count such families.
-        start: an earlier fit, whose modes, weights and scales this one begins with; `architecture` is then left out.
+        start: an earlier fit, whose modes, weights and scales this one begins with; `architecture` is then left out. A material
+            that is polyconvex stays so.
         periods: of the inputs x, a number where W is periodic, in a dihedral angle say, and None elsewhere. The fit is then
             periodic to rounding; its modes are convex in cosine and sine.
         seed: of the random starts and of the validation rows.
@@ -108,7 +114,7 @@ def fit(
     True
     """
     began = time.monotonic()
-    training, sparsity = training or Training(), sparsity or Sparsity()
+    training, sparsity = training or Training(), sparsity or _sparsity(samples)
     first = None if start is None else _trainable(start, kinematics, architecture, symmetry)
     samples, temperature, designs = declared(parameters, samples, start, periods)
     architecture = architecture_of(architecture, temperature, designs) if first is None else first.architecture
@@ -129,6 +135,12 @@ def fit(
     if result.ending:
         warnings.warn(result.ending, FitWarning, stacklevel=2)
     return replace(result, seconds=time.monotonic() - began)
+
+
+def _sparsity(samples: Samples | Observations) -> Sparsity:
+    """The default, whose tolerance is not finer than the errors of observations."""
+    noise = samples.noise if isinstance(samples, Observations) else 0.0
+    return Sparsity(tolerance=min(max(Sparsity().tolerance, SHARE_OF_NOISE * noise), MOST_TOLERANCE))
 
 
 def _search(
@@ -171,7 +183,12 @@ def _trainable(
         raise InvalidInputError("a fit from `start` keeps its modes: leave `architecture` and `symmetry` out.")
     if (start.kinematics if isinstance(start, Material) else None) != kinematics:
         raise InvalidInputError(f"`start` is not a fit with the strain measure {kinematics}: give the same as there.")
-    return TrainablePotential.from_potential(potential_of(start))
+    potential = potential_of(start)
+    monotone = (
+        monotone_inputs(kinematics, potential.size) if isinstance(start, Material) and start.is_polyconvex else None
+    )
+    constraints = None if monotone is None else Constraints(unit=torch.tensor(potential.input_scale), monotone=monotone)
+    return TrainablePotential.from_potential(potential, constraints)
 
 
 def _finished(

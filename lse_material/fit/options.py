@@ -56,7 +56,8 @@ class Architecture(Options):
     """The shape of the potential: a soft minimum of `modes` modes of one type and shape.
 
     The default grows quadratically beyond the data. For lattices of beams on few load paths take mode_type "FibreNetwork", in
-    `StrainAndVolume`: sums over fibres and of the volume, which grow linearly. See docs/own_data.md.
+    `StrainAndVolume`: sums over fibres and of the volume, which grow linearly. See docs/own_data.md. For modes that are
+    polyconvex, and so elliptic in their wells and outside the data, take "PolyconvexNetwork" in `PrincipalInvariants`, say.
 
     >>> lse.fit.Architecture(modes="auto", max_modes=4, width=6).activation
     'squared_softplus'
@@ -81,7 +82,7 @@ class Architecture(Options):
     mode_type: str = option(
         "ConvexNetwork",
         "name of the mode type, one of `lse_material.fit.MODES`; width, depth, activation and quadratic are of convex networks "
-        "(of a FibreNetwork the width alone)",
+        "(of a FibreNetwork the width alone; the quadratic term of a PolyconvexNetwork reads J alone)",
     )
 
     def __post_init__(self) -> None:

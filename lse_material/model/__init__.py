@@ -12,6 +12,12 @@ from lse_material.model.design_network import DesignNetwork
 from lse_material.model.growth import Growth
 from lse_material.model.hyperdual import exp, log, sqrt
 from lse_material.model.interpolated_network import InterpolatedNetwork
+from lse_material.model.invariants import (
+    CubicInvariants,
+    OrthotropicInvariants,
+    PrincipalInvariants,
+    TransverseInvariants,
+)
 from lse_material.model.material import Material
 from lse_material.model.mode import Mode
 from lse_material.model.periodic_network import PeriodicNetwork
@@ -22,6 +28,7 @@ from lse_material.model.strain import (
     SmallStrain,
     StrainAndVolume,
     StrainMeasure,
+    adjugate,
     determinant,
     from_mandel,
     inverse,
@@ -37,6 +44,7 @@ __all__ = [
     "Box",
     "Caloric",
     "ConvexNetwork",
+    "CubicInvariants",
     "DesignNetwork",
     "GreenLagrange",
     "Growth",
@@ -44,12 +52,16 @@ __all__ = [
     "IsotropicInvariants",
     "Material",
     "Mode",
+    "OrthotropicInvariants",
     "PeriodicNetwork",
+    "PrincipalInvariants",
     "SmallStrain",
     "SoftMinimum",
     "StrainAndVolume",
     "StrainMeasure",
     "Symmetry",
+    "TransverseInvariants",
+    "adjugate",
     "determinant",
     "exp",
     "from_mandel",

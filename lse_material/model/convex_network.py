@@ -129,6 +129,13 @@ class ConvexNetwork(Mode):
         return int(self.x_weights[0].shape[1])
 
     @property
+    def monotone_inputs(self) -> tuple[int, ...]:  # noqa: D102
+        rises = np.all([(weight >= 0.0).all(axis=0) for weight in self.x_weights], axis=0)
+        if self.quadratic is not None:
+            rises &= ~self.quadratic.any(axis=0)
+        return tuple(np.flatnonzero(rises).tolist())
+
+    @property
     def ends(self) -> tuple[ConvexNetwork]:
         """The networks that an `InterpolatedNetwork` lies between: here it alone."""
         return (self,)

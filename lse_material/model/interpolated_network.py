@@ -80,6 +80,11 @@ class InterpolatedNetwork(Mode):
         return tuple(range(1, self.size))
 
     @property
+    def monotone_inputs(self) -> tuple[int, ...]:  # noqa: D102
+        cold, hot = (set(end.monotone_inputs) for end in self.ends)
+        return tuple(sorted(1 + i for i in cold & hot))
+
+    @property
     def affine_inputs(self) -> tuple[int, ...]:
         """That of t."""
         return (0,)

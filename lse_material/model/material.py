@@ -127,6 +127,29 @@ class Material:
         return self.fields.index(next(iter(self.ranges)))
 
     @property
+    def polyconvex_modes(self) -> tuple[int, ...]:
+        """The modes that are polyconvex at any fields by the signs of their weights, see `StrainMeasure.monotone_inputs`.
+
+        >>> mode = lse.ConvexNetwork.from_arrays([], [[[1.0, 0.0]]], [[0.0]], quadratic=[[0.0, 2.0]])
+        >>> lse.Material(lse.SoftMinimum((mode,), 1.0), lse.PrincipalInvariants(2)).polyconvex_modes
+        (0,)
+        """
+        first, needed = len(self.fields), self.kinematics.monotone_inputs
+        if needed is None:
+            return ()
+        strains = set(range(first, self.potential.size))
+        return tuple(
+            k
+            for k, mode in enumerate(self.potential.modes)
+            if {first + i for i in needed} <= set(mode.monotone_inputs) and strains <= set(mode.convex_inputs)
+        )
+
+    @property
+    def is_polyconvex(self) -> bool:
+        """Whether every mode is polyconvex by the signs of its weights."""
+        return len(self.polyconvex_modes) == self.modes
+
+    @property
     def dim(self) -> int:
         """2 (plane strain) or 3."""
         return self.kinematics.dim

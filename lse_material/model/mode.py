@@ -99,6 +99,11 @@ class Mode(ABC):
         """Of each input, (d,); inf, the default, where the mode is not periodic in it."""
         return np.full(self.size, np.inf)
 
+    @property
+    def monotone_inputs(self) -> tuple[int, ...]:
+        """Inputs in which the mode does not decrease, whatever the others are, as its weights show; none by default."""
+        return ()
+
     @abstractmethod
     def tensors(self) -> dict[str, Array]:
         """The numbers of the mode, by names of letters, digits, underscores and dots: what files and kernels hold."""

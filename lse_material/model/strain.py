@@ -17,6 +17,7 @@ from lse_material._arrays import Array, deformation_gradients
 from lse_material.errors import FormatError, InvalidInputError
 from lse_material.model.hyperdual import HyperDual, variables
 
+BUILT_IN: dict[str, type[StrainMeasure]] = {}  # the measures of this package, by name
 BLOCK = 512  # points whose derivatives are computed at a time; they stay in the processor's cache
 
 # (row, column) of each component in Mandel order; off-diagonal components carry a factor sqrt(2)
@@ -46,22 +47,29 @@ class StrainMeasure(ABC):
 
     Attributes:
         dim: 2 (plane strain) or 3.
+        objective: whether x(Q F) = x(F) for every rotation Q.
+        is_tensor: whether the components are those of one tensor: a fit gives them one scale.
+        symmetry: of every material with this measure, in words; "" if the measure gives it none.
 
     Raises:
         InvalidInputError: dim is neither 2 nor 3.
     """
 
     dim: int
-    objective: ClassVar[bool] = True  # x(Q F) = x(F) for every rotation Q
-    is_tensor: ClassVar[bool] = True  # the components are those of one tensor: a fit gives them one scale
+    objective: ClassVar[bool] = True
+    is_tensor: ClassVar[bool] = True
+    symmetry: ClassVar[str] = ""
     name: ClassVar[str] = "StrainMeasure"  # in files; a class that does not set it bears its own
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         if "name" not in cls.__dict__:
             cls.name = cls.__name__
-        if {"components", "strain"} & set(cls.__dict__) and "labels" not in cls.__dict__:
-            cls.labels = StrainMeasure.labels  # type: ignore[method-assign]  # other components than those of its parent
+        if {"components", "strain"} & set(cls.__dict__):  # not those of its parent, of which more is known
+            for name in {"labels", "symmetry", "monotone_inputs", "volume_shares"} - set(cls.__dict__):
+                setattr(cls, name, vars(StrainMeasure)[name])
+        if cls.__module__.startswith("lse_material.") and "labels" in cls.__dict__:
+            BUILT_IN[cls.name] = cls
 
     def __post_init__(self) -> None:
         if not isinstance(self.dim, (int, np.integer)) or self.dim not in (2, 3):
@@ -86,6 +94,19 @@ class StrainMeasure(ABC):
     def labels(self) -> tuple[str, ...]:
         """What the components are called on axes and in tables; x1, x2, ... unless the measure says more."""
         return tuple(f"x{i + 1}" for i in range(self.size))
+
+    @property
+    def monotone_inputs(self) -> tuple[int, ...] | None:
+        """The components in which a convex mode must not decrease for W(F) to be polyconvex in its well; None if not known."""
+        return None
+
+    @property
+    def volume_shares(self) -> tuple[float, ...] | None:
+        """c_i for all components but the last, J - 1, where x_i + c_i (J - 1) is convex along exp(t L) F, L symmetric.
+
+        `lse.fem.frozen_tangent` then keeps the curvature of the components. None, the default, where there are no such c.
+        """
+        return None
 
     def strain(self, F: Array) -> Array:
         """X: F (..., dim, dim) -> (..., size); NaN where a component is not finite."""
@@ -205,12 +226,20 @@ def inverse(A: Any) -> Any:
     array([[ 1., -1.],
            [-1.,  2.]])
     """
+    return adjugate(A) * (1.0 / determinant(A))
+
+
+def adjugate(A: Any) -> Any:
+    """det A times the inverse of an array (2, 2) or (3, 3) of scalars of any kind; cof F is `adjugate(F).T`.
+
+    >>> lse.model.adjugate(np.diag([2.0, 3.0])).astype(float)
+    array([[ 3., -0.],
+           [-0.,  2.]])
+    """
     if len(A) == 2:
-        adjugate = tensor([A[1, 1], -A[0, 1], -A[1, 0], A[0, 0]], 2)
-    else:
-        cyclic = [(1, 2), (2, 0), (0, 1)]
-        adjugate = tensor([A[j, k] * A[m, n] - A[j, n] * A[m, k] for k, n in cyclic for j, m in cyclic], 3)
-    return adjugate * (1.0 / determinant(A))
+        return tensor([A[1, 1], -A[0, 1], -A[1, 0], A[0, 0]], 2)
+    cyclic = [(1, 2), (2, 0), (0, 1)]
+    return tensor([A[j, k] * A[m, n] - A[j, n] * A[m, k] for k, n in cyclic for j, m in cyclic], 3)
 
 
 def mandel(symmetric: Array) -> Array:
@@ -281,6 +310,10 @@ class SmallStrain(StrainMeasure):
     objective: ClassVar[bool] = False
 
     @property
+    def monotone_inputs(self) -> tuple[int, ...]:  # noqa: D102
+        return ()
+
+    @property
     def size(self) -> int:  # noqa: D102
         return len(MANDEL[self.dim])
 
@@ -334,6 +367,7 @@ class IsotropicInvariants(StrainMeasure):
 
     squared_volume: bool = True
     is_tensor: ClassVar[bool] = False
+    symmetry: ClassVar[str] = "isotropic"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -393,11 +427,6 @@ def expect_one_definition(kinematics: StrainMeasure, into: str) -> None:
             f"the strain measure {kind.__name__} has no translation into {into}: it is not defined by components(F) alone. "
             "Write components(F) on scalars of any kind, and leave strain, derivative and geometric as they are."
         )
-
-
-BUILT_IN: dict[str, type[StrainMeasure]] = {
-    kind.name: kind for kind in (GreenLagrange, SmallStrain, StrainAndVolume, IsotropicInvariants)
-}
 
 
 def strain_measure_from_dict(data: Any, own: Sequence[type[StrainMeasure]] = ()) -> StrainMeasure:

@@ -3,7 +3,16 @@
 import numpy as np
 import pytest
 
-from lse_material import ConvexNetwork, GreenLagrange, InvalidInputError, Material, Samples, SoftMinimum, Symmetry
+from lse_material import (
+    ConvexNetwork,
+    GreenLagrange,
+    InvalidInputError,
+    Material,
+    PrincipalInvariants,
+    Samples,
+    SoftMinimum,
+    Symmetry,
+)
 from lse_material.analysis import check_data, check_ellipticity, check_extrapolation, check_symmetry
 from tests.materials import random_deformations, random_material, square_to_rectangle
 
@@ -26,6 +35,15 @@ def test_a_material_that_falls_outside_its_box_fails_and_a_convex_one_does_not()
     assert check.value == pytest.approx(0.5, rel=0.02)  # W = -x: by 1, of a range of 2
     bowl = ConvexNetwork.from_arrays([], [np.zeros((1, 3))], [[0.0]], quadratic=np.eye(3))
     assert check_extrapolation(SoftMinimum((bowl,), 1.0), box).passed
+
+
+@pytest.mark.parametrize("rises", [True, False])
+def test_extrapolation_of_invariants_is_tried_where_deformations_are(rises):
+    """|F|^2 - 2 - 2 ln J >= 0: an energy that rises with it falls only where no deformation is."""
+    mode = ConvexNetwork.from_arrays([], [[[1.0 if rises else -1.0, 0.0]]], [[0.0]])
+    rubber = Material(SoftMinimum((mode,), 1.0), PrincipalInvariants(2))
+    box = np.array([0.0, -0.2]), np.array([0.2, 0.2])
+    assert check_extrapolation(rubber, box).passed == rises
 
 
 def test_a_material_has_its_own_point_group_and_no_other():

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+import lse_material as lse
 from lse_material import (
     Box,
     ConvexNetwork,
@@ -19,6 +20,7 @@ from lse_material.analysis import (
     check_convexity,
     check_derivatives,
     check_objectivity,
+    check_polyconvexity,
     check_reference,
     check_symmetry_of_tangent,
     random_rotations,
@@ -224,3 +226,23 @@ def test_a_check_that_cannot_be_made_says_why():
     with pytest.raises(InvalidInputError, match=r"point 0 of 1, .* has determinant -1"):
         verify(material, np.diag([1.0, -1.0]))
     assert isinstance(material.evaluate(np.eye(2)), MaterialValues)
+
+
+@pytest.mark.parametrize(("weight", "expected"), [(1.0, "2 of 2"), (-0.1, "1 of 2")])
+def test_polyconvex_modes_are_told_by_their_weights(weight, expected):
+    modes = [lse.ConvexNetwork.from_arrays([], [[[w, 0.0]]], [[0.0]], quadratic=[[0.0, 2.0]]) for w in (1.0, weight)]
+    material = lse.Material(lse.SoftMinimum(modes, 1.0), lse.PrincipalInvariants(2))
+    check = next(check for check in verify(material) if check.name == "polyconvexity")
+    assert check.passed
+    assert check.detail.startswith(expected)
+    with pytest.raises(lse.InvalidInputError, match="does not say when a mode is polyconvex"):
+        check_polyconvexity(lse.Material(material.potential, PlainStretch(2)), np.eye(2))
+
+
+class PlainStretch(lse.StrainMeasure):
+    """|F|^2 - 2 and J - 1, with nothing said of polyconvexity."""
+
+    size = 2
+
+    def components(self, F):
+        return [(F * F).sum() - 2.0, lse.model.determinant(F) - 1.0]

@@ -16,12 +16,13 @@ import numpy as np
 import ufl
 from ufl.core.expr import Expr
 
+from lse_material._arrays import float_array
 from lse_material.errors import InvalidInputError
 from lse_material.fem.forms import expanded as networks
 from lse_material.fem.forms import operator
 from lse_material.fem.forms.frozen_tangent import growth_energy
 from lse_material.fem.forms.marks import marked
-from lse_material.fem.forms.orientation import orientation
+from lse_material.fem.forms.orientation import not_inverted
 from lse_material.model.growth import Growth
 from lse_material.model.hyperdual import exp, log, sqrt
 from lse_material.model.material import Material
@@ -39,7 +40,13 @@ from lse_material.model.strain import (
 
 
 def energy(
-    material: Material, F: Expr, *, fields: Sequence[Expr] = (), expanded: bool = False, inverted: bool = False
+    material: Material,
+    F: Expr,
+    *,
+    fields: Sequence[Expr] = (),
+    orientation: Expr | None = None,
+    expanded: bool = False,
+    inverted: bool = False,
 ) -> Expr:
     """W(F), a UFL scalar in energy units per reference volume.
 
@@ -50,27 +57,38 @@ def energy(
         material: any material.
         F: UFL expression of shape (dim, dim); wrap it in ufl.variable to use ufl.diff.
         fields: UFL scalars, one for each of the material's fields, in their order.
+        orientation: a rotation Q, a UFL tensor (dim, dim) that may differ from point to point. The material's axes lie along
+            the columns of Q, and W is that of Q^T F Q. `lse.fem.rotation` makes one of angles. Functions without this argument
+            take Q.T * F * Q in the place of F.
         expanded: write the networks out in plain UFL instead of calling compiled C.
         inverted: where det F <= 0, use the value that follows from the strain measure.
 
     Raises:
-        InvalidInputError: F does not have the shape for the material's dimension, or fields are too few or too many.
+        InvalidInputError: F or the orientation does not have the shape for the material's dimension, or fields are too few or
+            too many.
 
     >>> W = lse.fem.energy(material, F)
     >>> round(fem.assemble_scalar(fem.form(W * dx)), 6)  # at F = I, between the wells
     0.004307
     """
     expect_shape(material, F)
-    W = potential_energy(material.potential, inputs(material, F, fields), expanded=expanded)
+    turned = in_axes(F, orientation)
+    W = potential_energy(material.potential, inputs(material, turned, fields), expanded=expanded)
     if material.growth is not None:
         W = W + growth_energy(material.growth, F)
     if material.caloric is not None:
         W = W + material.caloric.energy(fields[material.temperature("a caloric term")])
-    return W if inverted else orientation(material.kinematics, F) * W
+    return W if inverted else not_inverted(material.kinematics, F) * W
 
 
 def stress(
-    material: Material, F: Expr, *, fields: Sequence[Expr] = (), expanded: bool = False, inverted: bool = False
+    material: Material,
+    F: Expr,
+    *,
+    fields: Sequence[Expr] = (),
+    orientation: Expr | None = None,
+    expanded: bool = False,
+    inverted: bool = False,
 ) -> Expr:
     """P = dW/dF, first Piola-Kirchhoff stress of shape (dim, dim); NaN where W is.
 
@@ -82,12 +100,13 @@ def stress(
     True
     """
     expect_shape(material, F)
-    x = inputs(material, F, fields)
+    turned = in_axes(F, orientation)
+    x = inputs(material, turned, fields)
     gradient = (networks if expanded else operator).gradient(material.potential, x)
-    P = pull_back(material.kinematics, F, gradient[len(material.fields) :])
+    P = from_axes(pull_back(material.kinematics, turned, gradient[len(material.fields) :]), orientation)
     if material.growth is not None:
         P = P + growth_stress(material.growth, F)
-    return P if inverted else orientation(material.kinematics, F) * P
+    return P if inverted else not_inverted(material.kinematics, F) * P
 
 
 def conjugates(
@@ -106,7 +125,7 @@ def conjugates(
     gradient = (networks if expanded else operator).gradient(material.potential, x)
     of_fields = gradient[: len(material.fields)]
     result = ufl.as_vector(with_caloric(material, of_fields, fields))
-    return result if inverted else orientation(material.kinematics, F) * result
+    return result if inverted else not_inverted(material.kinematics, F) * result
 
 
 def with_caloric(material: Material, conjugates: Sequence[Expr], fields: Sequence[Expr]) -> list[Expr]:
@@ -160,6 +179,58 @@ def inputs(material: Material, F: Expr, fields: Sequence[Expr]) -> list[Expr]:
     return [*fields, *strain(material.kinematics, F)]
 
 
+def in_axes(F: Expr, orientation: Expr | None) -> Expr:
+    """Q^T F Q: F in the axes of the material; F itself without an orientation Q.
+
+    Raises:
+        InvalidInputError: Q has another shape than F.
+    """
+    if orientation is None:
+        return F
+    if getattr(orientation, "ufl_shape", None) != F.ufl_shape:
+        raise InvalidInputError(
+            f"orientation has UFL shape {getattr(orientation, 'ufl_shape', None)}; F has {F.ufl_shape}, and it needs the same: "
+            "a rotation, as lse.fem.rotation(angle) gives it."
+        )
+    return orientation.T * F * orientation
+
+
+def from_axes(P: Expr, orientation: Expr | None) -> Expr:
+    """Q P Q^T: a stress in the axes of the material as one of the body."""
+    return P if orientation is None else orientation * P * orientation.T
+
+
+def rotation(angle: Expr | float, axis: Sequence[float] | None = None) -> Expr:
+    """The rotation by an angle in radians, a UFL tensor: in the plane, or about an axis in space.
+
+    For grains the angle is a function with one value in each cell; orthogonal it is everywhere, also where the angle varies in
+    a cell. Rotations in space are products of such.
+
+    Args:
+        angle: a UFL scalar, or a number.
+        axis: three numbers, the direction in space; left out for a rotation in the plane.
+
+    Raises:
+        InvalidInputError: the axis is not a direction in space.
+
+    >>> grains = fem.Function(fem.functionspace(domain, ("DG", 0)))
+    >>> grains.x.array[: len(grains.x.array) // 2] = np.pi / 6
+    >>> W = lse.fem.energy(material, F, orientation=lse.fem.rotation(grains))
+    >>> round(fem.assemble_scalar(fem.form(W * dx)), 6)  # at F = I
+    0.004307
+    """
+    angle = ufl.as_ufl(angle)
+    c, s = ufl.cos(angle), ufl.sin(angle)
+    if axis is None:
+        return ufl.as_matrix([[c, -s], [s, c]])
+    n = float_array("axis", axis, 1)
+    if n.shape != (3,) or not n.any():
+        raise InvalidInputError(f"the axis of a rotation is {axis!r}; it must be three numbers, not all 0.")
+    n = n / np.linalg.norm(n)
+    outer, cross, one = (ufl.as_matrix(A.tolist()) for A in (np.outer(n, n), np.cross(np.eye(3), n), np.eye(3)))
+    return c * one + s * cross + (1.0 - c) * outer
+
+
 def strain(kinematics: StrainMeasure, F: Expr) -> list[Expr]:
     """The components of x(F) as UFL scalars.
 
@@ -167,7 +238,7 @@ def strain(kinematics: StrainMeasure, F: Expr) -> list[Expr]:
         InvalidInputError: the strain measure is not defined by its components alone.
     """
     expect_one_definition(kinematics, "UFL")
-    if type(kinematics).components is IsotropicInvariants.components:
+    if kinematics.volume_shares is not None or type(kinematics).components is IsotropicInvariants.components:
         F = marked(F, kinematics)  # for `frozen_tangent`, which knows their curvature
     return _components(kinematics, F)
 

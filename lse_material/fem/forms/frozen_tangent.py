@@ -10,9 +10,10 @@ where all stiffness is in the third sum; with L = dF F^-1, D = sym(dev L), b = J
 
     d2(I1 J^(-2/3)) ~ 4 tr(D b D),    d2(I2 J^(-4/3)) ~ 4 tr(D b^-1 D),    d2((J-1)^2) ~ 2 J^2 tr(L)^2,
 
-the second derivatives along logarithmic strains of fixed axes, exact at F = I, each times the positive part of its g. Of the
-growth term a (J - 1 - ln J) it keeps a tr(L)^2, and of the cost h(s) of a change s of a mode weight h''(s) ds ds. The result
-serves as preconditioner and as fallback where the true tangent is indefinite.
+the second derivatives along logarithmic strains of fixed axes, exact at F = I, each times the positive part of its g. Of other
+measures with such components (`StrainMeasure.volume_shares`) it keeps what is convex along these. Of the growth term
+a (J - 1 - ln J) it keeps a tr(L)^2, and of the cost h(s) of a change s of a mode weight h''(s) ds ds. The result serves as
+preconditioner and as fallback where the true tangent is indefinite.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from lse_material.fem.forms.marks import marked, marks_in
 from lse_material.fem.forms.operator import PotentialComponent, frozen_hessian
 from lse_material.fem.forms.transformation import cost_curvature, costs_in
 from lse_material.model.growth import Growth
-from lse_material.model.strain import IsotropicInvariants
+from lse_material.model.strain import IsotropicInvariants, StrainMeasure, tensor
 
 Expr = Any  # a UFL expression
 
@@ -88,11 +89,12 @@ def _potential_curvature(W: PotentialComponent, u: fem.Function, v: Expr, du: Ex
     H = frozen_hessian(W)
     dv, ddu = ([ufl.derivative(x, u, direction) for x in W.x] for direction in (v, du))
     second = sum(H[i][j] * dv[i] * ddu[j] for i in range(len(dv)) for j in range(len(dv)))
-    for mark, kinematics in marks_in(W, IsotropicInvariants):
-        F = mark.expression()
+    for mark, kinematics in marks_in(W, StrainMeasure):
+        F, known = mark.expression(), isinstance(kinematics, IsotropicInvariants)
+        curvature: Any = _invariant_curvature if known else _logarithmic_curvature
         first = len(W.x) - kinematics.size  # after the fields
         g = [W.at(1 + first + i) for i in range(kinematics.size)]
-        second += _invariant_curvature(kinematics, F, g, *(ufl.derivative(F, u, direction) for direction in (v, du)))
+        second += curvature(kinematics, F, g, *(ufl.derivative(F, u, direction) for direction in (v, du)))
     return second
 
 
@@ -107,6 +109,22 @@ def _invariant_curvature(kinematics: IsotropicInvariants, F: Expr, g: list[Expr]
     if kinematics.squared_volume:
         curvature += 2.0 * positive[2] * ufl.det(F) ** 2 * ufl.tr(L) * ufl.tr(M)
     return curvature
+
+
+def _logarithmic_curvature(kinematics: StrainMeasure, F: Expr, g: list[Expr], h: Expr, k: Expr) -> Expr:
+    """Positive parts of dW/dy_i times the second derivatives of y_i along exp(s L + t M) F; L, M symmetric, of h and k.
+
+    y_i = x_i + c_i (J - 1), and J - 1, are convex along these lines.
+    """
+    inverse, at = ufl.inv(F), ufl.variable(F)
+    L, M = ufl.sym(h * inverse), ufl.sym(k * inverse)
+    dim, shares = range(kinematics.dim), kinematics.volume_shares or ()
+    *x, volume = kinematics.components(tensor([at[i, j] for i in dim for j in dim], kinematics.dim))
+    y = [*(xi + c * volume for xi, c in zip(x, shares)), volume]
+    by_y = [*g[:-1], g[-1] - sum(c * gi for c, gi in zip(shares, g))]
+    first = ufl.diff(sum(ufl.conditional(ufl.gt(gi, 0.0), gi, 0.0) * yi for gi, yi in zip(by_y, y)), at)
+    along = ufl.inner(first, 0.5 * (L * M + M * L) * F)
+    return ufl.inner(ufl.diff(ufl.inner(first, L * F), at), M * F) + along
 
 
 def _deviator(A: Expr, dim: int) -> Expr:

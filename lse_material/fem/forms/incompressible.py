@@ -26,7 +26,7 @@ from ufl.core.expr import Expr
 from lse_material.errors import InvalidInputError
 from lse_material.fem.forms.energy import energy, expect_shape
 from lse_material.fem.forms.marks import marked
-from lse_material.fem.forms.orientation import orientation
+from lse_material.fem.forms.orientation import not_inverted
 from lse_material.model.material import Material
 from lse_material.model.strain import SmallStrain
 
@@ -80,7 +80,7 @@ def volume_constraint(material: Material, F: Expr, p: Expr, dilatation: Expr | f
     """
     change = _dilatation(material, F) - marked(ufl.as_ufl(dilatation), Dilatation())
     work = marked(p, Multiplier()) * change
-    return orientation(material.kinematics, F) * work
+    return not_inverted(material.kinematics, F) * work
 
 
 def three_field_energy(material: Material, F: Expr, p: Expr, dilatation: Expr, **options: Any) -> Expr:

@@ -1,6 +1,6 @@
 """Inverted cells: energies are NaN where det F <= 0 at a quadrature point, and a check between these points.
 
-An energy of F^T F alone has the same value for F and its mirror image. `orientation` is a factor that makes the energy and all
+An energy of F^T F alone has the same value for F and its mirror image. `not_inverted` is a factor that makes the energy and all
 its derivatives NaN where det F <= 0, so that no solver accepts such a state. If det F varies within a cell (displacements of
 degree 2, quadrilaterals), it may still be negative at a corner; `InvertedCells` finds that.
 """
@@ -34,7 +34,7 @@ class Determinant:
     """The meaning of a mark on a det F that must be positive."""
 
 
-def orientation(kinematics: StrainMeasure, F: Expr) -> Expr:
+def not_inverted(kinematics: StrainMeasure, F: Expr) -> Expr:
     """1 where det F > 0 and NaN elsewhere, a UFL scalar whose derivative is zero; 1 everywhere at small strain.
 
     It costs one comparison at each point, and does not raise the estimated quadrature degree.

@@ -5,7 +5,7 @@ If the tangent K is not positive definite, K + share M is, with M the inner prod
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -22,6 +22,8 @@ from lse_material.fem._mpi import integral
 from lse_material.fem.forms.measures import with_quadrature_degree
 from lse_material.fem.forms.orientation import InvertedCells
 from lse_material.fem.homogenise.periodic_map import PeriodicMap
+from lse_material.fem.quadrature.derivatives import with_stored_values
+from lse_material.fem.quadrature.stress import QuadratureStress
 from lse_material.fem.solve.eigen import lowest_eigenpairs
 from lse_material.fem.solve.fields import diagonal_of
 from lse_material.fem.solve.inertia import SymmetricFactor
@@ -31,6 +33,11 @@ TOLERANCE_STRAIN = 1e-2  # the tolerance is a share of the forces that it makes
 FORCE_ROUNDING = 1e-15  # of the forces that cancel in the residual
 BRANCH_ITERATIONS = 60  # of Newton's method
 DESCENT_ITERATIONS = 400  # near a degenerate minimum each of them halves the residual only
+CHECKED_STRAIN, STRESS_ERROR = (
+    1e-3,
+    1e-2,
+)  # of a state at which stored stresses are checked; of the energy of that strain
+ENERGY_ROUNDING = 1e-12  # of the energy, in the difference that is compared with the stresses
 PRODUCT_SHARES = 1e-3, 1e-2, 1e-1, 1.0, 10.0  # of the inner product, added to a tangent, in units of the modulus
 
 Free = dict[tuple[int, int], float]
@@ -60,6 +67,7 @@ class CellSystem:
         quadrature_degree: int,
         lattice: Any = None,
         tolerance: float = 1e-10,
+        stresses: Callable[[Any], Sequence[QuadratureStress]] | None = None,
     ) -> None:
         dim = self.dim = domain.geometry.dim
         V = fem.functionspace(domain, ("Lagrange", degree, (dim,)))
@@ -68,7 +76,8 @@ class CellSystem:
         self.volume = self.map.volume
         self.u = fem.Function(V, name="displacement")
         dx = ufl.dx(domain, degree=quadrature_degree)
-        density = energy(ufl.Identity(dim) + ufl.grad(self.u))
+        F = ufl.Identity(dim) + ufl.grad(self.u)
+        density = energy(F)
         W = with_quadrature_degree(density) if isinstance(density, ufl.Form) else density * dx
         if W.arguments() or self.u not in W.coefficients():
             raise InvalidInputError(
@@ -76,19 +85,28 @@ class CellSystem:
             )
         self.functional, self.inverted_cells = W, InvertedCells([W], self.comm)
         v, du = ufl.TestFunction(V), ufl.TrialFunction(V)
-        self._energy_form, self._residual_form = fem.form(W), fem.form(ufl.derivative(W, self.u, v))
-        self._tangent_form = fem.form(ufl.derivative(ufl.derivative(W, self.u, v), self.u, du))
+        self._stresses = [] if stresses is None else list(stresses(F))
+        residual = ufl.derivative(W, self.u, v)
+        if stresses is not None:
+            residual = sum((ufl.inner(P.operator, ufl.grad(v)) * P.dx for P in self._stresses), ufl.Form([]))
+        self._energy_form = fem.form(W)
+        self._residual_form = fem.form(with_stored_values(residual, self._stresses))
+        self._tangent_form = fem.form(with_stored_values(ufl.derivative(residual, self.u, du), self._stresses))
         self.solid_volume = integral(self.comm, fem.form(fem.Constant(domain, 1.0) * dx))
         self._A = dolfinx.fem.petsc.create_matrix(self._tangent_form)
         self._b = dolfinx.fem.petsc.create_vector(V)
         self._x = self.map.T.createVecLeft()
-        self._Kq: PETSc.Mat | None = None
+        self._Tt = self.map.T.copy()
+        self._Tt.transpose()
+        self._products: tuple[PETSc.Mat, PETSc.Mat] | None = None  # A T and T^T A T
         self._tangent: PETSc.Mat | None = None
         product = ufl.inner(ufl.grad(v), ufl.grad(du)) + ufl.inner(v, du) / self.map.length**2
         M = dolfinx.fem.petsc.assemble_matrix(fem.form(product * ufl.dx))
         M.assemble()
-        self.inner_product = M.ptap(self.map.T)
+        MT = M.matMult(self.map.T)
+        self.inner_product = self._Tt.matMult(MT)
         M.destroy()
+        MT.destroy()
         self.q = self.x = self.map.T.createVecRight()
         self.free: Free = {}
         self.modulus = max(abs(A[i]) for i, A in enumerate(self._average_stiffness())) / self.volume
@@ -100,6 +118,28 @@ class CellSystem:
         self.energy_scale = self.modulus * self.volume
         self.force_scale = self.energy_scale / self.map.length
         self._allowed = tolerance * TOLERANCE_STRAIN * self.force_scale
+        if self._stresses:
+            self._check_stresses()
+
+    def _check_stresses(self) -> None:
+        """Refuse stored stresses that are not the derivative of the energy, by a difference at a small strain; collective."""
+        direction, image, energies = self.map.irregular(), self.q.duplicate(), []
+        self.inner_product.mult(direction, image)
+        direction.scale(CHECKED_STRAIN * (self.volume / direction.dot(image)) ** 0.5)
+        for factor in (0.99, 1.01, 1.0):
+            direction.copy(self.q)
+            self.q.scale(factor)
+            energies.append(self.energy())
+        self.gradient(image)
+        error = abs(image.dot(direction) - (energies[1] - energies[0]) / 0.02)
+        self.q.set(0.0)
+        direction.destroy()
+        image.destroy()
+        if error > STRESS_ERROR * self.energy_scale * CHECKED_STRAIN**2 + ENERGY_ROUNDING * abs(energies[0]):
+            raise InvalidInputError(
+                "the stored stresses are not the derivative of the energy: give those of all its materials, in the cells of "
+                "each, and the energy the quadrature degree of the stresses."
+            )
 
     def average(self) -> Array:
         """The average deformation gradient F, (dim, dim)."""
@@ -114,6 +154,8 @@ class CellSystem:
     def gradient(self, g: PETSc.Vec | None = None) -> PETSc.Vec:
         """T^T b at the present q, in g if that is given."""
         self.push()
+        for stress in self._stresses:
+            stress.update_stress()
         with self._b.localForm() as local:
             local.set(0.0)
         dolfinx.fem.petsc.assemble_vector(self._b, self._residual_form)
@@ -125,11 +167,18 @@ class CellSystem:
     def stiffness(self) -> PETSc.Mat:
         """T^T A T at the present q, nothing prescribed; the same matrix each time, with new values."""
         self.push()
+        for stress in self._stresses:
+            stress.update_tangent()
         self._A.zeroEntries()
         dolfinx.fem.petsc.assemble_matrix(self._A, self._tangent_form)
         self._A.assemble()
-        self._Kq = self._A.ptap(self.map.T) if self._Kq is None else self._A.ptap(self.map.T, self._Kq)
-        return self._Kq
+        if self._products is None:
+            AT = self._A.matMult(self.map.T)
+            self._products = AT, self._Tt.matMult(AT)  # PETSc's PtAP takes 100 times as long for dense columns of T
+        else:
+            self._A.matMult(self.map.T, self._products[0])
+            self._Tt.matMult(*self._products)
+        return self._products[1]
 
     def uncancelled_force(self) -> float:
         """Norm of |A_ii u_i|, A as it was assembled last: the size of the forces that cancel in the residual."""
@@ -202,9 +251,12 @@ class CellSystem:
             self.free = free
 
     def _prescribed(self) -> Any:
-        """Indices of the components of F that are prescribed, on the rank that owns them."""
-        places = [self.dim * i + j for i in range(self.dim) for j in range(self.dim) if (i, j) not in self.free]
-        return self.map.average[places] if self.comm.rank == self.comm.size - 1 else self.map.average[:0]
+        """Indices of what is prescribed, components of F and the spin of a rod, on the rank that owns them."""
+        all_places = [(i, int(J)) for i in range(self.dim) for J in self.map.axes]
+        places = [
+            self.map.place(*at) for at in all_places if at not in self.free and self.comm.rank == self.comm.size - 1
+        ]
+        return np.array(places + ([] if self.map.fixed is None else [self.map.fixed]), dtype=PETSc.IntType)
 
     def with_dirichlet(self, K: PETSc.Mat, diagonal: float | None = None) -> PETSc.Mat:
         """A copy of K with zero rows and columns where F is prescribed, but `diagonal` (a stiffness) on the diagonal.
@@ -220,9 +272,9 @@ class CellSystem:
         """Change g in place: subtract the work of the average stresses, zero where F is prescribed. Returns g."""
         first = g.getOwnershipRange()[0]
         if self.comm.rank == self.comm.size - 1:
-            for (i, j), stress in self.free.items():
-                g.array[self.map.average[self.dim * i + j] - first] -= self.volume * stress / self.map.length
-            g.array[self._prescribed() - first] = 0.0
+            for place, stress in self.free.items():
+                g.array[self.map.place(*place) - first] -= self.volume * stress / self.map.length
+        g.array[self._prescribed() - first] = 0.0
         return g
 
     # ---- homogenisation --------------------------------------------------------------------------------------------------

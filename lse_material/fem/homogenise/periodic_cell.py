@@ -3,7 +3,7 @@
     W(F) = 1/|V| min over periodic w of int W_local(F + grad w) dV,    P = dW/dF = average of P_local,
     dP/dF = 1/|V| (K_FF - K_Fw K_ww^-1 K_wF),
 
-|V| the volume of the box, holes included. Beyond a critical F the periodic equilibrium that started at F = I is a saddle, and
+|V| the volume of the cell, voids included. Beyond a critical F the periodic equilibrium that started at F = I is a saddle, and
 the cell leaves it along its lowest mode. The cell must contain as many unit cells as the pattern needs, because microscopic
 buckling has a wavelength of its own. G. Geymonat, S. Mueller, N. Triantafyllidis, Arch. Ration. Mech. Anal. 122, 231 (1993); K.
 Bertoldi et al., J. Mech. Phys. Solids 56, 2642 (2008), for the porous elastomer.
@@ -11,7 +11,7 @@ Bertoldi et al., J. Mech. Phys. Solids 56, 2642 (2008), for the porous elastomer
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,7 @@ from lse_material._arrays import Array, float_array, frozen
 from lse_material.errors import ConvergenceError, InvalidInputError
 from lse_material.fem.homogenise.cell import CellSystem
 from lse_material.fem.paths.fingerprint import Fingerprint, fingerprint
+from lse_material.fem.quadrature.stress import QuadratureStress
 from lse_material.fem.solve.inertia import SymmetricFactor
 from lse_material.fem.solve.newton_inertia import perturb
 
@@ -43,7 +44,7 @@ class CellState:
 
     Attributes:
         F: average deformation gradient, (dim, dim).
-        energy: W per volume of the box.
+        energy: W per volume of the cell.
         stress: average first Piola-Kirchhoff stress P, (dim, dim).
         tangent: dP/dF, (dim, dim, dim, dim); None if it was not asked for.
         negative: negative eigenvalues of the cell's tangent; 0 for a minimum.
@@ -78,31 +79,39 @@ class PeriodicCell:
     """A cell under an average deformation gradient, some components of which may be replaced by average stresses.
 
     Args:
-        domain: mesh of a box, with or without holes, opposite sides meshed identically. Mirror-symmetric meshes keep
-            bifurcations sharp; any other mesh is itself an imperfection.
+        domain: mesh of one cell, a box, a hexagon or another shape that fills space with its translates, with or without
+            voids, opposite sides meshed identically. Mirror-symmetric meshes keep bifurcations sharp; any other mesh is itself
+            an imperfection.
         energy: W_local(F), a UFL scalar of a UFL deformation gradient: `lambda F: lse.fem.energy(material, F)`, say. Or a
-            functional of it, `lambda F: energy(soft, F) * dx(1) + energy(hard, F) * dx(2)`; integrals without a quadrature
-            degree get UFL's estimate.
+            functional of it for several materials, `lambda F: energy(soft, F) * dx(1) + energy(hard, F) * dx(2)` with the
+            cell tags in dx; integrals without a quadrature degree get UFL's estimate.
         degree: of the displacement.
         quadrature_degree: of the energy and its derivatives, if the energy is a scalar.
         perturbation_size: largest displacement of the perturbation that leaves a saddle; a hundredth of the shortest lattice
             vector if left out.
         tolerance: of the residual, as a share of the force on a side of the cell that a strain of 1e-2 makes. Rounding of
             the forces that cancel in the residual is allowed in addition.
-        lattice: rows are the lattice vectors, (dim, dim), of a cell that is a parallelepiped with sides along them; those of
-            the bounding box if left out.
+        lattice: rows are the lattice vectors, (dim, dim); if left out they are found from the mesh: the edges of the bounding
+            box that it fills, or what brings its flat sides onto each other. Fewer rows, along coordinate axes, are those of a
+            cell that repeats in these directions only and has free sides: a strip or a plate. W, P and dP/dF are then per
+            length or area of these directions (P of a strip is a force), and F, P and dP/dF have the columns J of these
+            axes alone; the others of F are those of I, and those of P and dP/dF zero.
+        stresses: F -> every `QuadratureStress` of the cell, stored at points, which is faster to assemble than the derivatives
+            of the energy that it replaces: `lambda F: [QuadratureStress(material, F, degree=4)]`. The degree is that of the
+            energy.
 
     Attributes:
         u: the displacement (fem.Function).
         F: average deformation gradient at present, (dim, dim).
-        volume: of the box.
+        volume: of the cell, voids included; the length or area of the lattice vectors if they are fewer.
         solid_volume: of the mesh.
         unknowns: number of independent unknowns.
-        lattice: rows are the lattice vectors, (dim, dim).
+        lattice: rows are the lattice vectors.
+        axes: coordinate axes along which the cell repeats.
 
     Raises:
-        InvalidInputError: opposite sides are meshed differently, the mesh is no parallelepiped of the lattice or falls into
-            pieces, or the energy has no stiffness at F = I.
+        InvalidInputError: opposite sides are meshed differently, the translates of the mesh do not meet, it falls into pieces,
+            the energy has no stiffness at F = I, or `stresses` are not its derivative.
 
     >>> cell = lse.fem.PeriodicCell(domain, lambda F: lse.fem.energy(material, F), degree=1, quadrature_degree=1)
     >>> state = cell.equilibrium(np.diag([1.1, 0.9]) ** 0.5)  # everywhere in one well
@@ -120,14 +129,15 @@ class PeriodicCell:
         perturbation_size: float | None = None,
         tolerance: float = 1e-10,
         lattice: Any = None,
+        stresses: Callable[[Any], Sequence[QuadratureStress]] | None = None,
     ) -> None:
         for name, value in (("perturbation_size", perturbation_size), ("tolerance", tolerance)):
             if value is not None and not (np.isfinite(value) and value > 0.0):
                 raise InvalidInputError(f"{name} is {value!r}; it must be > 0.")
-        self._system = CellSystem(domain, energy, degree, quadrature_degree, lattice, tolerance)
+        self._system = CellSystem(domain, energy, degree, quadrature_degree, lattice, tolerance, stresses)
         self.comm, self.dim, self.u, self.q = domain.comm, self._system.dim, self._system.u, self._system.q
         self.volume, self.solid_volume = self._system.volume, self._system.solid_volume
-        self.unknowns, self.lattice = self._system.map.size, self._system.map.lattice
+        self.unknowns, self.lattice, self.axes = self._system.map.size, self._system.map.lattice, self._system.map.axes
         self.size = float(self._system.map.lengths.min())
         self.perturbation_size = 0.01 * self.size if perturbation_size is None else perturbation_size
         self.tolerance = tolerance
@@ -274,20 +284,27 @@ class PeriodicCell:
 
     def _go(self, F: Any, free: Free | None, *, descend: bool) -> int:
         """Go to F, in smaller steps where a step fails."""
-        target = float_array("F", F, 2)
+        target = float_array("F", F, 2).copy()
         if target.shape != (self.dim, self.dim):
             raise InvalidInputError(f"F has shape {target.shape}; the cell is {self.dim}D.")
+        others = np.setdiff1d(np.arange(self.dim), self.axes)
+        target[:, others] = np.eye(self.dim)[:, others]
         free = {} if free is None else dict(free)
         for place, stress in free.items():
             if len(place) != 2 or not all(0 <= i < self.dim for i in place) or not np.isfinite(stress):
                 raise InvalidInputError(
                     f"free is {free}; it maps pairs of indices below {self.dim} to finite stresses."
                 )
-        if not free and not np.linalg.det(target) > 0.0:
+            if place[1] in others:
+                raise InvalidInputError(
+                    f"free has the component {place} of F, and the cell does not repeat along axis {place[1]}: its sides "
+                    "there are free of stress anyhow. Leave it out."
+                )
+        if not free and len(self.axes) == self.dim and not np.linalg.det(target) > 0.0:
             raise InvalidInputError(
                 f"the average F has det F = {np.linalg.det(target):.3g}: it turns the cell inside out. Give one with det F > 0."
             )
-        if len(free) == self.dim**2:
+        if len(free) == self.dim * len(self.axes):
             raise InvalidInputError("every component of F is free: the cell could rotate. Prescribe some.")
         PETSc.garbage_cleanup(self.comm)  # what Python has dropped on several ranks
         before, self._system.free = self.snapshot(), free
@@ -322,7 +339,7 @@ class PeriodicCell:
     def _solve(self, *, descend: bool) -> int:
         iterations = self._system.solve(descend=descend)
         self.F = self._system.average()
-        if not np.linalg.det(self.F) > 0.0:
+        if len(self.axes) == self.dim and not np.linalg.det(self.F) > 0.0:
             raise ConvergenceError(
                 f"the average F of the state has det F = {np.linalg.det(self.F):.3g}: the cell has gone through itself. Take "
                 "smaller steps, or prescribe more components of F."

@@ -1,12 +1,11 @@
-"""Equilibrium paths through limit points: dead loads followed by arc length, over a peak and down on the other side.
+"""Equilibrium paths through limit points: loads followed by arc length, over a peak and down on the other side.
 
-    dPi(u; v) - f L(v) = 0 for every v,     |u - u0| = s      for the load factor f and u, from the state (u0, f0) before
+    r(u, f) = 0,     |u - u0| = s      for the load factor f and u, from the state (u0, f0) before
 
-Under a dead load f L there is no minimum beyond a limit point. Here f is an unknown, and each state lies a distance s from the
-state before. PETSc's SNESNEWTONAL takes each step; its sign is that of the step before along the tangent of the path.
-M. Ritto-Correa, D. Camotim, Comput. Struct. 86, 1353 (2008); M. A. Crisfield, Comput. Struct. 13, 55 (1981).
-
-A displacement is controlled by a Dirichlet condition and a `LoadPath`, whose load is then the reaction.
+Beyond a limit point of f no equilibrium is near at a larger f. Here f is an unknown, and each state lies a distance s from the
+state before: dead loads and pressures fall after a peak, prescribed displacements turn back. PETSc's SNESNEWTONAL takes each
+step; its sign is that of the step before along the tangent of the path. M. Ritto-Correa, D. Camotim, Comput. Struct. 86, 1353
+(2008); M. A. Crisfield, Comput. Struct. 13, 55 (1981).
 """
 
 from __future__ import annotations
@@ -18,7 +17,6 @@ from typing import Any
 
 import numpy as np
 import ufl
-from dolfinx import fem
 from dolfinx.fem.petsc import assign
 from petsc4py import PETSc
 from scipy.interpolate import BarycentricInterpolator
@@ -26,8 +24,8 @@ from scipy.optimize import minimize_scalar
 
 from lse_material._arrays import Array
 from lse_material.errors import ConvergenceError, InvalidInputError
-from lse_material.fem._mpi import assembled
 from lse_material.fem.paths.history import History, RecordedPath
+from lse_material.fem.paths.loads import AppliedLoad, Load, load_of
 from lse_material.fem.solve._energy import FieldEnergy
 from lse_material.fem.solve.inertia import SymmetricFactor
 
@@ -69,11 +67,15 @@ class _Continuation:
 
 @dataclass(frozen=True, eq=False)
 class ArcLength(RecordedPath):
-    """A path of equilibria of a problem under a dead load whose factor is an unknown.
+    """A path of equilibria of a problem under a load whose factor is an unknown.
 
     Attributes:
-        problem: its energy does not contain the load that is followed; it may contain constant dead loads.
-        work: UFL functional, linear in the problem's u: the work of the load for the load factor 1.
+        problem: its energy may contain constant dead loads.
+        load: the load that is followed, either of two. A UFL functional of the problem's u, its work for the factor 1, which
+            the energy does not contain: inner(traction, u)*ds for a dead load, the enclosed volume for a pressure, such as
+            -inner(X + u, det(F) inv(F).T N)/dim * ds on the inner surface of a cavity whose opening, if it has one, is fixed
+            or slides in a plane through the origin. Or a function of the factor, as in `LoadPath`, that sets Dirichlet values
+            or constants in the energy, affine in the factor.
         size: longest step, as root mean square of all entries of the change of u: a displacement, whatever the mesh. In a mixed
             space the entries of other fields count in units in which their mean stiffness is that of the displacement.
         observe: name -> number to record at each state, the same on every rank.
@@ -85,8 +87,8 @@ class ArcLength(RecordedPath):
             what is observed.
 
     Raises:
-        InvalidInputError: `size` is not positive, `work` is no functional linear in u or vanishes in all free displacements,
-            or an observable has a name that the table uses.
+        InvalidInputError: `size` is not positive, `load` is neither a functional nor affine in its factor, or does no work in
+            any free displacement, or an observable has a name that the table uses.
 
     >>> loaded = lse.fem.EnergyProblem(W * dx, u, bcs=bcs[:1], petsc_options_prefix="dead_")
     >>> path = lse.fem.ArcLength(loaded, u[0] * ufl.ds(degree=1), size=0.02)
@@ -96,7 +98,7 @@ class ArcLength(RecordedPath):
     """
 
     problem: FieldEnergy
-    work: ufl.Form
+    load: ufl.Form | Callable[[float], None]
     size: float
     observe: Mapping[str, Callable[[], float]] = field(default_factory=dict)
     halvings: int = 8
@@ -107,9 +109,7 @@ class ArcLength(RecordedPath):
         if not (np.isfinite(self.size) and self.size > 0.0):
             raise InvalidInputError(f"size is {self.size!r}; the length of a step must be > 0.")
         self.history  # noqa: B018 (it checks the names of what is observed)
-        if not isinstance(self.work, ufl.Form) or self.work.arguments():
-            raise InvalidInputError("work is a UFL form without test function, such as inner(traction, u)*ds.")
-        self._load  # noqa: B018 (it checks that the load is a dead load)
+        self._load  # noqa: B018 (it checks the load)
 
     @cached_property
     def history(self) -> History:
@@ -121,13 +121,9 @@ class ArcLength(RecordedPath):
         return _Continuation(self.size)
 
     @cached_property
-    def _load(self) -> fem.Form | None:
-        """The load for the factor 1, compiled; None if it vanishes."""
-        u = self.problem.u
-        load = ufl.algorithms.expand_derivatives(ufl.derivative(self.work, u))
-        if u in load.coefficients():
-            raise InvalidInputError("work is not linear in u: only dead loads are followed, whose direction stays.")
-        return self.problem.compiled(load) if load.integrals() else None
+    def _load(self) -> Load:
+        """The load as it enters residual and tangent."""
+        return load_of(self.problem, self.load)
 
     def run(self, steps: int, *, low: float = -UNBOUNDED, high: float = UNBOUNDED) -> dict[str, Array]:
         """Follow the path for so many steps, or until the load factor is exactly `low` or `high`; returns the table as arrays.
@@ -146,17 +142,11 @@ class ArcLength(RecordedPath):
             raise InvalidInputError(
                 f"the path is at the load factor {at:g}, which is not between {low:g} and {high:g}."
             )
-        Q = self._load_vector()
         if not self.table["factor"]:
-            self._start(Q)
-            self._continuation.last = np.zeros(Q.getLocalSize())
-            self._note(0.0, 0.0, self.problem.iterations, Q)
-        try:
-            for _ in range(steps):
-                if self._advance(Q, low, high) in (low, high):
-                    break
-        finally:
-            Q.destroy()
+            self._start()
+        for _ in range(steps):
+            if self._advance(low, high) in (low, high):
+                break
         return self.history.arrays()
 
     def limit_points(self) -> list[LimitPoint]:
@@ -174,27 +164,38 @@ class ArcLength(RecordedPath):
                 found.append(LimitPoint(float(-sign * peak.fun), bool(sign > 0.0), i))
         return found
 
-    def _start(self, Q: PETSc.Vec) -> None:
-        """Solve without load; forces that are small beside the coming load count as zero."""
-        scale = self.problem.force_scale
-        self.problem.force_scale = max(scale, _norm(Q))
+    def _start(self) -> None:
+        """Solve without load; forces that are small beside a coming load of given forces count as zero."""
+        problem, scale, Q = self.problem, self.problem.force_scale, self.problem.x.duplicate()
         try:
-            self.problem.solve()
+            self._load.set(0.0)
+            self._load.rate(Q)
+            if isinstance(self._load, AppliedLoad):
+                self._load.check()
+            else:
+                problem.force_scale = max(scale, _norm(Q))
+            if _norm(Q) == 0.0:
+                raise InvalidInputError("the load does no work in any displacement that is free.")
+            problem.solve()
+            self._continuation.last = np.zeros(Q.getLocalSize())
+            self._note(0.0, 0.0, problem.iterations)
         finally:
-            self.problem.force_scale = scale
+            problem.force_scale = scale
+            Q.destroy()
 
-    def _advance(self, Q: PETSc.Vec, low: float, high: float) -> float:
+    def _advance(self, low: float, high: float) -> float:
         """Take one step, shorter if it fails, and record it; returns the load factor."""
         u = self.problem.u
         before, at = u.x.array.copy(), self.table["factor"][-1]
         shortest = self.size / 2.0**self.halvings
         while True:
-            factor, iterations = self._solve(Q, at, low, high)
+            factor, iterations = self._solve(at, low, high)
             if factor is not None:
                 break
             self.history.failed += 1
             self.history.rejected += 1
             u.x.array[:] = before
+            self._load.set(at)
             self._continuation.step *= 0.5
             if self._continuation.step < shortest * (1.0 - 1e-9):
                 self._continuation.step = self.size
@@ -202,34 +203,41 @@ class ArcLength(RecordedPath):
                     f"the path could not be followed from the load factor {at:.6g} with steps as short as {shortest:.3g}: "
                     "does it branch there? Look at the lowest modes, and perturb u along one."
                 )
-        self._continuation.last = (u.x.array - before)[: Q.getLocalSize()]
+        free = self.problem.fields.free[0]
+        self._continuation.last = np.where(free, (u.x.array - before)[: len(free)], 0.0)
         self.problem.scales.divide(self._continuation.last)
         square = u.function_space.mesh.comm.allreduce(float(self._continuation.last @ self._continuation.last))
-        length = float(np.sqrt(square / Q.getSize()))
-        self._note(factor, self.table["length"][-1] + length, iterations, Q)
+        length = float(np.sqrt(square / self.problem.x.getSize()))
+        self._note(factor, self.table["length"][-1] + length, iterations)
         if iterations <= FEW_ITERATIONS:
             self._continuation.step = min(1.5 * self._continuation.step, self.size)
         return factor
 
-    def _solve(self, Q: PETSc.Vec, at: float, low: float, high: float) -> tuple[float | None, int]:
+    def _solve(self, at: float, low: float, high: float) -> tuple[float | None, int]:
         """One increment of SNESNEWTONAL; the load factor, None if it failed, and the iterations."""
         problem, sign, scales = self.problem, self._continuation.sign, self.problem.scales
         Reason = PETSc.SNES.ConvergedReason
         snes = PETSc.SNES().create(problem.x.comm)
         arrived, x, physical, b = [], problem.x.duplicate(), problem.x.duplicate(), problem.x.duplicate()
 
-        def residual(snes: PETSc.SNES, y: PETSc.Vec, b: PETSc.Vec) -> None:
+        def take(snes: PETSc.SNES, y: PETSc.Vec) -> float:
+            factor = at + sign * snes.getNewtonALLoadParameter()
             problem.set_iterate(scales.to_physical(y, physical))
-            problem.residual(b)
-            b.axpy(-(at + sign * snes.getNewtonALLoadParameter()), Q)
+            self._load.set(factor)
+            return factor
+
+        def residual(snes: PETSc.SNES, y: PETSc.Vec, b: PETSc.Vec) -> None:
+            take(snes, y)
+            self._load.residual(b)
             scales.multiply(b.array)
 
         def tangent(snes: PETSc.SNES, y: PETSc.Vec, A: PETSc.Mat, P: PETSc.Mat) -> None:
-            problem.set_iterate(scales.to_physical(y, physical))
-            scales.scale(problem.tangent())
+            take(snes, y)
+            scales.scale(self._load.tangent())
 
-        def load(snes: PETSc.SNES, y: PETSc.Vec, q: PETSc.Vec) -> None:
-            Q.copy(q)
+        def rate(snes: PETSc.SNES, y: PETSc.Vec, q: PETSc.Vec) -> None:
+            take(snes, y)
+            self._load.rate(q)
             q.scale(sign)
             scales.multiply(q.array)
 
@@ -238,20 +246,20 @@ class ArcLength(RecordedPath):
                 return Reason.CONVERGED_ITERATING
             if not np.isfinite(norms[2]):
                 return Reason.DIVERGED_FUNCTION_NANORINF
-            problem.set_iterate(scales.to_physical(snes.getSolution(), physical))
+            factor = take(snes, snes.getSolution())
             snes.getFunction()[0].copy(physical)
             scales.divide(physical.array)
             if not problem.is_converged(physical):
                 return Reason.CONVERGED_ITERATING
-            arrived.append(at + sign * snes.getNewtonALLoadParameter())
+            arrived.append(factor)
             return Reason.CONVERGED_FNORM_ABS
 
         try:
             snes.setType("newtonal")
             snes.setFunction(residual, b)
             snes.setJacobian(tangent, problem.A)
-            snes.setNewtonALFunction(load)
-            self._set_options(snes, high - at if sign > 0.0 else at - low, Q)
+            snes.setNewtonALFunction(rate)
+            self._set_options(snes, high - at if sign > 0.0 else at - low)
             snes.setConvergenceTest(converged)
             assign(problem.u, x)
             scales.divide(x.array)
@@ -259,7 +267,7 @@ class ArcLength(RecordedPath):
             iterations = int(snes.getIterationNumber())
             if not arrived:
                 return None, iterations
-            problem.set_iterate(scales.to_physical(x, physical))
+            take(snes, x)
             if not problem.inverted_cells.smallest() > 0.0:
                 return None, iterations
             bound = high if sign > 0.0 else low
@@ -270,10 +278,10 @@ class ArcLength(RecordedPath):
             for vector in (x, physical, b):
                 vector.destroy()
 
-    def _set_options(self, snes: PETSc.SNES, room: float, Q: PETSc.Vec) -> None:
+    def _set_options(self, snes: PETSc.SNES, room: float) -> None:
         """One increment of the present length, by at most `room` in the load factor."""
         options = {
-            "snes_newtonal_step_size": self._continuation.step * np.sqrt(Q.getSize()),
+            "snes_newtonal_step_size": self._continuation.step * np.sqrt(self.problem.x.getSize()),
             "snes_newtonal_max_continuation_steps": 1,
             "snes_newtonal_psisq": 0.0,
             "snes_newtonal_lambda_min": -UNBOUNDED,
@@ -294,30 +302,21 @@ class ArcLength(RecordedPath):
         for name in options:
             del database[name]
 
-    def _note(self, factor: float, length: float, iterations: int, Q: PETSc.Vec) -> None:
+    def _note(self, factor: float, length: float, iterations: int) -> None:
         """Add a state to the table, and find the sign of the next step with the factor of its tangent."""
-        A = self.problem.tangent()
-        rate = Q.duplicate()
+        A = self._load.tangent()
+        q, rate = self.problem.x.duplicate(), self.problem.x.duplicate()
+        self._load.rate(q)
         with SymmetricFactor(A.comm) as factorised:
             negative = factorised.inertia(A)[0] - self.problem.multipliers
-            factorised.solve(Q, rate)
+            factorised.solve(q, rate)
+        q.destroy()
         self.problem.scales.divide(rate.array)
         along = A.comm.tompi4py().allreduce(float(rate.array_r @ self._continuation.last))
         self._continuation.sign = 1.0 if along >= 0.0 else -1.0
         rate.destroy()
         energy = self.problem.energy()
         self.history.add(factor=factor, length=length, energy=energy, negative=negative, iterations=iterations)
-
-    def _load_vector(self) -> PETSc.Vec:
-        """The load for the factor 1, zero where u is prescribed."""
-        Q = self.problem.x.duplicate()
-        Q.set(0.0)
-        if self._load is not None:
-            Q.array[:] = np.where(self.problem.fields.free[0], assembled(self._load)[: Q.getLocalSize()], 0.0)
-        if _norm(Q) == 0.0:
-            Q.destroy()
-            raise InvalidInputError("the load does no work in any displacement that is free.")
-        return Q
 
 
 def _norm(b: PETSc.Vec) -> float:

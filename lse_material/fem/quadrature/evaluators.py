@@ -13,7 +13,7 @@ from ufl.core.expr import Expr
 from lse_material._arrays import Array
 from lse_material.errors import CompilationError, InvalidInputError
 from lse_material.fem.forms.energy import growth_stress, inputs, pull_back, with_caloric
-from lse_material.fem.forms.orientation import orientation
+from lse_material.fem.forms.orientation import not_inverted
 from lse_material.kernel import CompiledPotential, InterpretedPotential, potential_evaluator
 from lse_material.kernel.c_writer import upper_triangle
 from lse_material.model.material import Material
@@ -68,12 +68,12 @@ class PotentialStress:
         P = pull_back(self._material.kinematics, F, [first[i] for i in range(len(self._fields), self.shape[0])])
         if self._material.growth is not None:
             P = P + growth_stress(self._material.growth, F)
-        return orientation(self._material.kinematics, F) * P
+        return not_inverted(self._material.kinematics, F) * P
 
     def conjugates(self, F: Expr, first: Expr) -> Expr:
         """dW/dfields, a UFL vector, NaN where det F <= 0; `first` is dW/dx."""
         found = with_caloric(self._material, [first[i] for i in range(len(self._fields))], self._fields)
-        return orientation(self._material.kinematics, F) * ufl.as_vector(found)
+        return not_inverted(self._material.kinematics, F) * ufl.as_vector(found)
 
     def tangent(self, second: Expr) -> Expr:
         """The derivative of dW/dx in x, the symmetric matrix whose upper triangle is `second`."""

@@ -27,6 +27,7 @@ from dolfinx_external_operator import FEMExternalOperator
 from lse_material._arrays import Array
 from lse_material.errors import InvalidInputError
 from lse_material.fem._cells import covered_cells, functions_of, marked_cells, mesh_of, owned_cells, require_double
+from lse_material.fem.forms.energy import from_axes, in_axes
 from lse_material.fem.quadrature.evaluators import Evaluator, EvaluatorStress, PotentialStress
 from lse_material.model.material import Material
 
@@ -44,7 +45,7 @@ class QuadratureStress:
             gives its values, for files and pictures.
         conjugates: dW/dfields, a UFL vector of the same stored values; None for a material of F alone.
         dx: measure with this quadrature rule, on the cells of `tags` that have `tag` if these were given.
-        inputs: UFL tensor that is evaluated at the points: the fields and x(F), or F for an `Evaluator`.
+        inputs: UFL tensor that is evaluated at the points: the fields and x(F), or F for an `Evaluator`, in its axes.
         values: the stored stress: dW/dx of a Material, P of an `Evaluator`.
         tangent_values: the stored derivative of it.
         stress_evaluations, tangent_evaluations: number of iterates at which each was computed.
@@ -54,6 +55,7 @@ class QuadratureStress:
         F: UFL deformation gradient, (dim, dim); its coefficients may change between solves.
         degree: degree of the quadrature rule, >= 1.
         fields: UFL scalars, one for each of the material's fields, in their order; functions among them may be unknowns.
+        orientation: a rotation, as `lse.fem.energy` takes it; of an `Evaluator` too.
         tags, tag: cell tags and the value, or values, of the cells of this material; all cells if left out.
         domain: the mesh of the integral, if it is not that of the coefficients of F.
         entity_maps: as `dolfinx.fem.form` takes them, if F lives on another mesh than `domain`.
@@ -79,6 +81,7 @@ class QuadratureStress:
         *,
         degree: int,
         fields: Sequence[Any] = (),
+        orientation: Any = None,
         tags: MeshTags | None = None,
         tag: int | Sequence[int] | None = None,
         domain: Mesh | None = None,
@@ -95,6 +98,7 @@ class QuadratureStress:
         self.material, self.degree = material, degree
         self._mesh = mesh = mesh_of(F, domain)
         fields = [ufl.as_ufl(value) for value in fields]
+        F, self._orientation = in_axes(F, orientation), orientation
         read = [f for expression in (F, *fields) for f in functions_of(expression)]
         require_double(*read, what="a QuadratureStress", real=True)
         marks = tuple(int(t) for t in np.atleast_1d(() if tag is None else tag))
@@ -112,7 +116,7 @@ class QuadratureStress:
         self._external = FEMExternalOperator(
             self._stored.inputs(F), function_space=space, external_function=Owner(self), name="dW", dtype=np.float64
         )
-        self.operator = self._stored.stress(F, self._external)
+        self.operator = from_axes(self._stored.stress(F, self._external), orientation)
         self.conjugates: Any = None
         if isinstance(self._stored, PotentialStress) and fields:
             self.conjugates = self._stored.conjugates(F, self._external)
@@ -212,7 +216,8 @@ class QuadratureStress:
         points, weights = basix.make_quadrature(cell, self.degree)
         basis = basix.ufl.element("DG", cell, degree).tabulate(0, points)[0]
         count = len(self._cells), len(points)
-        P = self._at_points(self._stored.stress(self._F, self.values)).eval(self._mesh, self._cells)
+        P = self._at_points(from_axes(self._stored.stress(self._F, self.values), self._orientation))
+        P = P.eval(self._mesh, self._cells)
         volume = self._at_points(abs(ufl.JacobianDeterminant(self._mesh))).eval(self._mesh, self._cells)
         volume = volume.reshape(count) * weights
         mass = np.einsum("cq,qi,qj->cij", volume, basis, basis)

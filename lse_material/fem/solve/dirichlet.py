@@ -5,12 +5,14 @@ Imposed abruptly, they would push the adjacent cells across energy barriers or t
     A_ff d_f = -(r_f + A_fc d_c),    d_c = new values - u.
 
 A is the tangent if it is positive definite, and the frozen-weight tangent otherwise, because an indefinite tangent may lead
-anywhere.
+anywhere. There is then no such step if u is no equilibrium, |r_f| > |A_fc d_c| / 10, unless cells are turned inside out without
+it: from such a guess a minimiser goes far, and it went to higher minima after the linear step.
 """
 
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 import numpy as np
 from dolfinx import fem
@@ -21,39 +23,59 @@ from petsc4py import PETSc
 from lse_material._arrays import Array
 from lse_material.errors import ConvergenceError
 from lse_material.fem.solve._energy import FieldEnergy
+from lse_material.fem.solve.fields import ROUNDING
 from lse_material.fem.solve.inertia import SymmetricFactor
 from lse_material.fem.solve.multigrid import is_direct, linear_step
+from lse_material.fem.solve.trust_region import counts_pivots, is_factored_positive
 
+EQUILIBRIUM = 0.1  # a state is one if its residual is a smaller share of the forces that new Dirichlet values add
+SAME_PATTERN: Any = PETSc.Mat.Structure.SAME_NONZERO_PATTERN
 MAX_HALVINGS = 20  # of the distance of an inverted initial guess from the undeformed state
 
 logger = logging.getLogger("lse_material")
 
 
-def enter_dirichlet_values(problem: FieldEnergy) -> None:
+def enter_dirichlet_values(problem: FieldEnergy, *, rough: bool) -> bool:
     """Bring u to its Dirichlet values: by a linear step from where it is, else at once; collective.
+
+    Args:
+        problem: with new Dirichlet values.
+        rough: whether u is a guess that is not worth a linear step, unless cells are turned inside out without it.
+
+    Returns:
+        Whether the tangent was found not to be positive definite.
 
     Raises:
         ConvergenceError: cells are turned inside out by the new values, or no state near an inverted guess has a finite energy.
     """
     guess = problem.u.x.array.copy()
-    _enter(problem)
+    indefinite = _enter(problem, rough)
     if not np.isfinite(problem.energy()):
         _leave_inverted_guess(problem, guess)
+        return False
+    return indefinite
 
 
-def _enter(problem: FieldEnergy) -> None:
+def _enter(problem: FieldEnergy, rough: bool = False) -> bool:
+    """Set u to its Dirichlet values; returns whether the tangent was found not to be positive definite."""
     u = problem.u.x.array
     before = u.copy()
     problem.apply_bcs()
     entered = u.copy()
-    if not problem.predictor or not problem.comm.allreduce(bool((entered != before).any()), MPI.LOR):
-        return
+    change = entered - before
+    visible = np.abs(change) > ROUNDING * np.maximum(np.abs(entered), np.abs(before)).max(initial=0.0)
+    may_be_abrupt = bool(np.isfinite(problem.energy()))
+    changed = problem.comm.allreduce(bool(visible.any()), MPI.LOR)
+    if not problem.predictor or not changed or (rough and may_be_abrupt):
+        return False
     u[:] = before
-    if _predict(problem, entered - before):
+    tangent = _predict(problem, change, may_be_abrupt)
+    if tangent is not None:
         problem.apply_bcs()
         if np.isfinite(problem.energy()):
-            return
+            return tangent is not problem.A
     u[:] = entered
+    return tangent is None and may_be_abrupt
 
 
 def _leave_inverted_guess(problem: FieldEnergy, guess: Array) -> None:
@@ -81,49 +103,83 @@ def _leave_inverted_guess(problem: FieldEnergy, guess: Array) -> None:
     )
 
 
-def _predict(problem: FieldEnergy, change: Array) -> bool:
-    """Move u by a linear step that includes the change of its prescribed values; False if no tangent is positive definite.
+def _predict(problem: FieldEnergy, change: Array, may_be_abrupt: bool) -> PETSc.Mat | None:
+    """Move u by a linear step that includes the change of its prescribed values.
 
     Args:
         problem: at the old values.
         change: of u where it is prescribed, zero elsewhere, with entries for ghosts.
+        may_be_abrupt: whether the change may also be imposed without a step.
+
+    Returns:
+        The matrix of the step: the tangent, or the frozen-weight tangent. None, and no step, if neither is positive definite,
+        or if the tangent is not and u is no equilibrium.
     """
+    P = None if is_direct(problem.solver.getKSP()) else problem.convex_tangent()
     b, step = problem.b.duplicate(), problem.b.duplicate()
     try:
-        for assemble, form in ((problem.tangent, problem.J), (problem.convex_tangent, problem.convex_form)):
-            matrix = assemble()
+        for form in (problem.J, problem.convex_form):
+            matrix = problem.tangent() if form is problem.J else P or problem.convex_tangent()
             if matrix is None or form is None:
                 continue
-            _right_hand_side(problem, form, change, b)
-            if np.isfinite(b.norm()) and _positive_step(problem, matrix, b, step):
+            balanced = _right_hand_side(problem, form, change, b)
+            if form is not problem.J and may_be_abrupt and not balanced:
+                return None
+            if np.isfinite(b.norm()) and _positive_step(problem, matrix, P, b, step):
                 problem.u.x.array[: step.getLocalSize()] += step.array_r
                 problem.u.x.scatter_forward()
-                return True
-        return False
+                return matrix
+        return None
     finally:
         b.destroy()
         step.destroy()
 
 
-def _right_hand_side(problem: FieldEnergy, form: fem.Form, change: Array, out: PETSc.Vec) -> None:
-    """Minus the residual after the change of the prescribed values, to first order; in prescribed rows the change itself."""
+def _right_hand_side(problem: FieldEnergy, form: fem.Form, change: Array, out: PETSc.Vec) -> bool:
+    """Minus the residual after the change of the prescribed values, to first order; in prescribed rows the change itself.
+
+    Returns:
+        Whether the residual before is small beside what the change adds.
+    """
     moved = fem.Function(problem.u.function_space)
     fem.apply_lifting(moved.x.array, [form], [list(problem.bcs)], x0=[problem.u.x.array], alpha=-1.0)
     moved.x.scatter_reverse(InsertMode.add)
-    total = -(problem.forces() + moved.x.array)
+    owned, forces = out.getLocalSize(), problem.forces()
+    total = -(forces + moved.x.array)
     for bc in problem.bcs:
         dofs = bc.dof_indices()[0]
         total[dofs] = change[dofs]
-    out.array[:] = total[: out.getLocalSize()]
+    out.array[:] = total[:owned]
+    residual, added = problem.fields.norms(forces[:owned]), problem.fields.norms(moved.x.array[:owned])
+    return bool((residual <= EQUILIBRIUM * added).all())
 
 
-def _positive_step(problem: FieldEnergy, A: PETSc.Mat, b: PETSc.Vec, step: PETSc.Vec) -> bool:
+def _positive_step(problem: FieldEnergy, A: PETSc.Mat, P: PETSc.Mat | None, b: PETSc.Vec, step: PETSc.Vec) -> bool:
     """Solve A step = b; False if A is not positive definite."""
     ksp = problem.solver.getKSP()
     if not is_direct(ksp):
-        return linear_step(ksp, A, problem.convex_tangent() or A, b, step)
+        return linear_step(ksp, A, P, b, step)
+    matrix = problem.P_mat
+    if matrix is not None and counts_pivots(ksp) and _same_pattern(problem, A, matrix):
+        if A.handle != matrix.handle:
+            A.copy(matrix, SAME_PATTERN)
+        ksp.setOperators(
+            problem.A, matrix
+        )  # in whose pattern the solver factors all its matrices: one analysis serves all
+        if is_factored_positive(ksp):
+            ksp.getPC().apply(b, step)
+            return True
+        return False
     with SymmetricFactor(A.comm) as factor:
         if not factor.is_positive(A, problem.multipliers):
             return False
         factor.solve(b, step)
     return True
+
+
+def _same_pattern(problem: FieldEnergy, A: PETSc.Mat, P: PETSc.Mat) -> bool:
+    """Whether A has entries where the preconditioner's matrix has them."""
+    if not P.isAssembled():
+        problem.convex_tangent()
+    different = A.getInfo()["nz_used"] != P.getInfo()["nz_used"]
+    return not problem.comm.allreduce(different, MPI.LOR)

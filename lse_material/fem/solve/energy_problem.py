@@ -13,9 +13,9 @@ from where these steps end.
 
 from __future__ import annotations
 
-import contextlib
+import functools
 import logging
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any
 
 import dolfinx.fem.petsc
@@ -34,9 +34,9 @@ from lse_material.fem.forms.frozen_tangent import frozen_tangent
 from lse_material.fem.forms.incompressible import Multiplier
 from lse_material.fem.forms.marks import marks_in
 from lse_material.fem.forms.measures import with_quadrature_degree
-from lse_material.fem.forms.smoothed import smoothed
 from lse_material.fem.quadrature.stress import QuadratureStress
 from lse_material.fem.solve.advice import explain, explain_error
+from lse_material.fem.solve.continuation import SMOOTHER_REMAINDER, SmootherEnergy, positive_preconditioner
 from lse_material.fem.solve.dirichlet import enter_dirichlet_values
 from lse_material.fem.solve.fields import ROUNDING
 from lse_material.fem.solve.inertia import SymmetricFactor
@@ -45,14 +45,13 @@ from lse_material.fem.solve.multigrid import DIRECT, is_direct, keep_dirichlet_v
 from lse_material.fem.solve.newton_inertia import blended_and_raised, minimise
 from lse_material.fem.solve.options import DEFAULT_OPTIONS, SADDLE, TRUST_REGION
 from lse_material.fem.solve.problem import FAILED_LINEAR, FINER, MaterialProblem
-from lse_material.fem.solve.quasi_newton import descend
+from lse_material.fem.solve.quasi_newton import REMAINDER, descend
 from lse_material.fem.solve.saddle import minimise_eliminated
 from lse_material.fem.solve.scaling import FieldScales
 from lse_material.fem.solve.trust_region import EnergyDifferences, keep_preconditioner_positive
 
 DESCENTS = 20  # at most in a solve, from the trust region to quasi-Newton steps
 SLOW = 0.3  # of the last residual norm: an iteration of the trust region that leaves more is slow
-SMOOTHER_TOLERANCE = 1e-2  # of the minima of smoother energies, which are starts of the next
 FINISHING_ITERATIONS = 3  # of `minimise` after a failure that count as the end of a solve, not as a fallback
 AT_BOUNDARY = (PETSc.KSP.ConvergedReason.CONVERGED_NEG_CURVE, PETSc.KSP.ConvergedReason.CONVERGED_STEP_LENGTH)
 INFINITE_RESIDUAL = 1e150  # entries of the residual where the energy is not finite; their square is finite
@@ -156,6 +155,10 @@ class EnergyProblem(MaterialProblem):
             raise InvalidInputError(f"tolerance is {tolerance}; it must lie between 0 and 1.")
         chosen = dict(petsc_options or {})
         saddle = bool(marks_in(energy, Multiplier))
+        if saddle and continuation:
+            raise InvalidInputError(
+                "a mixed energy has no minimum that continuation could lead to: leave continuation out."
+            )
         if saddle:
             self.default_options = SADDLE
         elif chosen.get("snes_type", "newtontr") != "newtontr":
@@ -188,20 +191,7 @@ class EnergyProblem(MaterialProblem):
             **kwargs,
         )
         self._options = {k: v for k, v in kwargs.items() if k != "kind"}
-        self._smoother = [
-            EnergyProblem(
-                smoothed(energy, factor),
-                u,
-                petsc_options_prefix=f"{petsc_options_prefix}smoother_{i}_",
-                bcs=bcs,
-                petsc_options=petsc_options,
-                tolerance=max(tolerance, SMOOTHER_TOLERANCE),
-                fallback=False,
-                predictor=predictor,
-                **kwargs,
-            )
-            for i, factor in enumerate(continuation)
-        ]
+        self._smoother = [SmootherEnergy(energy, f, u, self.fields, self.compiled) for f in continuation]
         self._energy = self.compiled(energy)
         self.convex_form = None if convex is None else self.compiled(convex)
         self._convex_matrix: PETSc.Mat | None = None
@@ -328,13 +318,7 @@ class EnergyProblem(MaterialProblem):
         collect_garbage(self.comm)
         before = self.u.x.array.copy()
         try:
-            for smoother in self._smoother:
-                with contextlib.suppress(ConvergenceError):  # u is then as it was
-                    smoother.solve()
             self._minimise_from_here()
-            for smoother in self._smoother:
-                self.iterations += smoother.iterations
-                self.quasi_newton_steps += smoother.quasi_newton_steps
         except ConvergenceError as error:
             self.u.x.array[:] = before
             motion = missing_stiffness(self.fields, self.tangent())
@@ -352,9 +336,13 @@ class EnergyProblem(MaterialProblem):
             if motion is not None:
                 raise InvalidInputError(f"There is no Dirichlet condition, and {motion}.")
             self._unsupported = False
-        enter_dirichlet_values(self)
-        start = self.u.x.array.copy(), self.energy()
+        indefinite = enter_dirichlet_values(self, rough=bool(self._smoother))
         self._prepare_trust_region()
+        self.iterations = self.quasi_newton_steps = 0
+        self._descents_left = DESCENTS if self.solver.getType() == "newtontr" and not self._saddle else 0
+        if self._smoother or (indefinite and self._descents_left > 0):
+            self._descend_first()
+        start = self.u.x.array.copy(), self.energy()
         try:
             self._require_stable()
             self._solve_scaled()
@@ -378,15 +366,15 @@ class EnergyProblem(MaterialProblem):
             ConvergenceError: it did not converge; u is then its last iterate.
         """
         self._first_norm, self.failure = np.inf, None
-        self.iterations = self.quasi_newton_steps = 0
-        self._descents_left = DESCENTS if self.solver.getType() == "newtontr" else 0
         assign(self.u, self.x)
         self.scales.divide(self.x.array)
         failure: PETSc.Error | None = None
         try:
             reason = self._run_solver()
             while self._slow:
-                self._descend()
+                pc = self.solver.getKSP().getPC()
+                steps = self._descend(pc.getOperators()[1], pc.apply)
+                self._descents_left = self._descents_left - 1 if steps > 0 else 0
                 reason = self._run_solver()
         except PETSc.Error as error:
             reason, failure = FAILED_LINEAR, error
@@ -411,11 +399,29 @@ class EnergyProblem(MaterialProblem):
             self._slow_iterate.copy(self.x)
         return int(self.solver.getConvergedReason())
 
-    def _descend(self) -> None:
-        """Lower the energy from `x` by quasi-Newton steps with the preconditioner that the solver used last."""
-        steps = descend(self._energy_at, self._gradient_at, self._precondition, self.x)
+    def _descend_first(self) -> None:
+        """Go down smoother energies, if there are any, and then this one, with the preconditioner of the start."""
+        assign(self.u, self.x)
+        self.scales.divide(self.x.array)
+        with positive_preconditioner(self) as (P, inverse):
+            for smoother in self._smoother:
+                self._descend(P, inverse, smoother)
+            self._descend(P, inverse)
+        self.set_iterate(self.scales.to_physical(self.x, self._physical))
+
+    def _descend(self, P: PETSc.Mat, inverse: Callable[..., None], of: SmootherEnergy | None = None) -> int:
+        """Lower an energy from `x` by quasi-Newton steps, preconditioned by the inverse of P; returns their number."""
+        free = self.fields.free[0]
+
+        def precondition(residual: PETSc.Vec, step: PETSc.Vec) -> None:
+            inverse(residual, step)
+            step.array[~free] = 0.0
+
+        energy, gradient = functools.partial(self._energy_at, of=of), functools.partial(self._gradient_at, of=of)
+        remainder = REMAINDER if of is None else SMOOTHER_REMAINDER
+        steps = descend(energy, gradient, P.mult, precondition, self.x, remainder)
         self.quasi_newton_steps += steps
-        self._descents_left = self._descents_left - 1 if steps > 0 else 0
+        return steps
 
     def _residual_at(self, snes: PETSc.SNES, x: PETSc.Vec, b: PETSc.Vec) -> None:
         super()._residual_at(snes, self.scales.to_physical(x, self._physical), b)
@@ -429,18 +435,14 @@ class EnergyProblem(MaterialProblem):
         for matrix in (A, P) if P.handle != A.handle else (A,):
             self.scales.scale(matrix)
 
-    def _energy_at(self, x: PETSc.Vec) -> float:
+    def _energy_at(self, x: PETSc.Vec, of: SmootherEnergy | None = None) -> float:
         self.set_iterate(self.scales.to_physical(x, self._physical))
-        return self.energy()
+        return (of or self).energy()
 
-    def _gradient_at(self, x: PETSc.Vec, out: PETSc.Vec) -> None:
+    def _gradient_at(self, x: PETSc.Vec, out: PETSc.Vec, of: SmootherEnergy | None = None) -> None:
         self.set_iterate(self.scales.to_physical(x, self._physical))
-        self.residual(out)
+        (of or self).residual(out)
         self.scales.multiply(out.array)
-
-    def _precondition(self, residual: PETSc.Vec, step: PETSc.Vec) -> None:
-        self.solver.getKSP().getPC().apply(residual, step)
-        step.array[~self.fields.free[0]] = 0.0
 
     def _converged(self, snes: PETSc.SNES, iteration: int, norms: tuple[float, float, float]) -> Any:
         """Whether the iterate is converged. (After a trial that was refused, PETSc's norms are those of the trial.)"""

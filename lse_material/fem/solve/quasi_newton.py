@@ -2,7 +2,9 @@
 
 Where boundaries between wells move, the tangent is indefinite over a hundred steps, and a new tangent with a new preconditioner
 serves each step no better than the old ones. Limited-memory BFGS needs a gradient and one application of the preconditioner a
-step, a tenth of the cost. It learns from the last steps how the energy curves. J. Nocedal, Math. Comp. 35, 773 (1980).
+step, a tenth of the cost. It learns from the last steps how the energy curves. J. Nocedal, Math. Comp. 35, 773 (1980). The
+preconditioner P^-1 is too stiff along the steps: with s the last step and y the change of the gradient, it is multiplied by
+s.P s / s.y.
 
 The length of a step is found by doubling and bisection until the energy has fallen and the derivative along the step has risen
 (weak Wolfe conditions): A. S. Lewis, M. L. Overton, Math. Program. 141, 135 (2013). So a step along which the energy curves
@@ -20,17 +22,22 @@ from petsc4py import PETSc
 MEMORY = 12  # steps that the approximation is made of
 SUFFICIENT, CURVATURE = 1e-4, 0.9  # of the weak Wolfe conditions
 TRIALS = 30  # of a length
-REMAINDER = 1e-4  # of the decrease so far: less than that is left to gain where the descent ends
+SHORTER = (0.1, 0.5)  # share of a length whose energy is too high that is tried next
+SCALES = (0.2, 5.0)  # of the preconditioner, at most
+REMAINDER = 1e-4  # see `descend`
 
+Operator = Callable[[PETSc.Vec, PETSc.Vec], None]  # writes a product with the first vector to the second
 Pair = tuple[PETSc.Vec, PETSc.Vec, float]  # step, change of the gradient, 1 / their product
 DESCENT_STEPS = 100  # at most, before another method has a turn
 
 
 def descend(
     energy: Callable[[PETSc.Vec], float],
-    gradient: Callable[[PETSc.Vec, PETSc.Vec], None],
-    precondition: Callable[[PETSc.Vec, PETSc.Vec], None],
+    gradient: Operator,
+    metric: Operator,
+    precondition: Operator,
     x: PETSc.Vec,
+    remainder: float = REMAINDER,
     iterations: int = DESCENT_STEPS,
 ) -> int:
     """Lower the energy from x, which becomes the last iterate; returns the number of steps. Collective.
@@ -38,8 +45,10 @@ def descend(
     Args:
         energy: at a vector, the same on every rank; not finite where there is none.
         gradient: writes the derivative at the vector whose energy was evaluated last to another.
-        precondition: applies a positive definite matrix, the inverse of a tangent or near it.
+        metric: applies P, a tangent or near one.
+        precondition: applies a positive definite matrix near the inverse of P.
         x: where to start.
+        remainder: share of the decrease so far; the descent ends where less is left to gain.
         iterations: the largest number of steps.
     """
     g, d, trial, new = (x.duplicate() for _ in range(4))
@@ -48,9 +57,9 @@ def descend(
     gradient(x, g)
     try:
         for iteration in range(iterations):
-            _direction(g, pairs, precondition, d)
+            _direction(g, pairs, metric, precondition, d)
             derivative = g.dot(d)
-            if not -0.5 * derivative > REMAINDER * (first - value):
+            if not -0.5 * derivative > remainder * (first - value):
                 return iteration
             length, value_there = _step(energy, gradient, x, d, value, derivative, trial, new)
             if length == 0.0:
@@ -65,15 +74,17 @@ def descend(
     return iterations
 
 
-def _direction(
-    g: PETSc.Vec, pairs: deque[Pair], precondition: Callable[[PETSc.Vec, PETSc.Vec], None], d: PETSc.Vec
-) -> None:
-    """d = -H g, where H is the preconditioner corrected by the pairs."""
+def _direction(g: PETSc.Vec, pairs: deque[Pair], metric: Operator, precondition: Operator, d: PETSc.Vec) -> None:
+    """d = -H g, where H is the preconditioner, scaled and corrected by the pairs."""
     q, shares = g.copy(), []
     for s, y, inverse in reversed(pairs):
         shares.append(inverse * s.dot(q))
         q.axpy(-shares[-1], y)
     precondition(q, d)
+    if pairs:
+        s, _, inverse = pairs[-1]
+        metric(s, q)
+        d.scale(float(np.clip(s.dot(q) * inverse, *SCALES)))
     q.destroy()
     for (s, y, inverse), share in zip(pairs, reversed(shares)):
         d.axpy(share - inverse * y.dot(d), s)
@@ -82,7 +93,7 @@ def _direction(
 
 def _step(
     energy: Callable[[PETSc.Vec], float],
-    gradient: Callable[[PETSc.Vec, PETSc.Vec], None],
+    gradient: Operator,
     x: PETSc.Vec,
     d: PETSc.Vec,
     value: float,
@@ -97,6 +108,10 @@ def _step(
         there = energy(trial)
         if not (np.isfinite(there) and there <= value + SUFFICIENT * length * derivative):
             longest = length
+            if np.isfinite(there) and shortest == 0.0:  # the minimum of a parabola
+                share = -0.5 * derivative * length / (there - value - derivative * length)
+                length *= float(np.clip(share, *SHORTER))
+                continue
         else:
             gradient(trial, new)
             if new.dot(d) >= CURVATURE * derivative:

@@ -24,9 +24,12 @@ from lse_material.errors import ConvergenceError, InvalidInputError
 from lse_material.fem.solve._energy import FieldEnergy
 from lse_material.fem.solve.eigen import lowest_eigenpairs, nearest_eigenpairs
 from lse_material.fem.solve.inertia import SymmetricFactor
+from lse_material.fem.solve.iterative_inertia import iterative_inertia
+from lse_material.fem.solve.multigrid import is_direct
 from lse_material.fem.solve.newton_inertia import perturb
 from lse_material.fem.solve.scaling import FieldScales
 
+MOST_ROWS = 100_000  # of a tangent that is factored although the problem has an iterative solver
 NO_DISPLACEMENT = 1e-6  # of the largest entry of a mode, in one unit: a smaller displacement is rounding
 
 
@@ -47,19 +50,26 @@ class Modes:
     shapes: Sequence[fem.Function]
 
 
-def negative_eigenvalues(problem: FieldEnergy) -> int:
+def negative_eigenvalues(problem: FieldEnergy, *, factor: bool | None = None) -> int:
     """Number of negative eigenvalues of the tangent at the present u: 0 at a minimum; collective.
 
     In a mixed energy (`lse.fem.three_field_energy`) those of the Lagrange multipliers do not count: the number is that of the
     tangent from which they, and the fields that they determine, are eliminated.
 
+    Args:
+        problem: at an equilibrium, usually.
+        factor: whether a factor of the tangent counts them. Otherwise an iteration finds the lowest ones, which needs as much
+            memory as a solve by multigrid does, and is no proof that there are no others. Left out, there is a factor unless
+            the problem has an iterative solver and more than 100,000 unknowns.
+
     Raises:
-        ConvergenceError: the tangent is singular, or not finite.
+        ConvergenceError: the tangent is singular, or not finite, or the iteration failed.
+        InvalidInputError: factor=False for a problem without an iterative solver or a frozen-weight tangent.
 
     >>> lse.fem.stability.negative_eigenvalues(problem) > 0  # F = I lies between the wells
     True
     """
-    negative, zero = _inertia(problem)
+    negative, zero = _inertia(problem, factor, count_all=True)
     if zero:
         raise ConvergenceError(
             f"the tangent has {zero} eigenvalues that vanish: a critical point, or rigid motions that no Dirichlet condition "
@@ -68,23 +78,30 @@ def negative_eigenvalues(problem: FieldEnergy) -> int:
     return negative
 
 
-def is_stable(problem: FieldEnergy) -> bool:
+def is_stable(problem: FieldEnergy, *, factor: bool | None = None) -> bool:
     """Whether the present u is a minimum by its second derivatives; collective.
 
-    Raises:
-        ConvergenceError: the tangent is not finite: a cell is turned inside out.
+    Arguments and errors are those of `negative_eigenvalues`; a tangent that is singular is not stable.
 
     >>> lse.fem.stability.is_stable(problem)  # F = I lies between the wells
     False
     """
-    return _inertia(problem) == (0, 0)
+    return _inertia(problem, factor, count_all=False) == (0, 0)
 
 
-def _inertia(problem: FieldEnergy) -> tuple[int, int]:
+def _inertia(problem: FieldEnergy, use_factor: bool | None, *, count_all: bool) -> tuple[int, int]:
     """Numbers of negative and of vanishing eigenvalues of the tangent."""
+    iterative = not is_direct(problem.solver.getKSP()) and problem.convex_form is not None and not problem.multipliers
+    if use_factor is False and not iterative:
+        raise InvalidInputError(
+            "negative eigenvalues are found without a factor if the problem has an iterative solver (petsc_options=MULTIGRID), "
+            "a frozen-weight tangent and no multipliers."
+        )
     A = problem.tangent()
     if not np.isfinite(A.norm()):
         raise ConvergenceError("the tangent is not finite at this state: is a cell turned inside out (det F <= 0)?")
+    if iterative and not (A.getSize()[0] <= MOST_ROWS if use_factor is None else use_factor):
+        return iterative_inertia(problem, count_all=count_all)
     with SymmetricFactor(A.comm) as factor:
         negative, zero, _ = factor.inertia(A)
     return negative - problem.multipliers, zero

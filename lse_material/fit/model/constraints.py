@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from lse_material._arrays import Array
+from lse_material.model.strain import StrainMeasure
 from lse_material.model.symmetry import Symmetry
 
 
@@ -81,13 +82,27 @@ class Reference:
 
 @dataclass(frozen=True, eq=False)
 class Constraints:
-    """Both, or one, or none; and the unit of each input (d,), for modes that read inputs as one tensor."""
+    """Both, or one, or none; the unit of each input (d,); and, (d,), in which polyconvex modes must not decrease, if known."""
 
     orbit: Orbit | None = None
     reference: Reference | None = None
     unit: Tensor | None = None
+    monotone: Tensor | None = None
 
     @property
     def variants(self) -> int:
         """Number of modes that each trained one stands for."""
         return 1 if self.orbit is None else self.orbit.variants
+
+
+def monotone_inputs(kinematics: StrainMeasure | None, size: int) -> Tensor | None:
+    """In which of `size` inputs, the last of them those of the strain measure, polyconvex modes must not decrease: (d,).
+
+    None where that is not known.
+    """
+    inputs = None if kinematics is None else kinematics.monotone_inputs
+    if kinematics is None or inputs is None:
+        return None
+    result = torch.zeros(size, dtype=torch.bool)
+    result[[size - kinematics.size + i for i in inputs]] = True
+    return result

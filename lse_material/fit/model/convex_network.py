@@ -32,6 +32,7 @@ class TrainableNetworks(TrainablePotential):
     """A trainable soft minimum of convex networks; arguments as `TrainablePotential`."""
 
     layered: ClassVar[bool] = True
+    mode_type: ClassVar[str] = ConvexNetwork.type
     kind: ClassVar[type[ConvexNetwork] | type[InterpolatedNetwork]] = ConvexNetwork
 
     @property
@@ -93,7 +94,7 @@ class TrainableNetworks(TrainablePotential):
             self.biases[-1][mode, 1] += slope[0]
 
     def _z_weights(self) -> list[Tensor]:
-        return [self.acting(f"raw_z_weights.{i}", _softplus(raw)) for i, raw in enumerate(self.raw_z_weights)]
+        return [self.acting(f"raw_z_weights.{i}", softplus(raw)) for i, raw in enumerate(self.raw_z_weights)]
 
     def start(self, centres: Array, energies: Array, rng: np.random.Generator) -> None:  # noqa: D102
         architecture, d = self.architecture, self.size - self.temperatures
@@ -169,7 +170,7 @@ class TrainableNetworks(TrainablePotential):
             depth=max(len(network.z_weights) for network in networks),
             activation=first,
             quadratic=any(network.quadratic is not None for network in networks),
-            mode_type=cls.kind.type,
+            mode_type=cls.mode_type,
         )
 
     def read(self, modes: Sequence[Any]) -> None:
@@ -222,14 +223,14 @@ def zeros(*shape: int) -> Parameter:
     return Parameter(torch.zeros(*shape, dtype=torch.float64))
 
 
-def _softplus(a: Tensor) -> Tensor:
+def softplus(a: Tensor) -> Tensor:
     """log(1 + exp(a)); above 40 the two sides of the sum differ by less than rounding."""
     return torch.nn.functional.softplus(a, threshold=40.0)
 
 
 def _activation(name: str, a: Tensor) -> tuple[Tensor, Tensor]:
     """An activation of `lse_material.model.activations` and its slope."""
-    f, s, t = ACTIVATIONS[name], _softplus(a), torch.sigmoid(a)
+    f, s, t = ACTIVATIONS[name], softplus(a), torch.sigmoid(a)
     return f.value(s), f.slope(s, t)
 
 
@@ -237,8 +238,9 @@ class TrainableInterpolated(TrainableNetworks):
     """A trainable soft minimum of interpolated networks; arguments as `TrainablePotential`."""
 
     temperatures: ClassVar[int] = 1
+    mode_type: ClassVar[str] = InterpolatedNetwork.type
     kind: ClassVar[type[ConvexNetwork] | type[InterpolatedNetwork]] = InterpolatedNetwork
 
 
 for _kind in (TrainableNetworks, TrainableInterpolated):
-    MODES[_kind.kind.type] = _kind
+    MODES[_kind.mode_type] = _kind

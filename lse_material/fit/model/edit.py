@@ -198,7 +198,7 @@ def with_dead_neurons_renewed(
     model: TrainablePotential, loss: Loss, rng: np.random.Generator
 ) -> TrainablePotential | None:
     """New random hinges for neurons of one hidden layer without effect over the data; None if there are none."""
-    if model.architecture.depth != 1:
+    if not model.layered or model.architecture.depth != 1:
         return None
     result, x = copy_of(model), loss.inputs[:, model.temperatures :]
     with torch.no_grad():

@@ -123,10 +123,10 @@ class TrainablePotential(torch.nn.Module, ABC):
         return kind(kind.adapted(architecture), size, **options)  # type: ignore[arg-type]
 
     @classmethod
-    def from_potential(cls, potential: SoftMinimum) -> TrainablePotential:
+    def from_potential(cls, potential: SoftMinimum, constraints: Constraints | None = None) -> TrainablePotential:
         """The trainable form of a potential, in its scaled variables, to train it further.
 
-        A potential does not say what constrained it: the result has no constraints.
+        A potential does not say what constrained it. With `constraints.monotone` its modes stay polyconvex.
 
         Raises:
             InvalidInputError: the modes differ in type or activation, or the type has no translation into torch.
@@ -134,9 +134,16 @@ class TrainablePotential(torch.nn.Module, ABC):
         kinds = sorted({mode.type for mode in potential.modes})
         if len(kinds) > 1:
             raise InvalidInputError(f"the modes are of the types {kinds}: a trainable potential has modes of one type.")
-        kind, rho = trainable_kind(kinds[0]), potential.scaled_rho
+        is_polyconvex = constraints is not None and constraints.monotone is not None
+        kind, rho = trainable_kind("PolyconvexNetwork" if is_polyconvex else kinds[0]), potential.scaled_rho
         bounds = (0.1 * rho, 10.0 * rho)
-        model = kind(kind.architecture_of(potential.modes), potential.size, scaled_rho=rho, scaled_rho_bounds=bounds)
+        model = kind(
+            kind.architecture_of(potential.modes),
+            potential.size,
+            scaled_rho=rho,
+            scaled_rho_bounds=bounds,
+            constraints=constraints,
+        )
         with torch.no_grad():
             model.read(potential.modes)
         return model
@@ -169,10 +176,16 @@ class TrainablePotential(torch.nn.Module, ABC):
         """The same of the modes that are trained: without symmetry these are all."""
         energy, gradient = self.evaluate(x)
         if self.architecture.stiffness:
-            y = x[:, self.temperatures :]
-            energy = energy + 0.5 * self.architecture.stiffness * (y * y).sum(1)
-            gradient = gradient + self.architecture.stiffness * torch.nn.functional.pad(y, (self.temperatures, 0))
+            linear, quadratic = (self.architecture.stiffness * part for part in self.stiffening())
+            energy = energy + x @ linear + 0.5 * (x * x) @ quadratic
+            gradient = gradient + linear + x * quadratic
         return energy, gradient
+
+    def stiffening(self) -> tuple[Tensor, Tensor]:
+        """Of a stiffness 1: gradient and second derivatives, (d,) each, at xh = 0."""
+        quadratic = torch.ones(self.size, dtype=torch.float64)
+        quadratic[: self.temperatures] = 0.0
+        return torch.zeros_like(quadratic), quadratic
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Energy (n,), gradient (n, d) and mode weights (n, K) at xh (n, d), all in scaled variables.
@@ -217,8 +230,9 @@ class TrainablePotential(torch.nn.Module, ABC):
             rho = self.scaled_rho_value
             at_reference = None if self.constraints.reference is None else self._gradient_at_reference().numpy()
         if self.architecture.stiffness:
-            stiff = math.sqrt(self.architecture.stiffness) * np.eye(self.size)[self.temperatures :]
-            modes = tuple(mode.plus(zero, stiff) for mode in modes)
+            linear, quadratic = (self.architecture.stiffness * part.numpy() for part in self.stiffening())
+            stiff = np.diag(np.sqrt(quadratic))[quadratic > 0.0]
+            modes = tuple(mode.plus(linear, stiff) for mode in modes)
         if self.constraints.orbit is not None:
             orbit = self.constraints.orbit.maps.numpy()
             modes = tuple(mode.mean_over(maps) for mode in modes for maps in orbit)

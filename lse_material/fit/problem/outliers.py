@@ -14,6 +14,7 @@ from dataclasses import replace
 import numpy as np
 
 from lse_material._arrays import Array
+from lse_material.fit.model.constraints import Constraints
 from lse_material.fit.model.initialise import random_start
 from lse_material.fit.optimise.levenberg_marquardt import levenberg_marquardt
 from lse_material.fit.optimise.multistart import multistart
@@ -36,6 +37,7 @@ def robust_weights(
     training: Training,
     rng: np.random.Generator,
     temperature: Temperature | None = None,
+    constraints: Constraints | None = None,
 ) -> Array:
     """Weights of the rows, (n,): near 1, less for dubious ones and 0 for outliers, times the weights that they had."""
     given, n = rows.weight, len(rows.x)
@@ -45,7 +47,7 @@ def robust_weights(
     for _ in range(REWEIGHTINGS):
         loss = Loss.on(rows, scales, training.energy_weight, training.stress_weight)
         if model is None:
-            start = random_start(architecture.with_modes(modes), loss, rng)
+            start = random_start(architecture.with_modes(modes), loss, rng, constraints)
             short = replace(training, restarts=1, lbfgs_steps=0)
             model = multistart([start], loss, loss, short, progress=False).model
         levenberg_marquardt(model, loss, 15)

@@ -13,7 +13,7 @@ import torch
 from lse_material.data.observations import Observations
 from lse_material.data.samples import Samples
 from lse_material.errors import InvalidInputError
-from lse_material.fit.model.constraints import Constraints, Orbit, Reference
+from lse_material.fit.model.constraints import Constraints, Orbit, Reference, monotone_inputs
 from lse_material.fit.model.trainable import TrainablePotential
 from lse_material.fit.options import Architecture, Training
 from lse_material.fit.problem.diagnostics import data_warnings, expect_pressure
@@ -35,7 +35,7 @@ from lse_material.fit.session import Session
 from lse_material.model.growth import Growth
 from lse_material.model.material import Material, potential_of
 from lse_material.model.soft_minimum import SoftMinimum
-from lse_material.model.strain import IsotropicInvariants, StrainAndVolume, StrainMeasure
+from lse_material.model.strain import StrainAndVolume, StrainMeasure
 from lse_material.model.symmetry import Symmetry
 
 FEW_ROWS = 200  # below which those held back are missed by a discovery: 12 of 60 are the corners of a grid, say
@@ -125,8 +125,9 @@ def prepare(
     if samples.fields is not None or temperature is not None:
         _expect_any_stress(architecture)
     of_outliers: tuple[str, ...] = ()
+    monotone = _monotone(architecture, kinematics, rows.x.shape[1])
     if training.robust:
-        weight = robust_weights(rows, architecture, training, rng, temperature)
+        weight = robust_weights(rows, architecture, training, rng, temperature, Constraints(monotone=monotone))
         of_outliers = outlier_warnings(outliers(weight, rows.weight))
         rows, samples = replace(rows, weight=weight), replace(samples, weight=weight)
     samples = with_groups(samples)
@@ -140,11 +141,12 @@ def prepare(
     if start is not None or (symmetry is not None and acting is None):  # the inputs of a start stay as they are
         seen, acting = np.arange(rows.x.shape[1]), symmetry
     if len(seen) < (d := rows.x.shape[1]):
-        one = TrainablePotential.of(architecture.with_modes(1), len(seen))
+        monotone = None if monotone is None else monotone[seen]
+        one = TrainablePotential.of(architecture.with_modes(1), len(seen), constraints=Constraints(monotone=monotone))
         expect_unread(one, seen, np.setdiff1d(np.arange(d), seen), d)
     rows = rows_from(used).with_inputs(seen)
     scales = scales_of(rows, acting, temperature) if start is None else _scales_of_start(start)
-    constraints = _constraints(architecture, acting, scales, kinematics, seen)
+    constraints = replace(_constraints(architecture, acting, scales, kinematics, seen), monotone=monotone)
     weights = training.energy_weight, training.stress_weight
     train = validation = Loss.on(rows, scales, *weights)
     everything = None
@@ -213,6 +215,7 @@ def _prepare_observations(
     seen = np.arange(kinematics.size)
     scales = scales_of_observations(used, kinematics) if start is None else _scales_of_start(start)
     constraints = _constraints(architecture, symmetry, scales, kinematics, seen)
+    constraints = replace(constraints, monotone=_monotone(architecture, kinematics, x.shape[1]))
 
     def loss(part: Observations, growth_from: Loss | None = None) -> Loss:
         sums = Sums.of(part, kinematics, growth, scales)
@@ -247,10 +250,16 @@ def _check(rows: int, symmetry: Symmetry | None, kinematics: StrainMeasure | Non
         raise InvalidInputError("one sample does not make a landscape: the fit needs at least 2 rows, and better 50.")
     if symmetry is None:
         return
-    if isinstance(kinematics, IsotropicInvariants):
-        raise InvalidInputError("IsotropicInvariants are the same in all directions: leave `symmetry` out.")
+    if kinematics is not None and kinematics.symmetry:
+        name = type(kinematics).__name__
+        raise InvalidInputError(f"every mode of {name} is {kinematics.symmetry} already: leave `symmetry` out.")
     if symmetry.size != size:
         raise InvalidInputError(f"the symmetry ({symmetry.name}) acts on {symmetry.size} inputs; the data have {size}.")
+
+
+def _monotone(architecture: Architecture, kinematics: StrainMeasure | None, inputs: int) -> torch.Tensor | None:
+    """Of polyconvex modes, in which of all inputs they must not decrease."""
+    return monotone_inputs(kinematics, inputs) if architecture.mode_type == "PolyconvexNetwork" else None
 
 
 def _constraints(
@@ -261,13 +270,15 @@ def _constraints(
     seen: Index,
 ) -> Constraints:
     """What the potential must obey, in scaled variables of the seen inputs."""
-    orbit = None if symmetry is None else Orbit.of(symmetry, scales.input_scale)
-    unit = torch.tensor(scales.input_scale)
-    if not architecture.stress_free:
-        return Constraints(orbit, unit=unit)
     d = len(scales.input_shift)
+    constraints = Constraints(
+        None if symmetry is None else Orbit.of(symmetry, scales.input_scale),
+        unit=torch.tensor(scales.input_scale),
+    )
+    if not architecture.stress_free:
+        return constraints
     x, derivative = np.zeros(d), np.eye(d)
     if kinematics is not None:
         F = np.eye(kinematics.dim)[None]
         x, derivative = kinematics.strain(F)[0, seen], kinematics.derivative(F)[0].reshape(kinematics.size, -1)[seen]
-    return Constraints(orbit, Reference.of(x, derivative, scales.input_shift, scales.input_scale), unit)
+    return replace(constraints, reference=Reference.of(x, derivative, scales.input_shift, scales.input_scale))

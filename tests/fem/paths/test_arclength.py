@@ -6,7 +6,7 @@ import pytest
 import ufl
 from dolfinx import fem, mesh
 from mpi4py import MPI
-from scipy.optimize import minimize_scalar
+from scipy.optimize import brentq, minimize_scalar
 
 import lse_material as lse
 from lse_material.fem import ArcLength, EnergyProblem, potential_energy
@@ -14,30 +14,42 @@ from tests.materials import quadratic_well
 
 WORLD = MPI.COMM_WORLD
 SPAN, RISE, STIFFNESS = 1.0, 0.3, 2.0  # half the span, of the apex, EA of the bars
+LENGTH, SOFT = 1.0, 0.12  # of a third bar that presses the apex, and its EA
 
 
-def truss():
-    """Two bars that lean on each other, W = EA/2 E^2 per length with Green-Lagrange strain; the apex carries the load 1."""
-    points = np.array([[-SPAN, 0.0], [0.0, RISE], [SPAN, 0.0]]) if WORLD.rank == 0 else np.zeros((0, 2))
-    cells = np.array([[0, 1], [1, 2]]) if WORLD.rank == 0 else np.zeros((0, 2), dtype=np.int64)
-    domain = mesh.create_mesh(WORLD, cells, basix.ufl.element("Lagrange", "interval", 1, shape=(2,)), points)
+def frame(bars):
+    """Pin-jointed bars, two of which lean on each other: mesh, displacement, strain, and what the apex descends."""
+    points = np.array([[-SPAN, 0.0], [0.0, RISE], [SPAN, 0.0], [0.0, RISE + LENGTH]])[: bars + 1]
+    cells = np.array([[0, 1], [1, 2], [1, 3]])[:bars]
+    if WORLD.rank > 0:
+        points, cells = points[:0], cells[:0]
+    element = basix.ufl.element("Lagrange", "interval", 1, shape=(2,))
+    domain = mesh.create_mesh(WORLD, cells, element, points, max_facet_to_cell_links=3)
     V = fem.functionspace(domain, ("Lagrange", 1, (2,)))
     u = fem.Function(V)
     along = ufl.Jacobian(domain)[:, 0]
     along = along / ufl.sqrt(ufl.inner(along, along))
     stretched = along + ufl.dot(ufl.grad(u), along)
-    strain = 0.5 * (ufl.inner(stretched, stretched) - 1.0)
-    feet = fem.locate_dofs_geometrical(V, lambda x: np.isclose(abs(x[0]), SPAN))
-    bcs = [fem.dirichletbc(np.zeros(2), feet, V)]
-    problem = EnergyProblem(0.5 * STIFFNESS * strain**2 * ufl.dx, u, bcs=bcs, petsc_options_prefix=f"truss_{id(u)}_")
-    length = np.hypot(SPAN, RISE)
-    apex = fem.locate_dofs_geometrical(V, lambda x: np.isclose(x[0], 0.0))
+    apex = fem.locate_dofs_geometrical(V, lambda x: np.isclose(x[0], 0.0) & np.isclose(x[1], RISE))
 
     def descent():
         owned = [i for i in apex if i < V.dofmap.index_map.size_local]
-        return WORLD.allreduce(float(-u.x.array[2 * owned[0] + 1]) if owned else 0.0)
+        return WORLD.allreduce(float(-u.x.array[2 * owned[0] + 1]) if owned else 0.0, MPI.SUM)
 
-    return problem, -u[1] / length * ufl.dx, descent
+    feet = fem.locate_dofs_geometrical(V, lambda x: np.isclose(abs(x[0]), SPAN))
+    return u, 0.5 * (ufl.inner(stretched, stretched) - 1.0), fem.dirichletbc(np.zeros(2), feet, V), descent
+
+
+def truss():
+    """The two bars, W = EA/2 E^2 per length with Green-Lagrange strain; the apex carries the load 1."""
+    u, strain, feet, descent = frame(2)
+    problem = EnergyProblem(0.5 * STIFFNESS * strain**2 * ufl.dx, u, bcs=[feet], petsc_options_prefix=f"truss_{id(u)}_")
+    return problem, -u[1] / np.hypot(SPAN, RISE) * ufl.dx, descent
+
+
+def exact_load(w):
+    """The load on the apex when it has descended by w."""
+    return STIFFNESS * w * (w - RISE) * (w - 2.0 * RISE) / np.hypot(SPAN, RISE) ** 3
 
 
 @pytest.mark.mpi
@@ -46,7 +58,7 @@ def test_a_truss_follows_its_exact_path_over_both_limit_points():
     path = ArcLength(problem, work, 0.02, {"descent": descent})
     table = path.run(60)
     w, length = table["descent"], np.hypot(SPAN, RISE)
-    exact = STIFFNESS * w * (w - RISE) * (w - 2.0 * RISE) / length**3
+    exact = exact_load(w)
     limit = STIFFNESS * 2.0 * RISE**3 / (3.0 * np.sqrt(3.0) * length**3)
     assert w[-1] > 2.0 * RISE  # through, and beyond
     assert np.abs(table["factor"] - exact).max() < 1e-7 * limit
@@ -76,9 +88,7 @@ def test_limit_loads_converge_with_the_third_power_of_the_step_or_better_and_bou
     path = ArcLength(problem, work, 0.03)
     path.run(100, high=0.5 * limit)
     assert path.table["factor"][-1] == 0.5 * limit
-    w = descent()
-    load = STIFFNESS * w * (w - RISE) * (w - 2.0 * RISE) / np.hypot(SPAN, RISE) ** 3
-    assert load == pytest.approx(0.5 * limit, rel=1e-7)
+    assert exact_load(descent()) == pytest.approx(0.5 * limit, rel=1e-7)
     rows = len(path.table["factor"])
     path.run(100, high=2.0 * limit)  # goes on, over the peak, and comes to the bound on the far branch
     assert len(path.table["factor"]) > rows + 5
@@ -115,14 +125,95 @@ def test_a_bar_of_two_phases_has_its_limit_loads_at_the_spinodals():
     assert found == pytest.approx(exact, rel=1e-3)
 
 
+@pytest.mark.mpi
+@pytest.mark.parametrize("unit", [1.0, 1e3])
+def test_a_displacement_prescribed_through_a_soft_bar_snaps_back(unit):
+    """The bar is softer than the truss is negative: its end must turn back, and a path of growing ends jumps there."""
+    u, strain, feet, descent = frame(3)
+    V, x = u.function_space, ufl.SpatialCoordinate(u.function_space.mesh)
+    top = fem.locate_dofs_geometrical(V, lambda x: np.isclose(x[1], RISE + LENGTH))
+    pressed = fem.Constant(V.mesh, np.zeros(2))
+    bcs = [feet, fem.dirichletbc(pressed, top, V)]
+    EA = ufl.conditional(ufl.gt(x[1], RISE), SOFT, STIFFNESS)
+    problem = EnergyProblem(0.5 * EA * strain**2 * ufl.dx, u, bcs=bcs, petsc_options_prefix=f"back_{id(u)}_")
+
+    def press(end):
+        pressed.value[1] = -end / unit
+
+    path = ArcLength(problem, press, 0.02, {"w": descent, "force": lambda: -problem.reaction(bcs[1])})
+    while descent() < 2.0 * RISE:
+        path.run(1)
+    table = path.arrays()
+    w = table["w"]
+    bar = [brentq(lambda s, P=P: 0.5 * SOFT * s * (s * s - 1.0) + P, 0.6, 1.5, xtol=1e-15) for P in exact_load(w)]
+    end = unit * (w + LENGTH * (1.0 - np.array(bar)))
+    np.testing.assert_allclose(table["factor"], end, atol=1e-7 * unit)
+    np.testing.assert_allclose(table["force"], exact_load(w), atol=1e-8)
+    forth, back = path.limit_points()
+    assert (forth.maximum, back.maximum) == (True, False)
+    assert back.factor < 0.9 * forth.factor
+    between = slice(forth.step + 1, back.step)
+    assert (table["negative"][between] == 1).all()  # no minimum at a prescribed end: only arc length finds these states
+    assert path.failed == 0
+
+
+def test_a_constant_of_the_energy_may_be_the_load_and_must_be_affine():
+    """A spring between the apex and a point that moves: k/2 (w - end)^2."""
+    problem, _, descent = truss()
+    u, k = problem.u, 0.1
+    end, length = fem.Constant(u.function_space.mesh, 0.0), np.hypot(SPAN, RISE)
+    spring = (
+        0.5 * k * (3.0 * u[1] ** 2 / 2.0 + 2.0 * end * u[1] + end**2) / length * ufl.dx(degree=2)
+    )  # u linear in a bar
+    sprung = EnergyProblem(problem.functional + spring, u, bcs=problem.bcs, petsc_options_prefix="spring_")
+    path = ArcLength(sprung, lambda f: setattr(end, "value", f), 0.02, {"w": descent})
+    table = path.run(50)
+    np.testing.assert_allclose(table["factor"], table["w"] + exact_load(table["w"]) / k, atol=1e-7)
+    assert len(path.limit_points()) == 2
+    with pytest.raises(lse.InvalidInputError, match="not affine"):
+        ArcLength(sprung, lambda f: setattr(end, "value", f**2), 0.02).run(1)
+
+
+@pytest.mark.mpi
+def test_a_balloon_passes_its_largest_pressure():
+    """A thick sphere of neo-Hookean rubber, by its radius: p = mu (2/a + 1/(2 a^4)), from inside to outside (Rivlin 1949)."""
+    A, B, mu, bulk = 1.0, 1.3, 1.0, 2e4
+    domain = mesh.create_interval(WORLD, 12, [A, B])
+    V = fem.functionspace(domain, ("Lagrange", 2))
+    u, r = fem.Function(V), ufl.SpatialCoordinate(domain)[0]
+    radial, hoop = 1.0 + u.dx(0), 1.0 + u / r
+    J = radial * hoop**2
+    W = 0.5 * mu * (radial**2 + 2.0 * hoop**2 - 3.0 - 2.0 * ufl.ln(J)) + 0.5 * bulk * (J - 1.0) ** 2
+    problem = EnergyProblem(4.0 * np.pi * r**2 * W * ufl.dx(degree=6), u, petsc_options_prefix=f"balloon_{id(u)}_")
+    inside = ufl.conditional(ufl.lt(r, 0.5 * (A + B)), 1.0, 0.0)
+    volume = 4.0 / 3.0 * np.pi * (r + u) ** 3 * inside * ufl.ds
+    enclosed = problem.compiled(volume)
+    found = {"volume": lambda: WORLD.allreduce(fem.assemble_scalar(enclosed), MPI.SUM)}
+    path = ArcLength(problem, volume, 0.1, found)
+    table = path.run(12)
+
+    def pressure(a):
+        b = np.cbrt(B**3 + A**3 * (a**3 - 1.0)) / B
+        return mu * (2.0 / b + 0.5 / b**4 - 2.0 / a - 0.5 / a**4)
+
+    a = np.cbrt(table["volume"] * 3.0 / 4.0 / np.pi) / A
+    np.testing.assert_allclose(table["factor"], pressure(a), atol=1e-3 * pressure(a).max())
+    (peak,) = path.limit_points()
+    assert peak.maximum
+    assert (np.diff(table["volume"]) > 0.0).all()
+    assert np.array_equal(table["negative"] > 0, pressure(a + 1e-6) < pressure(a))  # unstable where the pressure falls
+
+
 def test_bad_input_is_refused():
     problem, work, _ = truss()
     u = problem.u
     for size in (0.0, -1.0, np.nan):
         with pytest.raises(lse.InvalidInputError, match="size"):
             ArcLength(problem, work, size)
-    with pytest.raises(lse.InvalidInputError, match="not linear"):
-        ArcLength(problem, u[1] ** 2 * ufl.dx, 0.1)
+    with pytest.raises(lse.InvalidInputError, match="no work"):
+        ArcLength(problem, u[1] ** 2 * ufl.dx, 0.1).run(1)  # no force at u = 0
+    with pytest.raises(lse.InvalidInputError, match="no work"):
+        ArcLength(problem, lambda factor: None, 0.1).run(1)
     with pytest.raises(lse.InvalidInputError, match="without test function"):
         ArcLength(problem, ufl.derivative(work, u), 0.1)
     with pytest.raises(lse.InvalidInputError, match="'factor'"):

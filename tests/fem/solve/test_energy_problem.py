@@ -95,13 +95,13 @@ def test_every_route_minimises(route):
 
 def test_the_fallback_minimises_by_itself_and_says_so(caplog):
     """One iteration is too few: the trust region fails, and the minimiser takes over."""
-    problem, _ = twins(petsc_options={"snes_max_it": 1})
+    problem, _ = twins(petsc_options={"snes_max_it": 1}, predictor=False)
     with caplog.at_level(logging.WARNING, logger="lse_material"):
         problem.solve()
     assert problem.fallbacks == 1
     assert "inertia-controlled" in caplog.text
     assert is_stable(problem)
-    stubborn, _ = twins(petsc_options={"snes_max_it": 1}, fallback=False, seed=1)
+    stubborn, _ = twins(petsc_options={"snes_max_it": 1}, predictor=False, fallback=False, seed=1)
     before = stubborn.u.x.array.copy()
     with pytest.raises(lse.ConvergenceError):
         stubborn.solve()

@@ -8,6 +8,7 @@ from mpi4py import MPI
 
 import lse_material as lse
 from lse_material.fem import MULTIGRID, EnergyProblem
+from lse_material.fem.solve.stability import is_stable, negative_eigenvalues
 from tests.materials import two_variants
 
 WORLD = MPI.COMM_WORLD
@@ -84,3 +85,19 @@ def test_multigrid_is_positive_where_the_tangent_is_not():
     P.mult(x, Px)
     ksp.getPC().apply(Px, MPx)
     assert 0.0 < MPx.dot(x) < 2.0
+
+
+@pytest.mark.mpi
+def test_without_a_factor_as_many_negative_eigenvalues_are_found_as_a_factor_counts():
+    problem, pull = pulled_block(MULTIGRID, tolerance=1e-8)
+    problem.u.interpolate(lambda x: 0.03 * np.stack([x[0] * np.sin(9.0 * x[1]), 0.0 * x[1], 0.0 * x[2]]))
+    counted = negative_eigenvalues(problem, factor=True)
+    assert counted > 4  # more than are looked for first
+    assert negative_eigenvalues(problem, factor=False) == counted
+    assert not is_stable(problem, factor=False)
+    pull(-0.03)
+    assert negative_eigenvalues(problem, factor=False) == negative_eigenvalues(problem, factor=True) == 0
+    assert is_stable(problem, factor=False)
+    direct, _ = pulled_block({})
+    with pytest.raises(lse.InvalidInputError, match="iterative solver"):
+        is_stable(direct, factor=False)

@@ -1,0 +1,161 @@
+"""Loads of one factor f that arc length follows: how they enter residual and tangent, and how the residual changes with f.
+
+    work of a form W      r(u, f) = dPi(u) - f dW(u),                     q = -dr/df = dW(u)
+    function apply(f)     r(u, f) = dPi(u; f) with u = g(f) on the rim,   q = -(d/df dPi(u; f) + A dg/df)
+
+A dead load has W linear in u. A pressure has the enclosed volume for W: it follows the surface, and f d2W is part of the
+tangent. What `apply` sets is affine in f: Dirichlet values g, and constants of the energy, so that differences are derivatives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import dolfinx.fem.petsc
+import numpy as np
+import ufl
+from dolfinx import fem
+from dolfinx.la import InsertMode
+from petsc4py import PETSc
+
+from lse_material._arrays import Array
+from lse_material.errors import InvalidInputError
+from lse_material.fem._mpi import assembled
+from lse_material.fem.solve._energy import FieldEnergy
+
+AFFINE = 1e-7  # of the norm of q, by which it may change from one step of the factor to another
+
+
+class Load(Protocol):
+    """A load of a problem. All methods are collective and refer to the problem's present u, and to the factor set last."""
+
+    def set(self, factor: float) -> None:
+        """Set the factor, and u to its Dirichlet values."""
+
+    def residual(self, out: PETSc.Vec) -> None:
+        """Write the residual to `out`, zero where u is prescribed."""
+
+    def tangent(self) -> PETSc.Mat:
+        """The derivative of the residual by u: the matrix A of the problem, with a 1 on the diagonal where u is prescribed."""
+
+    def rate(self, out: PETSc.Vec) -> None:
+        """Write q, minus the derivative of the residual by the factor, to `out`; zero where u is prescribed."""
+
+
+class WorkOfLoad:
+    """The load with the work f W(u).
+
+    Args:
+        problem: whose energy does not contain the load.
+        work: W, a functional of u.
+
+    Raises:
+        InvalidInputError: it is no functional.
+    """
+
+    def __init__(self, problem: FieldEnergy, work: ufl.Form) -> None:
+        if not isinstance(work, ufl.Form) or work.arguments():
+            raise InvalidInputError(
+                "the load is a UFL form without test function, such as inner(traction, u)*ds, or a function that sets the load."
+            )
+        self._problem, self._factor = problem, 0.0
+        first = ufl.algorithms.expand_derivatives(ufl.derivative(work, problem.u))
+        self._first = problem.compiled(first) if first.integrals() else None
+        second = ufl.algorithms.expand_derivatives(ufl.derivative(first, problem.u)) if first.integrals() else first
+        self._second = problem.compiled(second) if second.integrals() else None
+
+    def set(self, factor: float) -> None:
+        """Set the factor."""
+        self._factor = factor
+
+    def residual(self, out: PETSc.Vec) -> None:
+        """Write the residual to `out`."""
+        self._problem.residual(out)
+        out.array[:] -= self._factor * self._forces()
+
+    def tangent(self) -> PETSc.Mat:
+        """A - f d2W."""
+        A = self._problem.tangent()
+        if self._second is not None and self._factor != 0.0:
+            B = dolfinx.fem.petsc.assemble_matrix(self._second, bcs=list(self._problem.bcs), diag=0.0)
+            B.assemble()
+            A.axpy(-self._factor, B, PETSc.Mat.Structure.SUBSET_NONZERO_PATTERN)  # type: ignore[arg-type]
+            B.destroy()
+        return A
+
+    def rate(self, out: PETSc.Vec) -> None:
+        """Write dW to `out`."""
+        out.array[:] = self._forces()
+
+    def _forces(self) -> Array:
+        free = self._problem.fields.free[0]
+        return np.zeros(len(free)) if self._first is None else np.where(free, assembled(self._first)[: len(free)], 0.0)
+
+
+class AppliedLoad:
+    """The load that a function sets, as in `LoadPath`.
+
+    Args:
+        problem: whose Dirichlet values, or constants in its energy, the function sets.
+        apply: sets the load of a factor.
+    """
+
+    def __init__(self, problem: FieldEnergy, apply: Callable[[float], None]) -> None:
+        self._problem, self._apply, self._factor = problem, apply, 0.0
+
+    def set(self, factor: float) -> None:
+        """Set the factor, and u to its Dirichlet values."""
+        self._factor = factor
+        u = self._problem.u.x.array.copy()
+        self._apply(factor)
+        self._problem.u.x.array[:] = u  # whatever `apply` made of it
+        self._problem.apply_bcs()
+
+    def residual(self, out: PETSc.Vec) -> None:
+        """Write the residual to `out`."""
+        self._problem.residual(out)
+
+    def tangent(self) -> PETSc.Mat:
+        """The tangent of the problem."""
+        return self._problem.tangent()
+
+    def rate(self, out: PETSc.Vec) -> None:
+        """Write q to `out`."""
+        out.array[:] = self._rate(max(1.0, abs(self._factor)))
+
+    def check(self) -> None:
+        """Refuse what is not affine in the factor; collective.
+
+        Raises:
+            InvalidInputError: q is not the same from steps of 1 and of 2.
+        """
+        comm, (one, two) = self._problem.comm, (self._rate(step) for step in (1.0, 2.0))
+        squares = comm.allreduce(np.array([(one - two) @ (one - two), one @ one]))
+        if not squares[0] <= AFFINE**2 * squares[1]:
+            raise InvalidInputError(
+                "what the function of the load sets is not affine in the factor: with the factor 2 it must change Dirichlet "
+                "values, and constants that enter the energy linearly, twice as much as with 1."
+            )
+
+    def _rate(self, step: float) -> Array:
+        """q by the difference over a step of the factor: exact for what is affine in it, up to rounding."""
+        problem, free = self._problem, self._problem.fields.free[0]
+        u = problem.u.x.array.copy()
+        before = problem.forces()
+        self._apply(self._factor + step)
+        problem.u.x.array[:] = u
+        moved = fem.Function(problem.u.function_space)
+        fem.apply_lifting(moved.x.array, [problem.J], [list(problem.bcs)], x0=[u], alpha=1.0)
+        moved.x.scatter_reverse(InsertMode.add)
+        change = moved.x.array - (problem.forces() - before)
+        self._apply(self._factor)
+        problem.u.x.array[:] = u
+        return np.where(free, change[: len(free)], 0.0) / step
+
+
+def load_of(problem: FieldEnergy, load: ufl.Form | Callable[[float], None]) -> Load:
+    """The load that a form or a function describes."""
+    if callable(load) and not isinstance(load, ufl.Form):
+        return AppliedLoad(problem, load)
+    return WorkOfLoad(problem, load)
