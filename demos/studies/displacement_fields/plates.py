@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import gmsh
 import numpy as np
@@ -165,14 +166,14 @@ class Record:
         return FullField(found, supports, displacement_error=error, force_error=force_error)
 
 
-def identified(field: FullField, *, seed: int, rounds: int) -> FitResult:
+def identified(field: FullField, *, seed: int, rounds: int, modes: int | Literal["auto"] = "auto") -> FitResult:
     """A fit to the measured field, which finds the number of modes, and fits to what the material of the one before smooths."""
     observed = field.observations()
     result = fit(
         observed,
         kinematics=lse.GreenLagrange(2),
-        architecture=Architecture(modes="auto", max_modes=4, depth=0),
-        training=Training(validation=0.0),
+        architecture=Architecture(modes=modes, max_modes=4, depth=0),
+        training=Training(restarts=4, adam_steps=60, lbfgs_steps=60, validation=0.0),
         sparsity=Sparsity(tolerance=0.4 * observed.noise, restarts=1, adam_steps=100, trials=1, prune=1.0),
         seed=seed,
         progress=False,
