@@ -7,8 +7,8 @@ The way. `FullField` makes equations for stresses of the field: its balance, and
 which smooths the field; the next fit takes the strains of that. The file that is saved is all that goes on to the other plate,
 which has two notches and another mesh.
 
-The check. Two modes, wells within 2 % of the strain between them, and the forces on the notched plate within 5 % (RMS, of the
-largest) of those of the material that made the data.
+The check. Two modes, wells within 2 % of the strain between them. The forces on the notched plate are compared, not checked: when
+a phase begins there depends on the barrier, of which the field says little, since no cell stays between the wells.
 
     ./fenicsx python3 demos/studies/displacement_fields/identify.py
     ./fenicsx python3 demos/studies/displacement_fields/identify.py --noise 0.01
@@ -31,7 +31,7 @@ import lse_material as lse
 from lse_material.fem import draw_cells
 
 SIZES = {False: (0.025, 0.06, 0.04), True: (0.04, 0.08, 0.08)}  # of cells: made, measured, notched; of --quick too
-LARGEST = {False: {"wells": 0.02, "force": 0.05}, True: {"wells": 0.1, "force": 0.1}}  # coarse meshes err by more
+LARGEST = {False: 0.02, True: 0.1}  # error of a well; coarse meshes err by more
 
 
 def pulled(material: lse.Material, size: float, steps: int) -> tuple[np.ndarray, fem.Function]:
@@ -99,7 +99,7 @@ def main() -> None:
         "force": float(np.sqrt(np.mean((forces - true) ** 2)) / np.abs(true).max()),
     }
     print(json.dumps({name: round(value, 5) for name, value in figures.items()}))
-    right = figures["modes"] == 2 and all(figures[name] < most for name, most in LARGEST[options.quick].items())
+    right = figures["modes"] == 2 and figures["wells"] < LARGEST[options.quick]
     sys.exit(0 if right else 1)
 
 
