@@ -7,8 +7,8 @@ The way. `FullField` makes equations for stresses of the field: its balance, and
 which smooths the field; the next fit takes the strains of that. The file that is saved is all that goes on to the other plate,
 which has two notches and another mesh.
 
-The check. Two modes, wells within 2 % of the strain between them. The forces on the notched plate are compared, not checked: when
-a phase begins there depends on the barrier, of which the field says little, since no cell stays between the wells.
+The check. Two modes, wells within 2 % of the strain between them. The forces on the notched plate are compared, not checked:
+when a phase begins there depends on the barrier, of which the field says little, since no cell stays between the wells.
 
     ./fenicsx python3 demos/studies/displacement_fields/identify.py
     ./fenicsx python3 demos/studies/displacement_fields/identify.py --noise 0.01
