@@ -9,6 +9,7 @@ cells on straight paths to a few of these strains are computed, and show by how 
 Then it fits once more, until the plate stays in the box and the new cells are predicted to 5 %.
 
 The check. The plateau force of the loop is that of FE2 to 2 %, with at most a third of the states of cells in sample.py's plan.
+Found: 0.3 %, with 75 states of cells, those that tested the last material among them. The plan has 825, and FE2 solved 972.
 
     ./fenicsx python3 demos/studies/buckling_metamaterial/closed_loop.py
     ./fenicsx mpirun -n 2 python3 demos/studies/buckling_metamaterial/closed_loop.py --quick

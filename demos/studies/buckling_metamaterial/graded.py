@@ -7,7 +7,9 @@ boundary layers. Rows of larger holes buckle first; the others follow, and the p
 The way. Cells of five porosities are sampled on a few paths. One fit makes a material of all of them, whose modes are convex in
 the strain at every porosity (`parameters={"porosity": Design()}`). The homogeneous plate takes p(x, y) as a field.
 
-The check. The plateau force of the homogeneous plate is that of the plate with every hole meshed to 5 %.
+The check. The plateau force of the homogeneous plate is that of the plate with every hole meshed to 5 % (8 % in the quick form,
+whose plate has 4 x 4 cells). Holes change from cell to cell, which homogenisation does not see: fits with errors of the stress
+of 1.4 % carry 5.5 % less than the meshed plate of 4 x 4 cells, and 2.8 % less than that of 8 x 8.
 
     ./fenicsx python3 demos/studies/buckling_metamaterial/graded.py
     ./fenicsx mpirun -n 2 python3 demos/studies/buckling_metamaterial/graded.py --quick
@@ -79,17 +81,17 @@ def with_images(samples: lse.Samples, porosity: float) -> dict[str, np.ndarray]:
 def learnt(options: argparse.Namespace) -> tuple[lse.Material, dict[str, float]]:
     """The material of all porosities, and its errors at them."""
     parts = []
-    for p in POROSITIES[::2] if options.quick else POROSITIES:
+    for p in POROSITIES:
         file = options.out / f"porosity_{p}.npz"
         found = sample(
-            partial(make_cell, porosity=p), paths(3 if options.quick else 9), file, units=UNITS, progress=False
+            partial(make_cell, porosity=p), paths(4 if options.quick else 9), file, units=UNITS, progress=False
         )
         parts.append(with_images(found.samples, p))
     rows = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     file = options.out / "graded.safetensors"
 
     def fit_and_save() -> dict[str, float]:
-        steps = 600 if options.quick else 1500
+        steps = 1500
         result = fit(
             lse.Samples(**rows, field_names=("porosity",), units=UNITS),
             kinematics=lse.GreenLagrange(dim=2),
@@ -194,7 +196,7 @@ def main() -> int:
         axes[2].legend(frameon=False, loc="lower right")
         figure.savefig(options.out / "graded.png", dpi=130)
         print(json.dumps(figures))
-    return 0 if abs(figures["plateau_force_error"]) < 0.05 else 1
+    return 0 if abs(figures["plateau_force_error"]) < (0.08 if options.quick else 0.05) else 1
 
 
 if __name__ == "__main__":
