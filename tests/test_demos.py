@@ -215,6 +215,14 @@ def test_mechanochemistry(tmp_path):
     assert len(colours(tmp_path / "out" / "mechanochemistry.png")) > 10
 
 
+def test_displacement_fields(tmp_path):
+    figures = run_demo("studies/displacement_fields/identify.py", 1, tmp_path / "out")
+    assert figures["modes"] == 2
+    assert figures["wells"] < 0.02
+    assert figures["force"] < 0.05
+    assert len(colours(tmp_path / "out" / "displacement_fields.png")) > 10
+
+
 def test_gene_circuit(tmp_path):
     figures = run_demo("studies/gene_circuit.py", 2, tmp_path / "out")
     assert figures["wells"] == figures["active_modes"] == 2

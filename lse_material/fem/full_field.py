@@ -6,7 +6,7 @@ freedom a and one for each support s,
     int P(F) : grad v_a dX = 0,        sum_{a in s} int P(F) : grad v_a dX = R_s,        F = I + grad u,
 
 all linear in the stresses P at the quadrature points: `Observations` has them, and a fit to them needs no finite elements.
-Those combinations of the equations are taken whose errors are the least (`field_balance.py`).
+Those combinations of the equations are taken whose errors are the least (`fem/field_balance.py`).
 
 Without a material F is that of the measured field, smoothed by a linear elastic body. P is not linear in F, so that this fit
 is rough. With the material of that fit, F is that of the field that goes best with it and with the measurement. A few fits,

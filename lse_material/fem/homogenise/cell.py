@@ -12,6 +12,7 @@ from typing import Any
 import dolfinx.fem.petsc
 import numpy as np
 import ufl
+from basix.ufl import element, mixed_element
 from dolfinx import fem, mesh
 from mpi4py import MPI
 from petsc4py import PETSc
@@ -19,6 +20,8 @@ from petsc4py import PETSc
 from lse_material._arrays import Array
 from lse_material.errors import ConvergenceError, InvalidInputError
 from lse_material.fem._mpi import integral
+from lse_material.fem.forms.incompressible import Multiplier
+from lse_material.fem.forms.marks import marks_in
 from lse_material.fem.forms.measures import with_quadrature_degree
 from lse_material.fem.forms.orientation import InvertedCells
 from lse_material.fem.homogenise.periodic_map import PeriodicMap
@@ -49,8 +52,9 @@ class CellSystem:
     All unknowns are lengths, so that all entries of a gradient are forces and all of a tangent are stiffnesses.
 
     Attributes:
-        u: the displacement, T q.
+        u: the displacement; with further fields a part of `state`, which is T q.
         q: fluctuation and average gradient, a PETSc vector.
+        multipliers: number of the unknowns that are Lagrange multipliers.
         free: (i, J) -> average P_iJ, for components of the average gradient that are unknown; the others are prescribed.
         inverted_cells: checks det F between the quadrature points.
         inner_product: of int grad v . grad w + v . w/L^2, in q.
@@ -68,30 +72,35 @@ class CellSystem:
         lattice: Any = None,
         tolerance: float = 1e-10,
         stresses: Callable[[Any], Sequence[QuadratureStress]] | None = None,
+        fields: Sequence[Any] = (),
     ) -> None:
         dim = self.dim = domain.geometry.dim
-        V = fem.functionspace(domain, ("Lagrange", degree, (dim,)))
+        shape = element("Lagrange", domain.basix_cell(), degree, shape=(dim,))
+        V = fem.functionspace(domain, mixed_element([shape, *fields]) if fields else shape)
         self.comm = domain.comm
         self.map = PeriodicMap(V, lattice)
         self.volume = self.map.volume
-        self.u = fem.Function(V, name="displacement")
+        self.state = fem.Function(V, name="displacement")
+        self.u = self.state.sub(0) if fields else self.state
+        u, *others = ufl.split(self.state) if fields else [self.state]
         dx = ufl.dx(domain, degree=quadrature_degree)
-        F = ufl.Identity(dim) + ufl.grad(self.u)
-        density = energy(F)
+        F = ufl.Identity(dim) + ufl.grad(u)
+        density = energy(F, *others)
         W = with_quadrature_degree(density) if isinstance(density, ufl.Form) else density * dx
-        if W.arguments() or self.u not in W.coefficients():
+        if W.arguments() or self.state not in W.coefficients():
             raise InvalidInputError(
                 "the energy of a cell is a UFL scalar of the F that it is given, or a functional of it with its own measures."
             )
         self.functional, self.inverted_cells = W, InvertedCells([W], self.comm)
-        v, du = ufl.TestFunction(V), ufl.TrialFunction(V)
+        test, trial = ufl.TestFunction(V), ufl.TrialFunction(V)
+        v, du = (ufl.split(test)[0], ufl.split(trial)[0]) if fields else (test, trial)
         self._stresses = [] if stresses is None else list(stresses(F))
-        residual = ufl.derivative(W, self.u, v)
+        residual = ufl.derivative(W, self.state, test)
         if stresses is not None:
             residual = sum((ufl.inner(P.operator, ufl.grad(v)) * P.dx for P in self._stresses), ufl.Form([]))
         self._energy_form = fem.form(W)
         self._residual_form = fem.form(with_stored_values(residual, self._stresses))
-        self._tangent_form = fem.form(with_stored_values(ufl.derivative(residual, self.u, du), self._stresses))
+        self._tangent_form = fem.form(with_stored_values(ufl.derivative(residual, self.state, trial), self._stresses))
         self.solid_volume = integral(self.comm, fem.form(fem.Constant(domain, 1.0) * dx))
         self._A = dolfinx.fem.petsc.create_matrix(self._tangent_form)
         self._b = dolfinx.fem.petsc.create_vector(V)
@@ -109,6 +118,7 @@ class CellSystem:
         MT.destroy()
         self.q = self.x = self.map.T.createVecRight()
         self.free: Free = {}
+        self.multipliers = 0
         self.modulus = max(abs(A[i]) for i, A in enumerate(self._average_stiffness())) / self.volume
         if not (np.isfinite(self.modulus) and self.modulus > 0.0):
             raise InvalidInputError(
@@ -118,8 +128,21 @@ class CellSystem:
         self.energy_scale = self.modulus * self.volume
         self.force_scale = self.energy_scale / self.map.length
         self._allowed = tolerance * TOLERANCE_STRAIN * self.force_scale
+        self._scale_fields(others)
         if self._stresses:
             self._check_stresses()
+
+    def _scale_fields(self, others: Sequence[Any]) -> None:
+        """Make lengths of the unknowns of further fields, and count the Lagrange multipliers among them; collective."""
+        multipliers = {mark.expression() for mark, _ in marks_in(self.functional, Multiplier)}
+        scale = self.q.duplicate()
+        scale.set(1.0)
+        for part, place in zip(others, self.map.others):
+            scale.array[place] = (self.modulus if part in multipliers else 1.0) / self.map.length
+            self.multipliers += self.comm.allreduce(place.stop - place.start) if part in multipliers else 0
+        self.map.T.diagonalScale(None, scale)
+        self._Tt.diagonalScale(scale, None)
+        scale.destroy()
 
     def _check_stresses(self) -> None:
         """Refuse stored stresses that are not the derivative of the energy, by a difference at a small strain; collective."""
@@ -146,10 +169,10 @@ class CellSystem:
         return np.asarray(np.eye(self.dim) + self.map.gather_average(self.q))
 
     def push(self) -> None:
-        """Set u = T q."""
+        """Set u, and further fields, to T q."""
         self.map.T.mult(self.q, self._x)
-        self.u.x.array[: self._x.getLocalSize()] = self._x.array_r
-        self.u.x.scatter_forward()
+        self.state.x.array[: self._x.getLocalSize()] = self._x.array_r
+        self.state.x.scatter_forward()
 
     def gradient(self, g: PETSc.Vec | None = None) -> PETSc.Vec:
         """T^T b at the present q, in g if that is given."""
@@ -183,9 +206,8 @@ class CellSystem:
     def uncancelled_force(self) -> float:
         """Norm of |A_ii u_i|, A as it was assembled last: the size of the forces that cancel in the residual."""
         self.push()
-        self._x.array[:] *= diagonal_of(self._A)
-        norm: Any = self._x.norm()
-        return float(norm)
+        forces = (self._x.array_r * diagonal_of(self._A))[self.map.displacements]
+        return float(np.sqrt(self.comm.allreduce(float(forces @ forces))))
 
     def average_stress(self) -> Array:
         """Average P at the present q, (dim, dim)."""
@@ -329,10 +351,12 @@ class CellSystem:
         K, M = self.with_dirichlet(self.stiffness()), self.with_dirichlet(self.inner_product, diagonal=0.0)
         start, image = self.map.irregular(), self.q.duplicate()
         try:
-            values, (mode,) = lowest_eigenpairs(K, M, 1, start=start)
+            values, (mode,) = lowest_eigenpairs(K, M, 1, start=start, multipliers=self.multipliers)
             M.mult(start, image)
             self.map.T.mult(mode, self._x)
-            largest = self.comm.allreduce(float(np.abs(self._x.array_r).max(initial=0.0)), MPI.MAX)
+            largest = self.comm.allreduce(
+                float(np.abs(self._x.array_r[self.map.displacements]).max(initial=0.0)), MPI.MAX
+            )
             mode.scale(np.copysign(1.0 / largest, image.dot(mode)))
         finally:
             for item in (K, M, start, image):
@@ -359,7 +383,7 @@ class CellSystem:
         self.project_out(right)
         A = self.with_dirichlet(K)
         with SymmetricFactor(self.comm) as factor:
-            stable = factor.is_positive(A)
+            stable = factor.is_positive(A, self.multipliers)
             if stable:
                 factor.solve(right, step)
         self.q.axpy(1.0, affine)
@@ -377,13 +401,18 @@ class CellSystem:
         """Find an equilibrium from the present q; returns the iterations. Collective.
 
         Args:
-            descend: lower the energy in every step, with a positive definite tangent; plain Newton otherwise.
+            descend: lower the energy in every step, with a positive definite tangent; plain Newton otherwise, and for mixed
+                energies, which have no minimum.
 
         Raises:
             ConvergenceError: it did not converge.
         """
         try:
-            iterations = minimise(self, DESCENT_ITERATIONS) if descend else newton(self, BRANCH_ITERATIONS)
+            iterations = (
+                minimise(self, DESCENT_ITERATIONS)
+                if descend and not self.multipliers
+                else newton(self, BRANCH_ITERATIONS)
+            )
         except ConvergenceError as error:
             residual = self.q.duplicate()
             self.residual(residual)

@@ -106,6 +106,9 @@ class FieldEnergy(Energy, Protocol):
     def apply_bcs(self) -> None:
         """Set u to its Dirichlet values."""
 
+    def update_stored(self) -> None:
+        """Bring stored stresses and tangents, with which `J` is assembled, to the present u."""
+
     def forces(self) -> Array:
         """The derivative of the energy, reactions included, with entries for ghosts."""
 
