@@ -6,8 +6,8 @@ the faces x = 0 and x = 1 are held at the average U1 + s a n^T, first with the s
 
     ./fenicsx mpirun -n 2 python3 benchmarks/large.py
 
-Seen on two cores of an AMD EPYC with AVX2: 555,579 unknowns in 271 s, 11 trust-region and 33 linear iterations, 1.39 GB per
-rank.
+Seen on two cores of an AMD EPYC with AVX2, before `continuation` was used: 555,579 unknowns in 271 s, 11 trust-region and 33
+linear iterations, 1.39 GB per rank.
 
 One line of JSON: {cells along an edge: {dofs, iterations, linear_iterations, seconds, gb_per_rank, fractions of variants, ..}}.
 """

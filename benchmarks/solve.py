@@ -183,7 +183,8 @@ def stepped(name: str, body: Body) -> Figures:
 def problems(quick: bool) -> dict[str, Callable[[], Figures]]:
     """What can be run, by name."""
     return {
-        "plate": lambda: stepped("plate", solve_problems.plate(*((10, 0) if quick else (100, 1)))),
+        "plate": lambda: stepped("plate", solve_problems.plate(10 if quick else 100, 0)),
+        **({} if quick else {"plate_fine": lambda: stepped("plate_fine", solve_problems.plate(100, 1))}),
         "specimen": lambda: stepped("specimen", solve_problems.specimen(4 if quick else 30)),
         "square": lambda: squares(*((16, 2) if quick else (64, 10))),
         **{f"block_{n}": partial(blocks, n) for n in ((8,) if quick else (14, 28))},
@@ -204,7 +205,9 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="small meshes and few steps")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the result as PNG")
     parser.add_argument("--ranks", action="store_true", help="run on one rank and on two")
-    parser.add_argument("--problems", nargs="+", metavar="NAME", help="which (plate specimen square block_14 block_28)")
+    parser.add_argument(
+        "--problems", nargs="+", metavar="NAME", help="which (plate plate_fine specimen square block_14 block_28)"
+    )
     options = parser.parse_args()
     chosen = problems(options.quick)
     if options.ranks:

@@ -20,6 +20,7 @@ NAMES = (  # in the order in which they are read
     "fit_a_material",
     "bain_path",
     "form_and_problem",
+    "energy_under_an_operator",
     "transforming_bar",
     "hysteretic_bar",
     "memory_strip",

@@ -1,8 +1,8 @@
 """Multi-well strain energies (LSE-ICNN) as hyperelastic materials in FEniCSx.
 
 This level needs numpy and safetensors alone. `lse_material.fit` needs torch, `lse_material.fem` DOLFINx,
-`lse_material.kernel` a C compiler, `lse_material.plotting` matplotlib; they are imported when first named, as are
-`analysis` and `export`.
+`lse_material.kernel` a C compiler, `lse_material.plotting` and `lse_material.report` matplotlib; they are imported when first
+named, as are `analysis` and `export`.
 
 Examples in docstrings take these lines as read; this cell has two wells, at E = diag(0.05, -0.05) and diag(-0.05, 0.05):
 
@@ -41,7 +41,7 @@ from lse_material.model.soft_minimum import SoftMinimum
 from lse_material.model.strain import GreenLagrange, IsotropicInvariants, SmallStrain, StrainAndVolume, StrainMeasure
 from lse_material.model.symmetry import Symmetry
 
-__version__ = "0.1.0.dev0"
+__version__ = "0.2.0"
 
 __all__ = [
     "Box",
@@ -78,7 +78,7 @@ __all__ = [
     "write_samples",
 ]
 
-_WHEN_NAMED = ("analysis", "export", "fem", "fit", "kernel", "plotting")
+_WHEN_NAMED = ("analysis", "export", "fem", "fit", "kernel", "plotting", "report")
 
 
 def __getattr__(name: str) -> Any:

@@ -6,14 +6,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 
 @contextmanager
 def progress_bar(
     description: str, total: int | None, *, show: bool, done: int = 0
 ) -> Iterator[Callable[[int, str], None]]:
-    """A bar on a terminal, or none; its value takes a number of steps and a line of status.
+    """A bar on a terminal, or none, with the time that is left if the number of steps is known.
+
+    Its value takes a number of steps and a line of status.
 
     Args:
         description: what is counted.
@@ -22,8 +24,10 @@ def progress_bar(
         done: steps at the start.
     """
     console = Console(stderr=True)
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
-    status = TextColumn("{task.fields[status]}")
-    with Progress(*columns, status, console=console, disable=not (show and console.is_terminal), transient=True) as bar:
+    columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()]
+    if total is not None:
+        columns += [TextColumn("left"), TimeRemainingColumn()]
+    columns.append(TextColumn("{task.fields[status]}"))
+    with Progress(*columns, console=console, disable=not (show and console.is_terminal), transient=True) as bar:
         task = bar.add_task(description, total=total, completed=done, status="")
         yield lambda steps, status: bar.update(task, advance=steps, status=status)

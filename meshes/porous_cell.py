@@ -13,6 +13,7 @@ Physical groups: surface "solid"; lines "left", "right", "bottom", "top", "holes
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 
 import gmsh
@@ -25,8 +26,8 @@ FINENESS = (4, 2)
 class Patches:
     """Points and curves by their place, so that neighbours share them."""
 
-    def __init__(self, radius: float, fineness: tuple[int, int]) -> None:
-        self.radius, self.fineness = radius, fineness
+    def __init__(self, fineness: tuple[int, int]) -> None:
+        self.fineness = fineness
         self.points: dict[tuple[int, int], int] = {}
         self.curves: dict[tuple[int, int], int] = {}
         self.surfaces: list[int] = []
@@ -47,14 +48,14 @@ class Patches:
             self.curves[start, end] = tag
         return self.curves[start, end]
 
-    def add(self, hole: np.ndarray, eighth: int) -> None:
+    def add(self, hole: np.ndarray, radius: float, eighth: int) -> None:
         """The patch of a hole between the angles 45 eighth and 45 (eighth + 1) degrees."""
         n, m = self.fineness
         centre = self.point(hole)
         rim, border = [], []
         for k in (eighth, eighth + 1):
             direction = np.array([np.cos(k * np.pi / 4), np.sin(k * np.pi / 4)])
-            rim.append(self.point(hole + self.radius * direction))
+            rim.append(self.point(hole + radius * direction))
             border.append(self.point(hole + 0.5 * direction / np.abs(direction).max()))
         curves = [
             self.curve(rim[0], border[0], m),
@@ -72,27 +73,32 @@ class Patches:
 def build(
     cells: tuple[int, int] = (2, 2),
     *,
-    porosity: float = POROSITY,
+    porosity: float | Callable[[np.ndarray], float] = POROSITY,
     cut: str = "between",
     fineness: tuple[int, int] = FINENESS,
 ) -> None:
-    """Make the mesh in the current gmsh model, which must be empty: cells[0] x cells[1] long, one corner at the origin."""
-    radius = float(np.sqrt(porosity / np.pi))
-    if not 0.0 < radius < 0.5:
-        raise ValueError(f"porosity is {porosity}; circular holes leave a body for 0 < porosity < pi/4 = 0.785.")
+    """Make the mesh in the current gmsh model, which must be empty: cells[0] x cells[1] long, one corner at the origin.
+
+    A porosity that varies in space is a function of the centre of a hole.
+    """
     if cut not in ("between", "through"):
         raise ValueError(f'cut is {cut!r}; it is "between" holes or "through" them.')
     size = np.array(cells, dtype=float)
-    patches = Patches(radius, fineness)
+    patches = Patches(fineness)
     shift = 0.5 if cut == "between" else 0.0
     for i in range(cells[0] + (cut == "through")):
         for j in range(cells[1] + (cut == "through")):
             hole = np.array([i + shift, j + shift])
+            radius = float(np.sqrt((porosity(hole) if callable(porosity) else porosity) / np.pi))
+            if not 0.0 < radius < 0.5:
+                raise ValueError(
+                    f"porosity is {np.pi * radius**2:g}; circular holes leave a body for 0 < porosity < pi/4 = 0.785."
+                )
             for eighth in range(8):
                 angle = (eighth + 0.5) * np.pi / 4
                 inside = hole + 0.4 * np.array([np.cos(angle), np.sin(angle)])
                 if (inside > 0.0).all() and (inside < size).all():
-                    patches.add(hole, eighth)
+                    patches.add(hole, radius, eighth)
     gmsh.model.geo.synchronize()
     gmsh.model.addPhysicalGroup(2, patches.surfaces, name="solid")
     sides: dict[str, list[int]] = {name: [] for name in ("left", "right", "bottom", "top", "holes")}

@@ -159,6 +159,17 @@ def test_the_modes_of_a_gaussian_mixture_are_found():
     assert figures["gain"] > 10.0
 
 
+def test_a_fitted_energy_unmixes_as_its_polynomial_and_as_a_series_does():
+    figures = run_benchmark("pfhub")
+    assert figures["fit"]["energy_error"] < 2e-3
+    assert figures["1b fit"]["from_polynomial"] < 0.005
+    for name in ("polynomial", "fit"):
+        assert abs(figures[f"1b {name}"]["from_series"]["10"]) < 0.02  # of steps of first order while waves grow
+        assert figures[f"1b {name}"]["mass_drift"] < 1e-12
+        assert figures[f"1b {name}"]["rises"] == 0
+        assert abs(figures[f"1b {name}"]["energy"]["0"] / 319.0433 - 1.0) < 5e-4  # the integral of the initial state
+
+
 def test_long_runs_leave_no_memory_behind():
     figures = run_benchmark("memory", ranks=2)
     assert figures["cell"]["perturbations"] > 0

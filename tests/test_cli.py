@@ -228,6 +228,7 @@ def test_fit_reads_tables_of_other_names_and_says_what_it_took_for_what(tmp_path
     text = capsys.readouterr().out
     assert "deformation gradient: grad 11 (F11)" in text
     assert "columns between semicolons, decimal comma" in text
+    assert "fit to 30 rows (30 are kept for the test), number of modes 1: 1 times 3 steps from a random start" in text
     assert lse.load(out).dim == 2
     checked = tmp_path / "a.txt"
     assert run(["check", str(out), "--data", str(checked), "--columns", columns, "--tolerance", "1e9", "--json"]) in (

@@ -20,6 +20,7 @@ STORIES = (
     "fit_a_material",
     "bain_path",
     "form_and_problem",
+    "energy_under_an_operator",
     "transforming_bar",
     "hysteretic_bar",
     "memory_strip",
@@ -160,12 +161,20 @@ def test_buckling_metamaterial_compare(tmp_path):
 
 
 def test_buckling_metamaterial_closed_loop(tmp_path):
-    figures = run_demo("studies/buckling_metamaterial/closed_loop.py", 2, tmp_path / "out")
+    figures = run_demo("studies/buckling_metamaterial/closed_loop.py", 1, tmp_path / "out")
     assert abs(figures["plateau_force_error"]) < 0.02
     assert figures["share_of_the_plan"] < 1 / 3
     assert figures["cell_states"] < figures["cell_states_fe2"]
     assert figures["points_outside"][-1] == 0
     assert len(colours(tmp_path / "out" / "closed_loop.png")) > 10
+
+
+def test_buckling_metamaterial_graded(tmp_path):
+    figures = run_demo("studies/buckling_metamaterial/graded.py", 1, tmp_path / "out")
+    assert abs(figures["plateau_force_error"]) < 0.08  # 4 x 4 cells
+    assert figures["stress_error"] < 0.06
+    assert figures["unknowns_resolved"] > 10 * figures["unknowns"]
+    assert len(colours(tmp_path / "out" / "graded.png")) > 10
 
 
 def test_snapping_chain(tmp_path):
@@ -204,6 +213,14 @@ def test_mechanochemistry(tmp_path):
     assert figures["final_energy_difference"] < 0.02
     assert figures["phase_difference"] < 0.02
     assert len(colours(tmp_path / "out" / "mechanochemistry.png")) > 10
+
+
+def test_displacement_fields(tmp_path):
+    figures = run_demo("studies/displacement_fields/identify.py", 1, tmp_path / "out")
+    assert figures["modes"] == 2
+    assert figures["wells"] < 0.02
+    assert figures["force"] < 0.05
+    assert len(colours(tmp_path / "out" / "displacement_fields.png")) > 10
 
 
 def test_gene_circuit(tmp_path):

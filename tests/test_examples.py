@@ -8,7 +8,7 @@ import pytest
 import lse_material as lse
 from tests.examples import run, setup
 
-PACKAGES = ("analysis", "export", "fem", "fit", "kernel", "model", "plotting")
+PACKAGES = ("analysis", "export", "fem", "fit", "kernel", "model", "plotting", "report")
 
 
 def public(package):

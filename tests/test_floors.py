@@ -14,6 +14,7 @@ FLOORS = {
     "lse_material": ("torch", "dolfinx", "ufl", "basix", "ffcx", "scipy", "mpi4py", "petsc4py", "lse_material.fit"),
     "lse_material.analysis": ("torch", "dolfinx", "ufl", "scipy", "mpi4py", "petsc4py"),
     "lse_material.export": ("torch", "dolfinx", "ufl", "scipy", "mpi4py", "petsc4py"),
+    "lse_material.report": ("torch", "dolfinx", "ufl", "scipy", "mpi4py", "petsc4py", "matplotlib"),
     "lse_material.cli.app": ("torch", "dolfinx", "ufl", "scipy", "mpi4py", "petsc4py", "matplotlib"),
     "lse_material.fit": ("dolfinx", "ufl", "basix", "ffcx", "mpi4py", "petsc4py", "lse_material.fem"),
     "lse_material.fem": ("torch", "lse_material.fit"),

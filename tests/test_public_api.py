@@ -239,6 +239,7 @@ PACKAGES = {
         "tensor",
     ],
     "plotting": ["discovery_path", "input_labels", "landscape", "picture", "planes", "stress_curve"],
+    "report": ["write_report"],
 }
 
 

@@ -85,6 +85,10 @@ def fit(
     checkpoint: Annotated[
         Path | None, typer.Option(help="File of finished stages, from which a killed fit goes on.", show_default=False)
     ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.html", help="Write a page with errors, landscape and warnings.", show_default=False),
+    ] = None,
     even_if_useless: Annotated[
         bool, typer.Option("--even-if-useless", help="End with 0 however large the error is.")
     ] = False,
@@ -100,6 +104,10 @@ def fit(
     floor: Any = need("lse_material.fit", "fitting")
     if output.suffix != ".safetensors" or not output.parent.is_dir():
         raise InvalidInputError(f"{output} must end in .safetensors and lie in a folder that is there.")
+    if report is not None and (report.suffix != ".html" or not report.parent.is_dir()):
+        raise InvalidInputError(f"{report} must end in .html and lie in a folder that is there.")
+    if report is not None:
+        need("matplotlib.figure", "a report")
     readings: list[Any] = []
     dialect: dict[str, Any] = {"decimal": decimal, "plane_strain": plane_strain, "report": readings.append}
     samples = tables.read(data, columns, group, fields=[temperature] if temperature else [], **dialect)
@@ -108,7 +116,7 @@ def fit(
     choices = {name.lower(): made for name, made in chosen.items()} | {"parameters": known}
     choices |= _physics(samples, kinematics, growth, symmetry, periods)
     if not json:
-        print(*readings, sep="\n")
+        print(*readings, _plan(kept, held, chosen), sep="\n")
     with warnings.catch_warnings(), search_then_save() as end_of_search:
         for kind in (floor.DataWarning, floor.FitWarning):  # they are part of the summary
             warnings.simplefilter("ignore", kind)
@@ -119,8 +127,32 @@ def fit(
         print_json({"file": str(output), **_figures(result, held)})
     else:
         print(f"{result.summary(held)}\nwrote {output}")
+    if report is not None:
+        from lse_material.report import write_report
+
+        write_report(result, report, kept, test=held)
+        if not json:
+            print(f"wrote {report}")
     code = USELESS if result.useless and not even_if_useless else OK
     return TERMINATED if result.stopped == SIGTERM else code
+
+
+def _plan(kept: Samples, held: Samples | None, chosen: Mapping[str, Any]) -> str:
+    """What the fit will do, and how long it may take."""
+    architecture, training, sparsity = (chosen[name] for name in PREFIXES)
+    what = f"fit to {len(kept)} rows" + ("" if held is None else f" ({len(held)} are kept for the test)")
+    if architecture.modes == "auto":
+        text = (
+            f"{what}: the number of modes is found, beginning with {architecture.max_modes}, for an error of "
+            f"{sparsity.tolerance:.1%}. With 600 rows that took 2 to 52 s on one core; more rows take longer"
+        )
+    else:
+        text = (
+            f"{what}, number of modes {architecture.modes}: {training.restarts} times {training.adam_steps} steps from a "
+            f"random start, then at most {training.lbfgs_steps} of L-BFGS from the best. A terminal shows the time that is left"
+        )
+    limit = f", at the latest after {training.time_limit:g} s" if training.time_limit else ""
+    return f"{text}{limit}. Ctrl-C ends the search and keeps the best weights so far."
 
 
 def _capacity(text: str | None) -> float | str | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -12,27 +11,14 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from lse_material._files import plain
+
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a text.")]
 
 
 def print_json(figures: Mapping[str, Any]) -> None:
     """One line of JSON; what is not finite becomes null, which JSON can hold."""
     print(json.dumps(plain(figures), allow_nan=False))
-
-
-def plain(value: Any) -> Any:
-    """The same in types that JSON knows."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(entry) for key, entry in value.items()}
-    if isinstance(value, np.ndarray):
-        return plain(value.tolist())
-    if isinstance(value, (list, tuple)):
-        return [plain(entry) for entry in value]
-    if isinstance(value, np.generic):
-        return plain(value.item())
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
 
 
 def print_table(title: str, header: list[str], rows: list[list[Any]]) -> None:

@@ -12,7 +12,6 @@ from lse_material.cli.files import MaterialFile, read
 from lse_material.cli.output import Json, print_json
 from lse_material.errors import InvalidInputError
 from lse_material.model.material import Material, potential_of
-from lse_material.model.soft_minimum import SoftMinimum
 
 FORMATS = (".png", ".pdf", ".svg")
 QUANTITIES = ("amount", "energy", "stress", "mode_weights")
@@ -33,7 +32,8 @@ def plot(
     Of a material that depends on a temperature one picture at each end of its range and one in the middle.
     """
     need("matplotlib.figure", "plotting")
-    from lse_material.analysis import DEFORMATIONS, at_temperatures, landscape, search_box, stress_curve
+    from lse_material.analysis import DEFORMATIONS, stress_curve
+    from lse_material.analysis.landscape_figures import landscapes
     from lse_material.plotting import input_labels, picture, planes
 
     names = path or ["uniaxial", "pure_shear", "simple_shear"]
@@ -44,19 +44,15 @@ def plot(
     if target.suffix not in FORMATS:
         raise InvalidInputError(f"{target}: pictures are {', '.join(FORMATS)}.")
     fitted = read(file)
-    pictures: dict[Path, Material | SoftMinimum] = {target: fitted}
-    if isinstance(fitted, Material) and len(fitted.ranges) == 1:
-        name = next(iter(fitted.ranges))
-        pictures = {target.with_stem(f"{target.stem}-{name}{T:g}"): one for T, one in at_temperatures(fitted).items()}
     drawn = []
-    for file_name, one in pictures.items():
-        box, potential = search_box(one), potential_of(one)
-        land = landscape(potential, box.lower, box.upper)
+    for T, (one, land) in landscapes(fitted).items():
+        field = next(iter(fitted.ranges)) if isinstance(fitted, Material) and T is not None else ""
+        file_name = target if T is None else target.with_stem(f"{target.stem}-{field}{T:g}")
         picture(one, land, deformations=names).savefig(file_name, dpi=150)
         labels = input_labels(one)
         found = [(name, stress_curve(one, name)) for name in names] if json and isinstance(one, Material) else []
         curves = {name: {q: getattr(curve, q) for q in QUANTITIES} for name, curve in found}
-        sections = [[labels[a], labels[b]] for a, b in planes(potential, land)]
+        sections = [[labels[a], labels[b]] for a, b in planes(potential_of(one), land)]
         numbers = {"wells": len(land.wells), "saddles": len(land.saddles)}
         drawn.append({"file": str(file_name), **numbers, "sections": sections, "paths": curves})
         if not json:

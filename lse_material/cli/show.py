@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from itertools import combinations
 from typing import Annotated, Any
 
 import numpy as np
 import typer
 
-from lse_material.analysis.landscape import at_temperatures
+from lse_material.analysis.landscape_figures import landscape_figures, landscapes
 from lse_material.cli.files import MaterialFile, read
 from lse_material.cli.output import Json, figure, print_json, print_table, vector
 from lse_material.model.material import Material, potential_of
@@ -33,9 +32,12 @@ def show(
     fitted = read(file)
     figures = {"file": str(file), **_contents(fitted)}
     if barriers and isinstance(fitted, Material) and len(fitted.ranges) == 1:
-        figures["landscapes"] = [{"temperature": T, **_landscape(m)} for T, m in at_temperatures(fitted).items()]
+        figures["landscapes"] = [
+            {"temperature": T, **landscape_figures(one, land)} for T, (one, land) in landscapes(fitted).items()
+        ]
     elif barriers:
-        figures |= _landscape(fitted)
+        ((one, land),) = landscapes(fitted).values()
+        figures |= landscape_figures(one, land)
     figures["microseconds_per_point"] = _cost(fitted)
     if json:
         print_json(figures)
@@ -72,33 +74,6 @@ def _contents(fitted: Material | SoftMinimum) -> dict[str, Any]:
             "growth": None if fitted.growth is None else fitted.growth.coefficient,
         }
     return figures
-
-
-def _landscape(fitted: Material | SoftMinimum) -> dict[str, Any]:
-    from lse_material.analysis import landscape, merged_modes, search_box, wells
-
-    potential = potential_of(fitted)
-    searched = search_box(fitted)
-    box = searched.lower, searched.upper
-    land = landscape(potential, *box)
-    rows = []
-    for well in (*land.wells, *(w for w in wells(potential, *box) if not w.inside)):
-        weight = potential.mode_weights(well.x)
-        seen = None if fitted.training_box is None else well.inside
-        row = {"x": well.x.tolist(), "energy": well.energy, "inside_box": seen}
-        rows.append({**row, "mode": int(weight.argmax()), "least_curvature": float(well.eigenvalues[0])})
-    height, scale = land.barriers, potential.transition_scale
-    passes = [
-        {
-            "from": a,
-            "to": b,
-            "barrier": height[a, b],
-            "back": height[b, a],
-            "below_transition_scale": bool(min(height[[a, b], [b, a]]) < scale),
-        }
-        for a, b in combinations(range(len(land.wells)), 2)
-    ]
-    return {"wells": rows, "barriers": passes, "merged": [str(pair) for pair in merged_modes(potential, *box)]}
 
 
 def _cost(fitted: Material | SoftMinimum) -> dict[str, float | None]:

@@ -104,6 +104,13 @@ class Observations:
         """2 or 3."""
         return int(self.F.shape[-1])
 
+    @property
+    def noise(self) -> float:
+        """RMS of the errors over that of the values, each value in units of its error; 0 where errors are not known."""
+        if self.errors is None or not self.values.any():
+            return 0.0
+        return float(1.0 / np.sqrt(np.mean((self.values / self.errors) ** 2)))
+
     def inputs(self, kinematics: StrainMeasure | None) -> Array:
         """x(F) of every point, (n, d).
 

@@ -5,27 +5,18 @@ freedom a and one for each support s,
 
     int P(F) : grad v_a dX = 0,        sum_{a in s} int P(F) : grad v_a dX = R_s,        F = I + grad u,
 
-all linear in the stresses P at the quadrature points: `Observations` holds them, and a fit to them needs no finite elements.
+all linear in the stresses P at the quadrature points: `Observations` has them, and a fit to them needs no finite elements.
+Those combinations of the equations are taken whose errors are the least (`fem/field_balance.py`).
 
-Let u0 be a field near the true one and K the tangent stiffness there. For any virtual displacement w
-
-    w . f(P(F0)) = w . R + (K w) . (u0 - u_measured) + error,        error^2 = |K w|^2 error_u^2 + error_R^2,
-
-up to the square of the distance. Two kinds of w have small errors. The lowest eigenvectors of K, over |K w|, leave the error
-of u: high eigenvectors hold little but noise. A w that is 1 on a support, 0 on the others and in balance with K between them
-has K w = 0 inside the body: errors of u there do not matter to the force of a support.
-
-Without a material, u0 is the measured field and K that of a linear elastic body whose modulus follows from the forces. P is not
-linear in the noise of F, so that this fit is rough. With the material of that fit, u0 is its equilibrium under springs to the
-measured field, as stiff as the body in the highest of the eigenvectors: a step of the Gauss-Newton method on the distance of
-the two fields and on the forces. A few fits, each to the observations that the one before gives, come to an end. Where K is not
-positive, mode weights are frozen in the K that gives w. (Finite element model updating and its relatives: S. Avril et al., Exp.
-Mech. 48, 381 (2008).)
+Without a material F is that of the measured field, smoothed by a linear elastic body. P is not linear in F, so that this fit
+is rough. With the material of that fit, F is that of the field that goes best with it and with the measurement. A few fits,
+each to the observations that the one before gives, come to an end. Where errors are independent of each other and as large
+as stated, it is that of the least distance between fields in balance and the measured ones.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -38,21 +29,18 @@ import numpy.typing as npt
 import ufl
 from dolfinx import fem
 from mpi4py import MPI
-from petsc4py import PETSc
+from scipy import sparse
 
 from lse_material._arrays import Array, float_array, frozen
 from lse_material.data.observations import Observations
 from lse_material.errors import ConvergenceError, InvalidInputError
 from lse_material.fem._compat import geometry_dofmap
+from lse_material.fem.field_balance import Equations, FieldBalance
 from lse_material.fem.forms.energy import energy
-from lse_material.fem.forms.frozen_tangent import frozen_tangent
-from lse_material.fem.solve.eigen import lowest_eigenpairs
 from lse_material.fem.solve.energy_problem import EnergyProblem
 from lse_material.model.material import Material
 
 Index = npt.NDArray[np.int32]
-
-ROUGHNESS = 0.15  # error of balance at measured F, as a share of the displacement: noise through the curvature of P(F)
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +74,7 @@ class FullField:
         supports: degrees of freedom that belong to none of them are free of force.
         displacement_error: standard deviation of a measured displacement.
         force_error: standard deviation of a measured force.
-        modes: number of eigenvectors by which the equations of balance are combined.
+        modes: number of combinations of the equations that are taken of each step, those of the least error.
 
     Raises:
         InvalidInputError: naming what does not fit together.
@@ -105,18 +93,17 @@ class FullField:
         *,
         displacement_error: float,
         force_error: float,
-        modes: int = 60,
+        modes: int = 100,
     ) -> None:
         self.displacements, self.supports = list(displacements), list(supports)
         self.displacement_error, self.force_error, self.modes = displacement_error, force_error, modes
         self._check()
         V = self._V = self.displacements[0].function_space
         self.dim = V.mesh.geometry.dim
-        self._u = fem.Function(V, name="u")
-        self._supported = np.sort(np.concatenate([support.dofs for support in self.supports]))
-        degree = max(2 * (V.ufl_element().degree - 1), 1)
-        self._dx = ufl.dx(domain=V.mesh, degree=degree)
-        self._set_up_points(degree)
+        self._dx = ufl.dx(domain=V.mesh, degree=max(2 * (V.ufl_element().degree - 1), 1))
+        self._forces = np.array([support.forces for support in self.supports]).T
+        errors = {"displacement_error": displacement_error, "force_error": force_error}
+        self._balance = _balance(V, self._dx, self.supports, **errors)
 
     @classmethod
     def from_arrays(
@@ -128,7 +115,7 @@ class FullField:
         *,
         displacement_error: float,
         force_error: float,
-        modes: int = 60,
+        modes: int = 100,
     ) -> FullField:
         """The same of nodes and triangles or tetrahedra, as programs for image correlation write them.
 
@@ -139,7 +126,7 @@ class FullField:
             supports: of each, the numbers of its nodes, the component (0 .. dim - 1) and the forces (steps,).
             displacement_error: standard deviation of a measured displacement.
             force_error: standard deviation of a measured force.
-            modes: number of eigenvectors by which the equations of balance are combined.
+            modes: number of combinations of the equations that are taken of each step, those of the least error.
         """
         x, u = float_array("points", points, 2), float_array("displacements", displacements, 3)
         if u.shape[1:] != x.shape:
@@ -157,175 +144,85 @@ class FullField:
         return cls(fields, made, displacement_error=displacement_error, force_error=force_error, modes=modes)
 
     def observations(self, material: Material | None = None) -> Observations:
-        """Balance against the lowest eigenvectors of the stiffness and forces of the supports; each step is a group.
+        """Combinations of balance and of the forces of the supports, with errors of 1; each step is a group.
 
         Args:
-            material: of an earlier fit, which smooths the measured displacements. Without one, F is that of the measured ones.
+            material: of an earlier fit, which smooths the measured displacements; of F alone. Without one, a linear elastic
+                body does.
+
+        Raises:
+            InvalidInputError: the displacements of a step turn a cell inside out, or the material has fields.
+        """
+        if material is not None and material.fields:
+            raise InvalidInputError(
+                f"the material has the fields {', '.join(material.fields)}: fix them first, by material.at(...)."
+            )
+        return Observations.joined([self._of_step(step, material) for step in range(len(self.displacements))])
+
+    def distances(self, material: Material) -> Array:
+        """RMS distance of the equilibria of a material from the measured fields, (steps,): of a right one, their error.
 
         Raises:
             ConvergenceError: the material finds no rest near a measured field; the message names the step.
         """
-        steps = range(len(self.displacements))
-        if material is None:
-            return Observations.joined([self._of_measured(step) for step in steps])
-        body = _Body(material, self.displacements, self._supported, self._dx)
-        return Observations.joined([self._of_smoothed(step, body) for step in steps])
+        return np.array([_rms(u - d.x.array) for (u, _), d in zip(self._equilibria(material), self.displacements)])
 
-    def distances(self, material: Material) -> Array:
-        """RMS distance of the equilibria of a material from the measured fields, (steps,): of a right one, their error."""
-        body, result = _Body(material, self.displacements, self._supported, self._dx), []
+    def forces(self, material: Material) -> Array:
+        """Forces of the supports in the equilibria of a material near the measured fields, (steps, supports).
+
+        Raises:
+            ConvergenceError: the material finds no rest near a measured field; the message names the step.
+        """
+        return np.array([[f[support.dofs].sum() for support in self.supports] for _, f in self._equilibria(material)])
+
+    def _equilibria(self, material: Material) -> Iterator[tuple[Array, Array]]:
+        """Displacements and forces of the minima of the energy near the measured fields, whose supports are as measured."""
+        u, V = fem.Function(self._V), self._V
+        values, bcs = [], []
+        for i in range(self.dim):
+            space, dofs = V.sub(i).collapse()
+            dofs = np.asarray(dofs, dtype=np.int32).ravel()
+            which = np.flatnonzero(np.isin(dofs, np.concatenate([s.dofs for s in self.supports]))).astype(np.int32)
+            values.append((fem.Function(space), dofs))
+            bcs.append(fem.dirichletbc(values[-1][0], [dofs[which], which], V.sub(i)))
+        W = energy(material, ufl.Identity(self.dim) + ufl.grad(u)) * self._dx
+        problem = EnergyProblem(W, u, bcs=bcs, petsc_options_prefix=f"full_field_{id(u)}_", predictor=False)
         for step, measured in enumerate(self.displacements):
-            body.rest(step, self.springs)
-            body.rest(step, 0.0)
-            result.append(_rms(body.u.x.array - measured.x.array))
-        return np.array(result)
+            for value, dofs in values:
+                value.x.array[:] = measured.x.array[dofs]
+            u.x.array[:] = self._filtered(step, material)[0]
+            try:
+                problem.solve()
+            except ConvergenceError as error:
+                raise ConvergenceError(
+                    f"the material finds no rest near the measured field of step {step}: {error}"
+                ) from None
+            yield u.x.array, problem.forces()
 
-    @cached_property
-    def springs(self) -> float:
-        """Stiffness of the springs to the measured field per volume: as stiff as the body in the highest of the modes."""
-        volume = fem.assemble_scalar(fem.form(fem.Constant(self._V.mesh, 1.0) * self._dx))
-        modulus = float(np.mean([self._modulus(step) for step in range(len(self.displacements))]))
-        return modulus * float(self._elastic_modes[0][-1]) * len(self._u.x.array) / self.dim / volume
-
-    @cached_property
-    def _elastic(self) -> PETSc.Mat:
-        """The stiffness of the body if it is linear elastic and both Lame constants are 1."""
-        v, w = ufl.TestFunction(self._V), ufl.TrialFunction(self._V)
-        strain = ufl.sym(ufl.grad(w))
-        return _matrix(ufl.inner(ufl.tr(strain) * ufl.Identity(self.dim) + 2.0 * strain, ufl.grad(v)) * self._dx)
-
-    @cached_property
-    def _elastic_modes(self) -> tuple[Array, Array]:
-        return self._lowest_modes(self._elastic)
-
-    def _modulus(self, step: int) -> float:
-        """The modulus with which the linear elastic body has forces as large as those measured."""
-        force = _product(self._elastic, self.displacements[step].x.array[None])[0]
-        of_elastic = np.array([force[support.dofs].sum() for support in self.supports])
-        forces = np.array([support.forces[step] for support in self.supports])
-        known = np.isfinite(forces)
-        return float(np.abs(forces[known]).sum() / np.abs(of_elastic[known]).sum())
-
-    def _of_measured(self, step: int) -> Observations:
-        measured = self.displacements[step].x.array
-        self._u.x.array[:] = measured
-        K = self._elastic.copy()
-        K.scale(self._modulus(step))
-        error = max(self.displacement_error, ROUGHNESS * _rms(measured))
-        try:
-            return self._combined(step, K, K, self._elastic_modes[1], error)
-        finally:
-            K.destroy()
-
-    def _of_smoothed(self, step: int, body: _Body) -> Observations:
-        body.rest(step, self.springs)
-        self._u.x.array[:] = body.u.x.array
-        K, convex = body.tangent(), body.convex_tangent()
-        try:
-            values, vectors = self._lowest_modes(K)
-            if values[0] > 0.0:
-                return self._combined(step, K, K, vectors, self.displacement_error)
-            return self._combined(step, K, convex, self._lowest_modes(convex)[1], self.displacement_error)
-        finally:
-            K.destroy()
-            convex.destroy()
-
-    def _combined(self, step: int, K: PETSc.Mat, positive: PETSc.Mat, modes: Array, error: float) -> Observations:
-        """Balance against virtual displacements: the modes, and one that is 1 on each support whose force is known."""
-        forces = np.array([support.forces[step] for support in self.supports])
-        known = np.flatnonzero(np.isfinite(forces))
-        lifted = self._lifted(positive, [self.supports[k] for k in known])
-        of_modes, of_supports = _product(K, modes), _product(K, lifted)
-        size = np.linalg.norm(of_modes, axis=1)
-        distance = self._u.x.array - self.displacements[step].x.array
-        entries = self._of_stresses(np.concatenate([modes / size[:, None], lifted]))
+    def _of_step(self, step: int, material: Material | None) -> Observations:
+        equations = self._smoothed[step][1] if material is None else self._filtered(step, material)[1]
+        entries, values = equations.combined(self.modes)
         row, column = np.nonzero(entries)
-        noise = self.displacement_error * np.linalg.norm(of_supports, axis=1)
-        return Observations(
-            self._deformation_gradients(step),
-            row,
-            column,
-            entries[row, column],
-            np.concatenate([of_modes @ distance / size, forces[known] + of_supports @ distance]),
-            np.concatenate([np.full(len(modes), error), np.hypot(self.force_error, noise)]),
-            group=np.full(len(entries), step),
-        )
+        group = np.full(len(values), step)
+        return Observations(equations.F, row, column, entries[row, column], values, np.ones(len(values)), group)
 
-    def _lowest_modes(self, A: PETSc.Mat) -> tuple[Array, Array]:
-        """Eigenvalues (modes,) and orthonormal eigenvectors (modes, dofs) of A in the free degrees of freedom."""
-        K = self._of_free(A)
-        diagonal = A.createVecLeft()
-        diagonal.set(1.0)
-        diagonal.array[self._supported] = 0.0
-        M = PETSc.Mat().createDiagonal(diagonal)
-        M.convert("aij")
-        values, vectors = lowest_eigenpairs(K, M, min(self.modes, len(diagonal.array) - len(self._supported)))
-        found = np.array([vector.array.copy() for vector in vectors])
-        for each in (*vectors, M, K, diagonal):
-            each.destroy()
-        return np.asarray(values), found
+    def _filtered(self, step: int, material: Material) -> tuple[Array, Equations]:
+        u, _, stress = self._smoothed[step]
+        return self._balance.filtered(material, u, self.displacements[step].x.array, self._forces[step], stress)
 
-    def _lifted(self, A: PETSc.Mat, supports: Sequence[Support]) -> Array:
-        """Of each support the displacement that is 1 there, 0 at the others, and in balance with the stiffness A between."""
-        result = np.zeros((len(supports), A.getSize()[0]))
-        for lifted, support in zip(result, supports):
-            lifted[support.dofs] = 1.0
-        right, found = A.createVecRight(), A.createVecLeft()
-        solver = PETSc.KSP().create(self._V.mesh.comm)
-        solver.setType("preonly")
-        solver.getPC().setType("lu")
-        solver.getPC().setFactorSolverType("mumps")
-        K = self._of_free(A)
-        solver.setOperators(K)
-        for lifted, force in zip(result, _product(A, result)):
-            right.array[:] = -force
-            right.array[self._supported] = 0.0
-            solver.solve(right, found)
-            lifted += found.array
-        for each in (solver, right, found, K):
-            each.destroy()
-        return result
-
-    def _of_free(self, A: PETSc.Mat) -> PETSc.Mat:
-        """A copy of A with the rows of the supports replaced by 1 on the diagonal."""
-        K = A.copy()
-        K.zeroRowsColumns(self._supported, 1.0)  # type: ignore[arg-type]
-        return K
-
-    def _of_stresses(self, combinations: Array) -> Array:
-        """Combinations (k, dofs) of forces as combinations of stresses at the quadrature points, (k, points dim^2)."""
-        forces, stresses = self._forces_of_stress.createVecLeft(), self._forces_of_stress.createVecRight()
-        result = np.empty((len(combinations), stresses.getSize()))
-        for combination, row in zip(combinations, result):
-            forces.array[:] = combination
-            self._forces_of_stress.multTranspose(forces, stresses)
-            row[:] = stresses.array
-        return result
-
-    def _set_up_points(self, degree: int) -> None:
-        """The matrix that takes stresses at the quadrature points to forces on degrees of freedom."""
-        domain = self._V.mesh
-        element = basix.ufl.quadrature_element(domain.basix_cell(), value_shape=(self.dim, self.dim), degree=degree)
-        Q = fem.functionspace(domain, element)
-        P, v = ufl.TrialFunction(Q), ufl.TestFunction(self._V)
-        self._forces_of_stress = _matrix(ufl.inner(P, ufl.grad(v)) * self._dx)
-        self._at_points = fem.Function(Q)
-        self._expression = fem.Expression(ufl.Identity(self.dim) + ufl.grad(self._u), Q.element.interpolation_points)
-        for step, measured in enumerate(self.displacements):
-            self._u.x.array[:] = measured.x.array
-            self._deformation_gradients(step)
-
-    def _deformation_gradients(self, step: int) -> Array:
-        """F at the quadrature points, (n, dim, dim)."""
-        self._at_points.interpolate(self._expression)
-        F: Array = self._at_points.x.array.reshape(-1, self.dim, self.dim).copy()
-        smallest = np.linalg.det(F).min()
-        if not smallest > 0.0:
-            raise InvalidInputError(
-                f"the displacements of step {step} turn a cell inside out (det F = {smallest:.3g}): they are too noisy for "
-                "this mesh; smooth them, or take a coarser mesh."
-            )
-        return F
+    @cached_property
+    def _smoothed(self) -> list[tuple[Array, Equations, float]]:
+        """Of each step the field smoothed by an elastic body, the equations there, and the size of the stress."""
+        found = []
+        for step, (measured, forces) in enumerate(zip(self.displacements, self._forces)):
+            found.append(self._balance.smoothed(measured.x.array, forces))
+            smallest = np.linalg.det(found[-1][1].F).min()
+            if not smallest > 0.0:
+                raise InvalidInputError(
+                    f"the displacements of step {step} turn a cell inside out (det F = {smallest:.3g}): they are too noisy for "
+                    "this mesh; take a coarser mesh."
+                )
+        return found
 
     def _check(self) -> None:
         if not self.displacements or not self.supports:
@@ -359,67 +256,22 @@ class FullField:
                 raise InvalidInputError(f"{name} is {getattr(self, name)!r}; it must be > 0 and finite.")
 
 
-class _Body:
-    """The body of a material on its supports, with springs that draw it to the displacements measured in a step.
-
-    Args:
-        material: its energy.
-        displacements: measured in each step.
-        supported: degrees of freedom whose displacement is as measured.
-        dx: measure with the quadrature of the observations.
-    """
-
-    def __init__(
-        self, material: Material, displacements: Sequence[fem.Function], supported: Index, dx: ufl.Measure
-    ) -> None:
-        self.displacements = displacements
-        V = displacements[0].function_space
-        self.u, self._measured = fem.Function(V, name="u"), fem.Function(V)
-        self._stiffness = fem.Constant(V.mesh, 0.0)
-        W = energy(material, ufl.Identity(V.mesh.geometry.dim) + ufl.grad(self.u)) * dx
-        away = self.u - self._measured
-        springs = 0.5 * self._stiffness * ufl.inner(away, away) * ufl.dx(degree=2 * V.ufl_element().degree)
-        self._conditions, bcs = [], []
-        for i in range(V.mesh.geometry.dim):
-            space, dofs = V.sub(i).collapse()
-            dofs = np.asarray(dofs, dtype=np.int32).ravel()
-            which = np.flatnonzero(np.isin(dofs, supported)).astype(np.int32)
-            value = fem.Function(space)
-            self._conditions.append((value, dofs))
-            bcs.append(fem.dirichletbc(value, [dofs[which], which], V.sub(i)))
-        self._problem = EnergyProblem(
-            W + springs, self.u, bcs=bcs, petsc_options_prefix=f"full_field_{id(self)}_", predictor=False
-        )
-        v, w = ufl.TestFunction(V), ufl.TrialFunction(V)
-        self._tangent = fem.form(ufl.derivative(ufl.derivative(W, self.u, v), self.u, w))
-        self._frozen = fem.form(frozen_tangent(W, self.u))
-
-    def rest(self, step: int, springs: float) -> None:
-        """Set u to a minimum of the energy, from the measured field on with springs, else from the present u on.
-
-        Raises:
-            ConvergenceError: there is none near.
-        """
-        self._measured.x.array[:] = self.displacements[step].x.array
-        for value, dofs in self._conditions:
-            value.x.array[:] = self._measured.x.array[dofs]
-        self._stiffness.value = springs
-        if springs:
-            self.u.x.array[:] = self._measured.x.array
-        try:
-            self._problem.solve()
-        except ConvergenceError as error:
-            raise ConvergenceError(
-                f"the material finds no rest near the measured field of step {step}: {error}"
-            ) from None
-
-    def tangent(self) -> PETSc.Mat:
-        """The stiffness at u, without springs and with the rows of the supports."""
-        return _assembled(self._tangent)
-
-    def convex_tangent(self) -> PETSc.Mat:
-        """The same with frozen mode weights, which is not negative."""
-        return _assembled(self._frozen)
+def _balance(V: fem.FunctionSpace, dx: ufl.Measure, supports: Sequence[Support], **errors: float) -> FieldBalance:
+    """The equations of balance in a space of displacements."""
+    domain, dim, degree = V.mesh, V.mesh.geometry.dim, dx.metadata()["quadrature_degree"]
+    points, tensors = (
+        fem.functionspace(domain, basix.ufl.quadrature_element(domain.basix_cell(), value_shape=shape, degree=degree))
+        for shape in ((), (dim, dim))
+    )
+    volumes = fem.assemble_vector(fem.form(ufl.TestFunction(points) * dx)).array.copy()
+    form = fem.form(ufl.inner(ufl.TrialFunction(tensors), ufl.grad(ufl.TestFunction(V))) * dx)
+    matrix = dolfinx.fem.petsc.create_matrix(form)
+    dolfinx.fem.petsc.assemble_matrix(matrix, form)
+    matrix.assemble()
+    rows, columns, values = matrix.getValuesCSR()
+    forces = sparse.csr_array((values.copy(), columns.copy(), rows.copy()), matrix.getSize())
+    matrix.destroy()
+    return FieldBalance(forces, volumes, [support.dofs for support in supports], **errors)
 
 
 def _nodal_space(x: Array, cells: npt.NDArray[np.int64]) -> tuple[fem.FunctionSpace, npt.NDArray[np.int64]]:
@@ -441,30 +293,6 @@ def _nodal_space(x: Array, cells: npt.NDArray[np.int64]) -> tuple[fem.FunctionSp
     for cell in range(len(cells)):
         node[V.dofmap.cell_dofs(cell)] = domain.geometry.input_global_indices[corners[cell]]
     return V, node
-
-
-def _matrix(form: Any) -> PETSc.Mat:
-    return _assembled(fem.form(form))
-
-
-def _assembled(compiled: fem.Form) -> PETSc.Mat:
-    A = dolfinx.fem.petsc.create_matrix(compiled)
-    dolfinx.fem.petsc.assemble_matrix(A, compiled)
-    A.assemble()
-    return A
-
-
-def _product(A: PETSc.Mat, rows: Array) -> Array:
-    """A applied to each row (k, dofs)."""
-    x, y = A.createVecRight(), A.createVecLeft()
-    result = np.empty_like(rows)
-    for row, product in zip(rows, result):
-        x.array[:] = row
-        A.mult(x, y)
-        product[:] = y.array
-    x.destroy()
-    y.destroy()
-    return result
 
 
 def _rms(values: Array) -> float:

@@ -49,6 +49,8 @@ REFIT_ITERATIONS = 60  # of Levenberg-Marquardt on all rows, after a discovery t
 SHARE_OF_SEARCH = (
     0.85  # of the time, where it is limited: the rest is for the refit of what a discovery has found by then
 )
+SHARE_OF_NOISE = 0.4  # of observations, that a smaller number of modes may add: 16 % of the squares of their errors
+MOST_TOLERANCE = 0.5  # where they are mostly noise
 LAST_ITERATIONS = 5  # of Levenberg-Marquardt on all rows, where a discovery saw only some
 
 
@@ -79,7 +81,8 @@ def fit(
         architecture: number and shape of the modes; `Architecture()` if left out.
         training: how to search for the weights of a given number of modes; `Training()` if left out. The share of rows
             held back and the weights of energies and stresses hold for discovery too.
-        sparsity: how to discover the number of modes, with Architecture(modes="auto"); `Sparsity()` if left out.
+        sparsity: how to discover the number of modes, with Architecture(modes="auto"); `Sparsity()` if left out, with a
+            tolerance that follows from the errors of observations.
         growth: a term of W that the network need not learn; it becomes part of the material. With "auto" its coefficient, >= 0,
             is fitted along; 0 leaves the material without.
         parameters: which of the fields is a temperature, {"T": Temperature()}, or which are designs, {"porosity": Design()};
@@ -111,7 +114,7 @@ def fit(
     True
     """
     began = time.monotonic()
-    training, sparsity = training or Training(), sparsity or Sparsity()
+    training, sparsity = training or Training(), sparsity or _sparsity(samples)
     first = None if start is None else _trainable(start, kinematics, architecture, symmetry)
     samples, temperature, designs = declared(parameters, samples, start, periods)
     architecture = architecture_of(architecture, temperature, designs) if first is None else first.architecture
@@ -132,6 +135,12 @@ def fit(
     if result.ending:
         warnings.warn(result.ending, FitWarning, stacklevel=2)
     return replace(result, seconds=time.monotonic() - began)
+
+
+def _sparsity(samples: Samples | Observations) -> Sparsity:
+    """The default, whose tolerance is not finer than the errors of observations."""
+    noise = samples.noise if isinstance(samples, Observations) else 0.0
+    return Sparsity(tolerance=min(max(Sparsity().tolerance, SHARE_OF_NOISE * noise), MOST_TOLERANCE))
 
 
 def _search(

@@ -105,3 +105,10 @@ def test_what_cannot_be_observations_is_refused(change, message):
 def test_an_engineering_strain_in_the_place_of_a_stretch_is_refused():
     with pytest.raises(InvalidInputError, match=r"stretch in row 0 is 0; .*1 \+ engineering strain"):
         Observations.uniaxial([0.0, 0.1], [0.0, 1.0])
+
+
+def test_noise_is_the_share_of_the_values_that_their_errors_are():
+    values = np.array([0.1, 0.5, 0.9])
+    known = Observations.uniaxial([1.1, 1.5, 2.0], values, errors=0.02 * values)
+    assert known.noise == pytest.approx(0.02)
+    assert Observations.uniaxial([1.1, 1.5, 2.0], values).noise == 0.0

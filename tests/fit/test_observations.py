@@ -120,3 +120,12 @@ def test_what_cannot_be_fitted_is_refused():
         fit(Observations.uniaxial([1.5, 2.0], [0.0, 0.0]), kinematics=lse.GreenLagrange(3), progress=False)
     with pytest.raises(lse.InvalidInputError, match="leave robust out"):
         fit(seen, kinematics=lse.GreenLagrange(3), training=Training(robust=True), progress=False)
+
+
+@pytest.mark.parametrize(("error", "tolerance"), [(0.0005, 0.01), (0.1, 0.04)])
+def test_a_discovery_is_not_finer_than_the_errors_of_observations(error, tolerance):
+    l = STRETCHES[::5]
+    tests = Observations.uniaxial(l, nominal("uniaxial", l), errors=error * nominal("uniaxial", l))
+    one = Architecture(modes="auto", max_modes=1, depth=0)
+    result = fit(tests, kinematics=lse.IsotropicInvariants(3), architecture=one, training=QUICK, progress=False)
+    assert result.tolerance == pytest.approx(tolerance)

@@ -9,6 +9,7 @@ cells on straight paths to a few of these strains are computed, and show by how 
 Then it fits once more, until the plate stays in the box and the new cells are predicted to 5 %.
 
 The check. The plateau force of the loop is that of FE2 to 2 %, with at most a third of the states of cells in sample.py's plan.
+Found: 0.3 %, with 75 states of cells, those that tested the last material among them. The plan has 825, and FE2 solved 972.
 
     ./fenicsx python3 demos/studies/buckling_metamaterial/closed_loop.py
     ./fenicsx mpirun -n 2 python3 demos/studies/buckling_metamaterial/closed_loop.py --quick
@@ -21,16 +22,14 @@ import json
 import sys
 import time
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import ufl
 from dolfinx import fem, mesh
-from elastomer import FINENESS, STATES, UNITS, cell_mesh, neo_hookean
+from elastomer import STATES, UNITS, cell_mesh, neo_hookean
 from matplotlib.figure import Figure
 from mpi4py import MPI
 
@@ -39,7 +38,7 @@ from lse_material.fem import CellPath, CellStress, EnergyProblem, ExtrapolationM
 from lse_material.fit import Architecture, DataWarning, Training, fit
 
 COMM = MPI.COMM_WORLD
-COARSE = (2, 1)  # cells of the quick form
+FINENESS = (2, 1)  # of the cells, coarse: FE2 solves some thousand states of them
 STEP = 0.015  # of a path, in F
 TOLERANCE = 0.05  # of the box, and of the stress of new cells
 ROUNDS = 6
@@ -47,12 +46,10 @@ ROOT2 = np.sqrt(2.0)
 LEVELS = (0.01, 0.02, 0.025, 0.03, 0.035, 0.04, 0.05, 0.06)
 PLATEAU = 3  # the last levels
 
-MakeCell = Callable[[MPI.Comm], PeriodicCell]
 
-
-def make_cell(comm: MPI.Comm, fineness: tuple[int, int]) -> PeriodicCell:
+def make_cell(comm: MPI.Comm) -> PeriodicCell:
     """The 2 x 2 cell on the ranks of `comm`."""
-    return PeriodicCell(cell_mesh(comm, fineness), neo_hookean)
+    return PeriodicCell(cell_mesh(comm, FINENESS), neo_hookean)
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +99,7 @@ class Plate:
         seconds = COMM.allreduce(time.process_time() - start)
         return Response(table["load"], table["force"], self.watch(lse.Box([0.0] * 3, [0.0] * 3)).inputs(), seconds)
 
-    def nested(self, make_cell: MakeCell, levels: Any) -> tuple[Response, int]:
+    def nested(self, levels: Any) -> tuple[Response, int]:
         """FE2; also the number of cell states that were solved."""
         P = CellStress(make_cell, self.F, degree=2)
         problem = EnergyProblem(
@@ -203,9 +200,7 @@ class Round:
     error: float
 
 
-def loop(
-    make_cell: MakeCell, options: argparse.Namespace, elements: int, levels: Any
-) -> tuple[list[Round], lse.Samples]:
+def loop(options: argparse.Namespace, elements: int, levels: Any) -> tuple[list[Round], lse.Samples]:
     """Sample, fit, solve and collect, until the plate stays where the material is known."""
     start = CellPath.straight(np.diag([1.0, 1.0 - 1.2 * max(levels)]), 6, {(0, 0): 0.0})
     samples = sample(make_cell, [start], options.out / "loop_0.npz", units=UNITS, progress=False).samples
@@ -247,7 +242,7 @@ def draw(file: Path, nested: Response, rounds: list[Round], samples: lse.Samples
         left.plot(100 * each.response.strain, 1000 * each.response.force, color=str(shade), label=label)
     left.plot(100 * nested.strain, 1000 * nested.force, "o", color="C3", label=f"FE2, {states} states")
     left.set(xlabel="nominal strain of compression [%]", ylabel=r"force per width / shear modulus [$10^{-3}$]")
-    left.set(xlim=(0.0, None), ylim=(0.0, None), title="the loop closes on FE2")
+    left.set(xlim=(0.0, None), ylim=(0.0, None), title="rounds of the loop, and FE2")
     left.legend(frameon=False)
     plate, sampled = image(nested.x), image(strains(samples))
     right.plot(100 * sampled[:, 0], 100 * sampled[:, 1], "x", color="0.4", label="states of cells in the fit")
@@ -263,10 +258,9 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=Path("results/buckling_metamaterial"), help="folder for the files")
     options = parser.parse_args()
     lse.fem.on_rank_0(COMM, lambda: options.out.mkdir(parents=True, exist_ok=True))
-    elements, levels = (2, LEVELS[1::2]) if options.quick else (3, LEVELS)
-    of_cells = partial(make_cell, fineness=COARSE if options.quick else FINENESS)
-    nested, states = Plate(elements, "nested").nested(of_cells, levels)
-    rounds, samples = loop(of_cells, options, elements, levels)
+    elements, levels = (2, LEVELS[1::3]) if options.quick else (3, LEVELS)
+    nested, states = Plate(elements, "nested").nested(levels)
+    rounds, samples = loop(options, elements, levels)
     last = rounds[-1]
     with np.load(STATES) as plan:
         planned = len(plan["path"])

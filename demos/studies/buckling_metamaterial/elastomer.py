@@ -46,20 +46,22 @@ def positive_part(F: Any, a: Any, b: Any) -> Any:
     return MU * ufl.inner(a, b) + bulk * ufl.inner(cofactor, a) * ufl.inner(cofactor, b)
 
 
-def cell_mesh(comm: MPI.Comm, fineness: tuple[int, int] | None = None) -> mesh.Mesh:
-    """The 2 x 2 cell, from its file, or as fine as is wanted."""
+def cell_mesh(comm: MPI.Comm, fineness: tuple[int, int] | None = None, porosity: float | None = None) -> mesh.Mesh:
+    """The 2 x 2 cell, from its file, or as fine and porous as is wanted."""
     import porous_cell
 
     if fineness is not None:
-        return _from_gmsh(comm, lambda: porous_cell.build((2, 2), fineness=fineness))
+        given = porous_cell.POROSITY if porosity is None else porosity
+        return _from_gmsh(comm, lambda: porous_cell.build((2, 2), fineness=fineness, porosity=given))
     return _from_gmsh(comm, lambda: gmsh.open(str(MESHES / "porous_cell.msh")))
 
 
-def specimen_mesh(comm: MPI.Comm, cells: int, fineness: tuple[int, int]) -> mesh.Mesh:
-    """An array of `cells` x `cells`, cut through the holes at its sides."""
+def specimen_mesh(comm: MPI.Comm, cells: int, fineness: tuple[int, int], porosity: Any = None) -> mesh.Mesh:
+    """An array of `cells` x `cells`, cut through the holes at its sides; `porosity` may be a function of their centres."""
     import porous_cell
 
-    return _from_gmsh(comm, lambda: porous_cell.build((cells, cells), cut="through", fineness=fineness))
+    given = porous_cell.POROSITY if porosity is None else porosity
+    return _from_gmsh(comm, lambda: porous_cell.build((cells, cells), cut="through", fineness=fineness, porosity=given))
 
 
 def _from_gmsh(comm: MPI.Comm, make: Callable[[], None]) -> mesh.Mesh:

@@ -5,13 +5,14 @@ If the tangent K is not positive definite, K + share M is, with M the inner prod
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import dolfinx.fem.petsc
 import numpy as np
 import ufl
+from basix.ufl import element, mixed_element
 from dolfinx import fem, mesh
 from mpi4py import MPI
 from petsc4py import PETSc
@@ -19,9 +20,13 @@ from petsc4py import PETSc
 from lse_material._arrays import Array
 from lse_material.errors import ConvergenceError, InvalidInputError
 from lse_material.fem._mpi import integral
+from lse_material.fem.forms.incompressible import Multiplier
+from lse_material.fem.forms.marks import marks_in
 from lse_material.fem.forms.measures import with_quadrature_degree
 from lse_material.fem.forms.orientation import InvertedCells
 from lse_material.fem.homogenise.periodic_map import PeriodicMap
+from lse_material.fem.quadrature.derivatives import with_stored_values
+from lse_material.fem.quadrature.stress import QuadratureStress
 from lse_material.fem.solve.eigen import lowest_eigenpairs
 from lse_material.fem.solve.fields import diagonal_of
 from lse_material.fem.solve.inertia import SymmetricFactor
@@ -31,6 +36,11 @@ TOLERANCE_STRAIN = 1e-2  # the tolerance is a share of the forces that it makes
 FORCE_ROUNDING = 1e-15  # of the forces that cancel in the residual
 BRANCH_ITERATIONS = 60  # of Newton's method
 DESCENT_ITERATIONS = 400  # near a degenerate minimum each of them halves the residual only
+CHECKED_STRAIN, STRESS_ERROR = (
+    1e-3,
+    1e-2,
+)  # of a state at which stored stresses are checked; of the energy of that strain
+ENERGY_ROUNDING = 1e-12  # of the energy, in the difference that is compared with the stresses
 PRODUCT_SHARES = 1e-3, 1e-2, 1e-1, 1.0, 10.0  # of the inner product, added to a tangent, in units of the modulus
 
 Free = dict[tuple[int, int], float]
@@ -42,8 +52,9 @@ class CellSystem:
     All unknowns are lengths, so that all entries of a gradient are forces and all of a tangent are stiffnesses.
 
     Attributes:
-        u: the displacement, T q.
+        u: the displacement; with further fields a part of `state`, which is T q.
         q: fluctuation and average gradient, a PETSc vector.
+        multipliers: number of the unknowns that are Lagrange multipliers.
         free: (i, J) -> average P_iJ, for components of the average gradient that are unknown; the others are prescribed.
         inverted_cells: checks det F between the quadrature points.
         inner_product: of int grad v . grad w + v . w/L^2, in q.
@@ -60,37 +71,54 @@ class CellSystem:
         quadrature_degree: int,
         lattice: Any = None,
         tolerance: float = 1e-10,
+        stresses: Callable[[Any], Sequence[QuadratureStress]] | None = None,
+        fields: Sequence[Any] = (),
     ) -> None:
         dim = self.dim = domain.geometry.dim
-        V = fem.functionspace(domain, ("Lagrange", degree, (dim,)))
+        shape = element("Lagrange", domain.basix_cell(), degree, shape=(dim,))
+        V = fem.functionspace(domain, mixed_element([shape, *fields]) if fields else shape)
         self.comm = domain.comm
         self.map = PeriodicMap(V, lattice)
         self.volume = self.map.volume
-        self.u = fem.Function(V, name="displacement")
+        self.state = fem.Function(V, name="displacement")
+        self.u = self.state.sub(0) if fields else self.state
+        u, *others = ufl.split(self.state) if fields else [self.state]
         dx = ufl.dx(domain, degree=quadrature_degree)
-        density = energy(ufl.Identity(dim) + ufl.grad(self.u))
+        F = ufl.Identity(dim) + ufl.grad(u)
+        density = energy(F, *others)
         W = with_quadrature_degree(density) if isinstance(density, ufl.Form) else density * dx
-        if W.arguments() or self.u not in W.coefficients():
+        if W.arguments() or self.state not in W.coefficients():
             raise InvalidInputError(
                 "the energy of a cell is a UFL scalar of the F that it is given, or a functional of it with its own measures."
             )
         self.functional, self.inverted_cells = W, InvertedCells([W], self.comm)
-        v, du = ufl.TestFunction(V), ufl.TrialFunction(V)
-        self._energy_form, self._residual_form = fem.form(W), fem.form(ufl.derivative(W, self.u, v))
-        self._tangent_form = fem.form(ufl.derivative(ufl.derivative(W, self.u, v), self.u, du))
+        test, trial = ufl.TestFunction(V), ufl.TrialFunction(V)
+        v, du = (ufl.split(test)[0], ufl.split(trial)[0]) if fields else (test, trial)
+        self._stresses = [] if stresses is None else list(stresses(F))
+        residual = ufl.derivative(W, self.state, test)
+        if stresses is not None:
+            residual = sum((ufl.inner(P.operator, ufl.grad(v)) * P.dx for P in self._stresses), ufl.Form([]))
+        self._energy_form = fem.form(W)
+        self._residual_form = fem.form(with_stored_values(residual, self._stresses))
+        self._tangent_form = fem.form(with_stored_values(ufl.derivative(residual, self.state, trial), self._stresses))
         self.solid_volume = integral(self.comm, fem.form(fem.Constant(domain, 1.0) * dx))
         self._A = dolfinx.fem.petsc.create_matrix(self._tangent_form)
         self._b = dolfinx.fem.petsc.create_vector(V)
         self._x = self.map.T.createVecLeft()
-        self._Kq: PETSc.Mat | None = None
+        self._Tt = self.map.T.copy()
+        self._Tt.transpose()
+        self._products: tuple[PETSc.Mat, PETSc.Mat] | None = None  # A T and T^T A T
         self._tangent: PETSc.Mat | None = None
         product = ufl.inner(ufl.grad(v), ufl.grad(du)) + ufl.inner(v, du) / self.map.length**2
         M = dolfinx.fem.petsc.assemble_matrix(fem.form(product * ufl.dx))
         M.assemble()
-        self.inner_product = M.ptap(self.map.T)
+        MT = M.matMult(self.map.T)
+        self.inner_product = self._Tt.matMult(MT)
         M.destroy()
+        MT.destroy()
         self.q = self.x = self.map.T.createVecRight()
         self.free: Free = {}
+        self.multipliers = 0
         self.modulus = max(abs(A[i]) for i, A in enumerate(self._average_stiffness())) / self.volume
         if not (np.isfinite(self.modulus) and self.modulus > 0.0):
             raise InvalidInputError(
@@ -100,20 +128,57 @@ class CellSystem:
         self.energy_scale = self.modulus * self.volume
         self.force_scale = self.energy_scale / self.map.length
         self._allowed = tolerance * TOLERANCE_STRAIN * self.force_scale
+        self._scale_fields(others)
+        if self._stresses:
+            self._check_stresses()
+
+    def _scale_fields(self, others: Sequence[Any]) -> None:
+        """Make lengths of the unknowns of further fields, and count the Lagrange multipliers among them; collective."""
+        multipliers = {mark.expression() for mark, _ in marks_in(self.functional, Multiplier)}
+        scale = self.q.duplicate()
+        scale.set(1.0)
+        for part, place in zip(others, self.map.others):
+            scale.array[place] = (self.modulus if part in multipliers else 1.0) / self.map.length
+            self.multipliers += self.comm.allreduce(place.stop - place.start) if part in multipliers else 0
+        self.map.T.diagonalScale(None, scale)
+        self._Tt.diagonalScale(scale, None)
+        scale.destroy()
+
+    def _check_stresses(self) -> None:
+        """Refuse stored stresses that are not the derivative of the energy, by a difference at a small strain; collective."""
+        direction, image, energies = self.map.irregular(), self.q.duplicate(), []
+        self.inner_product.mult(direction, image)
+        direction.scale(CHECKED_STRAIN * (self.volume / direction.dot(image)) ** 0.5)
+        for factor in (0.99, 1.01, 1.0):
+            direction.copy(self.q)
+            self.q.scale(factor)
+            energies.append(self.energy())
+        self.gradient(image)
+        error = abs(image.dot(direction) - (energies[1] - energies[0]) / 0.02)
+        self.q.set(0.0)
+        direction.destroy()
+        image.destroy()
+        if error > STRESS_ERROR * self.energy_scale * CHECKED_STRAIN**2 + ENERGY_ROUNDING * abs(energies[0]):
+            raise InvalidInputError(
+                "the stored stresses are not the derivative of the energy: give those of all its materials, in the cells of "
+                "each, and the energy the quadrature degree of the stresses."
+            )
 
     def average(self) -> Array:
         """The average deformation gradient F, (dim, dim)."""
         return np.asarray(np.eye(self.dim) + self.map.gather_average(self.q))
 
     def push(self) -> None:
-        """Set u = T q."""
+        """Set u, and further fields, to T q."""
         self.map.T.mult(self.q, self._x)
-        self.u.x.array[: self._x.getLocalSize()] = self._x.array_r
-        self.u.x.scatter_forward()
+        self.state.x.array[: self._x.getLocalSize()] = self._x.array_r
+        self.state.x.scatter_forward()
 
     def gradient(self, g: PETSc.Vec | None = None) -> PETSc.Vec:
         """T^T b at the present q, in g if that is given."""
         self.push()
+        for stress in self._stresses:
+            stress.update_stress()
         with self._b.localForm() as local:
             local.set(0.0)
         dolfinx.fem.petsc.assemble_vector(self._b, self._residual_form)
@@ -125,18 +190,24 @@ class CellSystem:
     def stiffness(self) -> PETSc.Mat:
         """T^T A T at the present q, nothing prescribed; the same matrix each time, with new values."""
         self.push()
+        for stress in self._stresses:
+            stress.update_tangent()
         self._A.zeroEntries()
         dolfinx.fem.petsc.assemble_matrix(self._A, self._tangent_form)
         self._A.assemble()
-        self._Kq = self._A.ptap(self.map.T) if self._Kq is None else self._A.ptap(self.map.T, self._Kq)
-        return self._Kq
+        if self._products is None:
+            AT = self._A.matMult(self.map.T)
+            self._products = AT, self._Tt.matMult(AT)  # PETSc's PtAP takes 100 times as long for dense columns of T
+        else:
+            self._A.matMult(self.map.T, self._products[0])
+            self._Tt.matMult(*self._products)
+        return self._products[1]
 
     def uncancelled_force(self) -> float:
         """Norm of |A_ii u_i|, A as it was assembled last: the size of the forces that cancel in the residual."""
         self.push()
-        self._x.array[:] *= diagonal_of(self._A)
-        norm: Any = self._x.norm()
-        return float(norm)
+        forces = (self._x.array_r * diagonal_of(self._A))[self.map.displacements]
+        return float(np.sqrt(self.comm.allreduce(float(forces @ forces))))
 
     def average_stress(self) -> Array:
         """Average P at the present q, (dim, dim)."""
@@ -280,10 +351,12 @@ class CellSystem:
         K, M = self.with_dirichlet(self.stiffness()), self.with_dirichlet(self.inner_product, diagonal=0.0)
         start, image = self.map.irregular(), self.q.duplicate()
         try:
-            values, (mode,) = lowest_eigenpairs(K, M, 1, start=start)
+            values, (mode,) = lowest_eigenpairs(K, M, 1, start=start, multipliers=self.multipliers)
             M.mult(start, image)
             self.map.T.mult(mode, self._x)
-            largest = self.comm.allreduce(float(np.abs(self._x.array_r).max(initial=0.0)), MPI.MAX)
+            largest = self.comm.allreduce(
+                float(np.abs(self._x.array_r[self.map.displacements]).max(initial=0.0)), MPI.MAX
+            )
             mode.scale(np.copysign(1.0 / largest, image.dot(mode)))
         finally:
             for item in (K, M, start, image):
@@ -310,7 +383,7 @@ class CellSystem:
         self.project_out(right)
         A = self.with_dirichlet(K)
         with SymmetricFactor(self.comm) as factor:
-            stable = factor.is_positive(A)
+            stable = factor.is_positive(A, self.multipliers)
             if stable:
                 factor.solve(right, step)
         self.q.axpy(1.0, affine)
@@ -328,13 +401,18 @@ class CellSystem:
         """Find an equilibrium from the present q; returns the iterations. Collective.
 
         Args:
-            descend: lower the energy in every step, with a positive definite tangent; plain Newton otherwise.
+            descend: lower the energy in every step, with a positive definite tangent; plain Newton otherwise, and for mixed
+                energies, which have no minimum.
 
         Raises:
             ConvergenceError: it did not converge.
         """
         try:
-            iterations = minimise(self, DESCENT_ITERATIONS) if descend else newton(self, BRANCH_ITERATIONS)
+            iterations = (
+                minimise(self, DESCENT_ITERATIONS)
+                if descend and not self.multipliers
+                else newton(self, BRANCH_ITERATIONS)
+            )
         except ConvergenceError as error:
             residual = self.q.duplicate()
             self.residual(residual)

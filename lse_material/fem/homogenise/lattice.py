@@ -84,7 +84,7 @@ def lattice_of(facets: Facets) -> Array:
             here, there = facets.middle[left[ahead]], facets.middle[left[behind]]
             move = here.mean(axis=0) - there.mean(axis=0)
             if cKDTree(here).query(there + move)[0].max() < tolerance.min():
-                moves.append(move)
+                moves.append(move * np.sign(move[np.argmax(np.abs(move))]))
         left = left[~(ahead | behind)]
     bases = [np.array(basis) for basis in itertools.combinations(moves, dim)]
     volumes = np.array([abs(np.linalg.det(basis)) for basis in bases])

@@ -11,7 +11,7 @@ Bertoldi et al., J. Mech. Phys. Solids 56, 2642 (2008), for the porous elastomer
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,7 @@ from lse_material._arrays import Array, float_array, frozen
 from lse_material.errors import ConvergenceError, InvalidInputError
 from lse_material.fem.homogenise.cell import CellSystem
 from lse_material.fem.paths.fingerprint import Fingerprint, fingerprint
+from lse_material.fem.quadrature.stress import QuadratureStress
 from lse_material.fem.solve.inertia import SymmetricFactor
 from lse_material.fem.solve.newton_inertia import perturb
 
@@ -95,6 +96,13 @@ class PeriodicCell:
             cell that repeats in these directions only and has free sides: a strip or a plate. W, P and dP/dF are then per
             length or area of these directions (P of a strip is a force), and F, P and dP/dF have the columns J of these
             axes alone; the others of F are those of I, and those of P and dP/dF zero.
+        stresses: F -> every `QuadratureStress` of the cell, stored at points, which is faster to assemble than the derivatives
+            of the energy that it replaces: `lambda F: [QuadratureStress(material, F, degree=4)]`. The degree is that of the
+            energy.
+        fields: basix elements of further fields of a mixed energy, which is then a function of F and of these: a pressure,
+            `fields=[element("DPC", "quadrilateral", 1)]` with `lambda F, p: two_field_energy(material, F, p, bulk=1e3)`. Plain
+            Newton solves it, between states that are stable, and a perturbation that leaves a saddle is doubled until it
+            does. Not together with `stresses`.
 
     Attributes:
         u: the displacement (fem.Function).
@@ -107,7 +115,7 @@ class PeriodicCell:
 
     Raises:
         InvalidInputError: opposite sides are meshed differently, the translates of the mesh do not meet, it falls into pieces,
-            or the energy has no stiffness at F = I.
+            the energy has no stiffness at F = I, or `stresses` are not its derivative.
 
     >>> cell = lse.fem.PeriodicCell(domain, lambda F: lse.fem.energy(material, F), degree=1, quadrature_degree=1)
     >>> state = cell.equilibrium(np.diag([1.1, 0.9]) ** 0.5)  # everywhere in one well
@@ -125,11 +133,17 @@ class PeriodicCell:
         perturbation_size: float | None = None,
         tolerance: float = 1e-10,
         lattice: Any = None,
+        stresses: Callable[[Any], Sequence[QuadratureStress]] | None = None,
+        fields: Sequence[Any] = (),
     ) -> None:
         for name, value in (("perturbation_size", perturbation_size), ("tolerance", tolerance)):
             if value is not None and not (np.isfinite(value) and value > 0.0):
                 raise InvalidInputError(f"{name} is {value!r}; it must be > 0.")
-        self._system = CellSystem(domain, energy, degree, quadrature_degree, lattice, tolerance)
+        if fields and stresses is not None:
+            raise InvalidInputError(
+                "give either `fields` of a mixed energy or `stresses`: stored ones have no mixed form here."
+            )
+        self._system = CellSystem(domain, energy, degree, quadrature_degree, lattice, tolerance, stresses, fields)
         self.comm, self.dim, self.u, self.q = domain.comm, self._system.dim, self._system.u, self._system.q
         self.volume, self.solid_volume = self._system.volume, self._system.solid_volume
         self.unknowns, self.lattice, self.axes = self._system.map.size, self._system.map.lattice, self._system.map.axes
@@ -146,7 +160,7 @@ class PeriodicCell:
             "tolerance": [self.tolerance],
             "lattice": self.lattice,
         }
-        return fingerprint({"energy": self._system.functional}, unknown=self.u, numbers=options)
+        return fingerprint({"energy": self._system.functional}, unknown=self._system.state, numbers=options)
 
     # ---- states ----------------------------------------------------------------------------------------------------------
 
@@ -188,7 +202,7 @@ class PeriodicCell:
                 if self.negative_eigenvalues() == 0:
                     return self.state(tangent=tangent, perturbations=perturbations, iterations=iterations)
                 if perturbations < MAX_PERTURBATIONS:
-                    self._perturb()
+                    self._perturb(self.perturbation_size * (2.0**perturbations if self._system.multipliers else 1.0))
                     iterations += self._solve(descend=True)
             raise ConvergenceError(self._why_no_minimum(), iterations=iterations)
         except ConvergenceError:
@@ -214,7 +228,7 @@ class PeriodicCell:
         """
         with SymmetricFactor(self.comm) as factor:
             negative, zero, _ = factor.inertia(self._system.tangent())
-        return negative + zero
+        return negative + zero - self._system.multipliers
 
     def lowest_mode(self) -> tuple[float, PETSc.Vec]:
         """The lowest eigenvalue of the tangent, a modulus, and its mode, as unknowns q; collective.
@@ -341,14 +355,14 @@ class PeriodicCell:
             )
         return iterations
 
-    def _perturb(self) -> None:
+    def _perturb(self, size: float) -> None:
         """Move along the lowest mode to the side of lower energy."""
         _, mode = self.lowest_mode()
-        equal = EQUAL_ENERGIES * self._system.energy_scale * (self.perturbation_size / self.size) ** 2
+        equal = EQUAL_ENERGIES * self._system.energy_scale * (size / self.size) ** 2
         try:
-            if not perturb(self._system, mode, self.perturbation_size, equal):
+            if not perturb(self._system, mode, size, equal):
                 raise ConvergenceError(
-                    f"a perturbation of {self.perturbation_size:g} turns elements inside out; take a smaller perturbation_size."
+                    f"a perturbation of {size:g} turns elements inside out; take a smaller perturbation_size."
                 )
             self._mode = mode.array_r.copy()
         finally:

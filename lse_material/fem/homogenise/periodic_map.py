@@ -11,12 +11,15 @@ J.-C. Michel, H. Moulinec, P. Suquet, Comput. Methods Appl. Mech. Eng. 172, 109 
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from dolfinx import fem, mesh
 from mpi4py import MPI
 from petsc4py import PETSc
+from scipy.sparse import csr_array
 
 from lse_material._arrays import Array
 from lse_material.errors import InvalidInputError
@@ -33,11 +36,14 @@ from lse_material.fem.homogenise.lattice import (
     volume_of,
 )
 
+Part = tuple[fem.FunctionSpace, Any]
+
 
 class PeriodicMap:
     """The matrix T of a vector-valued Lagrange space on a cell whose translates fill space, and meet facet by facet.
 
-    Voids and inclusions may cut the sides. Sides need not lie on one rank.
+    Voids and inclusions may cut the sides. Sides need not lie on one rank. In a mixed space the displacement is the first
+    part; the others, pressures for example, are periodic, and those of their unknowns that are independent stand in q.
 
     Args:
         V: the space. lattice: rows are the k lattice vectors, (k, dim); found from the mesh if left out, for a cell that
@@ -53,6 +59,8 @@ class PeriodicMap:
         fixed: global index in q, on the rank that owns it, of a displacement that is zero always: a rod, which repeats along
             one axis in space, would turn about it. None otherwise.
         size: number of unknowns q.
+        displacements: positions of the displacement among the entries of V that this rank owns.
+        others: for each further part of V, the positions of its unknowns among those of q that this rank owns, a slice.
 
     Raises:
         InvalidInputError: the translates of the mesh do not meet facet by facet, no lattice is found, or parts of the mesh are
@@ -65,7 +73,8 @@ class PeriodicMap:
 
     def __init__(self, V: fem.FunctionSpace, lattice: Any = None) -> None:
         comm, dim = V.mesh.comm, V.mesh.geometry.dim
-        if V.dofmap.index_map_bs != dim:
+        parts = _parts(V)
+        if parts[0][0].dofmap.index_map_bs != dim:
             raise InvalidInputError(
                 f"a periodic cell needs a space of vectors with {dim} components, such as "
                 f'functionspace(domain, ("Lagrange", 2, ({dim},))).'
@@ -77,36 +86,28 @@ class PeriodicMap:
         self.lengths = np.linalg.norm(self.lattice, axis=1)
         self.length = float(self.lengths.max())
 
-        owned = V.dofmap.index_map.size_local
-        X = V.tabulate_dof_coordinates()[:owned, :dim]
-        outside = fem.locate_dofs_topological(V, dim - 1, mesh.exterior_facet_indices(V.mesh.topology))
-        outside = outside[outside < owned]
-        counts = comm.allgather(len(outside))
-        places, start = np.concatenate(comm.allgather(X[outside])), sum(counts[: comm.rank])
-        classes = node_classes(places, self.lattice)
-        pinned = int(classes[np.argmin(node_order(places[classes]))])
+        nodes = [_PeriodicNodes(space, self.lattice, pinned=i == 0) for i, (space, _) in enumerate(parts)]
+        last, k = comm.rank == comm.size - 1, len(self.axes)
+        sizes = [space.dofmap.index_map_bs * int(one.independent.sum()) for (space, _), one in zip(parts, nodes)]
+        self._local = sum(sizes) + (dim * k if last else 0)
+        locals_ = comm.allgather(self._local)
+        self.size, start = sum(locals_), sum(locals_[: comm.rank])
+        self.average = np.arange(self.size - dim * k, self.size, dtype=PETSc.IntType)
+        ends = np.cumsum(sizes)
+        self.others = [slice(int(low), int(high)) for low, high in itertools.pairwise(ends)]
+        self.displacements = parts[0][1]
+        columns = [
+            one.columns(start + int(end) - size, space.dofmap.index_map_bs)
+            for (space, _), one, end, size in zip(parts, nodes, ends, sizes)
+        ]
+        first = nodes[0]
+        _check_connected(parts[0][0], columns[0], first.image, first.X)
+        self._independent = (first.X[first.independent] - first.origin) / self.length
+        spins = dim == 3 and k == 1
+        self.fixed = self._against_spin(comm, columns[0][first.independent]) if spins else None
+        self.T = self._matrix(comm, parts, columns, (first.X - first.origin)[:, self.axes] / self.length)
 
-        own = np.arange(start, start + len(outside))  # numbers of this rank's nodes outside
-        image = np.zeros(owned, dtype=bool)
-        image[outside[classes[own] != own]] = True
-        independent = ~image
-        independent[outside[own == pinned]] = False
-        counts = comm.allgather(int(independent.sum()))
-        number = np.full(owned, -1, dtype=np.int64)  # of the independent node, over all ranks; -1: it is X_0
-        number[independent] = sum(counts[: comm.rank]) + np.arange(counts[comm.rank])
-        number[outside] = np.concatenate(comm.allgather(number[outside]))[classes[own]]
-        _check_connected(V, number, image, X)
-
-        last = comm.rank == comm.size - 1
-        total = dim * sum(counts)
-        self.size = total + dim * len(self.axes)
-        self.average = np.arange(total, self.size, dtype=PETSc.IntType)
-        self._local = dim * counts[comm.rank] + (dim * len(self.axes) if last else 0)
-        self._independent = (X[independent] - places[pinned]) / self.length
-        self.fixed = self._against_spin(comm, number[independent]) if dim == 3 and len(self.axes) == 1 else None
-        self.T = self._matrix(comm, number, (X - places[pinned])[:, self.axes] / self.length, dim)
-
-    def _against_spin(self, comm: MPI.Comm, number: Array) -> int | None:
+    def _against_spin(self, comm: MPI.Comm, column: Array) -> int | None:
         """The displacement of a node away from the axis of a rod, across that axis and the way to it."""
         across = np.delete(np.arange(3), self.axes)
         reach = np.abs(self._independent[:, across])
@@ -114,20 +115,26 @@ class PeriodicMap:
         if farthest[1] != comm.rank:
             return None
         node, axis = np.unravel_index(np.argmax(reach), reach.shape)
-        return int(3 * number[node] + across[1 - axis])
+        return int(column[node] + across[1 - axis])
 
-    def _matrix(self, comm: MPI.Comm, number: Array, X: Array, dim: int) -> PETSc.Mat:
-        """T: in each row the independent node, unless it is X_0, and the average gradient in k columns."""
-        k = len(self.axes)
-        rows = np.repeat(number, dim)
-        component = np.tile(np.arange(dim), len(number))
-        columns = np.column_stack([dim * rows + component, self.average[k * component[:, None] + np.arange(k)]])
-        values = np.column_stack([np.ones(len(rows)), np.repeat(X, dim, axis=0)])
-        used = np.column_stack([rows >= 0, np.ones((len(rows), k), dtype=bool)])
-        starts = np.concatenate([[0], np.cumsum(used.sum(axis=1))])
-        csr = [array.astype(PETSc.IntType) for array in (starts, columns[used])]
-        size = ((len(rows), None), (self._local, self.size))
-        return PETSc.Mat().createAIJ(size, csr=(*csr, values[used]), comm=comm)  # type: ignore[arg-type]
+    def _matrix(self, comm: MPI.Comm, parts: Sequence[Part], columns: Sequence[Array], X: Array) -> PETSc.Mat:
+        """T: in each row the independent node, unless it is X_0, and for displacements the average gradient in k columns."""
+        rows, cols, values = [], [], []
+        for (space, dofs), column in zip(parts, columns):
+            bs = space.dofmap.index_map_bs
+            to = (np.where(column >= 0, column, -bs)[:, None] + np.arange(bs)).reshape(-1)
+            rows.append(dofs[to >= 0])
+            cols.append(to[to >= 0])
+            values.append(np.ones(len(rows[-1])))
+        dim, k = self.lattice.shape[1], len(self.axes)
+        component = np.tile(np.arange(dim), len(X))
+        rows.append(np.repeat(self.displacements, k))
+        cols.append(self.average[(k * component[:, None] + np.arange(k)).reshape(-1)])
+        values.append(np.repeat(X, dim, axis=0).reshape(-1))
+        count = sum(len(dofs) for _, dofs in parts)
+        entries = csr_array((np.concatenate(values), (np.concatenate(rows), np.concatenate(cols))), (count, self.size))
+        csr = entries.indptr.astype(PETSc.IntType), entries.indices.astype(PETSc.IntType), entries.data
+        return PETSc.Mat().createAIJ(((count, None), (self._local, self.size)), csr=csr, comm=comm)  # type: ignore[arg-type]
 
     def place(self, i: int, J: int) -> int:
         """The index in q of component (i, J) of the average gradient."""
@@ -164,6 +171,49 @@ class PeriodicMap:
         q.array[: w.size] = self.length * w.reshape(-1)
         self.set_average(q, np.cos(np.arange(1.0, dim * dim + 1.0)).reshape(dim, dim))
         return q
+
+
+class _PeriodicNodes:
+    """The nodes of a space on this rank, and which of them stand for their translates; with `pinned`, one is left out: X_0."""
+
+    def __init__(self, space: fem.FunctionSpace, lattice: Array, *, pinned: bool) -> None:
+        domain, self._comm = space.mesh, space.mesh.comm
+        owned = space.dofmap.index_map.size_local
+        self.X = space.tabulate_dof_coordinates()[:owned, : domain.geometry.dim]
+        outside = fem.locate_dofs_topological(
+            space, domain.topology.dim - 1, mesh.exterior_facet_indices(domain.topology)
+        )
+        self._outside = outside[outside < owned]
+        counts = self._comm.allgather(len(self._outside))
+        own = sum(counts[: self._comm.rank]) + np.arange(len(self._outside))
+        places = np.concatenate(self._comm.allgather(self.X[self._outside]))
+        classes = node_classes(places, lattice) if len(places) else own
+        self._representatives = classes[own]
+        self.image = np.zeros(owned, dtype=bool)
+        self.image[self._outside[self._representatives != own]] = True
+        self.independent = ~self.image
+        if pinned:
+            first = int(classes[np.argmin(node_order(places[classes]))])
+            self.independent[self._outside[own == first]] = False
+            self.origin = places[first]
+
+    def columns(self, start: int, bs: int) -> Any:
+        """The column of the first component of the independent node of each node, -1 where that is X_0; collective."""
+        column = np.full(len(self.X), -1, dtype=np.int64)
+        column[self.independent] = start + bs * np.arange(int(self.independent.sum()))
+        column[self._outside] = np.concatenate(self._comm.allgather(column[self._outside]))[self._representatives]
+        return column
+
+
+def _parts(V: fem.FunctionSpace) -> list[Part]:
+    """The parts of a mixed space, or V itself, with the positions of their entries among those that this rank owns."""
+    if V.num_sub_spaces == 0 or V.dofmap.index_map_bs > 1:
+        return [(V, np.arange(V.dofmap.index_map.size_local * V.dofmap.index_map_bs))]
+    collapsed = [V.sub(i).collapse() for i in range(V.num_sub_spaces)]
+    return [
+        (space, np.ravel(dofs)[: space.dofmap.index_map.size_local * space.dofmap.index_map_bs])
+        for space, dofs in collapsed
+    ]
 
 
 def _check_connected(V: fem.FunctionSpace, number: Array, image: Array, X: Array) -> None:

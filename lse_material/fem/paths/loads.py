@@ -142,6 +142,7 @@ class AppliedLoad:
         """q by the difference over a step of the factor: exact for what is affine in it, up to rounding."""
         problem, free = self._problem, self._problem.fields.free[0]
         u = problem.u.x.array.copy()
+        problem.update_stored()
         before = problem.forces()
         self._apply(self._factor + step)
         problem.u.x.array[:] = u

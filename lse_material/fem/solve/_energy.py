@@ -68,6 +68,7 @@ class FieldEnergy(Energy, Protocol):
         scales: units of these fields, in which steps are measured.
         solver: a PETSc SNES.
         A: the matrix of the tangent.
+        P_mat: that of the preconditioner; None if it is A.
         b: a vector of the layout of the residual.
         J: the tangent, compiled.
         convex_form: the frozen-weight tangent, compiled; None if there is none.
@@ -86,6 +87,7 @@ class FieldEnergy(Energy, Protocol):
     scales: FieldScales
     solver: PETSc.SNES
     A: PETSc.Mat
+    P_mat: PETSc.Mat | None
     b: PETSc.Vec
     J: fem.Form
     convex_form: fem.Form | None
@@ -103,6 +105,9 @@ class FieldEnergy(Energy, Protocol):
 
     def apply_bcs(self) -> None:
         """Set u to its Dirichlet values."""
+
+    def update_stored(self) -> None:
+        """Bring stored stresses and tangents, with which `J` is assembled, to the present u."""
 
     def forces(self) -> Array:
         """The derivative of the energy, reactions included, with entries for ghosts."""

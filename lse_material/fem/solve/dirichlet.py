@@ -12,6 +12,7 @@ it: from such a guess a minimiser goes far, and it went to higher minima after t
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 import numpy as np
 from dolfinx import fem
@@ -25,8 +26,10 @@ from lse_material.fem.solve._energy import FieldEnergy
 from lse_material.fem.solve.fields import ROUNDING
 from lse_material.fem.solve.inertia import SymmetricFactor
 from lse_material.fem.solve.multigrid import is_direct, linear_step
+from lse_material.fem.solve.trust_region import counts_pivots, is_factored_positive
 
 EQUILIBRIUM = 0.1  # a state is one if its residual is a smaller share of the forces that new Dirichlet values add
+SAME_PATTERN: Any = PETSc.Mat.Structure.SAME_NONZERO_PATTERN
 MAX_HALVINGS = 20  # of the distance of an inverted initial guess from the undeformed state
 
 logger = logging.getLogger("lse_material")
@@ -156,8 +159,27 @@ def _positive_step(problem: FieldEnergy, A: PETSc.Mat, P: PETSc.Mat | None, b: P
     ksp = problem.solver.getKSP()
     if not is_direct(ksp):
         return linear_step(ksp, A, P, b, step)
+    matrix = problem.P_mat
+    if matrix is not None and counts_pivots(ksp) and _same_pattern(problem, A, matrix):
+        if A.handle != matrix.handle:
+            A.copy(matrix, SAME_PATTERN)
+        ksp.setOperators(
+            problem.A, matrix
+        )  # in whose pattern the solver factors all its matrices: one analysis serves all
+        if is_factored_positive(ksp):
+            ksp.getPC().apply(b, step)
+            return True
+        return False
     with SymmetricFactor(A.comm) as factor:
         if not factor.is_positive(A, problem.multipliers):
             return False
         factor.solve(b, step)
     return True
+
+
+def _same_pattern(problem: FieldEnergy, A: PETSc.Mat, P: PETSc.Mat) -> bool:
+    """Whether A has entries where the preconditioner's matrix has them."""
+    if not P.isAssembled():
+        problem.convex_tangent()
+    different = A.getInfo()["nz_used"] != P.getInfo()["nz_used"]
+    return not problem.comm.allreduce(different, MPI.LOR)

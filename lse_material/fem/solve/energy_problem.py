@@ -41,9 +41,9 @@ from lse_material.fem.solve.dirichlet import enter_dirichlet_values
 from lse_material.fem.solve.fields import ROUNDING
 from lse_material.fem.solve.inertia import SymmetricFactor
 from lse_material.fem.solve.missing_stiffness import missing_stiffness
-from lse_material.fem.solve.multigrid import DIRECT, is_direct, keep_dirichlet_values, set_rigid_modes
+from lse_material.fem.solve.multigrid import free_part, is_direct, keep_dirichlet_values, set_rigid_modes
 from lse_material.fem.solve.newton_inertia import blended_and_raised, minimise
-from lse_material.fem.solve.options import DEFAULT_OPTIONS, SADDLE, TRUST_REGION
+from lse_material.fem.solve.options import TRUST_REGION, energy_defaults
 from lse_material.fem.solve.problem import FAILED_LINEAR, FINER, MaterialProblem
 from lse_material.fem.solve.quasi_newton import REMAINDER, descend
 from lse_material.fem.solve.saddle import minimise_eliminated
@@ -96,10 +96,10 @@ class EnergyProblem(MaterialProblem):
         predictor: whether one linear step extends changed Dirichlet values into the body. Its matrix is the tangent if that is
             positive definite, else the frozen-weight tangent; its solver is direct if the preconditioner is, else conjugate
             gradients. Without it the values are imposed abruptly, which may push the adjacent cells across energy barriers or
-            turn them inside out.
-        continuation: factors of the transition scale, (8, 4, 2) for example. Energies that are smoother by these are minimised
-            first, one after the other, which finds lower minima from a rough start. The minimum may lie in other wells than the
-            start: leave it out where the history of loads decides, as on a path with hysteresis.
+            turn them inside out. A guess that is no equilibrium, and whose tangent is indefinite, takes them abruptly.
+        continuation: factors of the transition scale, (8, 4, 2) for example. Quasi-Newton steps first lower energies that are
+            smoother by these, one after the other, which is faster and finds lower minima from a rough start. The minimum may
+            lie in other wells than the start: leave it out where the history of loads decides, as on a path with hysteresis.
         kwargs: passed on to `MaterialProblem` (jit_options, form_compiler_options, entity_maps).
 
     Attributes:
@@ -114,7 +114,8 @@ class EnergyProblem(MaterialProblem):
         scales: units of the fields of u, in which solvers measure steps.
 
     Raises:
-        InvalidInputError: the energy is no functional, or u is a list, or the energy cannot be smoothed (`lse.fem.smoothed`).
+        InvalidInputError: the energy is no functional, or u is a list, or continuation does not apply (`lse.fem.smoothed`;
+            mixed energies).
 
     >>> problem = lse.fem.EnergyProblem(W * dx, u, bcs=bcs, petsc_options_prefix="bar_")
     >>> pull.value[:] = 0.1, 0.0
@@ -156,15 +157,8 @@ class EnergyProblem(MaterialProblem):
         chosen = dict(petsc_options or {})
         saddle = bool(marks_in(energy, Multiplier))
         if saddle and continuation:
-            raise InvalidInputError(
-                "a mixed energy has no minimum that continuation could lead to: leave continuation out."
-            )
-        if saddle:
-            self.default_options = SADDLE
-        elif chosen.get("snes_type", "newtontr") != "newtontr":
-            self.default_options = DEFAULT_OPTIONS
-        if chosen.get("pc_type", "lu") not in DIRECT:
-            self.default_options = {k: v for k, v in self.default_options.items() if not k.startswith("pc_factor_")}
+            raise InvalidInputError("a mixed energy has no minimum to which continuation could lead: leave it out.")
+        self.default_options = energy_defaults(chosen, saddle=saddle)
         self.functional = energy
         self.tolerance, self.fallback, self.predictor = tolerance, fallback, predictor
         self.fallbacks = self.iterations = self.quasi_newton_steps = 0
@@ -411,15 +405,9 @@ class EnergyProblem(MaterialProblem):
 
     def _descend(self, P: PETSc.Mat, inverse: Callable[..., None], of: SmootherEnergy | None = None) -> int:
         """Lower an energy from `x` by quasi-Newton steps, preconditioned by the inverse of P; returns their number."""
-        free = self.fields.free[0]
-
-        def precondition(residual: PETSc.Vec, step: PETSc.Vec) -> None:
-            inverse(residual, step)
-            step.array[~free] = 0.0
-
         energy, gradient = functools.partial(self._energy_at, of=of), functools.partial(self._gradient_at, of=of)
         remainder = REMAINDER if of is None else SMOOTHER_REMAINDER
-        steps = descend(energy, gradient, P.mult, precondition, self.x, remainder)
+        steps = descend(energy, gradient, P.mult, free_part(inverse, self.fields), self.x, remainder)
         self.quasi_newton_steps += steps
         return steps
 

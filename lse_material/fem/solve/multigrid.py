@@ -21,6 +21,8 @@ from dolfinx.fem.petsc import create_vector
 from petsc4py import PETSc
 
 from lse_material.fem.solve.fields import Fields
+from lse_material.fem.solve.options import DIRECT
+from lse_material.fem.solve.quasi_newton import Operator
 
 MULTIGRID: Mapping[str, Any] = {
     "ksp_rtol": 1e-2,
@@ -31,7 +33,6 @@ MULTIGRID: Mapping[str, Any] = {
     "mg_levels_ksp_type": "chebyshev",
     "mg_levels_pc_type": "jacobi",
 }
-DIRECT = ("cholesky", "lu")  # preconditioners that are factors
 STEP_TOLERANCE = 1e-4  # relative residual of `linear_step`
 
 
@@ -70,6 +71,17 @@ def keep_dirichlet_values(ksp: PETSc.KSP, fields: Fields) -> None:
         step.array[prescribed] = 0.0
 
     ksp.setPostSolve(zero_prescribed)
+
+
+def free_part(inverse: Operator, fields: Fields) -> Operator:
+    """A preconditioner whose result is zero where u is prescribed."""
+    prescribed = ~fields.free[0]
+
+    def precondition(residual: PETSc.Vec, step: PETSc.Vec) -> None:
+        inverse(residual, step)
+        step.array[prescribed] = 0.0
+
+    return precondition
 
 
 def linear_step(ksp: PETSc.KSP, A: PETSc.Mat, P: PETSc.Mat | None, b: PETSc.Vec, step: PETSc.Vec) -> bool:

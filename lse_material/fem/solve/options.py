@@ -33,6 +33,7 @@ SADDLE: Mapping[str, Any] = {  # residuals rise on the way to a saddle
     **DEFAULT_OPTIONS,
     "snes_linesearch_type": "basic",
 }
+DIRECT = ("cholesky", "lu")  # preconditioners that are factors
 WORK_SPACES = (100, 400, 1600)  # per cent beyond MUMPS's estimate, which delayed pivots exceed
 NEEDS_WORK_SPACE = (-8, -9)  # errors of MUMPS
 WITHOUT_JACOBIAN = ("qn", "ngmres", "nrichardson", "ncg", "anderson", "ms")
@@ -67,6 +68,15 @@ def solver_options(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dic
             )
         del options["snes_linesearch_type"]  # PETSc has one for each of these
     return options
+
+
+def energy_defaults(chosen: Mapping[str, Any], *, saddle: bool) -> Mapping[str, Any]:
+    """The defaults of an `EnergyProblem` for the options that a user has chosen; `saddle` if the energy is mixed."""
+    defaults = TRUST_REGION if chosen.get("snes_type", "newtontr") == "newtontr" else DEFAULT_OPTIONS
+    defaults = SADDLE if saddle else defaults
+    if chosen.get("pc_type", "lu") in DIRECT:
+        return defaults
+    return {key: value for key, value in defaults.items() if not key.startswith("pc_factor_")}
 
 
 def needs_symmetry(ksp: PETSc.KSP) -> bool:

@@ -226,6 +226,10 @@ class MaterialProblem(NonlinearProblem):
                 total += b[dofs[:owned]].sum()
         return float(self.comm.allreduce(total))
 
+    def update_stored(self) -> None:
+        """Bring stored stresses and tangents to the present u, for assemblies of `J` of one's own; collective."""
+        self._update_tangents()
+
     def _checked(self, form: Any, prepare: Callable[[ufl.Form], ufl.Form] = lambda form: form) -> Any:
         """The form, prepared, if its stored stresses are known and under their own measure; collective."""
         if form is None:

@@ -22,6 +22,7 @@ from petsc4py import PETSc
 MEMORY = 12  # steps that the approximation is made of
 SUFFICIENT, CURVATURE = 1e-4, 0.9  # of the weak Wolfe conditions
 TRIALS = 30  # of a length
+SHORTER = (0.1, 0.5)  # share of a length whose energy is too high that is tried next
 SCALES = (0.2, 5.0)  # of the preconditioner, at most
 REMAINDER = 1e-4  # see `descend`
 
@@ -107,6 +108,10 @@ def _step(
         there = energy(trial)
         if not (np.isfinite(there) and there <= value + SUFFICIENT * length * derivative):
             longest = length
+            if np.isfinite(there) and shortest == 0.0:  # the minimum of a parabola
+                share = -0.5 * derivative * length / (there - value - derivative * length)
+                length *= float(np.clip(share, *SHORTER))
+                continue
         else:
             gradient(trial, new)
             if new.dot(d) >= CURVATURE * derivative:

@@ -84,17 +84,14 @@ def keep_preconditioner_positive(ksp: PETSc.KSP) -> None:
 
     Nothing is done for other preconditioners than a Cholesky factor by MUMPS.
     """
-    pc = ksp.getPC()
-    if pc.getType() != "cholesky" or pc.getFactorSolverType() != "mumps":
+    if not counts_pivots(ksp):
         return
 
     def raise_until_positive(ksp: PETSc.KSP, b: PETSc.Vec, x: PETSc.Vec) -> None:
         A, P = ksp.getOperators()
         if not np.isfinite(P.norm()):
             return
-        count_pivots(ksp.getPC())
-        ksp.setUp()
-        if _is_positive(ksp):
+        if is_factored_positive(ksp):
             return
         if A.handle == P.handle:  # the preconditioner is made of the tangent, which must not change
             P = A.copy()
@@ -102,15 +99,21 @@ def keep_preconditioner_positive(ksp: PETSc.KSP) -> None:
             P.destroy()
             P = ksp.getOperators()[1]
         with closing(with_raised_diagonal(P, DIAGONAL_SHARES)) as matrices:
-            for _ in matrices:
-                ksp.setUp()
-                if _is_positive(ksp):
-                    break
+            any(is_factored_positive(ksp) for _ in matrices)
 
     ksp.setPreSolve(raise_until_positive)
 
 
-def _is_positive(ksp: PETSc.KSP) -> bool:
+def counts_pivots(ksp: PETSc.KSP) -> bool:
+    """Whether the preconditioner is a Cholesky factor by MUMPS."""
+    pc = ksp.getPC()
+    return bool(pc.getType() == "cholesky" and pc.getFactorSolverType() == "mumps")
+
+
+def is_factored_positive(ksp: PETSc.KSP) -> bool:
+    """Factor the matrix of the preconditioner, and return whether it is positive definite; see `counts_pivots`."""
+    count_pivots(ksp.getPC())
+    ksp.setUp()
     reason: Any = ksp.getPC().getFailedReason()
     if reason != 0:
         return False

@@ -9,9 +9,10 @@ from dolfinx.io import gmsh as gmshio
 from mpi4py import MPI
 
 import lse_material as lse
-from lse_material.fem import PeriodicCell
+from lse_material.fem import PeriodicCell, QuadratureStress
 from meshes import honeycomb
 from tests.fem.porous import neo_hookean
+from tests.materials import mild_material, saint_venant_kirchhoff
 
 WORLD = MPI.COMM_WORLD
 E, NU = 2.0, 0.3
@@ -146,3 +147,28 @@ def test_lattices_that_do_not_fit_are_refused():
     trapezium.geometry.x[:, 0] *= 1.0 + 0.5 * trapezium.geometry.x[:, 1]
     with pytest.raises(lse.InvalidInputError, match="has 0 pairs of parallel sides"):
         PeriodicCell(trapezium, linear, degree=1)
+
+
+@pytest.mark.mpi
+def test_stored_stresses_give_the_same_states_and_must_be_those_of_the_energy():
+    rng = np.random.default_rng(3)
+    parts = [mild_material(rng, lse.GreenLagrange(2), modes=2), saint_venant_kirchhoff(2, 1.1, 0.6)]
+    domain = mesh.create_rectangle(WORLD, [(0.0, 0.0), (2.0, 1.0)], (4, 2))
+    cells = np.arange(domain.topology.index_map(2).size_local, dtype=np.int32)
+    tags = mesh.meshtags(domain, 2, cells, np.int32(1) + (mesh.compute_midpoints(domain, 2, cells)[:, 0] > 1.0))
+    dx = ufl.Measure("dx", domain, subdomain_data=tags)(degree=3)
+
+    def energy(F):
+        return sum(lse.fem.energy(part, F) * dx(k + 1) for k, part in enumerate(parts))
+
+    def stored(F):
+        return [QuadratureStress(part, F, degree=3, tags=tags, tag=k + 1) for k, part in enumerate(parts)]
+
+    F = np.array([[1.03, 0.02], [0.0, 0.98]])
+    states = [PeriodicCell(domain, energy, stresses=route).minimum(F) for route in (None, stored)]
+    scale = np.abs(states[0].tangent).max()
+    np.testing.assert_allclose(states[1].stress, states[0].stress, atol=1e-10 * scale)
+    np.testing.assert_allclose(states[1].tangent, states[0].tangent, atol=1e-9 * scale)
+    assert states[1].iterations == states[0].iterations
+    with pytest.raises(lse.InvalidInputError, match="not the derivative"):
+        PeriodicCell(domain, energy, stresses=lambda F: stored(F)[:1])

@@ -10,7 +10,7 @@ from scipy.optimize import brentq, minimize_scalar
 
 import lse_material as lse
 from lse_material.fem import ArcLength, EnergyProblem, potential_energy
-from tests.materials import quadratic_well
+from tests.materials import quadratic_well, saint_venant_kirchhoff
 
 WORLD = MPI.COMM_WORLD
 SPAN, RISE, STIFFNESS = 1.0, 0.3, 2.0  # half the span, of the apex, EA of the bars
@@ -172,6 +172,32 @@ def test_a_constant_of_the_energy_may_be_the_load_and_must_be_affine():
     assert len(path.limit_points()) == 2
     with pytest.raises(lse.InvalidInputError, match="not affine"):
         ArcLength(sprung, lambda f: setattr(end, "value", f**2), 0.02).run(1)
+
+
+@pytest.mark.mpi
+def test_a_stored_stress_is_followed_as_the_energy_in_the_form_is():
+    """A block pulled by its end: how the residual changes with the end comes from the stored tangent."""
+    tables = []
+    for stored in (False, True):
+        domain = mesh.create_unit_square(WORLD, 2, 2)
+        V = fem.functionspace(domain, ("Lagrange", 1, (2,)))
+        u, v, pull = fem.Function(V), ufl.TestFunction(V), fem.Constant(domain, np.zeros(2))
+        sides = [fem.locate_dofs_geometrical(V, lambda x, at=at: np.isclose(x[0], at)) for at in (0.0, 1.0)]
+        bcs = [fem.dirichletbc(np.zeros(2), sides[0], V), fem.dirichletbc(pull, sides[1], V)]
+        material, F = saint_venant_kirchhoff(2, 0.7, 0.4), ufl.Identity(2) + ufl.grad(u)
+        P = lse.fem.QuadratureStress(material, F, degree=1)
+        options = {"residual": ufl.inner(P.operator, ufl.grad(v)) * P.dx, "stresses": [P]} if stored else {}
+        energy = lse.fem.energy(material, F) * ufl.dx(degree=1)
+        problem = EnergyProblem(energy, u, bcs=bcs, petsc_options_prefix=f"pulled_{stored}_", **options)
+
+        def stretch(end, pull=pull):
+            pull.value[0] = end
+
+        path = ArcLength(problem, stretch, 0.02)
+        tables.append(path.run(3))
+    for name in ("factor", "energy"):
+        np.testing.assert_allclose(tables[1][name], tables[0][name], rtol=1e-9)
+    assert tables[0]["factor"][-1] > 0.05
 
 
 @pytest.mark.mpi
