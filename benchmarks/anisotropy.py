@@ -4,7 +4,8 @@ Closed forms in three dimensions, with axes that are not those of F:
 
     transverse    mu/2 (|F|^2 - 3 - 2 ln J) + K/2 (J - 1)^2 + k/(2 q) (exp(q (|Fa|^2 - 1)^2) - 1)
     orthotropic   the same with three such terms, for a, b and c
-    cubic         1/2 E:C:E in E = (F^T F - I)/2, with C11, C12, C44
+    cubic         the same with three such terms of one k
+    quadratic     1/2 E:C:E in E = (F^T F - I)/2, with C11, C12, C44, cubic: strains hold it exactly, and win
 
 F = I + G, |G_ij| <= 0.1, energies and stresses; errors are of the stress on 2,000 other F, relative RMS. A third fit is of 100
 rows, polyconvex: each of its modes must be elliptic at 10,000 F with J from 0.3 to 3, principal stretches mostly from 1/4 to 4.
@@ -30,18 +31,18 @@ MEASURES = {
     "transverse": lse.TransverseInvariants(3, a=tuple(A)),
     "orthotropic": lse.OrthotropicInvariants(3, a=tuple(A), b=tuple(B)),
     "cubic": lse.CubicInvariants(3, a=tuple(A), b=tuple(B)),
+    "quadratic": lse.CubicInvariants(3, a=tuple(A), b=tuple(B)),
 }
-FIBRES = {"transverse": (8.0, 0.0, 0.0), "orthotropic": (8.0, 4.0, 1.0)}
+FIBRES = {"transverse": (8.0, 0.0, 0.0), "orthotropic": (8.0, 4.0, 1.0), "cubic": (4.0, 4.0, 4.0)}
 C11, C12, C44 = 4.0, 2.0, 3.0
 SHEAR, BULK, STIFFENING = 1.0, 4.0, 2.0
 ROUNDING = 1e-12
-RIGHT = 1e-3  # an error that is that of the search: quadratic energies of E are exact in either input
 
 
 def energy(name: str, F: torch.Tensor) -> torch.Tensor:
     """W of one F (3, 3)."""
     C = F.T @ F
-    if name == "cubic":
+    if name == "quadratic":
         E = 0.5 * AXES @ (C - torch.eye(3)) @ AXES.T
         normal = E.diagonal()
         shear = (E * E).sum() - (normal * normal).sum()
@@ -99,7 +100,7 @@ def main() -> None:
         own["least_acoustic"] = least_acoustic(result.material, F)
         assert result.material.is_polyconvex
         assert own["least_acoustic"] > -ROUNDING
-        assert own["invariants_100"] <= max(own["strains_400"], RIGHT), f"{name}: {own}"
+        assert name == "quadratic" or own["invariants_100"] <= own["strains_400"], f"{name}: {own}"
         figures[name] = own
         if not options.quick:
             print(name, own, flush=True)

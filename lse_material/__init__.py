@@ -36,6 +36,7 @@ from lse_material.model.invariants import (
 )
 from lse_material.model.material import Material
 from lse_material.model.mode import Mode
+from lse_material.model.natural_states import NaturalStates
 from lse_material.model.soft_minimum import SoftMinimum
 from lse_material.model.strain import GreenLagrange, IsotropicInvariants, SmallStrain, StrainAndVolume, StrainMeasure
 from lse_material.model.symmetry import Symmetry
@@ -58,6 +59,7 @@ __all__ = [
     "LseError",
     "Material",
     "Mode",
+    "NaturalStates",
     "Observations",
     "OrthotropicInvariants",
     "PrincipalInvariants",

@@ -79,6 +79,7 @@ def test_demos_and_studies_use_public_names():
         ("bain_path", "difference_error_meV", 2.0),
         ("transforming_bar", "plateau_error", 1e-3),
         ("hysteretic_bar", "plateau_error", 0.01),
+        ("energy_under_an_operator", "error", 0.01),
         ("memory_strip", "slope_error", 0.02),
         ("twinned_crystal", "normal_error_deg", 1.0),
         ("periodic_cell", "hill_mandel_error", 1e-5),

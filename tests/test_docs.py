@@ -108,6 +108,7 @@ def test_a_demo_becomes_a_page_with_its_text_code_output_and_picture(tmp_path):
     assert (tmp_path / "potential_and_wells.png").exists()
     index = (DOCS / "index.md").read_text()
     assert re.findall(r"^_generated/(\w+)$", index, re.MULTILINE) == [*stories.NAMES, "gallery"]
+    assert re.findall(r"^:target: _generated/(\w+)\.html$", index, re.MULTILINE) == [*stories.NAMES]  # a card each
     broken = tmp_path / "broken.py"
     broken.write_text("# %%\nassert 1 + 1 == 3, 'arithmetic'\n")
     with pytest.raises(RuntimeError, match=r"(?s)broken\.py fails in the documentation.*arithmetic"):

@@ -71,8 +71,12 @@ def torch_invariants(kinematics, f, J):
     axes = [*axes, torch.linalg.cross(*axes)] if dim == 3 else axes
     along, across = ([n @ A @ n for n in axes] for A in (C, areas))
     if isinstance(kinematics, lse.CubicInvariants):
-        sums = [sum(x**2 for x in along) - dim - 4 * volume, sum(x**2 for x in across) - 3 - 8 * volume]
-        return torch.stack([*whole, *sums[: dim - 1], volume])
+        sums = [sum(x**2 for x in along) - dim - 4 * volume, sum(x**2 for x in across) - 3 - 8 * volume][: dim - 1]
+        signs = torch.cartesian_prod(*[torch.tensor([1.0, -1.0], dtype=f.dtype)] * dim)[: 2 ** (dim - 1)]
+        diagonals = [(s[:, None] * torch.stack(axes)).sum(0) / dim**0.5 for s in signs]
+        share = 4 if dim == 2 else 16 / 3
+        sums.append(sum((d @ C @ d) ** 2 for d in diagonals) - len(signs) - share * volume)
+        return torch.stack([*whole, *sums, volume])
     fibres = dim if isinstance(kinematics, lse.OrthotropicInvariants) and dim == 3 else 1
     own = [x - 1 for x in along[:fibres]] + [x - 1 - 2 * volume for x in across[:fibres]]
     with_whole = isinstance(kinematics, lse.TransverseInvariants) and dim == 3

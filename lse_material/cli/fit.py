@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Callable, Mapping
+from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,9 +23,11 @@ from lse_material.material_file import save
 from lse_material.model.strain import BUILT_IN
 
 PREFIXES = {"Architecture": "", "Training": "training_", "Sparsity": "sparsity_"}
-KINEMATICS = {
-    re.sub("(?<!^)(?=[A-Z])", "-", name).lower(): kind for name, kind in BUILT_IN.items()
-}  # green-lagrange, ...
+KINEMATICS = {  # green-lagrange, ...: those that need no more than the dimension
+    re.sub("(?<!^)(?=[A-Z])", "-", name).lower(): kind
+    for name, kind in BUILT_IN.items()
+    if all(field.default is not MISSING for field in fields(kind)[1:])
+}
 
 
 def fit_command() -> Callable[..., Any]:

@@ -22,6 +22,7 @@ from lse_material.errors import InvalidInputError
 from lse_material.export.preamble import nested, number
 from lse_material.model.mode import Mode
 from lse_material.model.soft_minimum import SoftMinimum
+from lse_material.model.strain import StrainMeasure
 
 _PACKAGE = Path(__file__).parents[1]
 _SCALES = ("scaled_rho", "input_shift", "input_scale", "energy_scale", "energy_shift")
@@ -81,8 +82,8 @@ class PythonText:
             self._parts.append("\n\n".join([head, *bodies]))
         written = {name: getattr(thing, name) for name in values}
         texts = {
-            name: self.instance(value, methods, attributes)  # a mode made of others
-            if isinstance(value, Mode)
+            name: self.instance(value, methods, attributes)  # a mode, or a measure, made of others
+            if isinstance(value, (Mode, StrainMeasure))
             else literal(value, f"{kind.__name__}.{name}")
             for name, value in written.items()
         }

@@ -24,7 +24,7 @@ from lse_material.fit.discovery.candidates import Candidates, Discovery
 from lse_material.fit.discovery.schedule import Schedule
 from lse_material.fit.discovery.search import discover
 from lse_material.fit.judgement import judged
-from lse_material.fit.model.constraints import Constraints, monotone_inputs
+from lse_material.fit.model.constraints import Constraints, monotone_inputs, of_states
 from lse_material.fit.model.edit import copy_of
 from lse_material.fit.model.initialise import random_start
 from lse_material.fit.model.trainable import TrainablePotential, trainable_kind
@@ -187,8 +187,11 @@ def _trainable(
     monotone = (
         monotone_inputs(kinematics, potential.size) if isinstance(start, Material) and start.is_polyconvex else None
     )
-    constraints = None if monotone is None else Constraints(unit=torch.tensor(potential.input_scale), monotone=monotone)
-    return TrainablePotential.from_potential(potential, constraints)
+    shift, scale = potential.input_shift, potential.input_scale
+    states = of_states(kinematics, potential.size - kinematics.size, shift, scale) if kinematics else {}
+    return TrainablePotential.from_potential(
+        potential, Constraints(unit=torch.tensor(scale), monotone=monotone, **states)
+    )
 
 
 def _finished(

@@ -20,6 +20,7 @@ from lse_material.model.invariants import (
 )
 from lse_material.model.material import Material
 from lse_material.model.mode import Mode
+from lse_material.model.natural_states import NaturalStates
 from lse_material.model.periodic_network import PeriodicNetwork
 from lse_material.model.soft_minimum import SoftMinimum
 from lse_material.model.strain import (
@@ -52,6 +53,7 @@ __all__ = [
     "IsotropicInvariants",
     "Material",
     "Mode",
+    "NaturalStates",
     "OrthotropicInvariants",
     "PeriodicNetwork",
     "PrincipalInvariants",

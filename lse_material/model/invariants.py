@@ -178,14 +178,15 @@ class OrthotropicInvariants(StructuralInvariants):
 
 @dataclass(frozen=True)
 class CubicInvariants(StructuralInvariants):
-    """Of cubic materials with the edges a, b and c = a x b; sums are over these three:
+    """Of cubic materials with the edges a, b and c = a x b; sums are over the edges n, and over the four body diagonals d:
 
-        x = (|F|^2 - 3 - 2 (J - 1), |cof F|^2 - 3 - 4 (J - 1),
-             sum |F n|^4 - 3 - 4 (J - 1), sum |cof F n|^4 - 3 - 8 (J - 1), J - 1)
+        x = (|F|^2 - 3 - 2 (J - 1), |cof F|^2 - 3 - 4 (J - 1), sum |F n|^4 - 3 - 4 (J - 1),
+             sum |cof F n|^4 - 3 - 8 (J - 1), sum |F d|^4 - 4 - 16/3 (J - 1), J - 1)
 
-    In 2D (square) the first, third and last say all, with 2 in the place of 3. Guarantees: objective, cubic (complete in 2D;
-    in 3D with all three elastic constants), and polyconvex if the mode does not decrease in the inputs before J - 1. The stress
-    at F = I is a pressure.
+    2D (square): x = (|F|^2 - 2 - 2 (J - 1), sum |F n|^4 - 2 - 4 (J - 1), sum |F d|^4 - 2 - 4 (J - 1), J - 1). The diagonals are
+    there for polyconvex modes that resist shear along the edges more than stretch. Guarantees: objective, cubic (complete in
+    2D; in 3D with all three elastic constants), and polyconvex if the mode does not decrease in the inputs before J - 1. The
+    stress at F = I is a pressure.
 
     Attributes:
         a, b: two edges at F = I, normalised; the coordinate axes if left out. In 2D b is perpendicular to a.
@@ -194,7 +195,7 @@ class CubicInvariants(StructuralInvariants):
         InvalidInputError: a or b is no direction of this dimension, or they are not perpendicular.
 
     >>> lse.CubicInvariants(2).strain(np.diag([1.2, 1.0])[None]).round(4)
-    array([[0.04  , 0.2736, 0.2   ]])
+    array([[0.04  , 0.2736, 0.1768, 0.2   ]])
     """
 
     a: tuple[float, ...] = ()
@@ -209,21 +210,29 @@ class CubicInvariants(StructuralInvariants):
     @property
     def labels(self) -> tuple[str, ...]:  # noqa: D102
         if self.dim == 2:
-            return "|F|² - 2 - 2(J-1)", "Σ|Fn|⁴ - 2 - 4(J-1)", "J-1"
+            return "|F|² - 2 - 2(J-1)", "Σ|Fn|⁴ - 2 - 4(J-1)", "Σ|Fd|⁴ - 2 - 4(J-1)", "J-1"
         whole = "|F|² - 3 - 2(J-1)", "|cof F|² - 3 - 4(J-1)"
-        return *whole, "Σ|Fn|⁴ - 3 - 4(J-1)", "Σ|cof F n|⁴ - 3 - 8(J-1)", "J-1"
+        return *whole, "Σ|Fn|⁴ - 3 - 4(J-1)", "Σ|cof F n|⁴ - 3 - 8(J-1)", "Σ|Fd|⁴ - 4 - 16/3(J-1)", "J-1"
 
     @property
     def shares(self) -> tuple[float, ...]:  # noqa: D102
-        return (2.0, 4.0, 4.0, 8.0) if self.dim == 3 else (2.0, 4.0)
+        return (2.0, 4.0, 4.0, 8.0, 16.0 / 3.0) if self.dim == 3 else (2.0, 4.0, 4.0)
 
     def invariants(self, F: Any, cofactors: Any) -> Sequence[Any]:  # noqa: D102
         axes = frame(self.a, self.b)
-        lengths = squared_norm(np.array([squared_norm(F @ n) for n in axes], dtype=object)) - self.dim
+        lengths = fourth_powers(F, axes) - self.dim
         if self.dim == 2:
-            return squared_norm(F) - 2.0, lengths
-        areas = squared_norm(np.array([squared_norm(cofactors @ n) for n in axes], dtype=object)) - 3.0
-        return squared_norm(F) - 3.0, squared_norm(cofactors) - 3.0, lengths, areas
+            diagonals = [np.sqrt(0.5) * (axes[0] + s * axes[1]) for s in (1.0, -1.0)]
+            return squared_norm(F) - 2.0, lengths, fourth_powers(F, diagonals) - 2.0
+        signs = [(1.0, 1.0), (1.0, -1.0), (-1.0, 1.0), (-1.0, -1.0)]
+        diagonals = [np.sqrt(1.0 / 3.0) * (axes[0] + s * axes[1] + t * axes[2]) for s, t in signs]
+        whole = squared_norm(F) - 3.0, squared_norm(cofactors) - 3.0
+        return *whole, lengths, fourth_powers(cofactors, axes) - 3.0, fourth_powers(F, diagonals) - 4.0
+
+
+def fourth_powers(A: Any, directions: Sequence[Any]) -> Any:
+    """Sum of |A n|^4 over some directions n."""
+    return squared_norm(np.array([squared_norm(A @ n) for n in directions], dtype=object))
 
 
 def frame(a: Sequence[float], b: Sequence[float]) -> list[Any]:

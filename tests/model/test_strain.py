@@ -30,7 +30,6 @@ KEPT_IN_THE_PLANE = {
     "PrincipalInvariants": [0, 2],
     "TransverseInvariants": [2, 3, 4],
     "OrthotropicInvariants": [0, 3, 6],
-    "CubicInvariants": [0, 2, 4],
 }
 
 
@@ -142,7 +141,9 @@ def test_geometric_part_has_major_symmetry(kinematics):
     np.testing.assert_allclose(geometric, geometric.transpose(0, 3, 4, 1, 2), rtol=0.0, atol=1e-14)
 
 
-@pytest.mark.parametrize("plane", [k for k in STRAIN_MEASURES if k.dim == 2], ids=measure_name)
+@pytest.mark.parametrize(
+    "plane", [k for k in STRAIN_MEASURES if k.dim == 2 and k.symmetry != "cubic"], ids=measure_name
+)
 def test_two_dimensions_are_plane_strain(plane):
     """x, and dx/dF in the plane, are those of space with F33 = 1.
 

@@ -106,8 +106,8 @@ class CellStress(QuadratureStress):
         super().__init__(self._nested, F, degree=degree, tags=tags, tag=tag, domain=domain, entity_maps=entity_maps)
         self._states = fem.Function(self._space((len(self._nested.start),)), name="cell_states")
         self.order = fem.Function(self._space(()), name="order")
+        self.reset()
         memory = self._states.x.array.reshape(-1, len(self._nested.start))
-        memory[:] = self._nested.start
         rows = self.order.function_space.dofmap.list[self._cells]
         self._nested.remember(memory, self.order.x.array, rows, cell_numbers(self._mesh)[self._cells])
 
@@ -124,6 +124,12 @@ class CellStress(QuadratureStress):
     def fingerprint(self) -> Fingerprint:
         """The fingerprint of the cell, by which a checkpoint of another cell is refused."""
         return self.cell.fingerprint()
+
+    def reset(self) -> None:
+        """Return all cells to the undeformed state, for another path."""
+        self._states.x.array.reshape(-1, len(self._nested.start))[:] = self._nested.start
+        self.order.x.array[:] = 0.0
+        self._state.forget()
 
     def advance(self) -> None:
         """Accept the states of the cells at the present F: later trials start from them. Collective.

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from lse_material._arrays import Array
+from lse_material.model.natural_states import NaturalStates
 from lse_material.model.strain import StrainMeasure
 from lse_material.model.symmetry import Symmetry
 
@@ -82,12 +83,16 @@ class Reference:
 
 @dataclass(frozen=True, eq=False)
 class Constraints:
-    """Both, or one, or none; the unit of each input (d,); and, (d,), in which polyconvex modes must not decrease, if known."""
+    """Both, or one, or none; the unit of each input (d,); and, (d,), in which polyconvex modes must not decrease, if known;
+    and of natural states, (K, d) each, which inputs each mode reads, and where its own state is.
+    """
 
     orbit: Orbit | None = None
     reference: Reference | None = None
     unit: Tensor | None = None
     monotone: Tensor | None = None
+    reads: Tensor | None = None
+    states: Tensor | None = None
 
     @property
     def variants(self) -> int:
@@ -106,3 +111,13 @@ def monotone_inputs(kinematics: StrainMeasure | None, size: int) -> Tensor | Non
     result = torch.zeros(size, dtype=torch.bool)
     result[[size - kinematics.size + i for i in inputs]] = True
     return result
+
+
+def of_states(kinematics: StrainMeasure | None, fields: int, shift: Array, scale: Array) -> dict[str, Tensor]:
+    """`reads` and `states` of natural states, in scaled inputs, the first of which are fields; nothing of other measures."""
+    if not isinstance(kinematics, NaturalStates):
+        return {}
+    reads, at = kinematics.blocks(), kinematics.strain(np.array(kinematics.stretches))
+    reads = np.concatenate([np.ones((len(reads), fields)), reads], axis=1)
+    at = np.concatenate([np.tile(shift[:fields], (len(at), 1)), at], axis=1)
+    return {"reads": torch.tensor(reads), "states": torch.tensor((at - shift) / scale)}

@@ -93,6 +93,14 @@ class TrainableNetworks(TrainablePotential):
         if self.temperatures:
             self.biases[-1][mode, 1] += slope[0]
 
+    def masks_of_states(self) -> dict[str, Tensor]:  # noqa: D102
+        reads = self.constraints.reads
+        if reads is None or len(reads) != self.architecture.count:
+            return {}
+        weights = {f"x_weights.{i}": weight for i, weight in enumerate(self.x_weights)}
+        weights |= {} if self.quadratic is None else {"quadratic": self.quadratic}
+        return {n: reads[:, None, self.temperatures :].expand_as(weight).clone() for n, weight in weights.items()}
+
     def _z_weights(self) -> list[Tensor]:
         return [self.acting(f"raw_z_weights.{i}", softplus(raw)) for i, raw in enumerate(self.raw_z_weights)]
 
@@ -182,7 +190,9 @@ class TrainableNetworks(TrainablePotential):
                 value = torch.tensor(np.array(array))
                 self.get_parameter(name)[part] = inverse_softplus(value) if name.startswith("raw_z_weights") else value
                 there[name][part] = 1.0
-        self.masks = {name: m for name, m in there.items() if not name.startswith("biases") and not m.all()}
+        own = self.masks_of_states()
+        there = {name: mask * own.get(name, 1.0) for name, mask in there.items() if not name.startswith("biases")}
+        self.masks = {name: mask for name, mask in there.items() if not mask.all()}
 
 
 def _named(mode: ConvexNetwork | InterpolatedNetwork, depth: int) -> Iterator[tuple[str, np.ndarray]]:

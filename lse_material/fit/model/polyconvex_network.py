@@ -125,7 +125,7 @@ class TrainablePolyconvex(TrainableNetworks):
             if self.quadratic_of_free is not None and plain.quadratic is not None:
                 of_free = plain.quadratic[:, :, ~self.monotone]
                 self.quadratic_of_free.copy_(torch.linalg.qr(of_free)[1])
-        self.masks = {n: m for n, m in plain.masks.items() if n.startswith("raw_z_weights")}
+        self.masks = {n: m for n, m in plain.masks.items() if n.startswith("raw_z_weights")} | self.masks_of_states()
 
 
 MODES[TrainablePolyconvex.mode_type] = TrainablePolyconvex

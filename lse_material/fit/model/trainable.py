@@ -76,7 +76,7 @@ class TrainablePotential(torch.nn.Module, ABC):
         # with one mode rho has no effect: it is no parameter then, or the optimiser would let it drift
         raw = torch.tensor(math.log(share / (1.0 - share)), dtype=torch.float64)
         self.raw_rho = Parameter(raw, requires_grad=architecture.count * self.constraints.variants > 1)
-        self.masks: dict[str, Tensor] = {}
+        self.masks: dict[str, Tensor] = self.masks_of_states()
 
     # ---- what a mode type provides ---------------------------------------------------------------------------------------
 
@@ -109,6 +109,14 @@ class TrainablePotential(torch.nn.Module, ABC):
     def adapted(cls, architecture: Architecture) -> Architecture:
         """The architecture without layers and quadratic terms if these modes have none."""
         return architecture if cls.layered else replace(architecture, depth=0, quadratic=False)
+
+    def masks_of_states(self) -> dict[str, Tensor]:
+        """The masks by which each mode reads the inputs of its natural state alone; none without such states."""
+        if self.constraints.reads is None:
+            return {}
+        raise InvalidInputError(
+            f"modes of the type {self.architecture.mode_type} have no natural states: take networks."
+        )
 
     # ---- what is the same for all ----------------------------------------------------------------------------------------
 

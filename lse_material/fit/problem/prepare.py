@@ -13,7 +13,7 @@ import torch
 from lse_material.data.observations import Observations
 from lse_material.data.samples import Samples
 from lse_material.errors import InvalidInputError
-from lse_material.fit.model.constraints import Constraints, Orbit, Reference, monotone_inputs
+from lse_material.fit.model.constraints import Constraints, Orbit, Reference, monotone_inputs, of_states
 from lse_material.fit.model.trainable import TrainablePotential
 from lse_material.fit.options import Architecture, Training
 from lse_material.fit.problem.diagnostics import data_warnings, expect_pressure
@@ -274,7 +274,13 @@ def _constraints(
     constraints = Constraints(
         None if symmetry is None else Orbit.of(symmetry, scales.input_scale),
         unit=torch.tensor(scales.input_scale),
+        **of_states(kinematics, d - kinematics.size if kinematics else 0, scales.input_shift, scales.input_scale),
     )
+    if constraints.reads is not None and (architecture.modes != len(constraints.reads) or architecture.stress_free):
+        raise InvalidInputError(
+            f"there are {len(constraints.reads)} natural states, with a mode for each: give Architecture(modes=) that number, "
+            "and leave stress_free out."
+        )
     if not architecture.stress_free:
         return constraints
     x, derivative = np.zeros(d), np.eye(d)

@@ -80,9 +80,9 @@ def test_two_grains_move_as_those_of_a_hand_written_energy():
 @pytest.mark.parametrize("measure", [lse.GreenLagrange(2), lse.SmallStrain(2), lse.CubicInvariants(2)], ids=repr)
 def test_a_turned_material_answers_as_the_turned_body(measure):
     """W_Q(F) = W(Q^T F Q) and P_Q(F) = Q P(Q^T F Q) Q^T, for measures that are not objective too."""
-    rng, angle = np.random.default_rng(1), 0.4
+    rng, angle, d = np.random.default_rng(1), 0.4, measure.size
     potential = lse.SoftMinimum(
-        (lse.ConvexNetwork.from_arrays([], [rng.normal(size=(1, 3))], [[0.0]], quadratic=rng.normal(size=(3, 3))),), 1.0
+        (lse.ConvexNetwork.from_arrays([], [rng.normal(size=(1, d))], [[0.0]], quadratic=rng.normal(size=(d, d))),), 1.0
     )
     material = lse.Material(potential, measure)
     Q = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])

@@ -11,7 +11,7 @@ from lse_material.errors import ConvergenceError, FormatError, InvalidInputError
 from lse_material.fem import CellStress, EnergyProblem, LoadPath, MaterialProblem, PeriodicCell, QuadratureStress
 from tests.fem.porous import UNIAXIAL, compressed, neo_hookean, porous
 from tests.fem.problems import clamped
-from tests.materials import mild_material
+from tests.materials import mild_material, saint_venant_kirchhoff
 
 WORLD, SELF = MPI.COMM_WORLD, MPI.COMM_SELF
 
@@ -83,6 +83,11 @@ def test_a_plate_under_homogeneous_load_is_its_cell_before_and_after_buckling():
         owned = plate.P.values.x.array.reshape(-1, 4)[: plate.domain.topology.index_map(2).size_local]
         np.testing.assert_allclose(owned, np.tile(state.stress.ravel(), (len(owned), 1)), atol=1e-10)
         assert ((np.abs(plate.P.order.x.array) > 0.05) == state.buckled).all()
+    plate.P.reset()
+    plate.u.x.array[:] = 0.0
+    plate.P.advance()
+    assert (plate.P.order.x.array == 0.0).all()
+    assert np.abs(plate.P.values.x.array).max(initial=0.0) < 1e-12
 
 
 @pytest.mark.mpi
@@ -226,3 +231,36 @@ def test_what_is_no_cell_of_this_rank_is_refused_on_every_rank():
     plate = Plate(layered, "derivative")
     with pytest.raises(InvalidInputError, match="give residual="):
         EnergyProblem(plate.P.energy * plate.P.dx, plate.u, stresses=[plate.P], petsc_options_prefix="without_")
+
+
+@pytest.mark.mpi
+def test_cells_in_space_in_a_part_of_a_body_beside_a_material():
+    """A brick whose left half has cells of the material of its right half, on ranks that may have no cells."""
+    material = saint_venant_kirchhoff(3)
+    domain = mesh.create_unit_cube(WORLD, 2, 1, 1)
+    V = fem.functionspace(domain, ("Lagrange", 1, (3,)))
+    u, v = fem.Function(V), ufl.TestFunction(V)
+    F = ufl.Identity(3) + ufl.grad(u)
+    count = domain.topology.index_map(3).size_local + domain.topology.index_map(3).num_ghosts
+    cells = np.arange(count, dtype=np.int32)
+    where = 1 + (mesh.compute_midpoints(domain, 3, cells)[:, 0] > 0.5)
+    tags = mesh.meshtags(domain, 3, cells, where.astype(np.int32))
+
+    def energy(F):
+        E = 0.5 * (F.T * F - ufl.Identity(3))
+        return 0.5 * ufl.tr(E) ** 2 + ufl.inner(E, E)
+
+    def make_cell(comm):
+        return PeriodicCell(mesh.create_unit_cube(comm, 1, 1, 1), energy, degree=1, quadrature_degree=1)
+
+    bcs, solutions = [clamped(V, lambda x: np.array([0.1 * x[0] * x[1], 0.05 * x[2], -0.1 * x[0] ** 2]))], []
+    for first in (CellStress(make_cell, F, degree=1, tags=tags, tag=1), None):
+        first = first or QuadratureStress(material, F, degree=1, tags=tags, tag=1)
+        second = QuadratureStress(material, F, degree=1, tags=tags, tag=2)
+        residual = sum(ufl.inner(P.operator, ufl.grad(v)) * P.dx for P in (first, second))
+        u.x.array[:] = 0.0
+        prefix = f"brick_{len(solutions)}_"
+        MaterialProblem(residual, u, stresses=[first, second], bcs=bcs, petsc_options_prefix=prefix).solve()
+        solutions.append((u.x.array.copy(), first.stress_function().x.array.copy()))
+    np.testing.assert_allclose(solutions[0][0], solutions[1][0], atol=1e-11)
+    np.testing.assert_allclose(solutions[0][1], solutions[1][1], atol=1e-9 * np.abs(solutions[1][1]).max())

@@ -11,6 +11,7 @@ from mpi4py import MPI
 
 import lse_material as lse
 from lse_material.fem import MULTIGRID, EnergyProblem, QuadratureStress, energy, frozen_tangent
+from lse_material.fem.solve.dirichlet import enter_dirichlet_values
 from lse_material.fem.solve.newton_inertia import minimise
 from lse_material.fem.solve.stability import (
     is_stable,
@@ -279,6 +280,17 @@ def test_an_inverted_guess_that_misses_its_dirichlet_values_ends_with_them(optio
     (bc,) = problem.bcs
     assert np.abs(problem.u.x.array[bc.dof_indices()[0]]).max(initial=0.0) < 1e-14
     assert is_stable(problem)
+
+
+def test_dirichlet_values_that_differ_by_rounding_move_nothing():
+    problem, _ = twins(n=16)
+    (bc,) = problem.bcs
+    guess = problem.u.x.array.copy()
+    dofs = bc.dof_indices()[0]
+    problem.u.x.array[dofs] = 1e-18 * np.cos(dofs)
+    assert not enter_dirichlet_values(problem, rough=False)
+    guess[dofs] = 0.0
+    assert np.array_equal(problem.u.x.array, guess)
 
 
 @pytest.mark.mpi

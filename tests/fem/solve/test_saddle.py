@@ -111,3 +111,9 @@ def test_arc_length_follows_a_mixed_energy():
     alone.apply(LOAD * table["factor"][-1])
     alone.problem.solve()
     assert table["tip"][-1] == pytest.approx(alone.tip(), rel=1e-8)
+
+
+def test_continuation_of_a_mixed_energy_is_refused():
+    cook = Cook(2, "P2-P1", neo_hookean())
+    with pytest.raises(lse.InvalidInputError, match="mixed energy has no minimum"):
+        lse.fem.EnergyProblem(cook.energy, cook.state, bcs=cook.bcs, petsc_options_prefix="mixed_", continuation=(2.0,))
