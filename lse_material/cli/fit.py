@@ -102,18 +102,14 @@ def fit(
     the search.
     """
     floor: Any = need("lse_material.fit", "fitting")
-    if output.suffix != ".safetensors" or not output.parent.is_dir():
-        raise InvalidInputError(f"{output} must end in .safetensors and lie in a folder that is there.")
-    if report is not None and (report.suffix != ".html" or not report.parent.is_dir()):
-        raise InvalidInputError(f"{report} must end in .html and lie in a folder that is there.")
-    if report is not None:
-        need("matplotlib.figure", "a report")
+    _expect_places(output, report)
     readings: list[Any] = []
     dialect: dict[str, Any] = {"decimal": decimal, "plane_strain": plane_strain, "report": readings.append}
     samples = tables.read(data, columns, group, fields=[temperature] if temperature else [], **dialect)
-    known = {temperature: floor.Temperature(heat_capacity=_capacity(heat_capacity))} if temperature else None
     kept, held = samples.split(1.0 - test, seed=seed) if test > 0.0 else (samples, None)
-    choices = {name.lower(): made for name, made in chosen.items()} | {"parameters": known}
+    choices = {name.lower(): made for name, made in chosen.items()} | {
+        "parameters": _parameters(floor, temperature, heat_capacity)
+    }
     choices |= _physics(samples, kinematics, growth, symmetry, periods)
     if not json:
         print(*readings, _plan(kept, held, chosen), sep="\n")
@@ -123,6 +119,23 @@ def fit(
         result = floor.fit(kept, **choices, seed=seed, checkpoint=checkpoint, progress=not json)
         end_of_search()
         save(result.fitted, output)
+    _tell(result, output, report, kept, held, json)
+    code = USELESS if result.useless and not even_if_useless else OK
+    return TERMINATED if result.stopped == SIGTERM else code
+
+
+def _expect_places(output: Path, report: Path | None) -> None:
+    """Refuse files that could not be written, before the fit."""
+    if output.suffix != ".safetensors" or not output.parent.is_dir():
+        raise InvalidInputError(f"{output} must end in .safetensors and lie in a folder that is there.")
+    if report is not None and (report.suffix != ".html" or not report.parent.is_dir()):
+        raise InvalidInputError(f"{report} must end in .html and lie in a folder that is there.")
+    if report is not None:
+        need("matplotlib.figure", "a report")
+
+
+def _tell(result: Any, output: Path, report: Path | None, kept: Samples, held: Samples | None, json: bool) -> None:
+    """Print what was found, and write the page of it."""
     if json:
         print_json({"file": str(output), **_figures(result, held)})
     else:
@@ -133,8 +146,6 @@ def fit(
         write_report(result, report, kept, test=held)
         if not json:
             print(f"wrote {report}")
-    code = USELESS if result.useless and not even_if_useless else OK
-    return TERMINATED if result.stopped == SIGTERM else code
 
 
 def _plan(kept: Samples, held: Samples | None, chosen: Mapping[str, Any]) -> str:
@@ -153,6 +164,10 @@ def _plan(kept: Samples, held: Samples | None, chosen: Mapping[str, Any]) -> str
         )
     limit = f", at the latest after {training.time_limit:g} s" if training.time_limit else ""
     return f"{text}{limit}. Ctrl-C ends the search and keeps the best weights so far."
+
+
+def _parameters(floor: Any, temperature: str | None, heat_capacity: str | None) -> dict[str, Any] | None:
+    return {temperature: floor.Temperature(heat_capacity=_capacity(heat_capacity))} if temperature else None
 
 
 def _capacity(text: str | None) -> float | str | None:
