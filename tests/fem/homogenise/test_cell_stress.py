@@ -196,7 +196,7 @@ def test_a_path_resumes_with_the_states_of_its_cells_and_refuses_those_of_other_
     path = other.path(checkpoint=checkpoint)
     assert path.resume() == 2
     np.testing.assert_allclose(np.abs(other.P.order.x.array), np.abs(whole.P.order.x.array), rtol=1e-12)
-    assert np.abs(other.P.order.x.array).min() > 0.05
+    assert np.abs(other.P.order.x.array).min(initial=1.0) > 0.05  # a rank may have no cell
     table = path.run([0.02, 0.05, 0.052])
     state = porous(SELF)
     for strain in table["load"]:
