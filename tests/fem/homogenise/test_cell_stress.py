@@ -1,5 +1,7 @@
 """A cell at every quadrature point (FE2): the same answers as the cell alone, and as a material without structure."""
 
+from functools import cache
+
 import numpy as np
 import pytest
 import ufl
@@ -24,11 +26,17 @@ def layered(comm, contrast=5.0):
     return PeriodicCell(domain, lambda F: stiffness * neo_hookean(F), degree=1, quadrature_degree=2)
 
 
+@cache
+def square(cells):
+    """One mesh for all plates: made twice, it may be shared among ranks in another way."""
+    return mesh.create_unit_square(WORLD, cells, cells)
+
+
 class Plate:
     """A square of cells between two sliding plates, compressed along X2, or clamped all around."""
 
     def __init__(self, make_cell, name, *, cells=1, clamp=None, minimise=False, degree=1):
-        self.domain = mesh.create_unit_square(WORLD, cells, cells)
+        self.domain = square(cells)
         V = fem.functionspace(self.domain, ("Lagrange", 1, (2,)))
         self.u, v = fem.Function(V), ufl.TestFunction(V)
         F = ufl.Identity(2) + ufl.grad(self.u)
