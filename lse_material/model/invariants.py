@@ -134,7 +134,20 @@ class TransverseInvariants(StructuralInvariants):
 
 
 @dataclass(frozen=True)
-class OrthotropicInvariants(StructuralInvariants):
+class InvariantsOfAxes(StructuralInvariants):
+    """What invariants of two perpendicular axes have in common: a and b, checked and normalised."""
+
+    a: tuple[float, ...] = ()
+    b: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, axis in zip("ab", _axes(self.dim, self.a, self.b)):
+            object.__setattr__(self, name, axis)
+
+
+@dataclass(frozen=True)
+class OrthotropicInvariants(InvariantsOfAxes):
     """Of orthotropic materials with the axes a, b and c = a x b, for each of which there are two inputs, and J - 1 at the end:
 
         x = (|F a|^2 - 1, |F b|^2 - 1, |F c|^2 - 1,
@@ -153,14 +166,7 @@ class OrthotropicInvariants(StructuralInvariants):
     array([[ 0.44,  0.  ,  0.  , -0.4 ,  0.04,  0.04,  0.2 ]])
     """
 
-    a: tuple[float, ...] = ()
-    b: tuple[float, ...] = ()
     symmetry: ClassVar[str] = "orthotropic"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name, axis in zip("ab", _axes(self.dim, self.a, self.b)):
-            object.__setattr__(self, name, axis)
 
     @property
     def labels(self) -> tuple[str, ...]:  # noqa: D102
@@ -177,7 +183,7 @@ class OrthotropicInvariants(StructuralInvariants):
 
 
 @dataclass(frozen=True)
-class CubicInvariants(StructuralInvariants):
+class CubicInvariants(InvariantsOfAxes):
     """Of cubic materials with the edges a, b and c = a x b; sums are over the edges n, and over the four body diagonals d:
 
         x = (|F|^2 - 3 - 2 (J - 1), |cof F|^2 - 3 - 4 (J - 1), sum |F n|^4 - 3 - 4 (J - 1),
@@ -198,14 +204,7 @@ class CubicInvariants(StructuralInvariants):
     array([[0.04  , 0.2736, 0.1768, 0.2   ]])
     """
 
-    a: tuple[float, ...] = ()
-    b: tuple[float, ...] = ()
     symmetry: ClassVar[str] = "cubic"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name, axis in zip("ab", _axes(self.dim, self.a, self.b)):
-            object.__setattr__(self, name, axis)
 
     @property
     def labels(self) -> tuple[str, ...]:  # noqa: D102
