@@ -29,14 +29,6 @@ class StepWork:
 
     Attributes:
         jumped: whether the body has released more than a fifth of these works.
-
-    >>> step = StepWork(problem)
-    >>> pull.value[0] = 0.01
-    >>> step.loads_changed()
-    >>> _ = problem.solve()
-    >>> work, released = step.work()
-    >>> bool(work > 0.0), released
-    (True, 0.0)
     """
 
     def __init__(self, problem: FieldEnergy) -> None:

@@ -277,3 +277,29 @@ def test_one_mode_and_wrong_ranges_are_refused():
     u.x.array[:] = np.nan
     with pytest.raises(lse.InvalidInputError, match="not finite at 2 quadrature points"):
         hysteresis.advance()
+
+
+@pytest.mark.mpi
+def test_arc_length_follows_the_force_with_hysteresis_over_its_peak():
+    """A bar of one cell strains homogeneously: the force is W'(e) + price w'(e) while the second phase grows."""
+    domain = mesh.create_interval(MPI.COMM_WORLD, 1, [0.0, 1.0])
+    V = fem.functionspace(domain, ("Lagrange", 1))
+    u = fem.Function(V)
+    hysteresis = lse.fem.Dissipation.of_potential(wells(), [u.dx(0)], PRICE, degree=1)
+    W = lse.fem.potential_energy(wells(), [u.dx(0)]) * hysteresis.dx
+    left = fem.locate_dofs_geometrical(V, lambda x: np.isclose(x[0], 0.0))
+    problem = lse.fem.EnergyProblem(
+        W + hysteresis.functional, u, bcs=[fem.dirichletbc(0.0, left, V)], petsc_options_prefix="hysteretic_arc_"
+    )
+    end = fem.form(u.dx(0) * ufl.dx)
+    observed = {"strain": lambda: domain.comm.allreduce(fem.assemble_scalar(end)), "paid": hysteresis.dissipated}
+    path = lse.fem.ArcLength(problem, u.dx(0) * ufl.dx, 0.015, observed, internal=[hysteresis])
+    table = path.run(60)
+    assert [point.maximum for point in path.limit_points()] == [True, False]
+    e = table["strain"]
+    growing = np.flatnonzero(np.diff(table["paid"]) > 1e-6) + 1
+    assert len(growing) > 10
+    w = wells().mode_weights(e[:, None])[:, 1]
+    force = wells().gradient(e[:, None])[:, 0] + PRICE * w * (1.0 - w) * MODULUS * TRANSFORMATION / SCALE
+    np.testing.assert_allclose(table["factor"][growing], force[growing], rtol=0.0, atol=1e-8)
+    np.testing.assert_allclose(table["paid"][growing], PRICE * (w[growing] - w[0] - 1e-3), rtol=0.0, atol=1e-12)
