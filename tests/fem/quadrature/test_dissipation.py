@@ -303,3 +303,28 @@ def test_arc_length_follows_the_force_with_hysteresis_over_its_peak():
     force = wells().gradient(e[:, None])[:, 0] + PRICE * w * (1.0 - w) * MODULUS * TRANSFORMATION / SCALE
     np.testing.assert_allclose(table["factor"][growing], force[growing], rtol=0.0, atol=1e-8)
     np.testing.assert_allclose(table["paid"][growing], PRICE * (w[growing] - w[0] - 1e-3), rtol=0.0, atol=1e-12)
+
+
+def test_a_periodic_cell_remembers_and_loses_the_work_of_a_cycle():
+    """It is made of the F of the cell, and follows each state that is accepted."""
+    material, memory = square_to_rectangle(0.05), []
+
+    def energy(F):
+        memory.append(lse.fem.Dissipation(material, F, 0.002, degree=2))
+        return lse.fem.energy(material, F) * memory[0].dx + memory[0].functional
+
+    cell = lse.fem.PeriodicCell(mesh.create_unit_square(MPI.COMM_SELF, 2, 2), energy, degree=1)
+    (hysteresis,) = memory
+    rows = []
+    for share in cycle(1.0, -1.0, start=-1.0, step=0.1):
+        F = np.diag(np.sqrt(1.0 + 0.1 * share * np.array([1.0, -1.0])))
+        cell.minimum(F, tangent=False)
+        hysteresis.advance()
+        state = cell.state(tangent=False)
+        rows.append((F, state.stress, state.energy, hysteresis.dissipated()))
+    F, P, W, paid = (np.array(column) for column in zip(*rows))
+    work = np.r_[0.0, np.cumsum(0.5 * np.einsum("nij,nij->n", P[1:] + P[:-1], np.diff(F, axis=0)))]
+    assert np.diff(paid).min() >= 0.0
+    lost = paid - paid[0]
+    assert lost[-1] > 1e-3
+    np.testing.assert_allclose(work, W - W[0] + lost, rtol=0.0, atol=0.03 * lost[-1])  # of the trapezoidal rule
