@@ -107,7 +107,11 @@ def test_a_killed_path_resumes_from_its_last_whole_step(tmp_path):
     with pytest.raises(lse.FormatError, match="another mesh"):
         wrong.resume()
     path.save_table(tmp_path / "table.csv")
-    assert (tmp_path / "table.csv").read_text().startswith("load,energy,iterations,perturbations,stress,fraction\n0.0,")
+    assert (
+        (tmp_path / "table.csv")
+        .read_text()
+        .startswith("load,energy,work,dissipated,released,iterations,perturbations,stress,fraction\n0.0,")
+    )
     path.save_table(tmp_path / "table.npz")
     assert np.array_equal(np.load(tmp_path / "table.npz")["stress"], table["stress"])
 
