@@ -171,7 +171,8 @@ def _refine(model: TrainablePotential, best: BestWeights, training: Training, ad
 
     def until(phase: str, patience: int) -> Callable[[float], bool]:
         """To be called after each iteration: whether the validation loss has fallen in the last `patience` ones."""
-        vector_to_parameters(best.weights.clone(), trained(model))
+        if best.weights is not None:
+            vector_to_parameters(best.weights.clone(), trained(model))
         least, at, step = best.loss, 0, 0
 
         def after(loss: float) -> bool:
