@@ -17,6 +17,7 @@ from lse_material.data.samples import Samples
 from lse_material.errors import InvalidInputError
 from lse_material.model.material import Material, potential_of
 from lse_material.model.soft_minimum import SoftMinimum
+from lse_material.model.strain import StrainAndVolume
 from lse_material.model.symmetry import Symmetry
 
 WIDTHS = 2.0  # a box this many times as wide as the training box is where the material is tried outside it
@@ -125,6 +126,8 @@ def check_symmetry(material: Material, symmetry: Symmetry, F: Any) -> Check:
     >>> lse.analysis.check_symmetry(material, square, lse.analysis.sample_deformations(material)).passed
     True
     """
+    if isinstance(material.kinematics, StrainAndVolume):
+        symmetry = symmetry.on(material.kinematics.size)
     if symmetry.size != material.potential.size:
         raise InvalidInputError(
             f"the symmetry ({symmetry.name}) acts on {symmetry.size} inputs; the material has {material.potential.size}."

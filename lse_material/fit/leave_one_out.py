@@ -20,6 +20,7 @@ from lse_material.errors import InvalidInputError
 from lse_material.fit.fitting import fit
 from lse_material.fit.problem.diagnostics import DataWarning
 from lse_material.fit.problem.held_back import rows_outside, with_groups
+from lse_material.fit.problem.prepare import on_all_inputs
 from lse_material.fit.result import Errors, FitResult
 from lse_material.model.strain import StrainMeasure
 from lse_material.model.symmetry import Symmetry
@@ -125,8 +126,9 @@ def leave_one_group_out(samples: Samples, **options: Any) -> LeftOut:
 def _beyond(samples: Samples, others: Samples, kinematics: StrainMeasure | None, symmetry: Symmetry | None) -> Mask:
     """Which rows leave the strains of the others: the box of x over all images by the symmetry, or the range of det F."""
     x, seen = (part.inputs(kinematics) for part in (samples, others))
+    symmetry = on_all_inputs(symmetry, samples, kinematics)
     if symmetry is not None:
-        seen = symmetry.on(x.shape[1]).images(seen)
+        seen = symmetry.images(seen)
     beyond = rows_outside(x, seen)
     if samples.F is not None and others.F is not None:
         beyond |= rows_outside(np.linalg.det(samples.F)[:, None], np.linalg.det(others.F)[:, None])
