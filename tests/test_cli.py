@@ -108,6 +108,19 @@ def test_show_finds_the_wells_and_the_barrier_between_them(material, capsys):
     assert "square to rectangle, 2D" in capsys.readouterr().out
 
 
+def test_show_of_a_material_of_invariants_tells_the_well_at_rest(tmp_path, capsys):
+    """W = |F|^2 - 2 J + 2 (J - 1)^2 = 2 |dev e|^2 + 2 (tr e)^2 + ... for small strains e; it has no well in its invariants."""
+    mode = lse.ConvexNetwork.from_arrays([], [[[1.0, 0.0]]], [[0.0]], quadratic=np.diag([0.0, 2.0]))
+    lse.save(lse.Material(lse.SoftMinimum((mode,), 1.0), lse.PrincipalInvariants(2)), tmp_path / "rubber.safetensors")
+    found = figures(capsys, "show", tmp_path / "rubber.safetensors")
+    assert found["wells"] == []
+    assert found["reference"] == pytest.approx(
+        {"energy": 0.0, "largest_stress": 0.0, "least_curvature": 4.0}, abs=1e-12
+    )
+    assert run(["show", str(tmp_path / "rubber.safetensors")]) == OK
+    assert "largest |P| 0, least curvature over strains 4" in capsys.readouterr().out
+
+
 def test_show_of_a_plain_potential(potential, capsys):
     assert figures(capsys, "show", potential, "--no-barriers")["inputs"] == 4
 
