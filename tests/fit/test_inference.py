@@ -268,3 +268,18 @@ def test_ctrl_c_ends_with_the_best_density_so_far():
     seen = first.evaluations
     with pytest.raises(KeyboardInterrupt):
         infer(interrupted, [-5.0], [7.0], **ONE, inference=again)
+
+
+def test_a_target_that_ends_abruptly_is_refused_by_what_is_wrong():
+    def exponential(x):  # on a square, highest in a corner of it
+        return torch.where((x.abs() < 1.0).all(1), -2.0 * x[:, 0], torch.tensor(-torch.inf, dtype=torch.float64))
+
+    with pytest.raises(ConvergenceError, match=r"can be normalised.*ends abruptly"):
+        infer(
+            exponential,
+            [-2.0, -2.0],
+            [2.0, 2.0],
+            architecture=Architecture(modes=2, width=2, stiffness=1e-3),
+            training=ONE["training"],
+            inference=QUICK,
+        )
