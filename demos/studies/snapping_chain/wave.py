@@ -56,10 +56,14 @@ class Wave:
     seconds: float
 
     def arrivals(self) -> np.ndarray:
-        """When each row snaps back, from the plate on; NaN if it does not."""
-        turned = self.strain[:, ::-1] > 0.5 * TURNED
-        first = np.argmin(turned, axis=0)
-        return np.where(turned.all(axis=0), np.nan, self.time[first])
+        """When each row is half way back, from the plate on; NaN if it does not come so far."""
+        found = np.full(self.strain.shape[1], np.nan)
+        for k, strain in enumerate(self.strain.T[::-1]):
+            back = np.flatnonzero(strain < 0.5 * TURNED)
+            if len(back):
+                step = slice(back[0] - 1, back[0] + 1)
+                found[k] = np.interp(-0.5 * TURNED, -strain[step], self.time[step])
+        return found
 
     def speed(self) -> float:
         """Of the front, in rows: the line through the arrivals."""
@@ -139,9 +143,11 @@ def main() -> int:
     """Print the figures."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--quick", action="store_true", help="2 rows and longer steps")
+    parser.add_argument("--rows", type=int, help="of the chain")
     parser.add_argument("--out", type=Path, default=Path("results/snapping_chain"), help="folder for the files")
     options = parser.parse_args()
     rows, dt = (2, 1.0) if options.quick else (6, 0.5)
+    rows = options.rows or rows
     if COMM.rank == 0:
         options.out.mkdir(parents=True, exist_ok=True)
     potential = lse.load_potential(SHIPPED)
