@@ -143,7 +143,7 @@ def test_a_material_of_a_temperature_is_fitted_shown_checked_and_drawn_at_severa
     figures(capsys, "fit", table, "-o", path, *options)
     found = figures(capsys, "show", path)
     assert (found["kinds"], found["ranges"]) == ({"T": "temperature"}, {"T": [300.0, 400.0]})
-    assert [(land["temperature"], len(land["wells"])) for land in found["landscapes"]] == [(300, 1), (350, 1), (400, 1)]
+    assert [(land["value"], len(land["wells"])) for land in found["landscapes"]] == [(300, 1), (350, 1), (400, 1)]
     assert run(["show", str(path)]) == OK
     assert "T (temperature, 300 to 400)" in capsys.readouterr().out
     checks = {check["name"]: check for check in figures(capsys, "check", path)["checks"]}

@@ -3,7 +3,14 @@
 from lse_material.analysis.density import Density, importance
 from lse_material.analysis.descent import Pass, basins, descend, descents
 from lse_material.analysis.ellipticity import AcousticMinimum, acoustic_minimum
-from lse_material.analysis.landscape import Landscape, at_middle_of_fields, at_temperatures, landscape, search_box
+from lse_material.analysis.landscape import (
+    Landscape,
+    at_middle_of_fields,
+    at_values,
+    field_to_vary,
+    landscape,
+    search_box,
+)
 from lse_material.analysis.langevin import (
     Dynamics,
     first_passage_times,
@@ -47,7 +54,7 @@ __all__ = [
     "TransformationPrice",
     "acoustic_minimum",
     "at_middle_of_fields",
-    "at_temperatures",
+    "at_values",
     "barrier",
     "basins",
     "check_concavity",
@@ -63,6 +70,7 @@ __all__ = [
     "check_symmetry_of_tangent",
     "descend",
     "descents",
+    "field_to_vary",
     "first_passage_times",
     "importance",
     "kramers_rate",

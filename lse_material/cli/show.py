@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
+from lse_material.analysis.landscape import field_to_vary
 from lse_material.analysis.landscape_figures import landscape_figures, landscapes
 from lse_material.cli.files import MaterialFile, read
 from lse_material.cli.output import Json, figure, print_json, print_table, vector
@@ -27,13 +28,15 @@ def show(
     """Show modes, transition scale, units, provenance, wells and barriers, training box, weights and cost per point.
 
     Wells and barriers are those of the potential, as a function of its inputs and without a growth term; of one that depends on
-    a temperature at both ends of its range and in the middle.
+    a temperature or on a design at both ends of its range and in the middle.
     """
     fitted = read(file)
     figures = {"file": str(file), **_contents(fitted)}
-    if barriers and isinstance(fitted, Material) and len(fitted.ranges) == 1:
+    field = field_to_vary(fitted) if isinstance(fitted, Material) else None
+    if barriers and field is not None:
         figures["landscapes"] = [
-            {"temperature": T, **landscape_figures(one, land)} for T, (one, land) in landscapes(fitted).items()
+            {"field": field, "value": value, **landscape_figures(one, land)}
+            for value, (one, land) in landscapes(fitted).items()
         ]
     elif barriers:
         ((one, land),) = landscapes(fitted).values()
@@ -153,8 +156,8 @@ def _print(f: dict[str, Any]) -> None:
     ]
     print_table(f["file"], ["", ""], rows)
     for land in f.get("landscapes", [f] if "wells" in f else []):
-        if "temperature" in land:
-            print(f"\n{f['fields'][0]} = {figure(land['temperature'])}")
+        if "value" in land:
+            print(f"\n{land['field']} = {figure(land['value'])}")
         _print_landscape(land)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -117,7 +118,7 @@ def _falling(problem: NewtonProblem) -> bool:
 
 
 def _not_finite(problem: NewtonProblem) -> str:
-    if problem.solver.getIterationNumber() == 0:
+    if not (problem.norms and math.isfinite(problem.norms[0])):
         return NAN_RESIDUAL.format(
             "at the start, an element of the initial guess is turned inside out (det F <= 0)",
             "Start from a u with det F > 0",
