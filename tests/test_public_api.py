@@ -184,6 +184,7 @@ PACKAGES = {
         "Training",
         "fit",
         "fit_ensemble",
+        "fit_states",
         "infer",
         "leave_one_group_out",
         "select",
