@@ -1,9 +1,10 @@
-"""A temperature among the inputs: what it costs, and how well fits meet what depends on one.
+"""A temperature or a design among the inputs: what it costs, and how well fits meet what depends on a temperature.
 
 at_temperature   W, gradient and Hessian per point where T is fixed (folded into the network), over the plain network
 field            the same with T as an input, derivatives in T among the results, over the plain network
 stored           residual and Jacobian on P1 triangles with T a function, by stored stresses, over the plain material
 form_operator    the same by the compiled operator in the form
+design           these four of a design with four features, in networks of as many neurons in one layer
 modulus          relative error of P for E(T) e^2/2, E falling by half, between the temperatures of the data; and of a fit
                  whose modes are convex in T and e together
 landau           a (T - T*) e^2/2 - b e^4/4 + c e^6/6 at six temperatures, over seeds: modes, worst error of the transition
@@ -49,13 +50,32 @@ def of_temperature(plain: lse.SoftMinimum) -> lse.SoftMinimum:
     return lse.SoftMinimum(modes, plain.scaled_rho, shift, scale)
 
 
-def per_point(plain: lse.SoftMinimum, seconds: float) -> dict[str, float]:
-    """Times of the batch kernel, over that of the plain network."""
+def of_design(plain: lse.SoftMinimum) -> lse.SoftMinimum:
+    """Networks of as many neurons in one layer, whose weights depend on a design between 0 and 1."""
+    rng, n, d, q = np.random.default_rng(0), sum(map(len, plain.modes[0].biases[:-1])), plain.size, 6
+
+    def mode() -> lse.DesignNetwork:
+        shapes: dict[str, Any] = {"feature_weight": (4, 1), "feature_bias": 4, "x_weight": (n, d), "bias": (n, q)}
+        shapes |= {"z_weight": (n, q), "slope": (d, q), "level": q, "quadratic": (d, d, q)}
+        random = {name: 0.1 * rng.normal(size=shape) for name, shape in shapes.items()}
+        plain_mode = lse.DesignNetwork(**random, activation=plain.modes[0].activation)
+        at = np.append(0.5, np.zeros(d))[None]
+        random["level"][0] -= plain_mode.energy(at)[0]
+        random["slope"][:, 0] -= plain_mode.gradient(at)[0, 1:]
+        return lse.DesignNetwork(**random, activation=plain_mode.activation)
+
+    modes = tuple(mode() for _ in plain.modes)
+    return lse.SoftMinimum(
+        modes, plain.scaled_rho, np.append(0.0, plain.input_shift), np.append(1.0, plain.input_scale)
+    )
+
+
+def per_point(plain: lse.SoftMinimum, parametric: lse.SoftMinimum, seconds: float) -> dict[str, float]:
+    """Times of the batch kernel where the parameter is fixed, and as a field, over that of the plain network."""
     n, d, rng = 4000, plain.size, np.random.default_rng(0)
     x = 0.1 * rng.normal(size=(n, d))
     with_t = np.column_stack([rng.uniform(size=n), x])
-    cases = {"plain": (plain, x), "at_temperature": (of_temperature(plain).at([0.3]), x)}
-    cases["field"] = (of_temperature(plain), with_t)
+    cases = {"plain": (plain, x), "at": (parametric.at([0.3]), x), "field": (parametric, with_t)}
     calls = {}
     for name, (each, at) in cases.items():
         m = each.size
@@ -65,15 +85,15 @@ def per_point(plain: lse.SoftMinimum, seconds: float) -> dict[str, float]:
     times = dict.fromkeys(calls, np.inf)
     for _, (name, call) in itertools.product(range(3), calls.items()):  # in turn, for the machine may change its pace
         times[name] = min(times[name], best(call, seconds))
-    return {name: times[name] / times["plain"] for name in ("at_temperature", "field")}
+    return {name: times[name] / times["plain"] for name in ("at", "field")}
 
 
-def assembled(plain: lse.Material, quick: bool, seconds: float) -> dict[str, float]:
+def assembled(plain: lse.Material, parametric: lse.SoftMinimum, quick: bool, seconds: float) -> dict[str, float]:
     """Times of residual and Jacobian on P1 triangles, over those of the plain material by the same route."""
     body = Body("tri_P1", quick)
     T = fem.Function(fem.functionspace(body.mesh, ("Lagrange", 1)))
     T.interpolate(lambda x: 0.2 + 0.5 * x[0])
-    warm = lse.Material(of_temperature(plain.potential), plain.kinematics, fields=("T",))
+    warm = lse.Material(parametric, plain.kinematics, fields=("T",))
     result = {}
     for route in ("stored", "form_operator"):
         calls = []
@@ -178,8 +198,13 @@ def landau(seed: int) -> dict[str, float]:
 def main() -> None:
     options = arguments(__doc__)
     seconds = 0.1 if options.quick else 0.5
-    figures: dict[str, Any] = per_point(potential("N2", 3), seconds)
-    figures |= assembled(material("N2", 2), options.quick, seconds)
+    plain, law = potential("N2", 3), material("N2", 2)
+    of_kind = {
+        kind: per_point(plain, make(plain), seconds) | assembled(law, make(law.potential), options.quick, seconds)
+        for kind, make in (("temperature", of_temperature), ("design", of_design))
+    }
+    figures: dict[str, Any] = of_kind.pop("temperature") | of_kind
+    figures["at_temperature"] = figures.pop("at")
     figures["modulus"] = modulus()
     rows = []
     for seed in range(0 if options.quick else 10):

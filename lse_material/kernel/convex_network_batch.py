@@ -83,7 +83,7 @@ class NetworkShape:
 
     def write(self, text: Text, lanes: int, registers: int) -> None:
         """The functions of this shape."""
-        _write_activations(text, self.activation, lanes)
+        write_layer_activation(text, self.activation, lanes)
         _write_values(text, self, registers)
         _write_gradient(text, self, registers)
         _write_hessian(text, self, registers)
@@ -168,7 +168,7 @@ def reduced_quadratic(quadratic: Array) -> Array:
     return np.asarray(np.linalg.qr(quadratic, mode="r"))
 
 
-def _write_activations(text: Text, activation: str, lanes: int) -> None:
+def write_layer_activation(text: Text, activation: str, lanes: int) -> None:
     """A function that activates all neurons of a layer, as many together as keep the CPU busy."""
     text(f"#ifndef LSE_{activation.upper()}", f"#define LSE_{activation.upper()}")
     head = f"LSE_FUNCTION void {activation_function(activation)}(int n, const lse_vec *a,"

@@ -76,6 +76,14 @@ LSE_INLINE lse_vec lse_log(lse_vec u)
   @LOG@
   return n * LSE_LN2 + s * l;
 }
+
+/* 1/sqrt(u) for u > 0, finite and normal, by Newton's method: 3e-2, 2e-3, 5e-6, 3e-11, rounding */
+LSE_INLINE lse_vec lse_inverse_root(lse_vec u)
+{
+  lse_vec y = (lse_vec)(0x5fe6eb50c7b537a9LL - ((lse_bits)u >> 1));
+  for (int i = 0; i < 4; i++) y += y * (0.5 - 0.5 * u * y * y);
+  return y;
+}
 #endif
 """
 

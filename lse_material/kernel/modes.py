@@ -37,13 +37,21 @@ from lse_material.errors import InvalidInputError
 from lse_material.kernel.c_writer import Text, upper_triangle
 from lse_material.kernel.convex_network_batch import NetworkShape
 from lse_material.kernel.convex_network_point import NetworkLayout
-from lse_material.kernel.design_network import design_text
+from lse_material.kernel.design_network import DesignLayout, DesignShape, design_text
 from lse_material.model.mode import Mode
 
-BATCH_MODES: dict[str, Any] = {"ConvexNetwork": NetworkShape, "InterpolatedNetwork": NetworkShape}
-POINT_MODES: dict[str, Any] = {"ConvexNetwork": NetworkLayout, "InterpolatedNetwork": NetworkLayout}
+BATCH_MODES: dict[str, Any] = {
+    "ConvexNetwork": NetworkShape,
+    "InterpolatedNetwork": NetworkShape,
+    "DesignNetwork": DesignShape,
+}
+POINT_MODES: dict[str, Any] = {
+    "ConvexNetwork": NetworkLayout,
+    "InterpolatedNetwork": NetworkLayout,
+    "DesignNetwork": DesignLayout,
+}
 
-TEXTS: dict[str, Callable[[Any], str]] = {"DesignNetwork": design_text}  # of types of the package that are plain loops
+TEXTS: dict[str, Callable[[Any], str]] = {"DesignNetwork": design_text}  # of types of the package that are exported so
 
 
 def batch_code(mode: Mode) -> Any:

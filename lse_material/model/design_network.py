@@ -1,10 +1,11 @@
 """One mode of a potential that depends on a design: a convex network whose weights are smooth functions of parameters p.
 
-    phi(p) = (1, p, f(A p + a)),          z = act(W x + B phi),
-    psi(p, x) = f(V phi).z + (S phi).x + C.phi + |(Q phi) x|^2 / 2,          f(v) = (v + sqrt(v^2 + 4)) / 2 > 0
+    phi(p) = (1, p, sqrt(1 + (A p + a)^2)),          z = act(W x + B phi),
+    psi(p, x) = (V phi)^2.z + (S phi).x + C.phi + |(Q phi) x|^2 / 2
 
-It is convex in x for every p, because z is and its weights are positive; p may act in any way. A partially input convex network
-(B. Amos, L. Xu, J. Z. Kolter, ICML 2017) of one layer in x and one in p.
+It is convex in x for every p, because z is and its weights are squares; p may act in any way. A stiffness that goes with the
+square of a thickness needs no feature. A partially input convex network (B. Amos, L. Xu, J. Z. Kolter, ICML 2017) of one layer
+in x and one in p.
 """
 
 from __future__ import annotations
@@ -27,19 +28,17 @@ _AXES = {  # of each tensor: m parameters, r features, q = 1 + m + r, n neurons,
     "feature_bias": "r",
     "x_weight": "nd",
     "bias": "nq",
-    "z_weight": "nq",
+    "z_root": "nq",
     "slope": "dq",
     "level": "q",
     "quadratic": "kdq",
 }
 
 
-def positive(v: Array) -> tuple[Array, Array, Array]:
-    """F > 0 and its first two derivatives: f(v) = (v + sqrt(v^2 + 4)) / 2."""
-    root = np.sqrt(v * v + 4.0)
-    with np.errstate(invalid="ignore"):
-        value = np.where(v > 0.0, 0.5 * (v + root), 2.0 / (root - v))  # without cancellation where v << 0
-    return value, value / root, 2.0 / root**3
+def feature(v: Array) -> tuple[Array, Array, Array]:
+    """The feature sqrt(1 + v^2) and its first two derivatives."""
+    root = np.sqrt(1.0 + v * v)
+    return root, v / root, 1.0 / root**3
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +50,7 @@ class DesignNetwork(Mode):
         feature_bias: a (r,).
         x_weight: W (n, d).
         bias: B (n, q), q = 1 + m + r.
-        z_weight: V (n, q).
+        z_root: V (n, q).
         slope: S (d, q).
         level: C (q,).
         quadratic: Q (k, d, q), of any number of rows k, also none.
@@ -60,7 +59,7 @@ class DesignNetwork(Mode):
     Raises:
         InvalidInputError: a shape does not fit, or an entry is not finite (named).
 
-    >>> shapes = {"feature_weight": (0, 1), "feature_bias": 0, "x_weight": (0, 1), "bias": (0, 2), "z_weight": (0, 2)}
+    >>> shapes = {"feature_weight": (0, 1), "feature_bias": 0, "x_weight": (0, 1), "bias": (0, 2), "z_root": (0, 2)}
     >>> none = {name: np.zeros(shape) for name, shape in shapes.items()}
     >>> mode = lse.DesignNetwork(**none, slope=[[0.0, 0.0]], level=[0.0, 0.0], quadratic=[[[1.0, 2.0]]])
     >>> mode.energy([[0.0, 1.0], [1.0, 1.0]])  # |(1 + 2 p) x|^2 / 2
@@ -71,7 +70,7 @@ class DesignNetwork(Mode):
     feature_bias: Array
     x_weight: Array
     bias: Array
-    z_weight: Array
+    z_root: Array
     slope: Array
     level: Array
     quadratic: Array
@@ -167,6 +166,26 @@ class DesignNetwork(Mode):
         more[:, :, 0] = quadratic[:, m:]
         return replace(result, quadratic=np.concatenate([self.quadratic, more]))
 
+    def mean_over(self, maps: Array) -> DesignNetwork:
+        """The mode of mean psi(A (p, x)) over maps A (h, d, d) that leave p as it is: copies of the neurons side by side."""
+        m, h = self.design, len(maps)
+        on_x = maps[:, m:, m:]
+        if not np.array_equal(maps[:, :m], np.broadcast_to(np.eye(self.size)[:m], maps[:, :m].shape)):
+            raise InvalidInputError("a symmetry must leave the parameters of a DesignNetwork as they are.")
+        quadratic = np.concatenate([np.einsum("kda,de->kea", self.quadratic, A) for A in on_x]) / np.sqrt(h)
+        if h > 1:  # |(Q phi) x| is that of R for Q = (orthogonal) R, the pairs of x and phi as columns
+            columns = self.slope.size
+            flat = np.linalg.qr(quadratic.reshape(len(quadratic), columns), mode="r")
+            quadratic = np.asarray(flat).reshape(len(flat), *self.slope.shape)
+        return replace(
+            self,
+            x_weight=np.concatenate([self.x_weight @ A for A in on_x]),
+            bias=np.tile(self.bias, (h, 1)),
+            z_root=np.tile(self.z_root, (h, 1)) / np.sqrt(h),
+            slope=on_x.mean(axis=0).T @ self.slope,
+            quadratic=quadratic,
+        )
+
     def values(self, x: Array) -> DesignValues:  # noqa: D102
         return DesignValues(self, x)
 
@@ -177,12 +196,13 @@ class DesignValues:
     def __init__(self, mode: Any, x: Array) -> None:
         m = mode.feature_weight.shape[1]
         self._mode, self._m, self._x = mode, m, x[:, m:]
-        feature, self._feature_slope, self._feature_curvature = positive(
+        features, self._feature_slope, self._feature_curvature = feature(
             x[:, :m] @ mode.feature_weight.T + mode.feature_bias
         )
-        self.phi: Array = np.concatenate([np.ones((len(x), 1)), x[:, :m], feature], axis=1)
+        self.phi: Array = np.concatenate([np.ones((len(x), 1)), x[:, :m], features], axis=1)
         self._z = activated(mode.activation, self._x @ mode.x_weight.T + self.phi @ mode.bias.T)
-        self._f = positive(self.phi @ mode.z_weight.T)
+        v = self.phi @ mode.z_root.T
+        self._f = v * v, 2.0 * v  # the second derivative is 2
         self.acting: Array = self._f[0][:, None, :]
         self.slope: Array = self.phi @ mode.slope.T
         self.root: Array = np.einsum("kda,na->nkd", mode.quadratic, self.phi)
@@ -210,8 +230,8 @@ class DesignValues:
     @cached_property
     def _by_features(self) -> Array:
         """dpsi/dphi, (n, q)."""
-        mode, (f, df, _), (z, dz, _) = self._mode, self._f, self._z
-        result: Array = (df * z) @ mode.z_weight + (f * dz) @ mode.bias + self._x @ mode.slope + mode.level
+        mode, (f, df), (z, dz, _) = self._mode, self._f, self._z
+        result: Array = (df * z) @ mode.z_root + (f * dz) @ mode.bias + self._x @ mode.slope + mode.level
         result += np.einsum("nk,nka->na", self._y, self._of_quadratic)
         return result
 
@@ -225,9 +245,9 @@ class DesignValues:
     @cached_property
     def hessian(self) -> Array:
         """(n, d, d)."""
-        mode, (f, df, d2f), (z, dz, d2z) = self._mode, self._f, self._z
+        mode, (f, df), (z, dz, d2z) = self._mode, self._f, self._z
         m, D, J = self._m, self._of_quadratic, self._by_parameters
-        w, b, v = mode.x_weight, mode.bias, mode.z_weight
+        w, b, v = mode.x_weight, mode.bias, mode.z_root
 
         def outer(weight: Array, a: Array, c: Array) -> Array:
             product: Array = np.einsum("nj,ja,jb->nab", weight, a, c, optimize=True)
@@ -238,7 +258,7 @@ class DesignValues:
         mixed = outer(df * dz, w, v) + outer(f * d2z, w, b) + mode.slope + np.swapaxes(self.root, 1, 2) @ D
         mixed = mixed + np.einsum("nk,kda->nda", self._y, mode.quadratic)
         crossed = outer(df * dz, v, b)
-        features = outer(d2f * z, v, v) + crossed + np.swapaxes(crossed, 1, 2) + outer(f * d2z, b, b)
+        features = outer(2.0 * z, v, v) + crossed + np.swapaxes(crossed, 1, 2) + outer(f * d2z, b, b)
         features = features + np.swapaxes(D, 1, 2) @ D
         curved = outer(
             self._by_features[:, 1 + m :] * self._feature_curvature, mode.feature_weight, mode.feature_weight

@@ -141,23 +141,18 @@ def design(mode: Any, x: list[Expr], *, with_gradient: bool = False) -> tuple[Ex
     x = [ufl.variable(xi) for xi in x]
     p, rest = x[:m], x[m:]
     features = [_affine(row, p, float(b)) for row, b in zip(mode.feature_weight, mode.feature_bias)]
-    phi = [ufl.as_ufl(1.0), *p, *(_positive(a) for a in features)]
+    phi = [ufl.as_ufl(1.0), *p, *(ufl.sqrt(1.0 + a * a) for a in features)]
     f = ACTIVATIONS[mode.activation]
     terms = [_affine(mode.level, phi, 0.0)]
-    for weight, bias, acting in zip(mode.x_weight, mode.bias, mode.z_weight):
+    for weight, bias, acting in zip(mode.x_weight, mode.bias, mode.z_root):
         a = _affine(weight, rest, 0.0) + _affine(bias, phi, 0.0)
-        terms.append(_positive(_affine(acting, phi, 0.0)) * f.value(_softplus(a)[0]))
+        terms.append(_affine(acting, phi, 0.0) ** 2 * f.value(_softplus(a)[0]))
     terms += [_affine(row, phi, 0.0) * xi for row, xi in zip(mode.slope, rest)]
     for root in mode.quadratic:
         y = sum((_affine(row, phi, 0.0) * xi for row, xi in zip(root, rest)), ufl.as_ufl(0.0))
         terms.append(0.5 * y * y)
     psi = sum(terms[1:], terms[0])
     return psi, [ufl.diff(psi, xi) for xi in x] if with_gradient else []
-
-
-def _positive(v: Expr) -> Expr:
-    """The positive function of the weights of a design network."""
-    return 0.5 * (v + ufl.sqrt(v * v + 4.0))
 
 
 # by the type of a mode; types that stand here in no line are written out by their formula

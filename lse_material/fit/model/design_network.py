@@ -19,8 +19,7 @@ from lse_material.model.activations import ACTIVATIONS
 from lse_material.model.design_network import DesignNetwork
 
 FEATURES = 4  # of the parameters, beside 1 and themselves
-OFF = -1e150  # weight of a neuron without effect: f of it is 0
-NAMES = ("feature_weight", "feature_bias", "x_weight", "bias", "z_weight", "slope", "level", "quadratic")
+NAMES = ("feature_weight", "feature_bias", "x_weight", "bias", "z_root", "slope", "level", "quadratic")
 
 
 class TrainableDesign(TrainablePotential):
@@ -36,8 +35,8 @@ class TrainableDesign(TrainablePotential):
     def evaluate(self, x: Tensor) -> tuple[Tensor, Tensor]:  # noqa: D102
         m, k = self.architecture.design, self.architecture.count
         p, x = x[..., :m].expand(k, -1, m), x[..., m:].expand(k, -1, self.size - m)
-        feature, steep = _positive(p @ self.feature_weight.transpose(1, 2) + self.feature_bias.unsqueeze(1))
-        phi = torch.cat([torch.ones_like(p[..., :1]), p, feature], dim=2)
+        features, steep = _feature(p @ self.feature_weight.transpose(1, 2) + self.feature_bias.unsqueeze(1))
+        phi = torch.cat([torch.ones_like(p[..., :1]), p, features], dim=2)
         a = x @ self.x_weight.transpose(1, 2) + phi @ self.bias.transpose(1, 2)
         act, s, t = (
             ACTIVATIONS[self.architecture.activation],
@@ -45,7 +44,8 @@ class TrainableDesign(TrainablePotential):
             torch.sigmoid(a),
         )
         z, dz = act.value(s), act.slope(s, t)
-        f, df = _positive(phi @ self.z_weight.transpose(1, 2))
+        v = phi @ self.z_root.transpose(1, 2)
+        f, df = v * v, 2.0 * v
         slope = phi @ self.slope.transpose(1, 2)
         root = (phi @ self.quadratic.flatten(1, 2).transpose(1, 2)).unflatten(
             2, self.quadratic.shape[1:3]
@@ -53,7 +53,7 @@ class TrainableDesign(TrainablePotential):
         y = (root @ x.unsqueeze(3)).squeeze(3)
         energy = (f * z).sum(2) + (slope * x).sum(2) + (phi @ self.level.unsqueeze(2)).squeeze(2) + 0.5 * (y * y).sum(2)
         along = (f * dz) @ self.x_weight + slope + (y.unsqueeze(2) @ root).squeeze(2)
-        by_phi = (df * z) @ self.z_weight + (f * dz) @ self.bias + x @ self.slope + self.level.unsqueeze(1)
+        by_phi = (df * z) @ self.z_root + (f * dz) @ self.bias + x @ self.slope + self.level.unsqueeze(1)
         yx = (y.unsqueeze(3) * x.unsqueeze(2)).flatten(2)  # (K, n, i d)
         by_phi = by_phi + yx @ self.quadratic.flatten(1, 2)
         by_p = by_phi[..., 1 : 1 + m] + (by_phi[..., 1 + m :] * steep) @ self.feature_weight
@@ -66,12 +66,12 @@ class TrainableDesign(TrainablePotential):
         self.feature_weight.copy_(torch.tensor(rng.standard_normal(self.feature_weight.shape) / math.sqrt(m)))
         self.feature_bias.copy_(torch.tensor(rng.standard_normal(self.feature_bias.shape)))
         self.x_weight.copy_(torch.tensor(weight))
-        for name in ("bias", "z_weight", "slope", "level"):
+        for name in ("bias", "z_root", "slope", "level"):
             parameter = self.get_parameter(name)
             parameter.copy_(0.05 * torch.tensor(rng.standard_normal(parameter.shape)))
         self.bias[:, :, 0] = torch.tensor(-(weight * hinge).sum(axis=2))
         wanted = np.abs(rng.standard_normal((k, n))) * 0.5 / n + 0.05
-        self.z_weight[:, :, 0] = torch.tensor(wanted - 1.0 / wanted)  # f(v) = wanted
+        self.z_root[:, :, 0] = torch.tensor(np.sqrt(wanted))
         self.quadratic.copy_(0.03 * torch.tensor(rng.standard_normal(self.quadratic.shape)))
         self.quadratic[:, :, :, 0] += 0.7 * torch.eye(d, dtype=torch.float64)
         at, diagonal = torch.tensor(centres), torch.arange(k)
@@ -94,7 +94,6 @@ class TrainableDesign(TrainablePotential):
     def read(self, modes: Sequence[Any]) -> None:
         """Take the weights of design networks; neurons, features and rows that one lacks are without effect."""
         for k, mode in enumerate(modes):
-            self.z_weight[k, :, 0] = OFF
             for name in NAMES:
                 array, parameter = getattr(mode, name), self.get_parameter(name)
                 if any(own > there for own, there in zip(array.shape, parameter.shape[1:])):
@@ -105,11 +104,10 @@ class TrainableDesign(TrainablePotential):
                 parameter[(k, *(slice(0, own) for own in array.shape))] = torch.tensor(np.array(array))
 
 
-def _positive(v: Tensor) -> tuple[Tensor, Tensor]:
-    """F of `lse_material.model.design_network.positive` and its slope."""
-    root = torch.sqrt(v * v + 4.0)
-    value = torch.where(v > 0.0, 0.5 * (v + root), 2.0 / (root - v))
-    return value, value / root
+def _feature(v: Tensor) -> tuple[Tensor, Tensor]:
+    """The feature of `lse_material.model.design_network.feature` and its slope."""
+    root = torch.sqrt(1.0 + v * v)
+    return root, v / root
 
 
 MODES[DesignNetwork.type] = TrainableDesign
