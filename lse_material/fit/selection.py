@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from lse_material._progress import progress_bar
+from lse_material.data.observations import Observations
 from lse_material.data.samples import Samples
 from lse_material.errors import InvalidInputError
 from lse_material.fit.ensemble import Ensemble, fit_ensemble
@@ -65,7 +66,7 @@ class Selection:
 
 
 def select(
-    samples: Samples,
+    samples: Samples | Observations,
     candidates: Mapping[str, Mapping[str, Any]] | None = None,
     *,
     members: int = 5,
@@ -79,7 +80,7 @@ def select(
     candidates differ there most. It takes (number of candidates) times (number of groups) fits.
 
     Args:
-        samples: of F, with `group`, or with rows that follow load paths.
+        samples: of F, with `group`, or with rows that follow load paths; or observations with `group`.
         candidates: options of `fit` by a name of your own; `shapes(...)` if left out.
         members: of the ensemble of the best; 2 or more.
         seed: of the fits.
@@ -117,7 +118,7 @@ def select(
     return Selection(left_out, best, ensemble)
 
 
-def shapes(samples: Samples, kinematics: Any = None) -> dict[str, dict[str, Any]]:
+def shapes(samples: Samples | Observations, kinematics: Any = None) -> dict[str, dict[str, Any]]:
     """The candidates of `select`: sums over fibres, which lattices of beams are, and general networks.
 
     Args:
@@ -139,7 +140,7 @@ def shapes(samples: Samples, kinematics: Any = None) -> dict[str, dict[str, Any]
     dim = samples.F.shape[-1]
     measure = kinematics or GreenLagrange(dim)
     found: dict[str, dict[str, Any]] = {}
-    if isinstance(measure, GreenLagrange | StrainAndVolume) and samples.fields is None:
+    if isinstance(measure, GreenLagrange | StrainAndVolume) and getattr(samples, "fields", None) is None:
         for modes, name in ((1, "one mode"), (2, "two modes")):
             fibres = Architecture(modes=modes, width=12, mode_type="FibreNetwork")
             found[f"fibres, {name}"] = {"kinematics": StrainAndVolume(dim), "architecture": fibres, "training": SHORT}
