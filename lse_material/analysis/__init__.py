@@ -22,6 +22,7 @@ from lse_material.analysis.merged_wells import MergedModes, merged_modes
 from lse_material.analysis.minimum_energy_path import MinimumEnergyPath, barrier, minimum_energy_path
 from lse_material.analysis.stationary import StationaryPoint, saddles, stationary_point, wells
 from lse_material.analysis.stress_curves import DEFORMATIONS, Deformation, StressCurve, stress_curve
+from lse_material.analysis.transformation_price import TransformationPrice, transformation_price
 from lse_material.analysis.validation import check_data, check_ellipticity, check_extrapolation, check_symmetry
 from lse_material.analysis.verification import (
     Check,
@@ -50,6 +51,7 @@ __all__ = [
     "Pass",
     "StationaryPoint",
     "StressCurve",
+    "TransformationPrice",
     "acoustic_minimum",
     "at_middle_of_fields",
     "at_values",
@@ -83,6 +85,7 @@ __all__ = [
     "stationary_samples",
     "stress_curve",
     "trajectories",
+    "transformation_price",
     "verify",
     "wells",
 ]
