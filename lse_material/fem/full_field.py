@@ -115,6 +115,7 @@ class FullField:
         self._fine = _Refined.of(V, self.supports, max(own, 2 if self.dim == 2 else 1) if degree is None else degree)
         self._values = [self._fine.interpolation @ u.x.array for u in self.displacements]
         error = np.where(self._fine.measured, displacement_error, self._fine.open_error(self.displacements))
+        self._solved: tuple[Material, list[tuple[Array, Array]]] | None = None
         self._fine_balance = _balance(self._fine.V, self._fine.supports, error, force_error)
 
     @classmethod
@@ -192,7 +193,13 @@ class FullField:
         """
         return np.array([[f[s.dofs].sum() for s in self._fine.supports] for _, f in self._equilibria(material)])
 
-    def _equilibria(self, material: Material) -> Iterator[tuple[Array, Array]]:
+    def _equilibria(self, material: Material) -> list[tuple[Array, Array]]:
+        """Those of the material that was asked for last are kept: forces and distances need the same."""
+        if self._solved is None or self._solved[0] is not material:
+            self._solved = material, list(self._solve(material))
+        return self._solved[1]
+
+    def _solve(self, material: Material) -> Iterator[tuple[Array, Array]]:
         """Displacements and forces of the minima of the energy near the measured fields, whose supports are as measured."""
         V = self._fine.V
         u = fem.Function(V)
@@ -217,7 +224,7 @@ class FullField:
                 raise ConvergenceError(
                     f"the material finds no rest near the measured field of step {step}: {error}"
                 ) from None
-            yield u.x.array, problem.forces()
+            yield u.x.array.copy(), np.array(problem.forces())
 
     def _of_step(self, step: int, material: Material | None) -> Observations:
         equations = self._smoothed[step][1] if material is None else self._filtered(step, material)[1]
