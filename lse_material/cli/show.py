@@ -15,6 +15,7 @@ from lse_material.cli.files import MaterialFile, read
 from lse_material.cli.output import Json, figure, print_json, print_table, vector
 from lse_material.model.material import Material, potential_of
 from lse_material.model.soft_minimum import SoftMinimum
+from lse_material.model.strain import MANDEL, from_mandel
 
 POINTS = 2000
 IN_THE_BOX = {True: "yes", False: "NO", None: "not known"}
@@ -75,8 +76,26 @@ def _contents(fitted: Material | SoftMinimum) -> dict[str, Any]:
             "symmetry_of_measure": fitted.kinematics.symmetry or None,
             "polyconvex_modes": list(fitted.polyconvex_modes),
             "growth": None if fitted.growth is None else fitted.growth.coefficient,
+            "reference": _reference(fitted),
         }
     return figures
+
+
+def _reference(material: Material) -> dict[str, float]:
+    """W and P at F = I, and the least curvature of W over strains there; fields are at the middle of theirs.
+
+    It is the well of a material of invariants: these have no stationary point there, but end.
+    """
+    from lse_material.analysis import at_middle_of_fields
+
+    material = at_middle_of_fields(material)
+    one, strains = np.eye(material.dim), from_mandel(np.eye(len(MANDEL[material.dim])))
+    curvature = np.einsum("aij,ijkl,bkl->ab", strains, material.tangent(one), strains)
+    return {
+        "energy": float(material.energy(one)),
+        "largest_stress": float(np.abs(material.stress(one)).max()),
+        "least_curvature": float(np.linalg.eigvalsh(0.5 * (curvature + curvature.T))[0]),
+    }
 
 
 def _cost(fitted: Material | SoftMinimum) -> dict[str, float | None]:
@@ -124,6 +143,13 @@ def _modes_in_words(f: dict[str, Any]) -> str:
     return f"{len(modes)}, {', '.join(dict.fromkeys(m.get('type', 'ConvexNetwork') for m in modes))}"
 
 
+def _reference_in_words(f: dict[str, float]) -> str:
+    curvature = figure(f["least_curvature"])
+    return (
+        f"W {figure(f['energy'])}, largest |P| {figure(f['largest_stress'])}, least curvature over strains {curvature}"
+    )
+
+
 def _print(f: dict[str, Any]) -> None:
     kinematics = f.get("kinematics")
     energy = f["units"].get("energy", "")
@@ -144,6 +170,7 @@ def _print(f: dict[str, Any]) -> None:
             ["objective", "yes" if f["objective"] else "no: for small rotations"],
             ["polyconvex", f"{len(f['polyconvex_modes'])} of {len(f['modes'])} modes, by their weights"],
             ["growth", "none" if f["growth"] is None else f"{figure(f['growth'])} (J - 1 - ln J)"],
+            ["at F = I", _reference_in_words(f["reference"])],
             *([["heat capacity", f"{figure(f['caloric']['heat_capacity'])} beside the modes"]] if f["caloric"] else []),
         ]
     box = f["training_box"]

@@ -123,7 +123,7 @@ def _not_finite(problem: NewtonProblem) -> str:
             "at the start, an element of the initial guess is turned inside out (det F <= 0)",
             "Start from a u with det F > 0",
         )
-    return NAN_RESIDUAL.format("a step turned an element inside out (det F <= 0)", "Take smaller load steps")
+    return NAN_RESIDUAL.format("in a step an element was turned inside out (det F <= 0)", "Take smaller load steps")
 
 
 def _linear(problem: NewtonProblem) -> str:
