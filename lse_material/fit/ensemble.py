@@ -41,13 +41,13 @@ class Ensemble:
         """The material of the member that meets the data best."""
         return self.results[0].material
 
-    def spread(self, F: Any) -> Array:
-        """How far P is open, in units of stress: F (..., dim, dim) -> (...).
+    def spread(self, F: Any, fields: Any = None) -> Array:
+        """How far P is open, in units of stress: F (..., dim, dim) and fields as `Material.stress` takes them -> (...).
 
         The standard deviation of the members' P, in the norm sqrt(P : P). It leaves out what all members have in common: the
         errors of the data and of the architecture.
         """
-        stresses = np.stack([result.material.stress(F) for result in self.results])
+        stresses = np.stack([result.material.stress(F, fields) for result in self.results])
         away: Array = stresses - stresses.mean(axis=0)
         return np.sqrt((away**2).sum(axis=(0, -2, -1)) / (len(stresses) - 1))
 

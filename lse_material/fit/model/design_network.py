@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -25,10 +26,16 @@ NAMES = ("feature_weight", "feature_bias", "x_weight", "bias", "z_weight", "slop
 class TrainableDesign(TrainablePotential):
     """A trainable soft minimum of design networks; arguments as `TrainablePotential`."""
 
+    @classmethod
+    def adapted(cls, architecture: Architecture) -> Architecture:
+        """The architecture without layers that discovery could leave out: a mode has one, always."""
+        return replace(architecture, depth=0)
+
     def set_up(self, architecture: Architecture, size: int) -> None:  # noqa: D102
         k, n, m, r = architecture.count, architecture.width, architecture.design, FEATURES
         d, q = size - m, 1 + m + r
-        shapes = ((r, m), (r,), (n, d), (n, q), (n, q), (d, q), (q,), (d, d, q))
+        rows = d if architecture.quadratic else 0
+        shapes = ((r, m), (r,), (n, d), (n, q), (n, q), (d, q), (q,), (rows, d, q))
         for name, shape in zip(NAMES, shapes):
             setattr(self, name, Parameter(torch.zeros(k, *shape, dtype=torch.float64)))
 
@@ -73,7 +80,7 @@ class TrainableDesign(TrainablePotential):
         wanted = np.abs(rng.standard_normal((k, n))) * 0.5 / n + 0.05
         self.z_weight[:, :, 0] = torch.tensor(np.sqrt(wanted))
         self.quadratic.copy_(0.03 * torch.tensor(rng.standard_normal(self.quadratic.shape)))
-        self.quadratic[:, :, :, 0] += 0.7 * torch.eye(d, dtype=torch.float64)
+        self.quadratic[:, :, :, 0] += 0.7 * torch.eye(d, dtype=torch.float64)[: self.quadratic.shape[1]]
         at, diagonal = torch.tensor(centres), torch.arange(k)
         self.slope[:, :, 0] -= self.trained_modes(at)[1][diagonal, diagonal, m:]
         self.level[:, 0] += torch.tensor(energies) - self.trained_modes(at)[0][diagonal, diagonal]
@@ -88,8 +95,10 @@ class TrainableDesign(TrainablePotential):
     @classmethod
     def architecture_of(cls, modes: Sequence[Any]) -> Architecture:  # noqa: D102
         width, first = max(len(mode.x_weight) for mode in modes), modes[0]
-        plain = Architecture(len(modes), width, activation=first.activation, mode_type=first.type, design=first.design)
-        return cls.adapted(plain)
+        quadratic = any(len(mode.quadratic) for mode in modes)
+        return Architecture(
+            len(modes), width, 0, first.activation, quadratic, mode_type=first.type, design=first.design
+        )
 
     def read(self, modes: Sequence[Any]) -> None:
         """Take the weights of design networks; neurons, features and rows that one lacks are without effect."""

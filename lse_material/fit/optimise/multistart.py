@@ -146,6 +146,9 @@ def _train_start(
     best, phase, model = best or BestWeights(train, validation), f"adam {job[0]}", job[1]
 
     def after(step: int, loss: float) -> None:
+        if len(train.inputs) > training.batch:  # the loss of a batch cannot be compared with that of all rows
+            with torch.no_grad():
+                loss = float(train(model))
         best.look(model, phase, step, loss)
         if advance is not None:
             advance(CHECK_EVERY)
