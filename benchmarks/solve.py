@@ -42,6 +42,7 @@ COMM = MPI.COMM_WORLD
 LINE_SEARCH = {"snes_type": "newtonls", "snes_linesearch_type": "bt", "snes_rtol": 1e-8, "snes_max_it": 50}
 DIRECT = {"ksp_type": "preonly", "pc_type": "lu", "pc_factor_mat_solver_type": "mumps"}
 MOST_FOR_NEWTON = 15_000  # unknowns in 3D, of which MUMPS factors fifty tangents here
+LARGEST_OF_BOTH = 28  # cells along an edge of a block that goes from both starts, with continuation and without
 Figures = dict[str, Any]
 
 
@@ -154,10 +155,13 @@ def compared(name: str, body: Body, reference: Body, continuations: Sequence[Seq
 
 
 def blocks(cells: int) -> Figures:
-    """The block from both starts, as it is and with continuation."""
-    both, ripple = ((), large.CONTINUATION), solve_problems.block(cells, "ripple")
-    starts = {f"block_{cells}_{start}": solve_problems.block(cells, start) for start in ("laminate", "waves")}
-    return {k: v for name, body in starts.items() for k, v in compared(name, body, ripple, both).items()}
+    """The block from both starts, as it is and with continuation; the large one from the laminate, with continuation."""
+    large_one, ripple = cells > LARGEST_OF_BOTH, solve_problems.block(cells, "ripple")
+    continuations = (large.CONTINUATION,) if large_one else ((), large.CONTINUATION)
+    bodies = {
+        f"block_{cells}_{s}": solve_problems.block(cells, s) for s in ("laminate", "waves")[: 1 if large_one else 2]
+    }
+    return {k: v for name, body in bodies.items() for k, v in compared(name, body, ripple, continuations).items()}
 
 
 def squares(cells: int, starts: int) -> Figures:
@@ -187,7 +191,7 @@ def problems(quick: bool) -> dict[str, Callable[[], Figures]]:
         **({} if quick else {"plate_fine": lambda: stepped("plate_fine", solve_problems.plate(100, 1))}),
         "specimen": lambda: stepped("specimen", solve_problems.specimen(4 if quick else 30)),
         "square": lambda: squares(*((16, 2) if quick else (64, 10))),
-        **{f"block_{n}": partial(blocks, n) for n in ((8,) if quick else (14, 28))},
+        **{f"block_{n}": partial(blocks, n) for n in ((8,) if quick else (14, 28, 56))},
     }
 
 
@@ -206,7 +210,10 @@ def main() -> None:
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the result as PNG")
     parser.add_argument("--ranks", action="store_true", help="run on one rank and on two")
     parser.add_argument(
-        "--problems", nargs="+", metavar="NAME", help="which (plate plate_fine specimen square block_14 block_28)"
+        "--problems",
+        nargs="+",
+        metavar="NAME",
+        help="which (plate plate_fine specimen square block_14 block_28 block_56)",
     )
     options = parser.parse_args()
     chosen = problems(options.quick)

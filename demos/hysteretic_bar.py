@@ -70,7 +70,7 @@ def pull(value):
     elongation.value = value
 
 
-observed = {"stress": lambda: problem.reaction(pulled), "dissipated": hysteresis.dissipated}
+observed = {"stress": lambda: problem.reaction(pulled)}
 path = lse.fem.LoadPath(problem, pull, observed, perturbation_size=1e-3, internal=[hysteresis])
 turns, step = [0.0, 0.8, 0.4, 0.65, 0.4, 0.8, 1.3, 0.0], 0.05 if options.quick else 0.025
 legs = [np.linspace(a, b, round(abs(b - a) / step) + 1)[1:] for a, b in itertools.pairwise(turns)]

@@ -257,7 +257,7 @@ def temperature_material(modes=2, dim=2, growth=None, depths=(1, 1)):
 def random_design(rng, design, size, *, width=5, features=3, rows=2, activation="squared_softplus"):
     """A mode of so many parameters, its first inputs, and of `size` other inputs."""
     q = 1 + design + features
-    shapes = {"x_weight": (width, size), "bias": (width, q), "z_weight": (width, q), "slope": (size, q), "level": (q,)}
+    shapes = {"x_weight": (width, size), "bias": (width, q), "z_root": (width, q), "slope": (size, q), "level": (q,)}
     shapes |= {"feature_weight": (features, design), "feature_bias": (features,), "quadratic": (rows, size, q)}
     return DesignNetwork(
         **{name: 0.5 * rng.normal(size=shape) for name, shape in shapes.items()}, activation=activation

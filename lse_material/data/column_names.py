@@ -37,7 +37,7 @@ MEANINGS = {  # of the quantities, for reports and messages
 }
 FIELDS = ("field ", "conjugate ")  # before the names of scalars
 _TENSORS = {  # words before two indices, in lower case
-    "F": ("f", "defgrad", "def grad", "deformation gradient", "dg"),
+    "F": ("f", "defgrad", "def grad", "deformation gradient", "dg", "fdl"),
     "H": ("gradu", "grad u", "disp grad", "displacement gradient"),
     "C": ("c", "right cauchy green"),
     "E": ("green lagrange", "green lagrange strain", "green strain", "egl"),
@@ -62,6 +62,7 @@ _ANY_STRESS = ("s", "t", "n", "stress", "nominal stress", "nominal", "engineerin
 _ANY_STRESS_ALONE = ("p", "stress", "nominal stress", "nominal", "engineering stress")
 _ENERGIES: tuple[str, ...] = (
     "w",
+    "ws",
     "psi",
     "ψ",
     "energy",
@@ -103,7 +104,7 @@ _TENSOR = re.compile(
 )
 _VECTOR = re.compile(r"(?P<word>[^\W\d]\D*?)[ ,]*(?P<i>\d+|(?<![^\W_])[xyz]|(?<=[gdf])[xyz])", re.IGNORECASE)
 _UNIT = re.compile(
-    r"(.*?)(?:\s*\[([^\[\]]*)\]|\s*\(([^()]*)\)|\s+/\s*(\S+)|\s*,\s+([^\d\s]\S*)|[ _]([kMG]?Pa|percent))"
+    r"(.*?)(?:\s*\[([^\[\]]*)\]|\s*\(([^()]*)\)|\s+/\s*(\S+)|\s*,\s+(?![xyzXYZ]{2}\b)([^\d\s]\S*)|[ _]([kMG]?Pa|percent))"
 )
 _TUPLE = re.compile(r"\('(\w+)', '?(\w)'?, '?(\w)'?\)")  # as pandas writes names of two levels
 _OF_DISPLACEMENT = (
@@ -139,6 +140,8 @@ def name_and_unit(text: str) -> tuple[str, str]:
     text = text.strip().strip("\"'")
     if text.startswith(FIELDS):
         return text, ""
+    if (match := re.fullmatch(r"(.*\S)\s+\(1\)", text)) and _TENSOR.fullmatch(_plain(match[1])):
+        return match[1], "1"
     if not _INDEX.search(text) and not _TUPLE.fullmatch(text) and (match := _UNIT.fullmatch(text)):
         return match[1].strip(), next(unit for unit in match.groups()[1:] if unit is not None).strip()
     return text, ""
@@ -155,7 +158,7 @@ def meanings(name: str) -> tuple[Meaning, ...]:
         return _of_displacement(match)
     name = _plain(name)
     word = name.lower()
-    if word in _ENERGIES:
+    if _joined(word) in map(_joined, _ENERGIES):
         return (Meaning("W"),)
     if word in ("weight", "weights"):
         return (Meaning("weight"),)
@@ -214,12 +217,18 @@ def declared(name: str) -> Meaning:
 
 
 def _plain(name: str) -> str:
-    """A name without marks of LaTeX, code and case of subscripts: F_{11}, F(1,1), F[1][1], F-11 are F 1 1."""
+    """A name without marks of LaTeX, code and programs, and case of subscripts: F_{11}, F(1,1), F[1][1], F-11 are F 1 1."""
     name = unicodedata.normalize("NFKC", name).strip()
     name = re.sub(r"[${}\\]", "", name)
     name = _TUPLE.sub(r"\1 \2 \3", name)
     name = _INDEX.sub(lambda m: f" {m[1]} {m[2]}", name)
-    return re.sub(r"[\s_.\-]+", " ", name).strip()
+    name = re.sub(r"^solid\d*\.|[- ]component$|^(\w+)\W+(?=\1\d)", "", name)  # of COMSOL; S of S.S11
+    return re.sub(r"[\s_.:\-]+", " ", name).strip()
+
+
+def _joined(words: str) -> str:
+    """Words without blanks between them and in lower case: DeformationGradient is deformation gradient."""
+    return words.replace(" ", "").lower()
 
 
 def _indices(match: re.Match[str]) -> tuple[int, ...]:
@@ -240,7 +249,7 @@ def _tensor(match: re.Match[str]) -> tuple[Meaning, ...]:
     if word == "u":
         return Meaning("U", index, factor), Meaning("H", index, factor)
     for quantity, words in _TENSORS.items():
-        if word.lower() in words:
+        if _joined(word) in map(_joined, words):
             return (Meaning(quantity, index, factor),)
     if word == "E":
         tensor = Meaning("E", index, factor)

@@ -18,6 +18,7 @@ from lse_material.data.sample_files import table_of_file
 from lse_material.data.table_units import common_units, strains_without_unit
 from lse_material.errors import FormatError, InvalidInputError
 
+LARGEST = 20.0  # stretch that is believed; rubber breaks before 15
 Test = Literal["uniaxial", "equibiaxial", "planar"]
 _TESTS: dict[str, Test] = {  # as columns name them, without blanks, hyphens, tension, compression and test
     "uniaxial": "uniaxial",
@@ -87,9 +88,10 @@ def read_observations(
     stresses = [_nominal_stress(given, k, stretch) for k, stretch in zip((1, 2), stretches)]
     if stretches[0] is None or all(stress is None for stress in stresses):
         missing_one, name = ("stretch", "stretch1") if stretches[0] is None else ("nominal stress", "P11")
+        strain = ', or columns={"H11": NAME} if it is an engineering strain' if name == "stretch1" else ""
         raise FormatError(
             f"{table.source}: no column is a {missing_one}: its columns are {list(table.names)}. Say "
-            f'columns={{"{name}": NAME}}.'
+            f'columns={{"{name}": NAME}}{strain}.'
         )
     _refuse_opposite_signs(given, stretches[0], stresses[0])
     units = common_units(given, {}, {"P": "stress", "sigma": "stress"})
@@ -112,6 +114,11 @@ def _stretch(given: AssignedColumns, axis: int) -> Array | None:
         if index in given.parts.get(quantity, {}):
             strains_without_unit(given, quantity)
             values = reference + given.values(quantity, index)
+            if quantity == "H" and np.nanmax(values, initial=0.0) > LARGEST:
+                raise FormatError(
+                    f"{given.table.source}: engineering strains up to {np.nanmax(values) - 1.0:.3g} are a stretch of "
+                    f"{np.nanmax(values):.3g}. If they are in percent, write [%] behind the name of the column."
+                )
             if np.isnan(values).any():
                 raise FormatError(f"{given.table.at_row(int(np.argmax(np.isnan(values))))}: the stretch is missing.")
             return values

@@ -1,4 +1,4 @@
-"""Samples from files and to files: .npz archives, tables of text, spreadsheets.
+"""Samples from files and to files: .npz archives, tables of text, JSON, spreadsheets.
 
 What the columns of a table are is told by their names (`column_names`) or by the user. The arrays of an archive have the same
 names, `F` (n, dim, dim) or F11 (n,), or those of `Samples`. A `Reading` says what was taken for what.
@@ -45,10 +45,11 @@ def read_samples(
     fields: Sequence[str] = (),
     report: Callable[[Reading], Any] | None = None,
 ) -> Samples:
-    """Read samples from a table of text, a .npz archive or a spreadsheet; from several files, each a group of its own.
+    """Read samples from a table of text, a .npz archive, JSON or a spreadsheet; from several files, each a group of its own.
 
     Args:
-        path: a file, or several. Spreadsheets (.xlsx, .ods, .parquet, .feather) need pandas.
+        path: a file, or several. Text may be compressed by gzip; JSON (.json, .jsonl) has columns or rows by name. Spreadsheets
+            (.xlsx, .ods, .parquet, .feather) need pandas.
         columns: what names do not tell: quantity -> name of its column, {"F11": "defgrad_1", "sigma12": "S4"}, or a number for
             every row, {"F12": 0}; or the names of all columns in their order, for a table without a header.
         separator: between cells, if it is not to be found: comma, semicolon, bar, tab or blank.
@@ -92,8 +93,10 @@ def table_of_file(
 ) -> tuple[Table, Columns]:
     """The columns of a file, and what `columns` says of them by name. Arguments and errors are those of `read_samples`."""
     path = Path(path)
-    if path.suffix.lower() == ".npz":
+    if path.suffix.lower() in (".npz", ".npy"):
         return _table_of_arrays(_arrays(path), str(path), columns)
+    if path.suffix.lower() in (".json", ".jsonl"):
+        return _table_of_arrays(_arrays_of_json(path), str(path), columns)
     if path.suffix.lower() in SPREADSHEETS:
         return _table_of_spreadsheet(path, missing), columns
     return table_of_text(path.read_bytes(), str(path), separator=separator, decimal=decimal, missing=missing), columns
@@ -200,6 +203,8 @@ def _arrays(path: Path) -> dict[str, Any]:
         with path.open("rb") as file:
             archive = np.load(file, allow_pickle=False)
             if not isinstance(archive, np.lib.npyio.NpzFile):
+                if archive.dtype.names:
+                    return {name: archive[name] for name in archive.dtype.names}
                 raise ValueError("it holds a single array without a name; write it with numpy.savez")
             arrays = {name: archive[name] for name in archive.files}
             for name, array in arrays.items():
@@ -226,6 +231,36 @@ def _arrays(path: Path) -> dict[str, Any]:
         raise FormatError(
             f"{path} is not a whole .npz archive of plain arrays: {error}. Pickles are not read."
         ) from None
+
+
+def _arrays_of_json(path: Path) -> dict[str, Any]:
+    """The columns of a file, lists by name, or of rows, each with its values by name: in a list, or one on each line."""
+    text = path.read_bytes().decode("utf-8-sig", errors="replace")
+    try:
+        try:
+            data = json.loads(text)
+        except ValueError:
+            data = [json.loads(line) for line in text.splitlines() if line.strip()]
+    except (ValueError, RecursionError) as error:
+        raise FormatError(f"{path} is not JSON: {error}.") from None
+    if isinstance(data, list) and all(isinstance(row, dict) for row in data):
+        data = {name: [row.get(name) for row in data] for name in dict.fromkeys(name for row in data for name in row)}
+    if not isinstance(data, dict):
+        raise FormatError(f'{path} has neither columns, {{"F11": [...], ...}}, nor rows, [{{"F11": ..., ...}}, ...].')
+    arrays: dict[str, Any] = {}
+    for name, values in data.items():
+        if name == "units":
+            arrays[name] = json.dumps(values)
+            continue
+        try:
+            array = np.asarray(list(values.values()) if isinstance(values, dict) else values)
+        except ValueError:
+            raise FormatError(f"{path}: the rows of {name} differ in their shapes.") from None
+        try:
+            arrays[name] = array.astype(np.float64) if array.dtype == object else array  # null is a missing value
+        except (TypeError, ValueError):
+            arrays[name] = array.astype(str)
+    return arrays
 
 
 def _table_of_arrays(data: dict[str, Any], source: str, columns: Columns) -> tuple[Table, Columns]:

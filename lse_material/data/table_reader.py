@@ -2,13 +2,16 @@
 
 A table is lines of cells. Its rows are the lines that have a number in a cell. The line before them is the header, or a line of
 units below the header. Lines before the header are left alone. A line that begins with #, %, ! or // is a comment, and so is
-what follows a # after a blank. If there is no header line, the last comment with as many words as columns is one.
+what follows a # after a blank. If there is no header line, the last comment with as many words as columns is one. Tecplot's
+names are its header. A header that comes once more, as in files that were put together, is left out.
 """
 
 from __future__ import annotations
 
 import csv
+import gzip
 import re
+import zlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,6 +30,10 @@ _HASH = r"#(?!N/A|VALUE!|DIV/0!|NUM!)"  # those are missing values of spreadshee
 _COMMENT = re.compile(rf"[\s\ufeff]*(?:{_HASH}|%|!|//)[#%!/\s]*(.*)", re.IGNORECASE)
 _RULE = re.compile(r"[\s|+]*--[-\s|+:]*[|+][-\s|+:]*")  # below the header of a table of Markdown
 _INLINE = re.compile(rf"\s{_HASH}", re.IGNORECASE)
+_UNIT_PART = r"(?:[kMGmuµn]?(?:Pa|N|J|m|g|s|K|bar|psi|eV)|lbf?|in|min|h|°C)(?:\^?-?[23]|[²³])?"
+_UNIT = re.compile(
+    rf"[\[(]?(?:-|1|%|percent|{_UNIT_PART}(?:[·*./ ]{_UNIT_PART})*)?[\])]?"
+)  # of a column, in a line of units
 
 Record = tuple[int, list[str]]  # line, counted from 1, and its cells
 
@@ -126,6 +133,7 @@ def table_of_text(
             raise InvalidInputError(f"{name} is {value!r}; it must be one of {list(allowed)}.")
     text = _decoded(content, source)
     lines, comments = _without_comments(re.split(r"\r\n|\n|\r", text))
+    lines = _without_keywords_of_tecplot(lines, source)
     if match := next((m for m in map(re.compile(r"sep=(.)$").match, lines[:1]) if m), None):  # as Excel writes it
         lines[0], separator = "", separator or match[1]
     separator = separator or _separator(lines, source)
@@ -154,11 +162,16 @@ def table_of_text(
 
 
 def _decoded(content: bytes, source: str) -> str:
-    """Text of UTF-8, UTF-16 with its mark, or the code page of Western Windows."""
+    """Text of UTF-8, UTF-16 with its mark, or the code page of Western Windows; it may be compressed by gzip."""
+    if content[:2] == b"\x1f\x8b":
+        try:
+            content = gzip.decompress(content)
+        except (OSError, EOFError, zlib.error) as error:
+            raise FormatError(f"{source} is not a whole gzip file: {error}.") from None
     encodings = ("utf-16",) if content[:2] in (b"\xff\xfe", b"\xfe\xff") else ("utf-8-sig", "cp1252")
     for encoding in encodings:
         try:
-            text = content.decode(encoding)
+            text = content.decode(encoding).rstrip("\x00\x1a")  # what some programs fill a file up with
         except UnicodeDecodeError:
             continue
         if not re.search(r"[\x00-\x08\x0e-\x1b\x7f\ufffe\uffff]", text):
@@ -174,13 +187,42 @@ def _without_comments(lines: list[str]) -> tuple[list[str], list[tuple[int, str]
     for number, line in enumerate(lines, start=1):
         if _RULE.fullmatch(line):
             line = ""
-        if match := _COMMENT.match(line):
+        if (match := _COMMENT.match(line)) and not _are_units_after_percent(line):
             comments.append((number, match[1].strip()))
             kept.append("")
             continue
         ends = (m.start() for m in _INLINE.finditer(line) if line.count('"', 0, m.start()) % 2 == 0)
         kept.append(line[: next(ends, len(line))])
     return kept, comments
+
+
+def _are_units_after_percent(line: str) -> bool:
+    """Whether a line that begins with % is one of units, of a strain in percent first, and no comment."""
+    return any(len(cells := line.split(s)) > 1 and all(map(_is_unit, cells)) for s in ",;\t|")
+
+
+def _without_keywords_of_tecplot(lines: list[str], source: str) -> list[str]:
+    """The lines with the names that follow VARIABLES as a header, and without the keywords of title and zones.
+
+    Raises:
+        FormatError: the zones hold one variable after the other.
+    """
+    at = next((k for k, line in enumerate(lines) if re.match(r"\s*VARIABLES\s*=", line, re.IGNORECASE)), None)
+    if at is None:
+        return lines
+    end = next((k for k in range(at + 1, len(lines)) if not lines[k].strip().startswith('"')), len(lines))
+    names = " ".join(lines[at:end]).split("=", 1)[1]
+    quoted = re.findall('"([^"]*)"', names)
+    kept = list(lines)
+    for k, line in enumerate(lines):
+        if re.search(r"\b(?:F|DATAPACKING)\s*=\s*\w*BLOCK", line, re.IGNORECASE):
+            raise FormatError(
+                f"{source}, line {k + 1}: zones in blocks are not read; write them as points, a row for each."
+            )
+        if at <= k < end or "=" in line or line.strip().upper().startswith("ZONE"):
+            kept[k] = ""
+    kept[at] = ",".join(f'"{name}"' for name in quoted) if quoted else names.strip()
+    return kept
 
 
 def _records(lines: Sequence[str], separator: str, source: str) -> list[Record]:
@@ -259,7 +301,8 @@ def _parts(
     size, start = _size_and_start(records)
     if not records or start == len(records):
         raise FormatError(f"{source} holds {'no rows below its header' if records else 'no header line'}.")
-    rows = records[start:]
+    above = [cells for _, cells in records[:start] if len(cells) == size]
+    rows = [row for row in records[start:] if row[1] not in above]
     units: list[str] = []
     line, names = -1, [""] * size
     for at in range(start - 1, max(start - 3, -1), -1):
@@ -295,6 +338,7 @@ def _names(line: str, cells: list[str], size: int) -> list[str] | None:
     line = line.strip()
     ways = [cells, *(next(csv.reader([line], delimiter=s, skipinitialspace=True), []) for s in SEPARATORS if s != " ")]
     ways.append(re.split(r"\s+(?![\[(/])", line))  # blanks, but not before a unit
+    ways.append(re.split(r"\s{2,}", line))  # names that have single blanks
     ways.append(re.split(r",(?![^(\[]*[)\]])", line))  # commas, but not in F(1,2)
     for way in ways:
         names = [name.strip().strip("\"'").strip() for name in way]
@@ -320,7 +364,12 @@ def _are_row_names(cells: Sequence[str]) -> bool:
 
 
 def _are_units(names: Sequence[str]) -> bool:
-    """Whether a line below a header looks like one of units: short, with repeated entries or in brackets."""
-    return all(len(name) <= 12 for name in names) and (
-        len(set(names)) < len(names) or all(name[:1] in "[(" for name in names if name not in ("", "-"))
+    """Whether a line below a header looks like one of units: known ones, or short, with repeated entries or in brackets."""
+    return all(name == "" or _is_unit(name) for name in names) or (
+        all(len(name) <= 12 for name in names)
+        and (len(set(names)) < len(names) or all(name[:1] in "[(" for name in names if name not in ("", "-")))
     )
+
+
+def _is_unit(cell: str) -> bool:
+    return bool(_UNIT.fullmatch(cell.strip().strip("\"'")))

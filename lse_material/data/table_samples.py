@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from lse_material._arrays import Array
 from lse_material.data.assigned_columns import AssignedColumns, Columns, assigned, sources_of
-from lse_material.data.column_names import DEFORMATIONS, MEANINGS, STRESSES, Meaning
+from lse_material.data.column_names import DEFORMATIONS, MEANINGS, STRESSES, Meaning, meanings, name_and_unit
 from lse_material.data.samples import Samples
 from lse_material.data.stress_measures import first_piola_kirchhoff, stretch_of, symmetric
 from lse_material.data.table_reader import Table
@@ -154,7 +155,8 @@ def _deformation(given: AssignedColumns, plane_strain: bool) -> tuple[str, Array
     try:
         return quantity, stretch_of(tensor if quantity == "C" else identity + 2.0 * tensor), False
     except InvalidInputError as error:
-        raise InvalidInputError(_with_line(given.table, error)) from None
+        percent = " Strains in percent have the unit % or percent in their name." if quantity == "E" else ""
+        raise InvalidInputError(_with_line(given.table, error) + percent) from None
 
 
 def _dimension(given: AssignedColumns, quantity: str, plane_strain: bool) -> int:
@@ -174,6 +176,8 @@ def _no_deformation(given: AssignedColumns, found: list[str]) -> str:
     """The message for a table without a whole deformation."""
     where = f"{given.table.source}: "
     if not found:
+        if ways := _orders(given):
+            return f"{where}{ways}"
         return (
             f"{where}no column is a deformation gradient (F11, ...), a strain (E11, C11, U11, ...) or an input of a potential "
             f'(x1, ...): its columns are {list(given.table.names)}. Say which are, by columns={{"F11": NAME, ...}}.'
@@ -194,6 +198,24 @@ def _no_deformation(given: AssignedColumns, found: list[str]) -> str:
         f"{where}the columns {sources_of(given, quantity)} lack {', '.join(missing)} of the {MEANINGS[quantity]}. Say{plane} "
         f"columns={{{zeros}}}: the number that each has in every row, or the name of its column."
     )
+
+
+def _orders(given: AssignedColumns) -> str:
+    """The message for 4 or 9 columns of F that are numbered one after the other; empty if there are none."""
+    numbered: dict[str, list[str]] = {}
+    for name in given.table.names:
+        if match := re.fullmatch(r"(.*?)\W?_?\d", name_and_unit(name)[0]):
+            numbered.setdefault(match[1], []).append(name)
+    for stem, names in numbered.items():
+        dim = {4: 2, 9: 3}.get(len(names), 0)
+        if dim and any(m.quantity == "F" for m in meanings(f"{stem} 11")):
+            ij = [(i, j) for i in range(1, dim + 1) for j in range(1, dim + 1)]
+            ways = [{f"F{p[k]}{p[1 - k]}": name for p, name in zip(ij, names)} for k in (0, 1)]
+            return (
+                f"nothing tells the order of the components {names[0]!r} to {names[-1]!r} of F. Say columns={ways[0]} or "
+                f"columns={ways[1]}."
+            )
+    return ""
 
 
 def _of_stretch(given: AssignedColumns, names: list[str]) -> str:

@@ -23,6 +23,7 @@ PASCALS = {  # pressures, which are energies per volume
     "J/m^3": 1.0,
     "J/cm^3": 1e6,
     "J/mm^3": 1e9,
+    "Nmm/mm^3": 1e6,
     "bar": 1e5,
     "psi": 6894.757293168361,
     "eV/A^3": 1.602176634e11,
@@ -126,7 +127,7 @@ def _literal(text: str, source: str) -> Any:
 def _plain(unit: str) -> str:
     """A unit with plain digits and powers: J/m³ and J/m3 are J/m^3."""
     plain = unicodedata.normalize("NFKC", unit.replace("²", "^2").replace("³", "^3")).replace("\u00c5", "A")
-    plain = re.sub(r"[·* ]", "", plain)
+    plain = re.sub(r"[·*. ]", "", plain)
     return re.sub(r"(?<=m|A)(?=[23]$)", "^", plain)
 
 

@@ -139,7 +139,9 @@ class Sparsity(Options):
 
 @dataclass(frozen=True)
 class Training(Options):
-    """How the weights are found: Adam from several random starts, then L-BFGS on the best of them.
+    """How the weights are found: Adam from several random starts, then second-order methods on the best of them.
+
+    These are Levenberg-Marquardt, where rows and weights are few, and L-BFGS.
 
     >>> lse.fit.Training(restarts=5, stress_weight=10.0).validation
     0.2
@@ -148,7 +150,9 @@ class Training(Options):
     restarts: int = option(3, "random starts", least=1)
     adam_steps: int = option(1000, "steps of Adam from each start, with a cosine from `learning_rate` to 1e-3", least=0)
     learning_rate: float = option(0.03, "the first learning rate of Adam", above=0.0, below=1.0)
-    lbfgs_steps: int = option(1500, "iterations of L-BFGS, at most", least=0)
+    lbfgs_steps: int = option(
+        1500, "iterations of L-BFGS, at most; of Levenberg-Marquardt so many and 200, at most", least=0
+    )
     validation: float = option(
         0.2,
         "share of the rows that is held back, whole groups if there are five or more; the weights with the smallest error "

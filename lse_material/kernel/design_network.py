@@ -24,7 +24,7 @@ from lse_material.kernel.convex_network_batch import write_layer_activation
 from lse_material.kernel.mathematics import TOGETHER, activation_function, write_activation
 from lse_material.model.activations import ACTIVATIONS
 
-OF_NEURONS = ("x_weight", "bias", "z_weight")  # tensors with a row for each neuron
+OF_NEURONS = ("x_weight", "bias", "z_root")  # tensors with a row for each neuron
 
 
 @dataclass(frozen=True)
@@ -220,7 +220,7 @@ def _write_values(text: Text, shape: _Design, x: _Dialect) -> None:
             text(f"curved[{i}] = inverse * inverse * inverse;")
     text(f"{x.lane} u[{max(n, 1)}], sum = {{0.0}};")
     with text.braces(f"for (int j = 0; j < {n}; j++)"):
-        of_u, of_v = ([shape.read(name, 0), *shape.row(name, phi[1:], first=1)] for name in ("bias", "z_weight"))
+        of_u, of_v = ([shape.read(name, 0), *shape.row(name, phi[1:], first=1)] for name in ("bias", "z_root"))
         text(f"u[j] = {total([*of_u, *shape.row('x_weight', e)])};", f"v[j] = {total(of_v)};")
     _write_activation(text, shape, x)
     text(f"for (int j = 0; j < {n}; j++) sum += v[j] * v[j] * z[j];")
@@ -263,7 +263,7 @@ def _write_gradient(text: Text, shape: _Design, x: _Dialect) -> None:
     with text.braces(f"for (int j = 0; j < {shape.blocks}; j++)"):
         text(f"const {x.lane} twice = 2.0 * v[j] * z[j], acting = v[j] * v[j] * dz[j];")
         text(*(f"e{k} += acting * {read('x_weight', k)};" for k in range(d)))
-        text(*(f"p{c} += acting * {read('bias', c)} + twice * {read('z_weight', c)};" for c in range(1, q)))
+        text(*(f"p{c} += acting * {read('bias', c)} + twice * {read('z_root', c)};" for c in range(1, q)))
     for c in range(1, q):
         terms = [x.sum.format(f"p{c}"), read("level", c), *(f"{read('slope', k, c)} * {e[k]}" for k in range(d))]
         for i in range(rows):
@@ -289,9 +289,7 @@ def _write_hessian(text: Text, shape: _Design, x: _Dialect, place: str) -> None:
     with text.braces(f"for (int j = 0; j < {shape.blocks}; j++)"):
         text(f"const {x.lane} c = v[j] * v[j] * d2z[j], w1 = 2.0 * v[j] * dz[j], w2 = 2.0 * z[j];")
         for l in P:
-            text(
-                *(f"const {x.lane} {a}{l} = {shape.derivative(of, l)};" for a, of in (("u", "bias"), ("v", "z_weight")))
-            )
+            text(*(f"const {x.lane} {a}{l} = {shape.derivative(of, l)};" for a, of in (("u", "bias"), ("v", "z_root"))))
             text(f"const {x.lane} a{l} = c * u{l} + w1 * v{l}, b{l} = w1 * u{l} + w2 * v{l};")
         text(*(f"h{l}_{o} += a{l} * u{o} + b{l} * v{o};" for l, o in upper_triangle(m)))
         text(*(f"h{l}_{m + k} += a{l} * {read('x_weight', k)};" for l in P for k in D))

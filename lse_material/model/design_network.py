@@ -28,7 +28,7 @@ _AXES = {  # of each tensor: m parameters, r features, q = 1 + m + r, n neurons,
     "feature_bias": "r",
     "x_weight": "nd",
     "bias": "nq",
-    "z_weight": "nq",
+    "z_root": "nq",
     "slope": "dq",
     "level": "q",
     "quadratic": "kdq",
@@ -50,7 +50,7 @@ class DesignNetwork(Mode):
         feature_bias: a (r,).
         x_weight: W (n, d).
         bias: B (n, q), q = 1 + m + r.
-        z_weight: V (n, q).
+        z_root: V (n, q).
         slope: S (d, q).
         level: C (q,).
         quadratic: Q (k, d, q), of any number of rows k, also none.
@@ -59,7 +59,7 @@ class DesignNetwork(Mode):
     Raises:
         InvalidInputError: a shape does not fit, or an entry is not finite (named).
 
-    >>> shapes = {"feature_weight": (0, 1), "feature_bias": 0, "x_weight": (0, 1), "bias": (0, 2), "z_weight": (0, 2)}
+    >>> shapes = {"feature_weight": (0, 1), "feature_bias": 0, "x_weight": (0, 1), "bias": (0, 2), "z_root": (0, 2)}
     >>> none = {name: np.zeros(shape) for name, shape in shapes.items()}
     >>> mode = lse.DesignNetwork(**none, slope=[[0.0, 0.0]], level=[0.0, 0.0], quadratic=[[[1.0, 2.0]]])
     >>> mode.energy([[0.0, 1.0], [1.0, 1.0]])  # |(1 + 2 p) x|^2 / 2
@@ -70,7 +70,7 @@ class DesignNetwork(Mode):
     feature_bias: Array
     x_weight: Array
     bias: Array
-    z_weight: Array
+    z_root: Array
     slope: Array
     level: Array
     quadratic: Array
@@ -181,7 +181,7 @@ class DesignValues:
         )
         self.phi: Array = np.concatenate([np.ones((len(x), 1)), x[:, :m], features], axis=1)
         self._z = activated(mode.activation, self._x @ mode.x_weight.T + self.phi @ mode.bias.T)
-        v = self.phi @ mode.z_weight.T
+        v = self.phi @ mode.z_root.T
         self._f = v * v, 2.0 * v  # the second derivative is 2
         self.acting: Array = self._f[0][:, None, :]
         self.slope: Array = self.phi @ mode.slope.T
@@ -211,7 +211,7 @@ class DesignValues:
     def _by_features(self) -> Array:
         """dpsi/dphi, (n, q)."""
         mode, (f, df), (z, dz, _) = self._mode, self._f, self._z
-        result: Array = (df * z) @ mode.z_weight + (f * dz) @ mode.bias + self._x @ mode.slope + mode.level
+        result: Array = (df * z) @ mode.z_root + (f * dz) @ mode.bias + self._x @ mode.slope + mode.level
         result += np.einsum("nk,nka->na", self._y, self._of_quadratic)
         return result
 
@@ -227,7 +227,7 @@ class DesignValues:
         """(n, d, d)."""
         mode, (f, df), (z, dz, d2z) = self._mode, self._f, self._z
         m, D, J = self._m, self._of_quadratic, self._by_parameters
-        w, b, v = mode.x_weight, mode.bias, mode.z_weight
+        w, b, v = mode.x_weight, mode.bias, mode.z_root
 
         def outer(weight: Array, a: Array, c: Array) -> Array:
             product: Array = np.einsum("nj,ja,jb->nab", weight, a, c, optimize=True)

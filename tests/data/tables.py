@@ -4,6 +4,8 @@
 part of the message.
 """
 
+import gzip
+
 import numpy as np
 
 F = np.array([[[1.02, 0.0], [0.0, 0.99]], [[1.03, 0.01], [0.0, 0.98]]])
@@ -68,7 +70,69 @@ NAMES = HEAD.split(",")
 X = {"x": [[0.1, 5.0], [0.2, 6.0]], "energy": [1.0, 2.0]}
 GRADIENT = {**X, "gradient": [[3.0, 4.0], [5.0, 7.0]]}
 
+QUOTED = [f'"{name}"' for name in NAMES]
+OF_POINTS = BODY.replace(",", " ").split("\n", 1)
+COMSOL = {"W": "solid.Ws (J/m^3)"} | {
+    f"{q}{i}{j}": f"solid.{'Fdl' if q == 'F' else q}{'xy'[i - 1]}{'XY'[j - 1]} ({'1' if q == 'F' else 'Pa'})"
+    for q in "FP"
+    for i in (1, 2)
+    for j in (1, 2)
+}
+IN_PERCENT = {"%": 100 * E[:, 0, 0], "percent": 100 * E[:, 1, 1], "": 2.0 * E[:, 0, 1], "MPa": W}  # by its unit
+
 READ = {
+    # programs
+    "Tecplot": (
+        f'TITLE = "cell"\nVARIABLES = {", ".join(QUOTED)}\nZONE T="a", I=1, F=POINT\n{OF_POINTS[0]}\n'
+        f'ZONE T="b"\n I=1, DATAPACKING=POINT\n{OF_POINTS[1]}',
+        {},
+        ROWS,
+    ),
+    "Tecplot, a name on each line": (
+        "VARIABLES = " + "\n".join(QUOTED) + "\nZONE I=2\n" + "\n".join(OF_POINTS),
+        {},
+        ROWS,
+    ),
+    "COMSOL": (
+        "% Version: 6.1\n% Table: Global Evaluation\n% t (s)   "
+        + "    ".join(COMSOL[name] for name in NAMES)
+        + "\n"
+        + "\n".join(f"0 {row}" for row in OF_POINTS if row),
+        {},
+        {**ROWS, "units": {"energy": "J/m^3", "stress": "Pa"}},
+    ),
+    "COMSOL in words": (
+        ",".join(
+            f'"First Piola-Kirchhoff stress, {"xy"[int(n[1]) - 1]}{"XY"[int(n[2]) - 1]}-component"'
+            if n[0] == "P"
+            else f'"Deformation gradient, {"xy"[int(n[1]) - 1]}{"XY"[int(n[2]) - 1]}-component (1)"'
+            if n[0] == "F"
+            else "Strain energy density"
+            for n in NAMES
+        )
+        + f"\n{BODY}",
+        {},
+        ROWS,
+    ),
+    "CamelCase": (PLAIN.replace("F1", "DeformationGradient_1").replace("F2", "DeformationGradient_2"), {}, ROWS),
+    "Abaqus": (
+        table(**components("DG", F), W=W, **components("S", SIGMA, SYMMETRIC)),
+        {"columns": {f"sigma{ij}": f"S{ij}" for ij in SYMMETRIC.split(",")}},
+        OF_S,
+    ),
+    "files put together": (
+        f"{PLAIN}\n{HEAD}\n".replace(BODY, BODY[: BODY.index("\n") + 1]) + BODY.split("\n")[1],
+        {},
+        ROWS,
+    ),
+    "filled up with zeros": (PLAIN.encode() + bytes(40), {}, ROWS),
+    "end of file of DOS": (PLAIN.encode() + b"\x1a", {}, ROWS),
+    "gzip": (gzip.compress(PLAIN.encode()), {}, ROWS),
+    "units of which each is another one": (
+        "E11,E22,2E12,W\n" + ",".join(IN_PERCENT) + "\n" + table(**IN_PERCENT).split("\n", 1)[1],
+        {},
+        {"F": U, "energy": W, "units": {"energy": "MPa"}},
+    ),
     "two levels of pandas": (in_words("F,F,F,F,W,P,P,P,P\n11,12,21,22,,11,12,21,22"), {}, ROWS),
     "tuples of pandas": (
         in_words(",".join(f"\"('{n[0]}', '{n[1]}', '{n[2]}')\"" if len(n) == 3 else n for n in HEAD.split(","))),
@@ -391,7 +455,29 @@ REFUSED = {
         {},
         "'S1' can be a component of the second Piola.* in an order",
     ),
-    "F1 to F4": (table(F1=1.0, F2=0.0, F3=0.0, F4=1.0, W=W), {}, "no column is a deformation gradient"),
+    "S of Abaqus": (
+        table(**components("DG", F), W=W, **components("S", SIGMA, SYMMETRIC)),
+        {},
+        "'S11' can be read in 2 ways.*second Piola-Kirchhoff.*sigma11",
+    ),
+    "S.S11 of Abaqus": (
+        table(**F_, W=W, **{f"S.S{ij}": 1.0 for ij in (11, 22, 12)}),
+        {},
+        "'S.S11' can be read in 2 ways",
+    ),
+    "components numbered by ParaView": (
+        table(**{f"F:{k}": F.reshape(2, 4)[:, k] for k in range(4)}, W=W),
+        {},
+        "the order of .*'F12': 'F:1'.*'F21': 'F:1'",
+    ),
+    "Tecplot in blocks": (f"VARIABLES = {', '.join(QUOTED)}\nZONE I=2, F=BLOCK\n{BODY}", {}, "line 2: zones in blocks"),
+    "gzip that is cut off": (gzip.compress(PLAIN.encode())[:-12], {}, "not a whole gzip file"),
+    "strains in percent without a unit": (
+        table(E11=-60.0, E22=10.0, E12=0.0, W=W),
+        {},
+        "Strains in percent have the unit",
+    ),
+    "F1 to F4": (table(F1=1.0, F2=0.0, F3=0.0, F4=1.0, W=W), {}, "the order of .*'F12': 'F2'.*'F21': 'F2'"),
     "Cauchy stress without a rotation": (
         table(**components("E", E), W=W, **components("sigma", SIGMA, SYMMETRIC)),
         {},
@@ -460,7 +546,7 @@ REFUSED = {
     ),
     "F in millimetres": (PLAIN.replace("F11", "F11 [mm]"), {}, "has no unit"),
     "x1 and x3": ("x1,x3,W\n1,2,3\n2,3,4\n", {}, "numbered 1 to 2"),
-    "a repeated header": (PLAIN + PLAIN, {}, "'F11' is not a number"),
+    "a line of words": (PLAIN + HEAD[::-1] + "\n", {}, "is not a number"),
     "a line too short": (PLAIN + "1,2,3\n", {}, "line 4: 3 cells"),
     "shears that contradict each other": (table(**F_, W=W, S11=1.0, S22=1.0, S12=0.5, S21=-0.5), {}, "S is symmetric"),
     "a column that is not there": (PLAIN, {"columns": {"P11": "sigma"}}, "names 'sigma', which .* has not"),

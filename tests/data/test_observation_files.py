@@ -41,6 +41,12 @@ def test_a_table_of_several_tests_gives_what_their_builders_give(tmp_path):
         ("lambda,P", "1.25,0.4", {}),
         ("Stretch;Engineering stress [kPa]", "1,25;0,4", {}),
         ("engineering strain [%],nominal stress", "25,0.4", {}),
+        ("engineering strain,nominal stress\n%,MPa", "25,0.4", {}),
+        (
+            "Tensile strain,Tensile stress\nmm/mm,MPa",
+            "0.25,0.4",
+            {"columns": {"H11": "tensile strain", "P11": "tensile stress"}},
+        ),
         ("stretch,true stress", "1.25,0.5", {}),
         ("l,F/A", "1.25,0.4", {"columns": {"stretch1": "l", "P11": "F/A"}}),
     ],
@@ -62,7 +68,8 @@ def test_two_stretches_are_a_biaxial_test(tmp_path):
     [
         ("stretch,P\n1.1,0.1\n", 'nothing tells which test it is. Say test="uniaxial"'),
         ("stretch,stress\n1.1,0.1\n", "'stress' can be read in"),
-        ("l,P\n1.1,0.1\n", "no column is a stretch.*stretch1"),
+        ("l,P\n1.1,0.1\n", "no column is a stretch.*stretch1.*H11.*engineering strain"),
+        ("engineering strain,P\n10,0.1\n60,0.3\n", r"a stretch of 61\. If they are in percent"),
         ("stretch,force\n1.1,0.1\n", "no column is a nominal stress.*P11"),
         ("stretch,P\n,0.1\n1.1,0.1\n", "line 2: the stretch is missing"),
         ("stretch,P,mode\n1.2,0.1,simple tension\n1.1,0.1,biaxial\n", "line 3: 'biaxial' in the column 'mode'"),

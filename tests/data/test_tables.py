@@ -1,5 +1,6 @@
 """Tables as people have them are read right or refused with the ways to read them; none is read wrongly."""
 
+import json
 import re
 import sys
 
@@ -103,6 +104,53 @@ def test_archives_have_the_names_of_tables(tmp_path, arrays, options):
     samples = read_samples(tmp_path / "rows.npz", **options)
     for name, right in ARRAYS.items():
         np.testing.assert_array_equal(getattr(samples, name), right)
+
+
+COLUMNS = {"F": F.tolist(), "W": [W[0], None], "P": P.tolist(), "path": ["a", "b"], "units": {"energy": "J"}}
+BY_ROWS = [{name: COLUMNS[name][k] for name in ("F", "W", "P", "path")} for k in (0, 1)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        json.dumps(COLUMNS),
+        json.dumps(BY_ROWS),
+        "\n".join(map(json.dumps, BY_ROWS)),
+        json.dumps({name: dict(enumerate(values)) for name, values in COLUMNS.items() if name != "units"}),  # pandas
+    ],
+    ids=["columns", "rows", "lines", "data frame"],
+)
+def test_json_has_columns_or_rows(tmp_path, text):
+    (tmp_path / "rows.json").write_text(text)
+    samples = read_samples(tmp_path / "rows.json")
+    np.testing.assert_array_equal(samples.F, F)
+    np.testing.assert_array_equal(samples.energy, [W[0], np.nan])
+    np.testing.assert_array_equal(samples.stress, P)
+    assert samples.group.tolist() == ["a", "b"]
+    assert samples.units == ({"energy": "J"} if "units" in text else {})
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "is not JSON"),
+        ("[1, 2]", "neither columns"),
+        ('{"x1": [[1], 2], "W": [1, 2]}', "the rows of x1 differ"),
+        ('{"x1": [1, "a"], "W": [1, 2]}', "x1 cannot be read as an array"),
+        ("[" * 5000, "is not JSON"),
+    ],
+)
+def test_json_that_is_no_table_is_refused(tmp_path, text, message):
+    (tmp_path / "rows.json").write_text(text)
+    with pytest.raises(LseError, match=message):
+        read_samples(tmp_path / "rows.json")
+
+
+def test_an_array_with_names_is_a_table(tmp_path):
+    rows = np.zeros(2, [("F", float, (2, 2)), ("W", float), ("P", float, (2, 2))])
+    rows["F"], rows["W"], rows["P"] = F, W, P
+    np.save(tmp_path / "rows.npy", rows)
+    np.testing.assert_array_equal(read_samples(tmp_path / "rows.npy").stress, P)
 
 
 @pytest.mark.parametrize("labels", [["a", "b"], [b"a", b"b"], [0.0, 1.0], [3, 4]])

@@ -116,7 +116,7 @@ def landau(n, seed):
 def test_one_trained_mode_becomes_the_two_variants_and_needs_fewer_samples():
     """With the symmetry half of the samples give at most the error; what was fitted are the variants."""
     symmetry, test = Symmetry.crystal("square", "rectangle", dim=2), landau(1000, 99)
-    options = {"training": Training(restarts=2, adam_steps=300, lbfgs_steps=300), "progress": False}
+    options = {"training": Training(restarts=2, adam_steps=150, lbfgs_steps=300), "progress": False}
     errors = {"with it": [], "without": []}
     for seed in range(3):
         with_it = fit(

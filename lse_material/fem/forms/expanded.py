@@ -144,7 +144,7 @@ def design(mode: Any, x: list[Expr], *, with_gradient: bool = False) -> tuple[Ex
     phi = [ufl.as_ufl(1.0), *p, *(ufl.sqrt(1.0 + a * a) for a in features)]
     f = ACTIVATIONS[mode.activation]
     terms = [_affine(mode.level, phi, 0.0)]
-    for weight, bias, acting in zip(mode.x_weight, mode.bias, mode.z_weight):
+    for weight, bias, acting in zip(mode.x_weight, mode.bias, mode.z_root):
         a = _affine(weight, rest, 0.0) + _affine(bias, phi, 0.0)
         terms.append(_affine(acting, phi, 0.0) ** 2 * f.value(_softplus(a)[0]))
     terms += [_affine(row, phi, 0.0) * xi for row, xi in zip(mode.slope, rest)]

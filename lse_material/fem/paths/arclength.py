@@ -10,7 +10,7 @@ step; its sign is that of the step before along the tangent of the path. M. Ritt
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -24,7 +24,7 @@ from scipy.optimize import minimize_scalar
 
 from lse_material._arrays import Array
 from lse_material.errors import ConvergenceError, InvalidInputError
-from lse_material.fem.paths.history import History, RecordedPath
+from lse_material.fem.paths.history import History, InternalVariables, RecordedPath
 from lse_material.fem.paths.loads import AppliedLoad, Load, load_of
 from lse_material.fem.solve._energy import FieldEnergy
 from lse_material.fem.solve.inertia import SymmetricFactor
@@ -82,6 +82,7 @@ class ArcLength(RecordedPath):
         halvings: how often `size` may be halved before the path fails.
         iterations: of one step, before it is repeated with half the length.
         petsc_options: of the linear solver (ksp_*, pc_*) and of SNESNEWTONAL.
+        internal: internal variables that follow each state, a `Dissipation`, say.
         history: what has happened so far. Its table has a row for each state: factor, length (of the path so far, in the
             measure of `size`), energy (of `problem`, without the load), negative (eigenvalues of the tangent), iterations, and
             what is observed.
@@ -104,6 +105,7 @@ class ArcLength(RecordedPath):
     halvings: int = 8
     iterations: int = 12
     petsc_options: Mapping[str, Any] = field(default_factory=dict)
+    internal: Sequence[InternalVariables] = ()
 
     def __post_init__(self) -> None:
         if not (np.isfinite(self.size) and self.size > 0.0):
@@ -303,7 +305,7 @@ class ArcLength(RecordedPath):
             del database[name]
 
     def _note(self, factor: float, length: float, iterations: int) -> None:
-        """Add a state to the table, and find the sign of the next step with the factor of its tangent."""
+        """Find the sign of the next step with the factor of the tangent, let internal variables follow, and add a state."""
         A = self._load.tangent()
         q, rate = self.problem.x.duplicate(), self.problem.x.duplicate()
         self._load.rate(q)
@@ -315,6 +317,8 @@ class ArcLength(RecordedPath):
         along = A.comm.tompi4py().allreduce(float(rate.array_r @ self._continuation.last))
         self._continuation.sign = 1.0 if along >= 0.0 else -1.0
         rate.destroy()
+        for variables in self.internal:
+            variables.advance()
         energy = self.problem.energy()
         self.history.add(factor=factor, length=length, energy=energy, negative=negative, iterations=iterations)
 

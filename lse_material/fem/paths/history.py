@@ -50,6 +50,11 @@ def fingerprints_of(internal: Sequence[InternalVariables]) -> Fingerprint:
     }
 
 
+def dissipated_by(internal: Sequence[InternalVariables]) -> float:
+    """The energy that internal variables have dissipated so far: what those return that have such a method; collective."""
+    return sum(getattr(one, "dissipated", float)() for one in internal)
+
+
 class History:
     """A table, counts, and the checkpoint of one function.
 

@@ -1,4 +1,4 @@
-"""Load paths: steps that halve where a solve fails and grow later, a stability check after each, a table, and checkpoints.
+"""Load paths: steps that halve where a solve fails, a stability check after each, a balance of energy, and checkpoints.
 
 A path through wells jumps: each step ends with a check of the tangent, and the path leaves a saddle along its lowest mode. A
 checkpoint file is complete or absent, so a process that is killed loses only its unfinished step.
@@ -23,15 +23,24 @@ from lse_material.fem.paths.history import (
     History,
     InternalVariables,
     RecordedPath,
+    dissipated_by,
     fingerprints_of,
     memory_of,
 )
+from lse_material.fem.paths.step_work import StepWork
 from lse_material.fem.solve._energy import FieldEnergy
 from lse_material.fem.solve.stability import is_stable, perturb_along_mode
 
 MAX_PERTURBATIONS = 5  # after one solve
 DIRICHLET = "Dirichlet values"
-COLUMNS = ("load", "energy", "iterations", "perturbations")
+JUMP_HALVINGS = 8  # of the step between two levels, within which a jump is located
+ADDED = ("work", "dissipated", "released", "iterations", "perturbations")  # up over the parts of a step
+SUMS = ADDED[:3]  # since the first level
+COLUMNS = ("load", "energy", *ADDED)
+
+
+class _JumpError(Exception):
+    """The body jumps."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,10 +55,14 @@ class LoadPath(RecordedPath):
         perturbation_size: largest displacement of the perturbation that leaves a saddle; 0 turns the stability check off.
         halvings: how often a step may be halved before the path fails.
         checkpoint: npz file, written after each step; any number of ranks can go on from it.
-        internal: internal variables that follow each state that is accepted, a `Dissipation`, say; checkpoints hold them.
+        internal: internal variables that follow each state that is accepted, a `Dissipation`, say; checkpoints contain them.
+            With them a step in which the body jumps is halved until the load of the jump is known to 1/256 of the step: the
+            memory follows up to there, and what is dissipated does not depend on the levels.
         progress: show a progress bar on a terminal.
-        history: what has happened so far. Its table has a row for each step: load, energy, iterations, perturbations, and what
-            is observed.
+        history: what has happened so far. Its table has a row for each level: load; energy; work of supports and changes of
+            loads, energy dissipated by internal variables, and energy released in jumps, each since the first level; iterations
+            and perturbations; and what is observed. energy + dissipated + released - work
+            does not change; see `lse_material.fem.paths.step_work`.
 
     Raises:
         InvalidInputError: an observable has a name that the table uses.
@@ -111,12 +124,11 @@ class LoadPath(RecordedPath):
         show = self.progress and self.problem.comm.rank == 0
         with progress_bar("load", len(levels), show=show, done=len(done)) as advance:
             for level in levels[len(done) :]:
-                iterations, perturbations = self._to(level)
-                energy = self.problem.energy()
-                self.history.add(load=level, energy=energy, iterations=iterations, perturbations=perturbations)
+                row = self._to(level)
+                self.history.add(energy=self.problem.energy(), **row)
                 if self.checkpoint is not None:
                     self.history.save(self._fingerprint(), force_scale=self.problem.force_scale)
-                advance(1, f"{level:.4g}: {iterations} iterations")
+                advance(1, f"{level:.4g}: {row['iterations']} iterations")
         return self.history.arrays()
 
     def resume(self, *, changed: Collection[str] = ()) -> int:
@@ -147,42 +159,70 @@ class LoadPath(RecordedPath):
         self.problem.force_scale = float(data["force_scale"])
         return len(self.history)
 
-    def _to(self, level: float) -> tuple[int, int]:
-        """Solve at a level, in smaller steps where a step fails; returns iterations and perturbations."""
-        u, iterations, perturbations = self.problem.u, 0, 0
-        start = at = self.history.last("load")
-        step = level - start
-        smallest = abs(step) / 2**self.halvings
+    def _to(self, level: float) -> dict[str, float]:
+        """Solve at a level, in smaller steps where a step fails or must be located; returns the row of the table."""
+        u, at = self.problem.u, self.history.last("load")
+        row = {name: self.history.last(name) for name in SUMS} | {
+            "load": level,
+            "iterations": 0.0,
+            "perturbations": 0.0,
+        }
+        step, jump = level - at, at  # a jump is located between `at` and `jump`
+        smallest, located = (abs(step) / 2**halvings * (1.0 + 1e-9) for halvings in (self.halvings, JUMP_HALVINGS))
         while True:
+            before, begun = u.x.array.copy(), StepWork(self.problem) if self.table["load"] else None
             target = level if abs(level - at) <= abs(step) * (1.0 + 1e-9) else at + step
-            before = u.x.array.copy()
-            self.apply(target)
+            seek = bool(self.internal) and begun is not None and abs(target - at) > located
             try:
-                count, more = self._minimum()
-            except ConvergenceError:
-                self.history.failed += 1
-                self.history.rejected += 1
+                self._step(target, begun, row, seek=seek)
+            except (ConvergenceError, _JumpError) as stopped:
                 u.x.array[:] = before
                 self.apply(at)
                 u.x.array[:] = before
                 step = 0.5 * (target - at)
-                if abs(step) < smallest * (1.0 - 1e-9) or step == 0.0:
+                self.history.rejected += 1
+                if isinstance(stopped, _JumpError):
+                    jump = target
+                    continue
+                self.history.failed += 1
+                if abs(step) < smallest * (1.0 - 2e-9) or step == 0.0:
                     raise
                 continue
-            for variables in self.internal:
-                variables.advance()
-            iterations, perturbations, at = iterations + count, perturbations + more, target
             if target == level:
-                return iterations, perturbations
-            step *= 1.5
+                return row
+            at, step = target, 1.5 * step
+            if (jump - at) * step > 0.0:
+                step = (jump - at) * (1.0 if abs(jump - at) <= located else 0.5)
 
-    def _minimum(self) -> tuple[int, int]:
-        """Solve, and leave saddles; returns iterations and perturbations."""
+    def _step(self, target: float, begun: StepWork | None, row: dict[str, float], *, seek: bool) -> None:
+        """Solve under a load, let internal variables follow, and add to the row.
+
+        Raises:
+            _JumpError: the body jumps, and this step is too long to say where.
+        """
+        self.apply(target)
+        if begun is not None:
+            begun.loads_changed()
+        iterations, perturbations = self._minimum(seek=seek)
+        work, released = (0.0, 0.0) if begun is None else begun.work()
+        if seek and begun is not None and begun.jumped:
+            raise _JumpError
+        paid = -dissipated_by(self.internal)
+        for variables in self.internal:
+            variables.advance()
+        paid += dissipated_by(self.internal)
+        for name, value in zip(ADDED, (work, paid, released, iterations, perturbations)):
+            row[name] += value
+
+    def _minimum(self, *, seek: bool) -> tuple[int, int]:
+        """Solve, and leave saddles unless they are sought; returns iterations and perturbations."""
         self.problem.solve()
         iterations = self.problem.iterations
         for perturbations in range(MAX_PERTURBATIONS + 1):
             if self.perturbation_size == 0.0 or is_stable(self.problem):
                 return iterations, perturbations
+            if seek:
+                raise _JumpError
             if perturbations < MAX_PERTURBATIONS:
                 perturb_along_mode(self.problem, self.perturbation_size)
                 self.problem.solve()

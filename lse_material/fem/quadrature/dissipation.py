@@ -12,7 +12,8 @@ slider follows a spring,
 A change of mode i into mode j costs c_i + c_j. Within r weights change reversibly, and nothing creeps: minor loops close,
 however many steps they take. Two phases coexist at the Maxwell stress plus or minus price / transformation strain.
 Every state between these stresses is an equilibrium, so that the state after a jump (a nucleation) depends on how it was
-reached.
+reached. While a homogeneous bar transforms, its stress rises by price dw/de, at most price E e_T / (4 rho): prices above 2 rho
+delay nucleation more than the barrier does.
 
 A. Mielke, T. Roubicek, Rate-Independent Systems, Springer 2015, doi:10.1007/978-1-4939-2706-7, for incremental minimisation; A.
 Visintin, Differential Models of Hysteresis, Springer 1994, doi:10.1007/978-3-662-11557-2, for the play operator.
@@ -48,8 +49,10 @@ class Dissipation:
     """What a change of mode weights costs: a term of the energy of an `EnergyProblem`, and the memory of where they were.
 
     Add `functional` to the energy. After each state that is accepted `advance` moves the anchors; a `LoadPath` does so if it is
-    given `internal=[dissipation]`, and stores them in its checkpoint. The stress of W may be stored (`QuadratureStress`): the
-    residual is then that with the derivative of `functional`. The constructor is collective.
+    given `internal=[dissipation]`, and stores them in its checkpoint, and so does `Dynamics`; `ArcLength` moves them. For a
+    `PeriodicCell` make it of the F that the cell's energy is given, and call `advance` after each `minimum`. The stress of W
+    may be stored (`QuadratureStress`): the residual is then that with the derivative of `functional`. The constructor is
+    collective.
 
     Args:
         material: of two modes or more.

@@ -264,20 +264,20 @@ class EnergyProblem(MaterialProblem):
         """Set u, ghosts included, to the values of a vector of its layout; collective."""
         self._take_iterate(x)
 
-    def is_converged(self, residual: PETSc.Vec) -> bool:
+    def is_converged(self, residual: PETSc.Vec, rounding: float = ROUNDING) -> bool:
         """Whether the residual of the present u counts as zero: in each field by `tolerance`, or as rounding; collective."""
         norms = self.fields.norms(residual)
-        if bool((norms <= self.allowed_residuals()).all()):
+        if bool((norms <= self.allowed_residuals(rounding)).all()):
             return True
         whole = float(np.linalg.norm(norms))
         absolute = "snes_atol" in self._chosen and whole <= self.solver.atol
         return absolute or ("snes_rtol" in self._chosen and whole <= self.solver.rtol * self._first_norm)
 
-    def allowed_residuals(self) -> Array:
-        """Norm of the residual of each field that counts as zero at the present u; collective."""
+    def allowed_residuals(self, rounding: float = ROUNDING) -> Array:
+        """Norms of the residuals, by field, that count as zero at the present u, with a share of all forces; collective."""
         reactions = self.fields.norms(self.forces(), prescribed=True)
         forces = np.maximum(reactions, TOLERANCE_STRAIN * self._uncancelled)
-        return np.asarray(self.tolerance * np.maximum(forces, self.force_scale) + ROUNDING * self._uncancelled)
+        return np.asarray(self.tolerance * np.maximum(forces, self.force_scale) + rounding * self._uncancelled)
 
     def apply_bcs(self) -> None:
         """Set u to its Dirichlet values."""
@@ -444,7 +444,8 @@ class EnergyProblem(MaterialProblem):
             return reason.DIVERGED_FUNCTION_NANORINF
         if not np.isfinite(self._first_norm):
             self._first_norm = norm
-        if self.is_converged(residual):
+        falls = iteration > 0 and norm <= SLOW * self._last_norm  # what rounding may have made is none while it falls
+        if self.is_converged(residual, 0.0 if falls else ROUNDING):
             return reason.CONVERGED_FNORM_ABS
         self._slow = self._is_slow(iteration, norm)
         if self._slow:  # the solver would end with its last trial, even if it has refused it

@@ -20,7 +20,7 @@ from lse_material.model.activations import ACTIVATIONS
 from lse_material.model.design_network import DesignNetwork
 
 FEATURES = 4  # of the parameters, beside 1 and themselves
-NAMES = ("feature_weight", "feature_bias", "x_weight", "bias", "z_weight", "slope", "level", "quadratic")
+NAMES = ("feature_weight", "feature_bias", "x_weight", "bias", "z_root", "slope", "level", "quadratic")
 
 
 class TrainableDesign(TrainablePotential):
@@ -51,7 +51,7 @@ class TrainableDesign(TrainablePotential):
             torch.sigmoid(a),
         )
         z, dz = act.value(s), act.slope(s, t)
-        v = phi @ self.z_weight.transpose(1, 2)
+        v = phi @ self.z_root.transpose(1, 2)
         f, df = v * v, 2.0 * v
         slope = phi @ self.slope.transpose(1, 2)
         root = (phi @ self.quadratic.flatten(1, 2).transpose(1, 2)).unflatten(
@@ -60,7 +60,7 @@ class TrainableDesign(TrainablePotential):
         y = (root @ x.unsqueeze(3)).squeeze(3)
         energy = (f * z).sum(2) + (slope * x).sum(2) + (phi @ self.level.unsqueeze(2)).squeeze(2) + 0.5 * (y * y).sum(2)
         along = (f * dz) @ self.x_weight + slope + (y.unsqueeze(2) @ root).squeeze(2)
-        by_phi = (df * z) @ self.z_weight + (f * dz) @ self.bias + x @ self.slope + self.level.unsqueeze(1)
+        by_phi = (df * z) @ self.z_root + (f * dz) @ self.bias + x @ self.slope + self.level.unsqueeze(1)
         yx = (y.unsqueeze(3) * x.unsqueeze(2)).flatten(2)  # (K, n, i d)
         by_phi = by_phi + yx @ self.quadratic.flatten(1, 2)
         by_p = by_phi[..., 1 : 1 + m] + (by_phi[..., 1 + m :] * steep) @ self.feature_weight
@@ -73,12 +73,12 @@ class TrainableDesign(TrainablePotential):
         self.feature_weight.copy_(torch.tensor(rng.standard_normal(self.feature_weight.shape) / math.sqrt(m)))
         self.feature_bias.copy_(torch.tensor(rng.standard_normal(self.feature_bias.shape)))
         self.x_weight.copy_(torch.tensor(weight))
-        for name in ("bias", "z_weight", "slope", "level"):
+        for name in ("bias", "z_root", "slope", "level"):
             parameter = self.get_parameter(name)
             parameter.copy_(0.05 * torch.tensor(rng.standard_normal(parameter.shape)))
         self.bias[:, :, 0] = torch.tensor(-(weight * hinge).sum(axis=2))
         wanted = np.abs(rng.standard_normal((k, n))) * 0.5 / n + 0.05
-        self.z_weight[:, :, 0] = torch.tensor(np.sqrt(wanted))
+        self.z_root[:, :, 0] = torch.tensor(np.sqrt(wanted))
         self.quadratic.copy_(0.03 * torch.tensor(rng.standard_normal(self.quadratic.shape)))
         self.quadratic[:, :, :, 0] += 0.7 * torch.eye(d, dtype=torch.float64)[: self.quadratic.shape[1]]
         at, diagonal = torch.tensor(centres), torch.arange(k)

@@ -21,17 +21,16 @@ from lse_material.fit.problem.loss import Loss
 STEPS = {"maxcor": 30, "ftol": 1e-12, "gtol": 1e-10}  # pairs that are kept; convergence is to rounding
 
 
-def lbfgs(model: TrainablePotential, loss: Loss, iterations: int, after: Callable[[int, float], bool]) -> None:
+def lbfgs(model: TrainablePotential, loss: Loss, iterations: int, after: Callable[[float], bool]) -> None:
     """Improve the weights of `model` in place.
 
     Args:
         model: the potential.
         loss: of the data.
         iterations: at most; with three evaluations for each.
-        after: called with the number of the iteration and the loss; False ends the search.
+        after: called with the loss after each iteration; False ends the search.
     """
     parameters = trained(model)
-    done = 0
 
     def value_and_gradient(weights: Array) -> tuple[float, Array]:
         vector_to_parameters(torch.tensor(weights), parameters)
@@ -44,11 +43,9 @@ def lbfgs(model: TrainablePotential, loss: Loss, iterations: int, after: Callabl
         return value.item(), gradient
 
     def after_iteration(intermediate_result: OptimizeResult) -> None:
-        nonlocal done
-        done += 1
         loss.session.expect_time()
         vector_to_parameters(torch.tensor(intermediate_result.x), parameters)
-        if not after(done, float(intermediate_result.fun)):
+        if not after(float(intermediate_result.fun)):
             raise StopIteration
 
     options = {"maxiter": iterations, "maxfun": 3 * iterations, **STEPS}

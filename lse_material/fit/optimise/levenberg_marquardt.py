@@ -34,7 +34,7 @@ def levenberg_marquardt(
     target: float = 0.0,
     tolerance: float = 1e-4,
     patience: int = 6,
-    after: Callable[[float], None] | None = None,
+    after: Callable[[float], object] | None = None,
 ) -> float:
     """Improve the weights of `model` in place; returns the loss.
 
@@ -47,7 +47,7 @@ def levenberg_marquardt(
         target: the loss at which to stop.
         tolerance: share of the loss that an iteration should win.
         patience: iterations after which less than that makes it stop.
-        after: called with the loss after each iteration.
+        after: called with the loss after each iteration; False ends the search.
 
     Raises:
         TimeUpError: the session of the loss has no time left; the model then has the weights of the last iteration.
@@ -78,9 +78,7 @@ def levenberg_marquardt(
                 break
             value, good, damping = trial, flat(parameters), max(damping / 5.0, 1e-12)
             history.append(value)
-            if after is not None:
-                after(value)
-            if value < target:
+            if (after is not None and after(value) is False) or value < target:
                 break
             if len(history) > patience and history[-1 - patience] - value < tolerance * patience * abs(value):
                 break

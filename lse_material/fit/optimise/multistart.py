@@ -1,6 +1,7 @@
-"""Weights of a given number of modes: Adam from several random starts, then L-BFGS from the best weights seen.
+"""Weights of a given number of modes: Adam from several random starts, then second-order methods from the best weights seen.
 
-Sums of stresses, each of which costs as much as all of them, go through Levenberg-Marquardt in between.
+First Levenberg-Marquardt, where its normal equations cost little, then L-BFGS: invariants depend on each other to first order
+in the strain, so that L-BFGS alone needs thousands of iterations.
 
 "Best" is judged on validation rows (early stopping). Ctrl-C and the time limit end the search and keep what was best by then.
 """
@@ -30,7 +31,9 @@ from lse_material.fit.options import Training
 from lse_material.fit.problem.loss import Loss
 from lse_material.fit.session import ENDS, TimeUpError, reason_of
 
-SECOND_ORDER_STEPS = 40  # of Levenberg-Marquardt before L-BFGS, for sums of stresses
+SECOND_ORDER_STEPS = 200  # of Levenberg-Marquardt before L-BFGS, at most
+SECOND_ORDER_PATIENCE = 20  # of these steps without a better validation error
+SECOND_ORDER_COST = 1e9  # rows times numbers in a row times weights squared, above which L-BFGS is alone
 SHARE_OF_STARTS = 0.5  # of the time, where it is limited: the rest is for the best start
 IMPROVEMENT = 1e-4  # share by which the validation loss must fall for L-BFGS to stay patient
 
@@ -164,24 +167,33 @@ def _train_start(
 
 
 def _refine(model: TrainablePotential, best: BestWeights, training: Training, advance: Callable[[int], None]) -> None:
-    """L-BFGS from the best weights, until it converges or the validation loss has not fallen for `patience` iterations."""
+    """Second-order methods from the best weights; each ends when it converges or the validation loss falls no more."""
     if best.weights is None:
         return
-    vector_to_parameters(best.weights.clone(), trained(model))
-    if best.train.is_of_sums:  # an evaluation costs as much as a Jacobian
-        levenberg_marquardt(model, best.train, SECOND_ORDER_STEPS, after=lambda loss: _look_on(best, model, loss))
-    least, at = best.loss, 0
+    train = best.train.part(slice(0, training.rows))
 
-    def after(step: int, loss: float) -> bool:
-        nonlocal least, at
-        validation = best.look(model, "lbfgs", step, loss)
-        advance(1)
-        if validation < least * (1.0 - IMPROVEMENT):
-            least, at = validation, step
-        return step - at < training.patience
+    def until(phase: str, patience: int) -> Callable[[float], bool]:
+        """To be called after each iteration: whether the validation loss has fallen in the last `patience` ones."""
+        if best.weights is not None:
+            vector_to_parameters(best.weights.clone(), trained(model))
+        least, at, step = best.loss, 0, 0
 
-    lbfgs(model, best.train.part(slice(0, training.rows)), training.lbfgs_steps, after)
+        def after(loss: float) -> bool:
+            nonlocal least, at, step
+            step += 1
+            validation = best.look(model, phase, step, loss)
+            if validation < least * (1.0 - IMPROVEMENT):
+                least, at = validation, step
+            advance(phase == "lbfgs")
+            return step - at < patience
+
+        return after
+
+    steps = min(SECOND_ORDER_STEPS, training.lbfgs_steps)
+    if train.is_of_sums or _second_order_cost(model, train) < SECOND_ORDER_COST:
+        levenberg_marquardt(model, train, steps, after=until("levenberg_marquardt", SECOND_ORDER_PATIENCE))
+    lbfgs(model, train, training.lbfgs_steps, until("lbfgs", training.patience))
 
 
-def _look_on(best: BestWeights, model: TrainablePotential, loss: float) -> None:
-    best.look(model, "levenberg_marquardt", len(best.history), loss)
+def _second_order_cost(model: TrainablePotential, train: Loss) -> float:
+    return float(train.inputs.numel() + len(train.inputs)) * sum(p.numel() for p in trained(model)) ** 2

@@ -36,8 +36,8 @@ def test_the_path_nucleates_runs_along_the_maxwell_stress_and_comes_back():
 def test_ranks_share_the_path_of_one():
     """Where the mesh resolves the boundary; where it does not, steps amplify what solvers leave.
 
-    Forces of second gradients cancel from cell to cell. A state is accepted where 1e-13 of them remain, whatever the
-    tolerance, which is up to 3e-6 here and moves the stress by up to 5e-9.
+    Forces of second gradients cancel from cell to cell: 1e-13 of them, which rounding may leave, is 3e-6 of the reactions. The
+    tolerance is below that, and iterations go on for as long as the residual falls.
     """
     (bar, shared), (own, alone) = load_path(200), load_path(200, comm=MPI.COMM_SELF)
     bar.problem.tolerance = own.problem.tolerance = 1e-11
@@ -45,7 +45,7 @@ def test_ranks_share_the_path_of_one():
     tables = shared.run(levels), alone.run(levels)
     assert tables[0]["fraction"][-1] > 0.1  # it has nucleated
     for name in ("load", "energy", "stress", "fraction"):
-        assert np.abs(tables[0][name] - tables[1][name]).max() < 2e-8, name
+        assert np.abs(tables[0][name] - tables[1][name]).max() < 1e-9, name
 
 
 def test_a_step_too_large_is_halved_and_ends_where_small_steps_do():
@@ -107,7 +107,11 @@ def test_a_killed_path_resumes_from_its_last_whole_step(tmp_path):
     with pytest.raises(lse.FormatError, match="another mesh"):
         wrong.resume()
     path.save_table(tmp_path / "table.csv")
-    assert (tmp_path / "table.csv").read_text().startswith("load,energy,iterations,perturbations,stress,fraction\n0.0,")
+    assert (
+        (tmp_path / "table.csv")
+        .read_text()
+        .startswith("load,energy,work,dissipated,released,iterations,perturbations,stress,fraction\n0.0,")
+    )
     path.save_table(tmp_path / "table.npz")
     assert np.array_equal(np.load(tmp_path / "table.npz")["stress"], table["stress"])
 
