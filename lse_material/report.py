@@ -90,7 +90,7 @@ def write_report(
         *_data(fitted, samples, figures),
         *_errors(fitted, samples, figures),
         *_number_of_modes(result, figures),
-        *(part for T, (one, land) in found.items() for part in _landscape(one, land, T, figures)),
+        *(part for value, (one, land) in found.items() for part in _landscape(one, land, value, figures)),
         *_checks(figures),
         *_origin(figures),
     ]
@@ -131,7 +131,7 @@ def _figures(
         "errors_by_group": {name: vars(e) for name, e in of_group.items()},
         "path": [list(pair) for pair in result.path],
         "usage": result.usage,
-        "landscapes": [{"temperature": T, **landscape_figures(*each)} for T, each in found.items()],
+        "landscapes": [{"value": value, **landscape_figures(*each)} for value, each in found.items()],
         "inputs": plotting.input_labels(fitted),
         "least": x.min(axis=0),
         "largest": x.max(axis=0),
@@ -255,9 +255,9 @@ def _number_of_modes(result: Any, figures: Mapping[str, Any]) -> list[str]:
     return [*parts, "<p>Mean mode weight over the data:</p>", _table(["", "usage"], usage)]
 
 
-def _landscape(fitted: Fitted, land: Landscape, T: float | None, figures: Mapping[str, Any]) -> list[str]:
+def _landscape(fitted: Fitted, land: Landscape, value: float | None, figures: Mapping[str, Any]) -> list[str]:
     """Sections with wells, stress curves, and the tables of wells and barriers."""
-    (of,) = (each for each in figures["landscapes"] if each["temperature"] == T)
+    (of,) = (each for each in figures["landscapes"] if each["value"] == value)
     unit = figures["units"].get("energy", "")
     in_box = {True: "yes", False: "NO", None: "not known"}
     wells = [
@@ -272,7 +272,7 @@ def _landscape(fitted: Fitted, land: Landscape, T: float | None, figures: Mappin
          "below the transition scale, which smooths it" if b["below_transition_scale"] else ""]
         for b in of["barriers"]
     ]  # fmt: skip
-    title = "Landscape" if T is None else f"Landscape at {T:g}"
+    title = "Landscape" if value is None else f"Landscape at {value:g}"
     parts = [f"<h2>{title}</h2>", _pictures(_sections_and_curves(fitted, land), title)]
     parts.append(_table(head, wells) if wells else "<p>No well was found.</p>")
     if barriers:

@@ -85,6 +85,16 @@ def test_a_conservative_step_keeps_what_generalised_alpha_loses():
     assert methods["generalised_alpha_0.8"]["from_the_first"] > 0.01
 
 
+def test_mass_and_momentum_balance_across_a_boundary_that_an_impact_drives(tmp_path):
+    figures = run_benchmark("impact", "--plot", str(tmp_path / "impact.png"))["0.35"]
+    assert abs(figures["mass"]) < 0.01
+    assert abs(figures["momentum"]) < 0.01
+    assert 0.1 < figures["speed"] < 1.0  # slower than sound
+    assert figures["driving_force"] > 0.0
+    assert figures["balance"] < 1e-9
+    assert len(colours(tmp_path / "impact.png")) > 3
+
+
 def test_two_ranks_assemble_what_one_does():
     figures = run_benchmark("strong_scaling")
     assert max(figures[route]["difference"] for route in ("stored", "form_operator")) < 1e-12

@@ -108,6 +108,19 @@ def test_show_finds_the_wells_and_the_barrier_between_them(material, capsys):
     assert "square to rectangle, 2D" in capsys.readouterr().out
 
 
+def test_show_of_a_material_of_invariants_tells_the_well_at_rest(tmp_path, capsys):
+    """W = |F|^2 - 2 J + 2 (J - 1)^2 = 2 |dev e|^2 + 2 (tr e)^2 + ... for small strains e; it has no well in its invariants."""
+    mode = lse.ConvexNetwork.from_arrays([], [[[1.0, 0.0]]], [[0.0]], quadratic=np.diag([0.0, 2.0]))
+    lse.save(lse.Material(lse.SoftMinimum((mode,), 1.0), lse.PrincipalInvariants(2)), tmp_path / "rubber.safetensors")
+    found = figures(capsys, "show", tmp_path / "rubber.safetensors")
+    assert found["wells"] == []
+    assert found["reference"] == pytest.approx(
+        {"energy": 0.0, "largest_stress": 0.0, "least_curvature": 4.0}, abs=1e-12
+    )
+    assert run(["show", str(tmp_path / "rubber.safetensors")]) == OK
+    assert "largest |P| 0, least curvature over strains 4" in capsys.readouterr().out
+
+
 def test_show_of_a_plain_potential(potential, capsys):
     assert figures(capsys, "show", potential, "--no-barriers")["inputs"] == 4
 
@@ -130,6 +143,37 @@ def test_a_material_with_fields_is_shown_checked_drawn_and_exported_where_they_a
     np.testing.assert_allclose(module["evaluate"](F)[0], material.energy(F, [0.3]), rtol=1e-12)
 
 
+def test_a_material_of_a_design_is_fitted_and_shown_at_several(tmp_path, capsys):
+    rng = np.random.default_rng(3)
+    F, p = random_deformations(rng, 90, 2), np.repeat([0.1, 0.3, 0.5], 30)[:, None]
+    e = 0.5 * (F + F.swapaxes(1, 2)) - np.eye(2)
+    soft = (1.0 - p[:, 0]) ** 2
+    samples = lse.Samples(
+        F=F, energy=soft * (e**2).sum(axis=(1, 2)), stress=2.0 * soft[:, None, None] * e, fields=p, field_names=("p",)
+    )
+    table, path = tmp_path / "rows.csv", tmp_path / "cell.safetensors"
+    lse.write_samples(samples, table)
+    short = ["--modes", "1", "--width", "1", "--kinematics", "small-strain", "--symmetry", "square:square"]
+    short += ["--training-restarts", "1", "--training-adam-steps", "50", "--training-lbfgs-steps", "100"]
+    assert figures(capsys, "fit", table, "-o", path, "--design", "p", *short)["errors"]["training"]["stress"] < 0.02
+    found = figures(capsys, "show", path)
+    assert found["kinds"] == {"p": "design"}
+    assert [(land["field"], round(land["value"], 9)) for land in found["landscapes"]] == [
+        ("p", 0.1),
+        ("p", 0.3),
+        ("p", 0.5),
+    ]
+    for land in found["landscapes"]:
+        (well,) = land["wells"]
+        np.testing.assert_allclose(well["x"], 0.0, atol=0.01)
+    assert run(["show", str(path)]) == OK
+    assert "p = 0.3" in capsys.readouterr().out
+    assert (
+        "'p' is given as a temperature and as a design"
+        in refusal(capsys, "fit", table, "-o", path, "--design", "p", "--temperature", "p")[1]
+    )
+
+
 def test_a_material_of_a_temperature_is_fitted_shown_checked_and_drawn_at_several(tmp_path, capsys):
     exact, rng = softening(3.0, 2.0), np.random.default_rng(3)
     F, T = random_deformations(rng, 120, 2), np.repeat([300.0, 340.0, 400.0], 40)[:, None]
@@ -143,7 +187,7 @@ def test_a_material_of_a_temperature_is_fitted_shown_checked_and_drawn_at_severa
     figures(capsys, "fit", table, "-o", path, *options)
     found = figures(capsys, "show", path)
     assert (found["kinds"], found["ranges"]) == ({"T": "temperature"}, {"T": [300.0, 400.0]})
-    assert [(land["temperature"], len(land["wells"])) for land in found["landscapes"]] == [(300, 1), (350, 1), (400, 1)]
+    assert [(land["value"], len(land["wells"])) for land in found["landscapes"]] == [(300, 1), (350, 1), (400, 1)]
     assert run(["show", str(path)]) == OK
     assert "T (temperature, 300 to 400)" in capsys.readouterr().out
     checks = {check["name"]: check for check in figures(capsys, "check", path)["checks"]}

@@ -30,9 +30,11 @@ from tests.materials import (
     STRAIN_MEASURES,
     measure_name,
     random_deformations,
+    random_design,
     random_material,
     random_network,
     random_potential,
+    temperature_material,
 )
 
 
@@ -229,8 +231,22 @@ def test_a_file_cut_off_anywhere_is_refused(tmp_path):
         load(path)
 
 
-def test_a_changed_byte_gives_a_format_error_or_other_numbers_but_nothing_else(tmp_path):
-    content = written(full_material(depth=1, width=2, modes=1))
+def material_of_designs():
+    rng = np.random.default_rng(3)
+    modes = tuple(random_design(rng, 2, 3, width=2, features=1, rows=1) for _ in range(2))
+    return Material(SoftMinimum(modes, 0.3), GreenLagrange(2), fields=("a", "b"))
+
+
+DAMAGED = {
+    "ConvexNetwork": lambda: full_material(depth=1, width=2, modes=1),
+    "DesignNetwork": material_of_designs,
+    "InterpolatedNetwork": lambda: temperature_material(modes=1, depths=(0, 0)),
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGED)
+def test_a_changed_byte_gives_a_format_error_or_other_numbers_but_nothing_else(kind, tmp_path):
+    content = written(DAMAGED[kind]())
     path = tmp_path / "changed.safetensors"
     refused = 0
     for place in range(0, len(content), 7):

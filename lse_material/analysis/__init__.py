@@ -3,7 +3,14 @@
 from lse_material.analysis.density import Density, importance
 from lse_material.analysis.descent import Pass, basins, descend, descents
 from lse_material.analysis.ellipticity import AcousticMinimum, acoustic_minimum
-from lse_material.analysis.landscape import Landscape, at_middle_of_fields, at_temperatures, landscape, search_box
+from lse_material.analysis.landscape import (
+    Landscape,
+    at_middle_of_fields,
+    at_values,
+    field_to_vary,
+    landscape,
+    search_box,
+)
 from lse_material.analysis.langevin import (
     Dynamics,
     first_passage_times,
@@ -15,6 +22,7 @@ from lse_material.analysis.merged_wells import MergedModes, merged_modes
 from lse_material.analysis.minimum_energy_path import MinimumEnergyPath, barrier, minimum_energy_path
 from lse_material.analysis.stationary import StationaryPoint, saddles, stationary_point, wells
 from lse_material.analysis.stress_curves import DEFORMATIONS, Deformation, StressCurve, stress_curve
+from lse_material.analysis.transformation_price import TransformationPrice, transformation_price
 from lse_material.analysis.validation import check_data, check_ellipticity, check_extrapolation, check_symmetry
 from lse_material.analysis.verification import (
     Check,
@@ -43,9 +51,10 @@ __all__ = [
     "Pass",
     "StationaryPoint",
     "StressCurve",
+    "TransformationPrice",
     "acoustic_minimum",
     "at_middle_of_fields",
-    "at_temperatures",
+    "at_values",
     "barrier",
     "basins",
     "check_concavity",
@@ -61,6 +70,7 @@ __all__ = [
     "check_symmetry_of_tangent",
     "descend",
     "descents",
+    "field_to_vary",
     "first_passage_times",
     "importance",
     "kramers_rate",
@@ -75,6 +85,7 @@ __all__ = [
     "stationary_samples",
     "stress_curve",
     "trajectories",
+    "transformation_price",
     "verify",
     "wells",
 ]

@@ -17,6 +17,7 @@ from lse_material._arrays import Array, float_array, frozen
 from lse_material.analysis.descent import Pass, is_at
 from lse_material.analysis.minimum_energy_path import Graph
 from lse_material.analysis.stationary import StationaryPoint, saddles, wells
+from lse_material.errors import InvalidInputError
 from lse_material.model.box import Box
 from lse_material.model.material import Material, potential_of
 from lse_material.model.soft_minimum import SoftMinimum
@@ -121,23 +122,40 @@ def search_box(fitted: Material | SoftMinimum) -> Box:
     return Box(low, high)
 
 
-def at_temperatures(material: Material, count: int = 3) -> dict[float, Material]:
-    """The material of F alone at temperatures over their range, its other fields at the middle of `search_box`.
+def field_to_vary(material: Material) -> str | None:
+    """The field at whose values a landscape is looked at, one by one: its only temperature or design, if it has just one.
+
+    Wells are those of W over the strain; a temperature or a design is given. Where modes are convex in a field and the strain
+    together, a concentration say, wells are those of both.
+
+    >>> lse.analysis.field_to_vary(material) is None
+    True
+    """
+    given = [name for name, kind in material.kinds.items() if kind != "convex"]
+    return given[0] if len(given) == 1 else None
+
+
+def at_values(material: Material, field: str, count: int = 3) -> dict[float, Material]:
+    """The material of F alone at values of a field over its range, its other fields at the middle of `search_box`.
+
+    The range of a temperature is that of `Material.ranges`, of any other field that of `search_box`.
 
     Raises:
-        InvalidInputError: it has no temperature, or several.
+        InvalidInputError: it has no such field.
 
     >>> ends = [lse.ConvexNetwork.from_arrays([], [np.zeros((1, 3))], [[0.0]], quadratic=c * np.eye(3)) for c in (3.0, 2.0)]
     >>> potential = lse.SoftMinimum((lse.InterpolatedNetwork(*ends),), 1.0, [300.0, 0, 0, 0], [100.0, 1, 1, 1])
-    >>> list(lse.analysis.at_temperatures(lse.Material(potential, lse.SmallStrain(2), fields=("T",))))
+    >>> list(lse.analysis.at_values(lse.Material(potential, lse.SmallStrain(2), fields=("T",)), "T"))
     [300.0, 350.0, 400.0]
     """
-    k, box = material.temperature("a landscape at temperatures"), search_box(material)
+    if field not in material.fields:
+        raise InvalidInputError(f"the material has no field {field!r}; its fields are {list(material.fields)}.")
+    k, box = material.fields.index(field), search_box(material)
     values = 0.5 * (box.lower + box.upper)[: len(material.fields)]
-    ((lower, upper),) = material.ranges.values()
+    lower, upper = material.ranges.get(field, (float(box.lower[k]), float(box.upper[k])))
     return {
-        float(T): material.at(np.where(np.arange(len(values)) == k, T, values))
-        for T in np.linspace(lower, upper, count)
+        float(value): material.at(np.where(np.arange(len(values)) == k, value, values))
+        for value in np.linspace(lower, upper, count)
     }
 
 

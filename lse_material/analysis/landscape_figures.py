@@ -5,7 +5,14 @@ from __future__ import annotations
 from itertools import combinations
 from typing import Any
 
-from lse_material.analysis.landscape import Landscape, at_temperatures, landscape, search_box
+from lse_material.analysis.landscape import (
+    Landscape,
+    at_middle_of_fields,
+    at_values,
+    field_to_vary,
+    landscape,
+    search_box,
+)
 from lse_material.analysis.merged_wells import merged_modes
 from lse_material.analysis.stationary import wells
 from lse_material.model.material import Material, potential_of
@@ -15,14 +22,19 @@ Fitted = Material | SoftMinimum
 
 
 def landscapes(fitted: Fitted) -> dict[float | None, tuple[Fitted, Landscape]]:
-    """The landscape within `search_box`: of the material at three temperatures, by temperature, if it depends on one."""
+    """The landscape within `search_box`: of a material at three values of its `field_to_vary`, by value, if it has one.
+
+    With several temperatures and designs it is that of the material of F alone at the middle of all of them.
+    """
     each: dict[float | None, Fitted] = {None: fitted}
-    if isinstance(fitted, Material) and len(fitted.ranges) == 1:
-        each = {T: one for T, one in at_temperatures(fitted).items()}
+    if isinstance(fitted, Material) and set(fitted.kinds.values()) - {"convex"}:
+        field = field_to_vary(fitted)
+        values = {} if field is None else at_values(fitted, field)
+        each = dict(values.items()) if values else {None: at_middle_of_fields(fitted)}
     found: dict[float | None, tuple[Fitted, Landscape]] = {}
-    for T, one in each.items():
+    for value, one in each.items():
         box = search_box(one)
-        found[T] = one, landscape(potential_of(one), box.lower, box.upper)
+        found[value] = one, landscape(potential_of(one), box.lower, box.upper)
     return found
 
 

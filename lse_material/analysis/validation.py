@@ -17,6 +17,7 @@ from lse_material.data.samples import Samples
 from lse_material.errors import InvalidInputError
 from lse_material.model.material import Material, potential_of
 from lse_material.model.soft_minimum import SoftMinimum
+from lse_material.model.strain import StrainAndVolume
 from lse_material.model.symmetry import Symmetry
 
 WIDTHS = 2.0  # a box this many times as wide as the training box is where the material is tried outside it
@@ -61,7 +62,8 @@ def check_extrapolation(material: Material | SoftMinimum, box: tuple[Array, Arra
     """Outside the training box, up to twice its width, W does not fall below its least value inside.
 
     A material that does draws a solver away from everything it was trained on. The error is that fall as a share of the
-    range of W inside. `Architecture(stiffness=)` makes a fit that cannot fall.
+    range of W inside. `Architecture(stiffness=)` makes a fit that cannot fall. F = I and what lies between it and the box count
+    as inside: loading begins there, and random F have invariants that stay away from those of F = I.
 
     Args:
         material: a material or a potential; a growth term is left out.
@@ -74,7 +76,12 @@ def check_extrapolation(material: Material | SoftMinimum, box: tuple[Array, Arra
     """
     potential = potential_of(material)
     rng = np.random.default_rng(seed)
-    centre, half = 0.5 * (box[0] + box[1]), 0.5 * (box[1] - box[0])
+    lower, upper = box
+    if isinstance(material, Material):
+        first, at_rest = len(material.fields), material.kinematics.strain(np.eye(material.dim)[None])[0]
+        lower = np.append(lower[:first], np.minimum(lower[first:], at_rest))
+        upper = np.append(upper[:first], np.maximum(upper[first:], at_rest))
+    centre, half = 0.5 * (lower + upper), 0.5 * (upper - lower)
     u = rng.uniform(-1.0, 1.0, (POINTS, potential.size))
     onto = u / np.maximum(np.abs(u).max(axis=1, keepdims=True), _TINY)
     near, far = centre + half * u, centre + half * onto * rng.uniform(1.0, WIDTHS, (len(u), 1))
@@ -119,6 +126,8 @@ def check_symmetry(material: Material, symmetry: Symmetry, F: Any) -> Check:
     >>> lse.analysis.check_symmetry(material, square, lse.analysis.sample_deformations(material)).passed
     True
     """
+    if isinstance(material.kinematics, StrainAndVolume):
+        symmetry = symmetry.on(material.kinematics.size)
     if symmetry.size != material.potential.size:
         raise InvalidInputError(
             f"the symmetry ({symmetry.name}) acts on {symmetry.size} inputs; the material has {material.potential.size}."

@@ -28,6 +28,22 @@ KINEMATICS = {  # green-lagrange, ...: those that need no more than the dimensio
     for name, kind in BUILT_IN.items()
     if all(field.default is not MISSING for field in fields(kind)[1:])
 }
+TemperatureOption = Annotated[
+    str | None,
+    typer.Option(metavar="COLUMN", help="The column with the temperature of each row.", show_default=False),
+]
+HeatCapacityOption = Annotated[
+    str | None,
+    typer.Option(metavar="c|auto", help="That the energies hold, at fixed strain; auto fits it.", show_default=False),
+]
+DesignOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="COLUMN",
+        help="A column with a design of each row, more than once: a porosity, on which the weights of all modes depend.",
+        show_default=False,
+    ),
+]
 
 
 def fit_command() -> Callable[..., Any]:
@@ -59,16 +75,9 @@ def fit(
             metavar="c|auto", help="Coefficient of c (J - 1 - ln J), in energy units; auto fits it.", show_default=False
         ),
     ] = None,
-    temperature: Annotated[
-        str | None,
-        typer.Option(metavar="COLUMN", help="The column with the temperature of each row.", show_default=False),
-    ] = None,
-    heat_capacity: Annotated[
-        str | None,
-        typer.Option(
-            metavar="c|auto", help="That the energies hold, at fixed strain; auto fits it.", show_default=False
-        ),
-    ] = None,
+    temperature: TemperatureOption = None,
+    heat_capacity: HeatCapacityOption = None,
+    design: DesignOption = None,
     symmetry: Annotated[
         str | None, typer.Option(help="Point group, PARENT:VARIANT, as square:rectangle.", show_default=False)
     ] = None,
@@ -105,10 +114,11 @@ def fit(
     _expect_places(output, report)
     readings: list[Any] = []
     dialect: dict[str, Any] = {"decimal": decimal, "plane_strain": plane_strain, "report": readings.append}
-    samples = tables.read(data, columns, group, fields=[temperature] if temperature else [], **dialect)
+    named = [*(design or []), *([temperature] if temperature else [])]
+    samples = tables.read(data, columns, group, fields=named, **dialect)
     kept, held = samples.split(1.0 - test, seed=seed) if test > 0.0 else (samples, None)
     choices = {name.lower(): made for name, made in chosen.items()} | {
-        "parameters": _parameters(floor, temperature, heat_capacity)
+        "parameters": _parameters(floor, temperature, heat_capacity, design)
     }
     choices |= _physics(samples, kinematics, growth, symmetry, periods)
     if not json:
@@ -166,8 +176,17 @@ def _plan(kept: Samples, held: Samples | None, chosen: Mapping[str, Any]) -> str
     return f"{text}{limit}. Ctrl-C ends the search and keeps the best weights so far."
 
 
-def _parameters(floor: Any, temperature: str | None, heat_capacity: str | None) -> dict[str, Any] | None:
-    return {temperature: floor.Temperature(heat_capacity=_capacity(heat_capacity))} if temperature else None
+def _parameters(
+    floor: Any, temperature: str | None, heat_capacity: str | None, design: list[str] | None
+) -> dict[str, Any] | None:
+    found: dict[str, Any] = {name: floor.Design() for name in design or []}
+    if temperature in found:
+        raise InvalidInputError(
+            f"the column {temperature!r} is given as a temperature and as a design; it is one of them."
+        )
+    if temperature:
+        found[temperature] = floor.Temperature(heat_capacity=_capacity(heat_capacity))
+    return found or None
 
 
 def _capacity(text: str | None) -> float | str | None:

@@ -16,11 +16,13 @@ def with_options(function: Callable[..., Any], kinds: Mapping[str, type]) -> Cal
     """The same function as a command that has an option for every field of some dataclasses as well.
 
     Args:
-        function: its last parameter, `chosen`, takes the dataclasses that were made, by the names of their types.
+        function: its last parameter, `chosen`, takes the dataclasses that were made, by the names of their types. An option of
+            its own takes the place of a field of the same name, which keeps its default.
         kinds: prefix of the options -> dataclass, whose fields all have defaults.
     """
-    fields = {(prefix + f.name).replace("-", "_"): (k, f) for prefix, k in kinds.items() for f in dataclasses.fields(k)}
     hints = get_type_hints(function, include_extras=True)
+    fields = {(prefix + f.name).replace("-", "_"): (k, f) for prefix, k in kinds.items() for f in dataclasses.fields(k)}
+    fields = {name: each for name, each in fields.items() if name not in hints}
     own = [p.replace(annotation=hints[n]) for n, p in inspect.signature(function).parameters.items() if n != "chosen"]
     added = [_parameter(name, kind, field) for name, (kind, field) in fields.items()]
 

@@ -29,10 +29,10 @@ def plot(
 ) -> None:
     """Draw 2D sections of the landscape with its modes and wells, and stresses along load paths.
 
-    Of a material that depends on a temperature one picture at each end of its range and one in the middle.
+    Of a material that depends on a temperature or on a design one picture at each end of its range and one in the middle.
     """
     need("matplotlib.figure", "plotting")
-    from lse_material.analysis import DEFORMATIONS, stress_curve
+    from lse_material.analysis import DEFORMATIONS, field_to_vary, stress_curve
     from lse_material.analysis.landscape_figures import landscapes
     from lse_material.plotting import input_labels, picture, planes
 
@@ -45,9 +45,9 @@ def plot(
         raise InvalidInputError(f"{target}: pictures are {', '.join(FORMATS)}.")
     fitted = read(file)
     drawn = []
-    for T, (one, land) in landscapes(fitted).items():
-        field = next(iter(fitted.ranges)) if isinstance(fitted, Material) and T is not None else ""
-        file_name = target if T is None else target.with_stem(f"{target.stem}-{field}{T:g}")
+    for value, (one, land) in landscapes(fitted).items():
+        field = field_to_vary(fitted) if isinstance(fitted, Material) else None
+        file_name = target if value is None else target.with_stem(f"{target.stem}-{field}{value:g}")
         picture(one, land, deformations=names).savefig(file_name, dpi=150)
         labels = input_labels(one)
         found = [(name, stress_curve(one, name)) for name in names] if json and isinstance(one, Material) else []

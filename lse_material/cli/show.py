@@ -9,11 +9,13 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
+from lse_material.analysis.landscape import field_to_vary
 from lse_material.analysis.landscape_figures import landscape_figures, landscapes
 from lse_material.cli.files import MaterialFile, read
 from lse_material.cli.output import Json, figure, print_json, print_table, vector
 from lse_material.model.material import Material, potential_of
 from lse_material.model.soft_minimum import SoftMinimum
+from lse_material.model.strain import MANDEL, from_mandel
 
 POINTS = 2000
 IN_THE_BOX = {True: "yes", False: "NO", None: "not known"}
@@ -27,13 +29,15 @@ def show(
     """Show modes, transition scale, units, provenance, wells and barriers, training box, weights and cost per point.
 
     Wells and barriers are those of the potential, as a function of its inputs and without a growth term; of one that depends on
-    a temperature at both ends of its range and in the middle.
+    a temperature or on a design at both ends of its range and in the middle.
     """
     fitted = read(file)
     figures = {"file": str(file), **_contents(fitted)}
-    if barriers and isinstance(fitted, Material) and len(fitted.ranges) == 1:
+    field = field_to_vary(fitted) if isinstance(fitted, Material) else None
+    if barriers and field is not None:
         figures["landscapes"] = [
-            {"temperature": T, **landscape_figures(one, land)} for T, (one, land) in landscapes(fitted).items()
+            {"field": field, "value": value, **landscape_figures(one, land)}
+            for value, (one, land) in landscapes(fitted).items()
         ]
     elif barriers:
         ((one, land),) = landscapes(fitted).values()
@@ -72,8 +76,26 @@ def _contents(fitted: Material | SoftMinimum) -> dict[str, Any]:
             "symmetry_of_measure": fitted.kinematics.symmetry or None,
             "polyconvex_modes": list(fitted.polyconvex_modes),
             "growth": None if fitted.growth is None else fitted.growth.coefficient,
+            "reference": _reference(fitted),
         }
     return figures
+
+
+def _reference(material: Material) -> dict[str, float]:
+    """W and P at F = I, and the least curvature of W over strains there; fields are at the middle of theirs.
+
+    It is the well of a material of invariants: these have no stationary point there, but end.
+    """
+    from lse_material.analysis import at_middle_of_fields
+
+    material = at_middle_of_fields(material)
+    one, strains = np.eye(material.dim), from_mandel(np.eye(len(MANDEL[material.dim])))
+    curvature = np.einsum("aij,ijkl,bkl->ab", strains, material.tangent(one), strains)
+    return {
+        "energy": float(material.energy(one)),
+        "largest_stress": float(np.abs(material.stress(one)).max()),
+        "least_curvature": float(np.linalg.eigvalsh(0.5 * (curvature + curvature.T))[0]),
+    }
 
 
 def _cost(fitted: Material | SoftMinimum) -> dict[str, float | None]:
@@ -121,6 +143,13 @@ def _modes_in_words(f: dict[str, Any]) -> str:
     return f"{len(modes)}, {', '.join(dict.fromkeys(m.get('type', 'ConvexNetwork') for m in modes))}"
 
 
+def _reference_in_words(f: dict[str, float]) -> str:
+    curvature = figure(f["least_curvature"])
+    return (
+        f"W {figure(f['energy'])}, largest |P| {figure(f['largest_stress'])}, least curvature over strains {curvature}"
+    )
+
+
 def _print(f: dict[str, Any]) -> None:
     kinematics = f.get("kinematics")
     energy = f["units"].get("energy", "")
@@ -141,6 +170,7 @@ def _print(f: dict[str, Any]) -> None:
             ["objective", "yes" if f["objective"] else "no: for small rotations"],
             ["polyconvex", f"{len(f['polyconvex_modes'])} of {len(f['modes'])} modes, by their weights"],
             ["growth", "none" if f["growth"] is None else f"{figure(f['growth'])} (J - 1 - ln J)"],
+            ["at F = I", _reference_in_words(f["reference"])],
             *([["heat capacity", f"{figure(f['caloric']['heat_capacity'])} beside the modes"]] if f["caloric"] else []),
         ]
     box = f["training_box"]
@@ -153,8 +183,8 @@ def _print(f: dict[str, Any]) -> None:
     ]
     print_table(f["file"], ["", ""], rows)
     for land in f.get("landscapes", [f] if "wells" in f else []):
-        if "temperature" in land:
-            print(f"\n{f['fields'][0]} = {figure(land['temperature'])}")
+        if "value" in land:
+            print(f"\n{land['field']} = {figure(land['value'])}")
         _print_landscape(land)
 
 

@@ -18,14 +18,15 @@ squares, and finite element model updating: S. Avril et al., Exp. Mech. 48, 381 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import scipy.linalg
 import scipy.sparse as sparse
-from scipy.sparse.linalg import eigsh, splu
+from petsc4py import PETSc
+from scipy.sparse.linalg import LinearOperator, eigsh
 
 from lse_material._arrays import Array
 from lse_material.model.material import Material
@@ -73,7 +74,8 @@ class Equations:
                 self.covariance.toarray(), subset_by_index=(0, min(count, m) - 1), driver="evr"
             )
         else:
-            variance, vectors = eigsh(self.covariance, count, sigma=0.0, v0=np.ones(m))
+            inverse = LinearOperator((m, m), _solver(self.covariance))
+            variance, vectors = eigsh(self.covariance, count, sigma=0.0, v0=np.ones(m), OPinv=inverse)
         weights = (vectors / np.sqrt(variance)).T
         return (self.of_stress.T @ weights.T).T, weights @ self.values
 
@@ -85,7 +87,7 @@ class FieldBalance:
         forces: the matrix that takes stresses at the points, row by row, to forces on the degrees of freedom.
         volumes: of the points, (n,).
         supports: degrees of freedom of each; all others are free of force.
-        displacement_error: standard deviation of a measured displacement.
+        displacement_error: standard deviation of the displacement of each degree of freedom, (dofs,).
         force_error: standard deviation of the force of a support.
     """
 
@@ -95,7 +97,7 @@ class FieldBalance:
         volumes: Array,
         supports: Sequence[Index],
         *,
-        displacement_error: float,
+        displacement_error: Array,
         force_error: float,
     ) -> None:
         self._B, self._volumes = forces, volumes
@@ -145,7 +147,7 @@ class FieldBalance:
         for _ in range(BISECTIONS):
             middle = 0.5 * (low + high)
             S = least + np.exp(2.0 * middle) * same
-            multipliers = splu(S).solve(left)
+            multipliers = _solver(S)(left)
             low, high = (middle, high) if left @ multipliers > len(left) else (low, middle)
         u = measured - self._variance * (tangent.T @ multipliers)
         return u, Equations(self.deformation_gradients(u), of_stress, right, S), modulus * self._elastic_stress(u)
@@ -186,9 +188,9 @@ class FieldBalance:
             CK = sums @ self._stiffness(tangent)
             S = self._covariance(known, CK) + (of_stress @ _blocks(covariance + same) @ of_stress.T).tocsc()
             left = of_stress @ material.stress(F).ravel() - right + CK @ (measured - u)
-            multipliers = splu(S).solve(left)
+            multipliers = _solver(S)(left)
             step = measured - self._variance * (CK.T @ multipliers) - u
-            if iteration == ITERATIONS or np.abs(step).max() < CONVERGED * self._variance**0.5:
+            if iteration == ITERATIONS or np.abs(step / self._variance**0.5).max() < CONVERGED:
                 break
             while np.linalg.det(self.deformation_gradients(u + step)).min() < 0.5 * min(np.linalg.det(F).min(), 1.0):
                 step *= 0.5
@@ -209,7 +211,7 @@ class FieldBalance:
     def _covariance(self, known: npt.NDArray[np.int64], tangent: sparse.csr_array) -> sparse.csc_array:
         """Of the equations, without errors of stresses."""
         of_forces = np.where(known >= self._free, self._force_variance, 0.0)
-        return (self._variance * (tangent @ tangent.T) + sparse.diags_array(of_forces)).tocsc()
+        return (tangent @ sparse.diags_array(self._variance) @ tangent.T + sparse.diags_array(of_forces)).tocsc()
 
 
 def _of_phases(material: Material, F: Array, nearby: sparse.csr_array) -> tuple[Array, Array]:
@@ -236,6 +238,26 @@ def _spread(values: Array, weights: Array) -> Array:
     away = values - np.einsum("nk,nkq->nq", weights, values)[:, None]
     result: Array = np.einsum("nk,nkq,nkr->nqr", weights, away, away)
     return result
+
+
+def _solver(matrix: sparse.csc_array) -> Callable[[Array], Array]:
+    """Solves with a symmetric matrix, which MUMPS factors."""
+    csr = matrix.indptr.astype(PETSc.IntType), matrix.indices.astype(PETSc.IntType), matrix.data
+    A = PETSc.Mat().createAIJ(matrix.shape, csr=csr, comm=PETSc.COMM_SELF)
+    A.setOption(PETSc.Mat.Option.SYMMETRIC, True)  # type: ignore[arg-type]
+    factor = PETSc.PC().create(PETSc.COMM_SELF)
+    factor.setOperators(A)
+    factor.setType("cholesky")
+    factor.setFactorSolverType("mumps")
+    factor.setUp()
+    right, left = A.createVecRight(), A.createVecLeft()
+
+    def solve(values: Array) -> Array:
+        right.array[:] = values.ravel()
+        factor.apply(right, left)
+        return np.array(left.array)
+
+    return solve
 
 
 def _blocks(values: Array) -> sparse.csr_array:

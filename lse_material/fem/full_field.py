@@ -8,6 +8,9 @@ freedom a and one for each support s,
 all linear in the stresses P at the quadrature points: `Observations` has them, and a fit to them needs no finite elements.
 Those combinations of the equations are taken whose errors are the least (`fem/field_balance.py`).
 
+Between measured nodes linear elements are too stiff where strains vary, and a fit would put that on the material. Balance is
+therefore met in quadratic elements. Their other nodes are not measured; their displacements follow from the balance.
+
 Without a material F is that of the measured field, smoothed by a linear elastic body. P is not linear in F, so that this fit
 is rough. With the material of that fit, F is that of the field that goes best with it and with the measurement. A few fits,
 each to the observations that the one before gives, come to an end. Where errors are independent of each other and as large
@@ -42,6 +45,8 @@ from lse_material.model.material import Material
 
 Index = npt.NDArray[np.int32]
 
+ROUNDING = 1e-12  # of an interpolation, whose entries are of order one
+
 
 @dataclass(frozen=True, eq=False)
 class Support:
@@ -75,6 +80,8 @@ class FullField:
         displacement_error: standard deviation of a measured displacement.
         force_error: standard deviation of a measured force.
         modes: number of combinations of the equations that are taken of each step, those of the least error.
+        degree: of the elements in which balance is met. Left out, it is at least 2 in the plane, and that of the displacements
+            in space. Take 1 for displacements that linear elements on this very mesh have computed.
 
     Raises:
         InvalidInputError: naming what does not fit together.
@@ -93,17 +100,22 @@ class FullField:
         *,
         displacement_error: float,
         force_error: float,
-        modes: int = 100,
+        modes: int = 60,
+        degree: int | None = None,
     ) -> None:
         self.displacements, self.supports = list(displacements), list(supports)
         self.displacement_error, self.force_error, self.modes = displacement_error, force_error, modes
-        self._check()
-        V = self._V = self.displacements[0].function_space
-        self.dim = V.mesh.geometry.dim
-        self._dx = ufl.dx(domain=V.mesh, degree=max(2 * (V.ufl_element().degree - 1), 1))
+        self._check(degree)
+        V = self.displacements[0].function_space
+        self.dim, own = V.mesh.geometry.dim, V.ufl_element().degree
         self._forces = np.array([support.forces for support in self.supports]).T
-        errors = {"displacement_error": displacement_error, "force_error": force_error}
-        self._balance = _balance(V, self._dx, self.supports, **errors)
+        self._balance = _balance(
+            V, self.supports, np.full(len(self.displacements[0].x.array), displacement_error), force_error
+        )
+        self._fine = _Refined.of(V, self.supports, max(own, 2 if self.dim == 2 else 1) if degree is None else degree)
+        self._values = [self._fine.interpolation @ u.x.array for u in self.displacements]
+        error = np.where(self._fine.measured, displacement_error, self._fine.open_error(self.displacements))
+        self._fine_balance = _balance(self._fine.V, self._fine.supports, error, force_error)
 
     @classmethod
     def from_arrays(
@@ -115,7 +127,8 @@ class FullField:
         *,
         displacement_error: float,
         force_error: float,
-        modes: int = 100,
+        modes: int = 60,
+        degree: int | None = None,
     ) -> FullField:
         """The same of nodes and triangles or tetrahedra, as programs for image correlation write them.
 
@@ -127,6 +140,7 @@ class FullField:
             displacement_error: standard deviation of a measured displacement.
             force_error: standard deviation of a measured force.
             modes: number of combinations of the equations that are taken of each step, those of the least error.
+            degree: of the elements in which balance is met; see the class.
         """
         x, u = float_array("points", points, 2), float_array("displacements", displacements, 3)
         if u.shape[1:] != x.shape:
@@ -141,7 +155,8 @@ class FullField:
         made = [
             Support(dof[np.asarray(nodes)] * x.shape[1] + component, forces) for nodes, component, forces in supports
         ]
-        return cls(fields, made, displacement_error=displacement_error, force_error=force_error, modes=modes)
+        errors = {"displacement_error": displacement_error, "force_error": force_error}
+        return cls(fields, made, **errors, modes=modes, degree=degree)
 
     def observations(self, material: Material | None = None) -> Observations:
         """Combinations of balance and of the forces of the supports, with errors of 1; each step is a group.
@@ -165,7 +180,9 @@ class FullField:
         Raises:
             ConvergenceError: the material finds no rest near a measured field; the message names the step.
         """
-        return np.array([_rms(u - d.x.array) for (u, _), d in zip(self._equilibria(material), self.displacements)])
+        return np.array(
+            [_rms((u - d)[self._fine.measured]) for (u, _), d in zip(self._equilibria(material), self._values)]
+        )
 
     def forces(self, material: Material) -> Array:
         """Forces of the supports in the equilibria of a material near the measured fields, (steps, supports).
@@ -173,23 +190,26 @@ class FullField:
         Raises:
             ConvergenceError: the material finds no rest near a measured field; the message names the step.
         """
-        return np.array([[f[support.dofs].sum() for support in self.supports] for _, f in self._equilibria(material)])
+        return np.array([[f[s.dofs].sum() for s in self._fine.supports] for _, f in self._equilibria(material)])
 
     def _equilibria(self, material: Material) -> Iterator[tuple[Array, Array]]:
         """Displacements and forces of the minima of the energy near the measured fields, whose supports are as measured."""
-        u, V = fem.Function(self._V), self._V
+        V = self._fine.V
+        u = fem.Function(V)
         values, bcs = [], []
         for i in range(self.dim):
             space, dofs = V.sub(i).collapse()
             dofs = np.asarray(dofs, dtype=np.int32).ravel()
-            which = np.flatnonzero(np.isin(dofs, np.concatenate([s.dofs for s in self.supports]))).astype(np.int32)
+            which = np.flatnonzero(np.isin(dofs, np.concatenate([s.dofs for s in self._fine.supports]))).astype(
+                np.int32
+            )
             values.append((fem.Function(space), dofs))
             bcs.append(fem.dirichletbc(values[-1][0], [dofs[which], which], V.sub(i)))
-        W = energy(material, ufl.Identity(self.dim) + ufl.grad(u)) * self._dx
+        W = energy(material, ufl.Identity(self.dim) + ufl.grad(u)) * _points(V)
         problem = EnergyProblem(W, u, bcs=bcs, petsc_options_prefix=f"full_field_{id(u)}_", predictor=False)
-        for step, measured in enumerate(self.displacements):
+        for step, measured in enumerate(self._values):
             for value, dofs in values:
-                value.x.array[:] = measured.x.array[dofs]
+                value.x.array[:] = measured[dofs]
             u.x.array[:] = self._filtered(step, material)[0]
             try:
                 problem.solve()
@@ -208,7 +228,8 @@ class FullField:
 
     def _filtered(self, step: int, material: Material) -> tuple[Array, Equations]:
         u, _, stress = self._smoothed[step]
-        return self._balance.filtered(material, u, self.displacements[step].x.array, self._forces[step], stress)
+        start = self._fine.interpolation @ u
+        return self._fine_balance.filtered(material, start, self._values[step], self._forces[step], stress)
 
     @cached_property
     def _smoothed(self) -> list[tuple[Array, Equations, float]]:
@@ -224,7 +245,7 @@ class FullField:
                 )
         return found
 
-    def _check(self) -> None:
+    def _check(self, degree: int | None) -> None:
         if not self.displacements or not self.supports:
             raise InvalidInputError("a full field needs one displacement field and one support at least.")
         V = self.displacements[0].function_space
@@ -251,13 +272,75 @@ class FullField:
             raise InvalidInputError(
                 f"step {int(np.argmax(silent))} has no force that is known and not 0: nothing fixes the stresses' size."
             )
+        if degree is not None and not degree >= 1:
+            raise InvalidInputError(f"degree is {degree!r}; elements in which balance is met have a degree >= 1.")
         for name in ("displacement_error", "force_error"):
             if not 0.0 < getattr(self, name) < np.inf:
                 raise InvalidInputError(f"{name} is {getattr(self, name)!r}; it must be > 0 and finite.")
 
 
-def _balance(V: fem.FunctionSpace, dx: ufl.Measure, supports: Sequence[Support], **errors: float) -> FieldBalance:
+@dataclass(frozen=True, eq=False)
+class _Refined:
+    """Elements of another degree on the mesh of the measured displacements.
+
+    Attributes:
+        V: their space.
+        supports: the supports, with the degrees of freedom between theirs on the boundary.
+        interpolation: takes displacements to this space.
+        measured: which degrees of freedom are measured: the nodes, and all of the supports.
+    """
+
+    V: fem.FunctionSpace
+    supports: list[Support]
+    interpolation: sparse.csr_array
+    measured: npt.NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, V: fem.FunctionSpace, supports: Sequence[Support], degree: int) -> _Refined:
+        domain = V.mesh
+        dim, facets = domain.geometry.dim, domain.topology.dim - 1
+        fine = fem.functionspace(domain, ("Lagrange", degree, (dim,)))
+        matrix = dolfinx.fem.petsc.interpolation_matrix(V, fine)
+        matrix.assemble()
+        rows, columns, values = matrix.getValuesCSR()
+        interpolation = sparse.csr_array(
+            (np.where(np.abs(values) > ROUNDING, values, 0.0), columns.copy(), rows.copy())
+        )
+        matrix.destroy()
+        interpolation.eliminate_zeros()
+        domain.topology.create_connectivity(facets, facets + 1)
+        outside = fem.locate_dofs_topological(fine, facets, dolfinx.mesh.exterior_facet_indices(domain.topology))
+        count = np.diff(interpolation.indptr)
+        measured = count == 1
+        eligible = measured.copy()
+        eligible[(outside[:, None] * dim + np.arange(dim)).ravel()] = True
+        made = []
+        for support in supports:
+            inside = np.bincount(support.dofs, minlength=interpolation.shape[1])
+            whole = (interpolation != 0.0).astype(int) @ inside == count
+            made.append(Support(np.flatnonzero(whole & eligible).astype(np.int32), support.forces))
+        measured[np.concatenate([support.dofs for support in made])] = True
+        return cls(fine, made, interpolation, measured)
+
+    def open_error(self, displacements: Sequence[fem.Function]) -> float:
+        """RMS deviation of the measured values around a node from their mean: so far off may be what is not measured."""
+        open_nodes = self.interpolation[~self.measured]
+        if not open_nodes.shape[0]:
+            return np.inf
+        spread = [open_nodes @ u.x.array**2 - (open_nodes @ u.x.array) ** 2 for u in displacements]
+        return float(np.sqrt(max(np.mean(each) for each in spread)))
+
+
+def _points(V: fem.FunctionSpace) -> ufl.Measure:
+    """The quadrature points at which the stresses are taken."""
+    return ufl.dx(domain=V.mesh, degree=max(2 * (V.ufl_element().degree - 1), 1))
+
+
+def _balance(
+    V: fem.FunctionSpace, supports: Sequence[Support], displacement_error: Array, force_error: float
+) -> FieldBalance:
     """The equations of balance in a space of displacements."""
+    dx = _points(V)
     domain, dim, degree = V.mesh, V.mesh.geometry.dim, dx.metadata()["quadrature_degree"]
     points, tensors = (
         fem.functionspace(domain, basix.ufl.quadrature_element(domain.basix_cell(), value_shape=shape, degree=degree))
@@ -271,7 +354,13 @@ def _balance(V: fem.FunctionSpace, dx: ufl.Measure, supports: Sequence[Support],
     rows, columns, values = matrix.getValuesCSR()
     forces = sparse.csr_array((values.copy(), columns.copy(), rows.copy()), matrix.getSize())
     matrix.destroy()
-    return FieldBalance(forces, volumes, [support.dofs for support in supports], **errors)
+    return FieldBalance(
+        forces,
+        volumes,
+        [support.dofs for support in supports],
+        displacement_error=displacement_error,
+        force_error=force_error,
+    )
 
 
 def _nodal_space(x: Array, cells: npt.NDArray[np.int64]) -> tuple[fem.FunctionSpace, npt.NDArray[np.int64]]:

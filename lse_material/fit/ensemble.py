@@ -42,7 +42,7 @@ class Ensemble:
         return self.results[0].material
 
     def spread(self, F: Any, fields: Any = None) -> Array:
-        """How far P is open, in units of stress: F (..., dim, dim) and fields as `Material.stress` takes them -> (...).
+        """How far P is open, in units of stress: F (..., dim, dim) -> (...), at `fields` (..., m) if W depends on any.
 
         The standard deviation of the members' P, in the norm sqrt(P : P). It leaves out what all members have in common: the
         errors of the data and of the architecture.

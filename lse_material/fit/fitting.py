@@ -89,7 +89,8 @@ def fit(
             modes are convex in the others and the strain together. For samples of x they are the first inputs, "x1" and so
             on. A fit from `start` keeps the temperature of the start.
         symmetry: of the parent phase and of its variants: each mode then stands for all its variants, which share its
-            weights and are equivalent to rounding. The numbers of modes in `architecture` count such families.
+            weights and are equivalent to rounding, at all values of the fields. The numbers of modes in `architecture` count
+            such families.
         start: an earlier fit, whose modes, weights and scales this one begins with; `architecture` is then left out. A material
             that is polyconvex stays so.
         periods: of the inputs x, a number where W is periodic, in a dihedral angle say, and None elsewhere. The fit is then

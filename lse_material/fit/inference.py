@@ -17,6 +17,7 @@ even; the second is not (both in X.-L. Meng, W. H. Wong, Stat. Sinica 6, 831 (19
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -38,6 +39,7 @@ from lse_material.fit.optimise.multistart import multistart
 from lse_material.fit.options import Architecture, Options, Training, option
 from lse_material.fit.problem.loss import Loss
 from lse_material.fit.problem.rows import Scales, rows_of, scales_of
+from lse_material.fit.session import ENDS, Session, reason_of
 from lse_material.model.box import Box
 
 GAP = 3.0  # ratio of successive links between points above which they part groups
@@ -77,6 +79,9 @@ class Inference(Options):
         below=1.0,
     )
     attempts: int = option(3, "fits, at most; the best is kept", least=1)
+    time_limit: float = option(
+        0.0, "seconds after which the search ends with the best fit so far; 0 sets no limit", least=0.0
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,6 +97,7 @@ class Inferred:
         evaluations: of the target and its gradient.
         coverage: effective sample size of the weights of the annealed particles to q, as a share; near the share of p's mass
             that q has where q lacks a mode.
+        stopped: what ended the search early: Ctrl-C or the time limit; empty if nothing did.
 
     >>> target = lambda x: -0.5 * ((x - 1.0) ** 2).sum(1)  # a Gaussian
     >>> one_mode = lse.fit.Architecture(modes=1, depth=0, stiffness=1e-3)
@@ -106,6 +112,12 @@ class Inferred:
     ess: float
     evaluations: int
     coverage: float
+    stopped: str = ""
+
+    @property
+    def met(self) -> float:
+        """The smaller of both shares: how well the density meets its target."""
+        return min(self.ess, self.coverage)
 
 
 class Counted:
@@ -162,7 +174,8 @@ def infer(
         InvalidInputError: a box as it must not be, modes="auto", or a target that gives NaN, +inf or another shape, or
             that is -inf all over the box.
         ConvergenceError: no fit covers as much of the target as `Inference.accept` asks for; the message says what was
-            reached, and how many separate places the target has.
+            reached, and how many separate places the target has. Or the time limit has passed before there was a fit.
+        KeyboardInterrupt: Ctrl-C before there was a fit; later the best fit so far is the result.
 
     >>> target = lambda x: -0.5 * ((x - 1.0) ** 2).sum(1)  # a Gaussian
     >>> one_mode = lse.fit.Architecture(modes=1, depth=0, stiffness=1e-3)
@@ -177,39 +190,67 @@ def infer(
     if architecture.modes == "auto":
         raise InvalidInputError('the number of modes of a density must be given, not "auto": take rather too many.')
     if training is not None and training.time_limit:
-        raise InvalidInputError("an inference takes no time limit: leave Training.time_limit at 0.")
+        raise InvalidInputError(
+            "an inference has its own limit: leave Training.time_limit at 0, and give Inference.time_limit."
+        )
     training = training or Training(restarts=2, adam_steps=500, lbfgs_steps=300, patience=50, batch=500)
     inference = inference or Inference()
     rng = np.random.default_rng(seed)
-    walked = Counted(target, size)
-    x = annealed(walked, box, inference, rng)
-    energy, gradient = walked(x)
-    n = inference.particles
-    particles, log_p = x[:n], -energy[:n]
-    best: tuple[float, Inferred] | None = None
-    for _ in range(inference.attempts):
-        regression = Regression(architecture, training, rng)
-        density = regression.fit(x, energy, gradient, inference.depth)
-        for _ in range(inference.rounds):
-            more = density.sample(n, seed=int(rng.integers(2**31)))
-            found = walked(more)
-            x, energy, gradient = (np.concatenate(p) for p in ((x, more), (energy, found[0]), (gradient, found[1])))
-            density = regression.fit(x, energy, gradient, inference.depth)
-        check = density.sample(n, seed=int(rng.integers(2**31)))
-        forward = importance(-walked(check)[0], density.log_density(check))
-        backward = importance(density.log_density(particles), log_p)
-        (log_z, _, ess), coverage = forward, backward[2]
-        error = evidence_error(forward, backward, density.error)
-        result = Inferred(density, log_z, error, ess, walked.evaluations, coverage)
-        if best is None or min(ess, coverage) > best[0]:
-            best = min(ess, coverage), result
-        if best[0] >= inference.least:
-            break
-    assert best is not None
-    result = replace(best[1], evaluations=walked.evaluations)
-    if best[0] < inference.accept:
-        raise ConvergenceError(_missed(result, particles, architecture, inference))
+    target = Counted(target, size)
+    session = Session(time.monotonic() + (inference.time_limit or math.inf))
+    best: Inferred | None = None
+    stopped = ""
+    try:
+        search = _Search(target, annealed(target, box, inference, rng, session), inference, rng)
+        for _ in range(inference.attempts):
+            session.expect_time()
+            result = search.attempt(Regression(architecture, training, rng, session))
+            best = result if best is None or result.met > best.met else best
+            if best.met >= inference.least or result.stopped:
+                break
+    except ENDS as end:
+        stopped = reason_of(end)
+        if best is None and isinstance(end, KeyboardInterrupt):
+            raise
+    if best is None:
+        raise ConvergenceError(
+            f"the {inference.time_limit:g} s of Inference.time_limit have passed before there was a fit: give more, or fewer "
+            "Inference.particles or moves."
+        )
+    result = replace(best, evaluations=target.evaluations, stopped=stopped or result.stopped)
+    if result.met < inference.accept:
+        raise ConvergenceError(_missed(result, search.particles, architecture, inference))
     return result
+
+
+class _Search:
+    """Points of a target and what it is there; each attempt adds samples of its densities to points of its own."""
+
+    def __init__(self, target: Counted, x: Array, inference: Inference, rng: np.random.Generator) -> None:
+        self.target, self.x, self.inference, self.rng = target, x, inference, rng
+        self.energy, self.gradient = target(x)
+        self.particles, self.log_p = x[: inference.particles], -self.energy[: inference.particles]
+
+    def attempt(self, regression: Regression) -> Inferred:
+        """A density, and how well it meets the target."""
+        n, depth = self.inference.particles, self.inference.depth
+        density = regression.fit(self.x, self.energy, self.gradient, depth)
+        for _ in range(self.inference.rounds):
+            if regression.stopped:
+                break
+            more = density.sample(n, seed=int(self.rng.integers(2**31)))
+            points = (more, *self.target(more))
+            self.x, self.energy, self.gradient = (
+                np.concatenate(p) for p in zip((self.x, self.energy, self.gradient), points)
+            )
+            density = regression.fit(self.x, self.energy, self.gradient, depth)
+        check = density.sample(n, seed=int(self.rng.integers(2**31)))
+        forward = importance(-self.target(check)[0], density.log_density(check))
+        backward = importance(density.log_density(self.particles), self.log_p)
+        error = evidence_error(forward, backward, density.error)
+        return Inferred(
+            density, forward[0], error, forward[2], self.target.evaluations, backward[2], regression.stopped
+        )
 
 
 def _missed(result: Inferred, particles: Array, architecture: Architecture, inference: Inference) -> str:
@@ -217,7 +258,13 @@ def _missed(result: Inferred, particles: Array, architecture: Architecture, infe
     peaks = separate_places(particles)
     more = f" The annealed particles lie in {peaks} separate places, more than the {architecture.count} modes."
     return (
-        f"the density does not meet its target in {inference.attempts} attempts: of its samples {result.ess:.1%} count, of the "
+        "the density does not meet its target "
+        + (
+            f"by the time that {result.stopped} ended the search"
+            if result.stopped
+            else f"in {inference.attempts} attempts"
+        )
+        + f": of its samples {result.ess:.1%} count, of the "
         f"annealed particles {result.coverage:.1%} lie where it has mass ({inference.accept:.0%} are asked for)."
         + (more if peaks > architecture.count else "")
         + " Give more modes (Architecture), more Inference.particles, moves or attempts, a box that fits the target better; or "
@@ -251,30 +298,31 @@ def evidence_error(
     return math.sqrt(variance + max(difference - by_chance, 0.0))
 
 
-def annealed(walked: Counted, box: Box, inference: Inference, rng: np.random.Generator) -> Array:
+def annealed(target: Counted, box: Box, inference: Inference, rng: np.random.Generator, session: Session) -> Array:
     """Points where p matters and around: particles at p, and those that were at p^b with b >= 1/4 on the way."""
     n = inference.particles
-    x = rng.uniform(box.lower, box.upper, (n, walked.size))
+    x = rng.uniform(box.lower, box.upper, (n, target.size))
     power, kept, size = 0.0, [], None
-    energy, _ = walked(x)
+    energy, _ = target(x)
     if np.isposinf(energy).all():
         raise InvalidInputError(
             f"the target is -inf at all {n} points of the box from {box.lower.tolist()} to {box.upper.tolist()}: give a box "
             "that its support fills better, or more Inference.particles."
         )
     while power < 1.0:
+        session.expect_time()
         step = _step(energy, 1.0 - power, inference.even)
         power += step
         weights = summed(-step * energy)[2]
         x = x[systematic(weights, n, rng)]
 
         def tempered(y: Array, power: float = power) -> tuple[Array, Array]:
-            value, gradient = walked(y)
+            value, gradient = target(y)
             return power * value, power * gradient
 
         scale = np.maximum(x.std(axis=0), COINCIDE * (box.upper - box.lower))
         x, size = mala(tempered, x, inference.moves, rng, scale=scale, step=size)
-        energy, _ = walked(x)
+        energy, _ = target(x)
         if power >= 0.25:
             kept.append(x)
     return np.concatenate([kept[-1], *(part[:: len(kept)] for part in kept[:-1])])
@@ -299,8 +347,11 @@ def _step(energy: Array, most: float, even: float) -> float:
 class Regression:
     """Fits to energies and gradients, each of which starts from the one before."""
 
-    def __init__(self, architecture: Architecture, training: Training, rng: np.random.Generator) -> None:
-        self.architecture, self.training, self.rng = architecture, training, rng
+    def __init__(
+        self, architecture: Architecture, training: Training, rng: np.random.Generator, session: Session
+    ) -> None:
+        self.architecture, self.training, self.rng, self.session = architecture, training, rng, session
+        self.stopped = ""  # what ended the last fit early
         self.model: TrainablePotential | None = None
         self.scales: Scales | None = None
 
@@ -320,7 +371,8 @@ class Regression:
             training = self.training
         else:
             starts, training = [self.model], replace(self.training, adam_steps=0)
-        self.model = multistart(starts, train, validation, training, progress=False).model
+        found = multistart(starts, replace(train, session=self.session), validation, training, progress=False)
+        self.model, self.stopped = found.model, found.stopped
         s = self.scales
         potential = self.model.to_potential(s.input_shift, s.input_scale, s.energy_scale, s.energy_shift)
         potential = replace(potential, training_box=Box(x[near].min(axis=0), x[near].max(axis=0)))

@@ -17,6 +17,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from lse_material._arrays import Array
+from lse_material.data.observations import Observations
 from lse_material.data.samples import Samples
 from lse_material.fit.optimise.found import Found
 from lse_material.fit.problem.prepare import Problem
@@ -27,6 +28,7 @@ MISFIT = 0.1  # relative error from which it is looked at whether it is noise, i
 MISFIT_TOLERANCES, LEAST_MISFIT = 3.0, 0.05  # the same where one was: in tolerances, but not less than this
 PATTERN = 0.3  # correlation of errors at near rows from which they are no noise
 FEW = 20  # rows, of which no correlation is taken
+FAR = 1e6  # distance of values of two tests, in units of the inputs' spread
 ROWS = 3000  # at most, of which it is taken
 APART = 2.0  # ratio of the errors of the two best starts from which the best was found by chance
 GOOD = 0.02  # relative error below which that does not matter
@@ -58,20 +60,36 @@ def judged(
 
 
 def correlation(fitted: Material | SoftMinimum, problem: Problem, kind: str) -> float:
-    """Of the errors in energy or stress at near rows; 0 where rows are few, or only sums of stresses are known."""
+    """Of the errors in energy or stress at near rows; 0 where rows are few, or values read stresses at many points."""
     samples = problem.samples
-    if not isinstance(samples, Samples):
-        return 0.0
-    samples = samples.take(np.arange(len(samples))[:ROWS])
-    wrong = _wrong(fitted, samples, kind)
+    if isinstance(samples, Observations):
+        wrong, x = _of_values(fitted, samples, problem)
+    else:
+        samples = samples.take(np.arange(len(samples))[:ROWS])
+        wrong, x = _wrong(fitted, samples, kind), samples.inputs(problem.kinematics)
     known = np.isfinite(wrong).all(axis=1)
     if known.sum() < FEW:
         return 0.0
     wrong = wrong[known]
-    x = samples.inputs(problem.kinematics)[known] / potential_of(fitted).input_scale
+    x = x[known] / potential_of(fitted).input_scale
+    if isinstance(samples, Observations) and samples.group is not None:  # near values of one test
+        number = np.unique(samples.group, return_inverse=True)[1]
+        x = np.column_stack([x, FAR * number])
     nearest = cKDTree(x).query(x, 2)[1][:, 1]
     size = float((wrong**2).sum())
     return float((wrong * wrong[nearest]).sum()) / size if size > 0.0 else 0.0
+
+
+def _of_values(fitted: Material | SoftMinimum, observed: Observations, problem: Problem) -> tuple[Array, Array]:
+    """Errors of observations, (n, 1), and the x that each is at; no rows if a value reads stresses at several points."""
+    point = observed.column // observed.dim**2
+    first = np.full(len(observed), -1)
+    first[observed.row] = point
+    if not isinstance(fitted, Material) or (first[observed.row] != point).any():
+        return np.zeros((0, 1)), np.zeros((0, 1))
+    wrong = observed.of_stress(fitted.stress(observed.F)) - observed.values
+    wrong = wrong if observed.errors is None else wrong / observed.errors
+    return wrong[:, None], observed.inputs(problem.kinematics)[first]
 
 
 def _wrong(fitted: Material | SoftMinimum, samples: Samples, kind: str) -> Array:

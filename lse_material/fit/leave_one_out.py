@@ -14,12 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from lse_material._arrays import Mask
+from lse_material._arrays import Array, Mask
+from lse_material.data.observations import Observations
 from lse_material.data.samples import Samples
 from lse_material.errors import InvalidInputError
 from lse_material.fit.fitting import fit
 from lse_material.fit.problem.diagnostics import DataWarning
 from lse_material.fit.problem.held_back import rows_outside, with_groups
+from lse_material.fit.problem.prepare import on_all_inputs
 from lse_material.fit.result import Errors, FitResult
 from lse_material.model.strain import StrainMeasure
 from lse_material.model.symmetry import Symmetry
@@ -83,11 +85,11 @@ class LeftOut:
         return "\n".join(lines)
 
 
-def leave_one_group_out(samples: Samples, **options: Any) -> LeftOut:
+def leave_one_group_out(samples: Samples | Observations, **options: Any) -> LeftOut:
     """Fit as many times as there are groups, each time without one of them, and see how well the fit meets it.
 
     Args:
-        samples: with `group`, or with rows that follow load paths.
+        samples: with `group`, or with rows that follow load paths; or observations with `group`, the tests of a rubber say.
         options: of `fit`, `progress=False` included.
 
     Raises:
@@ -100,10 +102,10 @@ def leave_one_group_out(samples: Samples, **options: Any) -> LeftOut:
     """
     if options.get("checkpoint") is not None:
         raise InvalidInputError("several fits cannot share one checkpoint: leave `checkpoint` out.")
-    samples = with_groups(samples)
+    samples = with_groups(samples) if isinstance(samples, Samples) else samples
     if samples.group is None or len(set(samples.group.tolist())) < 2:
         raise InvalidInputError(
-            "there are no two groups, of which one could be left out: give Samples.group, the load path of each row."
+            "there are no two groups, of which one could be left out: give `group`, the load path or test of each row."
         )
     errors, results, outside, every, within = {}, {}, {}, [], []
     for label in dict.fromkeys(samples.group.tolist()):
@@ -122,20 +124,33 @@ def leave_one_group_out(samples: Samples, **options: Any) -> LeftOut:
     return LeftOut(errors, results, outside, _relative(every), _relative(within))
 
 
-def _beyond(samples: Samples, others: Samples, kinematics: StrainMeasure | None, symmetry: Symmetry | None) -> Mask:
+def _beyond(
+    samples: Samples | Observations,
+    others: Samples | Observations,
+    kinematics: StrainMeasure | None,
+    symmetry: Symmetry | None,
+) -> Mask:
     """Which rows leave the strains of the others: the box of x over all images by the symmetry, or the range of det F."""
     x, seen = (part.inputs(kinematics) for part in (samples, others))
+    symmetry = on_all_inputs(symmetry, samples, kinematics)
     if symmetry is not None:
-        seen = symmetry.on(x.shape[1]).images(seen)
+        seen = symmetry.images(seen)
     beyond = rows_outside(x, seen)
     if samples.F is not None and others.F is not None:
         beyond |= rows_outside(np.linalg.det(samples.F)[:, None], np.linalg.det(others.F)[:, None])
-    return beyond
+    if isinstance(samples, Samples):
+        return beyond
+    far = beyond[samples.column // samples.dim**2]  # of values, each of which reads stresses at some points
+    return np.bincount(samples.row, weights=far, minlength=len(samples)) > 0.0
 
 
-def _squares(result: FitResult, samples: Samples) -> tuple[float, float]:
+def _squares(result: FitResult, samples: Samples | Observations) -> tuple[float, float]:
     """Sum of the squares of what is wrong with the stresses (or gradients), and of the data; zeros without any."""
-    values, error = samples.stress if samples.F is not None else samples.gradient, result.error(samples).stress
+    error = result.error(samples).stress
+    if isinstance(samples, Observations):
+        values: Array | None = samples.values / (1.0 if samples.errors is None else samples.errors)
+    else:
+        values = samples.stress if samples.F is not None else samples.gradient
     if values is None or error is None:
         return 0.0, 0.0
     square = float(np.nansum(values**2))

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from lse_material._progress import progress_bar
+from lse_material.data.observations import Observations
 from lse_material.data.samples import Samples
 from lse_material.errors import InvalidInputError
 from lse_material.fit.ensemble import Ensemble, fit_ensemble
@@ -69,7 +70,7 @@ class Selection:
 
 
 def select(
-    samples: Samples,
+    samples: Samples | Observations,
     candidates: Mapping[str, Mapping[str, Any]] | None = None,
     *,
     members: int = 5,
@@ -86,7 +87,7 @@ def select(
     candidates differ there most. It takes (number of candidates) times (number of groups, or of folds) fits.
 
     Args:
-        samples: of F, with `group`, or with rows that follow load paths.
+        samples: of F, with `group`, or with rows that follow load paths; or observations with `group`.
         candidates: options of `fit` by a name of your own; `shapes(...)` if left out.
         members: of the ensemble of the best; 2 or more.
         folds: into how many parts the groups are dealt at random, where there are many: each part is left out as a whole.
@@ -126,9 +127,9 @@ def select(
     return Selection(left_out, best, ensemble)
 
 
-def _dealt(samples: Samples, folds: int, seed: int) -> Samples:
+def _dealt(samples: Samples | Observations, folds: int, seed: int) -> Samples | Observations:
     """The samples with the number of a fold for each group."""
-    samples = with_groups(samples)
+    samples = with_groups(samples) if isinstance(samples, Samples) else samples
     names, number = np.unique(np.zeros(len(samples)) if samples.group is None else samples.group, return_inverse=True)
     if not 2 <= folds <= len(names):
         raise InvalidInputError(
@@ -139,7 +140,9 @@ def _dealt(samples: Samples, folds: int, seed: int) -> Samples:
     return replace(samples, group=fold[number])
 
 
-def shapes(samples: Samples, kinematics: Any = None, parameters: Parameters | None = None) -> dict[str, dict[str, Any]]:
+def shapes(
+    samples: Samples | Observations, kinematics: Any = None, parameters: Parameters | None = None
+) -> dict[str, dict[str, Any]]:
     """The candidates of `select`: sums over fibres, which lattices of beams are, and general networks.
 
     Args:
@@ -166,7 +169,7 @@ def shapes(samples: Samples, kinematics: Any = None, parameters: Parameters | No
         for modes, width, name in ((1, 16, "one mode"), (2, 12, "two modes"), (3, 12, "three modes")):
             found[name] = {"kinematics": measure, "architecture": Architecture(modes, width), "training": OF_DESIGNS}
         return found
-    if isinstance(measure, GreenLagrange | StrainAndVolume) and samples.fields is None:
+    if isinstance(measure, GreenLagrange | StrainAndVolume) and getattr(samples, "fields", None) is None:
         for modes, name in ((1, "one mode"), (2, "two modes")):
             fibres = Architecture(modes=modes, width=12, mode_type="FibreNetwork")
             found[f"fibres, {name}"] = {"kinematics": StrainAndVolume(dim), "architecture": fibres, "training": SHORT}

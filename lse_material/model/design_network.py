@@ -166,6 +166,26 @@ class DesignNetwork(Mode):
         more[:, :, 0] = quadratic[:, m:]
         return replace(result, quadratic=np.concatenate([self.quadratic, more]))
 
+    def mean_over(self, maps: Array) -> DesignNetwork:
+        """The mode of mean psi(A (p, x)) over maps A (h, d, d) that leave p as it is: copies of the neurons side by side."""
+        m, h = self.design, len(maps)
+        on_x = maps[:, m:, m:]
+        if not np.array_equal(maps[:, :m], np.broadcast_to(np.eye(self.size)[:m], maps[:, :m].shape)):
+            raise InvalidInputError("a symmetry must leave the parameters of a DesignNetwork as they are.")
+        quadratic = np.concatenate([np.einsum("kda,de->kea", self.quadratic, A) for A in on_x]) / np.sqrt(h)
+        if h > 1:  # |(Q phi) x| is that of R for Q = (orthogonal) R, the pairs of x and phi as columns
+            columns = self.slope.size
+            flat = np.linalg.qr(quadratic.reshape(len(quadratic), columns), mode="r")
+            quadratic = np.asarray(flat).reshape(len(flat), *self.slope.shape)
+        return replace(
+            self,
+            x_weight=np.concatenate([self.x_weight @ A for A in on_x]),
+            bias=np.tile(self.bias, (h, 1)),
+            z_root=np.tile(self.z_root, (h, 1)) / np.sqrt(h),
+            slope=on_x.mean(axis=0).T @ self.slope,
+            quadratic=quadratic,
+        )
+
     def values(self, x: Array) -> DesignValues:  # noqa: D102
         return DesignValues(self, x)
 

@@ -202,6 +202,7 @@ class Material:
             self.units,
             None if box is None else box.without(m),
             {**self.provenance, "fields held": held},
+            symmetry=None if self.symmetry is None else self.symmetry.without(m),
         )
 
     def without_fields(self, what: str) -> Material:

@@ -149,16 +149,22 @@ class Symmetry:
                 taken += [r @ a for a in self.invariance]
         return frozen(np.array(chosen))
 
-    def on(self, size: int) -> Symmetry:
-        """The symmetry acting on `size` inputs, the last of which it leaves as they are: det F beside a strain, say."""
+    def on(self, size: int, *, first: int = 0) -> Symmetry:
+        """The symmetry acting on `size` inputs: the `first` ones (fields) and those after its own (det F) stay as they are."""
         if size == self.size:
             return self
-        more = size - self.size
 
         def beside(group: Array) -> list[Array]:
-            return [np.block([[A, np.zeros((len(A), more))], [np.zeros((more, len(A))), np.eye(more)]]) for A in group]
+            wide = np.tile(np.eye(size), (len(group), 1, 1))
+            wide[:, first : first + self.size, first : first + self.size] = group
+            return list(wide)
 
         return Symmetry.generated(beside(self.group), beside(self.invariance), size=size, name=self.name)
+
+    def without(self, first: int) -> Symmetry:
+        """The symmetry acting on all but the `first` inputs, which it leaves as they are."""
+        group, invariance = (list(part[:, first:, first:]) for part in (self.group, self.invariance))
+        return Symmetry.generated(group, invariance, size=self.size - first, name=self.name)
 
     def images(self, x: Array) -> Array:
         """The images of x (n, d) under all elements of the group, (m n, d)."""

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 import lse_material as lse
 from lse_material import analysis
+from lse_material.analysis.landscape_figures import landscapes
 from tests.materials import line, random_potential, well
 
 SQUARE = ([-0.5, -0.5], [1.5, 1.5])
@@ -160,3 +161,33 @@ def test_the_stress_of_a_curve_is_the_change_of_its_energy(name):
     assert np.array_equal(curve.stress, material.stress(F)[:, i, J])
     box = analysis.search_box(material)
     assert box.excess(material.kinematics.strain(F)).max() < 1e-2
+
+
+def stiffening(designs):
+    """|(1 + p) E|^2 / 2 - p E11 at small strain: a well at E11 = p / (1 + p)^2 for every design p of the first field."""
+    q = 1 + designs
+    root, slope = np.zeros((3, 3, q)), np.zeros((3, q))
+    root[:, :, 0], root[:, :, 1], slope[0, 1] = np.eye(3), np.eye(3), -1.0
+    none = {"feature_weight": (0, designs), "feature_bias": 0, "x_weight": (0, 3), "bias": (0, q), "z_weight": (0, q)}
+    mode = lse.DesignNetwork(
+        **{name: np.zeros(size) for name, size in none.items()}, slope=slope, level=np.zeros(q), quadratic=root
+    )
+    fields, box = (
+        ("p", "q")[:designs],
+        lse.Box(np.append(np.ones(designs), [-1.0] * 3), np.append(np.full(designs, 3.0), [1.0] * 3)),
+    )
+    return lse.Material(lse.SoftMinimum((mode,), 1.0), lse.SmallStrain(2), fields=fields, training_box=box)
+
+
+def test_wells_of_a_design_are_those_of_the_strain_where_it_is_given():
+    found = landscapes(stiffening(1))
+    assert list(found) == [1.0, 2.0, 3.0]
+    for p, (fixed, land) in found.items():
+        assert fixed.fields == ()
+        (only,) = land.wells
+        np.testing.assert_allclose(only.x, [p / (1.0 + p) ** 2, 0.0, 0.0], atol=1e-9)
+    assert analysis.field_to_vary(stiffening(2)) is None
+    ((fixed, land),) = landscapes(stiffening(2)).values()  # both at the middle
+    np.testing.assert_allclose(land.wells[0].x, [2.0 / 9.0, 0.0, 0.0], atol=1e-9)
+    with pytest.raises(lse.InvalidInputError, match="no field 'r'; its fields are"):
+        analysis.at_values(stiffening(1), "r")

@@ -46,6 +46,18 @@ def test_extrapolation_of_invariants_is_tried_where_deformations_are(rises):
     assert check_extrapolation(rubber, box).passed == rises
 
 
+def test_the_reference_state_lies_inside_where_random_rows_have_stayed_away_from_it():
+    """Invariants of random deformations have their least values above those of F = I, at which W is least."""
+    mode = ConvexNetwork.from_arrays([], [[[1.0, 0.0]]], [[0.0]], quadratic=np.diag([0.0, 2.0]))
+    rubber = Material(SoftMinimum((mode,), 1.0), PrincipalInvariants(2))
+    F = random_deformations(np.random.default_rng(0), 60, 2)
+    x = rubber.kinematics.strain(F)
+    assert x[:, 0].min() > 0.0
+    check = check_extrapolation(rubber, (x.min(axis=0), x.max(axis=0)))
+    assert check.passed
+    assert check.value == 0.0
+
+
 def test_a_material_has_its_own_point_group_and_no_other():
     material = square_to_rectangle(0.1)
     F = random_deformations(np.random.default_rng(0), 20, 2)

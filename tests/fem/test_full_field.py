@@ -74,25 +74,40 @@ def test_the_true_material_meets_all_observations_of_its_own_equilibria(kind, de
     V, ends = body(kind, degree)
     material = saint_venant_kirchhoff(V.mesh.geometry.dim, 1.3, 0.7)
     fields, supports = pulled(V, ends, material, (0.05, 0.1), f"ff_{kind.name}{degree}_")
-    field = FullField(fields, supports, **ERRORS, modes=20)
+    field = FullField(fields, supports, **ERRORS, modes=20, degree=degree)
     assert np.abs(off(field.observations(material), material)).max() < 0.01
     assert np.abs(off(field.observations(), material)).max() < 1.0  # smoothed by less than the error of the measurement
     assert field.distances(material).max() < 1e-9
     np.testing.assert_allclose(field.forces(material).T, [s.forces for s in supports], atol=1e-8)
 
 
-def test_errors_of_noisy_fields_are_independent_and_of_size_one():
+def at_corners(fields, ends):
+    """Fields of any degree at the corners of their cells, in linear elements, and the dofs of the ends there."""
+    V = fem.functionspace(fields[0].function_space.mesh, ("Lagrange", 1, (2,)))
+    linear = []
+    for field in fields:
+        linear.append(fem.Function(V))
+        linear[-1].interpolate(field)
+    x, y = (space.tabulate_dof_coordinates() for space in (V, fields[0].function_space))
+    same = np.array([int(np.argmin(np.linalg.norm(y - at, axis=1))) for at in x])
+    fine = 2 * np.repeat(same, 2) + np.tile([0, 1], len(x))
+    return linear, [np.flatnonzero(np.isin(fine, dofs)) for end in ends for dofs in end]
+
+
+@pytest.mark.parametrize("degree", [1, 2])
+def test_errors_of_noisy_fields_are_independent_and_of_size_one(degree):
     """Squares of the true material's errors have the mean 1, products of neighbours the mean 0, within three deviations."""
-    V, ends = body(mesh.CellType.triangle, 1)
+    V, ends = body(mesh.CellType.triangle, degree)
     material = saint_venant_kirchhoff(2, 1.3, 0.7)
-    fields, supports = pulled(V, ends, material, (0.1,), "ff_noise_")
+    fields, supports = pulled(V, ends, material, (0.1,), f"ff_noise{degree}_")
+    fields, dofs = at_corners(fields, ends)
     rng = np.random.default_rng(0)
     exact, errors = fields[0].x.array.copy(), {"displacement_error": 1e-3, "force_error": 1e-3}
     squares, products = [], []
     for _ in range(12):
         fields[0].x.array[:] = exact + errors["displacement_error"] * rng.normal(size=len(exact))
-        noisy = [Support(s.dofs, s.forces + errors["force_error"] * rng.normal(size=1)) for s in supports]
-        wrong = off(FullField(fields, noisy, **errors, modes=40).observations(material), material)
+        noisy = [Support(d, s.forces + errors["force_error"] * rng.normal(size=1)) for d, s in zip(dofs, supports)]
+        wrong = off(FullField(fields, noisy, **errors, modes=40, degree=degree).observations(material), material)
         squares.append(np.mean(wrong**2))
         products.append(np.mean(wrong[1:] * wrong[:-1]))
     deviation = np.sqrt(2.0 / (12 * 40))
@@ -100,10 +115,28 @@ def test_errors_of_noisy_fields_are_independent_and_of_size_one():
     assert abs(np.mean(products)) < 3.0 / np.sqrt(12 * 39)
 
 
+def test_quadratic_elements_do_not_put_the_error_of_linear_ones_on_the_material():
+    """Displacements of quadratic elements, known at their corners, and forces: linear elements are too stiff for them."""
+    V, ends = body(mesh.CellType.triangle, 2, n=4)
+    material = saint_venant_kirchhoff(2, 1.3, 0.7)
+    fields, supports = pulled(V, ends, material, (0.1, 0.2), "ff_quadratic_")
+    corners, dofs = at_corners(fields, ends)
+    forces = [support.forces for support in supports]
+    linear, quadratic = (
+        FullField(corners, [Support(*each) for each in zip(dofs, forces)], **ERRORS, modes=20, degree=degree)
+        for degree in (1, None)
+    )
+    assert np.abs(off(quadratic.observations(material), material)).max() < 0.1
+    assert np.abs(off(linear.observations(material), material)).max() > 1.0
+    assert quadratic.distances(material).max() < 1e-3 * linear.distances(material).max()
+    np.testing.assert_allclose(quadratic.forces(material).T, forces, atol=1e-7)
+    assert np.abs(linear.forces(material).T - forces).max() > 1e-3 * np.abs(forces).max()
+
+
 def test_a_wrong_modulus_and_a_wrong_ratio_of_poisson_are_wrong_by_many_errors():
     V, ends = body(mesh.CellType.triangle, 1)
     material = saint_venant_kirchhoff(2, 1.3, 0.7)
-    field = FullField(*pulled(V, ends, material, (0.1,), "ff_wrong_"), **ERRORS, modes=20)
+    field = FullField(*pulled(V, ends, material, (0.1,), "ff_wrong_"), **ERRORS, modes=20, degree=1)
     for known in (None, material):
         observed = field.observations(known)
         for wrong in (saint_venant_kirchhoff(2, 2.6, 1.4), saint_venant_kirchhoff(2, 0.2, 1.0)):
@@ -117,7 +150,7 @@ def test_about_a_slightly_wrong_material_the_true_one_is_right_to_first_order():
     wrong = saint_venant_kirchhoff(2, 1.3 * (1.0 + change), 0.7)
     fields, supports = pulled(V, ends, true, (0.1,), "ff_first_")
     errors = {"displacement_error": 1e-7, "force_error": 1e-7}  # so small that the field stays where it was measured
-    observed = FullField(fields, supports, **errors, modes=20).observations(wrong)
+    observed = FullField(fields, supports, **errors, modes=20, degree=1).observations(wrong)
     assert np.linalg.norm(off(observed, wrong)) > 1.0
     assert np.linalg.norm(off(observed, true)) < 10.0 * change * np.linalg.norm(off(observed, wrong))
 
@@ -128,7 +161,7 @@ def test_forces_are_those_of_the_equilibria_of_the_material():
     fields, supports = pulled(V, ends, saint_venant_kirchhoff(2, 1.3, 0.7), (0.1,), "ff_force_")
     other = saint_venant_kirchhoff(2, 1.6, 0.7)
     after = [s.forces[0] for s in pulled(V, ends, other, (0.1,), "ff_other_")[1]]
-    np.testing.assert_allclose(FullField(fields, supports, **ERRORS).forces(other)[0], after, atol=1e-8)
+    np.testing.assert_allclose(FullField(fields, supports, **ERRORS, degree=1).forces(other)[0], after, atol=1e-8)
 
 
 def wells(strain, rho):
@@ -149,7 +182,7 @@ def test_two_wells_meet_their_own_balance_where_the_tangent_is_not_positive():
     residual = fem.assemble_vector(fem.form(ufl.derivative(energy(material, F) * ufl.dx, u, ufl.TestFunction(V)))).array
     assert np.abs(residual).max() < 1e-12  # no stress on the ridge
     supports = [Support(dofs, [1e-9]) for dofs in (dofs for end in ends for dofs in end)]
-    observed = FullField([u], supports, **ERRORS, modes=60).observations(material)
+    observed = FullField([u], supports, **ERRORS, modes=60, degree=1).observations(material)
     assert np.abs(off(observed, material)).max() < 1e-3
     assert np.allclose(observed.F, np.diag([stretch, 1.0]), atol=1e-4)
 
@@ -162,7 +195,7 @@ def test_cells_that_a_boundary_of_phases_crosses_count_little():
     u.interpolate(lambda x: np.stack([(np.sqrt(1.0 + 2.0 * strain) - 1.0) * np.maximum(x[0] - 0.47, 0.0), 0.0 * x[1]]))
     ends = [fem.locate_dofs_geometrical((V.sub(0), V.sub(0).collapse()[0]), lambda x, at=at: np.isclose(x[0], at))[0]
             for at in (0.0, 1.0)]  # fmt: skip
-    field = FullField([u], [Support(dofs, [1e-9]) for dofs in ends], **ERRORS, modes=30)
+    field = FullField([u], [Support(dofs, [1e-9]) for dofs in ends], **ERRORS, modes=30, degree=1)
     material = wells(strain, 1e-4)
     observed = field.observations(material)
     stress = np.abs(material.stress(observed.F)).max(axis=(1, 2))
@@ -178,7 +211,7 @@ def test_units_of_length_and_force_do_not_matter(side):
         material = saint_venant_kirchhoff(2, 1.3e5 * unit, 0.7e5 * unit)
         fields, supports = pulled(V, ends, material, (0.1,), f"ff_unit_{unit:g}_".replace(".", "_"), unit)
         errors = {"displacement_error": 1e-4 * unit, "force_error": 1e2 * unit**2}
-        field = FullField(fields, supports, **errors, modes=15)
+        field = FullField(fields, supports, **errors, modes=15, degree=1)
         of_other = off(field.observations(material), saint_venant_kirchhoff(2, 0.2e5 * unit, 1.0e5 * unit))
         results.append(np.sort(np.abs(of_other)))  # eigenvectors have either sign
     np.testing.assert_allclose(results[1], results[0], rtol=1e-4, atol=1e-4)

@@ -60,3 +60,13 @@ def test_the_spread_grows_away_from_the_data(samples, ensemble):
 def test_what_makes_no_ensemble_is_refused(samples, changes, message):
     with pytest.raises(lse.InvalidInputError, match=message):
         fit_ensemble(samples, **{**QUICK, **changes})
+
+
+def test_the_spread_of_materials_with_fields_is_that_at_their_values(samples):
+    c = np.random.default_rng(1).uniform(0.0, 1.0, (len(samples), 1))
+    charged = lse.Samples(F=samples.F, stress=(1.0 + c[:, :, None]) * samples.stress, fields=c, field_names=("c",))
+    few = {**QUICK, "training": Training(restarts=1, adam_steps=20, lbfgs_steps=20)}
+    found = fit_ensemble(charged, members=2, **few)
+    one, other = (result.material.stress(samples.F, c) for result in found.results)
+    expected = np.linalg.norm(one - other, axis=(1, 2)) / np.sqrt(2.0)
+    np.testing.assert_allclose(found.spread(samples.F, c), expected, rtol=1e-12)

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 import lse_material as lse
-from lse_material.fit import Architecture, Training, fit
+from lse_material.analysis import check_symmetry
+from lse_material.fit import Architecture, Design, Temperature, Training, fit
 from tests.materials import quadratic_well
 
 
@@ -60,3 +61,35 @@ def test_a_stress_free_state_needs_the_value_of_the_field():
             architecture=Architecture(stress_free=True),
             progress=False,
         )
+
+
+@pytest.mark.parametrize(
+    "parameters", [None, {"p": Temperature()}, {"p": Design()}], ids=["convex", "temperature", "design"]
+)
+def test_a_symmetry_of_the_strain_holds_at_every_field(parameters):
+    """A square lattice that softens: data of tension along 1 tell what tension along 2 does, at every p."""
+    rng, p = np.random.default_rng(0), np.repeat([0.1, 0.3, 0.5], 20)[:, None]
+    E = np.zeros((60, 2, 2))
+    E[:, 0, 0], E[:, 1, 1] = rng.uniform(0.0, 0.2, 60), rng.uniform(-0.05, 0.02, 60)
+    E[:, 0, 1] = E[:, 1, 0] = rng.uniform(-0.05, 0.05, 60)
+    F = np.linalg.cholesky(np.eye(2) + 2.0 * E).swapaxes(1, 2)
+    soft = 1.0 - p if parameters else np.ones_like(p)
+    S = 3.0 * E
+    S[:, 0, 1] = S[:, 1, 0] = 2.0 * E[:, 0, 1]
+    W = soft[:, 0] * 0.5 * (S * E).sum(axis=(1, 2))
+    samples = lse.Samples(F=F, energy=W, stress=F @ (soft[:, :, None] * S), fields=p, field_names=("p",))
+    result = fit(
+        samples,
+        kinematics=lse.GreenLagrange(2),
+        parameters=parameters,
+        symmetry=lse.Symmetry.crystal("square", "square", dim=2),
+        architecture=Architecture(modes=1, depth=0 if not parameters else 1, width=2),
+        training=Training(restarts=1, adam_steps=100, lbfgs_steps=150),
+        progress=False,
+    )
+    assert result.train_errors.worst < 0.02
+    swap = np.eye(2)[::-1]
+    found, turned = result.material.stress(F, p), result.material.stress(swap @ F @ swap, p)
+    np.testing.assert_allclose(swap @ turned @ swap, found, atol=1e-12 * np.abs(found).max())
+    fixed = result.material.at([0.3])
+    assert check_symmetry(fixed, fixed.symmetry, F).passed

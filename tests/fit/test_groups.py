@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import lse_material as lse
-from lse_material.fit import Architecture, DataWarning, Training, fit, leave_one_group_out
+from lse_material.fit import Architecture, DataWarning, Training, fit, leave_one_group_out, select, shapes
 
 QUICK = {
     "kinematics": lse.GreenLagrange(2),
@@ -113,3 +113,34 @@ def test_images_by_the_symmetry_are_strains_of_the_data():
 def test_one_group_cannot_be_left_out():
     with pytest.raises(lse.InvalidInputError, match="no two groups"):
         leave_one_group_out(paths(1, group=np.zeros(30, dtype=int)), **QUICK)
+
+
+def test_tests_of_a_rubber_are_left_out_in_turn():
+    """Neo-Hookean: W of I1 alone, so that each test tells what the others are; only equibiaxial stretches go beyond in I2."""
+    l = np.linspace(1.05, 2.5, 6)
+    tests = {
+        "UT": (lse.Observations.uniaxial, 2),
+        "PS": (lse.Observations.planar, 3),
+        "ET": (lse.Observations.equibiaxial, 5),
+    }
+    data = lse.Observations.joined(
+        [build(l, 0.4 * (l - l**-power), errors=0.01, group=name) for name, (build, power) in tests.items()]
+    )
+    options = {
+        "kinematics": lse.IsotropicInvariants(3),
+        "architecture": Architecture(modes=1, depth=0),
+        "training": Training(restarts=1, adam_steps=30, lbfgs_steps=60, validation=0.0),
+        "progress": False,
+    }
+    left = leave_one_group_out(data, **options)
+    assert list(left.errors) == ["UT", "PS", "ET"]
+    assert left.stress < 0.02
+    assert left.worst == "ET"
+    assert left.outside["PS"] == 0.0 < left.outside["ET"]
+    error = [left.errors[name].stress * np.linalg.norm(data.values[data.group == name]) for name in tests]
+    assert left.stress == pytest.approx(np.linalg.norm(error) / np.linalg.norm(data.values))
+    chosen = select(data, {"one": options}, members=2, progress=False)
+    assert chosen.left_out["one"].stress == left.stress
+    assert list(shapes(data, lse.IsotropicInvariants(3))) == ["linear growth, two modes", "one mode", "two modes"]
+    with pytest.raises(lse.InvalidInputError, match="no two groups"):
+        leave_one_group_out(lse.Observations.uniaxial(l, l), **options)

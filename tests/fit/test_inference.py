@@ -1,5 +1,7 @@
 """Densities fitted to targets of which everything is known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,7 @@ from lse_material import Box, ConvergenceError, ConvexNetwork, InvalidInputError
 from lse_material.analysis import Density, importance
 from lse_material.fit import Architecture, Inference, Training, infer
 from lse_material.fit.inference import Counted, annealed, evidence_error, separate_places
+from lse_material.fit.session import Session
 
 WEIGHTS = torch.tensor([0.3, 0.7], dtype=torch.float64)
 PLACES = torch.tensor([[-2.0, 0.0], [2.0, 1.0]], dtype=torch.float64)
@@ -48,7 +51,7 @@ def test_two_gaussians_of_unequal_weight_are_found():
 def test_annealed_particles_have_the_weights_of_the_target():
     rng = np.random.default_rng(1)
     box = Box.of([-6.0, -6.0], [6.0, 6.0], 2)
-    x = annealed(Counted(two_gaussians, 2), box, Inference(particles=4000, moves=5), rng)[:4000]
+    x = annealed(Counted(two_gaussians, 2), box, Inference(particles=4000, moves=5), rng, Session())[:4000]
     assert (x[:, 0] > 0.0).mean() == pytest.approx(0.7, abs=0.06)
     assert x[x[:, 0] > 0.0].var(axis=0) == pytest.approx([0.36, 0.36], rel=0.15)
 
@@ -58,7 +61,7 @@ def test_a_target_may_end_somewhere():
         return torch.where(x[:, 0] > 0.0, -0.5 * (x**2).sum(1), -torch.inf)
 
     box = Box.of([-4.0, -4.0], [4.0, 4.0], 2)
-    x = annealed(Counted(half, 2), box, Inference(particles=1000, moves=5), np.random.default_rng(3))[:1000]
+    x = annealed(Counted(half, 2), box, Inference(particles=1000, moves=5), np.random.default_rng(3), Session())[:1000]
     assert (x[:, 0] > 0.0).all()
     assert x[:, 0].mean() == pytest.approx(np.sqrt(2.0 / np.pi), abs=0.08)
 
@@ -79,7 +82,9 @@ def test_targets_and_settings_that_cannot_be_are_refused():
         Counted(lambda x: 1.0 / torch.clamp(x.sum(1), min=0.0), 2)(np.zeros((3, 2)))
     box = Box.of([-1.0] * 2, [1.0] * 2, 2)
     with pytest.raises(InvalidInputError, match="-inf at all 100 points of the box"):
-        annealed(Counted(lambda x: x.sum(1) * 0.0 - torch.inf, 2), box, Inference(100), np.random.default_rng(0))
+        annealed(
+            Counted(lambda x: x.sum(1) * 0.0 - torch.inf, 2), box, Inference(100), np.random.default_rng(0), Session()
+        )
     for name, value in (("even", 1.0), ("depth", 0.0), ("least", -0.1)):
         with pytest.raises(InvalidInputError, match=f"Inference.{name} is"):
             Inference(**{name: value})
@@ -217,3 +222,49 @@ def test_the_number_of_separate_places_of_points(places):
     centres = np.array([[0.0, 0.0], [3.0, 0.0], [0.0, 50.0], [3.0, 50.0]])[:places]
     x = centres[rng.integers(places, size=800)] + 0.02 * rng.normal(size=(800, 2))
     assert separate_places(x) == places
+
+
+ONE = {
+    "architecture": Architecture(modes=1, depth=0, stiffness=1e-3),
+    "training": Training(restarts=1, adam_steps=50, lbfgs_steps=50, batch=200),
+}
+QUICK = Inference(particles=200, rounds=1, moves=3, attempts=1)
+
+
+def one_gaussian(x):
+    return -0.5 * ((x - 1.0) ** 2).sum(1)
+
+
+def test_a_time_limit_ends_with_the_best_density_so_far():
+    forever = Training(restarts=1, adam_steps=1_000_000, lbfgs_steps=1_000_000, patience=1_000_000, batch=200)
+    found = infer(
+        one_gaussian,
+        [-5.0],
+        [7.0],
+        architecture=Architecture(modes=2, width=4, stiffness=1e-3),
+        training=forever,
+        inference=replace(QUICK, time_limit=1.5),
+    )
+    assert found.stopped == "the time limit"
+    assert found.log_evidence == pytest.approx(0.5 * np.log(2.0 * np.pi), abs=0.05)
+    with pytest.raises(ConvergenceError, match="have passed before there was a fit"):
+        infer(one_gaussian, [-5.0], [7.0], **ONE, inference=replace(QUICK, time_limit=1e-6))
+
+
+def test_ctrl_c_ends_with_the_best_density_so_far():
+    first = infer(one_gaussian, [-5.0], [7.0], **ONE, inference=QUICK)
+    seen = 0
+
+    def interrupted(x):
+        nonlocal seen
+        seen += len(x)
+        if seen > first.evaluations:
+            raise KeyboardInterrupt
+        return one_gaussian(x)
+
+    again = replace(QUICK, attempts=5, least=2.0)
+    found = infer(interrupted, [-5.0], [7.0], **ONE, inference=again)
+    assert (found.stopped, found.log_evidence) == ("Ctrl-C", first.log_evidence)
+    seen = first.evaluations
+    with pytest.raises(KeyboardInterrupt):
+        infer(interrupted, [-5.0], [7.0], **ONE, inference=again)

@@ -99,3 +99,23 @@ def test_a_start_that_is_better_than_all_others_by_chance_is_said():
     low, high = sorted(np.sqrt(record.validation) for record in ends)
     said = [text for text in rough.warnings() if "by chance" in text]
     assert (len(said) == 1) == (high >= 2.0 * low and rough.validation_errors.worst > 0.02)
+
+
+def rubber(factor):
+    """Two uniaxial tests of a neo-Hookean body, the stresses of the second times a factor, one for each stretch."""
+    l = np.linspace(1.05, 2.5, 14)
+    data = lse.Observations.joined(
+        [lse.Observations.uniaxial(l, by * (l - l**-2)) for by in (np.ones_like(l), factor(l))]
+    )
+    options = {**ONE, "kinematics": lse.IsotropicInvariants(3), "architecture": Architecture(modes=1, depth=0)}
+    return fit(data, **options)
+
+
+def test_a_cauchy_stress_taken_for_a_nominal_one_is_a_misfit_of_observations_and_noise_is_none():
+    wrong = rubber(lambda l: l)
+    assert wrong.train_errors.stress > 0.15
+    assert any("of the stress" in text for text in of_pattern(wrong))
+    noisy = rubber(lambda l: 1.0 + 0.5 * np.random.default_rng(0).normal(size=l.shape))
+    assert noisy.train_errors.stress > 0.15
+    assert of_pattern(noisy) == []
+    assert of_pattern(rubber(np.ones_like)) == []

@@ -118,6 +118,18 @@ def test_what_does_not_fit_is_refused(make, message):
         make(random_design(np.random.default_rng(8), 2, 2, rows=3))
 
 
+@pytest.mark.parametrize("rows", [0, 2, 40])
+def test_the_mean_over_images_of_the_strain_is_a_mode_of_the_same_kind(rows):
+    mode = random_design(np.random.default_rng(6), 2, 3, rows=rows)
+    maps = lse.Symmetry.crystal("square", "rectangle", dim=2).on(5, first=2).group
+    x = np.random.default_rng(7).normal(size=(30, 5))
+    for some in (maps[1:2], maps):
+        images = [mode.energy(x @ A.T) for A in some]
+        assert relative_error(mode.mean_over(some).energy(x), np.mean(images, axis=0)) < 1e-12
+    with pytest.raises(lse.InvalidInputError, match="leave the parameters"):
+        mode.mean_over(np.eye(5)[::-1][None])
+
+
 def test_file_and_export_keep_it(tmp_path):
     rng = np.random.default_rng(9)
     modes = random_design(rng, 1, 3), random_network(rng, 4, depth=1)

@@ -108,3 +108,13 @@ def test_a_symmetry_of_a_strain_leaves_the_volume_beside_it():
     Q = np.array([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
     turned = measure.strain(Q @ F @ Q.T)
     assert np.abs(wide.group @ measure.strain(F) - turned).max(axis=1).min() < 1e-14
+
+
+def test_a_symmetry_of_a_strain_leaves_fields_before_it():
+    square = lse.Symmetry.crystal("square", "rectangle", dim=2)
+    wide = square.on(6, first=2)
+    assert (len(wide.group), len(wide.variants)) == (4, 2)
+    x = np.random.default_rng(0).normal(size=6)
+    for A, inner in zip(wide.group, square.group):
+        np.testing.assert_array_equal(A @ x, [*x[:2], *(inner @ x[2:5]), x[5]])
+    np.testing.assert_array_equal(square.on(5, first=2).without(2).group, square.group)

@@ -78,9 +78,9 @@ class Chain:
         return float((self.strains() > 0.5 * TURNED).sum())
 
 
-def resolved(rows: int) -> Chain:
+def resolved(rows: int, comm: MPI.Comm = COMM) -> Chain:
     """Every beam meshed."""
-    domain = lattice(COMM, rows)
+    domain = lattice(comm, rows)
     V = fem.functionspace(domain, ("Lagrange", 2, (2,)))
     u = fem.Function(V, name="displacement")
     F, dx = ufl.Identity(2) + ufl.grad(u), ufl.dx(degree=4)

@@ -8,9 +8,8 @@ written out in plain UFL, which needs no C header and can be differentiated any 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import ufl
@@ -23,20 +22,10 @@ from lse_material.fem.forms import operator
 from lse_material.fem.forms.frozen_tangent import growth_energy
 from lse_material.fem.forms.marks import marked
 from lse_material.fem.forms.orientation import not_inverted
+from lse_material.fem.forms.strain import pull_back, strain
 from lse_material.model.growth import Growth
-from lse_material.model.hyperdual import exp, log, sqrt
 from lse_material.model.material import Material
 from lse_material.model.soft_minimum import SoftMinimum
-from lse_material.model.strain import (
-    MANDEL,
-    GreenLagrange,
-    IsotropicInvariants,
-    SmallStrain,
-    StrainMeasure,
-    expect_components,
-    expect_one_definition,
-    tensor,
-)
 
 
 def energy(
@@ -139,7 +128,7 @@ def with_caloric(material: Material, conjugates: Sequence[Expr], fields: Sequenc
 
 def growth_stress(growth: Growth, F: Expr) -> Expr:
     """Derivative of the growth term in F, NaN where J < 0."""
-    J = marked(ufl.det(F), _DifferentiatedIn(growth))
+    J = marked(ufl.det(F), _VolumeRatio(growth))
     return ufl.diff(growth.of_volume(J), J) * ufl.cofac(F)
 
 
@@ -231,83 +220,11 @@ def rotation(angle: Expr | float, axis: Sequence[float] | None = None) -> Expr:
     return c * one + s * cross + (1.0 - c) * outer
 
 
-def strain(kinematics: StrainMeasure, F: Expr) -> list[Expr]:
-    """The components of x(F) as UFL scalars.
-
-    Raises:
-        InvalidInputError: the strain measure is not defined by its components alone.
-    """
-    expect_one_definition(kinematics, "UFL")
-    if kinematics.volume_shares is not None or type(kinematics).components is IsotropicInvariants.components:
-        F = marked(F, kinematics)  # for `frozen_tangent`, which knows their curvature
-    return _components(kinematics, F)
-
-
-def pull_back(kinematics: StrainMeasure, F: Expr, g: list[Expr]) -> Expr:
-    """sum_i g_i dx_i/dF, a UFL tensor.
-
-    Raises:
-        InvalidInputError: the strain measure is not defined by its components alone.
-    """
-    expect_one_definition(kinematics, "UFL")
-    short = _PULL_BACKS.get(type(kinematics).components)
-    if short is not None:
-        return short(kinematics, F, g)
-    variable = marked(F, _DifferentiatedIn(kinematics))
-    terms = [gi * ufl.diff(x, variable) for gi, x in zip(g, _components(kinematics, variable))]
-    return sum(terms[1:], terms[0])
-
-
-def _components(kinematics: StrainMeasure, F: Expr) -> list[Expr]:
-    dim = kinematics.dim
-    found = kinematics.components(tensor([F[i, j] for i in range(dim) for j in range(dim)], dim))
-    expect_components(kinematics, found)
-    return [ufl.as_ufl(x) for x in found]
-
-
-for _any_kind, _of_ufl in ((sqrt, ufl.sqrt), (log, ufl.ln), (exp, ufl.exp)):
-    _any_kind.register(Expr, _of_ufl)
-
-
 @dataclass(frozen=True)
-class _DifferentiatedIn:
-    """The meaning of a mark on the variable of a derivative: F of a strain measure, J of a growth term."""
+class _VolumeRatio:
+    """The meaning of a mark on the J in which a growth term is differentiated."""
 
-    what: StrainMeasure | Growth
-
-
-def _pull_back_green_lagrange(kinematics: StrainMeasure, F: Expr, g: list[Expr]) -> Expr:
-    return F * _from_mandel(kinematics.dim, g)
-
-
-def _pull_back_small_strain(kinematics: StrainMeasure, F: Expr, g: list[Expr]) -> Expr:
-    return _from_mandel(kinematics.dim, g)
-
-
-def _pull_back_invariants(kinematics: IsotropicInvariants, F: Expr, g: list[Expr]) -> Expr:
-    J, C = ufl.det(F), F.T * F
-    plane = 1.0 if kinematics.dim == 2 else 0.0
-    I1 = ufl.tr(C) + plane
-    I2 = 0.5 * (I1**2 - ufl.inner(C, ufl.conj(C)) - plane)
-    volume = 2.0 * (J - 1.0) if kinematics.squared_volume else 1.0
-    dJ = -2 / 3 * g[0] * J ** (-5 / 3) * I1 - 4 / 3 * g[1] * J ** (-7 / 3) * I2 + g[2] * volume
-    dI1, dI2 = g[0] * J ** (-2 / 3), g[1] * J ** (-4 / 3)
-    return 2.0 * dI1 * F + 2.0 * dI2 * (I1 * F - F * C) + dJ * ufl.cofac(F)
-
-
-# by the definition of the components: shorter than their derivatives by UFL, and faster to compile
-_PULL_BACKS: dict[Any, Callable[[Any, Expr, list[Expr]], Expr]] = {
-    GreenLagrange.components: _pull_back_green_lagrange,
-    SmallStrain.components: _pull_back_small_strain,
-    IsotropicInvariants.components: _pull_back_invariants,
-}
-
-
-def _from_mandel(dim: int, g: list[Expr]) -> Expr:
-    rows: list[list[Expr]] = [[0.0] * dim for _ in range(dim)]
-    for value, (a, b) in zip(g, MANDEL[dim]):
-        rows[a][b] = rows[b][a] = value if a == b else float(np.sqrt(0.5)) * value
-    return ufl.as_matrix(rows)
+    growth: Growth
 
 
 def expect_shape(material: Material, F: Expr) -> None:

@@ -90,7 +90,10 @@ def _potential_curvature(W: PotentialComponent, u: fem.Function, v: Expr, du: Ex
     dv, ddu = ([ufl.derivative(x, u, direction) for x in W.x] for direction in (v, du))
     second = sum(H[i][j] * dv[i] * ddu[j] for i in range(len(dv)) for j in range(len(dv)))
     for mark, kinematics in marks_in(W, StrainMeasure):
-        F, known = mark.expression(), isinstance(kinematics, IsotropicInvariants)
+        known = type(kinematics).components is IsotropicInvariants.components
+        if not known and kinematics.volume_shares is None:
+            continue
+        F = mark.expression()
         curvature: Any = _invariant_curvature if known else _logarithmic_curvature
         first = len(W.x) - kinematics.size  # after the fields
         g = [W.at(1 + first + i) for i in range(kinematics.size)]

@@ -16,7 +16,7 @@ from lse_material.kernel.compiler import FLAGS, compiler
 from lse_material.model.soft_minimum import SoftMinimum
 
 MATHEMATICS_FLAGS = [flag for flag in FLAGS if flag.startswith(("-fno-", "-ffp-", "-Wno-"))]
-MEMORY = 2  # points remembered per potential: both sides of an interior facet
+MEMORY = 3  # points remembered per potential: both sides of an interior facet; ends and middle of a step in time
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,8 +97,9 @@ def _header(number: int, cache: str) -> Path:
 def _text(potential: SoftMinimum, frozen: bool) -> str:
     """The header of a potential: its point function, and component by component with a memory of the last points.
 
-    A form asks for each component by itself; the first call at a point evaluates, the others read. Once a form has asked
-    for a second derivative it will at the next point too, so they are computed together from then on.
+    A form asks for each component by itself; the first call at a point evaluates, the others read. Points take their turns in
+    the places of the memory. Once a form has asked for a second derivative it will at the next point in that place too, so
+    they are computed together from then on.
     """
     name, d, modes = point_function(potential, frozen=frozen), potential.size, len(potential.modes)
     h = d * (d + 1) // 2
@@ -110,16 +111,18 @@ def _text(potential: SoftMinimum, frozen: bool) -> str:
         + f"""
 #ifndef {name.upper()}_AT
 #define {name.upper()}_AT
-typedef struct {{ double x[{d}]; double v[{values}]; int known; }} {name}_point; /* orders known: 0 is none */
-static _Thread_local struct {{ {name}_point points[{MEMORY}]; int next; int order; }} {name}_memory;
+typedef struct {{ double x[{d}]; double v[{values}]; int known, order; }} {name}_point; /* orders known: 0 is none */
+static _Thread_local struct {{ {name}_point points[{MEMORY}]; int next; }} {name}_memory;
 
-__attribute__((noinline, unused)) static double {name}_new({arguments}, int code, int order)
+__attribute__((noinline, unused)) static double {name}_new({arguments}, int code, int order, {name}_point *m)
 {{
   const double x[{d}] = {{{", ".join(f"x{i}" for i in range(d))}}};
-  {name}_point *m = &{name}_memory.points[{name}_memory.next];
-  {name}_memory.next = ({name}_memory.next + 1) % {MEMORY};
-  if (order > {name}_memory.order) {name}_memory.order = order;
-  m->known = 1 + {name}_memory.order;
+  if (!m) {{
+    m = &{name}_memory.points[{name}_memory.next];
+    {name}_memory.next = ({name}_memory.next + 1) % {MEMORY};
+  }}
+  if (order > m->order) m->order = order;
+  m->known = 1 + m->order;
   for (int i = 0; i < {d}; i++) m->x[i] = x[i];
   m->v[0] = {name}(x, m->v + {1 + d + h}, m->known > 1 ? m->v + 1 : 0, m->known > 2 ? m->v + {1 + d} : 0);
   return m->v[code];
@@ -128,11 +131,13 @@ __attribute__((noinline, unused)) static double {name}_new({arguments}, int code
 __attribute__((noinline, unused)) static double {name}_at({arguments}, int code)
 {{
   const int order = code == 0 || code > {d + h} ? 0 : code > {d} ? 2 : 1;
+  {name}_point *found = 0;
   for (int k = 0; k < {MEMORY}; k++) {{
-    const {name}_point *m = &{name}_memory.points[k];
+    {name}_point *m = &{name}_memory.points[k];
     if ((m->known > order) & {same}) return m->v[code];
+    if ((m->known > 0) & {same}) found = m;
   }}
-  return {name}_new({", ".join(f"x{i}" for i in range(d))}, code, order);
+  return {name}_new({", ".join(f"x{i}" for i in range(d))}, code, order, found);
 }}
 #endif
 """

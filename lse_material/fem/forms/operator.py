@@ -25,10 +25,12 @@ import ufl
 import ufl.classes
 import ufl.formatting.ufl2unicode as ufl2unicode
 from ffcx.codegeneration.integral_generator import IntegralGenerator
-from ufl.algorithms.apply_derivatives import GenericDerivativeRuleset
+from ufl.algorithms.apply_algebra_lowering import apply_algebra_lowering
+from ufl.algorithms.apply_derivatives import GateauxDerivativeRuleset, GenericDerivativeRuleset, apply_derivatives
 from ufl.algorithms.check_arities import ArityMismatch
 from ufl.algorithms.comparison_checker import ComplexComparisonError
 from ufl.algorithms.estimate_degrees import SumDegreeEstimator
+from ufl.algorithms.expand_indices import IndexExpander
 from ufl.algorithms.transformer import Transformer
 from ufl.constantvalue import IntValue, Zero
 from ufl.core.expr import Expr as UFLExpr
@@ -36,11 +38,15 @@ from ufl.core.operator import Operator
 from ufl.core.ufl_type import ufl_type
 from ufl.corealg.dag_traverser import DAGTraverser
 from ufl.corealg.multifunction import MultiFunction
+from ufl.variable import Variable
 
 from lse_material.errors import InvalidInputError
 from lse_material.fem.forms.header import Numbered, by_number, compile_arguments, component_function, numbered
+from lse_material.fem.forms.marks import marks_in
+from lse_material.fem.forms.strain import components, pull_back
 from lse_material.kernel.c_writer import upper_triangle
 from lse_material.model.soft_minimum import SoftMinimum
+from lse_material.model.strain import StrainMeasure
 
 Expr = Any  # a UFL expression
 
@@ -115,8 +121,37 @@ def frozen_hessian(W: PotentialComponent) -> list[list[Expr]]:
     return [[frozen.at(1 + d + triangle.index((min(i, j), max(i, j)))) for j in range(d)] for i in range(d)]
 
 
-def _derivative(self: GenericDerivativeRuleset, o: PotentialComponent, *derivatives: Expr) -> Expr:
-    """Chain rule: sum_i d(component)/dx_i dx_i."""
+def _derivative(self: GenericDerivativeRuleset, o: PotentialComponent) -> Expr:
+    """The derivative of W in a function by its stress, P : dF; else the chain rule.
+
+    Products of two derivatives, as a second derivative has them, then stand for each component of F, of which a form has few
+    arguments, and not for each pair of components of the strain: there is half as much to compile in three dimensions.
+    """
+    found = _deformation(o) if o.code == 0 and isinstance(self, GateauxDerivativeRuleset) else None
+    if found is None:
+        return _chain_rule(self, o)
+    F, kinematics = found
+    dF, first = self(F), len(o.x) - kinematics.size
+    terms = [self(o.x[i]) * o.at(1 + i) for i in range(first)]  # fields
+    if not isinstance(dF, Zero):
+        P = pull_back(kinematics, F, [o.at(1 + first + i) for i in range(kinematics.size)])
+        P, (i, j) = apply_derivatives(apply_algebra_lowering(P)), ufl.indices(2)
+        terms.append(P[i, j] * dF[i, j])
+    return sum(terms, Zero())
+
+
+def _deformation(W: PotentialComponent) -> tuple[Variable, StrainMeasure] | None:
+    """The F of whose components the last inputs of a potential are those of a strain measure, and that measure."""
+    for F, kinematics in marks_in(W, StrainMeasure):
+        expected = [apply_algebra_lowering(x) for x in components(kinematics, F)]
+        if expected == list(W.x[len(W.x) - len(expected) :]):
+            return F, kinematics
+    return None
+
+
+@DAGTraverser.postorder
+def _chain_rule(self: GenericDerivativeRuleset, o: PotentialComponent, *derivatives: Expr) -> Expr:
+    """sum_i d(component)/dx_i dx_i."""
     moving = [i for i, dx in enumerate(derivatives[:-2]) if not isinstance(dx, Zero)]
     if not moving:
         zero = derivatives[0]
@@ -156,6 +191,11 @@ def _call(o: PotentialComponent, *arguments: Any) -> Any:
 def _unicode(self: Any, o: PotentialComponent, *operands: str) -> str:
     """As `__str__`, in the pretty printer's text of the inputs."""
     return f"potential_{o.number:016x}[{o.code}]({', '.join(operands[:-2])})"
+
+
+def _own_component(self: IndexExpander, o: Variable) -> Expr:
+    """The component of a variable that is asked for: UFL keeps the first one that it finds for a label."""
+    return self.visit(o.ufl_operands[0])
 
 
 _compiling: list[bool] = []
@@ -339,9 +379,10 @@ def refresh_visitors() -> None:
     ufl2unicode._precrules.__init__()  # the only visitor that UFL keeps
 
 
-GenericDerivativeRuleset.__dict__["process"].register(PotentialComponent)(DAGTraverser.postorder(_derivative))
+GenericDerivativeRuleset.__dict__["process"].register(PotentialComponent)(_derivative)
 setattr(SumDegreeEstimator, PotentialComponent._ufl_handler_name_, _degree)
 setattr(ufl2unicode.Expression2UnicodeHandler, PotentialComponent._ufl_handler_name_, _unicode)
+setattr(IndexExpander, Variable._ufl_handler_name_, _own_component)
 ffcx.ir.analysis.reconstruct._reconstruct_call_lookup[PotentialComponent] = (
     ffcx.ir.analysis.reconstruct.handle_scalar_nary
 )

@@ -12,8 +12,9 @@ from ufl.core.expr import Expr
 
 from lse_material._arrays import Array
 from lse_material.errors import CompilationError, InvalidInputError
-from lse_material.fem.forms.energy import growth_stress, inputs, pull_back, with_caloric
+from lse_material.fem.forms.energy import growth_stress, inputs, with_caloric
 from lse_material.fem.forms.orientation import not_inverted
+from lse_material.fem.forms.strain import pull_back
 from lse_material.kernel import CompiledPotential, InterpretedPotential, potential_evaluator
 from lse_material.kernel.c_writer import upper_triangle
 from lse_material.model.material import Material

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -117,12 +118,12 @@ def _falling(problem: NewtonProblem) -> bool:
 
 
 def _not_finite(problem: NewtonProblem) -> str:
-    if problem.solver.getIterationNumber() == 0:
+    if not (problem.norms and math.isfinite(problem.norms[0])):
         return NAN_RESIDUAL.format(
             "at the start, an element of the initial guess is turned inside out (det F <= 0)",
             "Start from a u with det F > 0",
         )
-    return NAN_RESIDUAL.format("a step turned an element inside out (det F <= 0)", "Take smaller load steps")
+    return NAN_RESIDUAL.format("in a step an element was turned inside out (det F <= 0)", "Take smaller load steps")
 
 
 def _linear(problem: NewtonProblem) -> str:

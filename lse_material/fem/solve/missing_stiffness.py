@@ -16,7 +16,12 @@ MOST_PARTS = 50  # that are examined
 
 
 def missing_stiffness(fields: Fields, A: PETSc.Mat) -> str | None:
-    """What the tangent A at the present u does not resist, and what to do about it; None if there is nothing. Collective."""
+    """What the tangent A at the present u does not resist, and what to do about it; None if there is nothing. Collective.
+
+    Of a u that is not finite nothing is known.
+    """
+    if not fields.comm.allreduce(all(np.isfinite(fields.values(one)).all() for one in fields.fields), MPI.LAND):
+        return None
     empty = rows_without_stiffness(fields, A)
     if empty is not None:
         count, place = empty

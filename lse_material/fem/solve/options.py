@@ -53,7 +53,7 @@ def solver_options(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dic
     Raises:
         InvalidInputError: the solver needs several grids, or its line search needs a Jacobian that it does not assemble.
     """
-    options = {**defaults, **given}
+    options = {**_without_factors(defaults, given), **given}
     kind, search = str(options.get("snes_type")), options.get("snes_linesearch_type")
     if kind in NEEDS_SEVERAL_GRIDS:
         raise InvalidInputError(
@@ -73,8 +73,12 @@ def solver_options(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dic
 def energy_defaults(chosen: Mapping[str, Any], *, saddle: bool) -> Mapping[str, Any]:
     """The defaults of an `EnergyProblem` for the options that a user has chosen; `saddle` if the energy is mixed."""
     defaults = TRUST_REGION if chosen.get("snes_type", "newtontr") == "newtontr" else DEFAULT_OPTIONS
-    defaults = SADDLE if saddle else defaults
-    if chosen.get("pc_type", "lu") in DIRECT:
+    return SADDLE if saddle else defaults
+
+
+def _without_factors(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The defaults without options of factors, if the user's preconditioner is none: incomplete factors refuse MUMPS."""
+    if given.get("pc_type", "lu") in DIRECT:
         return defaults
     return {key: value for key, value in defaults.items() if not key.startswith("pc_factor_")}
 

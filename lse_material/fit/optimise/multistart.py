@@ -64,6 +64,11 @@ class BestWeights:
             self.weights, self.loss = flat(trained(model)), validation
         return validation
 
+    def restore(self, model: TrainablePotential) -> None:
+        """Give the model the best weights."""
+        assert self.weights is not None
+        vector_to_parameters(self.weights.clone(), trained(model))
+
     def merge(self, other: BestWeights) -> None:
         """Take over what has been seen elsewhere, on the same rows."""
         self.history += other.history
@@ -108,7 +113,7 @@ def multistart(
                 raise
     if best.weights is None:
         raise LseError("no start of the fit gave a finite loss: lower Training.learning_rate.")
-    vector_to_parameters(best.weights, trained(model))
+    best.restore(model)
     return Found(model, tuple(best.history), stopped)
 
 
@@ -177,8 +182,7 @@ def _refine(model: TrainablePotential, best: BestWeights, training: Training, ad
 
     def until(phase: str, patience: int) -> Callable[[float], bool]:
         """To be called after each iteration: whether the validation loss has fallen in the last `patience` ones."""
-        if best.weights is not None:
-            vector_to_parameters(best.weights.clone(), trained(model))
+        best.restore(model)
         least, at, step = best.loss, 0, 0
 
         def after(loss: float) -> bool:

@@ -110,8 +110,7 @@ def prepare(
     """
     if periods is not None and (getattr(samples, "x", None) is None or symmetry or start or architecture.stress_free):
         raise InvalidInputError("periods are of samples of x, and take neither symmetry nor start nor stress_free.")
-    if symmetry is not None and isinstance(kinematics, StrainAndVolume):
-        symmetry = symmetry.on(kinematics.size)
+    symmetry = on_all_inputs(symmetry, samples, kinematics)
     if isinstance(samples, Observations):
         return _prepare_observations(samples, kinematics, growth, symmetry, architecture, training, rng, start)
     if not isinstance(samples, Samples):
@@ -252,6 +251,20 @@ def _prepare_observations(
 def _scales_of_start(start: Material | SoftMinimum) -> Scales:
     p = potential_of(start)
     return Scales(p.input_shift, p.input_scale, p.energy_scale, p.energy_shift)
+
+
+def on_all_inputs(
+    symmetry: Symmetry | None, samples: Samples | Observations, kinematics: StrainMeasure | None
+) -> Symmetry | None:
+    """A symmetry of strains acting on the fields before them and on det F behind them too, which it leaves as they are."""
+    if symmetry is None or kinematics is None:
+        return symmetry
+    fields = getattr(samples, "fields", None)
+    first, of_strain = (
+        0 if fields is None else fields.shape[1],
+        kinematics.size - isinstance(kinematics, StrainAndVolume),
+    )
+    return symmetry.on(first + kinematics.size, first=first) if symmetry.size == of_strain else symmetry
 
 
 def _check(rows: int, symmetry: Symmetry | None, kinematics: StrainMeasure | None, size: int) -> None:

@@ -1,5 +1,11 @@
 """Motions conserve energy and momenta through wells, are of second order, and carry a kink at its exact speed and width."""
 
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import ufl
@@ -9,7 +15,7 @@ from scipy.optimize import curve_fit
 
 import lse_material as lse
 from lse_material.fem import Dissipation, Dynamics, Motion, discrete_gradient
-from tests.fem.dynamics.bodies import displacement, stored
+from tests.fem.dynamics.bodies import displacement, stored, thrown
 from tests.materials import random_material, square_to_rectangle
 
 
@@ -199,29 +205,40 @@ def test_ranks_share_a_motion():
     np.testing.assert_allclose(found[0][1], found[1][1], rtol=0.0, atol=1e-12)
 
 
-def test_a_run_goes_on_from_its_checkpoint_bit_by_bit(tmp_path):
-    def run(density=1.0, damping=None, **options):
-        u = displacement(2)
-        energy = stored(square_to_rectangle(0.05), u)
-        motion = Motion(energy, u, density=density, damping=damping, petsc_options_prefix="resumed_")
-        motion.velocity.interpolate(lambda x: (0.3 * x[0], -0.3 * x[1]))
-        return u, Dynamics(motion, 0.05, progress=False, **options)
+KILLED = """
+import os, signal
+from tests.fem.dynamics.bodies import thrown
+states = []
+def die():
+    states.append(0)
+    if len(states) > 12: os.kill(os.getpid(), signal.SIGKILL)
+    return 0.0
+thrown(checkpoint={file!r}, every=3, observe={{"states": die}})[1].run(1.0)
+"""
 
-    u, whole = run()
-    table = whole.run(1.0)
+
+def test_a_run_that_is_killed_goes_on_bit_by_bit(tmp_path):
+    """After 11 steps of which 9 are in the checkpoint, with the memory of its hysteresis and the length of the next step."""
     file = tmp_path / "motion.npz"
-    run(checkpoint=file)[1].run(1.0, steps=9)
-    again, rest = run(checkpoint=file)
+    alone = {k: v for k, v in os.environ.items() if not k.startswith(("OMPI_", "PMIX_", "PRTE_", "PMI_"))}
+    script = [sys.executable, "-c", KILLED.format(file=str(file))]
+    done = subprocess.run(script, cwd=Path(__file__).parents[3], check=False, env=alone, timeout=120)
+    assert done.returncode == -signal.SIGKILL
+    observed = {"states": lambda: 0.0}
+    u, whole = thrown(observe=observed)
+    table = whole.run(1.0)
+    again, rest = thrown(checkpoint=file, observe=observed)
     assert rest.resume() == 9
     resumed = rest.run(1.0)
+    assert len(table["time"]) > 12
     for name in table:
-        np.testing.assert_array_equal(resumed[name], table[name])
+        np.testing.assert_array_equal(resumed[name], table[name], err_msg=name)
     np.testing.assert_array_equal(again.x.array, u.x.array)
     for other in ({"density": 2.0}, {"damping": lambda v: ufl.inner(v, v) * ufl.dx}):
         with pytest.raises(
             lse.FormatError, match=f"of another problem; what differs: .*{'kinetic' if 'density' in other else 'damp'}"
         ):
-            run(checkpoint=file, **other)[1].resume()
+            thrown(checkpoint=file, observe=observed, **other)[1].resume()
 
 
 def test_a_lumped_mass_is_the_whole_mass_and_of_degree_1_only():

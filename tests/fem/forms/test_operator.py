@@ -137,6 +137,21 @@ def test_action_adjoint_energy_norm_and_indices_of_its_tangent():
         assert np.abs(same - fem.assemble_vector(fem.form(residual)).array).max() < 1e-13 * size
 
 
+def test_expanded_indices_of_marked_tensors_are_those_of_the_form():
+    """UFL keeps one component for all of a variable. Energies of two deformations are marked by one label."""
+    _, u, F = deformed(degree=1)
+    domain, v = u.function_space.mesh, ufl.TestFunction(u.function_space)
+    x = ufl.SpatialCoordinate(domain)
+    u.interpolate(lambda x: np.stack([0.1 * x[0] * x[1], 0.05 * x[1] ** 2]))
+    material = mild_material(np.random.default_rng(8), lse.IsotropicInvariants(2))
+    stretched = F * ufl.as_matrix([[1.0 + 0.1 * x[0], 0.05], [0.0, 1.0]])
+    W = (energy(material, F, inverted=True) + energy(material, stretched, inverted=True)) * ufl.dx(degree=2)
+    for form in (ufl.derivative(W, u, v), ufl.inner(stress(material, stretched), ufl.grad(v)) * ufl.dx(degree=2)):
+        known = fem.assemble_vector(fem.form(form)).array
+        expanded = ufl.algorithms.expand_indices(ufl.algorithms.expand_derivatives(form))
+        assert np.abs(fem.assemble_vector(fem.form(expanded)).array - known).max() < 1e-13 * np.abs(known).max()
+
+
 def test_derivatives_in_the_shape_of_the_body_are_those_of_the_expanded_form():
     domain, u, F = deformed()
     X, V = ufl.SpatialCoordinate(domain), fem.functionspace(domain, ("Lagrange", 1, (2,)))

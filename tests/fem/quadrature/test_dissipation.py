@@ -145,6 +145,13 @@ def test_two_phases_coexist_off_the_maxwell_stress_by_price_over_strain(looped):
     np.testing.assert_allclose(stress[down], MAXWELL - off, rtol=0.0, atol=0.01 * off)
 
 
+def test_the_price_is_what_its_loops_say(looped):
+    _, table = looped
+    found = lse.analysis.transformation_price(table["load"], table["stress"], modulus=MODULUS, strain=TRANSFORMATION)
+    assert found.price == pytest.approx(PRICE, rel=0.01)
+    assert found.maxwell_stress == pytest.approx(MAXWELL, rel=0.01)
+
+
 def test_minor_loops_close(looped):
     """Return-point memory: at the end of a loop within a loop the stress is what it was at its start."""
     _, table = looped

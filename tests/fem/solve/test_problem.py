@@ -448,6 +448,28 @@ def test_an_element_turned_inside_out_is_reported_as_such():
             problem.solve()
 
 
+def test_a_guess_that_is_not_a_number_is_named_for_what_it_is():
+    problem = shear_and_stretch(WORLD, two_variants(), "energy")
+    minimum = lse.fem.EnergyProblem(
+        energy(two_variants(), ufl.Identity(2) + ufl.grad(problem.u)) * ufl.dx(degree=1),
+        problem.u,
+        bcs=problem.bcs,
+        petsc_options_prefix="not_a_number_",
+    )
+    problem.u.x.array[:] = np.nan
+    for one in (problem, minimum):
+        with pytest.raises(lse.ConvergenceError, match="holds NaN"):
+            one.solve()
+
+
+def test_a_preconditioner_that_is_no_factor_leaves_out_the_options_of_factors():
+    exact = shear_and_stretch(WORLD, two_variants(), "energy")
+    exact.solve()
+    iterative = shear_and_stretch(WORLD, two_variants(), "energy", ksp_type="gmres", pc_type="ilu", ksp_rtol=1e-10)
+    iterative.solve()
+    assert np.abs(iterative.u.x.array - exact.u.x.array).max() < 1e-8 * np.abs(exact.u.x.array).max()
+
+
 def test_misuse_is_refused_with_the_remedy():
     material = two_variants()
     V = fem.functionspace(mesh.create_unit_square(WORLD, 2, 2), ("Lagrange", 1, (2,)))

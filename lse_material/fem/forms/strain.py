@@ -1,0 +1,102 @@
+"""The strain x(F) of a material in UFL, and the stress that its conjugates make: P = sum_i g_i dx_i/dF."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import ufl
+from ufl.core.expr import Expr
+
+from lse_material.fem.forms.marks import marked
+from lse_material.model.hyperdual import exp, log, sqrt
+from lse_material.model.strain import (
+    MANDEL,
+    GreenLagrange,
+    IsotropicInvariants,
+    SmallStrain,
+    StrainMeasure,
+    expect_components,
+    expect_one_definition,
+    tensor,
+)
+
+
+def strain(kinematics: StrainMeasure, F: Expr) -> list[Expr]:
+    """The components of x(F) as UFL scalars, of an F that is marked with the strain measure.
+
+    Raises:
+        InvalidInputError: the strain measure is not defined by its components alone.
+    """
+    expect_one_definition(kinematics, "UFL")
+    return components(kinematics, marked(F, kinematics))
+
+
+def components(kinematics: StrainMeasure, F: Expr) -> list[Expr]:
+    """The components of x(F) as the strain measure writes them."""
+    dim = kinematics.dim
+    found = kinematics.components(tensor([F[i, j] for i in range(dim) for j in range(dim)], dim))
+    expect_components(kinematics, found)
+    return [ufl.as_ufl(x) for x in found]
+
+
+def pull_back(kinematics: StrainMeasure, F: Expr, g: list[Expr]) -> Expr:
+    """sum_i g_i dx_i/dF, a UFL tensor.
+
+    Raises:
+        InvalidInputError: the strain measure is not defined by its components alone.
+    """
+    expect_one_definition(kinematics, "UFL")
+    short = _PULL_BACKS.get(type(kinematics).components)
+    if short is not None:
+        return short(kinematics, F, g)
+    variable = marked(F, _Differentiated(kinematics))
+    terms = [gi * ufl.diff(x, variable) for gi, x in zip(g, components(kinematics, variable))]
+    return sum(terms[1:], terms[0])
+
+
+for _any_kind, _of_ufl in ((sqrt, ufl.sqrt), (log, ufl.ln), (exp, ufl.exp)):
+    _any_kind.register(Expr, _of_ufl)
+
+
+@dataclass(frozen=True)
+class _Differentiated:
+    """The meaning of a mark on the F in which a strain is differentiated."""
+
+    kinematics: StrainMeasure
+
+
+def _pull_back_green_lagrange(kinematics: StrainMeasure, F: Expr, g: list[Expr]) -> Expr:
+    return F * _from_mandel(kinematics.dim, g)
+
+
+def _pull_back_small_strain(kinematics: StrainMeasure, F: Expr, g: list[Expr]) -> Expr:
+    return _from_mandel(kinematics.dim, g)
+
+
+def _pull_back_invariants(kinematics: IsotropicInvariants, F: Expr, g: list[Expr]) -> Expr:
+    J, C = ufl.det(F), F.T * F
+    plane = 1.0 if kinematics.dim == 2 else 0.0
+    I1 = ufl.tr(C) + plane
+    I2 = 0.5 * (I1**2 - ufl.inner(C, ufl.conj(C)) - plane)
+    volume = 2.0 * (J - 1.0) if kinematics.squared_volume else 1.0
+    dJ = -2 / 3 * g[0] * J ** (-5 / 3) * I1 - 4 / 3 * g[1] * J ** (-7 / 3) * I2 + g[2] * volume
+    dI1, dI2 = g[0] * J ** (-2 / 3), g[1] * J ** (-4 / 3)
+    return 2.0 * dI1 * F + 2.0 * dI2 * (I1 * F - F * C) + dJ * ufl.cofac(F)
+
+
+# by the definition of the components: shorter than their derivatives by UFL, and faster to compile
+_PULL_BACKS: dict[Any, Callable[[Any, Expr, list[Expr]], Expr]] = {
+    GreenLagrange.components: _pull_back_green_lagrange,
+    SmallStrain.components: _pull_back_small_strain,
+    IsotropicInvariants.components: _pull_back_invariants,
+}
+
+
+def _from_mandel(dim: int, g: list[Expr]) -> Expr:
+    rows: list[list[Expr]] = [[0.0] * dim for _ in range(dim)]
+    for value, (a, b) in zip(g, MANDEL[dim]):
+        rows[a][b] = rows[b][a] = value if a == b else float(np.sqrt(0.5)) * value
+    return ufl.as_matrix(rows)
