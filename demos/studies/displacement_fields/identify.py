@@ -7,8 +7,12 @@ The way. `FullField` makes equations for stresses of the field: its balance, and
 which smooths the field; the next fit takes the strains of that. The file that is saved is all that goes on to the other plate,
 which has two notches and another mesh.
 
-The check. Two modes, wells within 2 % of the strain between them. The forces on the notched plate are compared, not checked:
-when a phase begins there depends on the barrier, of which the field says little, since no cell stays between the wells.
+Balance shows little of the difference in energy of the two wells, since no cell stays between them; a fit to balance alone may
+give it the wrong sign. It decides at which load a phase begins. So the first plate is simulated along its load path, with
+differences of energy around the fitted one, and the one with the nearest forces is taken.
+
+The check. Two modes, wells within 2 % of the strain between them, and forces on the notched plate within a tenth of the largest
+one (RMS). `force_of_balance_alone` is the error of these forces before the difference of energy was found.
 
     ./fenicsx python3 demos/studies/displacement_fields/identify.py
     ./fenicsx python3 demos/studies/displacement_fields/identify.py --noise 0.01
@@ -25,13 +29,14 @@ import numpy as np
 import ufl
 from dolfinx import fem
 from matplotlib.figure import Figure
-from plates import Record, identified, plate, steps_of, two_wells, well_errors
+from plates import Record, identified, levelled, plate, steps_of, two_wells, well_errors
 
 import lse_material as lse
 from lse_material.fem import draw_cells
 
 SIZES = {False: (0.025, 0.06, 0.04), True: (0.04, 0.08, 0.08)}  # of cells: made, measured, notched; of --quick too
 LARGEST = {False: 0.02, True: 0.1}  # error of a well; coarse meshes err by more
+LARGEST_FORCE = 0.1  # RMS error of the forces on the other plate, over the largest
 
 
 def pulled(material: lse.Material, size: float, steps: int) -> tuple[np.ndarray, fem.Function]:
@@ -47,6 +52,11 @@ def strain(u: fem.Function) -> fem.Function:
     found = fem.Function(V)
     found.interpolate(fem.Expression(0.5 * (F.T * F - ufl.Identity(2))[0, 0], V.element.interpolation_points))
     return found
+
+
+def error(forces: np.ndarray, true: np.ndarray) -> float:
+    """RMS over the largest force."""
+    return float(np.sqrt(np.mean((forces - true) ** 2)) / np.abs(true).max())
 
 
 def draw(path: Path, measured: fem.Function, other: fem.Function, forces: dict[str, np.ndarray]) -> None:
@@ -81,12 +91,17 @@ def main() -> None:
     field = Record.of(test, sizes[0]).measured(options.noise, options.seed, sizes[1])
     modes, rounds = (2, 2) if options.quick else ("auto", 4)
     result = identified(field, seed=options.seed, rounds=rounds, modes=modes)
+    measured = np.array([support.forces for support in field.supports]).T
+    domain = field.displacements[0].function_space.mesh
+    before = result.material
+    after = levelled(before, domain, test.paths, measured) if len(before.potential.modes) == 2 else before
     file = options.out / "two_phases.safetensors"
-    lse.save(result.material, file)
+    lse.save(after, file)
 
     material = lse.load(file)  # from here on nothing else is known of the first plate
     forces, u = pulled(material, sizes[2], steps)
     true, _ = pulled(test.material, sizes[2], steps)
+    of_balance, _ = pulled(before, sizes[2], steps)
     draw(
         options.out / "displacement_fields.png",
         field.displacements[steps // 2],
@@ -96,10 +111,11 @@ def main() -> None:
     figures = {
         "modes": len(material.potential.modes),
         "wells": float(well_errors(material, test.wells).max()),
-        "force": float(np.sqrt(np.mean((forces - true) ** 2)) / np.abs(true).max()),
+        "force": error(forces, true),
+        "force_of_balance_alone": error(of_balance, true),
     }
     print(json.dumps({name: round(value, 5) for name, value in figures.items()}))
-    right = figures["modes"] == 2 and figures["wells"] < LARGEST[options.quick]
+    right = figures["modes"] == 2 and figures["wells"] < LARGEST[options.quick] and figures["force"] < LARGEST_FORCE
     sys.exit(0 if right else 1)
 
 

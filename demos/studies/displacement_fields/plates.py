@@ -8,7 +8,7 @@ are mean displacement gradients, which the ends follow; all other sides are free
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import gmsh
@@ -23,6 +23,7 @@ from lse_material.fem import EnergyProblem, FullField, Support, energy
 from lse_material.fit import Architecture, FitResult, Sparsity, Training, fit
 
 LENGTH, HEIGHT, RADIUS = 2.0, 1.0, 0.25
+HALVINGS = 4  # of the range in which the difference of energy of two phases is looked for
 SQRT2 = np.sqrt(2.0)
 
 
@@ -185,6 +186,51 @@ def identified(field: FullField, *, seed: int, rounds: int, modes: int | Literal
             observed, kinematics=lse.GreenLagrange(2), start=result.material, training=training, progress=False
         )
     return result
+
+
+def with_level(material: lse.Material, change: float) -> lse.Material:
+    """The material with the energy of its second mode raised."""
+    first, second = material.potential.modes
+    bias = second.biases[-1] + change / material.potential.energy_scale
+    raised = replace(second, biases=(*second.biases[:-1], bias))
+    return replace(material, potential=replace(material.potential, modes=(first, raised)))
+
+
+def levelled(
+    material: lse.Material, domain: mesh.Mesh, paths: Sequence[np.ndarray], forces: np.ndarray
+) -> lse.Material:
+    """The material whose forces along these paths are the nearest, by the difference of energy of its two modes alone.
+
+    Balance shows the stiffness and the well of each phase. It shows little of the difference, since no cell stays between the
+    wells. The difference decides at which load cells go from one phase to the other, and these loads were measured.
+
+    Args:
+        material: of two modes.
+        domain: the body that was measured.
+        paths: mean displacement gradients.
+        forces: sums on its ends, (steps, 4).
+    """
+
+    def miss(change: float) -> float:
+        try:
+            found = [force for _, force in steps_of(with_level(material, change), domain, paths)]
+        except lse.ConvergenceError:
+            return np.inf
+        return float(np.linalg.norm(np.array(found) - forces))
+
+    box = material.training_box
+    assert box is not None
+    wells = [well.x for well in lse.analysis.wells(material.potential, box.lower, box.upper)]
+    if len(wells) < 2:
+        return material
+    away = wells[1] - wells[0]
+    width = 0.25 * float(away @ material.potential.hessian(wells[0][None])[0] @ away)
+    found = {0.0: miss(0.0)}
+    for _ in range(HALVINGS):
+        best = min(found, key=lambda change: found[change])
+        found |= {change: miss(change) for change in best + width * np.array([-1.0, -0.5, 0.5, 1.0])}
+        width *= 0.5
+    return with_level(material, min(found, key=lambda change: found[change]))
 
 
 def well_errors(material: lse.Material, wells: np.ndarray) -> np.ndarray:

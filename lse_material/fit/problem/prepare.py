@@ -301,12 +301,12 @@ def _constraints(
     if constraints.reads is not None and (architecture.modes != len(constraints.reads) or architecture.stress_free):
         raise InvalidInputError(
             f"there are {len(constraints.reads)} natural states, with a mode for each: give Architecture(modes=) that number, "
-            "and leave stress_free out."
+            "and leave stress_free out: each mode is free of stress in its own state."
         )
     if not architecture.stress_free:
         return constraints
-    x, derivative = np.zeros(d), np.eye(d)
+    x, derivative = np.zeros((1, d)), np.eye(d)[None]
     if kinematics is not None:
         F = np.eye(kinematics.dim)[None]
-        x, derivative = kinematics.strain(F)[0, seen], kinematics.derivative(F)[0].reshape(kinematics.size, -1)[seen]
+        x, derivative = kinematics.strain(F)[:, seen], kinematics.derivative(F).reshape(1, kinematics.size, -1)[:, seen]
     return replace(constraints, reference=Reference.of(x, derivative, scales.input_shift, scales.input_scale))
