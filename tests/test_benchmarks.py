@@ -30,6 +30,8 @@ def test_a_temperature_costs_little_more_than_none():
     assert figures["at_temperature"] < 1.3  # docs/measured.md has 1.0, of a quieter machine
     assert figures["field"] < 2.2
     assert max(figures["stored"], figures["form_operator"]) < 1.6
+    assert figures["design"]["field"] < 1.5  # docs/measured.md has 1.1
+    assert figures["design"]["stored"] < 1.6
     assert figures["modulus"]["temperature"] < 1e-6
     assert figures["modulus"]["jointly_convex"] > 0.02
 
@@ -47,7 +49,7 @@ def test_cells_that_were_left_out_are_predicted(tmp_path):
     np.savez(path, **rows, cell=cell, parameters=parameters)
     figures = run_benchmark("lattice", str(path), "--every", "1")
     assert figures["cells_left_out"] == 10
-    assert figures["test"] < 0.1
+    assert figures["test"][0] < 0.1
 
 
 def test_compile():

@@ -118,6 +118,14 @@ class TrainablePotential(torch.nn.Module, ABC):
             f"modes of the type {self.architecture.mode_type} have no natural states: take networks."
         )
 
+    def restraint(self) -> Tensor | float:
+        """A factor >= 1 by which Adam and L-BFGS multiply the loss: it restrains weights that data with errors leave open.
+
+        A factor leaves data without errors alone, whose loss goes to 0. (It is the prior of weights with a normal distribution
+        where the variance of the errors is not known.)
+        """
+        return 1.0
+
     # ---- what is the same for all ----------------------------------------------------------------------------------------
 
     @classmethod
