@@ -9,10 +9,13 @@ Half space: it loses stability at the stretch 0.5437 for all wavelengths at once
 Film: of thickness h, 100 times as stiff as its substrate; the first wrinkles, over all lengths of the block. Exact: across,
 displacements b(Y) cos(k X) obey (D^2 - k^2)(D^2 - k^2/stretch^4) b = 0 in each layer, and tractions are continuous. The theory
 of thin films has the strain (3 mu_s/mu_f)^(2/3)/4 = 0.024137 and the wavelength 2 pi h (mu_f/(3 mu_s))^(1/3) = 20.22 h, taken
-for the compressed film, as it is when it wrinkles. Y. Cao, J. W. Hutchinson, Proc. R. Soc. A 468, 94 (2012).
+for the compressed film, as it is when it wrinkles. Y. Cao, J. W. Hutchinson, Proc. R. Soc. A 468, 94 (2012). It is the limit of
+stiff films: of the exact strain 1 - stretch it is 2.05 % off at 100, 0.52 % at 1,000 and 0.12 % at 10,000. It is linear, so
+that it does not say which strain it means: the logarithmic one is 0.87 % off at 100, and is compared here.
 
 One line of JSON: stretch, strain and wavelength, exact ones of the film, and relative differences. It ends with an error if one
-is more than 0.5 % (half space, and film from exact) or 2.1 % (film from theory of thin films).
+is more than 0.5 % (half space, film from exact, and the exact strain of a film 10,000 times as stiff from the theory of thin
+films) or 2 % (film from theory of thin films).
 """
 
 from __future__ import annotations
@@ -31,8 +34,8 @@ import lse_material as lse
 
 COMM = MPI.COMM_WORLD
 STRETCH, STRAIN, WAVELENGTH = 0.5437, 0.024137, 20.22  # published
-ALLOWED, ALLOWED_THIN = 0.005, 0.021
-RATIO = 100.0  # of the moduli of film and substrate
+ALLOWED, ALLOWED_THIN = 0.005, 0.02
+RATIO, STIFF = 100.0, 1e4  # of the moduli of film and substrate
 
 
 def neo_hookean(mu: float) -> lse.Material:
@@ -108,7 +111,7 @@ def half_space(cells: int) -> float:
     return Block(1.0, cells, depth=3.0).critical_stretch(0.7, 0.5)
 
 
-def mismatch(strain: float, wavelength: float) -> float:
+def mismatch(strain: float, wavelength: float, ratio: float) -> float:
     """The determinant that vanishes where the film, 1 thick, on a half space may wrinkle; wavelength before compression."""
     k, stretch = 2.0 * np.pi / wavelength, 1.0 - strain
 
@@ -118,17 +121,23 @@ def mismatch(strain: float, wavelength: float) -> float:
         return np.exp(s * Y) * np.array([1.0, s, mu * shear, mu * normal])
 
     rates = k, k / stretch**2
-    film = [state(sign * s, 0.0, RATIO) for s in rates for sign in (1.0, -1.0)]
-    top = [state(sign * s, 1.0, RATIO)[2:] for s in rates for sign in (1.0, -1.0)]
+    film = [state(sign * s, 0.0, ratio) for s in rates for sign in (1.0, -1.0)]
+    top = [state(sign * s, 1.0, ratio)[2:] for s in rates for sign in (1.0, -1.0)]
     below = [-state(s, 0.0, 1.0) for s in rates]
     joined = np.stack([*film, *below], axis=1)
     return float(np.linalg.det(np.vstack([joined, np.concatenate([np.array(top).T, np.zeros((2, 2))], axis=1)])))
 
 
-def exact_wrinkles() -> tuple[float, float]:
+def thin_film(ratio: float) -> tuple[float, float]:
+    """Strain and wavelength by the theory of thin films."""
+    return 0.25 * (3.0 / ratio) ** (2.0 / 3.0), 2.0 * np.pi * np.cbrt(ratio / 3.0)
+
+
+def exact_wrinkles(ratio: float) -> tuple[float, float]:
     """Strain and wavelength, before compression, of the first wrinkles."""
-    strain = lambda length: brentq(mismatch, 0.01, 0.04, args=(length,), xtol=1e-14)  # noqa: E731
-    best = minimize_scalar(strain, bounds=(15.0, 27.0), method="bounded", options={"xatol": 1e-6})
+    thin, length = thin_film(ratio)
+    strain = lambda length: brentq(mismatch, 0.4 * thin, 1.6 * thin, args=(length, ratio), xtol=1e-14)  # noqa: E731
+    best = minimize_scalar(strain, bounds=(0.8 * length, 1.3 * length), method="bounded", options={"xatol": 1e-6})
     return float(best.fun), float(best.x)
 
 
@@ -147,15 +156,19 @@ def main() -> None:
     options = arguments(__doc__)
     stretch = half_space(6 if options.quick else 12)
     strain, wavelength = wrinkles(5 if options.quick else 10)
-    exact = exact_wrinkles()
+    exact = exact_wrinkles(RATIO)
     compressed = wavelength * (1.0 - strain) ** 2  # over the thickness of the compressed film
     found = {"stretch": stretch, "strain": strain, "wavelength": wavelength, "compressed_wavelength": compressed}
     errors = {
         "stretch_error": stretch / STRETCH - 1.0,
         "strain_error": strain / exact[0] - 1.0,
         "wavelength_error": wavelength / exact[1] - 1.0,
+        "stiff_film_from_thin": exact_wrinkles(STIFF)[0] / thin_film(STIFF)[0] - 1.0,
     }
-    thin = {"strain_from_thin": strain / STRAIN - 1.0, "wavelength_from_thin": compressed / WAVELENGTH - 1.0}
+    thin = {
+        "strain_from_thin": -np.log(1.0 - strain) / STRAIN - 1.0,
+        "wavelength_from_thin": compressed / WAVELENGTH - 1.0,
+    }
     if options.plot and COMM.rank == 0:
         table = {name: {"difference": abs(value)} for name, value in {**errors, **thin}.items()}
         bars(options.plot, table, "relative difference", "", log=True)

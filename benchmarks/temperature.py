@@ -56,7 +56,7 @@ def of_design(plain: lse.SoftMinimum) -> lse.SoftMinimum:
 
     def mode() -> lse.DesignNetwork:
         shapes: dict[str, Any] = {"feature_weight": (4, 1), "feature_bias": 4, "x_weight": (n, d), "bias": (n, q)}
-        shapes |= {"z_weight": (n, q), "slope": (d, q), "level": q, "quadratic": (d, d, q)}
+        shapes |= {"z_root": (n, q), "slope": (d, q), "level": q, "quadratic": (d, d, q)}
         random = {name: 0.1 * rng.normal(size=shape) for name, shape in shapes.items()}
         plain_mode = lse.DesignNetwork(**random, activation=plain.modes[0].activation)
         at = np.append(0.5, np.zeros(d))[None]

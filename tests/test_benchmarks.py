@@ -30,6 +30,8 @@ def test_a_temperature_costs_little_more_than_none():
     assert figures["at_temperature"] < 1.3  # docs/measured.md has 1.0, of a quieter machine
     assert figures["field"] < 2.2
     assert max(figures["stored"], figures["form_operator"]) < 1.6
+    assert figures["design"]["field"] < 1.5  # docs/measured.md has 1.1
+    assert figures["design"]["stored"] < 1.6
     assert figures["modulus"]["temperature"] < 1e-6
     assert figures["modulus"]["jointly_convex"] > 0.02
 
@@ -47,7 +49,7 @@ def test_cells_that_were_left_out_are_predicted(tmp_path):
     np.savez(path, **rows, cell=cell, parameters=parameters)
     figures = run_benchmark("lattice", str(path), "--every", "1")
     assert figures["cells_left_out"] == 10
-    assert figures["test"] < 0.1
+    assert figures["test"][0] < 0.1
 
 
 def test_compile():
@@ -147,7 +149,8 @@ def test_surfaces_lose_stability_at_the_exact_strains():
     assert abs(figures["stretch_error"]) < 5e-4
     assert abs(figures["strain_error"]) < 0.005
     assert abs(figures["wavelength_error"]) < 0.005
-    assert figures["exact_strain"] == pytest.approx(0.024137, rel=0.021)  # of thin films
+    assert abs(figures["strain_from_thin"]) < 0.02  # of the theory of thin films, in logarithmic strain
+    assert abs(figures["stiff_film_from_thin"]) < 0.002  # whose limit the exact strain has
 
 
 def test_a_twinned_block_is_solved_by_multigrid_alike_on_one_rank_and_two():

@@ -187,6 +187,7 @@ PACKAGES = {
         "Training",
         "fit",
         "fit_ensemble",
+        "fit_states",
         "infer",
         "leave_one_group_out",
         "select",

@@ -18,6 +18,7 @@ with needed_by("lse_material.fit"):
     from lse_material.fit.model.fibre_network import TrainableFibres  # noqa: F401  (it enters MODES)
     from lse_material.fit.model.polyconvex_network import TrainablePolyconvex  # noqa: F401
     from lse_material.fit.model.trainable import MODES, TrainablePotential
+    from lse_material.fit.natural_states import fit_states
     from lse_material.fit.options import Architecture, Sparsity, Training
     from lse_material.fit.problem.diagnostics import DataWarning
     from lse_material.fit.problem.parameters import Design, Temperature
@@ -43,6 +44,7 @@ __all__ = [
     "Training",
     "fit",
     "fit_ensemble",
+    "fit_states",
     "infer",
     "leave_one_group_out",
     "select",

@@ -116,7 +116,7 @@ def fit(
     """
     began = time.monotonic()
     training, sparsity = training or Training(), sparsity or _sparsity(samples)
-    first = None if start is None else _trainable(start, kinematics, architecture, symmetry)
+    first = None if start is None else from_start(start, kinematics, architecture, symmetry)
     samples, temperature, designs = declared(parameters, samples, start, periods)
     architecture = architecture_of(architecture, temperature, designs) if first is None else first.architecture
     architecture = trainable_kind(architecture.mode_type).adapted(architecture)
@@ -169,11 +169,11 @@ def _name(*of_fit: Any) -> str:
     return " ".join(map(str, same))
 
 
-def _trainable(
+def from_start(
     start: Material | SoftMinimum,
     kinematics: StrainMeasure | None,
-    architecture: Architecture | None,
-    symmetry: Symmetry | None,
+    architecture: Architecture | None = None,
+    symmetry: Symmetry | None = None,
 ) -> TrainablePotential:
     """The weights of an earlier fit, to be trained further.
 

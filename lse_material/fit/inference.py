@@ -174,7 +174,8 @@ def infer(
         InvalidInputError: a box as it must not be, modes="auto", or a target that gives NaN, +inf or another shape, or
             that is -inf all over the box.
         ConvergenceError: no fit covers as much of the target as `Inference.accept` asks for; the message says what was
-            reached, and how many separate places the target has. Or the time limit has passed before there was a fit.
+            reached, and how many separate places the target has. Or no fit can be normalised, or the time limit has passed
+            before there was one.
         KeyboardInterrupt: Ctrl-C before there was a fit; later the best fit so far is the result.
 
     >>> target = lambda x: -0.5 * ((x - 1.0) ** 2).sum(1)  # a Gaussian
@@ -199,12 +200,16 @@ def infer(
     target = Counted(target, size)
     session = Session(time.monotonic() + (inference.time_limit or math.inf))
     best: Inferred | None = None
-    stopped = ""
+    stopped = failed = ""
     try:
         search = _Search(target, annealed(target, box, inference, rng, session), inference, rng)
         for _ in range(inference.attempts):
             session.expect_time()
-            result = search.attempt(Regression(architecture, training, rng, session))
+            try:
+                result = search.attempt(Regression(architecture, training, rng, session))
+            except ConvergenceError as error:  # another start may end better
+                failed = str(error)
+                continue
             best = result if best is None or result.met > best.met else best
             if best.met >= inference.least or result.stopped:
                 break
@@ -213,10 +218,7 @@ def infer(
         if best is None and isinstance(end, KeyboardInterrupt):
             raise
     if best is None:
-        raise ConvergenceError(
-            f"the {inference.time_limit:g} s of Inference.time_limit have passed before there was a fit: give more, or fewer "
-            "Inference.particles or moves."
-        )
+        raise ConvergenceError(_nothing(failed, inference))
     result = replace(best, evaluations=target.evaluations, stopped=stopped or result.stopped)
     if result.met < inference.accept:
         raise ConvergenceError(_missed(result, search.particles, architecture, inference))
@@ -251,6 +253,19 @@ class _Search:
         return Inferred(
             density, forward[0], error, forward[2], self.target.evaluations, backward[2], regression.stopped
         )
+
+
+def _nothing(failed: str, inference: Inference) -> str:
+    """Why there is no density at all; `failed` says why the last fit could not be normalised, if there was one."""
+    if failed:
+        return (
+            f"no attempt gave a density that can be normalised: {failed} Where the target ends abruptly, at the edge of its "
+            "support, exp(-Psi) cannot follow: map the support onto the whole space, or let the target fall off smoothly."
+        )
+    return (
+        f"the {inference.time_limit:g} s of Inference.time_limit have passed before there was a fit: give more, or fewer "
+        "Inference.particles or moves."
+    )
 
 
 def _missed(result: Inferred, particles: Array, architecture: Architecture, inference: Inference) -> str:
@@ -376,7 +391,10 @@ class Regression:
         s = self.scales
         potential = self.model.to_potential(s.input_shift, s.input_scale, s.energy_scale, s.energy_shift)
         potential = replace(potential, training_box=Box(x[near].min(axis=0), x[near].max(axis=0)))
-        return Density.of(potential, seed=int(self.rng.integers(2**31)))
+        try:
+            return Density.of(potential, seed=int(self.rng.integers(2**31)))
+        except InvalidInputError as error:
+            raise ConvergenceError(str(error)) from None
 
     def _start(self, loss: Loss, scales: Scales, *, grouped: bool) -> TrainablePotential:
         """A potential whose transition scale is 1: a mixture of its modes, which are random or one for each group of points."""

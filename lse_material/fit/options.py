@@ -168,7 +168,11 @@ class Training(Options):
     robust: bool = option(
         False, "whether rows far from what the others say are to count little (see `lse_material.fit.problem.outliers`)"
     )
-    batch: int = option(4096, "rows of a step of Adam, at most; they change from step to step", least=1)
+    batch: int = option(
+        512,
+        "rows of a step of Adam, at most; they change from step to step. Small ones come further in the same time",
+        least=1,
+    )
     rows: int = option(
         20_000, "rows that second-order methods and discovery work on, at most; the last refit takes all", least=2
     )

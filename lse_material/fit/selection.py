@@ -7,7 +7,7 @@ whose fits miss them least is fitted to all of them (cross-validation by groups)
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,12 +19,16 @@ from lse_material.errors import InvalidInputError
 from lse_material.fit.ensemble import Ensemble, fit_ensemble
 from lse_material.fit.leave_one_out import LeftOut, leave_one_group_out
 from lse_material.fit.options import Architecture, Training
+from lse_material.fit.problem.held_back import with_groups
+from lse_material.fit.problem.parameters import Design, Parameters
 from lse_material.model.material import Material
 from lse_material.model.strain import GreenLagrange, StrainAndVolume
 
 # Short fits to all rows: long ones follow the flaws of the data on the paths, and move between them.
 SHORT = Training(restarts=1, adam_steps=100, lbfgs_steps=300, validation=0.0)
 LONGER = Training(restarts=1, adam_steps=300, lbfgs_steps=600, validation=0.0)
+# Many cells, many rows: small batches bring Adam nearer than L-BFGS comes in the same time.
+OF_DESIGNS = Training(restarts=1, adam_steps=3000, learning_rate=0.02, lbfgs_steps=300, validation=0.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,25 +74,30 @@ def select(
     candidates: Mapping[str, Mapping[str, Any]] | None = None,
     *,
     members: int = 5,
+    folds: int | None = None,
     seed: int = 0,
     progress: bool = True,
     **options: Any,
 ) -> Selection:
     """Compare candidates by `leave_one_group_out`, and fit the best one to all groups, `members` times.
 
+    Where a material depends on designs, give as groups the cells that were sampled, so that whole designs are left out.
+
     The measure is the error of all rows left out, `LeftOut.stress`: the rows beyond the strains of the other paths count, since
-    candidates differ there most. It takes (number of candidates) times (number of groups) fits.
+    candidates differ there most. It takes (number of candidates) times (number of groups, or of folds) fits.
 
     Args:
         samples: of F, with `group`, or with rows that follow load paths; or observations with `group`.
         candidates: options of `fit` by a name of your own; `shapes(...)` if left out.
         members: of the ensemble of the best; 2 or more.
-        seed: of the fits.
+        folds: into how many parts the groups are dealt at random, where there are many: each part is left out as a whole.
+        seed: of the fits, and of the folds.
         progress: show a bar on a terminal, of the fits.
         options: of `fit` that all candidates share, `symmetry` say.
 
     Raises:
-        InvalidInputError: there are no candidates or fewer than two groups, samples are of x, or an option is refused by `fit`.
+        InvalidInputError: there are no candidates, fewer than two groups or folds, more folds than groups, samples are of x, or
+            an option is refused by `fit`.
 
     >>> paths = lse.Samples(F=samples.F, stress=samples.stress, group=np.arange(200) // 100)
     >>> candidates = {"linear": {"architecture": lse.fit.Architecture(quadratic=False)}, "quadratic": {}}
@@ -102,15 +111,15 @@ def select(
     if samples.F is None:
         raise InvalidInputError("candidates are shapes of materials: give samples of F.")
     if candidates is None:
-        candidates = shapes(samples, options.get("kinematics"))
+        candidates = shapes(samples, options.get("kinematics"), options.get("parameters"))
     if not candidates:
         raise InvalidInputError("there are no candidates to compare.")
     choices = {name: {**options, **own, "progress": False} for name, own in candidates.items()}
-    left_out: dict[str, LeftOut] = {}
+    parts, left_out = samples if folds is None else _dealt(samples, folds, seed), dict[str, LeftOut]()
     with progress_bar("candidates", len(choices) + 1, show=progress) as advance:
         for name, of_fit in choices.items():
             advance(0, name)
-            left_out[name] = leave_one_group_out(samples, seed=seed, **of_fit)
+            left_out[name] = leave_one_group_out(parts, seed=seed, **of_fit)
             advance(1, f"{name}: {_error(left_out[name]):.1%}")
         best = min(left_out, key=lambda name: _error(left_out[name]))
         ensemble = fit_ensemble(samples, members=members, seed=seed, **choices[best])
@@ -118,13 +127,29 @@ def select(
     return Selection(left_out, best, ensemble)
 
 
-def shapes(samples: Samples | Observations, kinematics: Any = None) -> dict[str, dict[str, Any]]:
+def _dealt(samples: Samples | Observations, folds: int, seed: int) -> Samples | Observations:
+    """The samples with the number of a fold for each group."""
+    samples = with_groups(samples) if isinstance(samples, Samples) else samples
+    names, number = np.unique(np.zeros(len(samples)) if samples.group is None else samples.group, return_inverse=True)
+    if not 2 <= folds <= len(names):
+        raise InvalidInputError(
+            f"folds is {folds!r}; it must be from 2 to the number of groups, {len(names)}: give Samples.group, the load path "
+            "or the cell of each row."
+        )
+    fold = np.random.default_rng(seed).permutation(len(names)) % folds
+    return replace(samples, group=fold[number])
+
+
+def shapes(
+    samples: Samples | Observations, kinematics: Any = None, parameters: Parameters | None = None
+) -> dict[str, dict[str, Any]]:
     """The candidates of `select`: sums over fibres, which lattices of beams are, and general networks.
 
     Args:
         samples: of F; fields beside F leave the sums over fibres out.
         kinematics: strain measure of the networks, `GreenLagrange` if left out; sums over fibres read E and J, and are left
             out with any other one.
+        parameters: those of the fit; with designs the candidates are networks of one, two and three modes.
 
     Returns:
         Options of `fit`, by name.
@@ -140,6 +165,10 @@ def shapes(samples: Samples | Observations, kinematics: Any = None) -> dict[str,
     dim = samples.F.shape[-1]
     measure = kinematics or GreenLagrange(dim)
     found: dict[str, dict[str, Any]] = {}
+    if any(isinstance(each, Design) for each in (parameters or {}).values()):
+        for modes, width, name in ((1, 16, "one mode"), (2, 12, "two modes"), (3, 12, "three modes")):
+            found[name] = {"kinematics": measure, "architecture": Architecture(modes, width), "training": OF_DESIGNS}
+        return found
     if isinstance(measure, GreenLagrange | StrainAndVolume) and getattr(samples, "fields", None) is None:
         for modes, name in ((1, "one mode"), (2, "two modes")):
             fibres = Architecture(modes=modes, width=12, mode_type="FibreNetwork")

@@ -168,7 +168,7 @@ def stiffening(designs):
     q = 1 + designs
     root, slope = np.zeros((3, 3, q)), np.zeros((3, q))
     root[:, :, 0], root[:, :, 1], slope[0, 1] = np.eye(3), np.eye(3), -1.0
-    none = {"feature_weight": (0, designs), "feature_bias": 0, "x_weight": (0, 3), "bias": (0, q), "z_weight": (0, q)}
+    none = {"feature_weight": (0, designs), "feature_bias": 0, "x_weight": (0, 3), "bias": (0, q), "z_root": (0, q)}
     mode = lse.DesignNetwork(
         **{name: np.zeros(size) for name, size in none.items()}, slope=slope, level=np.zeros(q), quadratic=root
     )

@@ -90,7 +90,7 @@ def test_the_jacobian_of_a_constrained_model_agrees_with_finite_differences():
     symmetry = SYMMETRIES[0]
     exact = variants(symmetry, np.array([0.5, -0.5, 0.0]))
     loss = loss_of(samples_of(exact, 40, 0))
-    reference = Reference.of(np.zeros(3), np.eye(3), np.zeros(3), np.ones(3))
+    reference = Reference.of(np.zeros((1, 3)), np.eye(3)[None], np.zeros(3), np.ones(3))
     model = symmetric_model(symmetry, 3, np.ones(3), reference=reference, stiffness=0.2)
     names = [name for name, p in model.named_parameters() if p.requires_grad]
     derivative = normal_equations(model, loss, names)[1]  # half the gradient of the loss
@@ -116,7 +116,7 @@ def landau(n, seed):
 def test_one_trained_mode_becomes_the_two_variants_and_needs_fewer_samples():
     """With the symmetry half of the samples give at most the error; what was fitted are the variants."""
     symmetry, test = Symmetry.crystal("square", "rectangle", dim=2), landau(1000, 99)
-    options = {"training": Training(restarts=2, adam_steps=150, lbfgs_steps=300), "progress": False}
+    options = {"training": Training(restarts=2, adam_steps=300, lbfgs_steps=300), "progress": False}
     errors = {"with it": [], "without": []}
     for seed in range(3):
         with_it = fit(

@@ -79,6 +79,24 @@ def test_many_rows_are_fitted_in_batches():
     assert result.error(test).stress < 0.02
 
 
+def test_parts_of_rows_that_follow_a_path_are_like_the_whole():
+    """Batches, and the rows that L-BFGS takes, are all along a path that stiffens at its end."""
+    x = np.linspace(-1.0, 1.0, 500)[:, None]
+    data = lse.Samples(x=x, energy=np.exp(2.0 * x[:, 0]), gradient=2.0 * np.exp(2.0 * x))
+    training = Training(restarts=1, adam_steps=150, lbfgs_steps=60, batch=150, rows=150, validation=0.0)
+    result = fit(data, architecture=Architecture(modes=1, width=3), training=training, progress=False)
+    assert result.error(data.take(np.arange(350, 500))).stress < 0.05
+
+
+def test_every_row_is_in_a_batch():
+    data = samples_of(two_wells(2), 250, 0)
+    rows = rows_of(data, None, None)
+    loss = Loss.on(rows, scales_of(rows), 1.0, 1.0)
+    batches = [loss.batch(step, 100).inputs.numpy() for step in range(3)]
+    assert max(map(len, batches)) <= 100
+    np.testing.assert_array_equal(np.concatenate(batches), loss.inputs.numpy())
+
+
 def test_weights_are_written_read_and_checked(tmp_path):
     data = samples_of(two_wells(2), 20, 0)
     weight = np.random.default_rng(0).uniform(0.0, 2.0, 20)

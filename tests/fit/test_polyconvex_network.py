@@ -37,8 +37,8 @@ def two_phases(n=60):
 def random_model(measure, rng, **options):
     scale, shift = rng.uniform(0.3, 2.0, measure.size), rng.normal(size=measure.size)
     reference = Reference.of(
-        measure.strain(np.eye(measure.dim)),
-        measure.derivative(np.eye(measure.dim)).reshape(measure.size, -1),
+        measure.strain(np.eye(measure.dim)[None]),
+        measure.derivative(np.eye(measure.dim)[None]).reshape(1, measure.size, -1),
         shift,
         scale,
     )

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import lse_material as lse
-from lse_material.fit import Architecture, Training, select, shapes
+from lse_material.fit import Architecture, Design, Training, select, shapes
 
 SQUARE = lse.Symmetry.crystal("square", "square", dim=2)
 QUICK = Training(restarts=1, adam_steps=30, lbfgs_steps=60, validation=0.0)
@@ -73,3 +73,41 @@ def test_what_cannot_be_compared_is_refused():
             compare(points)
     with pytest.raises(lse.InvalidInputError, match="no candidates"):
         select(lattice(PATHS[:2]), {}, progress=False)
+
+
+def cells(designs, seed=0):
+    """A bar of stiffness p^2 on either side of a barrier, at designs p that are the groups."""
+    rng = np.random.default_rng(seed)
+    p, F = np.repeat(designs, 12), np.eye(2) + 0.1 * rng.uniform(-1.0, 1.0, (12 * len(designs), 2, 2))
+    E = 0.5 * (np.swapaxes(F, -1, -2) @ F - np.eye(2))
+    W, S = 0.5 * p**2 * (E**2).sum(axis=(1, 2)), (p**2)[:, None, None] * E
+    group = np.repeat(np.arange(len(designs)), 12)
+    return lse.Samples(F=F, energy=W, stress=F @ S, fields=p[:, None], field_names=("thickness",), group=group)
+
+
+def test_cells_are_left_out_whole_where_there_are_parameters():
+    """A stiffness that goes with a thickness squared is met at thicknesses between those of the data."""
+    data, parameters = cells(np.linspace(0.5, 1.5, 9)), {"thickness": Design()}
+    shape = {"kinematics": lse.GreenLagrange(2), "architecture": Architecture(modes=1, width=2)}
+    training = Training(restarts=1, adam_steps=60, lbfgs_steps=150, validation=0.0)
+    chosen = select(
+        data,
+        {"convex": shape, "design": {**shape, "parameters": parameters}},
+        folds=3,
+        members=2,
+        training=training,
+        progress=False,
+    )
+    assert chosen.best == "design"
+    assert sorted(chosen.left_out["design"].errors) == ["0", "1", "2"]
+    assert chosen.left_out["design"].stress < 0.05
+    between = cells([0.8, 1.3], seed=1)
+    assert chosen.ensemble.results[0].error(between).stress < 0.02
+    assert chosen.ensemble.spread(between.F, between.fields).shape == (24,)
+    assert list(shapes(data, parameters=parameters)) == ["one mode", "two modes", "three modes"]
+
+
+@pytest.mark.parametrize("folds", [1, 4])
+def test_more_folds_than_groups_are_refused(folds):
+    with pytest.raises(lse.InvalidInputError, match=f"folds is {folds}; it must be from 2 to the number of groups, 3"):
+        select(lattice(PATHS), {"any": ANY}, folds=folds, progress=False)

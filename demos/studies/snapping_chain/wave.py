@@ -6,7 +6,7 @@ the second well (N. Nadkarni et al., Phys. Rev. Lett. 116, 244501 (2016)).
 
 The way. Both chains move in steps that conserve energy (`Motion`), with the same drag per mass: every beam meshed, and one bar
 element per row with the fitted energy and the mean density of the cell. The mass of the bar is at its nodes, as the horizontal
-bars and posts carry most of the cell's; it knows nothing of how beams vibrate.
+bars and posts carry most of the cell's. It knows nothing of how beams vibrate, which takes energy out of the motion of rows.
 
 The check. The speed of the front, and the energy that a transition releases, are those of the resolved chain to 3 %.
 
@@ -130,7 +130,8 @@ def draw(file: Path, waves: dict[str, Wave], chain: Cells) -> None:
         left.plot(arrivals, np.arange(1, len(arrivals) + 1), style, markerfacecolor="none", markersize=8, label=name)
         middle.plot(wave.time, 1e6 * wave.stored, color=style[:-1], linewidth=1.2, label=name)
     unit = r"time $\sqrt{\mu/\varrho}$ / cell width"
-    left.set(xlabel=unit, ylabel="row, from the plate", title="rows snap back one after another")
+    rows = np.arange(1, len(arrivals) + 1)
+    left.set(xlabel=unit, ylabel="row, from the plate", yticks=rows, title="rows snap back one after another")
     middle.set(xlabel=unit, ylabel=r"stored energy / shear modulus [$10^{-6}$]", title="each releases its energy")
     left.legend(frameon=False, loc="upper left")
     cells = Cells(chain.corners, 100 * chain.values).draw(right, cmap="cividis_r", linewidths=0.2)
@@ -142,11 +143,11 @@ def draw(file: Path, waves: dict[str, Wave], chain: Cells) -> None:
 def main() -> int:
     """Print the figures."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="2 rows and longer steps")
+    parser.add_argument("--quick", action="store_true", help="2 rows and long steps: a rough speed")
     parser.add_argument("--rows", type=int, help="of the chain")
     parser.add_argument("--out", type=Path, default=Path("results/snapping_chain"), help="folder for the files")
     options = parser.parse_args()
-    rows, dt = (2, 1.0) if options.quick else (6, 0.5)
+    rows, dt, bound = (2, 2.0, 0.15) if options.quick else (5, 0.5, 0.03)
     rows = options.rows or rows
     if COMM.rank == 0:
         options.out.mkdir(parents=True, exist_ok=True)
@@ -155,7 +156,7 @@ def main() -> int:
     strain = max(-well.x[0] for well in wells)
     until = dt * round(rows * strain * HEIGHT / VELOCITY / dt)
     beams, bar = resolved(rows), homogeneous(potential, rows)
-    turned_over(beams, strain, 20)
+    turned_over(beams, strain, 10 if options.quick else 20)
     bar.u.interpolate(lambda x: -strain * x[0])
     bar.press(strain)
     solid = fem.form(fem.Constant(beams.u.function_space.mesh, 1.0) * ufl.dx)
@@ -176,7 +177,7 @@ def main() -> int:
         assert shape is not None
         draw(options.out / "wave.png", {"resolved": exact, "fitted": fitted}, shape)
         print(json.dumps(figures))
-    return 0 if max(abs(figures["front_speed_error"]), abs(figures["energy_error"])) < 0.03 else 1
+    return 0 if abs(figures["front_speed_error"]) < bound and abs(figures["energy_error"]) < 0.03 else 1
 
 
 if __name__ == "__main__":

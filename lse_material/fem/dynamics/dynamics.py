@@ -18,7 +18,7 @@ from lse_material.fem._mpi import integral
 from lse_material.fem.dynamics.explicit import ExplicitMotion
 from lse_material.fem.dynamics.motion import Motion
 from lse_material.fem.paths.fingerprint import Fingerprint, differences_from, fingerprint
-from lse_material.fem.paths.history import FINGERPRINT, History, InternalVariables, RecordedPath, memory_of
+from lse_material.fem.paths.history import FINGERPRINT, History, InternalVariables, RecordedPath, advance, memory_of
 
 COLUMNS = ("time", "dt", "kinetic", "energy", "dissipated", "work", "error", "iterations")
 LARGEST_GROWTH = 2.0  # of a step over the one before
@@ -111,12 +111,12 @@ class Dynamics(RecordedPath):
                 self._estimate.start(PROBE * self.dt)
         made = 0
         show = self.progress and self.motion.comm.rank == 0
-        with progress_bar("time", round(until / self.dt), show=show, done=round(self._time / self.dt)) as advance:
+        with progress_bar("time", round(until / self.dt), show=show, done=round(self._time / self.dt)) as show_progress:
             shown = round(self._time / self.dt)
             while self._time < until * (1.0 - 1e-12) and (steps is None or made < steps):
                 self._advance(until)
                 made += 1
-                advance(round(self._time / self.dt) - shown, f"t = {self._time:.4g}")
+                show_progress(round(self._time / self.dt) - shown, f"t = {self._time:.4g}")
                 shown = round(self._time / self.dt)
                 if self.checkpoint is not None and (len(self.history) - 1) % self.every == 0:
                     self.save()
@@ -182,20 +182,11 @@ class Dynamics(RecordedPath):
             estimate.next_dt = max(factor, SMALLEST_FACTOR) * dt
             if estimate.next_dt < shortest:
                 raise ConvergenceError(f"the step at time {start:g} failed down to dt = {dt:.3g}: {reason}.")
-        paid = motion.dissipated + self._follow()
+        paid = motion.dissipated + advance(self.internal)
         estimate.accept(velocity, dt)
         self._note(until if last else start + dt, dt, error, paid, motion.work)
         if not last or factor < 1.0:
             estimate.next_dt = min(factor * dt, self.dt)
-
-    def _follow(self) -> float:
-        """Let the internal variables follow; returns the energy that this dissipates."""
-        if not self.internal:
-            return 0.0
-        before = self.motion.energy()
-        for variables in self.internal:
-            variables.advance()
-        return before - self.motion.energy()
 
     def _note(self, time: float, dt: float, error: float, paid: float, work: float) -> None:
         self.history.add(

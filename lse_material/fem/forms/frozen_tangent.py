@@ -88,7 +88,7 @@ def _potential_curvature(W: PotentialComponent, u: fem.Function, v: Expr, du: Ex
     """The bilinear form that stands for the second derivative of one potential in the directions v and du."""
     H = frozen_hessian(W)
     dv, ddu = ([ufl.derivative(x, u, direction) for x in W.x] for direction in (v, du))
-    second = sum(H[i][j] * dv[i] * ddu[j] for i in range(len(dv)) for j in range(len(dv)))
+    second = sum(dvi * sum(Hij * dduj for Hij, dduj in zip(row, ddu)) for dvi, row in zip(dv, H))
     for mark, kinematics in marks_in(W, StrainMeasure):
         known = type(kinematics).components is IsotropicInvariants.components
         if not known and kinematics.volume_shares is None:
@@ -126,7 +126,8 @@ def _logarithmic_curvature(kinematics: StrainMeasure, F: Expr, g: list[Expr], h:
     y = [*(xi + c * volume for xi, c in zip(x, shares)), volume]
     by_y = [*g[:-1], g[-1] - sum(c * gi for c, gi in zip(shares, g))]
     first = ufl.diff(sum(ufl.conditional(ufl.gt(gi, 0.0), gi, 0.0) * yi for gi, yi in zip(by_y, y)), at)
-    along = ufl.inner(first, 0.5 * (L * M + M * L) * F)
+    B = first * F.T
+    along = 0.5 * ufl.inner(L, B * M + M * B)  # first : (L M + M L) F / 2
     return ufl.inner(ufl.diff(ufl.inner(first, L * F), at), M * F) + along
 
 

@@ -27,6 +27,7 @@ from lse_material.errors import InvalidInputError
 from lse_material.fem.forms.energy import energy, expect_shape
 from lse_material.fem.forms.marks import marked
 from lse_material.fem.forms.orientation import not_inverted
+from lse_material.fem.forms.strain import multiple
 from lse_material.model.material import Material
 from lse_material.model.strain import SmallStrain
 
@@ -62,7 +63,7 @@ def with_volume(material: Material, F: Expr, dilatation: Expr | float = 0.0) -> 
     d, dilatation = material.dim, marked(ufl.as_ufl(dilatation), Dilatation())
     if isinstance(material.kinematics, SmallStrain):
         return F + (dilatation - _dilatation(material, F)) / d * ufl.Identity(d)
-    return ((1.0 + dilatation) / ufl.det(F)) ** (1.0 / d) * F
+    return multiple(((1.0 + dilatation) / ufl.det(F)) ** (1.0 / d), F)
 
 
 def volume_constraint(material: Material, F: Expr, p: Expr, dilatation: Expr | float = 0.0) -> Expr:

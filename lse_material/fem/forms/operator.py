@@ -43,7 +43,7 @@ from ufl.variable import Variable
 from lse_material.errors import InvalidInputError
 from lse_material.fem.forms.header import Numbered, by_number, compile_arguments, component_function, numbered
 from lse_material.fem.forms.marks import marks_in
-from lse_material.fem.forms.strain import components, pull_back
+from lse_material.fem.forms.strain import components, parts_of_multiple, pull_back
 from lse_material.kernel.c_writer import upper_triangle
 from lse_material.model.soft_minimum import SoftMinimum
 from lse_material.model.strain import StrainMeasure
@@ -131,13 +131,20 @@ def _derivative(self: GenericDerivativeRuleset, o: PotentialComponent) -> Expr:
     if found is None:
         return _chain_rule(self, o)
     F, kinematics = found
-    dF, first = self(F), len(o.x) - kinematics.size
-    terms = [self(o.x[i]) * o.at(1 + i) for i in range(first)]  # fields
-    if not isinstance(dF, Zero):
-        P = pull_back(kinematics, F, [o.at(1 + first + i) for i in range(kinematics.size)])
-        P, (i, j) = apply_derivatives(apply_algebra_lowering(P)), ufl.indices(2)
-        terms.append(P[i, j] * dF[i, j])
-    return sum(terms, Zero())
+    first = len(o.x) - kinematics.size
+    P = pull_back(kinematics, F, [o.at(1 + first + i) for i in range(kinematics.size)])
+    work = _work(self, apply_derivatives(apply_algebra_lowering(P)), F)
+    return sum((self(o.x[i]) * o.at(1 + i) for i in range(first)), work)  # of fields
+
+
+def _work(self: GateauxDerivativeRuleset, P: Expr, F: Variable) -> Expr:
+    """P : dF; of F = s G it is s P : dG + (P : G) ds."""
+    parts, (i, j) = parts_of_multiple(F.expression()), ufl.indices(2)
+    if parts is None:
+        dF = self(F)
+        return Zero() if isinstance(dF, Zero) else P[i, j] * dF[i, j]
+    factor, G = parts
+    return factor * _work(self, P, G) + P[i, j] * G[i, j] * self(factor)
 
 
 def _deformation(W: PotentialComponent) -> tuple[Variable, StrainMeasure] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 import ufl
 from ufl.core.expr import Expr
 
-from lse_material.fem.forms.marks import marked
+from lse_material.fem.forms.marks import marked, marks_in
 from lse_material.model.hyperdual import exp, log, sqrt
 from lse_material.model.strain import (
     MANDEL,
@@ -57,8 +58,34 @@ def pull_back(kinematics: StrainMeasure, F: Expr, g: list[Expr]) -> Expr:
     return sum(terms[1:], terms[0])
 
 
+def multiple(factor: Expr, F: Expr) -> Expr:
+    """factor F, a tensor of which `parts_of_multiple` finds the factor and F again: its derivative needs both."""
+    factor, F = marked(factor, _Factor()), marked(F, _Tensor())
+    rows, columns = (range(n) for n in F.ufl_shape)
+    return ufl.as_matrix([[factor * F[i, j] for j in columns] for i in rows])
+
+
+def parts_of_multiple(expression: Expr) -> tuple[Expr, Expr] | None:
+    """The factor and the tensor of a `multiple`; None for other expressions."""
+    factors, tensors = (marks_in(expression, kind) for kind in (_Factor, _Tensor))
+    for (factor, _), (F, _) in itertools.product(factors, tensors):
+        if F.ufl_shape == expression.ufl_shape and expression == multiple(factor.expression(), F.expression()):
+            return factor, F
+    return None
+
+
 for _any_kind, _of_ufl in ((sqrt, ufl.sqrt), (log, ufl.ln), (exp, ufl.exp)):
     _any_kind.register(Expr, _of_ufl)
+
+
+@dataclass(frozen=True)
+class _Factor:
+    """The meaning of a mark on the factor of a `multiple`."""
+
+
+@dataclass(frozen=True)
+class _Tensor:
+    """The meaning of a mark on the tensor of a `multiple`."""
 
 
 @dataclass(frozen=True)

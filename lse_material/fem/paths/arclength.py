@@ -24,7 +24,7 @@ from scipy.optimize import minimize_scalar
 
 from lse_material._arrays import Array
 from lse_material.errors import ConvergenceError, InvalidInputError
-from lse_material.fem.paths.history import History, InternalVariables, RecordedPath
+from lse_material.fem.paths.history import History, InternalVariables, RecordedPath, advance
 from lse_material.fem.paths.loads import AppliedLoad, Load, load_of
 from lse_material.fem.solve._energy import FieldEnergy
 from lse_material.fem.solve.inertia import SymmetricFactor
@@ -317,8 +317,7 @@ class ArcLength(RecordedPath):
         along = A.comm.tompi4py().allreduce(float(rate.array_r @ self._continuation.last))
         self._continuation.sign = 1.0 if along >= 0.0 else -1.0
         rate.destroy()
-        for variables in self.internal:
-            variables.advance()
+        advance(self.internal)
         energy = self.problem.energy()
         self.history.add(factor=factor, length=length, energy=energy, negative=negative, iterations=iterations)
 

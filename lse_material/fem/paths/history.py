@@ -50,9 +50,16 @@ def fingerprints_of(internal: Sequence[InternalVariables]) -> Fingerprint:
     }
 
 
-def dissipated_by(internal: Sequence[InternalVariables]) -> float:
-    """The energy that internal variables have dissipated so far: what those return that have such a method; collective."""
-    return sum(getattr(one, "dissipated", float)() for one in internal)
+def advance(internal: Sequence[InternalVariables]) -> float:
+    """Let internal variables follow; returns the energy that those dissipate which have a method `dissipated`; collective."""
+
+    def total() -> float:
+        return sum(getattr(one, "dissipated", float)() for one in internal)
+
+    before = total()
+    for variables in internal:
+        variables.advance()
+    return total() - before
 
 
 class History:

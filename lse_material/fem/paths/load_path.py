@@ -23,7 +23,7 @@ from lse_material.fem.paths.history import (
     History,
     InternalVariables,
     RecordedPath,
-    dissipated_by,
+    advance,
     fingerprints_of,
     memory_of,
 )
@@ -122,13 +122,13 @@ class LoadPath(RecordedPath):
                 f"the path so far ends at the load {done[-1]:g} after {len(done)} steps, which is no start of these levels."
             )
         show = self.progress and self.problem.comm.rank == 0
-        with progress_bar("load", len(levels), show=show, done=len(done)) as advance:
+        with progress_bar("load", len(levels), show=show, done=len(done)) as show_progress:
             for level in levels[len(done) :]:
                 row = self._to(level)
                 self.history.add(energy=self.problem.energy(), **row)
                 if self.checkpoint is not None:
                     self.history.save(self._fingerprint(), force_scale=self.problem.force_scale)
-                advance(1, f"{level:.4g}: {row['iterations']} iterations")
+                show_progress(1, f"{level:.4g}: {row['iterations']} iterations")
         return self.history.arrays()
 
     def resume(self, *, changed: Collection[str] = ()) -> int:
@@ -207,11 +207,7 @@ class LoadPath(RecordedPath):
         work, released = (0.0, 0.0) if begun is None else begun.work()
         if seek and begun is not None and begun.jumped:
             raise _JumpError
-        paid = -dissipated_by(self.internal)
-        for variables in self.internal:
-            variables.advance()
-        paid += dissipated_by(self.internal)
-        for name, value in zip(ADDED, (work, paid, released, iterations, perturbations)):
+        for name, value in zip(ADDED, (work, advance(self.internal), released, iterations, perturbations)):
             row[name] += value
 
     def _minimum(self, *, seek: bool) -> tuple[int, int]:

@@ -1,4 +1,5 @@
-"""What a fitted potential obeys by construction: symmetry between its modes, and no stress at a reference point.
+"""What a fitted potential obeys by construction: symmetry between its modes, and no stress at a reference point of all
+modes, or of each mode in its natural state.
 
 Both act in the scaled variables of a fit, xh = (x - shift)/scale, on energies and gradients of the modes that are trained.
 """
@@ -6,6 +7,7 @@ Both act in the scaled variables of a fit, xh = (x - shift)/scale, on energies a
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -64,11 +66,11 @@ class Orbit:
 
 @dataclass(frozen=True, eq=False)
 class Reference:
-    """A point where the gradient of the potential vanishes, or gives no stress.
+    """A point where the gradient of the potential vanishes, or gives no stress; or one for each mode.
 
     Attributes:
-        at: in scaled inputs, (1, d).
-        projector: onto the gradients that give a stress there, (d, d): the identity where x is a strain.
+        at: in scaled inputs, (m, d); m is 1, or the number of modes.
+        projector: onto the gradients that give a stress there, (m, d, d): the identity where x is a strain.
     """
 
     at: Tensor
@@ -76,15 +78,15 @@ class Reference:
 
     @classmethod
     def of(cls, x: Array, derivative: Array, shift: Array, scale: Array) -> Reference:
-        """At x (d,), where dx/dF is `derivative` (d, q)."""
+        """At x (m, d), where dx/dF is `derivative` (m, d, q)."""
         scaled = derivative / scale[:, None]
-        return cls(torch.tensor(((x - shift) / scale)[None]), torch.tensor(scaled @ np.linalg.pinv(scaled)))
+        return cls(torch.tensor((x - shift) / scale), torch.tensor(scaled @ np.linalg.pinv(scaled)))
 
 
 @dataclass(frozen=True, eq=False)
 class Constraints:
     """Both, or one, or none; the unit of each input (d,); and, (d,), in which polyconvex modes must not decrease, if known;
-    and of natural states, (K, d) each, which inputs each mode reads, and where its own state is.
+    and of natural states which inputs each mode reads, (K, d), and the state in which it has no stress.
     """
 
     orbit: Orbit | None = None
@@ -92,7 +94,7 @@ class Constraints:
     unit: Tensor | None = None
     monotone: Tensor | None = None
     reads: Tensor | None = None
-    states: Tensor | None = None
+    rest: Reference | None = None
 
     @property
     def variants(self) -> int:
@@ -113,11 +115,16 @@ def monotone_inputs(kinematics: StrainMeasure | None, size: int) -> Tensor | Non
     return result
 
 
-def of_states(kinematics: StrainMeasure | None, fields: int, shift: Array, scale: Array) -> dict[str, Tensor]:
-    """`reads` and `states` of natural states, in scaled inputs, the first of which are fields; nothing of other measures."""
+def of_states(kinematics: StrainMeasure | None, fields: int, shift: Array, scale: Array) -> dict[str, Any]:
+    """`reads` and `rest` of natural states, in scaled inputs, the first of which are fields; nothing of other measures.
+
+    With fields a state without stress is not defined.
+    """
     if not isinstance(kinematics, NaturalStates):
         return {}
-    reads, at = kinematics.blocks(), kinematics.strain(np.array(kinematics.stretches))
+    U, reads = np.array(kinematics.stretches), kinematics.blocks()
+    at, derivative = kinematics.strain(U), kinematics.derivative(U).reshape(*reads.shape, -1) * reads[:, :, None]
+    derivative = np.concatenate([np.zeros((len(U), fields, derivative.shape[2])), derivative * (fields == 0)], axis=1)
     reads = np.concatenate([np.ones((len(reads), fields)), reads], axis=1)
     at = np.concatenate([np.tile(shift[:fields], (len(at), 1)), at], axis=1)
-    return {"reads": torch.tensor(reads), "states": torch.tensor((at - shift) / scale)}
+    return {"reads": torch.tensor(reads), "rest": Reference.of(at, derivative, shift, scale)}

@@ -25,9 +25,9 @@ def random_start(
     energy = np.zeros(len(x)) if loss.energies is None else loss.energies.numpy()
     model = TrainablePotential.of(architecture, x.shape[1], constraints=constraints)
     chosen = _spread(x[:, model.temperatures :], np.exp(-(energy - energy.min())), architecture.count, rng)
-    reads, states = model.constraints.reads, model.constraints.states
-    if reads is not None and states is not None:  # each mode starts at the data nearest to its own state
-        away = ((x - states.numpy()[:, None]) * reads.numpy()[:, None]) ** 2
+    reads, rest = model.constraints.reads, model.constraints.rest
+    if reads is not None and rest is not None:  # each mode starts at the data nearest to its own state
+        away = ((x - rest.at.numpy()[:, None]) * reads.numpy()[:, None]) ** 2
         chosen = away.sum(axis=2).argmin(axis=1).tolist()
     centres = x[chosen] + 0.1 * rng.standard_normal((architecture.count, x.shape[1]))
     nearest = np.array([int(((x - c) ** 2).sum(axis=1).argmin()) for c in centres])

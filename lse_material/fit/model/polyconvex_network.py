@@ -17,6 +17,7 @@ from torch.nn import ParameterList
 
 from lse_material._arrays import Array
 from lse_material.errors import InvalidInputError
+from lse_material.fit.model.constraints import Reference
 from lse_material.fit.model.convex_network import TrainableNetworks, inverse_softplus, softplus, zeros
 from lse_material.fit.model.trainable import MODES
 from lse_material.fit.options import Architecture
@@ -93,25 +94,22 @@ class TrainablePolyconvex(TrainableNetworks):
         """Linear where modes must not decrease, which grows with the square of F as the invariants do."""
         return self.monotone.double(), (~self.monotone).double()
 
-    def _gradient_at_reference(self) -> Tensor:
-        """What the gradient must lose, nowhere more than 0 where modes must not decrease.
+    def lost(self, gradient: Tensor, reference: Reference) -> Tensor:
+        """What gradients must lose, nowhere more than 0 where modes must not decrease.
 
         The inputs among these that have a derivative at the reference have opposite ones, with sum zero: adding the same to all
         makes no stress.
         """
-        lost, reference, unit = super()._gradient_at_reference(), self.constraints.reference, self.constraints.unit
-        assert reference is not None
+        lost, unit = super().lost(gradient, reference), self.constraints.unit
         assert unit is not None
-        stressed = self.monotone & (reference.projector.diagonal() > 1e-12)
-        if not stressed.any():
-            return torch.where(self.monotone, 0.0, lost)
+        stressed = self.monotone & (reference.projector.diagonal(dim1=1, dim2=2) > 1e-12)
         more = torch.where(stressed, unit, 0.0)
-        if float((more @ reference.projector).abs().max()) > 1e-9 * float(more.max()):
+        if float((more.unsqueeze(1) @ reference.projector).abs().max()) > 1e-9 * float(more.max()):
             raise InvalidInputError(
                 "stress_free is not known of polyconvex modes with this strain measure: at F = I the derivatives of the inputs "
                 "in which modes must not decrease need the sum 0."
             )
-        lost = lost - more * torch.where(stressed, lost / unit, 0.0).max().clamp(min=0.0)
+        lost = lost - more * torch.where(stressed, lost / unit, 0.0).amax(1, keepdim=True).clamp(min=0.0)
         return torch.where(self.monotone, lost.clamp(max=0.0), lost)
 
     def read(self, modes: Sequence[Any]) -> None:  # noqa: D102

@@ -20,7 +20,7 @@ from torch.nn import Parameter
 
 from lse_material._arrays import Array
 from lse_material.errors import InvalidInputError
-from lse_material.fit.model.constraints import Constraints
+from lse_material.fit.model.constraints import Constraints, Reference
 from lse_material.fit.options import Architecture
 from lse_material.model.mode import Mode
 from lse_material.model.soft_minimum import SoftMinimum
@@ -118,6 +118,14 @@ class TrainablePotential(torch.nn.Module, ABC):
             f"modes of the type {self.architecture.mode_type} have no natural states: take networks."
         )
 
+    def restraint(self) -> Tensor | float:
+        """A factor >= 1 by which Adam and L-BFGS multiply the loss: it restrains weights that data with errors leave open.
+
+        A factor leaves data without errors alone, whose loss goes to 0. (It is the prior of weights with a normal distribution
+        where the variance of the errors is not known.)
+        """
+        return 1.0
+
     # ---- what is the same for all ----------------------------------------------------------------------------------------
 
     @classmethod
@@ -182,6 +190,14 @@ class TrainablePotential(torch.nn.Module, ABC):
 
     def trained_modes(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The same of the modes that are trained: without symmetry these are all."""
+        energy, gradient = self._stiffened(x)
+        if self.constraints.rest is not None:
+            at_rest = self._gradients_at_rest()
+            energy, gradient = energy - (x @ at_rest.unsqueeze(2))[:, :, 0], gradient - at_rest.unsqueeze(1)
+        return energy, gradient
+
+    def _stiffened(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Energies and gradients of the modes as their weights and the stiffness give them."""
         energy, gradient = self.evaluate(x)
         if self.architecture.stiffness:
             linear, quadratic = (self.architecture.stiffness * part for part in self.stiffening())
@@ -202,7 +218,7 @@ class TrainablePotential(torch.nn.Module, ABC):
         """
         energy, gradient, weights = self._soft_minimum(x)
         if self.constraints.reference is not None:
-            at_reference = self._gradient_at_reference()
+            at_reference = self._gradient_at_reference()[0]
             energy, gradient = energy - x @ at_reference, gradient - at_reference
         return energy, gradient, weights.reshape(self.architecture.count, -1, len(x)).sum(1).T
 
@@ -215,10 +231,20 @@ class TrainablePotential(torch.nn.Module, ABC):
         return energy, (weights.unsqueeze(2) * gradients).sum(0), weights
 
     def _gradient_at_reference(self) -> Tensor:
-        """The gradient that the reference point must lose: (d,)."""
+        """The gradient that all modes must lose, (1, d)."""
         reference = self.constraints.reference
         assert reference is not None
-        return self._soft_minimum(reference.at)[1][0] @ reference.projector
+        return self.lost(self._soft_minimum(reference.at)[1], reference)
+
+    def _gradients_at_rest(self) -> Tensor:
+        """The gradient that each mode must lose, (K, d)."""
+        rest = self.constraints.rest
+        assert rest is not None
+        return self.lost(self._stiffened(rest.at.unsqueeze(1))[1][:, 0], rest)
+
+    def lost(self, gradient: Tensor, reference: Reference) -> Tensor:
+        """What gradients (m, d) at the points of a reference must lose so that they give no stress there, (m, d)."""
+        return (gradient.unsqueeze(1) @ reference.projector)[:, 0]
 
     def to_potential(
         self,
@@ -236,7 +262,11 @@ class TrainablePotential(torch.nn.Module, ABC):
         with torch.no_grad():
             modes = self.written()
             rho = self.scaled_rho_value
-            at_reference = None if self.constraints.reference is None else self._gradient_at_reference().numpy()
+            lost = np.zeros((1, self.size))
+            if self.constraints.reference is not None:
+                lost = self._gradient_at_reference().numpy()
+            if self.constraints.rest is not None:
+                lost = self._gradients_at_rest().numpy()
         if self.architecture.stiffness:
             linear, quadratic = (self.architecture.stiffness * part.numpy() for part in self.stiffening())
             stiff = np.diag(np.sqrt(quadratic))[quadratic > 0.0]
@@ -244,8 +274,8 @@ class TrainablePotential(torch.nn.Module, ABC):
         if self.constraints.orbit is not None:
             orbit = self.constraints.orbit.maps.numpy()
             modes = tuple(mode.mean_over(maps) for mode in modes for maps in orbit)
-        if at_reference is not None:
-            modes = tuple(mode.plus(-at_reference) for mode in modes)
+        if lost.any():
+            modes = tuple(mode.plus(-each) for mode, each in zip(modes, np.broadcast_to(lost, (len(modes), self.size))))
         shift = zero if input_shift is None else input_shift
         scale = np.ones(self.size) if input_scale is None else input_scale
         return SoftMinimum(modes, rho, shift, scale, energy_scale, energy_shift)

@@ -55,7 +55,8 @@ def adam(
             loss.session.expect_time()
         share = step / steps
         optimiser.param_groups[0]["lr"] = LAST_RATE + 0.5 * (rate - LAST_RATE) * (1.0 + math.cos(math.pi * share))
-        value, weights = (loss if batch is None else loss.batch(step, batch)).with_mode_weights(model)
+        data, weights = (loss if batch is None else loss.batch(step, batch)).with_mode_weights(model)
+        value = data * model.restraint()
         if rho_weight and model.raw_rho.requires_grad:
             value = value + rho_weight * torch.log(model.scaled_rho)
         penalty = usage_weight * min(1.0, max(0.0, (share - PENALTY_FROM) / (PENALTY_TO - PENALTY_FROM)))
@@ -72,7 +73,7 @@ def adam(
         if step % CHECK_EVERY == 0:
             good = flat(parameters)
             if after is not None:
-                after(step, value.item())
+                after(step, data.item())
         optimiser.step()
 
 

@@ -22,7 +22,8 @@ from lse_material.model.activations import ACTIVATIONS
 
 def values_and_jacobian(model: TrainablePotential, x: Tensor, names: list[str]) -> tuple[Tensor, Tensor, Tensor]:
     """Energy (n,), gradient (n, d), and the derivatives of both in the named parameters, (n, 1 + d, p), at xh (n, d)."""
-    plain = model.constraints.orbit is None and model.constraints.reference is None
+    constraints = model.constraints
+    plain = constraints.orbit is None and constraints.reference is None and constraints.rest is None
     with torch.no_grad():
         if plain and model.layered and model.architecture.depth <= 1:
             return _written_out(model, x, names)

@@ -35,7 +35,7 @@ def lbfgs(model: TrainablePotential, loss: Loss, iterations: int, after: Callabl
     def value_and_gradient(weights: Array) -> tuple[float, Array]:
         vector_to_parameters(torch.tensor(weights), parameters)
         model.zero_grad()
-        value = loss(model)
+        value = loss(model) * model.restraint()
         value.backward()
         gradient = flat_gradient(parameters).numpy()
         if not (math.isfinite(value.item()) and np.isfinite(gradient).all()):

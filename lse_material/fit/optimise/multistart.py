@@ -153,8 +153,14 @@ def _train_start(
     """Adam from one start; in a process of its own, weights and history are its own too."""
     best, phase, model = best or BestWeights(train, validation), f"adam {job[0]}", job[1]
 
+    batches = -(-len(train.inputs) // training.batch)
+
     def after(step: int, loss: float) -> None:
-        best.look(model, phase, step, loss)
+        if step % (CHECK_EVERY * batches) == 0:
+            if batches > 1:  # the loss of a batch cannot be compared with that of all rows
+                with torch.no_grad():
+                    loss = float(train(model))
+            best.look(model, phase, step, loss)
         if advance is not None:
             advance(CHECK_EVERY)
 

@@ -65,8 +65,8 @@ def data_warnings(samples: Samples, rows: Rows, symmetry: Symmetry | None = None
     x = (rows.x - rows.x.mean(axis=0)) / unit
     found = [*_few(x), *_still(rows), *_contradictions(x, rows), *_rotated(samples, rows)]
     gradient = gradients_of(rows) * unit
-    found += _energies_against_gradients(x, rows, gradient)
-    known = _determined(rows.derivative)
+    known = _determined(rows.derivative)  # where inputs depend on each other, gradients are not those of W alone
+    found += _energies_against_gradients(x, replace(rows, stress_rows=rows.stress_rows[known]), gradient[known])
     found += _no_gradient(x[rows.stress_rows][known], gradient[known])
     if symmetry is not None:
         found += _broken_symmetry(rows.x[rows.stress_rows][known], gradient[known] / unit, symmetry)

@@ -307,12 +307,13 @@ class Loss:
         )
 
     def batch(self, step: int, size: int) -> Loss:
-        """The loss of the rows of one step: all if they are at most `size`, else one stretch after another."""
+        """The loss of the rows of one step, at most `size`: all rows in turn, in stretches of equal length."""
         n = len(self.inputs)
         if n <= size:
             return self
-        start = step % (n // size) * size
-        return self.part(slice(start, start + size))
+        count = -(-n // size)
+        k = step % count
+        return self.part(slice(k * n // count, (k + 1) * n // count))
 
     @property
     def is_of_sums(self) -> bool:

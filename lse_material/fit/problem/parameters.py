@@ -131,6 +131,11 @@ def declared(
     if periods is not None:
         raise InvalidInputError("periods and parameters do not go together: modes know either, not both.")
     kinds = {type(each) for each in parameters.values()}
+    if kinds == {Temperature, Design}:
+        raise InvalidInputError(
+            f"parameters are {parameters!r}: a temperature and designs do not go together. Take the temperature for a Design "
+            "too, which does not make W concave in it, or fit a material for each design."
+        )
     if kinds not in ({Temperature}, {Design}) or (kinds == {Temperature} and len(parameters) > 1):
         raise InvalidInputError(
             f"parameters are {parameters!r}; they take one lse.fit.Temperature, or lse.fit.Design as many as there "

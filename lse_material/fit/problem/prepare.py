@@ -38,6 +38,7 @@ from lse_material.model.soft_minimum import SoftMinimum
 from lse_material.model.strain import StrainAndVolume, StrainMeasure
 from lse_material.model.symmetry import Symmetry
 
+PARTS_FROM = 300  # rows, from which parts of them stand for all: batches, and the rows on which candidates are compared
 FEW_ROWS = 200  # below which those held back are missed by a discovery: 12 of 60 are the corners of a grid, say
 
 
@@ -143,6 +144,7 @@ def prepare(
         monotone = None if monotone is None else monotone[seen]
         one = TrainablePotential.of(architecture.with_modes(1), len(seen), constraints=Constraints(monotone=monotone))
         expect_unread(one, seen, np.setdiff1d(np.arange(d), seen), d)
+    used = _in_random_order(used)
     rows = rows_from(used).with_inputs(seen)
     scales = scales_of(rows, acting, temperature) if start is None else _scales_of_start(start)
     constraints = replace(_constraints(architecture, acting, scales, kinematics, seen), monotone=monotone)
@@ -153,7 +155,7 @@ def prepare(
         others = rows_from(validation_samples).with_inputs(seen)
         validation = Loss.on(others, scales, *weights, growth_from=train)
         if has_enough_groups(samples.group) or (architecture.modes == "auto" and len(samples) < FEW_ROWS):
-            everything = Loss.on(rows_from(samples).with_inputs(seen), scales, *weights)
+            everything = Loss.on(rows_from(_in_random_order(samples)).with_inputs(seen), scales, *weights)
     return Problem(
         samples,
         used,
@@ -172,6 +174,13 @@ def prepare(
         everything,
         circles,
     )
+
+
+def _in_random_order(samples: Samples) -> Samples:
+    """Rows that follow each other lie on one load path; a part of the rows must be like the whole."""
+    if len(samples) < PARTS_FROM:
+        return samples
+    return samples.take(np.random.default_rng(0).permutation(len(samples)))
 
 
 def _expect_any_stress(architecture: Architecture) -> None:
@@ -292,12 +301,12 @@ def _constraints(
     if constraints.reads is not None and (architecture.modes != len(constraints.reads) or architecture.stress_free):
         raise InvalidInputError(
             f"there are {len(constraints.reads)} natural states, with a mode for each: give Architecture(modes=) that number, "
-            "and leave stress_free out."
+            "and leave stress_free out: each mode is free of stress in its own state."
         )
     if not architecture.stress_free:
         return constraints
-    x, derivative = np.zeros(d), np.eye(d)
+    x, derivative = np.zeros((1, d)), np.eye(d)[None]
     if kinematics is not None:
         F = np.eye(kinematics.dim)[None]
-        x, derivative = kinematics.strain(F)[0, seen], kinematics.derivative(F)[0].reshape(kinematics.size, -1)[seen]
+        x, derivative = kinematics.strain(F)[:, seen], kinematics.derivative(F).reshape(1, kinematics.size, -1)[:, seen]
     return replace(constraints, reference=Reference.of(x, derivative, scales.input_shift, scales.input_scale))

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 
+import basix.ufl
 import ffcx.compiler
 import ffcx.options
 import numpy as np
@@ -21,8 +22,10 @@ from ufl.formatting.ufl2unicode import ufl2unicode
 
 import lse_material as lse
 from lse_material.fem import energy, mode_weights, potential_energy, stress
+from lse_material.fem.forms import operator
 from lse_material.fem.forms.operator import PotentialComponent
-from tests.materials import mild_material, quadratic_well, two_variants
+from lse_material.fem.forms.strain import multiple
+from tests.materials import mild_material, quadratic_well, random_potential, two_variants
 
 WORLD = MPI.COMM_WORLD
 H = np.array([[0.1, 0.04], [-0.03, -0.08]])  # a displacement gradient
@@ -60,6 +63,51 @@ def test_derivative_rule_is_that_of_the_closed_form():
         lambda f: ufl.div(ufl.grad(f)) * ufl.dx(degree=3),
     ):
         assert integral(kind(W)) == pytest.approx(integral(kind(expanded)), rel=1e-12)
+
+
+@pytest.mark.parametrize("measure", [lse.GreenLagrange(2), lse.PrincipalInvariants(2)])
+def test_derivatives_by_the_stress_are_those_of_plain_ufl_also_of_fields_and_multiples_of_f(measure):
+    _, u, F = deformed(degree=1)
+    u.interpolate(lambda x: np.stack([0.1 * x[0] * x[1], 0.05 * x[1] ** 2]))
+    potential = random_potential(np.random.default_rng(9), 1 + measure.size, modes=2, depth=1, width=2, quadratic=False)
+    material = lse.Material(potential, measure, fields=("c",))
+    v, scaled = ufl.TestFunction(u.function_space), multiple(1.0 + 0.1 * F[0, 0], F)
+    found = []
+    for expanded in (False, True):
+        W = energy(material, scaled, fields=[F[0, 1] * u[0]], expanded=expanded, inverted=True)
+        first = ufl.derivative(W * ufl.dx(degree=2), u, v)
+        found.append((fem.assemble_vector(fem.form(first)).array, assembled_matrix(ufl.derivative(first, u))))
+    for compiled, plain in zip(*found):
+        assert np.abs(compiled - plain).max() < 1e-12 * np.abs(plain).max()
+
+
+def assembled_matrix(form):
+    return fem.assemble_matrix(fem.form(form)).to_dense()
+
+
+def test_a_tangent_of_three_fields_is_hardly_longer_than_that_of_their_number():
+    """gcc takes time that is quadratic in the length. UFL's own derivative makes it 4.5 times as long."""
+    domain = mesh.create_unit_cube(MPI.COMM_SELF, 1, 1, 1, mesh.CellType.hexahedron)
+    parts = [
+        basix.ufl.element("Lagrange", "hexahedron", 1, shape=(3,)),
+        *[basix.ufl.element("DG", "hexahedron", 0)] * 2,
+    ]
+    state = fem.Function(fem.functionspace(domain, basix.ufl.mixed_element(parts)))
+    (u, p, e), material = ufl.split(state), two_variants(dim=3)
+    F, lengths = ufl.Identity(3) + ufl.grad(u), []
+    for W in (energy(material, F), lse.fem.three_field_energy(material, F, p, e)):
+        form = ufl.derivative(ufl.derivative(W * ufl.dx(degree=2), state), state)
+        lengths.append(generated(form).count("\n"))
+    assert lengths[1] < 2.5 * lengths[0], lengths
+
+
+def generated(form):
+    """The C of a form, without compiling it."""
+    operator._compiling.append(True)
+    try:
+        return ffcx.compiler.compile_ufl_objects([form], ffcx.options.get_options({}), namespace="x")[0][1]
+    finally:
+        operator._compiling.pop()
 
 
 def test_the_degree_of_quadrature_is_estimated_from_the_inputs():
