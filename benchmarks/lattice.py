@@ -148,7 +148,7 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=5, help="one row in so many is fitted")
     parser.add_argument("--modes", type=int, default=2)
     parser.add_argument("--width", type=int, default=12)
-    parser.add_argument("--steps", type=int, default=5000, help="of Adam")
+    parser.add_argument("--steps", type=int, default=3000, help="of Adam")
     parser.add_argument("--baseline", action="store_true", help="fit a jointly convex mode and a plain network too")
     parser.add_argument("--quick", action="store_true", help="a small mode and few steps")
     options = parser.parse_args()
