@@ -50,7 +50,7 @@ def fit_states(
 ) -> FitResult:
     """Fit modes about natural states that are not known, or known roughly: a martensite whose U_k are looked for.
 
-    The stretches are `result.material.kinematics.stretches`, (states, dim, dim), symmetric.
+    The result's strain measure is a `NaturalStates`, whose stretches, (states, dim, dim), are symmetric.
 
     Args:
         samples: of F, with energies, stresses, or both; some around every state. None of them need be free of stress.

@@ -43,7 +43,7 @@ from ufl.variable import Variable
 from lse_material.errors import InvalidInputError
 from lse_material.fem.forms.header import Numbered, by_number, compile_arguments, component_function, numbered
 from lse_material.fem.forms.marks import marks_in
-from lse_material.fem.forms.strain import components, parts_of_multiple, pull_back
+from lse_material.fem.forms.strain import parts_of_multiple, pull_back, strain_components
 from lse_material.kernel.c_writer import upper_triangle
 from lse_material.model.soft_minimum import SoftMinimum
 from lse_material.model.strain import StrainMeasure
@@ -150,7 +150,7 @@ def _work(self: GateauxDerivativeRuleset, P: Expr, F: Variable) -> Expr:
 def _deformation(W: PotentialComponent) -> tuple[Variable, StrainMeasure] | None:
     """The F of whose components the last inputs of a potential are those of a strain measure, and that measure."""
     for F, kinematics in marks_in(W, StrainMeasure):
-        expected = [apply_algebra_lowering(x) for x in components(kinematics, F)]
+        expected = [apply_algebra_lowering(x) for x in strain_components(kinematics, F)]
         if expected == list(W.x[len(W.x) - len(expected) :]):
             return F, kinematics
     return None

@@ -32,10 +32,10 @@ def strain(kinematics: StrainMeasure, F: Expr) -> list[Expr]:
         InvalidInputError: the strain measure is not defined by its components alone.
     """
     expect_one_definition(kinematics, "UFL")
-    return components(kinematics, marked(F, kinematics))
+    return strain_components(kinematics, marked(F, kinematics))
 
 
-def components(kinematics: StrainMeasure, F: Expr) -> list[Expr]:
+def strain_components(kinematics: StrainMeasure, F: Expr) -> list[Expr]:
     """The components of x(F) as the strain measure writes them."""
     dim = kinematics.dim
     found = kinematics.components(tensor([F[i, j] for i in range(dim) for j in range(dim)], dim))
@@ -54,7 +54,7 @@ def pull_back(kinematics: StrainMeasure, F: Expr, g: list[Expr]) -> Expr:
     if short is not None:
         return short(kinematics, F, g)
     variable = marked(F, _Differentiated(kinematics))
-    terms = [gi * ufl.diff(x, variable) for gi, x in zip(g, components(kinematics, variable))]
+    terms = [gi * ufl.diff(x, variable) for gi, x in zip(g, strain_components(kinematics, variable))]
     return sum(terms[1:], terms[0])
 
 
