@@ -42,6 +42,10 @@ class Plain(torch.nn.Module):
         layers = [torch.nn.Linear(a, b, dtype=torch.float64) for a, b in itertools.pairwise(sizes)]
         self.net = torch.nn.Sequential(layers[0], torch.nn.Softplus(), layers[1], torch.nn.Softplus(), layers[2])
 
+    def restraint(self) -> float:
+        """No restraint on the weights."""
+        return 1.0
+
     def forward(self, x: Any) -> Any:
         """Energy, gradient, and one mode weight of 1."""
         with torch.enable_grad():

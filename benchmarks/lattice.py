@@ -57,6 +57,7 @@ def soft_minimum(
         lbfgs_steps=LBFGS_STEPS,
         validation=0.0,
         rows=len(train),
+        batch=512,
     )
     result = fit(
         train,

@@ -169,8 +169,8 @@ class Training(Options):
         False, "whether rows far from what the others say are to count little (see `lse_material.fit.problem.outliers`)"
     )
     batch: int = option(
-        512,
-        "rows of a step of Adam, at most; they change from step to step. Small ones come further in the same time",
+        4096,
+        "rows of a step of Adam, at most; they change from step to step. With many rows, small ones come further in less time",
         least=1,
     )
     rows: int = option(

@@ -22,13 +22,18 @@ from lse_material.model.activations import ACTIVATIONS
 
 def values_and_jacobian(model: TrainablePotential, x: Tensor, names: list[str]) -> tuple[Tensor, Tensor, Tensor]:
     """Energy (n,), gradient (n, d), and the derivatives of both in the named parameters, (n, 1 + d, p), at xh (n, d)."""
-    constraints = model.constraints
-    plain = constraints.orbit is None and constraints.reference is None and constraints.rest is None
     with torch.no_grad():
-        if plain and model.layered and model.architecture.depth <= 1:
+        if is_written_out(model):
             return _written_out(model, x, names)
         energy, gradient, _ = model(x)
     return energy, gradient, differentiated(model, x, names)
+
+
+def is_written_out(model: TrainablePotential) -> bool:
+    """Whether the derivatives are written out, and not differentiated row by row."""
+    constraints = model.constraints
+    plain = constraints.orbit is None and constraints.reference is None and constraints.rest is None
+    return bool(plain and model.layered and model.architecture.depth <= 1)
 
 
 def differentiated(model: TrainablePotential, x: Tensor, names: list[str]) -> Tensor:

@@ -24,6 +24,7 @@ from lse_material.errors import LseError
 from lse_material.fit.model.trainable import TrainablePotential
 from lse_material.fit.optimise.adam import CHECK_EVERY, adam, flat, trained
 from lse_material.fit.optimise.found import Found, Record
+from lse_material.fit.optimise.jacobian import is_written_out
 from lse_material.fit.optimise.lbfgs import lbfgs
 from lse_material.fit.optimise.levenberg_marquardt import levenberg_marquardt
 from lse_material.fit.optimise.parallel import one_after_another
@@ -33,7 +34,8 @@ from lse_material.fit.session import ENDS, TimeUpError, reason_of
 
 SECOND_ORDER_STEPS = 200  # of Levenberg-Marquardt before L-BFGS, at most
 SECOND_ORDER_PATIENCE = 20  # of these steps without a better validation error
-SECOND_ORDER_COST = 1e9  # rows times numbers in a row times weights squared, above which L-BFGS is alone
+SECOND_ORDER_COST = 1e7  # numbers in all rows times weights squared, above which L-BFGS is alone
+ROW_BY_ROW = 30.0  # times what the same costs if its derivatives are written out
 SHARE_OF_STARTS = 0.5  # of the time, where it is limited: the rest is for the best start
 IMPROVEMENT = 1e-4  # share by which the validation loss must fall for L-BFGS to stay patient
 
@@ -203,4 +205,8 @@ def _refine(model: TrainablePotential, best: BestWeights, training: Training, ad
 
 
 def _second_order_cost(model: TrainablePotential, train: Loss) -> float:
-    return float(train.inputs.numel() + len(train.inputs)) * sum(p.numel() for p in trained(model)) ** 2
+    """Numbers in the rows times weights squared, and more where no derivative is written out."""
+    if not isinstance(model, TrainablePotential) or model.constraints.orbit is not None:
+        return float("inf")  # each row would be differentiated at all of its images, if at all
+    numbers = float(train.inputs.numel() + len(train.inputs))
+    return numbers * sum(p.numel() for p in trained(model)) ** 2 * (1.0 if is_written_out(model) else ROW_BY_ROW)
