@@ -6,6 +6,7 @@ A mark is a `ufl.variable` with one label for each meaning; it changes neither v
 from __future__ import annotations
 
 import functools
+import hashlib
 from collections.abc import Hashable
 from typing import Any
 
@@ -34,7 +35,14 @@ def marks_in(item: Any, kind: type) -> list[tuple[Variable, Any]]:
 
 @functools.cache
 def _label(meaning: Any) -> Label:
-    """The label of a meaning, one for all expressions with that mark."""
-    label = Label()
-    _meanings[label.count()] = meaning
-    return label
+    """The label of a meaning, one for all expressions with that mark.
+
+    UFL sorts sums and products by the numbers of labels. A number that depended on what a process has made before would change
+    the signature of a form, by which checkpoints know their problem.
+    """
+    name = f"{type(meaning).__module__}.{type(meaning).__qualname__} {meaning!r}"
+    number = int.from_bytes(hashlib.sha256(name.encode()).digest()[:6])
+    while number in _meanings:
+        number += 1
+    _meanings[number] = meaning
+    return Label(number)
