@@ -30,6 +30,7 @@ import numpy as np
 from chain import Chain, Cycle, cycle, homogeneous, resolved
 from dolfinx import fem
 from lattice import HEIGHT, TURNED, UNITS, energy, lattice
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from mpi4py import MPI
 
@@ -117,6 +118,13 @@ def both(potential: lse.SoftMinimum, rows: int, steps: int, out: Path, picture: 
     return {"resolved": exact, "fitted": cycle(homogeneous(potential, rows), steps)}
 
 
+def draw_chain(axes: Axes, chain: Cells) -> None:
+    """A resolved chain half way, coloured by the strain of its rows."""
+    cells = Cells(chain.corners, 100 * chain.values).draw(axes, cmap="cividis_r", linewidths=0.2)
+    axes.set(aspect="equal", xlabel="cell widths", ylabel="cell widths", title="half way")
+    axes.figure.colorbar(cells, ax=axes, label="strain of the row [%]", shrink=0.8)
+
+
 def drawn(chain: Chain) -> Cells | None:
     """The deformed chain and the strain of the row of each element, on rank 0; None elsewhere. Collective."""
     of_row = fem.Function(fem.functionspace(chain.u.function_space.mesh, ("DG", 0)))
@@ -151,9 +159,7 @@ def draw(file: Path, samples: lse.Samples, potential: lse.SoftMinimum, cycles: d
     middle.set(title="rows turn over one by one (dashed: let go)")
     middle.set_ylim(top=1.4e4 * max(c.stress.max() for c in cycles.values()))
     middle.legend(frameon=False, loc="upper center")
-    cells = Cells(chain.corners, 100 * chain.values).draw(right, cmap="cividis_r", linewidths=0.2)
-    right.set(aspect="equal", xlabel="cell widths", ylabel="cell widths", title="half way")
-    figure.colorbar(cells, ax=right, label="strain of the row [%]", shrink=0.8)
+    draw_chain(right, chain)
     figure.savefig(file, dpi=110)
 
 

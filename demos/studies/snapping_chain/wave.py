@@ -31,7 +31,7 @@ from lattice import HEIGHT, TURNED
 from matplotlib.figure import Figure
 from mpi4py import MPI
 from scipy.spatial import cKDTree
-from snapping_chain import PRESSED, PULLED, SHIPPED, drawn
+from snapping_chain import PRESSED, PULLED, SHIPPED, draw_chain, drawn
 
 import lse_material as lse
 from lse_material.fem import Cells, Dynamics, LoadPath, Motion
@@ -99,7 +99,7 @@ def run(chain: Chain, density: float, strain: float, until: float, dt: float) ->
         bcs=chain.problem.bcs,
         damping=lambda v: 0.5 * DRAG * density * ufl.inner(v, v) * ufl.dx(u.function_space.mesh),
         lumped=not u.ufl_shape,
-        petsc_options_prefix=f"wave_{id(chain)}_",
+        petsc_options_prefix="wave_of_beams_" if u.ufl_shape else "wave_of_bar_",
     )
     top = chain.rows * HEIGHT
     parts = 2 if u.ufl_shape else 1
@@ -134,9 +134,7 @@ def draw(file: Path, waves: dict[str, Wave], chain: Cells) -> None:
     left.set(xlabel=unit, ylabel="row, from the plate", yticks=rows, title="rows snap back one after another")
     middle.set(xlabel=unit, ylabel=r"stored energy / shear modulus [$10^{-6}$]", title="each releases its energy")
     left.legend(frameon=False, loc="upper left")
-    cells = Cells(chain.corners, 100 * chain.values).draw(right, cmap="cividis_r", linewidths=0.2)
-    right.set(aspect="equal", xlabel="cell widths", ylabel="cell widths", title="half way")
-    figure.colorbar(cells, ax=right, label="strain of the row [%]", shrink=0.8)
+    draw_chain(right, chain)
     figure.savefig(file, dpi=110)
 
 
