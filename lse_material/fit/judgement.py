@@ -20,7 +20,7 @@ from lse_material._arrays import Array
 from lse_material.data.observations import Observations
 from lse_material.data.samples import Samples
 from lse_material.fit.optimise.found import Found
-from lse_material.fit.problem.prepare import Problem
+from lse_material.fit.problem.prepare import Problem, in_random_order
 from lse_material.model.material import Material, potential_of
 from lse_material.model.soft_minimum import SoftMinimum
 
@@ -65,7 +65,8 @@ def correlation(fitted: Material | SoftMinimum, problem: Problem, kind: str) -> 
     if isinstance(samples, Observations):
         wrong, x = _of_values(fitted, samples, problem)
     else:
-        samples = samples.take(np.arange(len(samples))[:ROWS])
+        if len(samples) > ROWS:
+            samples = in_random_order(samples).take(np.arange(ROWS))
         wrong, x = _wrong(fitted, samples, kind), samples.inputs(problem.kinematics)
     known = np.isfinite(wrong).all(axis=1)
     if known.sum() < FEW:

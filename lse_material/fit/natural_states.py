@@ -25,6 +25,7 @@ from lse_material.fit.fitting import fit, from_start
 from lse_material.fit.optimise.adam import flat
 from lse_material.fit.optimise.jacobian import values_and_jacobian
 from lse_material.fit.options import Architecture, Training
+from lse_material.fit.problem.prepare import in_random_order
 from lse_material.fit.result import FitResult
 from lse_material.model.material import Material
 from lse_material.model.natural_states import NaturalStates
@@ -129,7 +130,8 @@ def _together(
     material: Material, states: NaturalStates, samples: Samples, training: Training
 ) -> tuple[Material, NaturalStates]:
     """The material and its states with the weights and the stretches that fit the samples best, from given ones."""
-    samples = samples.take(np.arange(min(len(samples), MOST_ROWS)))
+    if len(samples) > MOST_ROWS:
+        samples = in_random_order(samples).take(np.arange(MOST_ROWS))
     F, potential, model = np.asarray(samples.F), material.potential, from_start(material, states)
     names, parameters = zip(*((name, p) for name, p in model.named_parameters() if p.requires_grad))
     acting = torch.cat([model.mask(name).reshape(-1) for name in names]) > 0.0
