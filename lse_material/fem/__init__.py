@@ -28,7 +28,9 @@ with needed_by("lse_material.fem"):
     from lse_material.fem.dynamics.explicit import ExplicitMotion
     from lse_material.fem.dynamics.motion import Motion
     from lse_material.fem.forms.energy import conjugates, energy, mode_weights, potential_energy, rotation, stress
+    from lse_material.fem.forms.enclosed_volume import enclosed_volume
     from lse_material.fem.forms.frozen_tangent import frozen_tangent
+    from lse_material.fem.forms.global_unknowns import global_constraint, with_global_unknowns
     from lse_material.fem.forms.incompressible import (
         f_bar_energy,
         pressure_stabilisation,
@@ -109,11 +111,13 @@ __all__ = [
     "conjugates",
     "discrete_gradient",
     "draw_cells",
+    "enclosed_volume",
     "energy",
     "entropy",
     "f_bar_energy",
     "frozen_tangent",
     "gather_cells",
+    "global_constraint",
     "heat_taken_up",
     "interior_penalty",
     "internal_energy",
@@ -138,6 +142,7 @@ __all__ = [
     "two_field_energy",
     "viscous",
     "volume_constraint",
+    "with_global_unknowns",
     "with_quadrature_degree",
     "with_volume",
 ]
