@@ -27,8 +27,8 @@ with needed_by("lse_material.fem"):
     from lse_material.fem.dynamics.dynamics import Dynamics
     from lse_material.fem.dynamics.explicit import ExplicitMotion
     from lse_material.fem.dynamics.motion import Motion
-    from lse_material.fem.forms.energy import conjugates, energy, mode_weights, potential_energy, rotation, stress
     from lse_material.fem.forms.enclosed_volume import enclosed_volume
+    from lse_material.fem.forms.energy import conjugates, energy, mode_weights, potential_energy, rotation, stress
     from lse_material.fem.forms.frozen_tangent import frozen_tangent
     from lse_material.fem.forms.global_unknowns import global_constraint, with_global_unknowns
     from lse_material.fem.forms.incompressible import (

@@ -2,9 +2,9 @@
 
     V = -int w(x) . cof(F) N dA,     x = X + u,  div w = 1,  N out of the body and so into the cavity
 
-by the divergence theorem; w = (x - origin)/dim, or of fewer axes. It is exact for the interpolated displacement, in curved cells
-too: the integrand is a polynomial in the coordinates of the facet. Its derivative by u is the force of a unit pressure, which
-follows the surface.
+by the divergence theorem; w = (x - origin)/dim, or of fewer axes. It is exact for the interpolated displacement, in curved
+cells too: the integrand is a polynomial in the coordinates of the facet. Its derivative by u is the force of a unit pressure,
+which follows the surface.
 """
 
 from __future__ import annotations
@@ -68,7 +68,9 @@ def enclosed_volume(
             "three dimensions, of which u has as many components."
         )
     if not isinstance(ds, ufl.Measure) or ds.integral_type() != "exterior_facet":
-        raise InvalidInputError("ds is a measure of exterior facets, the surface of the cavity: ufl.Measure('ds', ...)(tag).")
+        raise InvalidInputError(
+            "ds is a measure of exterior facets, the surface of the cavity: ufl.Measure('ds', ...)(tag)."
+        )
     axes = tuple(range(dim)) if axes is None else tuple(axes)
     if not axes or len(set(axes)) < len(axes) or not set(axes) <= set(range(dim)):
         raise InvalidInputError(f"axes is {list(axes)}: give numbers from 0 to {dim - 1}, each once.")
@@ -77,14 +79,13 @@ def enclosed_volume(
         raise InvalidInputError(
             f"origin is {origin}: give {dim} coordinates" + (", the first of which is r = 0." if axisymmetric else ".")
         )
-    if "quadrature_degree" not in ds.metadata():
-        degree = max(estimated_degree(u), domain.ufl_coordinate_element().embedded_superdegree)
-        ds = ds(degree=(3 if axisymmetric else dim) * degree)
-    surface = _Surface(domain, ds, place, axisymmetric)
+    degree = max(estimated_degree(u), domain.ufl_coordinate_element().embedded_superdegree)
+    exact = ds(degree=(3 if axisymmetric else dim) * degree)
+    surface = _Surface(domain, exact, place, axisymmetric)
     _require_cavity(surface, axes, given=origin is not None)
-    fluxes = surface.fluxes(u)
-    shares = {i: surface.weight(i) / sum(surface.weight(j) for j in axes) for i in axes}
-    return sum((shares[i] * fluxes[i] * ds for i in axes), ufl.Form([]))
+    fluxes, whole = surface.fluxes(u), sum(surface.weight(i) for i in axes)
+    density = sum(surface.weight(i) / whole * fluxes[i] for i in axes)
+    return density * (ds if "quadrature_degree" in ds.metadata() else exact)
 
 
 class _Surface:
@@ -137,9 +138,9 @@ def _require_cavity(surface: _Surface, axes: Sequence[int], *, given: bool) -> N
     crossed = [i for i in axes if surface.weight(i) == 1 and abs(normal[i]) > CLOSED * area]
     if crossed and not given:
         raise InvalidInputError(
-            f"the surface has an opening across axis {crossed[0]} (its normals add up to {normal[crossed[0]] / area:.3g} of its "
-            f"area), so that the volume depends on the place of the opening: give origin=, a point in its plane, or axes= without "
-            f"{crossed[0]}."
+            f"the surface has an opening across axis {crossed[0]} (its normals add up to {normal[crossed[0]] / area:.3g} of "
+            "its area), so that the volume depends on the place of the opening: give origin=, a point in its plane, or axes= "
+            f"without {crossed[0]}."
         )
     chosen = volumes[list(axes)]
     size = CLOSED * moment

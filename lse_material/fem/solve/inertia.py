@@ -37,25 +37,27 @@ class SymmetricFactor:
         A = scaled(A, self._scale)
         A.setOption(PETSc.Mat.Option.SYMMETRIC, True)  # type: ignore[arg-type]
         for work_space in (None, *WORK_SPACES):
-            self._factor(A, work_space)
-            if mumps_error(self._ksp) not in NEEDS_WORK_SPACE:
+            ksp = self._factor(A, work_space)
+            if mumps_error(ksp) not in NEEDS_WORK_SPACE:
                 break
         if self._scale is not None:
             A.destroy()  # the solver keeps it
-        negative, zero, positive = self._ksp.getPC().getFactorMatrix().getInertia()
+        negative, zero, positive = ksp.getPC().getFactorMatrix().getInertia()
         return int(negative), int(zero), int(positive)
 
-    def _factor(self, A: PETSc.Mat, work_space: int | None) -> None:
+    def _factor(self, A: PETSc.Mat, work_space: int | None) -> PETSc.KSP:
+        """The solver, with a factor of A that was made in a work space: see `count_pivots`."""
         if self._ksp is not None:
             self._ksp.destroy()
-        self._ksp = PETSc.KSP().create(self._comm)
-        self._ksp.setType("preonly")
-        self._ksp.setOperators(A)
-        pc = self._ksp.getPC()
+        ksp = self._ksp = PETSc.KSP().create(self._comm)
+        ksp.setType("preonly")
+        ksp.setOperators(A)
+        pc = ksp.getPC()
         pc.setType("cholesky")
         pc.setFactorSolverType("mumps")
         count_pivots(pc, work_space)
-        self._ksp.setUp()
+        ksp.setUp()
+        return ksp
 
     def is_positive(self, A: PETSc.Mat, multipliers: int = 0) -> bool:
         """Factor A, and return whether it is positive definite once `multipliers` unknowns are eliminated.
