@@ -54,6 +54,8 @@ def with_global_unknowns(V: fem.FunctionSpace, count: int = 1) -> fem.FunctionSp
         raise InvalidInputError("V is a sub-space: collapse it first, or give the whole space.")
     domain, own = V.mesh, V.ufl_element()
     fields = list(own.sub_elements) if own.num_sub_elements > 0 and own.block_size == 1 else [own]
+    if V.dofmap.index_map.size_global != fem.functionspace(domain, own).dofmap.index_map.size_global:
+        raise InvalidInputError("V has global unknowns already: take all of them in one call, count=.")
     number = element("DG", domain.basix_cell(), 0, dtype=domain.geometry.x.dtype)
     whole = fem.functionspace(domain, mixed_element([*fields, *[number] * count]))
     parts = [whole.sub(i).dofmap.list for i in range(len(fields), len(fields) + count)]
