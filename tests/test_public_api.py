@@ -169,6 +169,7 @@ PACKAGES = {
         "volume_constraint",
         "with_global_unknowns",
         "with_quadrature_degree",
+        "with_stored_values",
         "with_volume",
     ],
     "fit": [

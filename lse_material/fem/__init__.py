@@ -66,6 +66,7 @@ with needed_by("lse_material.fem"):
         micromorphic,
         viscous,
     )
+    from lse_material.fem.quadrature.derivatives import with_stored_values
     from lse_material.fem.quadrature.dissipation import Dissipation
     from lse_material.fem.quadrature.plane_stress import PlaneStress, PlaneValues
     from lse_material.fem.quadrature.stress import QuadratureStress
@@ -144,6 +145,7 @@ __all__ = [
     "volume_constraint",
     "with_global_unknowns",
     "with_quadrature_degree",
+    "with_stored_values",
     "with_volume",
 ]
 
