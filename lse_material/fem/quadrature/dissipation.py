@@ -37,6 +37,7 @@ from lse_material.fem._cells import functions_of, marked_cells, mesh_of, owned_c
 from lse_material.fem._mpi import integral
 from lse_material.fem.forms.energy import expect_shape, inputs
 from lse_material.fem.forms.transformation import cost, smooth_weights
+from lse_material.fem.paths.history import Memory
 from lse_material.model.material import Material
 from lse_material.model.soft_minimum import SoftMinimum
 
@@ -49,10 +50,10 @@ class Dissipation:
     """What a change of mode weights costs: a term of the energy of an `EnergyProblem`, and the memory of where they were.
 
     Add `functional` to the energy. After each state that is accepted `advance` moves the anchors; a `LoadPath` does so if it is
-    given `internal=[dissipation]`, and stores them in its checkpoint, and so does `Dynamics`; `ArcLength` moves them. For a
-    `PeriodicCell` make it of the F that the cell's energy is given, and call `advance` after each `minimum`. The stress of W
-    may be stored (`QuadratureStress`): the residual is then that with the derivative of `functional`. The constructor is
-    collective.
+    given `internal=[dissipation]`, and stores them in its checkpoint, and so does `Dynamics`; `ArcLength` moves them. A
+    `PeriodicCell` takes `internal=lambda F: [Dissipation(material, F, ...)]`, adds the functional itself, and moves them. The
+    stress of W may be stored (`QuadratureStress`): the residual is then that with the derivative of `functional`. The
+    constructor is collective.
 
     Args:
         material: of two modes or more.
@@ -153,11 +154,12 @@ class Dissipation:
         measure = ufl.Measure("dx", domain=domain, subdomain_data=tags, metadata=metadata)
         self.dx = measure if tag is None else measure(marks)
 
-        def at_points(name: str, *shape: int) -> fem.Function:
+        def at_points(*shape: int) -> fem.FunctionSpace:
             element = basix.ufl.quadrature_element(domain.basix_cell(), value_shape=shape, degree=degree)
-            return fem.Function(fem.functionspace(domain, element), name=name)
+            return fem.functionspace(domain, element)
 
-        self.anchors, self.density = at_points("anchors", modes), at_points("dissipated_energy")
+        self.anchors = Memory(at_points(modes), name="anchors")
+        self.density = fem.Function(at_points(), name="dissipated_energy")
         weights = smooth_weights(potential, x)
         changes = [w - self.anchors[k] for k, w in enumerate(weights)]
         self.functional = sum(c * cost(s, reversible) for c, s in zip(prices, changes)) * self.dx

@@ -312,26 +312,23 @@ def test_arc_length_follows_the_force_with_hysteresis_over_its_peak():
     np.testing.assert_allclose(table["paid"][growing], PRICE * (w[growing] - w[0] - 1e-3), rtol=0.0, atol=1e-12)
 
 
-def test_a_periodic_cell_remembers_and_loses_the_work_of_a_cycle():
-    """It is made of the F of the cell, and follows each state that is accepted."""
-    material, memory = square_to_rectangle(0.05), []
-
-    def energy(F):
-        memory.append(lse.fem.Dissipation(material, F, 0.002, degree=2))
-        return lse.fem.energy(material, F) * memory[0].dx + memory[0].functional
-
-    cell = lse.fem.PeriodicCell(mesh.create_unit_square(MPI.COMM_SELF, 2, 2), energy, degree=1)
-    (hysteresis,) = memory
-    rows = []
-    for share in cycle(1.0, -1.0, start=-1.0, step=0.1):
-        F = np.diag(np.sqrt(1.0 + 0.1 * share * np.array([1.0, -1.0])))
-        cell.minimum(F, tangent=False)
-        hysteresis.advance()
-        state = cell.state(tangent=False)
-        rows.append((F, state.stress, state.energy, hysteresis.dissipated()))
-    F, P, W, paid = (np.array(column) for column in zip(*rows))
-    work = np.r_[0.0, np.cumsum(0.5 * np.einsum("nij,nij->n", P[1:] + P[:-1], np.diff(F, axis=0)))]
-    assert np.diff(paid).min() >= 0.0
-    lost = paid - paid[0]
-    assert lost[-1] > 1e-3
-    np.testing.assert_allclose(work, W - W[0] + lost, rtol=0.0, atol=0.03 * lost[-1])  # of the trapezoidal rule
+def test_a_path_refuses_memory_that_would_not_follow_and_memory_that_costs_nothing():
+    domain = mesh.create_interval(MPI.COMM_SELF, 1, [0.0, 1.0])
+    u = fem.Function(fem.functionspace(domain, ("Lagrange", 1)))
+    hysteresis, other = (lse.fem.Dissipation.of_potential(wells(), [u.dx(0)], PRICE, degree=1) for _ in range(2))
+    left = fem.locate_dofs_geometrical(u.function_space, lambda x: np.isclose(x[0], 0.0))
+    W = lse.fem.potential_energy(wells(), [u.dx(0)]) * hysteresis.dx + hysteresis.functional
+    bcs = [fem.dirichletbc(0.0, left, u.function_space)]
+    problem = lse.fem.EnergyProblem(W, u, bcs=bcs, petsc_options_prefix="forgotten_")
+    motion = lse.fem.Motion(W, u, density=1.0, bcs=bcs, petsc_options_prefix="forgotten_motion_")
+    paths = (
+        lambda internal: lse.fem.LoadPath(problem, print, internal=internal),
+        lambda internal: lse.fem.ArcLength(problem, u.dx(0) * ufl.dx, 0.1, internal=internal),
+        lambda internal: lse.fem.Dynamics(motion, 0.1, internal=internal),
+    )
+    for path in paths:
+        path([hysteresis])
+        with pytest.raises(lse.InvalidInputError, match="would never follow"):
+            path([])
+        with pytest.raises(lse.InvalidInputError, match="would cost nothing"):
+            path([hysteresis, other])
