@@ -13,7 +13,9 @@ A change of mode i into mode j costs c_i + c_j. Within r weights change reversib
 however many steps they take. Two phases coexist at the Maxwell stress plus or minus price / transformation strain.
 Every state between these stresses is an equilibrium, so that the state after a jump (a nucleation) depends on how it was
 reached. While a homogeneous bar transforms, its stress rises by price dw/de, at most price E e_T / (4 rho): prices above 2 rho
-delay nucleation more than the barrier does.
+delay nucleation more than the barrier does. Such a bar transforms a good deal before it nucleates. Within one step a change
+that is taken back is refunded, so that a long step crosses barriers that short steps do not: there, halve the steps until the
+dissipated energy does not change.
 
 A. Mielke, T. Roubicek, Rate-Independent Systems, Springer 2015, doi:10.1007/978-1-4939-2706-7, for incremental minimisation; A.
 Visintin, Differential Models of Hysteresis, Springer 1994, doi:10.1007/978-3-662-11557-2, for the play operator.
@@ -59,7 +61,8 @@ class Dissipation:
         material: of two modes or more.
         F: UFL deformation gradient, (dim, dim).
         price: energy per reference volume that the change from one mode to another costs: one number (or UFL scalar) for all
-            pairs, or a symmetric (modes, modes) array with the price of each pair.
+            pairs, or a symmetric (modes, modes) array with the price of each pair. Prices above twice the transition scale need
+            short steps; see the module's text.
         degree: of the quadrature rule, that of the energy W.
         fields: UFL scalars, one for each of the material's fields.
         reversible: change of a weight that is still reversible, r. The energy that it stores is at most price * r / 2.

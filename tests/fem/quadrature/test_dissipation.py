@@ -8,7 +8,7 @@ from mpi4py import MPI
 
 import lse_material as lse
 from lse_material.fem.quadrature.dissipation import prices_of_modes
-from tests.materials import square_to_rectangle
+from tests.materials import square_to_rectangle, well
 
 MODULUS, TRANSFORMATION, OFFSET, SCALE = 2.0, 0.8, 0.05, 0.04  # MPa, -, MPa, MPa
 PRICE = 0.06  # MPa
@@ -188,6 +188,56 @@ def test_what_a_jump_releases_and_what_is_dissipated_do_not_depend_on_the_number
     assert (
         abs(traced - ends[1][0]) < 0.5 * np.diff(table["load"]).max() * stress.max()
     )  # one step of a force that falls
+
+
+SHEAR, TWIN_PRICE = 0.3, 0.01  # of the two wells I +- SHEAR e1 (x) e2, whose layers fit along e1
+
+
+@pytest.mark.mpi
+def test_a_twin_boundary_that_moves_balances_the_work_of_the_support():
+    """A layer of each twin under shear: the boundary moves at the resolved shear stress +- price / (2 SHEAR)."""
+    domain = mesh.create_rectangle(MPI.COMM_WORLD, [[0.0, 0.0], [0.25, 1.0]], [1, 24], mesh.CellType.quadrilateral)
+    V = fem.functionspace(domain, ("Lagrange", 2, (2,)))
+    u, top = fem.Function(V), fem.Constant(domain, 0.0)
+    centres = [np.array([0.0, 0.5 * SHEAR**2, sign * SHEAR / np.sqrt(2.0)]) for sign in (1.0, -1.0)]
+    twins = lse.Material(lse.SoftMinimum([well(2.0, c) for c in centres], 0.01), lse.GreenLagrange(2))
+    F = ufl.Identity(2) + ufl.grad(u)
+    hysteresis = lse.fem.Dissipation(twins, F, TWIN_PRICE, degree=4)
+    W = lse.fem.energy(twins, F) * hysteresis.dx + lse.fem.interior_penalty(u, length=0.1, modulus=1.0, degree=4)
+
+    def condition(component, value, side):
+        part = V.sub(component)
+        return fem.dirichletbc(value, fem.locate_dofs_geometrical((part, part.collapse()[0]), side)[0], part)
+
+    bottom = condition(0, fem.Constant(domain, 0.0), lambda x: np.isclose(x[1], 0.0))
+    guided = condition(1, fem.Constant(domain, 0.0), lambda x: np.isclose(x[0] * (x[0] - 0.25), 0.0))
+    moved = condition(0, top, lambda x: np.isclose(x[1], 1.0))
+    bcs = [bottom, guided, moved]
+    problem = lse.fem.EnergyProblem(W + hysteresis.functional, u, bcs=bcs, petsc_options_prefix="twin_boundary_")
+    u.interpolate(lambda x: np.array([SHEAR * (0.5 - np.abs(x[1] - 0.5)), 0.0 * x[1]]))
+    hysteresis.reset()
+
+    def shear(level):
+        top.value = level
+
+    force = {"force": lambda: problem.reaction(moved)}
+    path = lse.fem.LoadPath(problem, shear, force, internal=[hysteresis], progress=False)
+    table = path.run(cycle(0.06, -0.06, 0.06, step=0.03))
+    balance = np.diff(table["energy"] + table["dissipated"] + table["released"] - table["work"])
+    assert np.abs(balance).max() < 1e-8 * np.abs(np.diff(table["work"])).max()
+    assert np.diff(table["dissipated"]).min() >= 0.0
+    load, stress = table["load"], table["force"] / 0.25
+    plateau = TWIN_PRICE / (2.0 * SHEAR)
+    np.testing.assert_allclose(stress[load > 0.05], plateau, rtol=0.1)  # the cells pin the boundary a little
+    np.testing.assert_allclose(stress[load < -0.05], -plateau, rtol=0.1)
+    first, last = np.flatnonzero(load > 0.05)
+    assert abs(stress[last] - stress[first]) < 1e-5 * plateau
+    lost = table["dissipated"] + table["released"]
+    force = table["force"][first : last + 1]
+    area, corner = np.trapezoid(force, load[first : last + 1]), 0.5 * np.abs(np.diff(force)).max() * 0.03
+    assert (
+        abs(area - lost[last] + lost[first]) < corner < 0.2 * area
+    )  # the trapezoidal rule does not see where force turns
 
 
 @pytest.mark.mpi
