@@ -70,6 +70,8 @@ class Dissipation:
 
     Attributes:
         functional: the cost of going from the anchors to the present weights, a UFL form.
+        weights: the mode weights at present, a UFL vector with two derivatives. With rate = ufl.derivative(weights, u, v), the
+            `damping` of a `Motion` lambda v: 0.5 * viscosity * inner(rate, rate) * dx is their drag.
         dx: the measure of this quadrature rule on the cells of the material.
         anchors: a_k at the points of the rule.
         density: the energy per reference volume dissipated so far, at the points of the rule.
@@ -164,6 +166,7 @@ class Dissipation:
         self.anchors = Memory(at_points(modes), name="anchors")
         self.density = fem.Function(at_points(), name="dissipated_energy")
         weights = smooth_weights(potential, x)
+        self.weights = ufl.as_vector(weights)
         changes = [w - self.anchors[k] for k, w in enumerate(weights)]
         self.functional = sum(c * cost(s, reversible) for c, s in zip(prices, changes)) * self.dx
         points = self.anchors.function_space.element.interpolation_points
