@@ -1,5 +1,6 @@
 """Rate-independent dissipation: derivatives, the play operator, plateaus off the Maxwell stress, loops that close, memory."""
 
+import basix.ufl
 import numpy as np
 import pytest
 import ufl
@@ -382,3 +383,11 @@ def test_a_path_refuses_memory_that_would_not_follow_and_memory_that_costs_nothi
             path([])
         with pytest.raises(lse.InvalidInputError, match="would cost nothing"):
             path([hysteresis, other])
+    P1 = basix.ufl.element("Lagrange", "interval", 1)
+    state = fem.Function(fem.functionspace(domain, basix.ufl.mixed_element([P1, P1])))
+    c = ufl.split(state)[0]
+    demixing = lse.fem.Dissipation.of_potential(wells(), [c], PRICE, degree=2)
+    energy = lse.fem.potential_energy(wells(), [c]) * demixing.dx + demixing.functional
+    flow = lse.fem.CahnHilliard(energy, state, petsc_options_prefix="forgotten_flow_")
+    with pytest.raises(lse.InvalidInputError, match="does not follow in an Evolution"):
+        lse.fem.Evolution(flow, dt=0.1)
