@@ -191,6 +191,16 @@ def test_snapping_chain(tmp_path):
     assert len(colours(tmp_path / "out" / "snapping_chain.png")) > 10
 
 
+def test_a_transition_wave_through_the_snapping_chain(tmp_path):
+    figures = run_demo("studies/snapping_chain/wave.py", 1, tmp_path / "out")
+    assert abs(figures["front_speed_error"]) < 0.15  # long steps
+    assert abs(figures["energy_error"]) < 0.03
+    for name in ("arrivals", "arrivals_fitted"):  # rows snap one after another, from the plate on
+        assert np.diff(figures[name]).min() > 0.0
+    assert figures["cpu_ratio"] > 5.0
+    assert len(colours(tmp_path / "out" / "wave.png")) > 10
+
+
 def test_superelastic_damper(tmp_path):
     figures = run_demo("studies/superelastic_damper.py", 2, tmp_path / "out")
     assert figures["balance_error"] < 1e-8

@@ -9,7 +9,16 @@ from dolfinx import fem, mesh
 from mpi4py import MPI
 
 import lse_material as lse
-from lse_material.fem import CellPath, CellStress, Dissipation, EnergyProblem, LoadPath, PeriodicCell, sample
+from lse_material.fem import (
+    CellPath,
+    CellStress,
+    Dissipation,
+    EnergyProblem,
+    LoadPath,
+    PeriodicCell,
+    QuadratureStress,
+    sample,
+)
 from tests.materials import square_to_rectangle
 
 WORLD, SELF = MPI.COMM_WORLD, MPI.COMM_SELF
@@ -98,6 +107,25 @@ def test_reset_and_a_state_that_is_not_found_leave_the_memory_as_it_was():
     cell.reset()
     second = [cell.minimum(sheared(share), tangent=False).stress for share in SHARES[:3]]
     np.testing.assert_array_equal(second, first)
+
+
+def test_stored_stresses_take_the_same_memory():
+    domain, found = mesh.create_unit_square(SELF, 2, 2), []
+    for stored in (None, lambda F: [QuadratureStress(two_wells(), F, degree=2)]):
+        cell = PeriodicCell(
+            domain,
+            lambda F: lse.fem.energy(two_wells(), F),
+            degree=1,
+            quadrature_degree=2,
+            stresses=stored,
+            internal=lambda F: [Dissipation(two_wells(), F, PRICE, degree=2)],
+        )
+        found.append([cell.minimum(sheared(share)) for share in (-1.0, -0.2, -0.5)])
+    for one, other in zip(*found):
+        assert one.dissipated == pytest.approx(other.dissipated, abs=1e-10)
+        np.testing.assert_allclose(one.stress, other.stress, rtol=0.0, atol=1e-8)
+        np.testing.assert_allclose(one.tangent, other.tangent, rtol=0.0, atol=1e-6)
+    assert found[0][1].dissipated > 1e-5
 
 
 def plate(name, nested):
