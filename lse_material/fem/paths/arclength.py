@@ -24,7 +24,7 @@ from scipy.optimize import minimize_scalar
 
 from lse_material._arrays import Array
 from lse_material.errors import ConvergenceError, InvalidInputError
-from lse_material.fem.paths.history import History, InternalVariables, RecordedPath, advance
+from lse_material.fem.paths.history import History, InternalVariables, RecordedPath, advance, check_memory
 from lse_material.fem.paths.loads import AppliedLoad, Load, load_of
 from lse_material.fem.solve._energy import FieldEnergy
 from lse_material.fem.solve.inertia import SymmetricFactor
@@ -111,6 +111,7 @@ class ArcLength(RecordedPath):
     def __post_init__(self) -> None:
         if not (np.isfinite(self.size) and self.size > 0.0):
             raise InvalidInputError(f"size is {self.size!r}; the length of a step must be > 0.")
+        check_memory(self.problem.functional, self.internal)
         self.history  # noqa: B018 (it checks the names of what is observed)
         self._load  # noqa: B018 (it checks the load)
 
