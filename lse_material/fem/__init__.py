@@ -70,7 +70,7 @@ with needed_by("lse_material.fem"):
     from lse_material.fem.solve import stability
     from lse_material.fem.solve.energy_problem import EnergyProblem
     from lse_material.fem.solve.multigrid import MULTIGRID
-    from lse_material.fem.solve.problem import MaterialProblem
+    from lse_material.fem.solve.problem import MaterialProblem, OptionWarning
 
 __all__ = [
     "MULTIGRID",
@@ -96,6 +96,7 @@ __all__ = [
     "MaterialProblem",
     "MeshWarning",
     "Motion",
+    "OptionWarning",
     "PeriodicCell",
     "PeriodicMap",
     "PlaneStress",

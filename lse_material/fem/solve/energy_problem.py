@@ -40,10 +40,10 @@ from lse_material.fem.solve.continuation import SMOOTHER_REMAINDER, SmootherEner
 from lse_material.fem.solve.dirichlet import enter_dirichlet_values
 from lse_material.fem.solve.fields import ROUNDING
 from lse_material.fem.solve.inertia import SymmetricFactor
-from lse_material.fem.solve.missing_stiffness import missing_stiffness
+from lse_material.fem.solve.missing_stiffness import missing_stiffness, unmarked_multipliers
 from lse_material.fem.solve.multigrid import free_part, is_direct, keep_dirichlet_values, set_rigid_modes
 from lse_material.fem.solve.newton_inertia import blended_and_raised, minimise
-from lse_material.fem.solve.options import TRUST_REGION, energy_defaults
+from lse_material.fem.solve.options import LINEAR, TRUST_REGION, energy_defaults
 from lse_material.fem.solve.problem import FAILED_LINEAR, FINER, MaterialProblem
 from lse_material.fem.solve.quasi_newton import REMAINDER, descend
 from lse_material.fem.solve.saddle import minimise_eliminated
@@ -115,7 +115,7 @@ class EnergyProblem(MaterialProblem):
 
     Raises:
         InvalidInputError: the energy is no functional, or u is a list, or continuation does not apply (`lse.fem.smoothed`;
-            mixed energies).
+            mixed energies); snes_type is one for bounds on u; and as `MaterialProblem`.
 
     >>> problem = lse.fem.EnergyProblem(W * dx, u, bcs=bcs, petsc_options_prefix="bar_")
     >>> pull.value[:] = 0.1, 0.0
@@ -315,13 +315,14 @@ class EnergyProblem(MaterialProblem):
             self._minimise_from_here()
         except ConvergenceError as error:
             self.u.x.array[:] = before
-            motion = missing_stiffness(self.fields, self.tangent())
-            if motion is None:
+            cause = missing_stiffness(self.fields, self.tangent()) or unmarked_multipliers(self.fields, self.A)
+            if cause is None:
                 raise
-            raise ConvergenceError(f"{error} {motion}.", reason=error.reason, iterations=error.iterations) from None
+            raise ConvergenceError(f"{error} {cause}.", reason=error.reason, iterations=error.iterations) from None
         except BaseException:
             self.u.x.array[:] = before
             raise
+        self._warn_of_unread_options()
         return self.u
 
     def _minimise_from_here(self) -> None:
@@ -377,6 +378,10 @@ class EnergyProblem(MaterialProblem):
             message = explain(self, reason) if failure is None else explain_error(self, failure)
             self.solver.getKSP().getPC().reset()  # a factor that failed would be used again
             raise ConvergenceError(message, reason=reason, iterations=self.iterations)
+        if self.solver.getType() in LINEAR:
+            self.residual(self._work)
+            if not self.is_converged(self._work):
+                raise ConvergenceError("one linear solve does not solve this problem.", iterations=self.iterations)
 
     def _run_solver(self) -> int:
         """Run the PETSc solver from `x` until it ends or is slow; returns PETSc's reason."""

@@ -5,6 +5,7 @@ find u:  residual(u; v) = 0 for every v,   residual = inner(P, grad(v)) dx - ext
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -30,6 +31,7 @@ from lse_material.fem.solve.advice import explain, explain_error
 from lse_material.fem.solve.fields import ROUNDING, Fields, bcs_by_block, owned_entries
 from lse_material.fem.solve.options import (
     DEFAULT_OPTIONS,
+    LINEAR,
     NEEDS_WORK_SPACE,
     WORK_SPACES,
     give_work_space,
@@ -37,15 +39,20 @@ from lse_material.fem.solve.options import (
     mumps_error,
     needs_symmetry,
     solver_options,
+    unread_options,
 )
 from lse_material.fem.solve.scaling import condition_factors, field_factors, multiply_rows, scale_rows
 
-__all__ = ["DEFAULT_OPTIONS", "MaterialProblem"]
+__all__ = ["DEFAULT_OPTIONS", "MaterialProblem", "OptionWarning"]
 
 FAILED_LINEAR = int(PETSc.SNES.ConvergedReason.DIVERGED_LINEAR_SOLVE)
 STALLED = 0.5  # of the last residual norm: an iteration that leaves more has not lowered the residual
 FINER = "smaller load steps, a quadrature rule of higher degree, or a finer mesh there"
 Forms = Any  # a UFL form, a list of them, or a list of lists
+
+
+class OptionWarning(UserWarning):
+    """A PETSc option that was given has no effect."""
 
 
 class MaterialProblem(NonlinearProblem):
@@ -88,7 +95,8 @@ class MaterialProblem(NonlinearProblem):
 
     Raises:
         InvalidInputError: a `QuadratureStress` in the form is not among `stresses`, or stands under another measure
-            than its own, or was made for another u; the mesh is not of double precision; PETSc refuses an option.
+            than its own, or was made for another u; the mesh is not of double precision; PETSc refuses an option; a condition
+            is on another function space than u's.
 
     >>> residual = ufl.inner(lse.fem.stress(material, F), ufl.grad(v)) * dx
     >>> pulled = lse.fem.MaterialProblem(residual, u, bcs=bcs, petsc_options_prefix="pulled_")
@@ -132,6 +140,7 @@ class MaterialProblem(NonlinearProblem):
         self._assembled_at: Array | None = None  # the iterate that A belongs to already
         self.norms: list[float] = []
         self._first_norms: Array = np.zeros(len(self.fields))
+        self._given_options = tuple(petsc_options or ())
         options = solver_options(self.default_options, petsc_options or {})
         with in_database(petsc_options_prefix, options):
             super().__init__(
@@ -166,7 +175,7 @@ class MaterialProblem(NonlinearProblem):
         self.fields.note()
         try:
             self._scale_rows()
-            start = self._residual_norms() if self.solver.getType() == "ksponly" else None
+            start = self._residual_norms() if self.solver.getType() in LINEAR else None
             super().solve()
             reason = self.solver.getConvergedReason()
             for share in WORK_SPACES:
@@ -201,6 +210,7 @@ class MaterialProblem(NonlinearProblem):
                 self.solver.ksp.getPC().reset()  # MUMPS does not start anew after an analysis that failed
             raise ConvergenceError(message, reason=int(reason), iterations=iterations)
         self.fields.note()
+        self._warn_of_unread_options()
         return self.u
 
     def tangent(self) -> PETSc.Mat:
@@ -330,6 +340,19 @@ class MaterialProblem(NonlinearProblem):
             self._lifting_needs_tangent(), MPI.LOR
         )
 
+    def _warn_of_unread_options(self) -> None:
+        """Warn, once, of options that the solver has not read although it has made a step."""
+        if not self._given_options or self.solver.getIterationNumber() == 0:
+            return
+        unread = unread_options(self.solver.getOptionsPrefix(), self._given_options)
+        self._given_options = ()
+        if unread and self.comm.rank == 0:
+            warnings.warn(
+                f"PETSc has not read {unread} of petsc_options: misspelt, or options of another solver than the one chosen.",
+                OptionWarning,
+                stacklevel=3,
+            )
+
     def _failed_at_rounding(self) -> bool:
         """Whether only rounding stopped the solver, so that its last iterate, which is in u, is a solution; collective."""
         if self.comm.allreduce(self.failure is not None, MPI.LOR):
@@ -345,14 +368,14 @@ class MaterialProblem(NonlinearProblem):
         return self.fields.norms(vector)
 
     def _require_linear(self, start: Array) -> None:
-        """Check the residual after a single linear solve (snes_type ksponly), which does not do so itself; collective."""
+        """Check the residual after a single linear solve, which does not do so itself; collective."""
         ksp = self.solver.getKSP()
         tolerance = self.solver.getTolerances()[0] if ksp.getType() == "preonly" else 10 * ksp.getTolerances()[0]
         norms = self._residual_norms()
         if not (norms <= tolerance * start.max()).all() and not self._failed_at_rounding():
             raise ConvergenceError(
-                f"snes_type ksponly solved one linear problem, but the residual fell from {start} to {norms} only: the problem "
-                "is not linear. Take snes_type newtonls.",
+                f"snes_type {self.solver.getType()} solved one linear problem, but the residual fell from {start} to {norms} "
+                "only: the problem is not linear. Take snes_type newtonls.",
                 reason=int(PETSc.SNES.ConvergedReason.DIVERGED_MAX_IT),
                 iterations=1,
             )
