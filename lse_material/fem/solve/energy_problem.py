@@ -13,6 +13,7 @@ from where these steps end.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -313,12 +314,14 @@ class EnergyProblem(MaterialProblem):
         before = self.u.x.array.copy()
         try:
             self._minimise_from_here()
-        except ConvergenceError as error:
+        except (ConvergenceError, PETSc.Error) as error:
             self.u.x.array[:] = before
             cause = missing_stiffness(self.fields, self.tangent()) or unmarked_multipliers(self.fields, self.A)
             if cause is None:
                 raise
-            raise ConvergenceError(f"{error} {cause}.", reason=error.reason, iterations=error.iterations) from None
+            said = error if isinstance(error, ConvergenceError) else "PETSc stopped:"
+            reason = getattr(error, "reason", FAILED_LINEAR)
+            raise ConvergenceError(f"{said} {cause}.", reason=reason, iterations=self.iterations) from error
         except BaseException:
             self.u.x.array[:] = before
             raise
@@ -355,11 +358,7 @@ class EnergyProblem(MaterialProblem):
         self.inverted_cells.refuse(FINER, self.iterations)
 
     def _solve_scaled(self) -> None:
-        """Run the PETSc solver, whose unknowns are those of u divided by the scale of their field.
-
-        Raises:
-            ConvergenceError: it did not converge; u is then its last iterate.
-        """
+        """Run the PETSc solver, whose unknowns are those of u divided by their field's scale; u ends as its last iterate."""
         self._first_norm, self.failure = np.inf, None
         assign(self.u, self.x)
         self.scales.divide(self.x.array)
@@ -493,11 +492,9 @@ class EnergyProblem(MaterialProblem):
             return
         if not self.energy() <= energy:
             self.u.x.array[:] = start
-        try:  # rounding of the energy may be all that stopped a trust region
+        with contextlib.suppress(ConvergenceError):  # rounding of the energy may be all that stopped a trust region
             self.iterations += minimise(self, FINISHING_ITERATIONS)
             return
-        except ConvergenceError:
-            pass
         self.fallbacks += 1
         if self.comm.rank == 0:
             logger.warning("%s Going on with the inertia-controlled minimiser.", error)
