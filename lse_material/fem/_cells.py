@@ -172,6 +172,12 @@ def stored_at_points(expression: Any) -> list[fem.Function]:
     return [f for f in functions_of(expression) if f.function_space.ufl_element().has_custom_quadrature]
 
 
+def require_degree(degree: Any, least: int = 0) -> None:
+    """Raise InvalidInputError unless the degree of a quadrature rule is a whole number."""
+    if isinstance(degree, bool) or not isinstance(degree, (int, np.integer)) or degree < least:
+        raise InvalidInputError(f"quadrature degree is {degree!r}; it must be a whole number, at least {least}.")
+
+
 def require_points(expression: Any, degree: int, what: str) -> None:
     """Check that all functions of an expression have values at the points of a rule.
 

@@ -249,6 +249,11 @@ class _VolumeRatio:
 
 def expect_shape(material: Material, F: Expr) -> None:
     """Raise InvalidInputError unless F is a tensor of the dimension of the material."""
+    if not isinstance(material, Material):
+        raise InvalidInputError(
+            f"this is a {type(material).__name__}, and no Material: load a file by lse.load(file), and give a potential its "
+            "strain measure, Material(potential, GreenLagrange(dim))."
+        )
     shape = getattr(F, "ufl_shape", None)
     if shape != (material.dim, material.dim):
         raise InvalidInputError(

@@ -21,6 +21,7 @@ from lse_material.fem._cells import (
     mesh_of,
     meshes_of,
     owned_cells,
+    require_degree,
     require_points,
     same_topology,
     stored_at_points,
@@ -91,6 +92,7 @@ class MaterialFields:
         domain: mesh.Mesh | None = None,
         entity_maps: Sequence[mesh.EntityMap] = (),
     ) -> None:
+        require_degree(degree)
         chosen = _chosen(material, tags, tag)
         every = [one for one, _ in chosen.values()]
         for one in every:

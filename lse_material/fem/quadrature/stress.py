@@ -32,6 +32,7 @@ from lse_material.fem._cells import (
     marked_cells,
     mesh_of,
     owned_cells,
+    require_degree,
     require_double,
     require_points,
 )
@@ -95,13 +96,13 @@ class QuadratureStress:
         domain: Mesh | None = None,
         entity_maps: Sequence[EntityMap] | None = None,
     ) -> None:
-        dim = F.ufl_shape[0] if F.ufl_shape else 0
-        if F.ufl_shape != (dim, dim) or (isinstance(material, Material) and material.dim != dim):
+        shape = getattr(F, "ufl_shape", ())
+        dim = shape[0] if shape else 0
+        if not shape or shape != (dim, dim) or (isinstance(material, Material) and material.dim != dim):
             wanted = f"({material.dim}, {material.dim})" if isinstance(material, Material) else "(dim, dim)"
-            raise InvalidInputError(f"F has UFL shape {F.ufl_shape}; this material needs {wanted}.")
+            raise InvalidInputError(f"F has UFL shape {shape}; this material needs {wanted}.")
         expect_solid_cells(F)
-        if degree < 1:
-            raise InvalidInputError(f"quadrature degree is {degree}; it must be at least 1 (one point on a simplex).")
+        require_degree(degree, 1)
         if (tags is None) != (tag is None):
             raise InvalidInputError("give both tags and tag, or neither.")
         self.material, self.degree = material, degree

@@ -28,6 +28,7 @@ from lse_material.fem.forms.orientation import InvertedCells
 from lse_material.fem.quadrature.derivatives import check_operators, with_stored_values
 from lse_material.fem.quadrature.stress import QuadratureStress
 from lse_material.fem.solve.advice import explain, explain_error
+from lse_material.fem.solve.arguments import check_blocks, check_rank, check_unknowns, conditions
 from lse_material.fem.solve.fields import ROUNDING, Fields, bcs_by_block, owned_entries
 from lse_material.fem.solve.options import (
     DEFAULT_OPTIONS,
@@ -95,8 +96,8 @@ class MaterialProblem(NonlinearProblem):
 
     Raises:
         InvalidInputError: a `QuadratureStress` in the form is not among `stresses`, or stands under another measure
-            than its own, or was made for another u; the mesh is not of double precision; PETSc refuses an option; a condition
-            is on another function space than u's.
+            than its own, or was made for another u; the mesh is not of double precision; PETSc refuses an option; forms,
+            unknowns and conditions do not belong together (`lse_material.fem.solve.arguments`).
 
     >>> residual = ufl.inner(lse.fem.stress(material, F), ufl.grad(v)) * dx
     >>> pulled = lse.fem.MaterialProblem(residual, u, bcs=bcs, petsc_options_prefix="pulled_")
@@ -123,15 +124,18 @@ class MaterialProblem(NonlinearProblem):
         **kwargs: Any,
     ) -> None:
         self._unknowns: tuple[fem.Function, ...] = tuple(u) if isinstance(u, Sequence) else (u,)
-        _check_blocks(residual, u)
+        check_blocks(residual, u)
         self.comm = self._unknowns[0].function_space.mesh.comm
         collect_garbage(self.comm)
         require_double(*self._unknowns, what="a MaterialProblem")
         self.failure: str | None = None
+        if isinstance(stresses, QuadratureStress):
+            raise InvalidInputError("stresses is one QuadratureStress: give a list of them, stresses=[P].")
         self._stresses = tuple(stresses)
-        residual = _each(lambda form: self._checked(form, with_quadrature_degree), residual)
+        residual = _each(lambda form: self._checked(form, 1, with_quadrature_degree), residual)
+        check_unknowns(residual, self._unknowns)
         jacobian = derivative_block(residual, u) if J is None else J
-        self.bcs = tuple(bcs)
+        self.bcs = conditions(bcs)
         forms = residual if isinstance(residual, Sequence) else [residual]
         self.fields = Fields(u, self.bcs, forms)
         self.inverted_cells = InvertedCells(forms, self.comm, kwargs.get("entity_maps"))
@@ -146,8 +150,8 @@ class MaterialProblem(NonlinearProblem):
             super().__init__(
                 _each(self._with_values, residual),
                 u,
-                J=_each(lambda form: self._with_values(self._checked(form)), jacobian),
-                P=None if P is None else _each(lambda form: self._with_values(self._checked(form)), P),
+                J=_each(lambda form: self._with_values(self._checked(form, 2)), jacobian),
+                P=None if P is None else _each(lambda form: self._with_values(self._checked(form, 2)), P),
                 bcs=self.bcs,
                 petsc_options_prefix=petsc_options_prefix,
                 petsc_options=options,
@@ -229,8 +233,8 @@ class MaterialProblem(NonlinearProblem):
         self._update_stresses()
         spaces = [unknown.function_space for unknown in self._unknowns]
         total = 0.0
-        for block, conditions in enumerate(bcs_by_block(spaces, [bc])):
-            if conditions:
+        for block, found in enumerate(bcs_by_block(spaces, [bc])):
+            if found:
                 b = assembled(self.F[block] if isinstance(self.F, Sequence) else self.F)
                 dofs, owned = bc.dof_indices()
                 total += b[dofs[:owned]].sum()
@@ -240,11 +244,12 @@ class MaterialProblem(NonlinearProblem):
         """Bring stored stresses and tangents to the present u, for assemblies of `J` of one's own; collective."""
         self._update_tangents()
 
-    def _checked(self, form: Any, prepare: Callable[[ufl.Form], ufl.Form] = lambda form: form) -> Any:
+    def _checked(self, form: Any, rank: int, prepare: Callable[[ufl.Form], ufl.Form] = lambda form: form) -> Any:
         """The form, prepared, if its stored stresses are known and under their own measure; collective."""
         if form is None:
             return None
         check_operators(form, self._stresses)
+        check_rank(form, rank, ("", "the residual", "a Jacobian")[rank])
         return prepare(form)
 
     def _with_values(self, form: Any) -> Any:
@@ -468,14 +473,3 @@ def _for_this_cpu() -> dict[str, Any]:
     """DOLFINx's own options, with the flags for this CPU."""
     arguments = dolfinx.jit.get_options()["cffi_extra_compile_args"]
     return {"cffi_extra_compile_args": [*arguments, *machine_arguments()]}
-
-
-def _check_blocks(residual: Any, u: Any) -> None:
-    """A list of residuals needs as many unknowns, and a form one."""
-    lists = [isinstance(item, Sequence) for item in (residual, u)]
-    if lists[0] != lists[1] or (lists[0] and len(residual) != len(u)):
-        said = [f"a list of {len(item)}" if isinstance(item, Sequence) else "one" for item in (residual, u)]
-        raise InvalidInputError(
-            f"residual is {said[0]} and u is {said[1]}: give a form and a function, or a list of forms and as many functions "
-            "(ufl.extract_blocks parts a form over a MixedFunctionSpace)."
-        )
