@@ -74,6 +74,8 @@ class QuadratureStress:
     0.1
     """
 
+    _energy_type: type[fem.Function] = fem.Function
+
     def __init__(
         self,
         material: Material | Evaluator,
@@ -180,7 +182,7 @@ class QuadratureStress:
         """
         if isinstance(self.material, Material):
             raise InvalidInputError("the energy of a Material stands in the form: lse.fem.energy(material, F) * P.dx.")
-        function = fem.Function(self._space(()), name="W", dtype=np.float64)
+        function = self._energy_type(self._space(()), name="W", dtype=np.float64)
         self._energies = _Target(function, self._dofs)
         self._known = 0
         return function

@@ -43,8 +43,8 @@ from lse_material.fem.solve.inertia import SymmetricFactor
 from lse_material.fem.solve.missing_stiffness import missing_stiffness
 from lse_material.fem.solve.multigrid import free_part, is_direct, keep_dirichlet_values, set_rigid_modes
 from lse_material.fem.solve.newton_inertia import blended_and_raised, minimise
-from lse_material.fem.solve.options import TRUST_REGION, energy_defaults
-from lse_material.fem.solve.problem import FAILED_LINEAR, FINER, MaterialProblem
+from lse_material.fem.solve.options import FAILED_LINEAR, TRUST_REGION, energy_defaults, run_with_work_space
+from lse_material.fem.solve.problem import FINER, MaterialProblem
 from lse_material.fem.solve.quasi_newton import REMAINDER, descend
 from lse_material.fem.solve.saddle import minimise_eliminated
 from lse_material.fem.solve.scaling import FieldScales
@@ -364,7 +364,7 @@ class EnergyProblem(MaterialProblem):
         self.scales.divide(self.x.array)
         failure: PETSc.Error | None = None
         try:
-            reason = self._run_solver()
+            reason = run_with_work_space(self.solver.getKSP(), self._run_solver)
             while self._slow:
                 pc = self.solver.getKSP().getPC()
                 steps = self._descend(pc.getOperators()[1], pc.apply)

@@ -13,7 +13,7 @@ Algorithms, SIAM 2002, ch. 7, for |A| |x| as the measure of rounding in A x.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -87,6 +87,9 @@ class Fields:
                 self.fields.append(Field(block, dofs[dofs < size], leaf, _is_displacement(leaf)))
         self._node_sizes: list[Array] | None = None
         self._largest = [np.zeros(size) for size in self.sizes]
+        for meaning in (Multiplier, Dilatation):  # which are no displacements, in one dimension either
+            for field in self._marked(forms, meaning):
+                self.fields[self.fields.index(field)] = replace(field, displacement=False)
         pressures, dilatations = (self._marked(forms, meaning) for meaning in (Multiplier, Dilatation))
         self.determined = [*pressures, *dilatations]
         for field in dilatations:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -33,6 +33,7 @@ SADDLE: Mapping[str, Any] = {  # residuals rise on the way to a saddle
     **DEFAULT_OPTIONS,
     "snes_linesearch_type": "basic",
 }
+FAILED_LINEAR = int(PETSc.SNES.ConvergedReason.DIVERGED_LINEAR_SOLVE)
 DIRECT = ("cholesky", "lu")  # preconditioners that are factors
 WORK_SPACES = (100, 400, 1600)  # per cent beyond MUMPS's estimate, which delayed pivots exceed
 NEEDS_WORK_SPACE = (-8, -9)  # errors of MUMPS
@@ -96,7 +97,23 @@ def mumps_error(ksp: PETSc.KSP) -> int:
     return int(pc.getFactorMatrix().getMumpsInfog(1))
 
 
-def give_work_space(ksp: PETSc.KSP, share: int) -> None:
+def run_with_work_space(ksp: PETSc.KSP, run: Callable[[], int]) -> int:
+    """Run a nonlinear solver, and anew while MUMPS lacks work space; returns PETSc's reason. Collective.
+
+    Args:
+        ksp: its linear solver.
+        run: runs it from where it shall start, and returns PETSc's reason.
+    """
+    reason = run()
+    for share in WORK_SPACES:
+        if reason != FAILED_LINEAR or mumps_error(ksp) not in NEEDS_WORK_SPACE:
+            break
+        _give_work_space(ksp, share)
+        reason = run()
+    return reason
+
+
+def _give_work_space(ksp: PETSc.KSP, share: int) -> None:
     """Make MUMPS repeat its analysis with `share` per cent of additional work space, also for later factors. Collective."""
     prefix = ksp.getOptionsPrefix() or ""
     PETSc.Options().setValue(f"{prefix}mat_mumps_icntl_14", str(share))

@@ -5,6 +5,7 @@ find u:  residual(u; v) = 0 for every v,   residual = inner(P, grad(v)) dx - ext
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -30,19 +31,16 @@ from lse_material.fem.solve.advice import explain, explain_error
 from lse_material.fem.solve.fields import ROUNDING, Fields, bcs_by_block, owned_entries
 from lse_material.fem.solve.options import (
     DEFAULT_OPTIONS,
-    NEEDS_WORK_SPACE,
-    WORK_SPACES,
-    give_work_space,
+    FAILED_LINEAR,
     in_database,
-    mumps_error,
     needs_symmetry,
+    run_with_work_space,
     solver_options,
 )
 from lse_material.fem.solve.scaling import condition_factors, field_factors, multiply_rows, scale_rows
 
 __all__ = ["DEFAULT_OPTIONS", "MaterialProblem"]
 
-FAILED_LINEAR = int(PETSc.SNES.ConvergedReason.DIVERGED_LINEAR_SOLVE)
 STALLED = 0.5  # of the last residual norm: an iteration that leaves more has not lowered the residual
 FINER = "smaller load steps, a quadrature rule of higher degree, or a finer mesh there"
 Forms = Any  # a UFL form, a list of them, or a list of lists
@@ -167,15 +165,7 @@ class MaterialProblem(NonlinearProblem):
         try:
             self._scale_rows()
             start = self._residual_norms() if self.solver.getType() == "ksponly" else None
-            super().solve()
-            reason = self.solver.getConvergedReason()
-            for share in WORK_SPACES:
-                if reason != FAILED_LINEAR or mumps_error(self.solver.ksp) not in NEEDS_WORK_SPACE:
-                    break
-                give_work_space(self.solver.ksp, share)
-                self._restore(before)
-                super().solve()
-                reason = self.solver.getConvergedReason()
+            reason = run_with_work_space(self.solver.ksp, functools.partial(self._run_from, before))
             if reason < 0 and self._failed_at_rounding():
                 reason = PETSc.SNES.ConvergedReason.CONVERGED_FNORM_ABS
                 self.solver.setConvergedReason(reason)
@@ -391,6 +381,11 @@ class MaterialProblem(NonlinearProblem):
         for part in parts:
             part.ghostUpdate(addv=PETSc.InsertMode.INSERT, mode=PETSc.ScatterMode.FORWARD)
         assign(x, self.u)
+
+    def _run_from(self, values: Sequence[Array]) -> int:
+        self._restore(values)
+        super().solve()
+        return int(self.solver.getConvergedReason())
 
     def _restore(self, values: Sequence[Array]) -> None:
         for unknown, before in zip(self._unknowns, values):

@@ -274,7 +274,8 @@ def _inner_product(problem: FieldEnergy, scales: FieldScales, *, others: bool) -
     m, v = ufl.TrialFunction(V), ufl.TestFunction(V)
     parts = list(zip(ufl.split(m), ufl.split(v))) if V.num_sub_spaces > 0 and len(scales) > 1 else [(m, v)]
     if len(parts) > 1 and not others:
-        parts = [(a, b) for a, b in parts if a.ufl_shape == (V.mesh.geometry.dim,)][:1]
+        dim = V.mesh.geometry.dim
+        parts = [(a, b) for a, b in parts if a.ufl_shape == (dim,) or (dim == 1 and a.ufl_shape == ())][:1]
     products = [ufl.inner(ufl.grad(a), ufl.grad(b)) + ufl.inner(a, b) / problem.fields.diameter**2 for a, b in parts]
     M = dolfinx.fem.petsc.assemble_matrix(
         fem.form(sum(products[1:], products[0]) * ufl.dx), bcs=list(problem.bcs), diag=0.0
