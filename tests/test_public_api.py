@@ -123,6 +123,7 @@ PACKAGES = {
         "MaterialProblem",
         "MeshWarning",
         "Motion",
+        "OptionWarning",
         "PeriodicCell",
         "PeriodicMap",
         "PlaneStress",

@@ -73,7 +73,7 @@ with needed_by("lse_material.fem"):
     from lse_material.fem.solve import stability
     from lse_material.fem.solve.energy_problem import EnergyProblem
     from lse_material.fem.solve.multigrid import MULTIGRID
-    from lse_material.fem.solve.problem import MaterialProblem
+    from lse_material.fem.solve.problem import MaterialProblem, OptionWarning
 
 __all__ = [
     "MULTIGRID",
@@ -99,6 +99,7 @@ __all__ = [
     "MaterialProblem",
     "MeshWarning",
     "Motion",
+    "OptionWarning",
     "PeriodicCell",
     "PeriodicMap",
     "PlaneStress",

@@ -23,6 +23,7 @@ from mpi4py import MPI
 from petsc4py import PETSc
 
 from lse_material._arrays import Array
+from lse_material.errors import InvalidInputError
 from lse_material.fem.forms.incompressible import Dilatation, Multiplier
 from lse_material.fem.forms.marks import marks_in
 
@@ -181,8 +182,20 @@ class Fields:
 def bcs_by_block(
     spaces: Sequence[fem.FunctionSpace], bcs: Sequence[fem.DirichletBC]
 ) -> Sequence[Sequence[fem.DirichletBC]]:
-    """The Dirichlet conditions on each space."""
-    return fem.bcs_by_block([V._cpp_object for V in spaces], bcs)
+    """The Dirichlet conditions on each space.
+
+    Raises:
+        InvalidInputError: one is on another space, and would have no effect.
+    """
+    every = [V._cpp_object for V in spaces]
+    for i, bc in enumerate(bcs):
+        if not any(V.contains(bc.function_space) for V in every):
+            raise InvalidInputError(
+                f"bcs[{i}] is a condition on another function space than that of u, or a part of it, and would have no effect: "
+                "make it with u.function_space; and in a part of a mixed space with V.sub(i), as in "
+                "dirichletbc(g, locate_dofs_topological((V.sub(0), V0), dim, facets), V.sub(0)), V0 = V.sub(0).collapse()[0]."
+            )
+    return fem.bcs_by_block(every, bcs)
 
 
 def node_sizes(V: fem.FunctionSpace) -> Array:
