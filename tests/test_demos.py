@@ -193,6 +193,20 @@ def test_snapping_chain(tmp_path):
     assert len(colours(tmp_path / "out" / "snapping_chain.png")) > 10
 
 
+def test_localising_lattice(tmp_path):
+    figures = run_demo("studies/localising_lattice/localising_lattice.py", 1, tmp_path / "out")
+    assert figures["cell_after_peak"] < 0.5 * figures["cell_peak"]
+    assert figures["least_tangent"] < 0.0
+    assert figures["mixture_least_tangent"] == pytest.approx(figures["least_tangent"], rel=0.1)
+    assert min(figures["convex_least_tangent"], figures["polyconvex_least_tangent"]) > 0.0
+    assert figures["mixture_error"] < 0.05
+    assert figures["resolved_band"] == figures["mixture_band"] == [figures["weak_row"]]
+    assert figures["convex_band"] == figures["polyconvex_band"] == []
+    assert abs(figures["peak_error"]) < 0.05
+    assert abs(figures["after_peak_error"]) < 0.05
+    assert len(colours(tmp_path / "out" / "localising_lattice.png")) > 10
+
+
 def test_a_transition_wave_through_the_snapping_chain(tmp_path):
     figures = run_demo("studies/snapping_chain/wave.py", 1, tmp_path / "out")
     assert abs(figures["front_speed_error"]) < 0.15  # long steps
