@@ -25,6 +25,7 @@ STORIES = (
     "hysteretic_bar",
     "memory_strip",
     "twinned_crystal",
+    "inflated_actuator",
     "periodic_cell",
 )
 pytestmark = pytest.mark.slow
@@ -82,6 +83,7 @@ def test_demos_and_studies_use_public_names():
         ("energy_under_an_operator", "error", 0.01),
         ("memory_strip", "slope_error", 0.02),
         ("twinned_crystal", "normal_error_deg", 1.0),
+        ("inflated_actuator", "pressure_error", 1e-5),
         ("periodic_cell", "hill_mandel_error", 1e-5),
     ],
 )

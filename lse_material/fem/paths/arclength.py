@@ -28,6 +28,7 @@ from lse_material.fem.paths.history import History, InternalVariables, RecordedP
 from lse_material.fem.paths.loads import AppliedLoad, Load, load_of
 from lse_material.fem.solve._energy import FieldEnergy
 from lse_material.fem.solve.inertia import SymmetricFactor
+from lse_material.fem.solve.options import WORK_SPACES
 
 COLUMNS = ("factor", "length", "energy", "negative", "iterations")
 UNBOUNDED = 1e100  # load factor that is no bound
@@ -294,6 +295,7 @@ class ArcLength(RecordedPath):
             "ksp_type": "preonly",
             "pc_type": "cholesky",
             "pc_factor_mat_solver_type": "mumps",
+            "mat_mumps_icntl_14": WORK_SPACES[0],
             **self.petsc_options,
         }
         prefix = f"{self.problem.solver.getOptionsPrefix() or ''}arc_"

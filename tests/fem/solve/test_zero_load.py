@@ -186,7 +186,7 @@ def test_what_is_no_solution_is_still_a_failure():
 
 
 @pytest.mark.parametrize("traction", [0.002, 0.01, 0.02])
-def test_a_body_whose_dead_load_is_taken_off_comes_back(traction, caplog):
+def test_a_body_whose_dead_load_is_taken_off_comes_back_without_a_warning(traction, caplog):
     """Its energy, which loads made negative, ends at the rounding of what it was."""
     domain = mesh.create_unit_square(WORLD, 8, 8)
     u = fem.Function(fem.functionspace(domain, ("Lagrange", 1, (2,))))
@@ -204,4 +204,4 @@ def test_a_body_whose_dead_load_is_taken_off_comes_back(traction, caplog):
         load.value[:] = share * traction * np.array([1.0, 0.3])
         problem.solve()
     assert np.abs(u.x.array).max() < 1e-9
-    assert traction > 0.002 or not caplog.records
+    assert not caplog.records
