@@ -218,7 +218,7 @@ def test_a_transition_wave_through_the_snapping_chain(tmp_path):
 
 
 def test_superelastic_damper(tmp_path):
-    figures = run_demo("studies/superelastic_damper.py", 2, tmp_path / "out")
+    figures = run_demo("studies/superelastic_damper.py", 1, tmp_path / "out")
     assert figures["balance_error"] < 1e-8
     for name in ("loop_area_error", "minor_loop_area_error"):
         assert abs(figures[name]) < 0.05  # of the trapezoidal rule: 35 steps

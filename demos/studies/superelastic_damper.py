@@ -13,7 +13,7 @@ work, around the outer loop and around the loop within it, at whose end the forc
 never falls. A damper is judged by its loss factor: what a loop dissipates over 2 pi times the largest stored energy.
 
     ./fenicsx python3 demos/studies/superelastic_damper.py
-    ./fenicsx mpirun -n 2 python3 demos/studies/superelastic_damper.py --quick
+    ./fenicsx python3 demos/studies/superelastic_damper.py --quick
 """
 
 from __future__ import annotations

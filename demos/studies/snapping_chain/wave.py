@@ -141,11 +141,11 @@ def draw(file: Path, waves: dict[str, Wave], chain: Cells) -> None:
 def main() -> int:
     """Print the figures."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="2 rows and long steps: a rough speed")
+    parser.add_argument("--quick", action="store_true", help="2 rows: a rough speed")
     parser.add_argument("--rows", type=int, help="of the chain")
     parser.add_argument("--out", type=Path, default=Path("results/snapping_chain"), help="folder for the files")
     options = parser.parse_args()
-    rows, dt, bound = (2, 2.0, 0.15) if options.quick else (5, 0.5, 0.03)
+    rows, dt, bound = (2, 0.5, 0.15) if options.quick else (5, 0.5, 0.03)
     rows = options.rows or rows
     if COMM.rank == 0:
         options.out.mkdir(parents=True, exist_ok=True)
