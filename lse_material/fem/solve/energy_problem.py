@@ -110,7 +110,7 @@ class EnergyProblem(MaterialProblem):
         iterations: of the last solve, trust region and `minimise` together.
         quasi_newton_steps: of the last solve; each costs about a tenth of an iteration.
         force_scale: norm of forces that `tolerance` is relative to if reactions are smaller; 0 unless it is set.
-        energy_scale: energy for `minimise`: changes below a tiny share of it are rounding; 0 unless it is set.
+        energy_scale: an energy whose tiny share `minimise` takes for rounding, also where the energy vanishes; 0 unless set.
         scales: units of the fields of u, in which solvers measure steps.
 
     Raises:

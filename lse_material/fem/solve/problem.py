@@ -51,7 +51,14 @@ Forms = Any  # a UFL form, a list of them, or a list of lists
 
 
 class OptionWarning(UserWarning):
-    """A PETSc option that was given has no effect."""
+    """A PETSc option that was given has no effect: it is misspelt, or belongs to a solver that was not chosen.
+
+    To make an error of it, or to say nothing:
+
+    >>> import warnings
+    >>> warnings.simplefilter("error", lse.fem.OptionWarning)
+    >>> warnings.simplefilter("ignore", lse.fem.OptionWarning)
+    """
 
 
 class MaterialProblem(NonlinearProblem):
