@@ -1,7 +1,7 @@
 """Weights of a given number of modes: Adam from several random starts, then second-order methods from the best weights seen.
 
-First Levenberg-Marquardt, for as long as L-BFGS may take, then L-BFGS: invariants depend on each other to first order in the
-strain, so that L-BFGS alone needs thousands of iterations.
+First Levenberg-Marquardt, where its normal equations cost little, then L-BFGS: invariants depend on each other to first order
+in the strain, so that L-BFGS alone needs thousands of iterations.
 
 "Best" is judged on validation rows (early stopping). Ctrl-C and the time limit end the search and keep what was best by then.
 """
@@ -34,10 +34,8 @@ from lse_material.fit.session import ENDS, TimeUpError, reason_of
 
 SECOND_ORDER_STEPS = 200  # of Levenberg-Marquardt before L-BFGS, at most
 SECOND_ORDER_PATIENCE = 20  # of these steps without a better validation error
-STEP, PRODUCTS = (
-    2.0,
-    120.0,
-)  # evaluations that such a step takes beside its matrix, and products of two weights in each number that take one
+SECOND_ORDER_COST = 4e7  # numbers in all rows times weights squared, above which L-BFGS is alone
+ROW_BY_ROW = 30.0  # times what the same costs if its derivatives are written out
 SHARE_OF_STARTS = 0.5  # of the time, where it is limited: the rest is for the best start
 IMPROVEMENT = 1e-4  # share by which the validation loss must fall for L-BFGS to stay patient
 
@@ -200,17 +198,15 @@ def _refine(model: TrainablePotential, best: BestWeights, training: Training, ad
 
         return after
 
-    steps = SECOND_ORDER_STEPS if train.is_of_sums else _second_order_steps(model, train, training.lbfgs_steps)
-    after = until("levenberg_marquardt", SECOND_ORDER_PATIENCE)
-    levenberg_marquardt(model, train, min(steps, training.lbfgs_steps), after=after)
+    steps = min(SECOND_ORDER_STEPS, training.lbfgs_steps)
+    if train.is_of_sums or _second_order_cost(model, train) < SECOND_ORDER_COST:
+        levenberg_marquardt(model, train, steps, after=until("levenberg_marquardt", SECOND_ORDER_PATIENCE))
     lbfgs(model, train, training.lbfgs_steps, until("lbfgs", training.patience))
 
 
-def _second_order_steps(model: TrainablePotential, train: Loss, lbfgs_steps: int) -> int:
-    """Steps of Levenberg-Marquardt that take as long as those of L-BFGS; none where the Jacobian is not written out."""
-    if not (isinstance(model, TrainablePotential) and is_written_out(model)):
-        return 0
-    orbit, weights = model.constraints.orbit, sum(p.numel() for p in trained(model))
-    images = 1 if orbit is None else len(orbit.maps.flatten(0, 1))
-    cost = STEP + (1 + train.inputs.shape[1]) * weights / (PRODUCTS * math.sqrt(images))
-    return min(SECOND_ORDER_STEPS, int(lbfgs_steps / cost))
+def _second_order_cost(model: TrainablePotential, train: Loss) -> float:
+    """Numbers in the rows times weights squared, and more where no derivative is written out."""
+    if not isinstance(model, TrainablePotential) or (model.constraints.orbit is not None and not is_written_out(model)):
+        return float("inf")  # each row would be differentiated at all of its images, if at all
+    numbers = float(train.inputs.numel() + len(train.inputs))
+    return numbers * sum(p.numel() for p in trained(model)) ** 2 * (1.0 if is_written_out(model) else ROW_BY_ROW)
