@@ -34,8 +34,8 @@ from lse_material.fit.session import ENDS, TimeUpError, reason_of
 
 SECOND_ORDER_STEPS = 200  # of Levenberg-Marquardt before L-BFGS, at most
 SECOND_ORDER_PATIENCE = 20  # of these steps without a better validation error
-SECOND_ORDER_COST = 4e7  # numbers in all rows times weights squared, above which L-BFGS is alone
-ROW_BY_ROW = 100.0  # times what the same costs if its derivatives are written out
+SECOND_ORDER_COST = 1.2e7  # numbers in all rows times weights squared, above which L-BFGS is alone
+ROW_BY_ROW = 30.0  # times what the same costs if its derivatives are written out
 SHARE_OF_STARTS = 0.5  # of the time, where it is limited: the rest is for the best start
 IMPROVEMENT = 1e-4  # share by which the validation loss must fall for L-BFGS to stay patient
 
