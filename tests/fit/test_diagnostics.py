@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import lse_material as lse
 from lse_material.fit import DataWarning, Training, fit
-from lse_material.fit.problem.diagnostics import data_warnings
+from lse_material.fit.problem.diagnostics import ROWS, data_warnings
 from lse_material.fit.problem.rows import rows_of
 from tests.materials import random_material, samples_of, three_wells, two_wells
 
@@ -145,6 +145,21 @@ def test_stresses_that_contradict_the_symmetry_are_named(way, share, named):
 
 def test_two_paths_that_are_images_of_each_other_show_a_broken_symmetry():
     amounts = np.linspace(0.0, 0.2, 30)[:, None, None]
+    samples = orthotropic(np.concatenate([np.eye(2) + amounts * np.diag(way) for way in ([1.0, 0.0], [0.0, 1.0])]), 1.0)
+    rows, square = rows_of(samples, lse.GreenLagrange(2), None), lse.Symmetry.crystal("square", "square", dim=2)
+    assert any("contradict the symmetry" in text for text in data_warnings(samples, rows, square))
+
+
+def test_what_only_later_rows_of_a_long_table_show_is_seen():
+    """3,000 sound rows, or one path, come first: gradients of the other sign, circulation, a broken symmetry come after."""
+    data = samples_of(three_wells(), 9000, 0)
+    later = np.arange(len(data.x)) >= ROWS
+    signs = found(changed(data, gradient=np.where(later[:, None], -data.gradient, data.gradient)))
+    assert any("between near rows the energies change" in text for text in signs)
+    turned = data.x @ np.array([[0.0, 9.0], [-9.0, 0.0]])
+    circulation = lse.Samples(x=data.x, gradient=data.gradient + np.where(later[:, None], turned, 0.0))
+    assert any("gradient of no energy" in text for text in found(circulation))
+    amounts = np.linspace(0.0, 0.2, ROWS)[:, None, None]
     samples = orthotropic(np.concatenate([np.eye(2) + amounts * np.diag(way) for way in ([1.0, 0.0], [0.0, 1.0])]), 1.0)
     rows, square = rows_of(samples, lse.GreenLagrange(2), None), lse.Symmetry.crystal("square", "square", dim=2)
     assert any("contradict the symmetry" in text for text in data_warnings(samples, rows, square))

@@ -10,7 +10,6 @@ from matplotlib.figure import Figure
 import lse_material as lse
 from lse_material.fit import Architecture, Errors, Sparsity, TrainablePotential, Training, fit
 from lse_material.fit.model import edit
-from lse_material.fit.optimise import jacobian
 from lse_material.fit.optimise.levenberg_marquardt import levenberg_marquardt, normal_equations
 from lse_material.fit.problem.loss import Loss
 from lse_material.fit.problem.rows import Scales, rows_of
@@ -145,26 +144,6 @@ def test_normal_equations_are_those_of_the_loss():
     gradient = torch.autograd.grad(loss(model), list(model.parameters()))
     exact = 0.5 * torch.cat([g.reshape(-1) for g in gradient])
     assert relative_error(b.numpy(), exact.numpy()) < 1e-12
-
-
-@pytest.mark.parametrize("activation", ["softplus", "squared_softplus"])
-@pytest.mark.parametrize("depth", [0, 1])
-@pytest.mark.parametrize("quadratic", [True, False])
-def test_derivatives_in_the_weights_that_are_written_out_are_those_of_differentiation(activation, depth, quadratic):
-    torch.manual_seed(0)
-    model = TrainablePotential.of(Architecture(3, 4, depth, activation, quadratic, stiffness=0.1), 3)
-    x = torch.randn(20, 3, dtype=torch.float64)
-    with torch.no_grad():
-        for name, p in model.named_parameters():
-            p.copy_(torch.randn_like(p))
-            if name.startswith(("x_weights", "raw_z_weights", "quadratic")):
-                model.masks[name] = (torch.rand_like(p) > 0.3).to(p.dtype)
-    names = [name for name, _ in model.named_parameters()]
-    energy, gradient, J = jacobian.values_and_jacobian(model, x, names)
-    assert relative_error(J.numpy(), jacobian.differentiated(model, x, names).numpy()) < 1e-13
-    exact = [value.detach().numpy() for value in model(x)]
-    assert relative_error(energy.numpy(), exact[0]) < 1e-14
-    assert relative_error(gradient.numpy(), exact[1]) < 1e-13
 
 
 def test_leaving_out_an_unused_mode_or_adding_neurons_without_weight_changes_nothing():

@@ -4,18 +4,21 @@ With w_k = softmax(-psi_k/rho), G = sum_k w_k g_k, and theta a weight of mode k:
 
     dPsi/dtheta = w_k dpsi_k/dtheta,      dG/dtheta = w_k ( dg_k/dtheta - (g_k - G)/rho dpsi_k/dtheta )
 
-For modes of at most one hidden layer, without constraints, the modes' own derivatives are written out: twice as fast as
-differentiating row by row, which serves the others.
+With a symmetry the sum goes over all variants of the mode, each the mean of the trained mode at the images a x of a point. For
+modes of at most one hidden layer the modes' own derivatives are written out, which is many times as fast as differentiating row
+by row, which serves the others.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from lse_material.fit.model.constraints import Reference
 from lse_material.fit.model.trainable import TrainablePotential
 from lse_material.model.activations import ACTIVATIONS
 
@@ -31,9 +34,7 @@ def values_and_jacobian(model: TrainablePotential, x: Tensor, names: list[str]) 
 
 def is_written_out(model: TrainablePotential) -> bool:
     """Whether the derivatives are written out, and not differentiated row by row."""
-    constraints = model.constraints
-    plain = constraints.orbit is None and constraints.reference is None and constraints.rest is None
-    return bool(plain and model.layered and model.architecture.depth <= 1)
+    return bool(model.layered and model.architecture.depth <= 1)
 
 
 def differentiated(model: TrainablePotential, x: Tensor, names: list[str]) -> Tensor:
@@ -51,80 +52,139 @@ def differentiated(model: TrainablePotential, x: Tensor, names: list[str]) -> Te
 
 
 def _written_out(model: TrainablePotential, x: Tensor, names: list[str]) -> tuple[Tensor, Tensor, Tensor]:
-    """A mode depends on its weights through affine forms u_r = v_r.x + b_r: with e_r = dpsi/du_r,
-
-    dpsi/db_r = e_r,    dpsi/dv_rm = e_r x_m,    dg_i/db_r = de_r/dx_i,    dg_i/dv_rm = de_r/dx_i x_m + e_r delta_im
-    """
-    psi, g = model.modes(x)
-    n, d, rho, first = len(x), model.size, model.scaled_rho, model.temperatures
-    w = torch.softmax(-psi / rho, dim=0)
-    energy, gradient = -rho * torch.logsumexp(-psi / rho, dim=0), (w.unsqueeze(2) * g).sum(0)
-    wide, away = w[:, :, None, None], ((g - gradient) / rho).unsqueeze(3)
-    forms = _forms(model, x)
-    J = torch.empty(n, 1 + d, sum(model.get_parameter(name).numel() for name in names), dtype=torch.float64)
-    start = 0
-    for name in names:
-        stop = start + model.get_parameter(name).numel()
-        if name == "raw_rho":
-            slope, mean = _rho_slope(model) / rho, (w * psi).sum(0)
-            J[:, 0, start] = slope * (energy - mean)
-            J[:, 1:, start] = slope / rho * ((w * (psi - mean)).unsqueeze(2) * g).sum(0)
-            start = stop
-            continue
-        e, de = forms[name]  # (K, n, r), (K, 1 or n, d, r)
-        part = J[:, :, start:stop].unflatten(2, (len(w), -1)).permute(2, 0, 1, 3)  # (K, n, 1 + d, m): a view
-        C = torch.cat([(wide[:, :, 0] * e).unsqueeze(2), wide * (de - away * e.unsqueeze(2))], dim=2)
-        if name.startswith(("x_weights", "quadratic")):
-            block = part.unflatten(3, (-1, d - first))
-            torch.mul(C.unsqueeze(4), x[:, None, None, first:], out=block)
-            for i in range(d - first):
-                block[:, :, 1 + first + i, :, i] += wide[:, :, 0] * e
-        else:
-            part.copy_(C)
-        if name in model.masks:
-            part *= model.masks[name].reshape(len(w), 1, 1, -1)
-        start = stop
+    """Of the soft minimum, less the linear function that takes away the stress at a reference, if there is one."""
+    energy, gradient, J = _of_soft_minimum(model, x, names)
+    reference = model.constraints.reference
+    if reference is not None:
+        _, there, J_there = _of_soft_minimum(model, reference.at, names)
+        lost, J_lost = model.lost(there, reference)[0], reference.projector[0].T @ J_there[0, 1:]
+        energy, gradient = energy - x @ lost, gradient - lost
+        J[:, 0] -= x @ J_lost
+        J[:, 1:] -= J_lost
     return energy, gradient, J
 
 
-def _forms(model: TrainablePotential, x: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
-    """e (K, n, r) and de/dx (K, 1 or n, d, r) of the forms that each parameter acts through; of itself, for output weights."""
-    k, n, last, y = model.architecture.count, len(x), model.architecture.depth, x[:, model.temperatures :]
-    d = y.shape[1]
-    # of the output rows: their shares (n or 1, outputs), and how these change with t
-    share = model.shares(x) if model.temperatures else torch.ones(1, 1, dtype=torch.float64)
-    change = torch.tensor([-1.0, 1.0], dtype=torch.float64)[-share.shape[1] :]
+def _of_soft_minimum(model: TrainablePotential, x: Tensor, names: list[str]) -> tuple[Tensor, Tensor, Tensor]:
+    """Of the soft minimum of all variants of the modes."""
+    (n, d), k, rho = x.shape, model.architecture.count, model.scaled_rho
+    psi, g = model.modes(x)
+    w = torch.softmax(-psi / rho, dim=0)
+    energy, gradient = -rho * torch.logsumexp(-psi / rho, dim=0), (w.unsqueeze(2) * g).sum(0)
+    orbit, rest = model.constraints.orbit, model.constraints.rest
+    maps, variants = torch.eye(d, dtype=torch.float64)[None], 1
+    if orbit is not None:
+        maps, variants = orbit.maps.flatten(0, 1), orbit.variants
+    each = len(maps) // variants  # images whose mean is a variant
+    weight = w.reshape(k, variants, n).transpose(1, 2).repeat_interleave(each, 2) / each
+    away = ((g - gradient) / rho).reshape(k, variants, n, d).transpose(1, 2).repeat_interleave(each, 2)
+    images = torch.einsum("iab,nb->nia", maps, x)
+    blocks = _of_modes(model, images[None], weight, away, maps)
+    if rest is not None:
+        lost = _lost_at_rest(model, rest)
+        along = torch.einsum("kni,imj->knjm", weight, maps) - torch.einsum("kni,knij,nim->knjm", weight, away, images)
+        linear = torch.cat([torch.einsum("kni,nim->knm", weight, images).unsqueeze(2), along], dim=2)
+        blocks = {name: block - linear @ lost[name].unsqueeze(1) for name, block in blocks.items()}
+    if "raw_rho" in names:
+        change, mean = _rho_change(model) / rho, (w * psi).sum(0)
+        of_rho = [(energy - mean).unsqueeze(1), ((w * (psi - mean) / rho).unsqueeze(2) * g).sum(0)]
+        blocks["raw_rho"] = change * torch.cat(of_rho, dim=1)[None, :, :, None]
+    return energy, gradient, torch.cat([blocks[name].permute(1, 2, 0, 3).flatten(2) for name in names], dim=2)
 
-    def form(e: Tensor, along: Tensor, by_t: Tensor) -> tuple[Tensor, Tensor]:
-        if not model.temperatures:
-            return e, along
-        return e, torch.cat([by_t.expand(k, n, -1).unsqueeze(2), along.expand(k, n, d, -1)], dim=2)
 
-    one = form(share.expand(k, n, -1), torch.zeros(k, 1, d, len(change), dtype=torch.float64), change)
-    forms = {f"x_weights.{last}": one, f"biases.{last}": one}
-    if model.quadratic is not None:
-        Q = model.quadratic * model.mask("quadratic")
-        u, of_row = y @ Q.transpose(1, 2), share.repeat_interleave(d, 1)
-        forms["quadratic"] = form(
-            of_row * u, of_row[:, None] * Q.transpose(1, 2).unsqueeze(1), change.repeat_interleave(d) * u
+def _lost_at_rest(model: TrainablePotential, rest: Reference) -> dict[str, Tensor]:
+    """Derivatives of the gradient that each mode loses so that it has no stress in its natural state, (K, d, m)."""
+    k, d = rest.at.shape
+    one, zero = torch.ones(k, 1, 1, dtype=torch.float64), torch.zeros(k, 1, 1, d, dtype=torch.float64)
+    blocks = _of_modes(model, rest.at[:, None, None], one, zero, torch.eye(d, dtype=torch.float64)[None])
+    return {name: rest.projector.transpose(1, 2) @ block[:, 0, 1:] for name, block in blocks.items()}
+
+
+def _of_modes(model: TrainablePotential, x: Tensor, weight: Tensor, away: Tensor, maps: Tensor) -> dict[str, Tensor]:
+    """Sums over the images i of a point: weight_i times the derivatives of psi_k, and of A_i^T g_k - away_i psi_k.
+
+    Args:
+        model: the potential.
+        x: images A_i x of n points, (1 or K, n, i, d).
+        weight: (K, n, i).
+        away: (K, n, i, d).
+        maps: A_i, (i, d, d).
+
+    Returns:
+        By the name of each parameter but the transition scale: (K, n, 1 + d, m) for the m weights of each mode in it.
+    """
+    first, blocks = model.temperatures, {}
+    factor = torch.cat([torch.ones_like(away[..., :1]), -away], dim=3)
+    for form in _forms(model, x.flatten(1, 2)):
+        e, de, by_t = (
+            part.unflatten(1, (-1, len(maps))) * weight.unsqueeze(3) for part in (form.e, form.de, form.by_t)
         )
+        C = factor.unsqueeze(4) * e.unsqueeze(3)  # (K, n, i, 1 + d, r)
+        v = torch.einsum("imj,kmr->kijr", maps[:, first:, first:], form.v)
+        C[..., 1 + first :, :].addcmul_(v.unsqueeze(1), de.unsqueeze(3))
+        if first:
+            C[..., 1, :] += by_t
+        for name in form.names:
+            if name.startswith(("x_weights", "quadratic")):
+                block = torch.einsum("kniar,knim->knarm", C, x[..., first:].expand(len(C), -1, -1, -1))
+                block[:, :, 1 + first :] += torch.einsum("imj,knir->knjrm", maps[:, first:, first:], e)
+                block = block.flatten(3)
+            else:
+                block = C.sum(2)
+            blocks[name] = model.masks[name].reshape(len(C), 1, 1, -1) * block if name in model.masks else block
+    return blocks
+
+
+class _Form(NamedTuple):
+    """How a mode depends on affine forms u_r = v_r.x + b_r of its weights: with e_r = dpsi/du_r and de_r/dx = de_r v_r,
+
+        dpsi/db_r = e_r,    dpsi/dv_rm = e_r x_m,    dg_i/db_r = de_r v_ri,    dg_i/dv_rm = de_r v_ri x_m + e_r delta_im
+
+    Attributes:
+        names: of the parameters v and b, or of weights z_r whose own derivatives dpsi/dz_r take the place of e.
+        e: (K, n, r).
+        de: (K, n, r).
+        v: (K, d, r), of the inputs without temperature.
+        by_t: change of e with temperature, (K, n, r).
+    """
+
+    names: tuple[str, ...]
+    e: Tensor
+    de: Tensor
+    v: Tensor
+    by_t: Tensor
+
+
+def _forms(model: TrainablePotential, x: Tensor) -> Iterator[_Form]:
+    """Those of networks of at most one hidden layer at x (1 or K, n, d)."""
+    k, last, y = model.architecture.count, model.architecture.depth, x[..., model.temperatures :]
+    n, d = y.shape[1:]
+    share = model.shares(x).expand(k, n, -1)  # of the output rows; and how these change with t
+    change = torch.tensor([-1.0, 1.0], dtype=torch.float64)[-share.shape[2] :]
+    nothing = torch.zeros(k, d, len(change), dtype=torch.float64)
+    yield _Form(
+        (f"x_weights.{last}", f"biases.{last}"), share, torch.zeros_like(share), nothing, change.expand(k, n, -1)
+    )
+    if model.quadratic is not None:
+        Q = (model.quadratic * model.mask("quadratic")).transpose(1, 2)
+        u, of_row = y @ Q, share.repeat_interleave(d, 2)
+        yield _Form(("quadratic",), of_row * u, of_row, Q, change.repeat_interleave(d) * u)
     if last == 1:
         V = (model.x_weights[0] * model.mask("x_weights.0")).transpose(1, 2)  # (K, d, j)
         raw = model.raw_z_weights[0]  # (K, outputs, j)
         z = torch.nn.functional.softplus(raw, threshold=40.0) * model.mask("raw_z_weights.0")
         value, slope, curvature = _activation(model.architecture.activation, y @ V + model.biases[0].unsqueeze(1))
         acting = share @ z
-        along = (acting * curvature).unsqueeze(2) * V.unsqueeze(1)
-        forms["x_weights.0"] = forms["biases.0"] = form(acting * slope, along, (change @ z).unsqueeze(1) * slope)
+        yield _Form(
+            ("x_weights.0", "biases.0"), acting * slope, acting * curvature, V, (change @ z).unsqueeze(1) * slope
+        )
         steep = torch.sigmoid(raw)
-        now, later = share[:, :, None] * steep[:, None], change[:, None] * steep[:, None]  # (K, 1 or n, outputs, j)
-        along = now.unsqueeze(2) * (slope.unsqueeze(2) * V.unsqueeze(1)).unsqueeze(3)
-        of_value = (part * value.unsqueeze(2) for part in (now, later))
-        forms["raw_z_weights.0"] = form(next(of_value).flatten(2), along.flatten(3), next(of_value).flatten(2))
-    return forms
+        now = (share.unsqueeze(3) * steep.unsqueeze(1)).flatten(2)  # (K, n, outputs j)
+        later, outputs = (change[:, None] * steep).flatten(1).unsqueeze(1), (1, 1, len(change))
+        value, slope = value.repeat(outputs), slope.repeat(outputs)
+        yield _Form(("raw_z_weights.0",), now * value, now * slope, V.repeat(outputs), later * value)
 
 
-def _rho_slope(model: TrainablePotential) -> Tensor:
+def _rho_change(model: TrainablePotential) -> Tensor:
     """drho/draw of its bounded logarithm."""
     low, high = (math.log(bound) for bound in model.scaled_rho_bounds)
     share = torch.sigmoid(model.raw_rho)

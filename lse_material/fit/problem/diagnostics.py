@@ -34,7 +34,7 @@ FEW = 10  # rows for each input
 SPREADS = (
     0.1  # singular value of the places of the neighbours, as a share of the largest, in whose direction they spread
 )
-ROWS = 3000  # that are looked at, at most
+ROWS = 3000  # that are looked at, at most, chosen at random
 
 
 class DataWarning(UserWarning):
@@ -86,6 +86,11 @@ def _counting(samples: Samples, rows: Rows) -> Rows:
         stress=rows.stress[stress],
         derivative=rows.derivative[stress],
     )
+
+
+def _some_of(n: int) -> Index:
+    """Numbers of `ROWS` of n rows, at most: a random choice, as the first rows of a table are its first load paths."""
+    return np.arange(n) if n <= ROWS else np.sort(np.random.default_rng(0).choice(n, ROWS, replace=False))
 
 
 def _few(x: Array) -> list[str]:
@@ -183,7 +188,7 @@ def expect_pressure(samples: Samples, rows: Rows) -> None:
 def _energies_against_gradients(x: Array, rows: Rows, gradient: Array) -> list[str]:
     """Energy differences of near rows against the mean of their gradients times the way between them (the trapezoidal rule)."""
     both, first, second = np.intersect1d(rows.energy_rows, rows.stress_rows, return_indices=True)
-    both, first, second = (part[:ROWS] for part in (both, first, second))
+    both, first, second = (part[_some_of(len(both))] for part in (both, first, second))
     n, d = len(both), x.shape[1]
     if n < FEW * d:
         return []
@@ -217,7 +222,8 @@ def _no_gradient(x: Array, gradient: Array) -> list[str]:
     Neighbours on one load path show the derivative along the path only, and say nothing of its symmetry: what counts is the
     derivative within the directions in which the neighbours spread.
     """
-    x, gradient = x[:ROWS], gradient[:ROWS]
+    some = _some_of(len(x))
+    x, gradient = x[some], gradient[some]
     n, d = x.shape
     count = 3 * d + 2
     if d == 1 or n < max(FEW * d, count + 1):
@@ -245,15 +251,14 @@ def _no_gradient(x: Array, gradient: Array) -> list[str]:
 
 def _broken_symmetry(x: Array, gradient: Array, symmetry: Symmetry) -> list[str]:
     """W(A x) = W(x) for all A of the group, so that A^T dW/dx(A x) = dW/dx(x): compared where A x is a row, or x itself."""
-    x, gradient = x[:ROWS], gradient[:ROWS]
     if len(x) < 2:
         return []
-    near, tree, wrong, size = IMAGE * x.std(axis=0).max(), cKDTree(x), 0.0, 0.0
+    near, tree, some, wrong, size = IMAGE * x.std(axis=0).max(), cKDTree(x), _some_of(len(x)), 0.0, 0.0
     for A in symmetry.group[1:]:
-        distance, image = tree.query(x @ A.T)
-        met = distance <= near
-        wrong += ((gradient[image[met]] @ A - gradient[met]) ** 2).sum()
-        size += (gradient[met] ** 2).sum()
+        distance, image = tree.query(x[some] @ A.T, distance_upper_bound=near)
+        met = np.isfinite(distance)
+        own, other = gradient[some[met]], gradient[image[met]] @ A
+        wrong, size = wrong + ((other - own) ** 2).sum(), size + (own**2).sum()
     if wrong <= BROKEN**2 * size:
         return []
     return [

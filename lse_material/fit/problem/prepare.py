@@ -144,7 +144,8 @@ def prepare(
         monotone = None if monotone is None else monotone[seen]
         one = TrainablePotential.of(architecture.with_modes(1), len(seen), constraints=Constraints(monotone=monotone))
         expect_unread(one, seen, np.setdiff1d(np.arange(d), seen), d)
-    used = in_random_order(used)
+    parts = min(PARTS_FROM, training.batch, training.rows)
+    used = in_random_order(used, parts)
     rows = rows_from(used).with_inputs(seen)
     scales = scales_of(rows, acting, temperature) if start is None else _scales_of_start(start)
     constraints = replace(_constraints(architecture, acting, scales, kinematics, seen), monotone=monotone)
@@ -155,7 +156,7 @@ def prepare(
         others = rows_from(validation_samples).with_inputs(seen)
         validation = Loss.on(others, scales, *weights, growth_from=train)
         if has_enough_groups(samples.group) or (architecture.modes == "auto" and len(samples) < FEW_ROWS):
-            everything = Loss.on(rows_from(in_random_order(samples)).with_inputs(seen), scales, *weights)
+            everything = Loss.on(rows_from(in_random_order(samples, parts)).with_inputs(seen), scales, *weights)
     return Problem(
         samples,
         used,
@@ -176,12 +177,12 @@ def prepare(
     )
 
 
-def in_random_order(samples: Samples) -> Samples:
-    """The samples, shuffled if they are many.
+def in_random_order(samples: Samples, parts: int = PARTS_FROM) -> Samples:
+    """The samples, shuffled if they are as many as `parts`.
 
     Rows that follow each other lie on one load path; a part of the rows must be like the whole.
     """
-    if len(samples) < PARTS_FROM:
+    if len(samples) < parts:
         return samples
     return samples.take(np.random.default_rng(0).permutation(len(samples)))
 
