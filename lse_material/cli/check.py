@@ -51,9 +51,9 @@ def check(
             [data], columns, sheet=sheet, decimal=decimal, plane_strain=plane_strain, fields=fields, report=report
         )
         if samples.dim != (fitted.dim if isinstance(fitted, Material) else None):
-            rows = "x" if samples.dim is None else f"F in {samples.dim}D"
+            found = "x" if samples.dim is None else f"F in {samples.dim}D"
             takes = f"F in {fitted.dim}D" if isinstance(fitted, Material) else "x: it is a plain potential"
-            raise InvalidInputError(f"{data} has rows of {rows}, and {file} takes {takes}.")
+            raise InvalidInputError(f"{data} has rows of {found}, and {file} takes {takes}.")
         checks += check_data(fitted, samples, tolerance=tolerance)
     passed = all(c.passed for c in checks)
     if json:
