@@ -29,6 +29,14 @@ KINEMATICS = {  # green-lagrange, ...: those that need no more than the dimensio
     for name, kind in BUILT_IN.items()
     if all(field.default is not MISSING for field in fields(kind)[1:])
 }
+KinematicsOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="|".join(KINEMATICS),
+        help="Strain measure, for rows of F: green-lagrange if left out.",
+        show_default=False,
+    ),
+]
 TemperatureOption = Annotated[
     str | None,
     typer.Option(metavar="COLUMN", help="The column with the temperature of each row.", show_default=False),
@@ -68,14 +76,7 @@ def fit(
     decimal: DecimalOption = None,
     sheet: SheetOption = None,
     plane_strain: PlaneStrainOption = False,
-    kinematics: Annotated[
-        str | None,
-        typer.Option(
-            metavar="|".join(KINEMATICS),
-            help="Strain measure, for rows of F: green-lagrange if left out.",
-            show_default=False,
-        ),
-    ] = None,
+    kinematics: KinematicsOption = None,
     growth: Annotated[
         str | None,
         typer.Option(
