@@ -25,6 +25,7 @@ NAMES = (  # in the order in which they are read
     "hysteretic_bar",
     "memory_strip",
     "twinned_crystal",
+    "inflated_actuator",
     "periodic_cell",
 )
 MARK = "\x00"  # between the outputs of two cells

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import runpy
 import subprocess
 import sys
@@ -374,6 +375,7 @@ def test_demo_lists_what_there_is_and_refuses_what_there_is_not(capsys):
 def test_doctor_says_what_is_there_what_is_not_and_what_is_broken(tmp_path, monkeypatch, capsys):
     packages = ("numpy", "everything", "pip"), ("none_such", "nothing", "pip install it")
     monkeypatch.setattr("lse_material.cli.doctor.PACKAGES", packages)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     found = figures(capsys, "doctor")
     assert found["works"] is True
     states = {f["name"]: (f["state"], f["remedy"]) for f in found["findings"]}
@@ -383,6 +385,18 @@ def test_doctor_says_what_is_there_what_is_not_and_what_is_broken(tmp_path, monk
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     broken = figures(capsys, "doctor", code=FAILED)["findings"][1]
     assert (broken["state"], "too old" in broken["remedy"]) == ("broken", True)
+
+
+def test_doctor_finds_what_killed_compilations_left(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("lse_material.cli.doctor.PACKAGES", ())
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    folder, old = tmp_path / "fenics", (1e9, 1e9)
+    folder.mkdir()
+    for name in ("libffcx_forms_a.c", "libffcx_forms_b.c", "libffcx_forms_b.c.cached", "libffcx_forms_c.c"):
+        (folder / name).touch()
+        os.utime(folder / name, None if name.endswith("c.c") else old)  # c may still be on its way
+    (found,) = [f for f in figures(capsys, "doctor", code=FAILED)["findings"] if f["name"] == "form cache"]
+    assert found["remedy"].endswith(f"rm {folder / 'libffcx_forms_a.c'}")
 
 
 @pytest.mark.parametrize(

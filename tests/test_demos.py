@@ -25,6 +25,7 @@ STORIES = (
     "hysteretic_bar",
     "memory_strip",
     "twinned_crystal",
+    "inflated_actuator",
     "periodic_cell",
 )
 pytestmark = pytest.mark.slow
@@ -82,6 +83,7 @@ def test_demos_and_studies_use_public_names():
         ("energy_under_an_operator", "error", 0.01),
         ("memory_strip", "slope_error", 0.02),
         ("twinned_crystal", "normal_error_deg", 1.0),
+        ("inflated_actuator", "pressure_error", 1e-5),
         ("periodic_cell", "hill_mandel_error", 1e-5),
     ],
 )
@@ -189,6 +191,27 @@ def test_snapping_chain(tmp_path):
     for name in ("dissipated_share", "dissipated_share_fitted"):  # two rows are no soft machine: nothing jumps
         assert abs(figures[name]) < 1e-5
     assert len(colours(tmp_path / "out" / "snapping_chain.png")) > 10
+
+
+def test_a_transition_wave_through_the_snapping_chain(tmp_path):
+    figures = run_demo("studies/snapping_chain/wave.py", 1, tmp_path / "out")
+    assert abs(figures["front_speed_error"]) < 0.15  # long steps
+    assert abs(figures["energy_error"]) < 0.03
+    for name in ("arrivals", "arrivals_fitted"):  # rows snap one after another, from the plate on
+        assert np.diff(figures[name]).min() > 0.0
+    assert figures["cpu_ratio"] > 5.0
+    assert len(colours(tmp_path / "out" / "wave.png")) > 10
+
+
+def test_superelastic_damper(tmp_path):
+    figures = run_demo("studies/superelastic_damper.py", 2, tmp_path / "out")
+    assert figures["balance_error"] < 1e-8
+    for name in ("loop_area_error", "minor_loop_area_error"):
+        assert abs(figures[name]) < 0.05  # of the trapezoidal rule: 35 steps
+    assert figures["minor_loop_gap"] < 1e-6  # of the largest force
+    assert figures["least_dissipation"] >= 0.0
+    assert 0.3 < figures["martensite"] < 0.9
+    assert len(colours(tmp_path / "out" / "superelastic_damper.png")) > 10
 
 
 def test_martensite_3d(tmp_path):

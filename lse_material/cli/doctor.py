@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +29,9 @@ PACKAGES = (  # import name, what for, how to get it
     ("mpi4py", "FEniCSx forms and problems", FENICSX),
     ("slepc4py", "stability: lowest modes", FENICSX),
     ("gmsh", "meshes of the demos", "pip install gmsh"),
+)
+LONGEST_COMPILATION = (
+    3600.0  # in seconds: a source that is older and not compiled was left by a process that was killed
 )
 _CODE = """
 import importlib, importlib.metadata, sys
@@ -61,7 +66,13 @@ class Finding:
 def doctor(json: Json = False) -> int:
     """Say what is installed, what is missing and how to get it; exit code 1 if something installed does not work."""
     with ThreadPoolExecutor(4) as pool:
-        findings = [*pool.map(lambda package: _package(*package), PACKAGES), _floor_of_fem(), _compiler(), _cache()]
+        findings = [
+            *pool.map(lambda package: _package(*package), PACKAGES),
+            _floor_of_fem(),
+            _compiler(),
+            _cache(),
+            _forms(),
+        ]
     broken = any(f.state == "broken" for f in findings)
     python = sys.version.split()[0]
     if json:
@@ -115,6 +126,22 @@ def _cache() -> Finding:
     writable = _run(["test", "-w", str(existing)]).returncode == 0
     remedy = f"{existing} cannot be written: set XDG_CACHE_HOME to a folder that can"
     return Finding("kernel cache", "compiled kernels", "works" if writable else "broken", _home(folder), remedy)
+
+
+def _forms() -> Finding:
+    """A process that is killed while FFCx compiles leaves a source that others then wait for, until they give up."""
+    folder = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "fenics"
+    left = [
+        path
+        for path in folder.glob("libffcx_*.c")
+        if not path.with_suffix(".c.cached").exists() and time.time() - path.stat().st_mtime > LONGEST_COMPILATION
+    ]
+    if not left:
+        return Finding("form cache", "compiled forms, FEniCSx", "works", _home(folder), "")
+    remedy = "processes that were killed left these, for which later ones wait in vain: rm " + " ".join(
+        map(_home, left)
+    )
+    return Finding("form cache", "compiled forms, FEniCSx", "broken", _home(folder), remedy)
 
 
 def _home(path: Path) -> str:

@@ -27,8 +27,10 @@ with needed_by("lse_material.fem"):
     from lse_material.fem.dynamics.dynamics import Dynamics
     from lse_material.fem.dynamics.explicit import ExplicitMotion
     from lse_material.fem.dynamics.motion import Motion
+    from lse_material.fem.forms.enclosed_volume import enclosed_volume
     from lse_material.fem.forms.energy import conjugates, energy, mode_weights, potential_energy, rotation, stress
     from lse_material.fem.forms.frozen_tangent import frozen_tangent
+    from lse_material.fem.forms.global_unknowns import global_constraint, with_global_unknowns
     from lse_material.fem.forms.incompressible import (
         f_bar_energy,
         pressure_stabilisation,
@@ -64,13 +66,14 @@ with needed_by("lse_material.fem"):
         micromorphic,
         viscous,
     )
+    from lse_material.fem.quadrature.derivatives import with_stored_values
     from lse_material.fem.quadrature.dissipation import Dissipation
     from lse_material.fem.quadrature.plane_stress import PlaneStress, PlaneValues
     from lse_material.fem.quadrature.stress import QuadratureStress
     from lse_material.fem.solve import stability
     from lse_material.fem.solve.energy_problem import EnergyProblem
     from lse_material.fem.solve.multigrid import MULTIGRID
-    from lse_material.fem.solve.problem import MaterialProblem
+    from lse_material.fem.solve.problem import MaterialProblem, OptionWarning
 
 __all__ = [
     "MULTIGRID",
@@ -96,6 +99,7 @@ __all__ = [
     "MaterialProblem",
     "MeshWarning",
     "Motion",
+    "OptionWarning",
     "PeriodicCell",
     "PeriodicMap",
     "PlaneStress",
@@ -109,11 +113,13 @@ __all__ = [
     "conjugates",
     "discrete_gradient",
     "draw_cells",
+    "enclosed_volume",
     "energy",
     "entropy",
     "f_bar_energy",
     "frozen_tangent",
     "gather_cells",
+    "global_constraint",
     "heat_taken_up",
     "interior_penalty",
     "internal_energy",
@@ -138,7 +144,9 @@ __all__ = [
     "two_field_energy",
     "viscous",
     "volume_constraint",
+    "with_global_unknowns",
     "with_quadrature_degree",
+    "with_stored_values",
     "with_volume",
 ]
 

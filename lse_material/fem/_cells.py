@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import basix
 import numpy as np
 import scipy.sparse
 import ufl
@@ -164,6 +165,34 @@ def mesh_of(F: Any, domain: mesh.Mesh | None = None) -> mesh.Mesh:
 def functions_of(expression: Any) -> list[fem.Function]:
     """The functions in a UFL expression."""
     return [f for f in ufl.algorithms.extract_coefficients(expression) if isinstance(f, fem.Function)]
+
+
+def stored_at_points(expression: Any) -> list[fem.Function]:
+    """The functions in a UFL expression that have values at the points of a quadrature rule alone."""
+    return [f for f in functions_of(expression) if f.function_space.ufl_element().has_custom_quadrature]
+
+
+def require_degree(degree: Any, least: int = 0) -> None:
+    """Raise InvalidInputError unless the degree of a quadrature rule is a whole number."""
+    if isinstance(degree, bool) or not isinstance(degree, (int, np.integer)) or degree < least:
+        raise InvalidInputError(f"quadrature degree is {degree!r}; it must be a whole number, at least {least}.")
+
+
+def require_points(expression: Any, degree: int, what: str) -> None:
+    """Check that all functions of an expression have values at the points of a rule.
+
+    Raises:
+        InvalidInputError: one is stored at the points of another rule.
+    """
+    for function in stored_at_points(expression):
+        element = function.function_space.ufl_element()
+        points, _ = basix.make_quadrature(element.cell_type, degree)
+        own, _ = element.custom_quadrature()
+        if own.shape != points.shape or not np.allclose(own, points):
+            raise InvalidInputError(
+                f"the function {function.name!r} is stored at {len(own)} quadrature points of each cell, which are not those "
+                f"of degree {degree} of {what}: give the degree of its element, {element.embedded_superdegree}."
+            )
 
 
 def require_double(*functions: fem.Function, what: str, real: bool = False) -> None:

@@ -305,6 +305,20 @@ def test_a_guess_with_inverted_cells_is_brought_nearer_to_rest_and_new_values_th
     assert np.array_equal(u.x.array, before)
 
 
+def test_a_curved_cell_inverted_at_a_corner_is_found_for_linear_displacements_too():
+    """det F = 1 + du/dx varies with the curved geometry, and is positive at the only quadrature point."""
+    nodes = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.62, 0.62], [0.0, 0.5], [0.5, 0.0]])
+    cell = basix.ufl.element("Lagrange", "triangle", 2, shape=(2,))
+    domain = mesh.create_mesh(MPI.COMM_SELF, np.arange(6)[None, :], cell, nodes)
+    u = fem.Function(fem.functionspace(domain, ("Lagrange", 1, (2,))))
+    F = ufl.Identity(2) + ufl.grad(u)
+    problem = EnergyProblem(energy(saint_venant_kirchhoff(2), F) * ufl.dx(degree=1), u, petsc_options_prefix=prefix())
+    u.interpolate(lambda x: np.vstack([-1.1 * x[0], 0.0 * x[0]]))
+    at_centre = float(problem.energy())
+    assert np.isfinite(at_centre)
+    assert problem.inverted_cells.smallest() < 0.0
+
+
 # ---- the preconditioner ---------------------------------------------------------------------------------------------------
 
 

@@ -143,13 +143,12 @@ def test_the_stated_error_of_the_evidence_is_that_of_gaussians_and_mixtures_in_o
     scaled = []
     for components in (1, 2, 3):
         for d in (1, 2, 3, 4):
-            for seed in (0, 1):
-                target, evidence = known_mixture(components, d, seed)
-                result = quick(target, d, seed, modes=3)
-                scaled.append(abs(result.log_evidence - evidence) / result.evidence_error)
-    scaled = np.array(scaled)  # 24 of them
+            target, evidence = known_mixture(components, d, components + d)
+            result = quick(target, d, components + d, modes=3)
+            scaled.append(abs(result.log_evidence - evidence) / result.evidence_error)
+    scaled = np.array(scaled)  # 12 of them
     assert (scaled < 2.0).mean() >= 0.9  # 95 % of a normal distribution
-    assert (scaled < 3.0).mean() >= 0.95
+    assert (scaled < 3.0).all()
     assert (
         np.median(scaled) > 0.2
     )  # and it is not so wide that nothing could lie outside: 0.67 of a normal distribution

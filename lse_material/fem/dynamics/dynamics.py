@@ -18,7 +18,15 @@ from lse_material.fem._mpi import integral
 from lse_material.fem.dynamics.explicit import ExplicitMotion
 from lse_material.fem.dynamics.motion import Motion
 from lse_material.fem.paths.fingerprint import Fingerprint, differences_from, fingerprint
-from lse_material.fem.paths.history import FINGERPRINT, History, InternalVariables, RecordedPath, advance, memory_of
+from lse_material.fem.paths.history import (
+    FINGERPRINT,
+    History,
+    InternalVariables,
+    RecordedPath,
+    advance,
+    check_memory,
+    memory_of,
+)
 
 COLUMNS = ("time", "dt", "kinetic", "energy", "dissipated", "work", "error", "iterations")
 LARGEST_GROWTH = 2.0  # of a step over the one before
@@ -49,7 +57,8 @@ class Dynamics(RecordedPath):
             loads that do not change, kinetic + energy + dissipated - work does not change either.
 
     Raises:
-        InvalidInputError: a number is not positive, or an observable has a name that the table uses.
+        InvalidInputError: a number is not positive, an observable has a name that the table uses, or the energy has a
+            `Dissipation` that is not in `internal`, or the reverse.
 
     >>> motion = lse.fem.Motion(W * dx, u, density=1.0, petsc_options_prefix="motion_")
     >>> motion.velocity.interpolate(lambda x: 0.1 * x[:2])
@@ -75,6 +84,7 @@ class Dynamics(RecordedPath):
                 raise InvalidInputError(f"{name} is {getattr(self, name)!r}; it must be > 0.")
         if not (np.isfinite(self.tolerance) and self.tolerance >= 0.0):
             raise InvalidInputError(f"tolerance is {self.tolerance!r}; it must be >= 0.")
+        check_memory(self.motion.functional, self.internal)
         self.history  # noqa: B018 (it checks the names of what is observed)
         self._estimate  # noqa: B018 (it is compiled, which is collective)
 

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Real
 
 import numpy as np
 import ufl
+from ufl.classes import Grad, Identity, Sum, Variable
 from ufl.core.expr import Expr
 
 from lse_material._arrays import float_array
@@ -54,14 +56,14 @@ def energy(
 
     Raises:
         InvalidInputError: F or the orientation does not have the shape for the material's dimension, or fields are too few or
-            too many.
+            too many, or no scalars.
 
     >>> W = lse.fem.energy(material, F)
     >>> round(fem.assemble_scalar(fem.form(W * dx)), 6)  # at F = I, between the wells
     0.004307
     """
     expect_shape(material, F)
-    turned = in_axes(F, orientation)
+    turned, fields = in_axes(F, orientation), scalar_fields(material, fields)
     W = potential_energy(material.potential, inputs(material, turned, fields), expanded=expanded)
     if material.growth is not None:
         W = W + growth_energy(material.growth, F)
@@ -110,6 +112,7 @@ def conjugates(
     0.3
     """
     expect_shape(material, F)
+    fields = scalar_fields(material, fields)
     x = inputs(material, F, fields)
     gradient = (networks if expanded else operator).gradient(material.potential, x)
     of_fields = gradient[: len(material.fields)]
@@ -161,11 +164,28 @@ def potential_energy(potential: SoftMinimum, x: list[Expr], *, expanded: bool = 
 
 def inputs(material: Material, F: Expr, fields: Sequence[Expr]) -> list[Expr]:
     """The inputs of the potential, UFL scalars: the fields, then the components of x(F)."""
+    return [*scalar_fields(material, fields), *strain(material.kinematics, F)]
+
+
+def scalar_fields(material: Material, fields: Sequence[Expr]) -> list[Expr]:
+    """The values of the material's fields, one UFL scalar for each.
+
+    Raises:
+        InvalidInputError: there are too few or too many, or one is no scalar.
+    """
+    wanted = f"the energy depends on {list(material.fields)}: give fields=[...], a list with one scalar for each"
+    if len(getattr(fields, "ufl_shape", ())) == 1:
+        fields = list(fields)
+    if not isinstance(fields, (list, tuple)):
+        raise InvalidInputError(f"fields is a {type(fields).__name__}; {wanted}.")
     if len(fields) != len(material.fields):
-        raise InvalidInputError(
-            f"{len(fields)} fields are given; the energy depends on {list(material.fields)}: energy(material, F, fields=[...])."
-        )
-    return [*fields, *strain(material.kinematics, F)]
+        raise InvalidInputError(f"{len(fields)} fields are given; {wanted}.")
+    for name, value in zip(material.fields, fields):
+        shape = getattr(value, "ufl_shape", value.shape if isinstance(value, np.ndarray) else None)
+        if not isinstance(value, Real) and shape != ():
+            said = f"a {type(value).__name__}" + ("" if shape is None else f" of shape {shape}")
+            raise InvalidInputError(f"the field {name!r} is {said}; it must be a number or a UFL scalar.")
+    return [ufl.as_ufl(float(value) if isinstance(value, (Real, np.ndarray)) else value) for value in fields]
 
 
 def in_axes(F: Expr, orientation: Expr | None) -> Expr:
@@ -229,6 +249,11 @@ class _VolumeRatio:
 
 def expect_shape(material: Material, F: Expr) -> None:
     """Raise InvalidInputError unless F is a tensor of the dimension of the material."""
+    if not isinstance(material, Material):
+        raise InvalidInputError(
+            f"this is a {type(material).__name__}, and no Material: load a file by lse.load(file), and give a potential its "
+            "strain measure, Material(potential, GreenLagrange(dim))."
+        )
     shape = getattr(F, "ufl_shape", None)
     if shape != (material.dim, material.dim):
         raise InvalidInputError(
@@ -236,3 +261,24 @@ def expect_shape(material: Material, F: Expr) -> None:
             "as ufl.Identity(dim) + ufl.grad(u) gives it on a mesh of that dimension, and ufl.Identity(3) + "
             "lse.fem.plane_gradient(u), or axisymmetric_gradient(u), for a solid on a mesh of two."
         )
+    expect_solid_cells(F)
+
+
+def expect_solid_cells(F: Expr) -> None:
+    """Raise InvalidInputError if F is Identity + grad(u) of cells of a lower dimension than their space.
+
+    There grad(u) is a gradient along the surface: F would leave its normal as it is, and every rotation of the surface would be
+    a shear.
+    """
+    while isinstance(F, Variable):
+        F = F.ufl_operands[0]
+    if not isinstance(F, Sum) or {type(part) for part in F.ufl_operands} != {Identity, Grad}:
+        return
+    for domain in ufl.domain.extract_domains(F):
+        tdim, gdim = domain.topological_dimension, domain.geometric_dimension
+        if tdim < gdim:
+            raise InvalidInputError(
+                f"F is Identity + grad(u) on cells of dimension {tdim} in a space of {gdim}: their normal would stay as it is, "
+                "and each rotation of the surface would count as shear. Mesh the body with solid cells, or write F of a "
+                "membrane or shell by its tangents and its director."
+            )

@@ -13,15 +13,22 @@ from ufl.algorithms.apply_derivatives import apply_derivatives
 from ufl.algorithms.estimate_degrees import estimate_total_polynomial_degree
 from ufl.core.expr import Expr
 
+from lse_material.fem._cells import require_points, stored_at_points
+
 
 def with_quadrature_degree(form: ufl.Form) -> ufl.Form:
     """The form with a quadrature degree attached to each integral that has none: UFL's estimate for its integrand.
+
+    Where a function is stored at quadrature points (`basix.ufl.quadrature_element`), it is the degree of these points.
 
     The estimate does not include the volume of a cell, which varies in quadrilaterals and curved cells. Integrals whose measure
     names a degree, as `ufl.dx(degree=2)` does, stay as they are. Forms that `ufl.derivative` makes of the result have its rule.
 
     Args:
         form: UFL form of any rank, with cell and facet integrals.
+
+    Raises:
+        InvalidInputError: a function is stored at other points than those of the degree that its integral has.
 
     >>> form = lse.fem.with_quadrature_degree(ufl.inner(u, u) * ufl.dx)
     >>> form.integrals()[0].metadata()["quadrature_degree"]
@@ -31,10 +38,18 @@ def with_quadrature_degree(form: ufl.Form) -> ufl.Form:
 
 
 def _with_degree(integral: ufl.Integral) -> ufl.Integral:
-    metadata = integral.metadata()
-    if metadata.get("quadrature_degree", -1) not in (None, -1):
+    metadata, integrand = integral.metadata(), integral.integrand()
+    given = metadata.get("quadrature_degree", -1)
+    stored = stored_at_points(integrand) if integral.integral_type() == "cell" else []
+    if given in (None, -1):
+        own = [function.function_space.ufl_element().embedded_superdegree for function in stored]
+        degree = own[0] if own else estimated_degree(integrand)
+        integral = integral.reconstruct(metadata={**metadata, "quadrature_degree": degree})
+    elif metadata.get("quadrature_scheme") not in (None, "default"):
         return integral
-    return integral.reconstruct(metadata={**metadata, "quadrature_degree": estimated_degree(integral.integrand())})
+    if stored:
+        require_points(integrand, integral.metadata()["quadrature_degree"], "the integral")
+    return integral
 
 
 def estimated_degree(expression: Expr) -> int:

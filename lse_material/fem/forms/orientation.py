@@ -21,7 +21,7 @@ from ufl.core.expr import Expr
 
 from lse_material._arrays import Array
 from lse_material.errors import ConvergenceError
-from lse_material.fem._cells import covered_cells, functions_of
+from lse_material.fem._cells import covered_cells, functions_of, stored_at_points
 from lse_material.fem.forms.marks import marked, marks_in
 from lse_material.fem.forms.measures import estimated_degree
 from lse_material.model.strain import SmallStrain, StrainMeasure
@@ -49,7 +49,8 @@ class InvertedCells:
     """Checks det F in the cells of forms, at their corners and the middles of their edges.
 
     Args:
-        forms: energies or residuals as the user gave them. Each det F in a cell integral is checked in the integral's cells.
+        forms: energies or residuals as the user gave them. Each det F in a cell integral is checked in the integral's cells,
+            unless F has parts that are stored at quadrature points alone.
         comm: of the problem.
         entity_maps: between the meshes of the forms.
     """
@@ -69,7 +70,7 @@ class InvertedCells:
                 for J, _ in marks_in(integral.integrand(), Determinant):
                     det = J.expression()
                     known = any(det == other and domain is mesh for other, mesh, _ in self._parts)
-                    if not known and domain is not None and _varies(det):
+                    if not known and domain is not None and _varies(det, domain):
                         self._parts.append((det, domain, covered_cells(integral, domain)))
 
     def refuse(self, remedy: str, iterations: int) -> None:
@@ -102,9 +103,11 @@ class InvertedCells:
         return fem.Expression(det, points, **maps)
 
 
-def _varies(det: Expr) -> bool:
-    """Whether det F may differ from point to point of a cell."""
-    return estimated_degree(det) > 0
+def _varies(det: Expr, domain: Any) -> bool:
+    """Whether det F may differ from point to point of a cell, and has values between the quadrature points."""
+    if stored_at_points(det):
+        return False
+    return estimated_degree(det) > 0 or not domain.ufl_domain().is_piecewise_linear_simplex_domain()
 
 
 def _domain(integral: ufl.Integral) -> Any:

@@ -47,8 +47,8 @@ def internal_energy(material: Material, F: Expr, *, fields: Sequence[Expr], expa
     >>> abs(fem.assemble_scalar(fem.form(U * dx))) < 1e-12  # W = -0.5 T
     True
     """
-    T = fields[material.temperature("an internal energy")]
     W = energy(material, F, fields=fields, expanded=expanded)
+    T = fields[material.temperature("an internal energy")]
     return W + T * entropy(material, F, fields=fields, expanded=expanded)
 
 

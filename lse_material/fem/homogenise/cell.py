@@ -25,7 +25,9 @@ from lse_material.fem.forms.marks import marks_in
 from lse_material.fem.forms.measures import with_quadrature_degree
 from lse_material.fem.forms.orientation import InvertedCells
 from lse_material.fem.homogenise.periodic_map import PeriodicMap
+from lse_material.fem.paths.history import Memory
 from lse_material.fem.quadrature.derivatives import with_stored_values
+from lse_material.fem.quadrature.dissipation import Dissipation
 from lse_material.fem.quadrature.stress import QuadratureStress
 from lse_material.fem.solve.eigen import lowest_eigenpairs
 from lse_material.fem.solve.fields import diagonal_of
@@ -55,6 +57,7 @@ class CellSystem:
         u: the displacement; with further fields a part of `state`, which is T q.
         q: fluctuation and average gradient, a PETSc vector.
         multipliers: number of the unknowns that are Lagrange multipliers.
+        internal: what changes of mode weights cost; the energy contains it.
         free: (i, J) -> average P_iJ, for components of the average gradient that are unknown; the others are prescribed.
         inverted_cells: checks det F between the quadrature points.
         inner_product: of int grad v . grad w + v . w/L^2, in q.
@@ -73,6 +76,7 @@ class CellSystem:
         tolerance: float = 1e-10,
         stresses: Callable[[Any], Sequence[QuadratureStress]] | None = None,
         fields: Sequence[Any] = (),
+        internal: Callable[..., Sequence[Dissipation]] | None = None,
     ) -> None:
         dim = self.dim = domain.geometry.dim
         shape = element("Lagrange", domain.basix_cell(), degree, shape=(dim,))
@@ -91,6 +95,16 @@ class CellSystem:
             raise InvalidInputError(
                 "the energy of a cell is a UFL scalar of the F that it is given, or a functional of it with its own measures."
             )
+        if any(isinstance(f, Memory) for f in W.coefficients()):
+            raise InvalidInputError(
+                "the energy of the cell contains the cost of a Dissipation, whose memory would never follow: leave it out, and "
+                "give internal=lambda F: [Dissipation(material, F, ...)]."
+            )
+        self.internal = () if internal is None else tuple(internal(F, *others))
+        costs = sum((one.functional for one in self.internal), ufl.Form([]))
+        if any(self.state not in one.functional.coefficients() for one in self.internal):
+            raise InvalidInputError("a Dissipation of a cell must be made of the F that `internal` is given.")
+        W += costs
         self.functional, self.inverted_cells = W, InvertedCells([W], self.comm)
         test, trial = ufl.TestFunction(V), ufl.TrialFunction(V)
         v, du = (ufl.split(test)[0], ufl.split(trial)[0]) if fields else (test, trial)
@@ -98,6 +112,7 @@ class CellSystem:
         residual = ufl.derivative(W, self.state, test)
         if stresses is not None:
             residual = sum((ufl.inner(P.operator, ufl.grad(v)) * P.dx for P in self._stresses), ufl.Form([]))
+            residual += ufl.derivative(costs, self.state, test) if self.internal else ufl.Form([])
         self._energy_form = fem.form(W)
         self._residual_form = fem.form(with_stored_values(residual, self._stresses))
         self._tangent_form = fem.form(with_stored_values(ufl.derivative(residual, self.state, trial), self._stresses))

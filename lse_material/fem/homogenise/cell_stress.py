@@ -6,7 +6,8 @@ dP/dF the Schur complement of its tangent, and W its energy per volume of the ce
     P(F) = average of P_local,    dP/dF = 1/|V| (K_FF - K_Fw K_ww^-1 K_wF)
 
 A trial therefore depends on its F and on the accepted state alone, not on the iterates before it, and a step that is refused
-leaves nothing behind. Each rank solves the cells of its own points. F. Feyel, J.-L. Chaboche, Comput. Methods Appl. Mech. Eng.
+leaves nothing behind. If the cell dissipates, W is what it stores and what the step to F costs. Each rank solves the cells of
+its own points. F. Feyel, J.-L. Chaboche, Comput. Methods Appl. Mech. Eng.
 183, 309 (2000); C. Miehe, J. Schotte, J. Schroeder, Comput. Mater. Sci. 16, 372 (1999), for the tangent.
 """
 
@@ -25,9 +26,11 @@ from petsc4py import PETSc
 from lse_material._arrays import Array
 from lse_material.errors import ConvergenceError, InvalidInputError, LseError
 from lse_material.fem._cells import mesh_of
-from lse_material.fem.homogenise.periodic_cell import PeriodicCell
+from lse_material.fem._mpi import integral
+from lse_material.fem.homogenise.periodic_cell import PeriodicCell, Snapshot
 from lse_material.fem.paths.checkpoint import cell_numbers
 from lse_material.fem.paths.fingerprint import Fingerprint
+from lse_material.fem.paths.history import Memory
 from lse_material.fem.quadrature.stress import QuadratureStress
 
 
@@ -61,6 +64,7 @@ class CellStress(QuadratureStress):
         order: amplitude of each point's accepted cell along the mode in which it buckled, a length, 0 before; a Function of
             the quadrature space.
         cell_states: how many states of cells this rank has solved.
+        paid: energy per volume that each point's cell has dissipated; a Function of the quadrature space.
         functions: states of all cells, by names, for a checkpoint.
 
     Args:
@@ -103,13 +107,15 @@ class CellStress(QuadratureStress):
                 f"F has UFL shape {F.ufl_shape} and the cell is {self.cell.dim}D: both must have the same dimension."
             )
         self._nested = _Points(self.cell, body.comm.rank)
+        self._energy_type = Memory if self.cell.internal else fem.Function
         super().__init__(self._nested, F, degree=degree, tags=tags, tag=tag, domain=domain, entity_maps=entity_maps)
         self._states = fem.Function(self._space((len(self._nested.start),)), name="cell_states")
-        self.order = fem.Function(self._space(()), name="order")
+        self.order, self.paid = (fem.Function(self._space(()), name=name) for name in ("order", "dissipated"))
+        self._dissipated = fem.form(self.paid * self.dx)
         self.reset()
+        rows, numbers = self.order.function_space.dofmap.list[self._cells], cell_numbers(self._mesh)[self._cells]
         memory = self._states.x.array.reshape(-1, len(self._nested.start))
-        rows = self.order.function_space.dofmap.list[self._cells]
-        self._nested.remember(memory, self.order.x.array, rows, cell_numbers(self._mesh)[self._cells])
+        self._nested.remember(memory, self.order.x.array, self.paid.x.array, rows, numbers)
 
     @property
     def cell_states(self) -> int:
@@ -119,7 +125,7 @@ class CellStress(QuadratureStress):
     @property
     def functions(self) -> Mapping[str, fem.Function]:
         """The memory, by names: what a checkpoint must store."""
-        return {"cell states": self._states, "order": self.order, "energy": self.energy}
+        return {"cell states": self._states, "order": self.order, "paid": self.paid, "energy": self.energy}
 
     def fingerprint(self) -> Fingerprint:
         """The fingerprint of the cell, by which a checkpoint of another cell is refused."""
@@ -128,8 +134,12 @@ class CellStress(QuadratureStress):
     def reset(self) -> None:
         """Return all cells to the undeformed state, for another path."""
         self._states.x.array.reshape(-1, len(self._nested.start))[:] = self._nested.start
-        self.order.x.array[:] = 0.0
+        self.order.x.array[:] = self.paid.x.array[:] = 0.0
         self._state.forget()
+
+    def dissipated(self) -> float:
+        """The energy that all cells have dissipated so far, the same on every rank; collective."""
+        return integral(self._mesh.comm, self._dissipated)
 
     def advance(self) -> None:
         """Accept the states of the cells at the present F: later trials start from them. Collective.
@@ -146,6 +156,7 @@ class CellStress(QuadratureStress):
         if failures:
             raise ConvergenceError(f"the present state cannot be accepted: {failures[0]}")
         self._nested.accept()
+        self._store_energy()
         for function in self.functions.values():
             function.x.scatter_forward()
 
@@ -154,7 +165,7 @@ class _Points:
     """The cells of all points of a rank, which take turns in one `PeriodicCell`: an `Evaluator`.
 
     Attributes:
-        start: the state of an undeformed cell in one row: unknowns q, average F, mode in which it buckled (0 before).
+        start: the state of an undeformed cell in one row: unknowns q, mode in which it buckled (0 before), average F, memory.
         solved: how many states were solved.
     """
 
@@ -164,21 +175,23 @@ class _Points:
         self.start = self._row()
         self.solved = 0
         self._memory = self._trial = np.empty((0, len(self.start)))
-        self._order = self._trial_order = np.empty(0)
+        self._order = self._trial_order = self._paid = self._trial_paid = np.empty(0)
+        self._found: CellValues | None = None
         self._rows: Array = np.empty(0, dtype=np.int32)
         self._numbers: Array = np.empty(0, dtype=np.int64)
         self._each = 1
 
-    def remember(self, memory: Array, order: Array, rows: Array, numbers: Array) -> None:
+    def remember(self, memory: Array, order: Array, paid: Array, rows: Array, numbers: Array) -> None:
         """Take the arrays in which the accepted states lie.
 
         Args:
             memory: a state a row.
             order: of each state.
+            paid: energy per volume that each has dissipated.
             rows: those of the points that are evaluated, (cells of the mesh, points of each).
             numbers: of these cells.
         """
-        self._memory, self._order, self._rows = memory, order, rows.ravel()
+        self._memory, self._order, self._paid, self._rows = memory, order, paid, rows.ravel()
         self._numbers, self._each = numbers, rows.shape[1]
 
     def evaluate(self, F: Array) -> CellValues:
@@ -189,7 +202,7 @@ class _Points:
         """
         n, dim = len(F), self._cell.dim
         found = CellValues(np.empty(n), np.empty((n, dim, dim)), np.empty((n, dim, dim, dim, dim)))
-        self._trial, self._trial_order = np.empty((n, len(self.start))), np.empty(n)
+        self._trial, self._trial_order, self._trial_paid = np.empty((n, len(self.start))), np.empty(n), np.empty(n)
         inverted = np.flatnonzero(~(np.linalg.det(F) > 0.0))
         if len(inverted):  # before any cell is solved
             raise self._failed(inverted[0], F, "det F must be > 0")
@@ -200,13 +213,18 @@ class _Points:
             except (LseError, PETSc.Error) as error:
                 raise self._failed(i, F, error) from error
             self.solved += 1
-            found.energy[i], found.stress[i], found.tangent[i] = state.energy, state.stress, state.tangent
-            self._trial[i], self._trial_order[i] = self._row(), state.order
+            found.energy[i] = state.energy + state.dissipated - self._paid[self._rows[i]]
+            found.stress[i], found.tangent[i] = state.stress, state.tangent
+            self._trial[i], self._trial_order[i], self._trial_paid[i] = self._row(), state.order, state.dissipated
+        self._found = found
         return found
 
     def accept(self) -> None:
-        """Keep the states of the last evaluation."""
+        """Keep the states of the last evaluation; its energies are from now on what these store."""
+        assert self._found is not None
+        self._found.energy[:] -= self._trial_paid - self._paid[self._rows]
         self._memory[self._rows], self._order[self._rows] = self._trial, self._trial_order
+        self._paid[self._rows] = self._trial_paid
 
     def _failed(self, i: int, F: Array, why: object) -> ConvergenceError:
         where = f"point {i % self._each} of cell {self._numbers[i // self._each]} on rank {self._rank}"
@@ -214,14 +232,17 @@ class _Points:
 
     def _row(self) -> Array:
         """The present state of the cell in one row."""
-        q, F, mode, _ = self._cell.snapshot()
-        return np.concatenate([q, F.ravel(), np.zeros(len(q)) if mode is None else mode])
+        s = self._cell.snapshot()
+        return np.concatenate([s.q, np.zeros(len(s.q)) if s.mode is None else s.mode, s.F.ravel(), *s.memory])
 
     def _enter(self, row: Array) -> None:
         """Put the cell into a state."""
-        dim = self._cell.dim
-        q, F, mode = np.split(row, np.cumsum([(len(row) - dim * dim) // 2, dim * dim]))
-        self._cell.restore((q, F.reshape(dim, dim), mode.copy() if mode.any() else None, {}))
+        shape = self._cell.snapshot()
+        sizes = [len(shape.q), len(shape.q), shape.F.size, *map(len, shape.memory)]
+        q, mode, F, *memory = np.split(row, np.cumsum(sizes[:-1]))
+        kept = tuple(memory)
+        F = F.reshape(shape.F.shape)
+        self._cell.restore(Snapshot(q, F, mode.copy() if mode.any() else None, {}, kept, kept))
 
 
 def _made_together(make_cell: Callable[[MPI.Comm], PeriodicCell], comm: MPI.Comm) -> PeriodicCell:

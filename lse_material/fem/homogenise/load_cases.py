@@ -138,7 +138,8 @@ def sample(
 
     Raises:
         InvalidInputError: `out` is no .npz file, or there are no paths.
-        LseError: no state was found at all, or a cell failed for another reason; the same on every rank.
+        LseError: no state was found at all, the cell has internal variables, or it failed for another reason; the same on every
+            rank.
 
     >>> def make_cell(comm):
     ...     square = mesh.create_unit_square(comm, 2, 2)
@@ -164,6 +165,11 @@ def sample(
     failure: str | None = None
     try:
         cell = make_cell(own)
+        if cell.internal:
+            raise InvalidInputError(
+                "the cell dissipates: its stress is no derivative of a W(F), so that its states are no samples. Follow them by "
+                "`PeriodicCell.minimum`."
+            )
         parts = _follow_all(
             cell, {i: paths[i] for i in range(mine, len(paths), groups)}, folder, progress and mine == 0
         )

@@ -11,7 +11,8 @@ Bertoldi et al., J. Mech. Phys. Solids 56, 2642 (2008), for the porous elastomer
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +25,8 @@ from lse_material._arrays import Array, float_array, frozen
 from lse_material.errors import ConvergenceError, InvalidInputError
 from lse_material.fem.homogenise.cell import CellSystem
 from lse_material.fem.paths.fingerprint import Fingerprint, fingerprint
+from lse_material.fem.paths.history import advance, memory_of
+from lse_material.fem.quadrature.dissipation import Dissipation
 from lse_material.fem.quadrature.stress import QuadratureStress
 from lse_material.fem.solve.inertia import SymmetricFactor
 from lse_material.fem.solve.newton_inertia import perturb
@@ -35,7 +38,28 @@ EQUAL_ENERGIES = 1e-9  # of the two sides of a saddle, in units of the energy of
 ZERO_EIGENVALUE = 1e-9  # share of the modulus: a deformation of a smaller eigenvalue costs no energy
 
 Free = Mapping[tuple[int, int], float]
-Snapshot = tuple[Array, Array, Array | None, dict[tuple[int, int], float]]  # q and mode of this rank, F between, `free`
+Memories = tuple[Array, ...]  # values of the functions of internal variables on this rank
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """A state of a cell.
+
+    Attributes:
+        q: unknowns of this rank.
+        F: average deformation gradient.
+        mode: in which the cell buckled, as unknowns of this rank; None before.
+        free: components of F that are unknown, and their stresses.
+        memory: of internal variables.
+        memory_before: that at the beginning of the step that led to the state.
+    """
+
+    q: Array
+    F: Array
+    mode: Array | None
+    free: dict[tuple[int, int], float]
+    memory: Memories
+    memory_before: Memories
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,14 +68,16 @@ class CellState:
 
     Attributes:
         F: average deformation gradient, (dim, dim).
-        energy: W per volume of the cell.
+        energy: W per volume of the cell, what internal variables have dissipated left out.
         stress: average first Piola-Kirchhoff stress P, (dim, dim).
-        tangent: dP/dF, (dim, dim, dim, dim); None if it was not asked for.
+        tangent: dP/dF, (dim, dim, dim, dim); None if it was not asked for. With internal variables it is that of the step
+            which led to the state.
         negative: negative eigenvalues of the cell's tangent; 0 for a minimum.
         perturbations: number of saddles left along their lowest mode since the state before.
         order: amplitude of the fluctuation along the mode in which the cell buckled last, a length; 0 before.
         iterations: of Newton's method, all steps together.
         size: length of the shortest lattice vector, the measure of `order`.
+        dissipated: energy per volume of the cell that internal variables have dissipated since F = I.
 
     >>> cell = lse.fem.PeriodicCell(domain, lambda F: lse.fem.energy(material, F), degree=1, quadrature_degree=1)
     >>> state = cell.minimum(np.eye(2))  # a laminate of both wells
@@ -68,6 +94,7 @@ class CellState:
     order: float
     iterations: int
     size: float
+    dissipated: float = 0.0
 
     @property
     def buckled(self) -> bool:
@@ -103,6 +130,9 @@ class PeriodicCell:
             `fields=[element("DPC", "quadrilateral", 1)]` with `lambda F, p: two_field_energy(material, F, p, bulk=1e3)`. Plain
             Newton solves it, between states that are stable, and a perturbation that leaves a saddle is doubled until it
             does. Not together with `stresses`.
+        internal: F (and `fields`) -> every `Dissipation` of the cell, whose cost is added to the energy: `lambda F:
+            [Dissipation(material, F, 0.01, degree=4)]`. Their memory follows each state that `equilibrium` or `minimum` finds,
+            and `reset` and `restore` put it back. P is then the stress, and no derivative of W.
 
     Attributes:
         u: the displacement (fem.Function).
@@ -112,10 +142,12 @@ class PeriodicCell:
         unknowns: number of independent unknowns.
         lattice: rows are the lattice vectors.
         axes: coordinate axes along which the cell repeats.
+        internal: every `Dissipation`.
 
     Raises:
         InvalidInputError: opposite sides are meshed differently, the translates of the mesh do not meet, it falls into pieces,
-            the energy has no stiffness at F = I, or `stresses` are not its derivative.
+            the energy has no stiffness at F = I, `stresses` are not its derivative, or it contains a `Dissipation` that is not
+            of `internal`.
 
     >>> cell = lse.fem.PeriodicCell(domain, lambda F: lse.fem.energy(material, F), degree=1, quadrature_degree=1)
     >>> state = cell.equilibrium(np.diag([1.1, 0.9]) ** 0.5)  # everywhere in one well
@@ -135,6 +167,7 @@ class PeriodicCell:
         lattice: Any = None,
         stresses: Callable[[Any], Sequence[QuadratureStress]] | None = None,
         fields: Sequence[Any] = (),
+        internal: Callable[..., Sequence[Dissipation]] | None = None,
     ) -> None:
         for name, value in (("perturbation_size", perturbation_size), ("tolerance", tolerance)):
             if value is not None and not (np.isfinite(value) and value > 0.0):
@@ -143,7 +176,10 @@ class PeriodicCell:
             raise InvalidInputError(
                 "give either `fields` of a mixed energy or `stresses`: stored ones have no mixed form here."
             )
-        self._system = CellSystem(domain, energy, degree, quadrature_degree, lattice, tolerance, stresses, fields)
+        self._system = CellSystem(
+            domain, energy, degree, quadrature_degree, lattice, tolerance, stresses, fields, internal
+        )
+        self.internal = self._system.internal
         self.comm, self.dim, self.u, self.q = domain.comm, self._system.dim, self._system.u, self._system.q
         self.volume, self.solid_volume = self._system.volume, self._system.solid_volume
         self.unknowns, self.lattice, self.axes = self._system.map.size, self._system.map.lattice, self._system.map.axes
@@ -152,6 +188,7 @@ class PeriodicCell:
         self.tolerance = tolerance
         self._mode: Array | None = None
         self.F = np.eye(self.dim)
+        self._memory_before = self._memory()
 
     def fingerprint(self) -> Fingerprint:
         """The fingerprint of this cell, for any number of ranks; see `lse_material.fem.paths.fingerprint`."""
@@ -160,7 +197,9 @@ class PeriodicCell:
             "tolerance": [self.tolerance],
             "lattice": self.lattice,
         }
-        return fingerprint({"energy": self._system.functional}, unknown=self._system.state, numbers=options)
+        memory = memory_of(self.internal).values()
+        forms = {"energy": self._system.functional}
+        return fingerprint(forms, unknown=self._system.state, without=memory, numbers=options)
 
     # ---- states ----------------------------------------------------------------------------------------------------------
 
@@ -168,15 +207,22 @@ class PeriodicCell:
         """Return to F = I without fluctuation."""
         self.q.set(0.0)
         self.F, self._mode, self._system.free = np.eye(self.dim), None, {}
+        self._system.push()
+        for one in self.internal:
+            one.reset()
+        self._memory_before = self._memory()
 
     def snapshot(self) -> Snapshot:
         """The present state, for `restore` on as many ranks."""
-        return self.q.array_r.copy(), self.F.copy(), self._mode, dict(self._system.free)
+        q, free = self.q.array_r.copy(), dict(self._system.free)
+        return Snapshot(q, self.F.copy(), self._mode, free, self._memory(), self._memory_before)
 
     def restore(self, snapshot: Snapshot) -> None:
         """Return to an earlier state."""
-        self.q.array[:] = snapshot[0]
-        self.F, self._mode, self._system.free = snapshot[1].copy(), snapshot[2], dict(snapshot[3])
+        self.q.array[:] = snapshot.q
+        self.F, self._mode, self._system.free = snapshot.F.copy(), snapshot.mode, dict(snapshot.free)
+        self._remember(snapshot.memory)
+        self._memory_before = snapshot.memory_before
 
     def equilibrium(self, F: Any, free: Free | None = None) -> int:
         """An equilibrium at F by plain Newton, which stays on its branch, saddle or not; returns the iterations. Collective.
@@ -188,7 +234,15 @@ class PeriodicCell:
         Raises:
             ConvergenceError: it did not converge in small steps either; the state is as before.
         """
-        return self._go(F, free, descend=False)
+        before = self._memory_before
+        self._memory_before = self._memory()
+        try:
+            iterations = self._go(F, free, descend=False)
+        except BaseException:
+            self._memory_before = before
+            raise
+        self._accept()
+        return iterations
 
     def minimum(self, F: Any, free: Free | None = None, *, tangent: bool = True) -> CellState:
         """A stable equilibrium at F, found from the present state; it leaves saddles along their lowest mode. Collective.
@@ -196,28 +250,56 @@ class PeriodicCell:
         Arguments and errors are those of `equilibrium`.
         """
         before = self.snapshot()
-        iterations = self._go(F, free, descend=True)
+        self._memory_before = before.memory
         try:
+            iterations = self._go(F, free, descend=True)
             for perturbations in range(MAX_PERTURBATIONS + 1):
                 if self.negative_eigenvalues() == 0:
+                    self._accept()
                     return self.state(tangent=tangent, perturbations=perturbations, iterations=iterations)
                 if perturbations < MAX_PERTURBATIONS:
                     self._perturb(self.perturbation_size * (2.0**perturbations if self._system.multipliers else 1.0))
                     iterations += self._solve(descend=True)
             raise ConvergenceError(self._why_no_minimum(), iterations=iterations)
-        except ConvergenceError:
+        except BaseException:
             self.restore(before)
             raise
 
     def state(self, *, tangent: bool = True, perturbations: int = 0, iterations: int = 0) -> CellState:
         """The present state, homogenised; collective."""
-        negative = self.negative_eigenvalues()
         W = self._system.energy(loads=False) / self.volume
         P = self._system.average_stress()
+        paid = sum(one.dissipated() for one in self.internal) / self.volume
+        with self._as_before():
+            negative = self.negative_eigenvalues()
+            A = frozen(self._system.homogenised_tangent()) if tangent else None
         return CellState(
-            frozen(self.F.copy()), W, frozen(P), frozen(self._system.homogenised_tangent()) if tangent else None,
-            negative, perturbations, self._order(), iterations, self.size,
+            frozen(self.F.copy()), W, frozen(P), A, negative, perturbations, self._order(), iterations, self.size, paid
         )  # fmt: skip
+
+    # ---- internal variables ----------------------------------------------------------------------------------------------
+
+    def _memory(self) -> Memories:
+        return tuple(f.x.array.copy() for f in memory_of(self.internal).values())
+
+    def _remember(self, memory: Memories) -> None:
+        for f, values in zip(memory_of(self.internal).values(), memory):
+            f.x.array[:] = values
+
+    @contextmanager
+    def _as_before(self) -> Iterator[None]:
+        """Meanwhile the memory is that of the beginning of the last step: at its end the tangent differs to both sides."""
+        now = self._memory()
+        self._remember(self._memory_before)
+        try:
+            yield
+        finally:
+            self._remember(now)
+
+    def _accept(self) -> None:
+        """Let internal variables follow the present state."""
+        self._system.push()
+        advance(self.internal)
 
     # ---- stability -------------------------------------------------------------------------------------------------------
 
@@ -226,7 +308,7 @@ class PeriodicCell:
 
         Eigenvalues that vanish count as negative.
         """
-        with SymmetricFactor(self.comm) as factor:
+        with self._as_before(), SymmetricFactor(self.comm) as factor:
             negative, zero, _ = factor.inertia(self._system.tangent())
         return negative + zero - self._system.multipliers
 
@@ -235,7 +317,8 @@ class PeriodicCell:
 
         The mode's largest displacement is 1.
         """
-        return self._system.lowest_mode()
+        with self._as_before():
+            return self._system.lowest_mode()
 
     def critical(
         self,
@@ -287,6 +370,7 @@ class PeriodicCell:
         load = float(brentq(eigenvalue, low, high, xtol=tolerance * abs(high - low)))
         self.restore(stable)
         self._go(path(load), free, descend=False)
+        self._accept()
         return load
 
     # ---- solving ---------------------------------------------------------------------------------------------------------

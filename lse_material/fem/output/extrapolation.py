@@ -13,7 +13,7 @@ from dolfinx import fem, mesh
 
 from lse_material._arrays import Array
 from lse_material.errors import InvalidInputError
-from lse_material.fem._cells import marked_cells, mesh_of, owned_cells
+from lse_material.fem._cells import marked_cells, mesh_of, owned_cells, require_degree, require_points
 from lse_material.model.box import Box
 
 Expr = Any  # a UFL expression
@@ -71,8 +71,10 @@ class ExtrapolationMonitor:
             raise InvalidInputError(
                 f"the training box has {box.lower.size} components; x has {len(x)}, with {len(self.names)} names."
             )
+        require_degree(degree)
         vector = ufl.as_vector(list(x))
         self._mesh = mesh_of(vector)
+        require_points(vector, degree, "this ExtrapolationMonitor")
         points, _ = basix.make_quadrature(self._mesh.basix_cell(), degree)
         self._expression = fem.Expression(vector, points)
         if (tags is None) != (tag is None):

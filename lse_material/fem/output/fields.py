@@ -15,7 +15,18 @@ from dolfinx import fem, io, mesh
 from lse_material._arrays import Array
 from lse_material.analysis.ellipticity import acoustic_minimum
 from lse_material.errors import InvalidInputError
-from lse_material.fem._cells import functions_of, marked_cells, mesh_of, meshes_of, owned_cells, same_topology, where_on
+from lse_material.fem._cells import (
+    functions_of,
+    marked_cells,
+    mesh_of,
+    meshes_of,
+    owned_cells,
+    require_degree,
+    require_points,
+    same_topology,
+    stored_at_points,
+    where_on,
+)
 from lse_material.fem.forms.energy import expect_shape
 from lse_material.model.material import Material
 from lse_material.model.strain import SmallStrain, cofactor
@@ -42,7 +53,7 @@ class MaterialFields:
         F: UFL deformation gradient (dim, dim), as in the form.
         tags: cell tags, of the mesh of the fields or of one that `entity_maps` joins to it.
         tag: the cells of a single material, one tag or several; all cells if left out.
-        degree: of the quadrature rule at whose points F is looked at.
+        degree: of the quadrature rule at whose points F is looked at, and at which functions of F may be stored.
         ellipticity: whether to look for weak waves too, the costly part.
         domain: the mesh of the fields; that of the functions in F if left out.
         entity_maps: as DOLFINx takes them, where F or `tags` live on other meshes than the fields.
@@ -53,7 +64,7 @@ class MaterialFields:
         mode_weights: mean of the mode weights (phase fractions), (largest number of modes,): those that a material does not
             have are 0.
         det_F: the smallest det F at the quadrature points and at the corners of the cell, where a displacement of degree 2 or
-            more turns it inside out first.
+            more turns it inside out first (not at corners if F has functions that are stored at quadrature points).
         outside: largest distance of x(F) from the training box, in units of the box's sides; 0 inside, NaN in cells whose
             material has no box. None without any box.
         ellipticity: least q = m.Q(N)m, see `lse_material.analysis.ellipticity`; negative where it is lost. None unless
@@ -81,6 +92,7 @@ class MaterialFields:
         domain: mesh.Mesh | None = None,
         entity_maps: Sequence[mesh.EntityMap] = (),
     ) -> None:
+        require_degree(degree)
         chosen = _chosen(material, tags, tag)
         every = [one for one, _ in chosen.values()]
         for one in every:
@@ -95,6 +107,9 @@ class MaterialFields:
         self._dim = F.ufl_shape[0]
         real = domain.geometry.x.dtype
         corners = basix.geometry(domain.basix_cell())
+        if stored_at_points(F):
+            require_points(F, degree, "these MaterialFields")
+            corners = corners[:0]
         points, weights = basix.make_quadrature(domain.basix_cell(), degree)
         self._weights = weights
         self._F = fem.Expression(

@@ -24,10 +24,11 @@ from scipy.optimize import minimize_scalar
 
 from lse_material._arrays import Array
 from lse_material.errors import ConvergenceError, InvalidInputError
-from lse_material.fem.paths.history import History, InternalVariables, RecordedPath, advance
+from lse_material.fem.paths.history import History, InternalVariables, RecordedPath, advance, check_memory
 from lse_material.fem.paths.loads import AppliedLoad, Load, load_of
 from lse_material.fem.solve._energy import FieldEnergy
 from lse_material.fem.solve.inertia import SymmetricFactor
+from lse_material.fem.solve.options import WORK_SPACES
 
 COLUMNS = ("factor", "length", "energy", "negative", "iterations")
 UNBOUNDED = 1e100  # load factor that is no bound
@@ -110,6 +111,7 @@ class ArcLength(RecordedPath):
     def __post_init__(self) -> None:
         if not (np.isfinite(self.size) and self.size > 0.0):
             raise InvalidInputError(f"size is {self.size!r}; the length of a step must be > 0.")
+        check_memory(self.problem.functional, self.internal)
         self.history  # noqa: B018 (it checks the names of what is observed)
         self._load  # noqa: B018 (it checks the load)
 
@@ -293,6 +295,7 @@ class ArcLength(RecordedPath):
             "ksp_type": "preonly",
             "pc_type": "cholesky",
             "pc_factor_mat_solver_type": "mumps",
+            "mat_mumps_icntl_14": WORK_SPACES[0],
             **self.petsc_options,
         }
         prefix = f"{self.problem.solver.getOptionsPrefix() or ''}arc_"

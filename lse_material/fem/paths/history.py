@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+import ufl
 from dolfinx import fem
 
 from lse_material._arrays import Array
@@ -21,6 +22,10 @@ from lse_material.fem.paths.checkpoint import load_state, save_state
 from lse_material.fem.paths.fingerprint import Fingerprint, to_text
 
 FINGERPRINT = "fingerprint"  # of the problem, in a checkpoint
+
+
+class Memory(fem.Function):
+    """A coefficient of an energy that belongs to internal variables: a path of that energy must let it follow."""
 
 
 class InternalVariables(Protocol):
@@ -39,6 +44,33 @@ class InternalVariables(Protocol):
 def memory_of(internal: Sequence[InternalVariables]) -> dict[str, fem.Function]:
     """The functions of internal variables, by names in a checkpoint."""
     return {f"{name} {k}": function for k, one in enumerate(internal) for name, function in one.functions.items()}
+
+
+def check_memory(energy: ufl.Form, internal: Sequence[InternalVariables]) -> None:
+    """Refuse an energy whose memory would not follow, and memory that is not in the energy.
+
+    Raises:
+        InvalidInputError: one of both.
+    """
+    known = [f for f in memory_of(internal).values() if isinstance(f, Memory)]
+    read = [f for f in energy.coefficients() if isinstance(f, Memory)]
+    for one, others, wrong in (
+        (
+            read,
+            known,
+            "the energy has {name!r} of internal variables that are not in internal=, so that they would never follow: "
+            "give internal=[...] with every Dissipation and CellStress in the energy.",
+        ),
+        (
+            known,
+            read,
+            "internal= has the {name!r} of a Dissipation that is not in the energy, so that it would cost nothing: add its "
+            "`functional` to the energy.",
+        ),
+    ):
+        lost = [f.name for f in one if not any(f is other for other in others)]
+        if lost:
+            raise InvalidInputError(wrong.format(name=lost[0]))
 
 
 def fingerprints_of(internal: Sequence[InternalVariables]) -> Fingerprint:

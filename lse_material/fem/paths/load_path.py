@@ -24,6 +24,7 @@ from lse_material.fem.paths.history import (
     InternalVariables,
     RecordedPath,
     advance,
+    check_memory,
     fingerprints_of,
     memory_of,
 )
@@ -65,7 +66,8 @@ class LoadPath(RecordedPath):
             does not change; see `lse_material.fem.paths.step_work`.
 
     Raises:
-        InvalidInputError: an observable has a name that the table uses.
+        InvalidInputError: an observable has a name that the table uses; the energy has a `Dissipation` that is not in
+            `internal`, or the reverse.
 
     >>> def stretch(e):
     ...     pull.value[0] = e
@@ -85,6 +87,7 @@ class LoadPath(RecordedPath):
     internal: Sequence[InternalVariables] = ()
 
     def __post_init__(self) -> None:
+        check_memory(self.problem.functional, self.internal)
         self.history  # noqa: B018 (it checks the names of what is observed)
 
     @cached_property

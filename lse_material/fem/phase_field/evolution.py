@@ -26,7 +26,7 @@ from lse_material.errors import ConvergenceError, InvalidInputError
 from lse_material.fem._mpi import integral
 from lse_material.fem.output.extrapolation import ExtrapolationMonitor
 from lse_material.fem.paths.fingerprint import Fingerprint, differences_from, fingerprint
-from lse_material.fem.paths.history import FINGERPRINT, History, RecordedPath
+from lse_material.fem.paths.history import FINGERPRINT, History, Memory, RecordedPath
 from lse_material.fem.phase_field.cahn_hilliard import CahnHilliard
 
 Expr = Any  # a UFL expression
@@ -102,7 +102,8 @@ class Evolution(RecordedPath):
             step; `excess` over the training box as a share of its width (0 without `watch`); and what is observed.
 
     Raises:
-        InvalidInputError: a number is not positive, or an observable has a name that the table uses.
+        InvalidInputError: a number is not positive, an observable has a name that the table uses, or the energy has a
+            `Dissipation`.
 
     >>> state = fem.Function(V)
     >>> state.sub(0).interpolate(lambda x: 0.5 + 0.1 * np.cos(np.pi * x[0]))
@@ -132,6 +133,11 @@ class Evolution(RecordedPath):
                 raise InvalidInputError(f"{name} is {getattr(self, name)!r}; it must be > 0.")
         if not self._shortest <= self.dt <= self.longest:
             raise InvalidInputError(f"dt is {self.dt}; it must lie between {self._shortest} and {self.longest}.")
+        if any(isinstance(f, Memory) for f in self.flow.residual.coefficients()):
+            raise InvalidInputError(
+                "the energy has the cost of a Dissipation, whose memory does not follow in an Evolution: make the steps in a "
+                "loop of your own, `CahnHilliard.step` and then `Dissipation.advance`."
+            )
         self.history  # noqa: B018 (it checks the names of what is observed)
         self._estimate  # noqa: B018 (it is compiled, which is collective)
 

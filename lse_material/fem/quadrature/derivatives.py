@@ -35,12 +35,21 @@ EXPANDED = (
 def with_stored_values(form: ufl.Form, stresses: Iterable[QuadratureStress]) -> ufl.Form:
     """The form with stored values in place of the operators of `stresses`, also within each `ufl.derivative`.
 
+    `MaterialProblem` and `EnergyProblem` do this themselves. Other solvers, of dolfinx_mpc say, take the result as any form:
+    call `update_stress` of each stress before the residual is assembled, and `update_tangent` before the Jacobian is.
+
     Args:
         form: UFL form of any rank, its derivatives (of `ufl.derivative`) as UFL leaves them.
         stresses: those that the form may contain.
 
     Raises:
         InvalidInputError: it differentiates a stored stress twice, or by `ufl.diff`.
+
+    >>> P = lse.fem.QuadratureStress(material, F, degree=1)
+    >>> residual = ufl.inner(P.operator, ufl.grad(v)) * P.dx
+    >>> J = fem.form(lse.fem.with_stored_values(ufl.derivative(residual, u), [P]))
+    >>> P.update_tangent()
+    >>> A = fem.assemble_matrix(J)
     """
     known = list(stresses)
     if not known:

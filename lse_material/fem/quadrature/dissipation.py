@@ -13,7 +13,9 @@ A change of mode i into mode j costs c_i + c_j. Within r weights change reversib
 however many steps they take. Two phases coexist at the Maxwell stress plus or minus price / transformation strain.
 Every state between these stresses is an equilibrium, so that the state after a jump (a nucleation) depends on how it was
 reached. While a homogeneous bar transforms, its stress rises by price dw/de, at most price E e_T / (4 rho): prices above 2 rho
-delay nucleation more than the barrier does.
+delay nucleation more than the barrier does. Such a bar transforms a good deal before it nucleates. Within one step a change
+that is taken back is refunded, so that a long step crosses barriers that short steps do not: there, halve the steps until the
+dissipated energy does not change.
 
 A. Mielke, T. Roubicek, Rate-Independent Systems, Springer 2015, doi:10.1007/978-1-4939-2706-7, for incremental minimisation; A.
 Visintin, Differential Models of Hysteresis, Springer 1994, doi:10.1007/978-3-662-11557-2, for the play operator.
@@ -37,6 +39,7 @@ from lse_material.fem._cells import functions_of, marked_cells, mesh_of, owned_c
 from lse_material.fem._mpi import integral
 from lse_material.fem.forms.energy import expect_shape, inputs
 from lse_material.fem.forms.transformation import cost, smooth_weights
+from lse_material.fem.paths.history import Memory
 from lse_material.model.material import Material
 from lse_material.model.soft_minimum import SoftMinimum
 
@@ -49,16 +52,17 @@ class Dissipation:
     """What a change of mode weights costs: a term of the energy of an `EnergyProblem`, and the memory of where they were.
 
     Add `functional` to the energy. After each state that is accepted `advance` moves the anchors; a `LoadPath` does so if it is
-    given `internal=[dissipation]`, and stores them in its checkpoint, and so does `Dynamics`; `ArcLength` moves them. For a
-    `PeriodicCell` make it of the F that the cell's energy is given, and call `advance` after each `minimum`. The stress of W
-    may be stored (`QuadratureStress`): the residual is then that with the derivative of `functional`. The constructor is
-    collective.
+    given `internal=[dissipation]`, and stores them in its checkpoint, and so does `Dynamics`; `ArcLength` moves them. A
+    `PeriodicCell` takes `internal=lambda F: [Dissipation(material, F, ...)]`, adds the functional itself, and moves them. The
+    stress of W may be stored (`QuadratureStress`): the residual is then that with the derivative of `functional`. The
+    constructor is collective.
 
     Args:
         material: of two modes or more.
         F: UFL deformation gradient, (dim, dim).
         price: energy per reference volume that the change from one mode to another costs: one number (or UFL scalar) for all
-            pairs, or a symmetric (modes, modes) array with the price of each pair.
+            pairs, or a symmetric (modes, modes) array with the price of each pair. Prices above twice the transition scale need
+            short steps; see the module's text.
         degree: of the quadrature rule, that of the energy W.
         fields: UFL scalars, one for each of the material's fields.
         reversible: change of a weight that is still reversible, r. The energy that it stores is at most price * r / 2.
@@ -66,6 +70,8 @@ class Dissipation:
 
     Attributes:
         functional: the cost of going from the anchors to the present weights, a UFL form.
+        weights: the mode weights at present, a UFL vector with two derivatives. With rate = ufl.derivative(weights, u, v), the
+            `damping` of a `Motion` lambda v: 0.5 * viscosity * inner(rate, rate) * dx is their drag.
         dx: the measure of this quadrature rule on the cells of the material.
         anchors: a_k at the points of the rule.
         density: the energy per reference volume dissipated so far, at the points of the rule.
@@ -153,12 +159,14 @@ class Dissipation:
         measure = ufl.Measure("dx", domain=domain, subdomain_data=tags, metadata=metadata)
         self.dx = measure if tag is None else measure(marks)
 
-        def at_points(name: str, *shape: int) -> fem.Function:
+        def at_points(*shape: int) -> fem.FunctionSpace:
             element = basix.ufl.quadrature_element(domain.basix_cell(), value_shape=shape, degree=degree)
-            return fem.Function(fem.functionspace(domain, element), name=name)
+            return fem.functionspace(domain, element)
 
-        self.anchors, self.density = at_points("anchors", modes), at_points("dissipated_energy")
+        self.anchors = Memory(at_points(modes), name="anchors")
+        self.density = fem.Function(at_points(), name="dissipated_energy")
         weights = smooth_weights(potential, x)
+        self.weights = ufl.as_vector(weights)
         changes = [w - self.anchors[k] for k, w in enumerate(weights)]
         self.functional = sum(c * cost(s, reversible) for c, s in zip(prices, changes)) * self.dx
         points = self.anchors.function_space.element.interpolation_points

@@ -26,8 +26,17 @@ from dolfinx_external_operator import FEMExternalOperator
 
 from lse_material._arrays import Array
 from lse_material.errors import InvalidInputError
-from lse_material.fem._cells import covered_cells, functions_of, marked_cells, mesh_of, owned_cells, require_double
-from lse_material.fem.forms.energy import from_axes, in_axes
+from lse_material.fem._cells import (
+    covered_cells,
+    functions_of,
+    marked_cells,
+    mesh_of,
+    owned_cells,
+    require_degree,
+    require_double,
+    require_points,
+)
+from lse_material.fem.forms.energy import expect_solid_cells, from_axes, in_axes, scalar_fields
 from lse_material.fem.quadrature.evaluators import Evaluator, EvaluatorStress, PotentialStress
 from lse_material.model.material import Material
 
@@ -74,6 +83,8 @@ class QuadratureStress:
     0.1
     """
 
+    _energy_type: type[fem.Function] = fem.Function
+
     def __init__(
         self,
         material: Material | Evaluator,
@@ -87,26 +98,30 @@ class QuadratureStress:
         domain: Mesh | None = None,
         entity_maps: Sequence[EntityMap] | None = None,
     ) -> None:
-        dim = F.ufl_shape[0] if F.ufl_shape else 0
-        if F.ufl_shape != (dim, dim) or (isinstance(material, Material) and material.dim != dim):
+        shape = getattr(F, "ufl_shape", ())
+        dim = shape[0] if shape else 0
+        if not shape or shape != (dim, dim) or (isinstance(material, Material) and material.dim != dim):
             wanted = f"({material.dim}, {material.dim})" if isinstance(material, Material) else "(dim, dim)"
-            raise InvalidInputError(f"F has UFL shape {F.ufl_shape}; this material needs {wanted}.")
-        if degree < 1:
-            raise InvalidInputError(f"quadrature degree is {degree}; it must be at least 1 (one point on a simplex).")
+            raise InvalidInputError(f"F has UFL shape {shape}; this material needs {wanted}.")
+        expect_solid_cells(F)
+        require_degree(degree, 1)
         if (tags is None) != (tag is None):
             raise InvalidInputError("give both tags and tag, or neither.")
         self.material, self.degree = material, degree
         self._mesh = mesh = mesh_of(F, domain)
-        fields = [ufl.as_ufl(value) for value in fields]
+        if isinstance(material, Material):
+            fields = scalar_fields(material, fields)
+        elif fields:
+            raise InvalidInputError("fields go with a Material that depends on them; an Evaluator is one of F alone.")
         F, self._orientation = in_axes(F, orientation), orientation
         read = [f for expression in (F, *fields) for f in functions_of(expression)]
         require_double(*read, what="a QuadratureStress", real=True)
+        for expression in (F, *fields):
+            require_points(expression, degree, "this QuadratureStress")
         marks = tuple(int(t) for t in np.atleast_1d(() if tag is None else tag))
         if tags is not None and (not marks or len(set(marks)) < len(marks)):
             raise InvalidInputError(f"tag is {tag!r}: give one value, or several that differ.")
         self._cells = owned_cells(mesh) if tags is None else marked_cells(mesh, tags, marks)
-        if not isinstance(material, Material) and fields:
-            raise InvalidInputError("fields go with a Material that depends on them; an Evaluator is one of F alone.")
         self._stored: PotentialStress | EvaluatorStress = (
             PotentialStress(material, mesh.comm, fields)
             if isinstance(material, Material)
@@ -180,7 +195,7 @@ class QuadratureStress:
         """
         if isinstance(self.material, Material):
             raise InvalidInputError("the energy of a Material stands in the form: lse.fem.energy(material, F) * P.dx.")
-        function = fem.Function(self._space(()), name="W", dtype=np.float64)
+        function = self._energy_type(self._space(()), name="W", dtype=np.float64)
         self._energies = _Target(function, self._dofs)
         self._known = 0
         return function

@@ -17,6 +17,7 @@ from lse_material._arrays import Array
 from lse_material.errors import ConvergenceError, InvalidInputError
 from lse_material.fem.solve.fields import diagonal_of
 from lse_material.fem.solve.inertia import SymmetricFactor
+from lse_material.fem.solve.options import WORK_SPACES
 
 SLEPC_TOLERANCE = 1e-10  # relative to the distance of an eigenvalue from the shift
 EQUAL = 1e-6  # two eigenvalues count as one if they differ by less than this share of their distance from the shift
@@ -24,6 +25,7 @@ INERTIA_ROUNDING = 1e-11  # of the largest Rayleigh quotient: no factor counts m
 MAX_RESTARTS = 100  # of the Lanczos method, before the shift comes closer and the basis grows
 FIRST_SHIFT = 1e-3  # below zero, in units of the largest Rayleigh quotient of a degree of freedom
 SHIFT_GROWTH, MAX_SHIFTS = 4.0, 80
+PREFIX = "lse_material_modes_"  # of the options of the factor
 MAX_ATTEMPTS, BISECTIONS = 10, 3  # bisections bring the shift closer to the spectrum in each attempt after the first
 
 
@@ -150,8 +152,10 @@ def _nearest(
         ksp.setType("preonly")
         ksp.getPC().setType("cholesky")
         ksp.getPC().setFactorSolverType("mumps")
+        ksp.setOptionsPrefix(PREFIX)
         eps.setInitialSpace([first])
         del transform, ksp  # petsc4py would file them, and the factor, if they outlived eps on several ranks
+        PETSc.Options().setValue(f"{PREFIX}mat_mumps_icntl_14", str(WORK_SPACES[0]))
         eps.solve()
         pairs = []
         for i in range(eps.getConverged()):
@@ -165,6 +169,7 @@ def _nearest(
             K.mult(mode, y)
             pairs.append((float(y.dot(mode)), mode))
     finally:
+        PETSc.Options().delValue(f"{PREFIX}mat_mumps_icntl_14")
         eps.destroy()
         for vector in (first, x, y):
             vector.destroy()

@@ -13,6 +13,7 @@ from where these steps end.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -40,11 +41,11 @@ from lse_material.fem.solve.continuation import SMOOTHER_REMAINDER, SmootherEner
 from lse_material.fem.solve.dirichlet import enter_dirichlet_values
 from lse_material.fem.solve.fields import ROUNDING
 from lse_material.fem.solve.inertia import SymmetricFactor
-from lse_material.fem.solve.missing_stiffness import missing_stiffness
+from lse_material.fem.solve.missing_stiffness import missing_stiffness, unmarked_multipliers
 from lse_material.fem.solve.multigrid import free_part, is_direct, keep_dirichlet_values, set_rigid_modes
 from lse_material.fem.solve.newton_inertia import blended_and_raised, minimise
-from lse_material.fem.solve.options import TRUST_REGION, energy_defaults
-from lse_material.fem.solve.problem import FAILED_LINEAR, FINER, MaterialProblem
+from lse_material.fem.solve.options import FAILED_LINEAR, LINEAR, TRUST_REGION, energy_defaults, run_with_work_space
+from lse_material.fem.solve.problem import FINER, MaterialProblem
 from lse_material.fem.solve.quasi_newton import REMAINDER, descend
 from lse_material.fem.solve.saddle import minimise_eliminated
 from lse_material.fem.solve.scaling import FieldScales
@@ -109,13 +110,12 @@ class EnergyProblem(MaterialProblem):
         iterations: of the last solve, trust region and `minimise` together.
         quasi_newton_steps: of the last solve; each costs about a tenth of an iteration.
         force_scale: norm of forces that `tolerance` is relative to if reactions are smaller; 0 unless it is set.
-        energy_scale: energy for `minimise`: changes below a tiny share of it are rounding, even where the energy vanishes; 0
-            unless it is set.
+        energy_scale: energy for `minimise`: changes below a tiny share of it are rounding; 0 unless it is set.
         scales: units of the fields of u, in which solvers measure steps.
 
     Raises:
         InvalidInputError: the energy is no functional, or u is a list, or continuation does not apply (`lse.fem.smoothed`;
-            mixed energies).
+            mixed energies); snes_type is one for bounds on u; and as `MaterialProblem`.
 
     >>> problem = lse.fem.EnergyProblem(W * dx, u, bcs=bcs, petsc_options_prefix="bar_")
     >>> pull.value[:] = 0.1, 0.0
@@ -313,15 +313,18 @@ class EnergyProblem(MaterialProblem):
         before = self.u.x.array.copy()
         try:
             self._minimise_from_here()
-        except ConvergenceError as error:
+        except (ConvergenceError, PETSc.Error) as error:
             self.u.x.array[:] = before
-            motion = missing_stiffness(self.fields, self.tangent())
-            if motion is None:
+            cause = missing_stiffness(self.fields, self.tangent()) or unmarked_multipliers(self.fields, self.A)
+            if cause is None:
                 raise
-            raise ConvergenceError(f"{error} {motion}.", reason=error.reason, iterations=error.iterations) from None
+            said = error if isinstance(error, ConvergenceError) else "PETSc stopped:"
+            reason = getattr(error, "reason", FAILED_LINEAR)
+            raise ConvergenceError(f"{said} {cause}.", reason=reason, iterations=self.iterations) from error
         except BaseException:
             self.u.x.array[:] = before
             raise
+        self._warn_of_unread_options()
         return self.u
 
     def _minimise_from_here(self) -> None:
@@ -354,17 +357,13 @@ class EnergyProblem(MaterialProblem):
         self.inverted_cells.refuse(FINER, self.iterations)
 
     def _solve_scaled(self) -> None:
-        """Run the PETSc solver, whose unknowns are those of u divided by the scale of their field.
-
-        Raises:
-            ConvergenceError: it did not converge; u is then its last iterate.
-        """
+        """Run the PETSc solver, whose unknowns are those of u divided by their field's scale; u ends as its last iterate."""
         self._first_norm, self.failure = np.inf, None
         assign(self.u, self.x)
         self.scales.divide(self.x.array)
         failure: PETSc.Error | None = None
         try:
-            reason = self._run_solver()
+            reason = run_with_work_space(self.solver.getKSP(), self._run_solver)
             while self._slow:
                 pc = self.solver.getKSP().getPC()
                 steps = self._descend(pc.getOperators()[1], pc.apply)
@@ -377,6 +376,10 @@ class EnergyProblem(MaterialProblem):
             message = explain(self, reason) if failure is None else explain_error(self, failure)
             self.solver.getKSP().getPC().reset()  # a factor that failed would be used again
             raise ConvergenceError(message, reason=reason, iterations=self.iterations)
+        if self.solver.getType() in LINEAR:
+            self.residual(self._work)
+            if not self.is_converged(self._work):
+                raise ConvergenceError("one linear solve does not solve this problem.", iterations=self.iterations)
 
     def _run_solver(self) -> int:
         """Run the PETSc solver from `x` until it ends or is slow; returns PETSc's reason."""
@@ -488,11 +491,9 @@ class EnergyProblem(MaterialProblem):
             return
         if not self.energy() <= energy:
             self.u.x.array[:] = start
-        try:  # rounding of the energy may be all that stopped a trust region
+        with contextlib.suppress(ConvergenceError):  # rounding of the energy may be all that stopped a trust region
             self.iterations += minimise(self, FINISHING_ITERATIONS)
             return
-        except ConvergenceError:
-            pass
         self.fallbacks += 1
         if self.comm.rank == 0:
             logger.warning("%s Going on with the inertia-controlled minimiser.", error)

@@ -13,7 +13,7 @@ Algorithms, SIAM 2002, ch. 7, for |A| |x| as the measure of rounding in A x.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from mpi4py import MPI
 from petsc4py import PETSc
 
 from lse_material._arrays import Array
+from lse_material.errors import InvalidInputError
 from lse_material.fem.forms.incompressible import Dilatation, Multiplier
 from lse_material.fem.forms.marks import marks_in
 
@@ -87,6 +88,9 @@ class Fields:
                 self.fields.append(Field(block, dofs[dofs < size], leaf, _is_displacement(leaf)))
         self._node_sizes: list[Array] | None = None
         self._largest = [np.zeros(size) for size in self.sizes]
+        for meaning in (Multiplier, Dilatation):  # which are no displacements, in one dimension either
+            for field in self._marked(forms, meaning):
+                self.fields[self.fields.index(field)] = replace(field, displacement=False)
         pressures, dilatations = (self._marked(forms, meaning) for meaning in (Multiplier, Dilatation))
         self.determined = [*pressures, *dilatations]
         for field in dilatations:
@@ -178,8 +182,20 @@ class Fields:
 def bcs_by_block(
     spaces: Sequence[fem.FunctionSpace], bcs: Sequence[fem.DirichletBC]
 ) -> Sequence[Sequence[fem.DirichletBC]]:
-    """The Dirichlet conditions on each space."""
-    return fem.bcs_by_block([V._cpp_object for V in spaces], bcs)
+    """The Dirichlet conditions on each space.
+
+    Raises:
+        InvalidInputError: one is on another space, and would have no effect.
+    """
+    every = [V._cpp_object for V in spaces]
+    for i, bc in enumerate(bcs):
+        if not any(V.contains(bc.function_space) for V in every):
+            raise InvalidInputError(
+                f"bcs[{i}] is a condition on another function space than that of u, or a part of it, and would have no effect: "
+                "make it with u.function_space; and in a part of a mixed space with V.sub(i), as in "
+                "dirichletbc(g, locate_dofs_topological((V.sub(0), V0), dim, facets), V.sub(0)), V0 = V.sub(0).collapse()[0]."
+            )
+    return fem.bcs_by_block(every, bcs)
 
 
 def node_sizes(V: fem.FunctionSpace) -> Array:

@@ -11,6 +11,7 @@ from petsc4py import PETSc
 
 from lse_material._arrays import Array
 from lse_material.fem.solve.fields import diagonal_of, product
+from lse_material.fem.solve.options import NEEDS_WORK_SPACE, WORK_SPACES, mumps_error
 
 EMPTY_ROW = 1e-12  # of the largest row sum: rows of cells without any stiffness are raised by a share of it
 
@@ -35,20 +36,28 @@ class SymmetricFactor:
         self._scale = saddle_scale(A)
         A = scaled(A, self._scale)
         A.setOption(PETSc.Mat.Option.SYMMETRIC, True)  # type: ignore[arg-type]
+        for work_space in (None, *WORK_SPACES):
+            ksp = self._factor(A, work_space)
+            if mumps_error(ksp) not in NEEDS_WORK_SPACE:
+                break
+        if self._scale is not None:
+            A.destroy()  # the solver keeps it
+        negative, zero, positive = ksp.getPC().getFactorMatrix().getInertia()
+        return int(negative), int(zero), int(positive)
+
+    def _factor(self, A: PETSc.Mat, work_space: int | None) -> PETSc.KSP:
+        """The solver, with a factor of A that was made in a work space: see `count_pivots`."""
         if self._ksp is not None:
             self._ksp.destroy()
         ksp = self._ksp = PETSc.KSP().create(self._comm)
         ksp.setType("preonly")
         ksp.setOperators(A)
-        if self._scale is not None:
-            A.destroy()  # the solver keeps it
         pc = ksp.getPC()
         pc.setType("cholesky")
         pc.setFactorSolverType("mumps")
-        count_pivots(pc)
+        count_pivots(pc, work_space)
         ksp.setUp()
-        negative, zero, positive = pc.getFactorMatrix().getInertia()
-        return int(negative), int(zero), int(positive)
+        return ksp
 
     def is_positive(self, A: PETSc.Mat, multipliers: int = 0) -> bool:
         """Factor A, and return whether it is positive definite once `multipliers` unknowns are eliminated.
@@ -97,10 +106,12 @@ def scaled(A: PETSc.Mat, scale: Array | None) -> PETSc.Mat:
     return result
 
 
-def count_pivots(pc: PETSc.PC) -> None:
-    """Make MUMPS count the signs of all pivots, and those that vanish."""
+def count_pivots(pc: PETSc.PC, work_space: int | None = None) -> None:
+    """Make MUMPS count the signs of all pivots, and those that vanish; with so many per cent of additional work space."""
     pc.setFactorSetUpSolverType()
     factor: Any = pc.getFactorMatrix()
+    if work_space is not None:
+        factor.setMumpsIcntl(14, work_space)
     factor.setMumpsIcntl(13, 1)  # no parallel root: its pivots would not be counted
     factor.setMumpsIcntl(24, 1)
 

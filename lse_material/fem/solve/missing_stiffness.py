@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+
 import numpy as np
 from mpi4py import MPI
 from petsc4py import PETSc
 
 from lse_material._arrays import Array
 from lse_material.fem._cells import connected_parts
-from lse_material.fem.solve.fields import Field, Fields, product
+from lse_material.fem.solve.fields import Field, Fields, diagonal_of, product
 
 FREE_MOTION = 1e-8  # share of the forces that cancel: a motion against less is free
 EMPTY_ROW = 1e-14  # share of the largest row that is rounding
@@ -31,15 +34,29 @@ def missing_stiffness(fields: Fields, A: PETSc.Mat) -> str | None:
             "or a slack membrane, which has no stiffness across its plane at F = I. Prescribe these degrees of freedom, or "
             "start from a state that has stiffness (prestretched)"
         )
-    motion = free_motion(fields, A)
+    motion = next(free_motions(fields, A), None)
     if motion is not None:
-        share, place = motion
-        part = "the body" if share == 1.0 else f"a part of the body ({100 * share:.2g} % of its nodes)"
+        part = "the body" if motion.share == 1.0 else f"a part of the body ({100 * motion.share:.2g} % of its nodes)"
         return (
-            f"{part} around x = {place} can move rigidly without force, because no Dirichlet condition fixes it: the tangent "
-            "is singular. Fix it, connect it, or put it on springs"
+            f"{part} around x = {motion.centre} can move rigidly without force, because no Dirichlet condition fixes it: the "
+            "tangent is singular. Fix it, connect it, or put it on springs"
         )
     return None
+
+
+def unmarked_multipliers(fields: Fields, A: PETSc.Mat) -> str | None:
+    """Which fields an energy is linear in without a mark of multipliers, and what to do; None if there are none. Collective."""
+    means = fields.mean_stiffnesses(diagonal_of(A))
+    coupling = fields.mean_stiffnesses(np.concatenate(product(A, [np.ones(n) for n in fields.sizes], absolute=True)))
+    linear = [
+        i for i, one in enumerate(fields.fields) if one not in fields.determined and means[i] == 0.0 < coupling[i]
+    ]
+    if not linear:
+        return None
+    return (
+        f"the energy is linear in the fields {linear} of u, as in a Lagrange multiplier, and has no minimum: take "
+        "MaterialProblem(ufl.derivative(energy, u), u, ...), or, for a pressure, lse.fem.two_field_energy"
+    )
 
 
 def rows_without_stiffness(fields: Fields, A: PETSc.Mat) -> tuple[int, list[float]] | None:
@@ -63,12 +80,25 @@ def rows_without_stiffness(fields: Fields, A: PETSc.Mat) -> tuple[int, list[floa
     return None if place is None else (count, place)
 
 
-def free_motion(fields: Fields, A: PETSc.Mat) -> tuple[float, list[float]] | None:
-    """A rigid motion of a connected part that the conditions allow and A does not resist. Collective.
+@dataclass(frozen=True, eq=False)
+class FreeMotion:
+    """A rigid motion of a connected part of a body that the conditions allow and a tangent does not resist.
 
-    Returns:
-        The part's share of the nodes and its centre; None if there is no such part.
+    Attributes:
+        field: the displacement.
+        motion: its change, (nodes that this rank owns, dim).
+        share: of the nodes that belong to the part.
+        centre: of the part.
     """
+
+    field: Field
+    motion: Array
+    share: float
+    centre: list[float]
+
+
+def free_motions(fields: Fields, A: PETSc.Mat) -> Iterator[FreeMotion]:
+    """The rigid motions of connected parts that the conditions allow and A does not resist. Collective."""
     comm = fields.comm
     for field in (one for one in fields.fields if one.displacement):
         dim = field.space.dofmap.index_map_bs
@@ -88,9 +118,37 @@ def free_motion(fields: Fields, A: PETSc.Mat) -> tuple[float, list[float]] | Non
             against = np.array([motion[prescribed] for motion in motions])  # what the conditions forbid of each motion
             values, combinations = np.linalg.eigh(comm.allreduce(against @ against.T))
             for c in combinations.T[values <= 1e-12 * count]:
-                if _is_free_motion(fields, A, field, np.tensordot(c, motions, axes=1)):
-                    return count / total, _rounded(centre)
-    return None
+                motion = np.tensordot(c, motions, axes=1)
+                if _is_free_motion(fields, A, field, motion):
+                    yield FreeMotion(field, motion, count / total, _rounded(centre))
+
+
+def isostatic_supports(fields: Fields, A: PETSc.Mat) -> Array:
+    """Rows of A, in PETSc's numbers, that suppress its free rigid motions if they are prescribed, and nothing else. Collective.
+
+    A has the same number of negative eigenvalues without these rows and columns, and as many fewer that vanish.
+
+    Returns:
+        Those that this rank owns.
+    """
+    comm, start, rows = fields.comm, A.getOwnershipRange()[0], []
+    motions = list(free_motions(fields, A))
+    entries = np.array([_entries(fields, one) for one in motions]).reshape(len(motions), fields.sizes[0])
+    for k, motion in enumerate(entries):
+        here = int(np.abs(motion).argmax()) if len(motion) else -1
+        _, owner = comm.allreduce((float(abs(motion[here])) if here >= 0 else -1.0, -comm.rank), MPI.MAX)
+        column = comm.bcast(entries[:, here] if comm.rank == -owner else None, -owner)
+        if comm.rank == -owner:
+            rows.append(start + here)
+        entries[k + 1 :] -= np.outer(column[k + 1 :] / column[k], motion)
+    return np.array(rows, dtype=np.int32)
+
+
+def _entries(fields: Fields, one: FreeMotion) -> Array:
+    """A motion among the entries of the unknown that this rank owns."""
+    result = np.zeros(fields.sizes[0])
+    result[one.field.dofs] = one.motion.ravel()
+    return result
 
 
 def _is_free_motion(fields: Fields, A: PETSc.Mat, field: Field, motion: Array) -> bool:

@@ -195,9 +195,23 @@ def _armijo(problem: Energy, here: PETSc.Vec, d: PETSc.Vec, energy: float, slope
         if np.isfinite(new) and new <= energy + ARMIJO * length * slope + hidden:
             return length, new, inverted
         inverted = inverted or not np.isfinite(new)
+        if length == 1.0 and np.isfinite(new) and np.isfinite(energy):
+            hidden = max(hidden, _rounding(problem, here, d, energy))
+            if abs(new - energy) <= hidden:
+                _set_along(problem, here, d, length)
+                return length, new, inverted
         length *= 0.5
     problem.set_iterate(here)
     return 0.0, energy, inverted
+
+
+def _rounding(problem: Energy, here: PETSc.Vec, d: PETSc.Vec, energy: float) -> float:
+    """What rounding makes of an energy: its changes over steps along d that change it by a few percent of the whole step's."""
+    changes = []
+    for length in (0.01, 0.02, 0.03):
+        _set_along(problem, here, d, length)
+        changes.append(abs(problem.energy() - energy))
+    return 3.0 * float(np.max(changes))
 
 
 def _set_along(problem: Energy, here: PETSc.Vec, d: PETSc.Vec, length: float) -> None:

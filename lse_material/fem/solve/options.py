@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -33,9 +33,12 @@ SADDLE: Mapping[str, Any] = {  # residuals rise on the way to a saddle
     **DEFAULT_OPTIONS,
     "snes_linesearch_type": "basic",
 }
+FAILED_LINEAR = int(PETSc.SNES.ConvergedReason.DIVERGED_LINEAR_SOLVE)
 DIRECT = ("cholesky", "lu")  # preconditioners that are factors
 WORK_SPACES = (100, 400, 1600)  # per cent beyond MUMPS's estimate, which delayed pivots exceed
 NEEDS_WORK_SPACE = (-8, -9)  # errors of MUMPS
+LINEAR = ("ksponly", "ksptransposeonly")  # one linear solve, whose residual is not tested
+WITH_BOUNDS = ("vinewtonrsls", "vinewtonssls")
 WITHOUT_JACOBIAN = ("qn", "ngmres", "nrichardson", "ncg", "anderson", "ms")
 NEEDS_SEVERAL_GRIDS = ("fas", "ngs", "nasm", "aspin", "composite", "multiblock", "patch", "shell", "python")
 PROBE = "lse_material_probe"
@@ -71,7 +74,16 @@ def solver_options(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dic
 
 
 def energy_defaults(chosen: Mapping[str, Any], *, saddle: bool) -> Mapping[str, Any]:
-    """The defaults of an `EnergyProblem` for the options that a user has chosen; `saddle` if the energy is mixed."""
+    """The defaults of an `EnergyProblem` for the options that a user has chosen; `saddle` if the energy is mixed.
+
+    Raises:
+        InvalidInputError: the solver is one for bounds on u.
+    """
+    if chosen.get("snes_type") in WITH_BOUNDS:
+        raise InvalidInputError(
+            f"snes_type {chosen['snes_type']} keeps u within bounds, of which the convergence test and the minimiser of an "
+            "EnergyProblem know nothing: take MaterialProblem(ufl.derivative(energy, u), u, ...), or a penalty in the energy."
+        )
     defaults = TRUST_REGION if chosen.get("snes_type", "newtontr") == "newtontr" else DEFAULT_OPTIONS
     return SADDLE if saddle else defaults
 
@@ -81,6 +93,13 @@ def _without_factors(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> M
     if given.get("pc_type", "lu") in DIRECT:
         return defaults
     return {key: value for key, value in defaults.items() if not key.startswith("pc_factor_")}
+
+
+def unread_options(prefix: str, given: Sequence[str]) -> list[str]:
+    """Those of the options that a user has given for a prefix, and that no solver has read so far."""
+    database = PETSc.Options()
+    known = database.getAll()
+    return [name for name in given if f"{prefix}{name}" in known and not database.used(f"{prefix}{name}")]
 
 
 def needs_symmetry(ksp: PETSc.KSP) -> bool:
@@ -96,7 +115,23 @@ def mumps_error(ksp: PETSc.KSP) -> int:
     return int(pc.getFactorMatrix().getMumpsInfog(1))
 
 
-def give_work_space(ksp: PETSc.KSP, share: int) -> None:
+def run_with_work_space(ksp: PETSc.KSP, run: Callable[[], int]) -> int:
+    """Run a nonlinear solver, and anew while MUMPS lacks work space; returns PETSc's reason. Collective.
+
+    Args:
+        ksp: its linear solver.
+        run: runs it from where it shall start, and returns PETSc's reason.
+    """
+    reason = run()
+    for share in WORK_SPACES:
+        if reason != FAILED_LINEAR or mumps_error(ksp) not in NEEDS_WORK_SPACE:
+            break
+        _give_work_space(ksp, share)
+        reason = run()
+    return reason
+
+
+def _give_work_space(ksp: PETSc.KSP, share: int) -> None:
     """Make MUMPS repeat its analysis with `share` per cent of additional work space, also for later factors. Collective."""
     prefix = ksp.getOptionsPrefix() or ""
     PETSc.Options().setValue(f"{prefix}mat_mumps_icntl_14", str(share))

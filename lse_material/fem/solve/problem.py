@@ -5,6 +5,8 @@ find u:  residual(u; v) = 0 for every v,   residual = inner(P, grad(v)) dx - ext
 
 from __future__ import annotations
 
+import functools
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -27,25 +29,29 @@ from lse_material.fem.forms.orientation import InvertedCells
 from lse_material.fem.quadrature.derivatives import check_operators, with_stored_values
 from lse_material.fem.quadrature.stress import QuadratureStress
 from lse_material.fem.solve.advice import explain, explain_error
+from lse_material.fem.solve.arguments import check_blocks, check_rank, check_unknowns, conditions
 from lse_material.fem.solve.fields import ROUNDING, Fields, bcs_by_block, owned_entries
 from lse_material.fem.solve.options import (
     DEFAULT_OPTIONS,
-    NEEDS_WORK_SPACE,
-    WORK_SPACES,
-    give_work_space,
+    FAILED_LINEAR,
+    LINEAR,
     in_database,
-    mumps_error,
     needs_symmetry,
+    run_with_work_space,
     solver_options,
+    unread_options,
 )
 from lse_material.fem.solve.scaling import condition_factors, field_factors, multiply_rows, scale_rows
 
-__all__ = ["DEFAULT_OPTIONS", "MaterialProblem"]
+__all__ = ["DEFAULT_OPTIONS", "MaterialProblem", "OptionWarning"]
 
-FAILED_LINEAR = int(PETSc.SNES.ConvergedReason.DIVERGED_LINEAR_SOLVE)
 STALLED = 0.5  # of the last residual norm: an iteration that leaves more has not lowered the residual
 FINER = "smaller load steps, a quadrature rule of higher degree, or a finer mesh there"
 Forms = Any  # a UFL form, a list of them, or a list of lists
+
+
+class OptionWarning(UserWarning):
+    """A PETSc option that was given has no effect."""
 
 
 class MaterialProblem(NonlinearProblem):
@@ -88,7 +94,8 @@ class MaterialProblem(NonlinearProblem):
 
     Raises:
         InvalidInputError: a `QuadratureStress` in the form is not among `stresses`, or stands under another measure
-            than its own, or was made for another u; the mesh is not of double precision; PETSc refuses an option.
+            than its own, or was made for another u; the mesh is not of double precision; PETSc refuses an option; forms,
+            unknowns and conditions do not belong together (`lse_material.fem.solve.arguments`).
 
     >>> residual = ufl.inner(lse.fem.stress(material, F), ufl.grad(v)) * dx
     >>> pulled = lse.fem.MaterialProblem(residual, u, bcs=bcs, petsc_options_prefix="pulled_")
@@ -115,15 +122,18 @@ class MaterialProblem(NonlinearProblem):
         **kwargs: Any,
     ) -> None:
         self._unknowns: tuple[fem.Function, ...] = tuple(u) if isinstance(u, Sequence) else (u,)
-        _check_blocks(residual, u)
+        check_blocks(residual, u)
         self.comm = self._unknowns[0].function_space.mesh.comm
         collect_garbage(self.comm)
         require_double(*self._unknowns, what="a MaterialProblem")
         self.failure: str | None = None
+        if isinstance(stresses, QuadratureStress):
+            raise InvalidInputError("stresses is one QuadratureStress: give a list of them, stresses=[P].")
         self._stresses = tuple(stresses)
-        residual = _each(lambda form: self._checked(form, with_quadrature_degree), residual)
+        residual = _each(lambda form: self._checked(form, 1, with_quadrature_degree), residual)
+        check_unknowns(residual, self._unknowns)
         jacobian = derivative_block(residual, u) if J is None else J
-        self.bcs = tuple(bcs)
+        self.bcs = conditions(bcs)
         forms = residual if isinstance(residual, Sequence) else [residual]
         self.fields = Fields(u, self.bcs, forms)
         self.inverted_cells = InvertedCells(forms, self.comm, kwargs.get("entity_maps"))
@@ -132,13 +142,14 @@ class MaterialProblem(NonlinearProblem):
         self._assembled_at: Array | None = None  # the iterate that A belongs to already
         self.norms: list[float] = []
         self._first_norms: Array = np.zeros(len(self.fields))
+        self._given_options = tuple(petsc_options or ())
         options = solver_options(self.default_options, petsc_options or {})
         with in_database(petsc_options_prefix, options):
             super().__init__(
                 _each(self._with_values, residual),
                 u,
-                J=_each(lambda form: self._with_values(self._checked(form)), jacobian),
-                P=None if P is None else _each(lambda form: self._with_values(self._checked(form)), P),
+                J=_each(lambda form: self._with_values(self._checked(form, 2)), jacobian),
+                P=None if P is None else _each(lambda form: self._with_values(self._checked(form, 2)), P),
                 bcs=self.bcs,
                 petsc_options_prefix=petsc_options_prefix,
                 petsc_options=options,
@@ -166,16 +177,8 @@ class MaterialProblem(NonlinearProblem):
         self.fields.note()
         try:
             self._scale_rows()
-            start = self._residual_norms() if self.solver.getType() == "ksponly" else None
-            super().solve()
-            reason = self.solver.getConvergedReason()
-            for share in WORK_SPACES:
-                if reason != FAILED_LINEAR or mumps_error(self.solver.ksp) not in NEEDS_WORK_SPACE:
-                    break
-                give_work_space(self.solver.ksp, share)
-                self._restore(before)
-                super().solve()
-                reason = self.solver.getConvergedReason()
+            start = self._residual_norms() if self.solver.getType() in LINEAR else None
+            reason = run_with_work_space(self.solver.ksp, functools.partial(self._run_from, before))
             if reason < 0 and self._failed_at_rounding():
                 reason = PETSc.SNES.ConvergedReason.CONVERGED_FNORM_ABS
                 self.solver.setConvergedReason(reason)
@@ -201,6 +204,7 @@ class MaterialProblem(NonlinearProblem):
                 self.solver.ksp.getPC().reset()  # MUMPS does not start anew after an analysis that failed
             raise ConvergenceError(message, reason=int(reason), iterations=iterations)
         self.fields.note()
+        self._warn_of_unread_options()
         return self.u
 
     def tangent(self) -> PETSc.Mat:
@@ -219,8 +223,8 @@ class MaterialProblem(NonlinearProblem):
         self._update_stresses()
         spaces = [unknown.function_space for unknown in self._unknowns]
         total = 0.0
-        for block, conditions in enumerate(bcs_by_block(spaces, [bc])):
-            if conditions:
+        for block, found in enumerate(bcs_by_block(spaces, [bc])):
+            if found:
                 b = assembled(self.F[block] if isinstance(self.F, Sequence) else self.F)
                 dofs, owned = bc.dof_indices()
                 total += b[dofs[:owned]].sum()
@@ -230,11 +234,12 @@ class MaterialProblem(NonlinearProblem):
         """Bring stored stresses and tangents to the present u, for assemblies of `J` of one's own; collective."""
         self._update_tangents()
 
-    def _checked(self, form: Any, prepare: Callable[[ufl.Form], ufl.Form] = lambda form: form) -> Any:
+    def _checked(self, form: Any, rank: int, prepare: Callable[[ufl.Form], ufl.Form] = lambda form: form) -> Any:
         """The form, prepared, if its stored stresses are known and under their own measure; collective."""
         if form is None:
             return None
         check_operators(form, self._stresses)
+        check_rank(form, rank, ("", "the residual", "a Jacobian")[rank])
         return prepare(form)
 
     def _with_values(self, form: Any) -> Any:
@@ -330,6 +335,19 @@ class MaterialProblem(NonlinearProblem):
             self._lifting_needs_tangent(), MPI.LOR
         )
 
+    def _warn_of_unread_options(self) -> None:
+        """Warn, once, of options that the solver has not read although it has made a step."""
+        if not self._given_options or self.solver.getIterationNumber() == 0:
+            return
+        unread = unread_options(self.solver.getOptionsPrefix(), self._given_options)
+        self._given_options = ()
+        if unread and self.comm.rank == 0:
+            warnings.warn(
+                f"PETSc has not read {unread} of petsc_options: misspelt, or options of another solver than the one chosen.",
+                OptionWarning,
+                stacklevel=3,
+            )
+
     def _failed_at_rounding(self) -> bool:
         """Whether only rounding stopped the solver, so that its last iterate, which is in u, is a solution; collective."""
         if self.comm.allreduce(self.failure is not None, MPI.LOR):
@@ -345,14 +363,14 @@ class MaterialProblem(NonlinearProblem):
         return self.fields.norms(vector)
 
     def _require_linear(self, start: Array) -> None:
-        """Check the residual after a single linear solve (snes_type ksponly), which does not do so itself; collective."""
+        """Check the residual after a single linear solve, which does not do so itself; collective."""
         ksp = self.solver.getKSP()
         tolerance = self.solver.getTolerances()[0] if ksp.getType() == "preonly" else 10 * ksp.getTolerances()[0]
         norms = self._residual_norms()
         if not (norms <= tolerance * start.max()).all() and not self._failed_at_rounding():
             raise ConvergenceError(
-                f"snes_type ksponly solved one linear problem, but the residual fell from {start} to {norms} only: the problem "
-                "is not linear. Take snes_type newtonls.",
+                f"snes_type {self.solver.getType()} solved one linear problem, but the residual fell from {start} to {norms} "
+                "only: the problem is not linear. Take snes_type newtonls.",
                 reason=int(PETSc.SNES.ConvergedReason.DIVERGED_MAX_IT),
                 iterations=1,
             )
@@ -391,6 +409,11 @@ class MaterialProblem(NonlinearProblem):
         for part in parts:
             part.ghostUpdate(addv=PETSc.InsertMode.INSERT, mode=PETSc.ScatterMode.FORWARD)
         assign(x, self.u)
+
+    def _run_from(self, values: Sequence[Array]) -> int:
+        self._restore(values)
+        super().solve()
+        return int(self.solver.getConvergedReason())
 
     def _restore(self, values: Sequence[Array]) -> None:
         for unknown, before in zip(self._unknowns, values):
@@ -445,14 +468,3 @@ def _for_this_cpu() -> dict[str, Any]:
     """DOLFINx's own options, with the flags for this CPU."""
     arguments = dolfinx.jit.get_options()["cffi_extra_compile_args"]
     return {"cffi_extra_compile_args": [*arguments, *machine_arguments()]}
-
-
-def _check_blocks(residual: Any, u: Any) -> None:
-    """A list of residuals needs as many unknowns, and a form one."""
-    lists = [isinstance(item, Sequence) for item in (residual, u)]
-    if lists[0] != lists[1] or (lists[0] and len(residual) != len(u)):
-        said = [f"a list of {len(item)}" if isinstance(item, Sequence) else "one" for item in (residual, u)]
-        raise InvalidInputError(
-            f"residual is {said[0]} and u is {said[1]}: give a form and a function, or a list of forms and as many functions "
-            "(ufl.extract_blocks parts a form over a MixedFunctionSpace)."
-        )

@@ -4,6 +4,10 @@ For given u, the other fields y of a mixed energy Pi(u, y) follow from dPi/dy = 
 alone. Its gradient is dPi/du, and Newton's step of Pi is Newton's step of E. The second derivative of E is positive definite
 where the tangent of Pi has as many negative eigenvalues as there are multipliers (Sylvester). So `minimise` goes down E by the
 tangents of Pi, with the rows of u raised where they have more. J. Nocedal, S. Wright, Numerical Optimization, 2006, ch. 16.1.
+
+A multiplier l in which Pi is linear, that of an infinite bulk modulus or of a prescribed volume, does not follow from u. Then
+Pi - c (l - l_0)^2 / 2 takes its place, with a small compliance c: the energy E of the augmented Lagrangian. Its minimum is a
+minimum under the constraint once l = l_0, the multiplier of the last minimum (method of multipliers, loc. cit., ch. 17.3).
 """
 
 from __future__ import annotations
@@ -12,14 +16,19 @@ from collections.abc import Generator
 from typing import Any
 
 import numpy as np
+from mpi4py import MPI
 from petsc4py import PETSc
 
+from lse_material._arrays import Array
 from lse_material.errors import ConvergenceError
 from lse_material.fem.solve._energy import FieldEnergy
+from lse_material.fem.solve.fields import diagonal_of, product
 from lse_material.fem.solve.inertia import SymmetricFactor, with_raised_diagonal
-from lse_material.fem.solve.newton_inertia import DIAGONAL_SHARES, minimise
+from lse_material.fem.solve.newton_inertia import DIAGONAL_SHARES, minimise, newton
 
 MAX_ITERATIONS = 20  # of the elimination, which is linear in two of three fields
+MAX_MINIMA = 40  # of augmented Lagrangians
+NEWTON_ITERATIONS = 8  # after each of them
 
 
 class EliminatedEnergy:
@@ -35,10 +44,19 @@ class EliminatedEnergy:
         self._moves = np.ones(problem.x.getLocalSize())  # 1 for the entries of the fields that are not eliminated
         for field in fields.determined:
             self._moves[field.dofs] = 0.0
+        self._compliance = _compliance(problem.tangent(), self._moves, fields.free[0])
+        self._last = problem.x.duplicate()  # unknowns, of which the multipliers of the last minimum count
+        self.is_exact = not fields.comm.allreduce(bool(self._compliance.any()), MPI.LOR)
+        self.note_minimum()
 
     def destroy(self) -> None:
         """Free what PETSc has allocated."""
         self._rows.destroy()
+        self._last.destroy()
+
+    def note_minimum(self) -> None:
+        """Let compliant multipliers be measured from their present values."""
+        self._problem.iterate(self._last)
 
     def iterate(self, out: PETSc.Vec) -> None:
         """Write the unknowns to `out`."""
@@ -51,15 +69,27 @@ class EliminatedEnergy:
 
     def energy(self) -> float:
         """E of the present u."""
-        return self._problem.energy()
+        energy = self._problem.energy()
+        if self.is_exact:
+            return energy
+        change = self._change()
+        return energy - 0.5 * self._problem.comm.allreduce(float(change @ (self._compliance * change)))
 
     def residual(self, out: PETSc.Vec) -> None:
         """The gradient of Pi: that of E in the rows of u, zero up to rounding in the others."""
         self._problem.residual(out)
+        if not self.is_exact:
+            out.array[:] -= self._compliance * self._change()
 
     def tangent(self) -> PETSc.Mat:
         """The second derivative of Pi."""
-        return self._problem.tangent()
+        A = self._problem.tangent()
+        if not self.is_exact:
+            diagonal = self.x.duplicate()
+            diagonal.array[:] = -self._compliance
+            A.setDiagonal(diagonal, PETSc.InsertMode.ADD_VALUES)
+            diagonal.destroy()
+        return A
 
     def positive_tangents(self) -> Generator[PETSc.Mat, None, None]:
         """The last tangent with the diagonal of u raised, more and more."""
@@ -74,24 +104,28 @@ class EliminatedEnergy:
         return self._problem.is_converged(residual)
 
     def eliminate(self) -> None:
-        """Find the fields that follow u, by Newton's method in them; collective.
-
-        Raises:
-            ConvergenceError: u does not determine them, as it does not for an infinite bulk modulus.
-        """
+        """Find the fields that follow u, by Newton's method in them; collective."""
         b, problem = self.x.duplicate(), self._problem
         try:
             for _ in range(MAX_ITERATIONS):
-                problem.residual(b)
+                self.residual(b)
                 norms = problem.fields.norms(b)[self._follows]
                 if not np.isfinite(norms).all():
                     return  # an inverted state, whose energy is NaN
-                A = problem.tangent()
+                A = self.tangent()
                 if bool((norms <= problem.fields.rounding(A)[self._follows]).all()):
                     return
                 self._step(A, b)
         finally:
             b.destroy()
+
+    def _change(self) -> Array:
+        """The unknowns less those of the last minimum."""
+        here = self.x.duplicate()
+        self._problem.iterate(here)
+        change: Array = here.array_r - self._last.array_r
+        here.destroy()
+        return change
 
     def _step(self, A: PETSc.Mat, b: PETSc.Vec) -> None:
         """Move the fields that follow u by one step of Newton's method."""
@@ -101,8 +135,8 @@ class EliminatedEnergy:
             with SymmetricFactor(A.comm) as factor:
                 if factor.inertia(K)[1]:
                     raise ConvergenceError(
-                        "the displacement does not determine the pressure, as for an infinite bulk modulus, so that there is "
-                        "no energy to go down: give a finite one, or take smaller load steps with fallback=False."
+                        "the displacement does not determine the other fields of the mixed energy, so that there is no energy "
+                        "to go down: take smaller load steps, or fallback=False."
                     )
                 factor.solve(g, change)
             moved = self.x.duplicate()
@@ -127,6 +161,50 @@ def minimise_eliminated(problem: FieldEnergy) -> int:
     energy = EliminatedEnergy(problem)
     try:
         energy.eliminate()
-        return minimise(energy, multipliers=problem.fields.multipliers)
+        iterations = minimise(energy, multipliers=problem.multipliers)
+        if energy.is_exact:
+            return iterations
+        for _ in range(MAX_MINIMA):
+            energy.note_minimum()
+            done = _newton_to_minimum(problem)
+            if done is not None:
+                return iterations + done
+            iterations += minimise(energy, multipliers=problem.multipliers)
     finally:
         energy.destroy()
+    raise ConvergenceError(
+        f"the minima of {MAX_MINIMA} augmented Lagrangians did not come to one of the energy: take smaller load steps.",
+        iterations=iterations,
+    )
+
+
+def _newton_to_minimum(problem: FieldEnergy) -> int | None:
+    """Newton's method from near a minimum; returns the iterations, or None, with the state unchanged, if it finds none."""
+    before = problem.u.x.array.copy()
+    try:
+        iterations = newton(problem, NEWTON_ITERATIONS)
+        with SymmetricFactor(problem.comm) as factor:
+            if factor.is_positive(problem.tangent(), problem.multipliers):
+                return iterations
+    except ConvergenceError:
+        pass
+    problem.u.x.array[:] = before
+    return None
+
+
+def _compliance(A: PETSc.Mat, moves: Array, free: Array) -> Array:
+    """c of the owned unknowns: sum_j A_ij^2 / A_jj over the fields that move, where a multiplier couples to these alone.
+
+    Args:
+        A: the tangent.
+        moves: 1 for the entries of the fields that are not eliminated.
+        free: the unknowns that no condition prescribes.
+    """
+    followers = product(A, [1.0 - moves], absolute=True)[0]
+    diagonal = np.abs(diagonal_of(A))
+    weights = np.divide(moves, diagonal, out=np.zeros_like(diagonal), where=diagonal > 0.0)
+    pointers, columns, values = A.getValuesCSR()
+    squares = PETSc.Mat().createAIJ(A.getSizes(), csr=(pointers, columns, values**2), comm=A.comm)
+    compliance = product(squares, [weights])[0]
+    squares.destroy()
+    return np.where((moves == 0.0) & (followers == 0.0) & free, compliance, 0.0)

@@ -54,7 +54,7 @@ class FieldScales:
         usable = np.isfinite(means) & (means > 0.0)
         reference = means[self._reference] if usable[self._reference] else 0.0
         factors = np.sqrt(np.divide(reference, means, out=np.ones_like(means), where=usable & (reference > 0.0)))
-        zero = (means == 0.0) & (coupling > 0.0)
+        zero = (means == 0.0) & (coupling > 0.0) & (reference > 0.0)
         factors[zero] = reference / coupling[zero]
         for field, factor in zip(self._fields.fields, factors):
             self._scale[field.dofs] = factor

@@ -25,6 +25,7 @@ from lse_material.fem.solve._energy import FieldEnergy
 from lse_material.fem.solve.eigen import lowest_eigenpairs, nearest_eigenpairs
 from lse_material.fem.solve.inertia import SymmetricFactor
 from lse_material.fem.solve.iterative_inertia import iterative_inertia
+from lse_material.fem.solve.missing_stiffness import isostatic_supports
 from lse_material.fem.solve.multigrid import is_direct
 from lse_material.fem.solve.newton_inertia import perturb
 from lse_material.fem.solve.scaling import FieldScales
@@ -54,7 +55,8 @@ def negative_eigenvalues(problem: FieldEnergy, *, factor: bool | None = None) ->
     """Number of negative eigenvalues of the tangent at the present u: 0 at a minimum; collective.
 
     In a mixed energy (`lse.fem.three_field_energy`) those of the Lagrange multipliers do not count: the number is that of the
-    tangent from which they, and the fields that they determine, are eliminated.
+    tangent from which they, and the fields that they determine, are eliminated. Rigid motions that nothing resists do not
+    count, as those of a body that slides between rollers.
 
     Args:
         problem: at an equilibrium, usually.
@@ -72,8 +74,7 @@ def negative_eigenvalues(problem: FieldEnergy, *, factor: bool | None = None) ->
     negative, zero = _inertia(problem, factor, count_all=True)
     if zero:
         raise ConvergenceError(
-            f"the tangent has {zero} eigenvalues that vanish: a critical point, or rigid motions that no Dirichlet condition "
-            "prevents."
+            f"the tangent has {zero} eigenvalues that vanish, beside those of rigid motions: this is a critical point."
         )
     return negative
 
@@ -81,7 +82,7 @@ def negative_eigenvalues(problem: FieldEnergy, *, factor: bool | None = None) ->
 def is_stable(problem: FieldEnergy, *, factor: bool | None = None) -> bool:
     """Whether the present u is a minimum by its second derivatives; collective.
 
-    Arguments and errors are those of `negative_eigenvalues`; a tangent that is singular is not stable.
+    Arguments and errors are those of `negative_eigenvalues`; a state with eigenvalues that vanish is not stable.
 
     >>> lse.fem.stability.is_stable(problem)  # F = I lies between the wells
     False
@@ -102,8 +103,15 @@ def _inertia(problem: FieldEnergy, use_factor: bool | None, *, count_all: bool) 
         raise ConvergenceError("the tangent is not finite at this state: is a cell turned inside out (det F <= 0)?")
     if iterative and not (A.getSize()[0] <= MOST_ROWS if use_factor is None else use_factor):
         return iterative_inertia(problem, count_all=count_all)
+    supports = isostatic_supports(problem.fields, A)
+    supported = problem.comm.allreduce(len(supports)) > 0
+    if supported:
+        A = A.copy()
+        A.zeroRowsColumns(supports.tolist(), diag=float(np.abs(A.getDiagonal().max()[1])))
     with SymmetricFactor(A.comm) as factor:
         negative, zero, _ = factor.inertia(A)
+    if supported:
+        A.destroy()
     return negative - problem.multipliers, zero
 
 
@@ -274,7 +282,8 @@ def _inner_product(problem: FieldEnergy, scales: FieldScales, *, others: bool) -
     m, v = ufl.TrialFunction(V), ufl.TestFunction(V)
     parts = list(zip(ufl.split(m), ufl.split(v))) if V.num_sub_spaces > 0 and len(scales) > 1 else [(m, v)]
     if len(parts) > 1 and not others:
-        parts = [(a, b) for a, b in parts if a.ufl_shape == (V.mesh.geometry.dim,)][:1]
+        dim = V.mesh.geometry.dim
+        parts = [(a, b) for a, b in parts if a.ufl_shape == (dim,) or (dim == 1 and a.ufl_shape == ())][:1]
     products = [ufl.inner(ufl.grad(a), ufl.grad(b)) + ufl.inner(a, b) / problem.fields.diameter**2 for a, b in parts]
     M = dolfinx.fem.petsc.assemble_matrix(
         fem.form(sum(products[1:], products[0]) * ufl.dx), bcs=list(problem.bcs), diag=0.0

@@ -47,16 +47,19 @@ class EnergyDifferences:
         self._base, self._last, self._gradients, self._step = (layout.duplicate() for _ in range(4))
         self._base_known: tuple[float, float] | None = None
         self._last_known: tuple[float, float] | None = None
+        self._largest = 0.0  # of this solve: an unloaded body's energy is the rounding of larger ones
 
     def restart(self) -> None:
         """Forget the states of the solve before."""
         self._base_known = self._last_known = None
+        self._largest = 0.0
 
     def __call__(self, snes: PETSc.SNES, y: PETSc.Vec) -> float:
         """The value at y, as `SNES.setObjective` takes it; `INFINITE_ENERGY` where the energy is not finite."""
         energy = self._energy(y)
         if not abs(energy) < INFINITE_ENERGY:
             return INFINITE_ENERGY
+        self._largest = max(self._largest, abs(energy))
         if self._last_known is not None and self._last.equal(snes.getSolution()):  # the solver has accepted that state
             self._last.copy(self._base)
             self._base_known = self._last_known
@@ -69,8 +72,7 @@ class EnergyDifferences:
         """Energy at y less that at the base."""
         assert self._base_known is not None
         plain = energy - self._base_known[0]
-        visible = abs(plain) > HIDDEN_BY_ROUNDING * max(abs(energy), abs(self._base_known[0]))
-        if visible or not self._base.equal(snes.getSolution()):
+        if abs(plain) > HIDDEN_BY_ROUNDING * self._largest or not self._base.equal(snes.getSolution()):
             return plain
         self._gradient(y, self._gradients)
         self._gradients.axpy(1.0, snes.getFunction()[0])

@@ -179,6 +179,32 @@ def test_damping_and_hysteresis_take_what_the_body_loses():
     assert np.ptp(balance) < 1e-10 * balance[0]
 
 
+def test_a_drag_on_mode_weights_takes_what_the_body_loses():
+    """The rate-dependent part of a transformation: the power viscosity |dw/dt|^2."""
+    u, viscosity = displacement(2, cells=1), 0.02
+    material = square_to_rectangle(0.05)
+    F = ufl.Identity(2) + ufl.grad(u)
+    hysteresis = Dissipation(material, F, 0.002, degree=1)
+
+    def drag(v):
+        rate = ufl.derivative(hysteresis.weights, u, v)
+        return 0.5 * viscosity * ufl.inner(rate, rate) * hysteresis.dx
+
+    motion = Motion(
+        lse.fem.energy(material, F) * hysteresis.dx + hysteresis.functional,
+        u,
+        density=1.0,
+        damping=drag,
+        petsc_options_prefix="dragged_",
+    )
+    motion.velocity.interpolate(lambda x: (0.4 * x[0], -0.4 * x[1]))
+    table = Dynamics(motion, 0.05, internal=[hysteresis], progress=False).run(1.0)
+    balance = table["kinetic"] + table["energy"] + table["dissipated"]
+    assert np.diff(table["dissipated"]).min() > -1e-15
+    assert table["dissipated"][-1] - hysteresis.dissipated() > 0.02 * balance[0]
+    assert np.ptp(balance) < 1e-10 * balance[0]
+
+
 def test_steps_become_as_short_as_the_tolerance_asks():
     errors = []
     for tolerance in (1e-5, 1e-6):

@@ -52,3 +52,22 @@ def test_fields_that_are_missing_are_asked_for():
     with pytest.raises(lse.InvalidInputError, match="fields go with a Material"):
         QuadratureStress(m.at(VALUES).evaluate, G, degree=1, fields=[1.0])
     QuadratureStress(m.at(VALUES), G, degree=1)
+
+
+def unit_square():
+    return fem.functionspace(mesh.create_unit_square(MPI.COMM_SELF, 1, 1), ("Lagrange", 1, (2,)))
+
+
+@pytest.mark.parametrize("given", [0.3, "c", {"c": 0.3}, ["c", 0.3], [np.zeros(2), 0.3]])
+def test_fields_that_are_no_scalars_are_refused(given):
+    m, G = material_with_fields(), ufl.Identity(2) + ufl.grad(fem.Function(unit_square()))
+    for use in (energy, stress, conjugates, mode_weights):
+        with pytest.raises(lse.InvalidInputError, match=r"give fields=\[\.\.\.\]|must be a number or a UFL scalar"):
+            use(m, G, fields=given)
+
+
+def test_numbers_of_any_kind_are_fields():
+    m, (c, T) = material_with_fields(), VALUES
+    for kind in ((float(c), T), [np.array(c), np.float64(T)], ufl.as_vector([c, T])):
+        found = at_a_point(lambda domain, kind=kind: energy(m, ufl.as_matrix(fem.Constant(domain, F)), fields=kind))
+        np.testing.assert_allclose(found, m.energy(F, VALUES), rtol=1e-12)

@@ -130,6 +130,25 @@ def test_what_is_no_plane_body_is_refused():
         plane_gradient(u, u)
 
 
+def test_the_gradient_along_a_surface_is_no_deformation_of_a_solid():
+    corners = np.array([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.5]])
+    surface = mesh.create_mesh(
+        MPI.COMM_SELF, np.array([[0, 1, 2]]), basix.ufl.element("Lagrange", "triangle", 1, shape=(3,)), corners
+    )
+    u = fem.Function(fem.functionspace(surface, ("Lagrange", 1, (3,))))
+    F, material = ufl.Identity(3) + ufl.grad(u), neo_hookean(1.0, 1.0)
+    for build in (
+        lambda: lse.fem.energy(material, F),
+        lambda: lse.fem.stress(material, ufl.variable(F)),
+        lambda: lse.fem.QuadratureStress(material, F, degree=1),
+    ):
+        with pytest.raises(lse.InvalidInputError, match="cells of dimension 2 in a space of 3"):
+            build()
+    director = ufl.CellNormal(surface)
+    F = F + ufl.outer(ufl.grad(u)[:, 0], director)  # a shell's: whose director turns
+    assert np.isfinite(total(lse.fem.energy(material, F) * ufl.dx(degree=1), MPI.COMM_SELF))
+
+
 @pytest.mark.parametrize("growth", [None, lse.Growth(0.7)])
 def test_plane_strain_of_a_solid_is_the_material_in_two_dimensions(growth):
     mode = lse.ConvexNetwork.from_arrays([], [[[0.6, 0.2, 0.9]]], [[0.0]], quadratic=0.3 * np.eye(3))

@@ -1,5 +1,6 @@
 """Rate-independent dissipation: derivatives, the play operator, plateaus off the Maxwell stress, loops that close, memory."""
 
+import basix.ufl
 import numpy as np
 import pytest
 import ufl
@@ -8,7 +9,7 @@ from mpi4py import MPI
 
 import lse_material as lse
 from lse_material.fem.quadrature.dissipation import prices_of_modes
-from tests.materials import square_to_rectangle
+from tests.materials import square_to_rectangle, well
 
 MODULUS, TRANSFORMATION, OFFSET, SCALE = 2.0, 0.8, 0.05, 0.04  # MPa, -, MPa, MPa
 PRICE = 0.06  # MPa
@@ -190,6 +191,56 @@ def test_what_a_jump_releases_and_what_is_dissipated_do_not_depend_on_the_number
     )  # one step of a force that falls
 
 
+SHEAR, TWIN_PRICE = 0.3, 0.01  # of the two wells I +- SHEAR e1 (x) e2, whose layers fit along e1
+
+
+@pytest.mark.mpi
+def test_a_twin_boundary_that_moves_balances_the_work_of_the_support():
+    """A layer of each twin under shear: the boundary moves at the resolved shear stress +- price / (2 SHEAR)."""
+    domain = mesh.create_rectangle(MPI.COMM_WORLD, [[0.0, 0.0], [0.25, 1.0]], [1, 24], mesh.CellType.quadrilateral)
+    V = fem.functionspace(domain, ("Lagrange", 2, (2,)))
+    u, top = fem.Function(V), fem.Constant(domain, 0.0)
+    centres = [np.array([0.0, 0.5 * SHEAR**2, sign * SHEAR / np.sqrt(2.0)]) for sign in (1.0, -1.0)]
+    twins = lse.Material(lse.SoftMinimum([well(2.0, c) for c in centres], 0.01), lse.GreenLagrange(2))
+    F = ufl.Identity(2) + ufl.grad(u)
+    hysteresis = lse.fem.Dissipation(twins, F, TWIN_PRICE, degree=4)
+    W = lse.fem.energy(twins, F) * hysteresis.dx + lse.fem.interior_penalty(u, length=0.1, modulus=1.0, degree=4)
+
+    def condition(component, value, side):
+        part = V.sub(component)
+        return fem.dirichletbc(value, fem.locate_dofs_geometrical((part, part.collapse()[0]), side)[0], part)
+
+    bottom = condition(0, fem.Constant(domain, 0.0), lambda x: np.isclose(x[1], 0.0))
+    guided = condition(1, fem.Constant(domain, 0.0), lambda x: np.isclose(x[0] * (x[0] - 0.25), 0.0))
+    moved = condition(0, top, lambda x: np.isclose(x[1], 1.0))
+    bcs = [bottom, guided, moved]
+    problem = lse.fem.EnergyProblem(W + hysteresis.functional, u, bcs=bcs, petsc_options_prefix="twin_boundary_")
+    u.interpolate(lambda x: np.array([SHEAR * (0.5 - np.abs(x[1] - 0.5)), 0.0 * x[1]]))
+    hysteresis.reset()
+
+    def shear(level):
+        top.value = level
+
+    force = {"force": lambda: problem.reaction(moved)}
+    path = lse.fem.LoadPath(problem, shear, force, internal=[hysteresis], progress=False)
+    table = path.run(cycle(0.06, -0.06, 0.06, step=0.03))
+    balance = np.diff(table["energy"] + table["dissipated"] + table["released"] - table["work"])
+    assert np.abs(balance).max() < 1e-8 * np.abs(np.diff(table["work"])).max()
+    assert np.diff(table["dissipated"]).min() >= 0.0
+    load, stress = table["load"], table["force"] / 0.25
+    plateau = TWIN_PRICE / (2.0 * SHEAR)
+    np.testing.assert_allclose(stress[load > 0.05], plateau, rtol=0.1)  # the cells pin the boundary a little
+    np.testing.assert_allclose(stress[load < -0.05], -plateau, rtol=0.1)
+    first, last = np.flatnonzero(load > 0.05)
+    assert abs(stress[last] - stress[first]) < 1e-5 * plateau
+    lost = table["dissipated"] + table["released"]
+    force = table["force"][first : last + 1]
+    area, corner = np.trapezoid(force, load[first : last + 1]), 0.5 * np.abs(np.diff(force)).max() * 0.03
+    assert (
+        abs(area - lost[last] + lost[first]) < corner < 0.2 * area
+    )  # the trapezoidal rule does not see where force turns
+
+
 @pytest.mark.mpi
 def test_ranks_share_the_memory_of_one():
     tables = []
@@ -312,26 +363,31 @@ def test_arc_length_follows_the_force_with_hysteresis_over_its_peak():
     np.testing.assert_allclose(table["paid"][growing], PRICE * (w[growing] - w[0] - 1e-3), rtol=0.0, atol=1e-12)
 
 
-def test_a_periodic_cell_remembers_and_loses_the_work_of_a_cycle():
-    """It is made of the F of the cell, and follows each state that is accepted."""
-    material, memory = square_to_rectangle(0.05), []
-
-    def energy(F):
-        memory.append(lse.fem.Dissipation(material, F, 0.002, degree=2))
-        return lse.fem.energy(material, F) * memory[0].dx + memory[0].functional
-
-    cell = lse.fem.PeriodicCell(mesh.create_unit_square(MPI.COMM_SELF, 2, 2), energy, degree=1)
-    (hysteresis,) = memory
-    rows = []
-    for share in cycle(1.0, -1.0, start=-1.0, step=0.1):
-        F = np.diag(np.sqrt(1.0 + 0.1 * share * np.array([1.0, -1.0])))
-        cell.minimum(F, tangent=False)
-        hysteresis.advance()
-        state = cell.state(tangent=False)
-        rows.append((F, state.stress, state.energy, hysteresis.dissipated()))
-    F, P, W, paid = (np.array(column) for column in zip(*rows))
-    work = np.r_[0.0, np.cumsum(0.5 * np.einsum("nij,nij->n", P[1:] + P[:-1], np.diff(F, axis=0)))]
-    assert np.diff(paid).min() >= 0.0
-    lost = paid - paid[0]
-    assert lost[-1] > 1e-3
-    np.testing.assert_allclose(work, W - W[0] + lost, rtol=0.0, atol=0.03 * lost[-1])  # of the trapezoidal rule
+def test_a_path_refuses_memory_that_would_not_follow_and_memory_that_costs_nothing():
+    domain = mesh.create_interval(MPI.COMM_SELF, 1, [0.0, 1.0])
+    u = fem.Function(fem.functionspace(domain, ("Lagrange", 1)))
+    hysteresis, other = (lse.fem.Dissipation.of_potential(wells(), [u.dx(0)], PRICE, degree=1) for _ in range(2))
+    left = fem.locate_dofs_geometrical(u.function_space, lambda x: np.isclose(x[0], 0.0))
+    W = lse.fem.potential_energy(wells(), [u.dx(0)]) * hysteresis.dx + hysteresis.functional
+    bcs = [fem.dirichletbc(0.0, left, u.function_space)]
+    problem = lse.fem.EnergyProblem(W, u, bcs=bcs, petsc_options_prefix="forgotten_")
+    motion = lse.fem.Motion(W, u, density=1.0, bcs=bcs, petsc_options_prefix="forgotten_motion_")
+    paths = (
+        lambda internal: lse.fem.LoadPath(problem, print, internal=internal),
+        lambda internal: lse.fem.ArcLength(problem, u.dx(0) * ufl.dx, 0.1, internal=internal),
+        lambda internal: lse.fem.Dynamics(motion, 0.1, internal=internal),
+    )
+    for path in paths:
+        path([hysteresis])
+        with pytest.raises(lse.InvalidInputError, match="would never follow"):
+            path([])
+        with pytest.raises(lse.InvalidInputError, match="would cost nothing"):
+            path([hysteresis, other])
+    P1 = basix.ufl.element("Lagrange", "interval", 1)
+    state = fem.Function(fem.functionspace(domain, basix.ufl.mixed_element([P1, P1])))
+    c = ufl.split(state)[0]
+    demixing = lse.fem.Dissipation.of_potential(wells(), [c], PRICE, degree=2)
+    energy = lse.fem.potential_energy(wells(), [c]) * demixing.dx + demixing.functional
+    flow = lse.fem.CahnHilliard(energy, state, petsc_options_prefix="forgotten_flow_")
+    with pytest.raises(lse.InvalidInputError, match="does not follow in an Evolution"):
+        lse.fem.Evolution(flow, dt=0.1)

@@ -213,3 +213,20 @@ def test_a_prefix_used_again_starts_from_the_defaults():
     assert again.solver.getTolerances()[1] < 1e-40
     again.solve()
     assert again.solver.getIterationNumber() > 2
+
+
+def test_an_energy_that_leaves_cells_out_is_told_so_wherever_petsc_stops():
+    """Rows without any entry end PETSc's change of a diagonal with an error of its own."""
+    domain = square(3, MPI.COMM_SELF)
+    cells = mesh.locate_entities(domain, 2, lambda x: x[0] <= 0.67).astype(np.int32)
+    tags = mesh.meshtags(domain, 2, cells, np.ones(len(cells), dtype=np.int32))
+    V = fem.functionspace(domain, ("Lagrange", 1, (2,)))
+    u = fem.Function(V)
+    W = lse.fem.energy(saint_venant_kirchhoff(2), ufl.Identity(2) + ufl.grad(u))
+    W = W * ufl.dx(1, degree=1, subdomain_data=tags, domain=domain)
+    left = fem.locate_dofs_geometrical(V, lambda x: np.isclose(x[0], 0.0))
+    problem = lse.fem.EnergyProblem(
+        W - 0.01 * u[1] * ufl.ds, u, bcs=[fem.dirichletbc(np.zeros(2), left, V)], petsc_options_prefix="left_out_"
+    )
+    with pytest.raises(lse.ConvergenceError, match=r"16 free rows that are zero .* \(check tags\)"):
+        problem.solve()

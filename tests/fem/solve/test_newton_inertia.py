@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from mpi4py import MPI
 from petsc4py import PETSc
+from scipy.sparse import block_array, diags_array, eye, random
 
 import lse_material as lse
 from lse_material.fem.solve.inertia import SymmetricFactor
@@ -133,3 +134,14 @@ def test_who_finds_no_minimum_says_so():
         newton(Slope((0.9, 0.9)), 3)
     with pytest.raises(lse.ConvergenceError, match="no step along Newton's direction has a finite energy"):
         newton(Wells((2.0, 2.0), wall=0.5), 3)
+
+
+def test_a_factor_that_needs_more_memory_than_was_foreseen_counts_right():
+    """Pivots of a saddle that MUMPS delays: D of 400 positive entries from 1e-12 to 1, beside 199 constraints."""
+    rng = np.random.default_rng(0)
+    B = random(199, 400, density=0.02, random_state=rng) + eye(199, 400)
+    K = block_array([[diags_array(10.0 ** rng.uniform(-12.0, 0.0, 400)), B.T], [B, None]], format="csr")
+    K = K + diags_array(np.zeros(599))  # PETSc wants the diagonal to be there
+    A = PETSc.Mat().createAIJ(K.shape, csr=(K.indptr, K.indices, K.data), comm=MPI.COMM_SELF)
+    with SymmetricFactor(A.comm) as factor:
+        assert factor.inertia(A) == (199, 0, 400)

@@ -13,7 +13,7 @@ from mpi4py import MPI
 from petsc4py import PETSc
 
 import lse_material as lse
-from lse_material.fem import MaterialProblem, QuadratureStress, energy, stress
+from lse_material.fem import EnergyProblem, MaterialProblem, OptionWarning, QuadratureStress, energy, stress
 from tests.fem.problems import clamped
 from tests.materials import mild_material, saint_venant_kirchhoff, two_variants
 
@@ -504,3 +504,76 @@ def test_random_material_solves_alike_by_both_routes_in_3d():
     ]
     assert np.abs(answers[0]).max() > 0.04
     assert np.abs(answers[0] - answers[1]).max() < 1e-12
+
+
+def stretched_square(**options):
+    """A unit square between grips that move by 10 %, and its problem's arguments."""
+    V = fem.functionspace(mesh.create_unit_square(MPI.COMM_SELF, 3, 3), ("Lagrange", 1, (2,)))
+    u = fem.Function(V)
+    bcs = grips(V)
+    W = energy(saint_venant_kirchhoff(2), ufl.Identity(2) + ufl.grad(u)) * ufl.dx(degree=2)
+    return W, u, {"bcs": bcs, "petsc_options_prefix": "stranger_", "petsc_options": options}
+
+
+def grips(V):
+    sides = [fem.locate_dofs_geometrical(V, lambda x, s=s: np.isclose(x[0], s)) for s in (0.0, 1.0)]
+    return [fem.dirichletbc(np.array([0.1 * i, 0.0]), dofs, V) for i, dofs in enumerate(sides)]
+
+
+@pytest.mark.parametrize("kind", ["energy", "residual"])
+def test_an_option_that_petsc_does_not_read_is_named_once(kind):
+    W, u, arguments = stretched_square(snes_maxit=5, snes_max_it=40)
+    if kind == "energy":
+        problem = EnergyProblem(W, u, **arguments)
+    else:
+        problem = MaterialProblem(ufl.derivative(W, u), u, **arguments)
+    with pytest.warns(OptionWarning, match=r"\['snes_maxit'\]"):
+        problem.solve()
+    u.x.array[:] = 0.0
+    problem.solve()  # without a warning, which would be an error here
+
+
+def test_a_condition_on_another_space_is_refused():
+    """It would have no effect: u and the space of the condition have the same numbers of degrees of freedom only."""
+    W, u, arguments = stretched_square()
+    other = fem.functionspace(u.function_space.mesh, ("Lagrange", 1, (2,)))
+    arguments["bcs"] = [arguments["bcs"][0], grips(other)[1]]
+    with pytest.raises(lse.InvalidInputError, match=r"bcs\[1\] is a condition on another function space"):
+        MaterialProblem(ufl.derivative(W, u), u, **arguments)
+    with pytest.raises(lse.InvalidInputError, match=r"bcs\[1\]"):
+        EnergyProblem(W, u, **arguments)
+
+
+@pytest.mark.parametrize("solver", ["ksponly", "ksptransposeonly"])
+def test_one_linear_solve_of_a_problem_that_is_not_linear_is_no_solution(solver):
+    W, u, arguments = stretched_square(snes_type=solver)
+    with pytest.raises(lse.ConvergenceError, match="one linear problem"):
+        MaterialProblem(ufl.derivative(W, u), u, **arguments).solve()
+    problem = EnergyProblem(W, u, **arguments)
+    problem.solve()  # and goes on to the minimum
+    found = problem.energy()
+    u.x.array[:] = 0.0
+    EnergyProblem(W, u, **{**arguments, "petsc_options": {}}).solve()
+    assert found == pytest.approx(problem.energy(), rel=1e-12)
+
+
+def test_bounds_on_u_are_kept_by_a_material_problem_and_refused_by_an_energy_problem():
+    W, u, arguments = stretched_square(snes_type="vinewtonrsls")
+    arguments["bcs"] = arguments["bcs"][:1]
+    W += 0.05 * u[1] * ufl.dx  # the free end sinks
+    with pytest.raises(lse.InvalidInputError, match="bounds"):
+        EnergyProblem(W, u, **arguments)
+    problem = MaterialProblem(ufl.derivative(W, u), u, **arguments)
+    lower, upper = fem.Function(u.function_space), fem.Function(u.function_space)
+    lower.x.array[:], upper.x.array[:] = -1e20, 1e20
+    lower.x.array[1::2] = -0.02
+    problem.solver.setVariableBounds(lower.x.petsc_vec, upper.x.petsc_vec)
+    problem.solve()
+    forces = fem.assemble_vector(problem.F).array
+    touching = np.isclose(u.x.array, lower.x.array, atol=1e-12)
+    free = ~touching
+    free[arguments["bcs"][0].dof_indices()[0]] = False
+    assert touching.any()
+    assert (u.x.array >= lower.x.array - 1e-12).all()
+    assert np.abs(forces[free]).max() < 1e-9
+    assert (forces[touching] > 0.0).all()

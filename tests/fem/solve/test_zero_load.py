@@ -1,6 +1,7 @@
 """Nothing left to do is no failure, in any unit; and it stops no solve that has something to do."""
 
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ import lse_material as lse
 from lse_material.fem import MaterialProblem, QuadratureStress, energy
 from tests.materials import saint_venant_kirchhoff
 
-WORLD = MPI.COMM_WORLD
+ROOT, WORLD = Path(__file__).parents[3], MPI.COMM_WORLD
 NUMBER = itertools.count()
 UNITS = {
     "m": (1.0, 1.0),
@@ -182,3 +183,25 @@ def test_what_is_no_solution_is_still_a_failure():
     with pytest.raises(lse.ConvergenceError, match="MAX_IT"):
         plate.problem.solve()
     assert plate.largest() == 0.0
+
+
+@pytest.mark.parametrize("traction", [0.002, 0.01, 0.02])
+def test_a_body_whose_dead_load_is_taken_off_comes_back_without_a_warning(traction, caplog):
+    """Its energy, which loads made negative, ends at the rounding of what it was."""
+    domain = mesh.create_unit_square(WORLD, 8, 8)
+    u = fem.Function(fem.functionspace(domain, ("Lagrange", 1, (2,))))
+    material = lse.load(ROOT / "demos" / "materials" / "porous_cell.safetensors")
+    load, right = fem.Constant(domain, (0.0, 0.0)), ufl.gt(ufl.SpatialCoordinate(domain)[0], 1.0 - 1e-9)
+    W = energy(material, ufl.Identity(2) + ufl.grad(u)) - float(material.energy(np.eye(2)))
+    left = fem.locate_dofs_geometrical(u.function_space, lambda x: np.isclose(x[0], 0.0))
+    problem = lse.fem.EnergyProblem(
+        W * ufl.dx(degree=2) - ufl.conditional(right, ufl.inner(load, u), 0.0) * ufl.ds,
+        u,
+        bcs=[fem.dirichletbc(np.zeros(2), left, u.function_space)],
+        petsc_options_prefix=f"unloaded_{next(NUMBER)}_",
+    )
+    for share in (1.0, 2.0, 1.0, 0.5, 0.1, 0.0, -0.5, 0.0):
+        load.value[:] = share * traction * np.array([1.0, 0.3])
+        problem.solve()
+    assert np.abs(u.x.array).max() < 1e-9
+    assert not caplog.records

@@ -1,0 +1,106 @@
+"""The arguments of a problem: forms, unknowns and conditions that belong together.
+
+UFL differentiates in a function itself. A form of another function, or of the views that `w.split()` and `w.sub(i)` return, has
+no derivative in w: its tangent is zero, and any state without load counts as solved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import ufl
+from dolfinx import fem
+from mpi4py import MPI
+from ufl.classes import ExprList
+
+from lse_material.errors import InvalidInputError
+
+RANKS = ("no test function", "a test function", "a test and a trial function")
+
+
+def conditions(bcs: Sequence[fem.DirichletBC] | None) -> tuple[fem.DirichletBC, ...]:
+    """The Dirichlet conditions of a problem; none for None, as in DOLFINx.
+
+    Raises:
+        InvalidInputError: it is no list of conditions.
+    """
+    given = () if bcs is None else bcs
+    if not isinstance(given, Sequence) or not all(isinstance(bc, fem.DirichletBC) for bc in given):
+        raise InvalidInputError("bcs is no list of Dirichlet conditions: give bcs=[fem.dirichletbc(...), ...].")
+    return tuple(given)
+
+
+def check_blocks(residual: Any, u: Any) -> None:
+    """A list of residuals needs as many unknowns, and a form one; an unknown is no part of another function.
+
+    Raises:
+        InvalidInputError: otherwise.
+    """
+    lists = [isinstance(item, Sequence) for item in (residual, u)]
+    if lists[0] != lists[1] or (lists[0] and len(residual) != len(u)):
+        said = [f"a list of {len(item)}" if isinstance(item, Sequence) else "one" for item in (residual, u)]
+        raise InvalidInputError(
+            f"residual is {said[0]} and u is {said[1]}: give a form and a function, or a list of forms and as many functions "
+            "(ufl.extract_blocks parts a form over a MixedFunctionSpace)."
+        )
+    for unknown in u if lists[1] else [u]:
+        if not isinstance(unknown, fem.Function) or len(unknown.function_space.component()):
+            raise InvalidInputError(
+                f"the unknown {unknown} is no function of a space of its own: give the whole function w of a mixed space, "
+                "with ufl.split(w) in the forms."
+            )
+
+
+def check_rank(form: ufl.Form, rank: int, what: str) -> None:
+    """Raise InvalidInputError unless a form has as many arguments as its rank says; one without integrals is zero."""
+    found = len(form.arguments())
+    if form.integrals() and found != rank:
+        raise InvalidInputError(
+            f"{what} has {RANKS[min(found, 2)]}, and needs {RANKS[rank]}: of an energy, ufl.derivative(energy, u, v) is the "
+            "residual, and the derivative of that in u the Jacobian."
+        )
+
+
+def check_unknowns(residual: ufl.Form | Sequence[ufl.Form], unknowns: Sequence[fem.Function]) -> None:
+    """Check that residuals are of the unknowns, and tested in their spaces; collective.
+
+    Raises:
+        InvalidInputError: an unknown is in no form; a form holds views of one; a test function is of another element.
+    """
+    forms = list(residual) if isinstance(residual, Sequence) else [residual]
+    functions = [f for form in forms for integral in form.integrals() for f in _functions(integral.integrand())]
+    for unknown, form in zip(unknowns, forms):
+        views = any(f is not unknown and np.may_share_memory(f.x.array, unknown.x.array) for f in functions)
+        if unknown.function_space.mesh.comm.allreduce(views, MPI.LOR):
+            raise InvalidInputError(
+                f"the form holds parts of {unknown.name!r} as w.split() or w.sub(i) give them, which UFL takes for other "
+                "functions: no derivative would see them. Take ufl.split(w), or a copy of what is not to be differentiated."
+            )
+        if not any(f is unknown for f in functions):
+            raise InvalidInputError(
+                f"the unknown {unknown.name!r} does not occur in the form, which would not change with it: write the form of "
+                "the function that is solved for."
+            )
+        for argument in form.arguments():
+            if argument.ufl_element() != unknown.function_space.ufl_element():
+                raise InvalidInputError(
+                    f"the test function is of {argument.ufl_element()}, and the unknown {unknown.name!r} of "
+                    f"{unknown.function_space.ufl_element()}: take ufl.TestFunction(u.function_space)."
+                )
+
+
+def _functions(integrand: Any) -> Iterator[fem.Function]:
+    """The functions that an integrand is of; not those that it is only differentiated in."""
+    seen, left = set(), [integrand]
+    while left:
+        node = left.pop()
+        if node in seen:
+            continue
+        seen.add(node)
+        if isinstance(node, fem.Function):
+            yield node
+        operands = node.ufl_operands
+        differentiated = len(operands) > 1 and isinstance(operands[1], ExprList)
+        left.extend(operands[:1] if differentiated else operands)

@@ -1,0 +1,107 @@
+"""Forms, unknowns and conditions that do not belong together are refused before anything is compiled, on every rank."""
+
+from functools import cached_property
+
+import numpy as np
+import pytest
+import ufl
+from dolfinx import fem, mesh
+from mpi4py import MPI
+
+import lse_material as lse
+from lse_material.fem import EnergyProblem, MaterialFields, MaterialProblem, QuadratureStress, energy
+from tests.fem.problems import mixed
+from tests.materials import saint_venant_kirchhoff
+
+pytestmark = pytest.mark.mpi
+WORLD = MPI.COMM_WORLD
+
+
+class Square:
+    """A function u with its energy and residual, and a function w of displacement and pressure."""
+
+    material = saint_venant_kirchhoff(2)
+
+    def __init__(self):
+        self.domain = mesh.create_unit_square(WORLD, 1, 1)  # of two cells: one rank of three has none
+        self.u = fem.Function(fem.functionspace(self.domain, ("Lagrange", 1, (2,))), name="u")
+        self.v = ufl.TestFunction(self.u.function_space)
+        self.w = mixed(self.domain, (1, (2,)), 1)
+        self.w.name = "w"
+
+    def density(self, u):
+        return energy(self.material, ufl.Identity(2) + ufl.grad(u)) * ufl.dx(degree=1)
+
+    @cached_property
+    def W(self):
+        return self.density(self.u)
+
+    @cached_property
+    def R(self):
+        return ufl.derivative(self.W, self.u, self.v)
+
+    def refused(self, match, form, u=None, **arguments):
+        """By the kind of problem that takes the form."""
+        u, kind = self.u if u is None else u, MaterialProblem
+        if isinstance(form, ufl.Form) and not form.arguments() and "residual" not in match:
+            kind = EnergyProblem
+        with pytest.raises(lse.InvalidInputError, match=match):
+            kind(form, u, petsc_options_prefix="arguments_", **arguments)
+
+
+@pytest.fixture(scope="module")
+def square():
+    return Square()
+
+
+@pytest.mark.parametrize("parts", [lambda w: w.split(), lambda w: (w.sub(0), w.sub(1))], ids=["split", "sub"])
+def test_views_of_the_unknown_are_no_part_of_it_for_ufl(square, parts):
+    """Their derivative in w is zero: without a load, any state would count as solved."""
+    u, p = parts(square.w)
+    W = square.density(u) + p**2 * ufl.dx
+    match = r"parts of 'w' as w\.split\(\) or w\.sub\(i\) give them.* Take ufl\.split\(w\)"
+    square.refused(match, W, square.w)
+    square.refused(match, ufl.derivative(W, square.w), square.w)
+    square.refused("no function of a space of its own", square.density(u), u)
+    MaterialProblem(
+        ufl.derivative(square.density(ufl.split(square.w)[0]), square.w), square.w, petsc_options_prefix="split_"
+    )
+
+
+def test_a_form_of_another_function_than_the_unknown(square):
+    other = fem.Function(square.u.function_space, name="other")
+    P = QuadratureStress(square.material, ufl.Identity(2) + ufl.grad(square.u), degree=1)
+    match = "the unknown 'other' does not occur in the form"
+    square.refused(match, square.W, other)
+    square.refused(match, square.R, other)
+    square.refused(match, ufl.derivative(square.W, other, square.v), other)
+    square.refused(match, ufl.inner(P.operator, ufl.grad(square.v)) * P.dx, other, stresses=[P])
+
+
+def test_forms_of_another_rank_or_another_test_function(square):
+    quadratic = fem.functionspace(square.domain, ("Lagrange", 2, (2,)))
+    square.refused("the residual has no test function", square.W)
+    square.refused("the residual has a test and a trial function", ufl.derivative(square.R, square.u))
+    square.refused("a Jacobian has a test function, and needs a test and a trial function", square.R, J=square.R)
+    square.refused("the test function is of ", ufl.derivative(square.W, square.u, ufl.TestFunction(quadratic)))
+
+
+def test_lists_that_are_none(square):
+    bc = fem.dirichletbc(np.zeros(2), np.array([], dtype=np.int32), square.u.function_space)
+    P = QuadratureStress(square.material, ufl.Identity(2) + ufl.grad(square.u), degree=1)
+    square.refused(r"give bcs=\[fem\.dirichletbc", square.R, bcs=bc)
+    square.refused(r"stresses=\[P\]", ufl.inner(P.operator, ufl.grad(square.v)) * P.dx, stresses=P)
+    assert MaterialProblem(square.R, square.u, bcs=None, petsc_options_prefix="none_").bcs == ()
+
+
+def test_what_is_no_material_and_no_degree(square):
+    F = ufl.Identity(2) + ufl.grad(square.u)
+    for wrong in ("cell.safetensors", square.material.potential):
+        with pytest.raises(lse.InvalidInputError, match=r"no Material: load a file by lse\.load"):
+            energy(wrong, F)
+    for degree in (2.0, "2", None, True, -1):
+        for make in (QuadratureStress, MaterialFields):
+            with pytest.raises(lse.InvalidInputError, match=r"quadrature degree is .* whole number"):
+                make(square.material, F, degree=degree)
+    with pytest.raises(lse.InvalidInputError, match=r"F has UFL shape \(\)"):
+        QuadratureStress(square.material, np.eye(2), degree=1)
