@@ -18,6 +18,10 @@ from lse_material.errors import FormatError
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Write a file whole or not at all: to a temporary one beside it, flushed to disk, then renamed."""
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder: give the name of a file.")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"there is no folder {path.parent} for {path.name}: make it first.")
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:

@@ -137,7 +137,7 @@ def test_a_material_with_fields_is_shown_checked_drawn_and_exported_where_they_a
     assert {"derivatives", "ellipticity", "extrapolation"} <= set(names)
     assert any("concentration" in pair for pair in figures(capsys, "plot", path)["sections"])
     code, text = refusal(capsys, "export", path, "--to", "c")
-    assert (code, "also depends on concentration" in text) == (UNUSABLE, True)
+    assert (code, "depends on concentration: say --field VALUE" in text) == (UNUSABLE, True)
     figures(capsys, "export", path, "--to", "numpy", "--field", "0.3")
     F = random_deformations(np.random.default_rng(2), 4, 2)
     module = runpy.run_path(str(tmp_path / "cell.py"))
@@ -193,6 +193,9 @@ def test_a_material_of_a_temperature_is_fitted_shown_checked_and_drawn_at_severa
     assert "T (temperature, 300 to 400)" in capsys.readouterr().out
     checks = {check["name"]: check for check in figures(capsys, "check", path)["checks"]}
     assert checks["concavity in temperature"]["passed"]
+    assert {"energies of the data", "stresses of the data"} <= {
+        check["name"] for check in figures(capsys, "check", path, "--data", table)["checks"] if check["passed"]
+    }
     pictures = figures(capsys, "plot", path)["pictures"]
     assert [one["file"] for one in pictures] == [str(tmp_path / f"soft-T{T}.png") for T in (300, 350, 400)]
     stiffness = [np.diff(one["paths"]["uniaxial"]["stress"])[0] for one in pictures]
@@ -301,6 +304,14 @@ def test_fit_finds_the_coefficient_of_the_growth_term(tmp_path, capsys):
     assert lse.load(out).growth.coefficient == pytest.approx(0.7, rel=1e-6)
 
 
+def test_a_design_may_be_the_first_of_the_inputs_x(tmp_path, capsys):
+    x = np.random.default_rng(0).uniform(-1.0, 1.0, (60, 2))
+    lse.write_samples(lse.Samples(x=x, energy=(2.0 + x[:, 0]) * x[:, 1] ** 2), tmp_path / "rows.csv")
+    short = ["--modes", "1", "--width", "2", "--training-restarts", "1", "--training-adam-steps", "20"]
+    figures(capsys, "fit", tmp_path / "rows.csv", "-o", tmp_path / "m.safetensors", "--design", "x1", *short, code=None)
+    assert lse.load_potential(tmp_path / "m.safetensors").kinds == ("design", "convex")
+
+
 def test_fit_of_rows_of_x_saves_a_plain_potential(tmp_path, capsys):
     x = np.random.default_rng(0).normal(size=(60, 2))
     lse.write_samples(lse.Samples(x=x, energy=(x**2).sum(axis=1)), tmp_path / "rows.npz")
@@ -396,6 +407,14 @@ def test_doctor_finds_what_killed_compilations_left(tmp_path, monkeypatch, capsy
         (["check", "CELL", "--symmetry", "square"], USAGE, "PARENT:VARIANT"),
         (["check", "CELL", "--symmetry", "cubic:square"], USAGE, "no symmetry 'cubic' in 2D"),
         (["check", "CELL", "--data", "none.csv"], UNUSABLE, "none.csv"),
+        (["check", "CELL", "--data", "POINTS", "--json"], UNUSABLE, "has rows of x, and"),
+        (["check", "POTENTIAL", "--data", "DATA", "--json"], UNUSABLE, "has rows of F in 2D, and"),
+        (["check", "POTENTIAL", "--symmetry", "square:rectangle"], UNUSABLE, "is a plain potential: leave it out"),
+        (["export", "POTENTIAL", "--to", "c", "--field", "1"], UNUSABLE, "leave --field out"),
+        (["export", "CELL", "--to", "c", "-o", "CELL"], UNUSABLE, "is the name of a material"),
+        (["fit", "DATA", "-o", "FOLDER"], UNUSABLE, "cannot be written: it is a folder"),
+        (["fit", "DATA", "-o", "m.safetensors", "--heat-capacity", "1"], UNUSABLE, "needs --temperature"),
+        (["fit", "POINTS", "-o", "m.safetensors", "--kinematics", "small-strain"], UNUSABLE, "nor --kinematics"),
         (["check"], USAGE, "Missing argument"),
         (["frobnicate"], USAGE, "No such command"),
         (["export", "CELL", "--to", "fortran"], USAGE, "'fortran' is not one of"),
@@ -406,13 +425,16 @@ def test_doctor_finds_what_killed_compilations_left(tmp_path, monkeypatch, capsy
         (["fit", "CELL", "-o", "m.safetensors"], UNUSABLE, "is not a text file. Samples are read from tables"),
     ],
 )
-def test_errors_are_one_paragraph_with_a_documented_code(arguments, code, says, material, tmp_path, capsys):
+def test_errors_are_one_paragraph_with_a_documented_code(arguments, code, says, material, potential, tmp_path, capsys):
+    (tmp_path / "folder.safetensors").mkdir()
+    (tmp_path / "points.csv").write_text("x1,W\n1,2\n2,3\n")
     tensors = safetensors.numpy.load_file(material)
     with safetensors.safe_open(material, framework="numpy") as file:
         metadata = file.metadata()
     bad = tmp_path / "bad.safetensors"
     bad.write_bytes(safetensors.numpy.save(tensors | {"rho": np.array(np.nan)}, metadata))
-    given = {"CELL": str(material), "BAD": str(bad), "DATA": str(DATA)}
+    given = {"CELL": str(material), "BAD": str(bad), "DATA": str(DATA), "POTENTIAL": str(potential)}
+    given |= {"FOLDER": str(tmp_path / "folder.safetensors"), "POINTS": str(tmp_path / "points.csv")}
     found, text = refusal(capsys, *(given.get(a, a) for a in arguments))
     assert found == code
     assert found in MEANINGS

@@ -16,3 +16,11 @@ def test_a_table_is_read_back_and_another_ending_is_refused(tmp_path):
     assert read["energy"].tolist() == columns["energy"]
     with pytest.raises(lse.FormatError, match=r"\.csv or \.npz"):
         write_table(tmp_path / "table.txt", columns)
+
+
+def test_a_place_where_no_file_can_be_is_named(tmp_path):
+    (tmp_path / "table.csv").mkdir()
+    with pytest.raises(IsADirectoryError, match=r"table\.csv is a folder"):
+        write_table(tmp_path / "table.csv", {"load": [0.0]})
+    with pytest.raises(FileNotFoundError, match=r"no folder .*none for table\.csv: make it first"):
+        write_table(tmp_path / "none" / "table.csv", {"load": [0.0]})

@@ -120,7 +120,7 @@ def check_symmetry(material: Material, symmetry: Symmetry, F: Any) -> Check:
     """W(x) = W(A x) for every element A of the group, x = x(F) of F (..., dim, dim), as a share of the range of W there.
 
     Raises:
-        InvalidInputError: the group acts on another number of inputs.
+        InvalidInputError: the group acts on other inputs than the material has.
 
     >>> square = lse.Symmetry.crystal("square", "rectangle", dim=2)
     >>> lse.analysis.check_symmetry(material, square, lse.analysis.sample_deformations(material)).passed
@@ -128,6 +128,11 @@ def check_symmetry(material: Material, symmetry: Symmetry, F: Any) -> Check:
     """
     if isinstance(material.kinematics, StrainAndVolume):
         symmetry = symmetry.on(material.kinematics.size)
+    elif not material.kinematics.is_tensor:
+        raise InvalidInputError(
+            f"the symmetry ({symmetry.name}) acts on the components of a strain; {type(material.kinematics).__name__} has "
+            f"invariants{f', which are {s}' if (s := material.kinematics.symmetry) else ''}."
+        )
     if symmetry.size != material.potential.size:
         raise InvalidInputError(
             f"the symmetry ({symmetry.name}) acts on {symmetry.size} inputs; the material has {material.potential.size}."

@@ -11,7 +11,8 @@ from lse_material.cli import tables
 from lse_material.cli.codes import FAILED
 from lse_material.cli.files import MaterialFile, read
 from lse_material.cli.output import Json, print_json, print_table
-from lse_material.cli.tables import ColumnsOption, DecimalOption, PlaneStrainOption
+from lse_material.cli.tables import ColumnsOption, DecimalOption, PlaneStrainOption, SheetOption
+from lse_material.errors import InvalidInputError
 
 
 def check(
@@ -19,8 +20,9 @@ def check(
     data: Annotated[Path | None, typer.Option(help="A table of rows that the material must meet.")] = None,
     columns: ColumnsOption = None,
     decimal: DecimalOption = None,
+    sheet: SheetOption = None,
     plane_strain: PlaneStrainOption = False,
-    tolerance: Annotated[float, typer.Option(help="Relative error on --data that passes.")] = 0.05,
+    tolerance: Annotated[float, typer.Option(help="Relative error on --data that passes.", min=0.0)] = 0.05,
     symmetry: Annotated[
         str | None, typer.Option(help="Point group, PARENT:VARIANT (square:rectangle); else that of the file.")
     ] = None,
@@ -35,15 +37,23 @@ def check(
     from lse_material.model.material import Material
 
     fitted = read(file)
+    if symmetry and not isinstance(fitted, Material):
+        raise InvalidInputError(f"--symmetry acts on strains, and {file} is a plain potential: leave it out.")
     checks = _of_material(fitted, symmetry, seed) if isinstance(fitted, Material) else _of_potential(fitted, seed)
     tried = _at_middle_of_parameters(fitted)
     if tried.training_box is not None:
         box = tried.training_box
         checks.append(check_extrapolation(tried, (box.lower, box.upper), seed=seed))
     if data is not None:
+        fields = fitted.fields if isinstance(fitted, Material) else ()
+        report = None if json else print
         samples = tables.read(
-            [data], columns, decimal=decimal, plane_strain=plane_strain, report=None if json else print
+            [data], columns, sheet=sheet, decimal=decimal, plane_strain=plane_strain, fields=fields, report=report
         )
+        if samples.dim != (fitted.dim if isinstance(fitted, Material) else None):
+            found = "x" if samples.dim is None else f"F in {samples.dim}D"
+            takes = f"F in {fitted.dim}D" if isinstance(fitted, Material) else "x: it is a plain potential"
+            raise InvalidInputError(f"{data} has rows of {found}, and {file} takes {takes}.")
         checks += check_data(fitted, samples, tolerance=tolerance)
     passed = all(c.passed for c in checks)
     if json:

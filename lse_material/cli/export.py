@@ -9,6 +9,7 @@ import typer
 
 from lse_material.cli.files import MaterialFile, read
 from lse_material.cli.output import Json, print_json
+from lse_material.errors import InvalidInputError
 from lse_material.model.material import Material
 
 ENDINGS = {
@@ -38,12 +39,22 @@ def export(
     json: Json = False,
 ) -> None:
     """Write a source file that needs nothing of this package and gives the same numbers."""
+    from lse_material.export import OF_FIELDS
     from lse_material.export import export as write
 
     material = read(file)
-    if field and isinstance(material, Material):
+    if field:
+        if not isinstance(material, Material):
+            raise InvalidInputError(f"{file} is a plain potential, which has no fields: leave --field out.")
         material = material.at(field)
+    elif isinstance(material, Material) and material.fields and to not in OF_FIELDS:
+        raise InvalidInputError(
+            f"{file} depends on {', '.join(material.fields)}: say --field VALUE for each, in this order, for a source in {to}; "
+            f"{' and '.join(OF_FIELDS)} take the fields as they are."
+        )
     path = output or file.with_name(file.stem + ENDINGS[to])
+    if path.suffix == ".safetensors":
+        raise InvalidInputError(f"{path} is the name of a material, which a source file would replace: give another.")
     write(material, path, language=to)
     size = path.stat().st_size
     if json:

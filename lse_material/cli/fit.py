@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import warnings
 from collections.abc import Callable, Mapping
@@ -15,7 +16,7 @@ from lse_material.cli import tables
 from lse_material.cli.codes import OK, TERMINATED, USELESS, need
 from lse_material.cli.options import with_options
 from lse_material.cli.output import Json, print_json
-from lse_material.cli.tables import ColumnsOption, DecimalOption, GroupOption, PlaneStrainOption
+from lse_material.cli.tables import ColumnsOption, DecimalOption, GroupOption, PlaneStrainOption, SheetOption
 from lse_material.cli.termination import SIGTERM, search_then_save
 from lse_material.data.samples import Samples
 from lse_material.errors import InvalidInputError
@@ -28,6 +29,14 @@ KINEMATICS = {  # green-lagrange, ...: those that need no more than the dimensio
     for name, kind in BUILT_IN.items()
     if all(field.default is not MISSING for field in fields(kind)[1:])
 }
+KinematicsOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="|".join(KINEMATICS),
+        help="Strain measure, for rows of F: green-lagrange if left out.",
+        show_default=False,
+    ),
+]
 TemperatureOption = Annotated[
     str | None,
     typer.Option(metavar="COLUMN", help="The column with the temperature of each row.", show_default=False),
@@ -65,10 +74,9 @@ def fit(
     columns: ColumnsOption = None,
     group: GroupOption = None,
     decimal: DecimalOption = None,
+    sheet: SheetOption = None,
     plane_strain: PlaneStrainOption = False,
-    kinematics: Annotated[
-        str, typer.Option(metavar="|".join(KINEMATICS), help="Strain measure, for rows of F; axes are those of F.")
-    ] = "green-lagrange",
+    kinematics: KinematicsOption = None,
     growth: Annotated[
         str | None,
         typer.Option(
@@ -111,11 +119,14 @@ def fit(
     the search.
     """
     floor: Any = need("lse_material.fit", "fitting")
-    _expect_places(output, report)
+    _expect_places({output: ".safetensors", report: ".html"})
+    if report is not None:
+        need("matplotlib.figure", "a report")
     readings: list[Any] = []
     dialect: dict[str, Any] = {"decimal": decimal, "plane_strain": plane_strain, "report": readings.append}
     named = [*(design or []), *([temperature] if temperature else [])]
-    samples = tables.read(data, columns, group, fields=named, **dialect)
+    named = [name for name in named if not re.fullmatch(r"x\d+", name)]  # inputs x are what they are
+    samples = tables.read(data, columns, group, sheet, fields=named, **dialect)
     kept, held = samples.split(1.0 - test, seed=seed) if test > 0.0 else (samples, None)
     choices = {name.lower(): made for name, made in chosen.items()} | {
         "parameters": _parameters(floor, temperature, heat_capacity, design)
@@ -134,14 +145,13 @@ def fit(
     return TERMINATED if result.stopped == SIGTERM else code
 
 
-def _expect_places(output: Path, report: Path | None) -> None:
-    """Refuse files that could not be written, before the fit."""
-    if output.suffix != ".safetensors" or not output.parent.is_dir():
-        raise InvalidInputError(f"{output} must end in .safetensors and lie in a folder that is there.")
-    if report is not None and (report.suffix != ".html" or not report.parent.is_dir()):
-        raise InvalidInputError(f"{report} must end in .html and lie in a folder that is there.")
-    if report is not None:
-        need("matplotlib.figure", "a report")
+def _expect_places(endings: Mapping[Path | None, str]) -> None:
+    """Refuse files that could not be written, before the fit; keys that are None are no files."""
+    for path, ending in endings.items():
+        if path is not None and (path.suffix != ending or not path.parent.is_dir()):
+            raise InvalidInputError(f"{path} must end in {ending} and lie in a folder that is there.")
+        if path is not None and (path.is_dir() or not os.access(path.parent, os.W_OK)):
+            raise InvalidInputError(f"{path} cannot be written: it is a folder, or lies in one that is read-only.")
 
 
 def _tell(result: Any, output: Path, report: Path | None, kept: Samples, held: Samples | None, json: bool) -> None:
@@ -180,6 +190,8 @@ def _parameters(
     floor: Any, temperature: str | None, heat_capacity: str | None, design: list[str] | None
 ) -> dict[str, Any] | None:
     found: dict[str, Any] = {name: floor.Design() for name in design or []}
+    if heat_capacity is not None and not temperature:
+        raise InvalidInputError("--heat-capacity needs --temperature: the column with the temperature of each row.")
     if temperature in found:
         raise InvalidInputError(
             f"the column {temperature!r} is given as a temperature and as a design; it is one of them."
@@ -194,19 +206,20 @@ def _capacity(text: str | None) -> float | str | None:
 
 
 def _physics(
-    samples: Samples, kinematics: str, growth: str | None, symmetry: str | None, periods: str | None
+    samples: Samples, kinematics: str | None, growth: str | None, symmetry: str | None, periods: str | None
 ) -> dict[str, Any]:
     """The arguments of the fit that only rows of F have, or only rows of x."""
     import lse_material as lse
     from lse_material.cli.symmetries import parse
 
     if samples.dim is None:
-        if symmetry or growth is not None:
-            raise InvalidInputError("rows of x take neither --symmetry nor --growth: those act on F.")
+        if symmetry or growth is not None or kinematics is not None:
+            raise InvalidInputError("rows of x take neither --symmetry, --growth nor --kinematics: those act on F.")
         parts = [part.strip() for part in periods.split(",")] if periods else []
         return {"periods": [None if part == "none" else _number("--periods", part) for part in parts] or None}
     if periods:
         raise InvalidInputError("rows of F take no --periods: those are of inputs x.")
+    kinematics = kinematics or "green-lagrange"
     if kinematics not in KINEMATICS:
         raise InvalidInputError(f"--kinematics is {kinematics!r}; it must be one of {', '.join(KINEMATICS)}.")
     return {

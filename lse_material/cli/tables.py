@@ -35,6 +35,10 @@ DecimalOption = Annotated[
     str | None,
     typer.Option("--decimal", help="The decimal mark of tables, if it is not to be found.", show_default=False),
 ]
+SheetOption = Annotated[
+    list[str] | None,
+    typer.Option("--sheet", help="Of a spreadsheet, more than once: each a group.", show_default=False),
+]
 PlaneStrainOption = Annotated[
     bool, typer.Option("--plane-strain", help="Take the 2D part of 3D columns, checked to be plane strain.")
 ]
@@ -44,6 +48,7 @@ def read(
     paths: Sequence[Path],
     columns: str | None,
     group: str | None = None,
+    sheet: Sequence[str] | None = None,
     *,
     decimal: str | None = None,
     plane_strain: bool = False,
@@ -64,6 +69,7 @@ def read(
         paths[0] if len(paths) == 1 else paths,
         columns=chosen or None,
         decimal=decimal,
+        sheet=sheet[0] if sheet and len(sheet) == 1 else sheet or None,
         plane_strain=plane_strain,
         fields=fields,
         report=report,

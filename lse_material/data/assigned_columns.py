@@ -28,8 +28,13 @@ SENTINELS = (999.0, 9999.0, 99999.0, 999999.0, 1e20, 1e30)  # numbers that some 
 SENTINEL_SIZE = 100.0  # they are suspected if the largest other value is smaller by this factor
 # dimension and quantities of tables with so many columns
 LAYOUTS = {5: (2, "FW"), 8: (2, "FP"), 9: (2, "FWP"), 10: (3, "FW"), 18: (3, "FP"), 19: (3, "FWP")}
-# output variables of Abaqus, whose S is the Cauchy stress
-_OF_ABAQUS = re.compile(r"(?:DG|LE|NE)\W?[1-3]{2}|SENER|ESEDEN|(?:S\W ?)?Mises|(\w+)\W+\1[1-3]{2}.*", re.IGNORECASE)
+ALSO_CAUCHY = {  # names beside which S is the Cauchy stress, and P minus it, for what the factors are
+    "S": (
+        re.compile(r"(?:DG|LE|NE)\W?[1-3]{2}|SENER|ESEDEN|(?:S\W ?)?Mises|S[xyz]|(\w+)\W+\1[1-3]{2}.*", re.IGNORECASE),
+        1.0,
+    ),
+    "P": (re.compile(r"(?:Pot|Kin|Tot)Eng|Press|L[xyz]|[xyz](?:lo|hi)"), -1.0),
+}  # of Abaqus, ANSYS and LAMMPS
 _STRESS_COMPONENT = re.compile(
     r"(?:stress|sigma|piola|pk[12]|kirchhoff).*?[\W_]?(?:[xyz]{2}|[0-3]{2})\W*$", re.IGNORECASE
 )
@@ -282,11 +287,13 @@ def _assign_by_name(given: AssignedColumns, columns: Sequence[int]) -> None:
         if name != plain.get(k) and name in fields and name not in given.parts.get("conjugate", {}):
             given.left.remove(k)
             given.add(Meaning("conjugate", name), k)
-    if any(_OF_ABAQUS.fullmatch(name) for name in plain.values()):
-        for index, (source, factor) in list(given.parts.get("S", {}).items()):
+    for quantity, (beside, sign) in ALSO_CAUCHY.items():
+        if not any(beside.fullmatch(name) for name in plain.values()):
+            continue
+        for index, (source, factor) in list(given.parts.get(quantity, {}).items()):
             if isinstance(source, int) and source in columns:
-                del given.parts["S"][index]
-                given.ambiguous[source] = (Meaning("S", index, factor), Meaning("sigma", index, factor))
+                del given.parts[quantity][index]
+                given.ambiguous[source] = (Meaning(quantity, index, factor), Meaning("sigma", index, sign * factor))
     kirchhoff = given.parts.get("tau", {})
     if all(index[0] != index[1] for index in kirchhoff):  # tau_xy beside sigma_x is a shear of the Cauchy stress
         for index, (source, _) in list(kirchhoff.items()):

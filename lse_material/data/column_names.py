@@ -59,6 +59,8 @@ _TENSORS = {  # words before two indices, in lower case
 }
 _ANY_STRAIN = ("e", "eps", "epsilon", "ε", "strain", "h", "le", "ne", "hencky", "log strain")
 _ANY_STRESS = ("s", "t", "n", "stress", "nominal stress", "nominal", "engineering stress")
+_NORMAL: tuple[str, ...] = ("sigma", "sig", "σ", "cauchy", "stress", "nominal stress", "engineering stress")
+_NORMAL += ("eps", "epsilon", "ε", "strain")  # words that make sense before x, y and z alone
 _ANY_STRESS_ALONE = ("p", "stress", "nominal stress", "nominal", "engineering stress")
 _ENERGIES: tuple[str, ...] = (
     "w",
@@ -102,7 +104,7 @@ _TENSOR = re.compile(
     rf"(?:{_SHEAR})?(?P<word>[^\W\d]\D*?|[12]pk|pk[12](?: stress)?)[ ,]*(?P<i>[0-9xyz])[ ,]*(?P<j>[0-9xyz])",
     re.IGNORECASE,
 )
-_VECTOR = re.compile(r"(?P<word>[^\W\d]\D*?)[ ,]*(?P<i>\d+|(?<![^\W_])[xyz]|(?<=[gdf])[xyz])", re.IGNORECASE)
+_VECTOR = re.compile(r"(?P<word>[^\W\d]\D*?)[ ,]*(?P<i>\d+|(?<![^\W_])[xyz]|(?<=[gdfs])[xyz])", re.IGNORECASE)
 _UNIT = re.compile(
     r"(.*?)(?:\s*\[([^\[\]]*)\]|\s*\(([^()]*)\)|\s+/\s*(\S+)|\s*,\s+(?![xyzXYZ]{2}\b)([^\d\s]\S*)|[ _]([kMG]?Pa|percent))"
 )
@@ -185,8 +187,8 @@ def meanings(name: str) -> tuple[Meaning, ...]:
         return (Meaning("sigma", (1, 1)), Meaning("unused"))
     if word in ("engineering strain", "nominal strain"):
         return (Meaning("H", (1, 1)),)
-    if match := _TENSOR.fullmatch(name):
-        found = _tensor(match)
+    if (match := _TENSOR.fullmatch(name)) and match["i"].isalpha() == match["j"].isalpha():
+        found = _tensor(match["word"].strip(), _indices(match), _shear_factor(match))
         if found:
             return found
     match = _VECTOR.fullmatch(name)
@@ -231,21 +233,21 @@ def _joined(words: str) -> str:
     return words.replace(" ", "").lower()
 
 
-def _indices(match: re.Match[str]) -> tuple[int, ...]:
-    return tuple(
-        "xyz".index(letter.lower()) + 1 if letter.isalpha() else int(letter) for letter in (match["i"], match["j"])
-    )
+def _indices(match: re.Match[str]) -> tuple[int, int]:
+    return _number(match["i"]), _number(match["j"])
+
+
+def _number(index: str) -> int:
+    """1 of x, 2 of y, 3 of z, and numbers as they are."""
+    return "xyz".index(index.lower()) + 1 if index.isalpha() else int(index)
 
 
 def _shear_factor(match: re.Match[str]) -> float:
     return 0.5 if match["double"] else 0.5**0.5 if match["mandel"] else 1.0
 
 
-def _tensor(match: re.Match[str]) -> tuple[Meaning, ...]:
+def _tensor(word: str, index: tuple[int, ...], factor: float = 1.0) -> tuple[Meaning, ...]:
     """Meanings of a name with two indices."""
-    if match["i"].isalpha() != match["j"].isalpha():
-        return ()
-    word, index, factor = match["word"].strip(), _indices(match), _shear_factor(match)
     if word == "u":
         return Meaning("U", index, factor), Meaning("H", index, factor)
     for quantity, words in _TENSORS.items():
@@ -276,12 +278,12 @@ def _of_displacement(match: re.Match[str]) -> tuple[Meaning, ...]:
     )
     if i.isalpha() != j.isalpha():
         return ()
-    return (Meaning("H", tuple("xyz".index(k.lower()) + 1 if k.isalpha() else int(k) for k in (i, j))),)
+    return (Meaning("H", (_number(i), _number(j))),)
 
 
 def _vector(word: str, letter: str) -> tuple[Meaning, ...]:
     """Meanings of a name with one index."""
-    index = (int(letter) if letter.isdigit() else "xyz".index(letter.lower()) + 1,)
+    index = (_number(letter),)
     lower = word.lower()
     if lower == "x" and letter.isdigit():
         return (Meaning("x", index),)
@@ -291,6 +293,8 @@ def _vector(word: str, letter: str) -> tuple[Meaning, ...]:
         return Meaning("g", index), Meaning("g", index, -1.0)
     if lower in ("lambda", "λ", "stretch", "lam"):
         return (Meaning("stretch", index),)
+    if letter.isalpha() and lower in ("s", *_NORMAL):  # the normal component: sigma_x is sigma11
+        return _tensor("s" if lower == "s" else word, index * 2)
     stresses = {"S": ("s",), "sigma": _TENSORS["sigma"], "tau": _TENSORS["tau"], "P": _ANY_STRESS_ALONE}
     for quantity, words in {"E": _ANY_STRAIN, **stresses}.items():
         if (

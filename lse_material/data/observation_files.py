@@ -44,7 +44,8 @@ def read_observations(
     columns: Columns = None,
     separator: str | None = None,
     decimal: str | None = None,
-    missing: Sequence[str] | None = None,
+    missing: str | Sequence[str] | None = None,
+    sheet: str | None = None,
 ) -> Observations:
     """Read tests of an incompressible material: a stretch and a stress in every row, or two of each (biaxial).
 
@@ -58,6 +59,7 @@ def read_observations(
         separator: between cells, if it is not to be found.
         decimal: "." or ",", if it is not to be found.
         missing: texts that mark a missing value.
+        sheet: of a spreadsheet, if several hold tables.
 
     Raises:
         FormatError: the table has no stretch or stress, or nothing says which test it is.
@@ -73,7 +75,7 @@ def read_observations(
             f"test is {test!r}; it must be one of {sorted(set(_TESTS.values()))}. "
             "Observations.inflation makes those of balloons."
         )
-    table, columns = table_of_file(path, columns, separator=separator, decimal=decimal, missing=missing)
+    table, columns = table_of_file(path, columns, separator=separator, decimal=decimal, missing=missing, sheet=sheet)
     given = assigned(table, columns)
     for column, found in list(given.ambiguous.items()):
         first = found[0]
@@ -94,6 +96,9 @@ def read_observations(
             f'columns={{"{name}": NAME}}{strain}.'
         )
     _refuse_opposite_signs(given, stretches[0], stresses[0])
+    for index in given.parts.get("P", {}):  # nominal stresses are taken where both are there
+        if index in given.parts.get("sigma", {}):
+            given.leave("sigma", index)
     units = common_units(given, {}, {"P": "stress", "sigma": "stress"})
     labels = [[str(label) for label in table.labels(int(k))] for k, _ in given.parts.get("group", {}).values()]
     group = np.array(["/".join(parts) for parts in zip(*labels)]) if labels else None

@@ -23,14 +23,15 @@ import numpy.typing as npt
 from lse_material._arrays import Array, float_array
 from lse_material._files import npz, write_atomically
 from lse_material.data.assigned_columns import Columns
-from lse_material.data.column_names import DEFORMATIONS, FIELDS, STRESSES, meanings
+from lse_material.data.column_names import DEFORMATIONS, FIELDS, STRESSES, meanings, name_and_unit
 from lse_material.data.samples import ARRAYS, Samples
-from lse_material.data.table_reader import Table, table_of_text
+from lse_material.data.table_numbers import decimal_mark, is_number, to_number
+from lse_material.data.table_reader import Table, table_of_text, unzipped
 from lse_material.data.table_samples import Reading, samples_of_table
 from lse_material.errors import FormatError, InvalidInputError
 
-SPREADSHEETS = {".xlsx": "read_excel", ".xls": "read_excel", ".ods": "read_excel"}
-SPREADSHEETS |= {".parquet": "read_parquet", ".feather": "read_feather"}  # readers of pandas, by the ending of the name
+SPREADSHEETS = (".xlsx", ".xls", ".ods")
+DATA_FRAMES = {".parquet": "read_parquet", ".feather": "read_feather"}  # readers of pandas, by the ending of the name
 MASKS = {"energy_mask": "energy", "stress_mask": "stress", "stress_known": "stress"}  # True where a value is known
 
 
@@ -40,9 +41,10 @@ def read_samples(
     columns: Columns = None,
     separator: str | None = None,
     decimal: str | None = None,
-    missing: Sequence[str] | None = None,
+    missing: str | Sequence[str] | None = None,
+    sheet: str | Sequence[str] | None = None,
     plane_strain: bool = False,
-    fields: Sequence[str] = (),
+    fields: str | Sequence[str] = (),
     report: Callable[[Reading], Any] | None = None,
 ) -> Samples:
     """Read samples from a table of text, a .npz archive, JSON or a spreadsheet; from several files, each a group of its own.
@@ -55,6 +57,7 @@ def read_samples(
         separator: between cells, if it is not to be found: comma, semicolon, bar, tab or blank.
         decimal: "." or ",", if it is not to be found.
         missing: texts that mark a missing value, beside the empty cell, NaN, NA, null, - and their like.
+        sheet: of a spreadsheet, if several hold tables; or several, each a group of its own.
         plane_strain: take the 2D part of 3D columns, after a check that the deformation is plane.
         fields: names of the columns with scalars that W depends on beside the strain: ("T",), say.
         report: called with the `Reading` of each file: print, say.
@@ -68,11 +71,17 @@ def read_samples(
     >>> samples.F.shape, samples.stress.shape
     ((200, 2, 2), (200, 2, 2))
     """
+    options: dict[str, Any] = {"columns": columns, "separator": separator, "decimal": decimal, "missing": missing}
+    options |= {"plane_strain": plane_strain, "fields": fields, "report": report}
     if not isinstance(path, str | Path):
-        return _joined(
-            [Path(each) for each in path], columns, separator, decimal, missing, plane_strain, fields, report
-        )
-    table, columns = table_of_file(path, columns, separator=separator, decimal=decimal, missing=missing)
+        paths = [Path(each) for each in path]
+        stems = [each.stem for each in paths]
+        names = stems if len(set(stems)) == len(stems) else [str(each) for each in paths]
+        return _joined([read_samples(each, sheet=sheet, **options) for each in paths], names)
+    if not (sheet is None or isinstance(sheet, str)):
+        return _joined([read_samples(path, sheet=each, **options) for each in sheet], list(sheet))
+    table, columns = table_of_file(path, columns, separator=separator, decimal=decimal, missing=missing, sheet=sheet)
+    fields = (fields,) if isinstance(fields, str) else fields
     named = {f"field {name}": name for name in fields if f"field {name}" not in table.names}
     if named and not (columns is None or isinstance(columns, Mapping)):
         raise InvalidInputError(f"columns names all columns: name those of {list(fields)} there, {', '.join(named)}.")
@@ -89,17 +98,24 @@ def table_of_file(
     *,
     separator: str | None = None,
     decimal: str | None = None,
-    missing: Sequence[str] | None = None,
+    missing: str | Sequence[str] | None = None,
+    sheet: str | None = None,
 ) -> tuple[Table, Columns]:
     """The columns of a file, and what `columns` says of them by name. Arguments and errors are those of `read_samples`."""
     path = Path(path)
-    if path.suffix.lower() in (".npz", ".npy"):
+    ending = path.with_suffix("").suffix.lower() if path.suffix.lower() == ".gz" else path.suffix.lower()
+    content = path.read_bytes()
+    if ending in SPREADSHEETS and content[:2] in (b"PK", b"\xd0\xcf"):  # instruments write text under these names too
+        return _table_of_spreadsheet(path, decimal, missing, sheet), columns
+    if sheet is not None:
+        raise InvalidInputError(f"{path} is no spreadsheet: it has no sheet {sheet!r}.")
+    if ending in (".npz", ".npy"):
         return _table_of_arrays(_arrays(path), str(path), columns)
-    if path.suffix.lower() in (".json", ".jsonl"):
-        return _table_of_arrays(_arrays_of_json(path), str(path), columns)
-    if path.suffix.lower() in SPREADSHEETS:
-        return _table_of_spreadsheet(path, missing), columns
-    return table_of_text(path.read_bytes(), str(path), separator=separator, decimal=decimal, missing=missing), columns
+    if ending in (".json", ".jsonl"):
+        return _table_of_arrays(_arrays_of_json(content, str(path)), str(path), columns)
+    if ending in DATA_FRAMES:
+        return _table_of_data_frame(path, ending), columns
+    return table_of_text(content, str(path), separator=separator, decimal=decimal, missing=missing), columns
 
 
 def write_samples(samples: Samples, path: str | Path) -> None:
@@ -122,40 +138,16 @@ def write_samples(samples: Samples, path: str | Path) -> None:
         raise FormatError(f"{path}: samples are written to .npz or .csv files, by the ending of the name.")
 
 
-def _joined(
-    paths: Sequence[Path],
-    columns: Columns,
-    separator: str | None,
-    decimal: str | None,
-    missing: Sequence[str] | None,
-    plane_strain: bool,
-    fields: Sequence[str],
-    report: Callable[[Reading], Any] | None,
-) -> Samples:
-    """The rows of several files; each is a group, named by the file, or has groups of its own within."""
-    if not paths:
+def _joined(parts: Sequence[Samples], names: Sequence[str]) -> Samples:
+    """The rows of several files or sheets; each is a group with its name, or has groups of its own within."""
+    if not parts:
         raise InvalidInputError("there are no files to read samples from.")
-    parts = [
-        read_samples(
-            path,
-            columns=columns,
-            separator=separator,
-            decimal=decimal,
-            missing=missing,
-            plane_strain=plane_strain,
-            fields=fields,
-            report=report,
-        )
-        for path in paths
-    ]
-    stems = [path.stem for path in paths]
-    names = stems if len(set(stems)) == len(stems) else [str(path) for path in paths]
     first = parts[0]
-    for path, part in zip(paths, parts):
+    for name, part in zip(names, parts):
         for what in ("dim", "field_names", "units"):
             if getattr(part, what) != getattr(first, what):
                 raise FormatError(
-                    f"{path} and {paths[0]} differ in {what}: {getattr(part, what)} and {getattr(first, what)}."
+                    f"{name} and {names[0]} differ in {what}: {getattr(part, what)} and {getattr(first, what)}."
                 )
     data: dict[str, Any] = {}
     for name in (*ARRAYS, "energy_mask", "stress_known"):
@@ -174,8 +166,12 @@ def _joined(
     return Samples(**data, field_names=first.field_names, units=first.units)
 
 
-def _table_of_spreadsheet(path: Path, missing: Sequence[str] | None) -> Table:
-    """The first sheet of a spreadsheet, or a data frame in a file."""
+def _by_pandas(reader: str, path: Path, **options: Any) -> Any:
+    """What pandas reads.
+
+    Raises:
+        FormatError: pandas is not installed, or cannot read the file.
+    """
     try:
         import pandas
     except ImportError:
@@ -183,18 +179,67 @@ def _table_of_spreadsheet(path: Path, missing: Sequence[str] | None) -> Table:
             f"{path}: spreadsheets and data frames are read by pandas: pip install 'lse-material[data]'. Tables of text need "
             "numpy alone."
         ) from None
-    if not path.exists():
-        raise FileNotFoundError(f"there is no file {path}.")
-    reader = SPREADSHEETS[path.suffix.lower()]
     try:
-        frame = getattr(pandas, reader)(path, **({"header": None} if reader == "read_excel" else {}))
+        return getattr(pandas, reader)(path, **options)
     except Exception as error:  # pandas passes on what its many engines raise
-        raise FormatError(f"{path} cannot be read by pandas: {error}.") from None
-    if reader == "read_excel":  # cells as text: the table in a sheet is found as in a file
-        text = frame.to_csv(header=False, index=False, sep="\t")
-        table = table_of_text(text.encode(), str(path), separator="\t", decimal=".", missing=missing)
-        return replace(table, dialect=table.dialect.replace("columns between tabs, decimal point", "first sheet"))
+        raise FormatError(f"{path} cannot be read by pandas: {' '.join(str(error).split())}.") from None
+
+
+def _table_of_data_frame(path: Path, ending: str) -> Table:
+    frame = _by_pandas(DATA_FRAMES[ending], path)
     return _table_of_arrays({str(name): frame[name].to_numpy() for name in frame}, str(path), None)[0]
+
+
+def _table_of_spreadsheet(
+    path: Path, decimal: str | None, missing: str | Sequence[str] | None, sheet: str | None
+) -> Table:
+    """The table of a sheet, by default of the only one that has columns whose names mean something.
+
+    Raises:
+        FormatError: there is no such sheet, several sheets hold tables, or what is wrong with the table.
+    """
+    frames = _by_pandas("read_excel", path, header=None, sheet_name=None)
+    if sheet is not None and sheet not in frames:
+        raise FormatError(f"{path} has no sheet {sheet!r}: its sheets are {list(frames)}.")
+    tables: dict[str, Table] = {}
+    errors: list[str] = []
+    for name in frames if sheet is None else [sheet]:
+        try:
+            tables[name] = _table_of_sheet(path, name, frames[name], decimal, missing)
+        except FormatError as error:
+            errors.append(str(error))
+    of_samples = [name for name, table in tables.items() if any(meanings(name_and_unit(n)[0]) for n in table.names)]
+    if len(of_samples) > 1:
+        raise FormatError(
+            f"{path}: the sheets {of_samples} hold tables. Say sheet={of_samples[0]!r}, or sheet={of_samples} for the rows of "
+            "all of them, each sheet a group."
+        )
+    if not tables:
+        raise FormatError(" ".join(errors) or f"{path} has no sheets.")
+    name = of_samples[0] if of_samples else next(iter(tables))
+    others = [other for other in frames if other != name]
+    table = tables[name]
+    return replace(table, dialect=f"{table.dialect}; sheets left alone: {', '.join(others)}") if others else table
+
+
+def _table_of_sheet(
+    path: Path, name: str, frame: Any, decimal: str | None, missing: str | Sequence[str] | None
+) -> Table:
+    """The cells as text, in which the table is found as in a file."""
+    source = f"{path}, sheet {name}"
+    texts = [cell for column in frame for cell in frame[column] if isinstance(cell, str) and is_number(cell.strip())]
+    if (decimal or decimal_mark(texts, source)) == ",":  # numbers that were typed as text
+
+        def with_point(cell: Any) -> Any:
+            return repr(to_number(cell.strip(), ",")) if isinstance(cell, str) and is_number(cell.strip()) else cell
+
+        try:
+            frame = frame.apply(lambda column: column.map(with_point))
+        except ValueError as error:
+            raise FormatError(f"{source}: a cell {error}.") from None
+    text = frame.to_csv(header=False, index=False, sep="\t")
+    table = table_of_text(text.encode(), source, separator="\t", decimal=".", missing=missing)
+    return replace(table, dialect=table.dialect.replace("columns between tabs, decimal point, ", ""))
 
 
 def _arrays(path: Path) -> dict[str, Any]:
@@ -233,20 +278,20 @@ def _arrays(path: Path) -> dict[str, Any]:
         ) from None
 
 
-def _arrays_of_json(path: Path) -> dict[str, Any]:
+def _arrays_of_json(content: bytes, source: str) -> dict[str, Any]:
     """The columns of a file, lists by name, or of rows, each with its values by name: in a list, or one on each line."""
-    text = path.read_bytes().decode("utf-8-sig", errors="replace")
+    text = unzipped(content, source).decode("utf-8-sig", errors="replace")
     try:
         try:
             data = json.loads(text)
         except ValueError:
             data = [json.loads(line) for line in text.splitlines() if line.strip()]
     except (ValueError, RecursionError) as error:
-        raise FormatError(f"{path} is not JSON: {error}.") from None
+        raise FormatError(f"{source} is not JSON: {error}.") from None
     if isinstance(data, list) and all(isinstance(row, dict) for row in data):
         data = {name: [row.get(name) for row in data] for name in dict.fromkeys(name for row in data for name in row)}
     if not isinstance(data, dict):
-        raise FormatError(f'{path} has neither columns, {{"F11": [...], ...}}, nor rows, [{{"F11": ..., ...}}, ...].')
+        raise FormatError(f'{source} has neither columns, {{"F11": [...], ...}}, nor rows, [{{"F11": ..., ...}}, ...].')
     arrays: dict[str, Any] = {}
     for name, values in data.items():
         if name == "units":
@@ -255,7 +300,7 @@ def _arrays_of_json(path: Path) -> dict[str, Any]:
         try:
             array = np.asarray(list(values.values()) if isinstance(values, dict) else values)
         except ValueError:
-            raise FormatError(f"{path}: the rows of {name} differ in their shapes.") from None
+            raise FormatError(f"{source}: the rows of {name} differ in their shapes.") from None
         try:
             arrays[name] = array.astype(np.float64) if array.dtype == object else array  # null is a missing value
         except (TypeError, ValueError):
@@ -285,13 +330,12 @@ def _table_of_arrays(data: dict[str, Any], source: str, columns: Columns) -> tup
         columns = {**{key: of for key, of in columns.items() if isinstance(of, list) or of not in chosen}, **named}
     names: list[str] = []
     arrays: list[Any] = []
+    with_F = "F11" in data or any(m.quantity == "F" for name in data for m in meanings(f"{name}11"))
     rows = next((len(a) for name in ("F", "x", "energy", *data) if np.ndim(a := data.get(name)) > 0), 0)  # type: ignore[arg-type]
     if rows == 0:
         raise FormatError(f"{source} holds no rows.")
     for name, array in data.items():
-        parts = chosen.get(name) or _component_names(
-            name, np.asarray(array), fields, not {"F", "F11"}.isdisjoint(data), source
-        )
+        parts = chosen.get(name) or _component_names(name, np.asarray(array), fields, with_F, source)
         flat = np.reshape(array, (len(array), -1)) if np.ndim(array) > 0 and len(parts) > 1 else np.asarray(array)
         if len(parts) > 1 and flat.shape[1] != len(parts):
             raise FormatError(
@@ -327,6 +371,10 @@ def _component_names(name: str, array: npt.NDArray[Any], fields: Sequence[str], 
         and np.array_equal(array, np.swapaxes(array.reshape(-1, dim, dim), 1, 2).reshape(array.shape))
     ):
         return components  # symmetric: the same either way
+    if array.ndim > 2 or size == 2:
+        raise FormatError(
+            f"{source}: {name} has the shape {array.shape}; it should be (n, 2, 2) or (n, 3, 3), one tensor in each of n rows."
+        )
     ways = [f'columns={{"{" ".join(way)}": "{name}"}}' for way in (components, by_columns) if way]
     ways = ways or [f'columns={{"{name}11 {name}22 ...": "{name}"}} with the names of its components in their order']
     raise FormatError(

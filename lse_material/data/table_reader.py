@@ -26,6 +26,7 @@ from lse_material.errors import FormatError, InvalidInputError
 SEPARATORS = {"\t": "tabs", ";": "semicolons", "|": "bars", ",": "commas", " ": "blanks"}
 LOOKED_AT = 500  # lines that decide on the separator
 MOSTLY_WORDS = 0.5  # share of cells that are no numbers; above it the separator is not the right one
+NO_LABEL = ("", "nan", "<na>", "n/a", "#n/a", "null", "nat")  # of a group
 _HASH = r"#(?!N/A|VALUE!|DIV/0!|NUM!)"  # those are missing values of spreadsheets
 _COMMENT = re.compile(rf"[\s\ufeff]*(?:{_HASH}|%|!|//)[#%!/\s]*(.*)", re.IGNORECASE)
 _RULE = re.compile(r"[\s|+]*--[-\s|+:]*[|+][-\s|+:]*")  # below the header of a table of Markdown
@@ -94,9 +95,9 @@ class Table:
         """
         cells = self.columns[column]
         texts = [(cell.decode(errors="replace") if isinstance(cell, bytes) else str(cell)).strip() for cell in cells]
-        if "" in texts:
+        if empty := [row for row, text in enumerate(texts) if text.lower() in NO_LABEL]:
             raise FormatError(
-                f"{self.at_row(texts.index(''))}, column {self.names[column]}: the label of the group is empty."
+                f"{self.at_row(empty[0])}, column {self.names[column]}: the label of the group is missing."
             )
         for ending in ("", ".0"):  # a whole number, or one that a program has written as a float
             if all(re.fullmatch(r"0|-?[1-9]\d{0,17}", text.removesuffix(ending)) for text in texts):
@@ -114,7 +115,7 @@ def table_of_text(
     *,
     separator: str | None = None,
     decimal: str | None = None,
-    missing: Sequence[str] | None = None,
+    missing: str | Sequence[str] | None = None,
 ) -> Table:
     """Find the dialect of a text and split it into columns.
 
@@ -155,20 +156,22 @@ def table_of_text(
         lines=[line for line, _ in rows],
         dialect=", ".join(found),
         decimal=decimal,
-        missing=None if missing is None else tuple(missing),
+        missing=(missing,) if isinstance(missing, str) else None if missing is None else tuple(missing),
         units=tuple(unit.strip("[]() ") for unit in units),
         comments=tuple(text for _, text in comments),
     )
 
 
 def _decoded(content: bytes, source: str) -> str:
-    """Text of UTF-8, UTF-16 with its mark, or the code page of Western Windows; it may be compressed by gzip."""
-    if content[:2] == b"\x1f\x8b":
-        try:
-            content = gzip.decompress(content)
-        except (OSError, EOFError, zlib.error) as error:
-            raise FormatError(f"{source} is not a whole gzip file: {error}.") from None
-    encodings = ("utf-16",) if content[:2] in (b"\xff\xfe", b"\xfe\xff") else ("utf-8-sig", "cp1252")
+    """Text of UTF-8, UTF-16 or the code page of Western Windows; it may be compressed by gzip."""
+    content = unzipped(content, source)
+    first, second = (content[k : 2 * LOOKED_AT : 2].count(0) for k in (0, 1))
+    if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        encodings: tuple[str, ...] = ("utf-16",)
+    elif abs(first - second) > 0.4 * len(content[: 2 * LOOKED_AT]):  # every other byte is 0: UTF-16 without its mark
+        encodings = ("utf-16-be",) if first > second else ("utf-16-le",)
+    else:
+        encodings = ("utf-8-sig", "cp1252")
     for encoding in encodings:
         try:
             text = content.decode(encoding).rstrip("\x00\x1a")  # what some programs fill a file up with
@@ -176,9 +179,26 @@ def _decoded(content: bytes, source: str) -> str:
             continue
         if not re.search(r"[\x00-\x08\x0e-\x1b\x7f\ufffe\uffff]", text):
             return text
-    raise FormatError(
-        f"{source} is not a text file. Samples are read from tables of text, .npz archives and spreadsheets."
+    archive = (
+        " It is a zip archive: a spreadsheet ends in .xlsx or .ods, arrays in .npz." if content[:2] == b"PK" else ""
     )
+    raise FormatError(
+        f"{source} is not a text file. Samples are read from tables of text, .npz archives and spreadsheets.{archive}"
+    )
+
+
+def unzipped(content: bytes, source: str) -> bytes:
+    """The content of a file without the compression by gzip, if it has one.
+
+    Raises:
+        FormatError: it is cut off or damaged.
+    """
+    if content[:2] != b"\x1f\x8b":
+        return content
+    try:
+        return gzip.decompress(content)
+    except (OSError, EOFError, zlib.error) as error:
+        raise FormatError(f"{source} is not a whole gzip file: {error}.") from None
 
 
 def _without_comments(lines: list[str]) -> tuple[list[str], list[tuple[int, str]]]:
@@ -305,13 +325,13 @@ def _parts(
     rows = [row for row in records[start:] if row[1] not in above]
     units: list[str] = []
     line, names = -1, [""] * size
-    for at in range(start - 1, max(start - 3, -1), -1):
+    for at in range(start - 1, max(start - 4, -1), -1):  # names, units and remarks
         found = _names(lines[records[at][0] - 1], records[at][1], size)
         if found is None and len(records[at][1]) == size - 1 and _are_row_names([cells[0] for _, cells in rows]):
             found = ["", *records[at][1]]
         if found is None or any(map(_is_value, found)) or (line > 0 and not _are_units(names)):
             break
-        units = names if line > 0 else []
+        units = names if line > 0 and not (units and all(map(_is_unit, units))) else units
         line, names = records[at][0], found
     if line < 0:
         line, names = next(((0, n) for _, text in reversed(comments) if (n := _names(text, [], size))), (line, names))
@@ -321,6 +341,8 @@ def _parts(
     first = [cell.removesuffix(".0") for cell in rows[0][1]]
     if line < 0 and len(rows) > 1 and first in ([str(k) for k in range(size)], [str(k + 1) for k in range(size)]):
         rows = rows[1:]  # columns that a program has numbered: no names
+    if len(rows) > 1 and not units and _are_units_with_numbers(rows):
+        units, rows = rows[0][1], rows[1:]
     if (joined := _names_of_two_levels(names, rows[0][1])) and len(rows) > 1:
         names, rows = joined, rows[1:]
     for at, cells in rows:
@@ -369,6 +391,13 @@ def _are_units(names: Sequence[str]) -> bool:
         all(len(name) <= 12 for name in names)
         and (len(set(names)) < len(names) or all(name[:1] in "[(" for name in names if name not in ("", "-")))
     )
+
+
+def _are_units_with_numbers(rows: Sequence[Record]) -> bool:
+    """Whether the first row is one of units, where 1 stands for none: the words in it stand above numbers alone."""
+    words = [k for k, cell in enumerate(rows[0][1]) if cell and not is_number(cell) and not is_missing(cell)]
+    below = (cells[k] for _, cells in rows[1:] for k in words if k < len(cells))
+    return bool(words) and all(map(_is_unit, rows[0][1])) and all(is_number(c) or is_missing(c) for c in below)
 
 
 def _is_unit(cell: str) -> bool:

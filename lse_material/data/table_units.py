@@ -26,9 +26,15 @@ PASCALS = {  # pressures, which are energies per volume
     "Nmm/mm^3": 1e6,
     "bar": 1e5,
     "psi": 6894.757293168361,
+    "lbf/in^2": 6894.757293168361,
+    "kgf/cm^2": 98066.5,
+    "atm": 101325.0,
+    "dyn/cm^2": 0.1,
     "eV/A^3": 1.602176634e11,
     "eV/nm^3": 1.602176634e8,
+    "Ha/bohr^3": 2.9421015697e13,
 }
+IN_ANY_CASE = {"mpa": "MPa", "kpa": "kPa", "gpa": "GPa", "pa": "Pa", "ksi": "kpsi", "kb": "kbar"}  # mPa is none of them
 
 
 def strains_without_unit(given: AssignedColumns, quantity: str) -> None:
@@ -65,7 +71,7 @@ def common_units(given: AssignedColumns, data: dict[str, Any], quantities: Mappi
     for quantity, key in quantities.items():
         parts = given.parts.get(quantity, {})
         each = {index: given.unit(k) for index, (k, _) in parts.items() if isinstance(k, int)}
-        found = {unit for unit in each.values() if unit not in ("", "-")}
+        found = {unit for unit in (named.get(key, ""), *each.values()) if unit not in ("", "-")}
         if len(found) > 1 and key in ("energy", "stress"):
             raise FormatError(
                 f"{given.table.source}: the columns of {quantity} have the units {sorted(found)}; one is needed."
@@ -127,13 +133,13 @@ def _literal(text: str, source: str) -> Any:
 def _plain(unit: str) -> str:
     """A unit with plain digits and powers: J/m³ and J/m3 are J/m^3."""
     plain = unicodedata.normalize("NFKC", unit.replace("²", "^2").replace("³", "^3")).replace("\u00c5", "A")
-    plain = re.sub(r"[·*. ]", "", plain)
-    return re.sub(r"(?<=m|A)(?=[23]$)", "^", plain)
+    plain = re.sub(r"[·*. ]", "", re.sub("Ang(strom)?", "A", plain))
+    return re.sub(r"(?<=m|A|n|r)(?=[23]$)", "^", plain)
 
 
 def _pascals(unit: str) -> float:
     """The unit in pascals, 0 if it is not known as a pressure."""
-    plain = {"mpa": "MPa", "kpa": "kPa", "gpa": "GPa", "pa": "Pa", "ksi": "kpsi"}.get(unit, _plain(unit))
+    plain = _plain(unit) if unit == "mPa" else IN_ANY_CASE.get(unit.lower(), _plain(unit))
     for name, size in PASCALS.items():
         if plain.endswith(name) and plain[: -len(name)] in PREFIXES:
             return PREFIXES[plain[: -len(name)]] * size

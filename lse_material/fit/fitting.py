@@ -31,7 +31,7 @@ from lse_material.fit.model.trainable import TrainablePotential, trainable_kind
 from lse_material.fit.optimise.found import Found, Record
 from lse_material.fit.optimise.levenberg_marquardt import levenberg_marquardt
 from lse_material.fit.optimise.multistart import multistart
-from lse_material.fit.options import Architecture, Sparsity, Training
+from lse_material.fit.options import Architecture, Sparsity, Training, expect_options
 from lse_material.fit.problem.diagnostics import DataWarning
 from lse_material.fit.problem.parameters import Parameters, architecture_of, declared
 from lse_material.fit.problem.prepare import Problem, prepare
@@ -115,6 +115,7 @@ def fit(
     True
     """
     began = time.monotonic()
+    expect_options(architecture=architecture, training=training, sparsity=sparsity)
     training, sparsity = training or Training(), sparsity or _sparsity(samples)
     first = None if start is None else from_start(start, kinematics, architecture, symmetry)
     samples, temperature, designs = declared(parameters, samples, start, periods)
@@ -180,6 +181,11 @@ def from_start(
     Raises:
         InvalidInputError: it is of another strain measure, or what is asked for beside it would change it.
     """
+    if not isinstance(start, Material | SoftMinimum):
+        raise InvalidInputError(
+            f"`start` is a {type(start).__name__}; it must be the material (or the potential) of an earlier fit: "
+            "result.material, or lse.load(path)."
+        )
     if architecture is not None or symmetry is not None:
         raise InvalidInputError("a fit from `start` keeps its modes: leave `architecture` and `symmetry` out.")
     if (start.kinematics if isinstance(start, Material) else None) != kinematics:

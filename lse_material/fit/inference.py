@@ -36,7 +36,7 @@ from lse_material.fit.model.edit import nearest_quadratic
 from lse_material.fit.model.initialise import random_start
 from lse_material.fit.model.trainable import TrainablePotential
 from lse_material.fit.optimise.multistart import multistart
-from lse_material.fit.options import Architecture, Options, Training, option
+from lse_material.fit.options import Architecture, Options, Training, expect_options, option
 from lse_material.fit.problem.loss import Loss
 from lse_material.fit.problem.rows import Scales, rows_of, scales_of
 from lse_material.fit.session import ENDS, Session, reason_of
@@ -44,6 +44,18 @@ from lse_material.model.box import Box
 
 GAP = 3.0  # ratio of successive links between points above which they part groups
 KMEANS = 5  # runs, of which the best is taken
+RUNAWAY = 1000.0  # half widths of the box, beyond which most particles have left it for good
+MOST_TEMPERATURES = 1000  # of an annealing; some 100 find peaks of a millionth of the box
+STEPS = (
+    1e-2,
+    1e-3,
+    1e-4,
+    1e-5,
+    1e-6,
+    1e-7,
+)  # of differences, in units of the box, of which the best counts at each point
+GRADIENT_ERROR = 0.2  # median relative error of a gradient against them, above which it belongs to another function
+FEWEST = 10  # points for each input, to which a density is fitted
 COINCIDE = 1e-6  # spread of particles along an input, in units of the box, below which they count as one point
 
 Target = Callable[[Tensor], Tensor]
@@ -135,11 +147,15 @@ class Counted:
         t = torch.tensor(x, dtype=torch.float64, requires_grad=True)
         log_p = self.target(t)
         if not isinstance(log_p, Tensor) or log_p.shape != (len(x),):
-            shape = tuple(getattr(log_p, "shape", ()))
-            raise InvalidInputError(f"the target returned {shape} for points {x.shape}; it must return ({len(x)},).")
+            found = f"a {type(log_p).__name__} of shape {tuple(getattr(log_p, 'shape', ()))}"
+            raise InvalidInputError(
+                f"the target returned {found} for points {x.shape}; it must return a Tensor of shape ({len(x)},)."
+            )
+        if not log_p.requires_grad:
+            raise InvalidInputError("the target has no gradient: it must be made of torch operations on its argument.")
         (score,) = torch.autograd.grad(log_p.sum(), t)
         self.evaluations += len(x)
-        energy, gradient = -log_p.detach().numpy(), -score.numpy()
+        energy, gradient = -log_p.detach().double().numpy(), -score.numpy()
         if np.isnan(energy).any():
             row = int(np.argmax(np.isnan(energy)))
             raise InvalidInputError(f"the target is NaN at {x[row].tolist()}; outside its support let it be -inf.")
@@ -172,10 +188,10 @@ def infer(
 
     Raises:
         InvalidInputError: a box as it must not be, modes="auto", or a target that gives NaN, +inf or another shape, or
-            that is -inf all over the box.
+            that is -inf, or the same, all over the box.
         ConvergenceError: no fit covers as much of the target as `Inference.accept` asks for; the message says what was
-            reached, and how many separate places the target has. Or no fit can be normalised, or the time limit has passed
-            before there was one.
+            reached, and how many separate places the target has. Or the target has no finite integral, no fit can be
+            normalised, or the time limit has passed before there was one.
         KeyboardInterrupt: Ctrl-C before there was a fit; later the best fit so far is the result.
 
     >>> target = lambda x: -0.5 * ((x - 1.0) ** 2).sum(1)  # a Gaussian
@@ -184,6 +200,7 @@ def infer(
     >>> bool(abs(found.density.sample(1000).mean() - 1.0) < 0.1)
     True
     """
+    expect_options(architecture=architecture, training=training, inference=inference)
     size = len(float_array("lower", lower, 1))
     box = Box.of(lower, upper, size)
     assert box is not None
@@ -324,7 +341,16 @@ def annealed(target: Counted, box: Box, inference: Inference, rng: np.random.Gen
             f"the target is -inf at all {n} points of the box from {box.lower.tolist()} to {box.upper.tolist()}: give a box "
             "that its support fills better, or more Inference.particles."
         )
-    while power < 1.0:
+    if (energy == energy[0]).all():
+        raise InvalidInputError(
+            f"the target is {-energy[0]:g} at all {n} points of the box: a constant has no finite integral. Let it fall off "
+            "outside its support."
+        )
+    expect_gradient(target, x, box.upper - box.lower)
+    half, centre = 0.5 * (box.upper - box.lower), 0.5 * (box.upper + box.lower)
+    for _ in range(MOST_TEMPERATURES):
+        if power >= 1.0:
+            break
         session.expect_time()
         step = _step(energy, 1.0 - power, inference.even)
         power += step
@@ -337,10 +363,43 @@ def annealed(target: Counted, box: Box, inference: Inference, rng: np.random.Gen
 
         scale = np.maximum(x.std(axis=0), COINCIDE * (box.upper - box.lower))
         x, size = mala(tempered, x, inference.moves, rng, scale=scale, step=size)
+        if not (np.median(np.abs(x - centre) / half, axis=0) <= RUNAWAY).all():
+            raise ConvergenceError(
+                f"half of the particles are more than {RUNAWAY:g} half widths away from the box, where the target is larger "
+                "still: exp of it has no finite integral, or the box is far from where it has one."
+            )
         energy, _ = target(x)
         if power >= 0.25:
             kept.append(x)
+    else:
+        raise ConvergenceError(
+            f"{MOST_TEMPERATURES} temperatures did not bring the particles to the target: it has no finite integral, or peaks "
+            "that are too narrow for the box."
+        )
     return np.concatenate([kept[-1], *(part[:: len(kept)] for part in kept[:-1])])
+
+
+def expect_gradient(target: Counted, x: Array, width: Array) -> None:
+    """Compare gradients of the target with its differences along random directions, at 100 of the points x (n, d) at most.
+
+    Raises:
+        InvalidInputError: they belong to another function: a part is detached, or a backward written by hand is wrong.
+    """
+    energy, gradient = target(x[:100])
+    direction = width * np.random.default_rng(0).normal(size=gradient.shape)
+    wanted, errors = (gradient * direction).sum(axis=1), []
+    with np.errstate(invalid="ignore"):
+        for step in STEPS:
+            after, before = (target(x[:100] + sign * step * direction)[0] for sign in (1.0, -1.0))
+            found = (after - before) / (2.0 * step)
+            errors.append(np.abs(found - wanted) / np.maximum(np.abs(found), np.abs(wanted)))
+    known = np.isfinite(energy) & np.isfinite(errors).any(axis=0)
+    error = np.median(np.nanmin(np.array(errors)[:, known], axis=0)) if known.any() else 0.0
+    if error > GRADIENT_ERROR:
+        raise InvalidInputError(
+            f"the gradient of the target differs from its differences by {error:.0%} in the median of {known.sum()} points: is "
+            "a part of its argument detached, or a backward written by hand wrong?"
+        )
 
 
 def _step(energy: Array, most: float, even: float) -> float:
@@ -373,6 +432,11 @@ class Regression:
     def fit(self, x: Array, energy: Array, gradient: Array, depth: float) -> Density:
         """The density of the potential fitted to points whose energy lies at most `depth` above the lowest."""
         near = np.flatnonzero(energy < energy.min() + depth)
+        if len(near) < FEWEST * x.shape[1]:
+            raise ConvergenceError(
+                f"only {len(near)} of {len(x)} points lie at most {depth:g} (Inference.depth) above the lowest energy: either "
+                "exp of the target has no finite integral, or Inference.particles are too few."
+            )
         near = self.rng.permutation(near)
         samples = Samples(x=x[near], energy=energy[near], gradient=gradient[near])
         held = max(round(self.training.validation * len(near)), 1)

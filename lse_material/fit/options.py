@@ -191,3 +191,14 @@ class Training(Options):
         super().__post_init__()
         if self.energy_weight + self.stress_weight <= 0.0:
             raise InvalidInputError("Training.energy_weight and stress_weight are both 0; one of them must be > 0.")
+
+
+def expect_options(**given: Any) -> None:
+    """Check that each argument is None or of the dataclass of its name: architecture an `Architecture`.
+
+    Raises:
+        InvalidInputError: naming the argument.
+    """
+    for name, value in given.items():
+        if value is not None and name.capitalize() not in [kind.__name__ for kind in type(value).__mro__]:
+            raise InvalidInputError(f"{name} is {value!r}; it must be a lse.fit.{name.capitalize()}(...).")

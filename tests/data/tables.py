@@ -202,6 +202,33 @@ READ = {
     "row names of R": (PLAIN.replace("1.02", '"1",1.02').replace("1.03", '"2",1.03'), {}, ROWS),
     "index of pandas": (inserted("", "0", "1"), {}, ROWS),
     "UTF-16": (PLAIN.encode("utf-16"), {}, ROWS),
+    "UTF-16 without its mark": (PLAIN.encode("utf-16-le"), {}, ROWS),
+    "names, units and remarks": (
+        f"{HEAD}\n-,-,-,-,MPa,MPa,MPa,MPa,MPa\n{','.join(['strain'] * 4 + ['energy'] + ['stress'] * 4)}\n{BODY}",
+        {},
+        {**ROWS, "units": {"energy": "MPa", "stress": "MPa"}},
+    ),
+    "a line of units, 1 for those without": (
+        f"{HEAD}\n1,1,1,1,J/mm3,MPa,MPa,MPa,MPa\n{BODY}",
+        {},
+        {**ROWS, "energy": 1e3 * W, "units": {"energy": "MPa", "stress": "MPa"}},
+    ),
+    "a missing value as one text": (
+        PLAIN.replace("0.021", "-9999"),
+        {"missing": "-9999"},
+        {**ROWS, "energy": [0.011, np.nan]},
+    ),
+    "a field as one text": (
+        inserted("Temp", "300", "310"),
+        {"fields": "Temp"},
+        {**ROWS, "fields": [[300.0], [310.0]], "field_names": ("Temp",)},
+    ),
+    "VASP": (
+        in_words("F11,F12,F21,F22,W [eV/Angstrom^3],P11 [kB],P12 [kB],P21 [kB],P22 [kB]"),
+        {},
+        {**ROWS, "energy": 1602.176634 * W, "units": {"energy": "kB", "stress": "kB"}},
+    ),
+    "sigma_x": (table(**F_, W=W, sigma_x=SIGMA[:, 0, 0], sigma_y=SIGMA[:, 1, 1], sigma_xy=SIGMA[:, 0, 1]), {}, OF_S),
     "Windows code page": (
         PLAIN.replace("W,", "W [J/m³],", 1).encode("cp1252"),
         {},
@@ -459,6 +486,24 @@ REFUSED = {
         table(**components("DG", F), W=W, **components("S", SIGMA, SYMMETRIC)),
         {},
         "'S11' can be read in 2 ways.*second Piola-Kirchhoff.*sigma11",
+    ),
+    "SX of ANSYS": (
+        table(**F_, W=W, SX=1.0, SY=1.0, SXY=0.1),
+        {},
+        "'SX' can be read in 3 ways.*sigma11.*'SXY'",
+    ),
+    "Pxx of LAMMPS": (
+        table(**F_, PotEng=-3.5, W=W, Pxx=1.0, Pyy=1.0, Pxy=0.1),
+        {},
+        '\'Pxx\' can be read in 2 ways.*"-sigma11": "Pxx".*minus the Cauchy stress',
+    ),
+    "stress_x": (table(**F_, W=W, stress_x=1.0), {}, "'stress_x' can be read in 3 ways"),
+    "a group without its label": (inserted("path", "a", "NaN"), {}, "line 3, column path: the label of the group"),
+    "a sheet of a text": (PLAIN, {"sheet": "first"}, "no spreadsheet"),
+    "a spreadsheet with the name of a text": (
+        b"PK\x03\x04" + bytes(30),
+        {},
+        "zip archive: a spreadsheet ends in .xlsx",
     ),
     "S.S11 of Abaqus": (
         table(**F_, W=W, **{f"S.S{ij}": 1.0 for ij in (11, 22, 12)}),

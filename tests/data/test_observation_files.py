@@ -14,6 +14,16 @@ def written(folder, text):
     return path
 
 
+def test_the_unit_is_that_of_the_stress_that_is_taken(tmp_path):
+    text = "stretch,P [kPa],sigma [MPa]\n1.1,100,0.11\n1.2,200,0.24\n"
+    read = read_observations(written(tmp_path, text), test="uniaxial")
+    assert read.values.tolist() == [100.0, 200.0]
+    assert read.units == {"stress": "kPa"}
+    text = "lambda_x,lambda_y,P11 [kPa],sigma_y [MPa]\n1.1,1.0,100,0.11\n"
+    with pytest.raises(FormatError, match=r"units \['MPa', 'kPa'\]"):
+        read_observations(written(tmp_path, text))
+
+
 def test_a_table_of_several_tests_gives_what_their_builders_give(tmp_path):
     text = (
         "source,test,stretch,nominal_stress_MPa\nA,uniaxial,1.1,0.1\nA,uniaxial,1.3,0.2\nB,pure shear,1.2,0.3\n"

@@ -1,5 +1,6 @@
 """Tables as people have them are read right or refused with the ways to read them; none is read wrongly."""
 
+import gzip
 import json
 import re
 import sys
@@ -130,6 +131,11 @@ def test_json_has_columns_or_rows(tmp_path, text):
     assert samples.units == ({"energy": "J"} if "units" in text else {})
 
 
+def test_json_may_be_compressed(tmp_path):
+    (tmp_path / "rows.json.gz").write_bytes(gzip.compress(b'{"x1": [1.0], "W": [2.0]}'))
+    assert read_samples(tmp_path / "rows.json.gz").energy.tolist() == [2.0]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -175,6 +181,10 @@ def test_archives_of_strains_with_both_shears_are_tensors(tmp_path):
             r"nothing tells the order.*\"F11 F12 F21 F22\": \"F\".*\"F11 F21 F12 F22\": \"F\"",
         ),
         ({"F": F, "W": W, "S": np.zeros((2, 3))}, "nothing tells the order"),
+        (
+            {"F": np.zeros((2, 3, 2, 2)), "W": np.zeros((2, 3))},
+            r"\(n, 2, 2\) or \(n, 3, 3\), one tensor in each of n rows",
+        ),
         ({"E": E, "stress": S}, "'stress11' can be read in 3 ways"),
         ({"F": F, "W": [1.0, np.inf]}, "W in row 1 is infinite"),
         ({"F": F, "W": np.zeros(3)}, r"W has shape \(3,\); it should be \(2,\)"),
@@ -199,7 +209,8 @@ def test_spreadsheets_are_read_as_tables_of_text(tmp_path):
     pandas.DataFrame(columns).to_excel(tmp_path / "rows.xlsx", index=False, startrow=3)
     readings = []
     samples = read_samples(tmp_path / "rows.xlsx", report=readings.append)
-    assert readings[0].dialect == "first sheet, header in line 4, 2 rows from line 5"
+    assert readings[0].source == f"{tmp_path / 'rows.xlsx'}, sheet Sheet1"
+    assert readings[0].dialect == "header in line 4, 2 rows from line 5"
     for name, right in ARRAYS.items():
         np.testing.assert_array_equal(getattr(samples, name), right)
     assert samples.units == {"energy": "MPa"}
@@ -208,8 +219,36 @@ def test_spreadsheets_are_read_as_tables_of_text(tmp_path):
         read_samples(tmp_path / "broken.xlsx")
 
 
+def test_sheets_are_read_as_groups_or_by_their_name(tmp_path):
+    pandas = pytest.importorskip("pandas")
+    pytest.importorskip("openpyxl")
+    path = tmp_path / "rows.xlsx"
+    with pandas.ExcelWriter(path) as file:
+        pandas.DataFrame({"written by": ["a laboratory"]}).to_excel(file, sheet_name="notes", index=False)
+        pandas.DataFrame({"x1": ["1,5", "2,5"], "W": ["1,234", "3,456"]}).to_excel(file, sheet_name="a", index=False)
+    assert read_samples(path).x.tolist() == [
+        [1.5],
+        [2.5],
+    ]  # numbers that were typed as text, and one sheet with a table
+    assert read_samples(path).energy.tolist() == [1.234, 3.456]
+    with pandas.ExcelWriter(path, mode="a") as file:
+        pandas.DataFrame({"x1": [7.0], "W": [8.0]}).to_excel(file, sheet_name="b", index=False)
+    with pytest.raises(LseError, match=r"the sheets \['a', 'b'\] hold tables. Say sheet='a'"):
+        read_samples(path)
+    assert read_samples(path, sheet="b").energy.tolist() == [8.0]
+    both = read_samples(path, sheet=["a", "b"])
+    assert both.group.tolist() == ["a", "a", "b"]
+    with pytest.raises(LseError, match=r"no sheet 'c': its sheets are \['notes', 'a', 'b'\]"):
+        read_samples(path, sheet="c")
+
+
+def test_a_text_is_read_under_the_name_of_a_spreadsheet(tmp_path):
+    (tmp_path / "rows.xls").write_text("x1\tW\n1\t2\n")
+    assert read_samples(tmp_path / "rows.xls").energy.tolist() == [2.0]
+
+
 def test_without_pandas_the_error_names_the_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pandas", None)
-    (tmp_path / "rows.xlsx").write_bytes(b"")
+    (tmp_path / "rows.xlsx").write_bytes(b"PK")
     with pytest.raises(LseError, match=r"pip install 'lse-material\[data\]'"):
         read_samples(tmp_path / "rows.xlsx")

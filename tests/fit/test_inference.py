@@ -82,7 +82,16 @@ def test_targets_and_settings_that_cannot_be_are_refused():
         Counted(lambda x: x.sum(1) * torch.nan, 2)(np.zeros((3, 2)))
     with pytest.raises(InvalidInputError, match=r"\+inf at"):
         Counted(lambda x: 1.0 / torch.clamp(x.sum(1), min=0.0), 2)(np.zeros((3, 2)))
+    with pytest.raises(InvalidInputError, match="has no gradient"):
+        Counted(lambda x: x.detach().sum(1), 2)(np.zeros((3, 2)))
     box = Box.of([-1.0] * 2, [1.0] * 2, 2)
+    with pytest.raises(InvalidInputError, match=r"gradient of the target differs .* detached"):
+        infer(lambda x: -(x**2).sum(1) * (x.detach() ** 2).sum(1), [-1.0] * 2, [1.0] * 2)
+    with pytest.raises(InvalidInputError, match="a constant has no finite integral"):
+        infer(lambda x: 0.0 * x.sum(1), [-1.0] * 2, [1.0] * 2)
+    for growing in (lambda x: (x**2).sum(1), lambda x: x.sum(1)):
+        with pytest.raises(ConvergenceError, match="no finite integral"):
+            infer(growing, [-1.0] * 2, [1.0] * 2, inference=Inference(200))
     with pytest.raises(InvalidInputError, match="-inf at all 100 points of the box"):
         annealed(
             Counted(lambda x: x.sum(1) * 0.0 - torch.inf, 2), box, Inference(100), np.random.default_rng(0), Session()
@@ -94,6 +103,8 @@ def test_targets_and_settings_that_cannot_be_are_refused():
         Inference(particles=5)
     with pytest.raises(InvalidInputError, match="auto"):
         infer(two_gaussians, [-6.0] * 2, [6.0] * 2, architecture=Architecture(modes="auto"))
+    with pytest.raises(InvalidInputError, match=r"architecture is 3; it must be a lse.fit.Architecture"):
+        infer(two_gaussians, [-6.0] * 2, [6.0] * 2, architecture=3)
     with pytest.raises(InvalidInputError, match="below upper"):
         infer(two_gaussians, [6.0] * 2, [-6.0] * 2)
 

@@ -92,6 +92,7 @@ def test_an_angle_beside_a_length_and_a_table_of_both(tmp_path):
         ({"periods": [360.0, 360.0]}, "2 entries for 1 inputs"),
         ({"periods": [-1.0]}, "a number > 0, or None"),
         ({"periods": ["360"]}, "a number > 0, or None"),
+        ({"periods": 360.0}, "must be a list with an entry for each input"),
         ({"periods": [360.0], "architecture": Architecture(1, stress_free=True)}, "stress_free"),
     ],
 )
@@ -99,6 +100,16 @@ def test_periods_that_make_no_sense_are_refused(options, message):
     x = np.linspace(0.0, 1.0, 30)[:, None]
     with pytest.raises(lse.InvalidInputError, match=message):
         fit(lse.Samples(x=x, energy=x[:, 0] ** 2), **options, training=SHORT, progress=False)
+
+
+def test_inputs_and_periods_in_other_units_are_reported():
+    x = np.linspace(0.0, 360.0, 40)[:, None]
+    for data, period, share in ((x, 2.0 * np.pi, "57"), (np.radians(x), 360.0, "0.017")):
+        samples = lse.Samples(x=data, energy=np.cos(np.radians(x[:, 0])))
+        with pytest.warns(
+            lse.fit.DataWarning, match=f"spans {share} of its periods of .*in degrees, or both in radians"
+        ):
+            fit(samples, periods=[period], training=SHORT, progress=False)
 
 
 def test_a_network_that_does_not_fit_its_circles_is_refused():

@@ -23,6 +23,9 @@ from lse_material.model.periodic_network import PeriodicNetwork, on_circles
 from lse_material.model.soft_minimum import SoftMinimum
 
 ALL_ROUND = 0.2  # widest gap between data, as a share of the period, with which they go all the way round
+MANY_PERIODS = (
+    20.0  # that rows span, or whose inverse they span, above which inputs and period seem to be in other units
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +47,8 @@ class Periods:
         Raises:
             InvalidInputError: there are more or fewer than inputs, or one is no positive number.
         """
+        if np.ndim(periods) != 1:
+            raise InvalidInputError(f"periods is {periods!r}; it must be a list with an entry for each input.")
         if len(periods) != x.shape[1]:
             raise InvalidInputError(
                 f"periods has {len(periods)} entries for {x.shape[1]} inputs: None for one without."
@@ -53,6 +58,16 @@ class Periods:
         spread = x.std(axis=0)
         unit = [p / (2.0 * math.pi) if p else s or 1.0 for p, s in zip(periods, spread.tolist())]
         return cls(tuple(bool(p) for p in periods), np.array(unit))
+
+    def warnings(self, x: Array) -> tuple[str, ...]:
+        """A sentence on each input x (n, d) that spans many periods or next to nothing of one: its unit may be another."""
+        periods = 2.0 * math.pi * self.unit
+        turns = np.where(self.angles, np.ptp(x, axis=0) / periods, 1.0)
+        return tuple(
+            f"input {k} (counted from 0) spans {turns[k]:.2g} of its periods of {periods[k]:.4g}: are both in degrees, or both "
+            "in radians?"
+            for k in np.flatnonzero((turns > MANY_PERIODS) | (turns < 1.0 / MANY_PERIODS))
+        )
 
     def on_circles(self, rows: Rows) -> Rows:
         """The rows in z, with gradients in x / unit."""

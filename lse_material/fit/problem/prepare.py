@@ -132,7 +132,7 @@ def prepare(
         rows, samples = replace(rows, weight=weight), replace(samples, weight=weight)
     samples = with_groups(samples)
     found = data_warnings(samples, rows, symmetry), path_warnings(samples, training.validation)
-    warnings = (*of_outliers, *found[0], *found[1])
+    warnings = (*of_outliers, *found[0], *found[1], *(circles.warnings(samples.inputs(None)) if circles else ()))
     samples = samples.take(np.flatnonzero(rows.weight > 0.0))
     used, validation_samples = split(samples, samples.inputs(kinematics), training.validation, rng)
     seen, acting = seen_inputs(rows), symmetry
