@@ -79,32 +79,29 @@ def fit(
             observations: values that are sums of stresses, of rubber tests or displacement fields, say.
         kinematics: strain measure, for samples of F only.
         architecture: number and shape of the modes; `Architecture()` if left out.
-        training: how to search for the weights of a given number of modes; `Training()` if left out. The share of rows
-            held back and the weights of energies and stresses hold for discovery too.
-        sparsity: how to discover the number of modes, with Architecture(modes="auto"); `Sparsity()` if left out, with a
-            tolerance that follows from the errors of observations.
-        growth: a term of W that the network need not learn; it becomes part of the material. With "auto" its coefficient, >= 0,
-            is fitted along; 0 leaves the material without.
+        training: how to search for the weights of a given number of modes, the share of rows held back, and the weights of
+            energies and stresses; `Training()` if left out.
+        sparsity: how to discover the number of modes, with modes="auto"; `Sparsity()`, at observations' errors, if left out.
+        growth: a term of W that the network need not learn. With "auto" its coefficient, >= 0, is fitted along.
         parameters: which of the fields is a temperature, {"T": Temperature()}, or which are designs, {"porosity": Design()};
-            modes are convex in the others and the strain together. For samples of x they are the first inputs, "x1" and so
-            on. A fit from `start` keeps the temperature of the start.
+            modes are convex in the others and the strain. Of samples of x they are the first inputs, "x1" and so on. A fit from
+            `start` keeps the temperature of the start.
         symmetry: of the parent phase and of its variants: each mode then stands for all its variants, which share its
-            weights and are equivalent to rounding, at all values of the fields. The numbers of modes in `architecture` count
-            such families.
-        start: an earlier fit, whose modes, weights and scales this one begins with; `architecture` is then left out. A material
-            that is polyconvex stays so.
-        periods: of the inputs x, a number where W is periodic, in a dihedral angle say, and None elsewhere. The fit is then
-            periodic to rounding; its modes are convex in cosine and sine.
+            weights. The numbers of modes in `architecture` count such families.
+        start: an earlier fit, whose modes, weights and scales this one begins with; `architecture` is then left out. What
+            is polyconvex stays so.
+        periods: of the inputs x, a number where W is periodic, in a dihedral angle say, and None elsewhere. The fit is periodic
+            to rounding; its modes are convex in cosine and sine.
         seed: of the random starts and of the validation rows.
-        checkpoint: file to which each stage is written as soon as it is done. If it is there, the fit goes on from the last of
-            them: after a kill, or with more time; data, options and seed must be the same. It is removed at the fit's end.
+        checkpoint: file of the stages that are done. If it is there, the fit goes on from the last of them: after a kill, or
+            with more time; data, options and seed must be the same. It is removed at the fit's end.
         progress: show a bar on a terminal.
 
     Returns:
         The result. Without energies W is fixed to be 0 at F = I and the first row's fields (or at the first x).
 
     Raises:
-        InvalidInputError: the samples cannot be fitted so, or the checkpoint is that of another fit; the message says why.
+        InvalidInputError: the samples cannot be fitted so, or the checkpoint is that of another fit.
 
     Warns:
         DataWarning: the data contradict themselves or leave something open; also in the result's `data_warnings`.

@@ -53,6 +53,25 @@ def check_blocks(residual: Any, u: Any) -> None:
             )
 
 
+def check_energy(energy: Any, u: Any, tolerance: float) -> None:
+    """An energy is a functional of one function, and the tolerance of its gradient lies between 0 and 1.
+
+    Raises:
+        InvalidInputError: otherwise.
+    """
+    if not isinstance(energy, ufl.Form) or energy.arguments():
+        raise InvalidInputError(
+            "an EnergyProblem takes an energy: a UFL form without test function, such as energy(material, F)*dx."
+        )
+    if not isinstance(u, fem.Function):
+        raise InvalidInputError(
+            "an EnergyProblem has one unknown: take a Function of a mixed space (basix.ufl.mixed_element) for several "
+            "fields, such as displacement and pressure."
+        )
+    if not 0.0 < tolerance < 1.0:
+        raise InvalidInputError(f"tolerance is {tolerance}; it must lie between 0 and 1.")
+
+
 def check_rank(form: ufl.Form, rank: int, what: str) -> None:
     """Raise InvalidInputError unless a form has as many arguments as its rank says; one without integrals is zero."""
     found = len(form.arguments())

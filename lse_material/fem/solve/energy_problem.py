@@ -37,6 +37,7 @@ from lse_material.fem.forms.marks import marks_in
 from lse_material.fem.forms.measures import with_quadrature_degree
 from lse_material.fem.quadrature.stress import QuadratureStress
 from lse_material.fem.solve.advice import explain, explain_error
+from lse_material.fem.solve.arguments import check_energy
 from lse_material.fem.solve.continuation import SMOOTHER_REMAINDER, SmootherEnergy, positive_preconditioner
 from lse_material.fem.solve.dirichlet import enter_dirichlet_values
 from lse_material.fem.solve.fields import ROUNDING
@@ -143,17 +144,7 @@ class EnergyProblem(MaterialProblem):
         continuation: Sequence[float] = (),
         **kwargs: Any,
     ) -> None:
-        if not isinstance(energy, ufl.Form) or energy.arguments():
-            raise InvalidInputError(
-                "an EnergyProblem takes an energy: a UFL form without test function, such as energy(material, F)*dx."
-            )
-        if not isinstance(u, fem.Function):
-            raise InvalidInputError(
-                "an EnergyProblem has one unknown: take a Function of a mixed space (basix.ufl.mixed_element) for several "
-                "fields, such as displacement and pressure."
-            )
-        if not 0.0 < tolerance < 1.0:
-            raise InvalidInputError(f"tolerance is {tolerance}; it must lie between 0 and 1.")
+        check_energy(energy, u, tolerance)
         chosen = dict(petsc_options or {})
         saddle = bool(marks_in(energy, Multiplier))
         if saddle and continuation:

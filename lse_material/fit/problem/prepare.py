@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -135,15 +135,7 @@ def prepare(
     warnings = (*of_outliers, *found[0], *found[1], *(circles.warnings(samples.inputs(None)) if circles else ()))
     samples = samples.take(np.flatnonzero(rows.weight > 0.0))
     used, validation_samples = split(samples, samples.inputs(kinematics), training.validation, rng)
-    seen, acting = seen_inputs(rows), symmetry
-    if symmetry is not None:
-        acting = on_seen_inputs(symmetry, seen)
-    if start is not None or (symmetry is not None and acting is None):  # the inputs of a start stay as they are
-        seen, acting = np.arange(rows.x.shape[1]), symmetry
-    if len(seen) < (d := rows.x.shape[1]):
-        monotone = None if monotone is None else monotone[seen]
-        one = TrainablePotential.of(architecture.with_modes(1), len(seen), constraints=Constraints(monotone=monotone))
-        expect_unread(one, seen, np.setdiff1d(np.arange(d), seen), d)
+    seen, acting, monotone = _inputs_in_use(rows, symmetry, start is not None, architecture, monotone)
     parts = min(PARTS_FROM, training.batch, training.rows)
     used = in_random_order(used, parts)
     rows = rows_from(used).with_inputs(seen)
@@ -175,6 +167,22 @@ def prepare(
         everything,
         circles,
     )
+
+
+def _inputs_in_use(
+    rows: Rows, symmetry: Symmetry | None, goes_on: bool, architecture: Architecture, monotone: Any
+) -> tuple[Index, Symmetry | None, Any]:
+    """The inputs that the rows show, the symmetry that acts on them, and which of them modes must not decrease in."""
+    seen, acting, d = seen_inputs(rows), symmetry, rows.x.shape[1]
+    if symmetry is not None:
+        acting = on_seen_inputs(symmetry, seen)
+    if goes_on or (symmetry is not None and acting is None):  # the inputs of a start stay as they are
+        return np.arange(d), symmetry, monotone
+    if len(seen) < d:
+        monotone = None if monotone is None else monotone[seen]
+        one = TrainablePotential.of(architecture.with_modes(1), len(seen), constraints=Constraints(monotone=monotone))
+        expect_unread(one, seen, np.setdiff1d(np.arange(d), seen), d)
+    return seen, acting, monotone
 
 
 def in_random_order(samples: Samples, parts: int = PARTS_FROM) -> Samples:
