@@ -13,7 +13,7 @@ from lse_material.fit.model import edit
 from lse_material.fit.optimise.levenberg_marquardt import levenberg_marquardt, normal_equations
 from lse_material.fit.problem.loss import Loss
 from lse_material.fit.problem.rows import Scales, rows_of
-from tests.fit.short_fits import ctrl_c_after, loss_of, random_trainable
+from tests.fit.short_fits import ctrl_c_after_stages, loss_of, random_trainable
 from tests.materials import relative_error, samples_of, three_wells, two_wells
 
 AUTO = Architecture(modes="auto", max_modes=5, width=4)
@@ -94,13 +94,14 @@ def test_what_the_data_leave_open_is_said():
     assert sentence in replace(plain, peak=np.array([0.99, 0.4])).summary()
 
 
-def test_ctrl_c_ends_a_discovery_with_the_best_so_far():
+def test_ctrl_c_ends_a_discovery_with_the_best_so_far(tmp_path):
     data = samples_of(two_wells(2), 300, 0)
     noise = 0.05 * data.energy.std() * np.random.default_rng(0).normal(size=300)
     data = lse.Samples(x=data.x, energy=data.energy + noise, gradient=data.gradient)
     long = Sparsity(adam_steps=50, tolerance=1e-6, restarts=50)  # 20 s
-    with ctrl_c_after(6.0):
-        result = fit(data, architecture=Architecture(modes="auto", width=8), sparsity=long, seed=0, progress=False)
+    options = {"sparsity": long, "seed": 0, "progress": False, "checkpoint": tmp_path / "stages"}
+    with ctrl_c_after_stages(tmp_path / "stages", 3):
+        result = fit(data, architecture=Architecture(modes="auto", width=8), **options)
     assert result.interrupted
     assert result.error(samples_of(two_wells(2), 100, 1)).energy < 0.2
 
