@@ -7,8 +7,8 @@ in this project. Each law is fitted to balance and to four forces of each of eig
 linear elastic body has smoothed, then about fields that the material of the fit before has smoothed. The result is compared
 with the law that made the data along the six deformation paths of that paper, up to a stretch of 2 or 1/2, or a shear of 1.
 
-Two laws need to know more of the material than the isotropic invariants say. The plate shows I1 and I2 of Haines and Wilson together
-alone; that W does not decrease in either tells them apart. Anisotropy60 has a fibre whose direction is known.
+Two laws need to know more of the material than the isotropic invariants say. The plate shows I1 and I2 of Haines and Wilson
+together alone; that W does not decrease in either tells them apart. Anisotropy60 has a fibre whose direction is known.
 
 One line of JSON: {law: {"r2_energy", "r2_stress" (least of six paths), "force_error" (largest, relative), "distance" (RMS
 of the displacements, over the noise that is asked for), "cpu_s"}}. Exits with 1 where an R2 is below 0.99 or a force off by
