@@ -196,8 +196,8 @@ def _armijo(problem: Energy, here: PETSc.Vec, d: PETSc.Vec, energy: float, slope
             return length, new, inverted
         inverted = inverted or not np.isfinite(new)
         if length == 1.0 and np.isfinite(new) and np.isfinite(energy):
-            hidden = max(hidden, _rounding(problem, here, d, energy))
-            if abs(new - energy) <= hidden:
+            rounding = _rounding(problem, here, d, energy, slope)
+            if rounding > max(abs(slope), abs(new - energy)):  # it hides the whole decrease
                 _set_along(problem, here, d, length)
                 return length, new, inverted
         length *= 0.5
@@ -205,13 +205,13 @@ def _armijo(problem: Energy, here: PETSc.Vec, d: PETSc.Vec, energy: float, slope
     return 0.0, energy, inverted
 
 
-def _rounding(problem: Energy, here: PETSc.Vec, d: PETSc.Vec, energy: float) -> float:
-    """What rounding makes of an energy: its changes over steps along d that change it by a few percent of the whole step's."""
-    changes = []
-    for length in (0.01, 0.02, 0.03):
+def _rounding(problem: Energy, here: PETSc.Vec, d: PETSc.Vec, energy: float, slope: float) -> float:
+    """What rounding makes of an energy: how far it is off its slope along steps that are too short to bend it."""
+    off = []
+    for length in (1e-4, 2e-4, 3e-4):
         _set_along(problem, here, d, length)
-        changes.append(abs(problem.energy() - energy))
-    return 3.0 * float(np.max(changes))
+        off.append(abs(problem.energy() - energy - length * slope))
+    return 3.0 * float(np.max(off))
 
 
 def _set_along(problem: Energy, here: PETSc.Vec, d: PETSc.Vec, length: float) -> None:

@@ -47,7 +47,9 @@ class EnergyDifferences:
         self._base, self._last, self._gradients, self._step = (layout.duplicate() for _ in range(4))
         self._base_known: tuple[float, float] | None = None
         self._last_known: tuple[float, float] | None = None
-        self._largest = 0.0  # of this solve: an unloaded body's energy is the rounding of larger ones
+        self._largest = (
+            0.0  # energy of an accepted state of this solve: an unloaded body's is the rounding of larger ones
+        )
 
     def restart(self) -> None:
         """Forget the states of the solve before."""
@@ -59,10 +61,10 @@ class EnergyDifferences:
         energy = self._energy(y)
         if not abs(energy) < INFINITE_ENERGY:
             return INFINITE_ENERGY
-        self._largest = max(self._largest, abs(energy))
         if self._last_known is not None and self._last.equal(snes.getSolution()):  # the solver has accepted that state
             self._last.copy(self._base)
             self._base_known = self._last_known
+            self._largest = max(self._largest, abs(self._base_known[0]))
         value = 0.0 if self._base_known is None else self._base_known[1] + self._difference(snes, y, energy)
         y.copy(self._last)
         self._last_known = energy, value
@@ -72,7 +74,8 @@ class EnergyDifferences:
         """Energy at y less that at the base."""
         assert self._base_known is not None
         plain = energy - self._base_known[0]
-        if abs(plain) > HIDDEN_BY_ROUNDING * self._largest or not self._base.equal(snes.getSolution()):
+        visible = abs(plain) > HIDDEN_BY_ROUNDING * max(abs(energy), self._largest)
+        if visible or not self._base.equal(snes.getSolution()):
             return plain
         self._gradient(y, self._gradients)
         self._gradients.axpy(1.0, snes.getFunction()[0])
