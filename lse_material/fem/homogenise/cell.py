@@ -25,9 +25,8 @@ from lse_material.fem.forms.marks import marks_in
 from lse_material.fem.forms.measures import with_quadrature_degree
 from lse_material.fem.forms.orientation import InvertedCells
 from lse_material.fem.homogenise.periodic_map import PeriodicMap
-from lse_material.fem.paths.history import Memory
 from lse_material.fem.quadrature.derivatives import with_stored_values
-from lse_material.fem.quadrature.dissipation import Dissipation
+from lse_material.fem.quadrature.dissipation import Dissipation, Memory
 from lse_material.fem.quadrature.stress import QuadratureStress
 from lse_material.fem.solve.eigen import lowest_eigenpairs
 from lse_material.fem.solve.fields import diagonal_of

@@ -30,7 +30,7 @@ from lse_material.fem._mpi import integral
 from lse_material.fem.homogenise.periodic_cell import PeriodicCell, Snapshot
 from lse_material.fem.paths.checkpoint import cell_numbers
 from lse_material.fem.paths.fingerprint import Fingerprint
-from lse_material.fem.paths.history import Memory
+from lse_material.fem.quadrature.dissipation import Memory
 from lse_material.fem.quadrature.stress import QuadratureStress
 
 

@@ -20,12 +20,9 @@ from lse_material.errors import FormatError, InvalidInputError
 from lse_material.fem._mpi import on_rank_0
 from lse_material.fem.paths.checkpoint import load_state, save_state
 from lse_material.fem.paths.fingerprint import Fingerprint, to_text
+from lse_material.fem.quadrature.dissipation import Memory
 
 FINGERPRINT = "fingerprint"  # of the problem, in a checkpoint
-
-
-class Memory(fem.Function):
-    """A coefficient of an energy that belongs to internal variables: a path of that energy must let it follow."""
 
 
 class InternalVariables(Protocol):

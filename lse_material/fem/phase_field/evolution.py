@@ -26,8 +26,9 @@ from lse_material.errors import ConvergenceError, InvalidInputError
 from lse_material.fem._mpi import integral
 from lse_material.fem.output.extrapolation import ExtrapolationMonitor
 from lse_material.fem.paths.fingerprint import Fingerprint, differences_from, fingerprint
-from lse_material.fem.paths.history import FINGERPRINT, History, Memory, RecordedPath
+from lse_material.fem.paths.history import FINGERPRINT, History, RecordedPath
 from lse_material.fem.phase_field.cahn_hilliard import CahnHilliard
+from lse_material.fem.quadrature.dissipation import Memory
 
 Expr = Any  # a UFL expression
 SAFETY = 0.8  # share of the step that the error estimate allows

@@ -39,13 +39,16 @@ from lse_material.fem._cells import functions_of, marked_cells, mesh_of, owned_c
 from lse_material.fem._mpi import integral
 from lse_material.fem.forms.energy import expect_shape, inputs
 from lse_material.fem.forms.transformation import cost, smooth_weights
-from lse_material.fem.paths.history import Memory
 from lse_material.model.material import Material
 from lse_material.model.soft_minimum import SoftMinimum
 
 Expr = Any  # a UFL expression
 
 ROUNDING = 1e-12  # of prices of pairs, relative to the largest
+
+
+class Memory(fem.Function):
+    """A coefficient of an energy that belongs to internal variables: a path of that energy must let it follow."""
 
 
 class Dissipation:

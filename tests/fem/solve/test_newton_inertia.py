@@ -65,6 +65,20 @@ class Wells:
         return residual.norm() < 1e-12
 
 
+class Cables(Wells):
+    """E = sum_i sqrt(1 + x_i^2), convex; Newton's method goes from x to -x^3, and so from 1 to -1 and back for ever."""
+
+    def energy(self):
+        return float(np.sqrt(1.0 + self.at**2).sum())
+
+    def residual(self, out):
+        out.array[:] = self.at / np.sqrt(1.0 + self.at**2)
+
+    def tangent(self):
+        self.A = matrix(np.diag((1.0 + self.at**2) ** -1.5))
+        return self.A
+
+
 STARTS = list(itertools.product((-0.4, 0.05, 0.5), (-1.2, -0.03, 0.3)))
 
 
@@ -74,6 +88,13 @@ def test_the_energy_falls_from_step_to_step_to_a_minimum_from_wherever_it_starts
     minimise(wells)
     assert (np.diff(wells.energies) <= 1e-13 * np.abs(wells.energies[1:])).all()
     assert (np.linalg.eigvalsh(np.diag(3.0 * wells.at**2 - 1.0) + 0.1 * np.eye(2)[::-1]) > 0.0).all()
+
+
+@pytest.mark.parametrize("start", [(1.0, -1.0), (1.0, 0.3), (3.0, 1.0)])
+def test_whole_steps_to_states_of_the_same_energy_are_halved(start):
+    cables = Cables(start)
+    assert minimise(cables) < 15
+    np.testing.assert_allclose(cables.at, 0.0, atol=1e-12)
 
 
 def test_plain_newton_stays_at_the_maximum_that_the_minimiser_leaves():
