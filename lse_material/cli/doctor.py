@@ -30,9 +30,8 @@ PACKAGES = (  # import name, what for, how to get it
     ("slepc4py", "stability: lowest modes", FENICSX),
     ("gmsh", "meshes of the demos", "pip install gmsh"),
 )
-LONGEST_COMPILATION = (
-    3600.0  # in seconds: a source that is older and not compiled was left by a process that was killed
-)
+# in seconds: a source that is older and not compiled was left by a process that was killed
+LONGEST_COMPILATION = 3600.0
 _CODE = """
 import importlib, importlib.metadata, sys
 name = sys.argv[1]

@@ -46,14 +46,8 @@ GAP = 3.0  # ratio of successive links between points above which they part grou
 KMEANS = 5  # runs, of which the best is taken
 RUNAWAY = 1000.0  # half widths of the box, beyond which most particles have left it for good
 MOST_TEMPERATURES = 1000  # of an annealing; some 100 find peaks of a millionth of the box
-STEPS = (
-    1e-2,
-    1e-3,
-    1e-4,
-    1e-5,
-    1e-6,
-    1e-7,
-)  # of differences, in units of the box, of which the best counts at each point
+# of differences, in units of the box, of which the best counts at each point
+STEPS = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7)
 GRADIENT_ERROR = 0.2  # median relative error of a gradient against them, above which it belongs to another function
 FEWEST = 10  # points for each input, to which a density is fitted
 COINCIDE = 1e-6  # spread of particles along an input, in units of the box, below which they count as one point

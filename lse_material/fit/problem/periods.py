@@ -23,9 +23,8 @@ from lse_material.model.periodic_network import PeriodicNetwork, on_circles
 from lse_material.model.soft_minimum import SoftMinimum
 
 ALL_ROUND = 0.2  # widest gap between data, as a share of the period, with which they go all the way round
-MANY_PERIODS = (
-    20.0  # that rows span, or whose inverse they span, above which inputs and period seem to be in other units
-)
+# that rows span, or whose inverse they span, above which inputs and period seem to be in other units
+MANY_PERIODS = 20.0
 
 
 @dataclass(frozen=True, eq=False)
