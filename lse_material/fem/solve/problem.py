@@ -343,7 +343,7 @@ class MaterialProblem(NonlinearProblem):
         )
 
     def _warn_of_unread_options(self) -> None:
-        """Warn, once, of options that the solver has not read although it has made a step; ranks may have their own. Collective."""
+        """Warn, once, of options that the solver has not read although it has made a step; collective."""
         if self._options_checked or self.solver.getIterationNumber() == 0:
             return
         self._options_checked = True
