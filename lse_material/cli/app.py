@@ -18,14 +18,7 @@ from lse_material.cli.show import show
 
 
 def application(*, fits: bool) -> typer.Typer:
-    """The command line.
-
-    Args:
-        fits: whether `fit` is to be called; its options need torch to be there.
-
-    Raises:
-        MissingError: torch is needed and not installed.
-    """
+    """The command line; if `fit` is to be called its options need torch. Raises MissingError: torch is not installed."""
     app = typer.Typer(
         help="Multi-well strain energies (LSE-ICNN) as hyperelastic materials in FEniCSx.",
         epilog="Exit codes: " + "; ".join(f"{code} {meaning}" for code, meaning in MEANINGS.items()) + ".",

@@ -196,11 +196,7 @@ def meanings(name: str) -> tuple[Meaning, ...]:
 
 
 def declared(name: str) -> Meaning:
-    """The one meaning of a name by which a user says what a column is.
-
-    Raises:
-        InvalidInputError: it is no such name.
-    """
+    """The one meaning of a name by which a user says what a column is. Raises InvalidInputError: it is no such name."""
     sign, plain = (-1.0, name[1:]) if name.startswith("-") else (1.0, name)
     if name == "unused":
         return Meaning("unused")

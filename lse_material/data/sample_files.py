@@ -167,11 +167,7 @@ def _joined(parts: Sequence[Samples], names: Sequence[str]) -> Samples:
 
 
 def _by_pandas(reader: str, path: Path, **options: Any) -> Any:
-    """What pandas reads.
-
-    Raises:
-        FormatError: pandas is not installed, or cannot read the file.
-    """
+    """What pandas reads. Raises FormatError: pandas is not installed, or cannot read the file."""
     try:
         import pandas
     except ImportError:

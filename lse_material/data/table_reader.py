@@ -41,29 +41,17 @@ Record = tuple[int, list[str]]  # line, counted from 1, and its cells
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """Columns with names, of cells or of values.
+    """Columns with names, of cells or of values."""
 
-    Attributes:
-        source: the file, for messages.
-        names: of the columns as they stand in the header; empty texts if there is none.
-        columns: lists of cells (text), or arrays of values, one for each name.
-        lines: the line of each row in the file, or the number of the row (from 0) where there are no lines.
-        dialect: how the table was read, in words.
-        decimal: the decimal mark of the cells.
-        missing: further texts that mark a missing value; None if the user has not said any.
-        units: of each column, from a line of units below the header; empty if there is none.
-        comments: the comments of the file, without their marks.
-    """
-
-    source: str
-    names: tuple[str, ...]
-    columns: Sequence[Any]
-    lines: Sequence[int]
-    dialect: str = ""
-    decimal: str = "."
-    missing: tuple[str, ...] | None = None
-    units: tuple[str, ...] = ()
-    comments: tuple[str, ...] = ()
+    source: str  # the file, for messages
+    names: tuple[str, ...]  # of the columns as they stand in the header; empty texts if there is none
+    columns: Sequence[Any]  # lists of cells (text), or arrays of values, one for each name
+    lines: Sequence[int]  # the line of each row in the file, or the number of the row (from 0) where there are no lines
+    dialect: str = ""  # how the table was read, in words
+    decimal: str = "."  # the decimal mark of the cells
+    missing: tuple[str, ...] | None = None  # further texts that mark a missing value; None if the user has not said any
+    units: tuple[str, ...] = ()  # of each column, from a line of units below the header; empty if there is none
+    comments: tuple[str, ...] = ()  # the comments of the file, without their marks
 
     def numbers(self, column: int) -> Array:
         """The values of a column (n,), NaN where they are missing.

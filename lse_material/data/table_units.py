@@ -38,11 +38,7 @@ IN_ANY_CASE = {"mpa": "MPa", "kpa": "kPa", "gpa": "GPa", "pa": "Pa", "ksi": "kps
 
 
 def strains_without_unit(given: AssignedColumns, quantity: str) -> None:
-    """Turn strains in percent into numbers.
-
-    Raises:
-        FormatError: a strain has a unit.
-    """
+    """Turn strains in percent into numbers. Raises FormatError: a strain has a unit."""
     for index, (source, factor) in given.parts[quantity].items():
         unit = given.unit(source) if isinstance(source, int) else ""
         if unit in ("%", "percent"):

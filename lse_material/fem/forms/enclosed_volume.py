@@ -89,14 +89,7 @@ def enclosed_volume(
 
 
 class _Surface:
-    """The surface of a cavity, and the volume by the flux along each axis.
-
-    Args:
-        domain: its UFL domain.
-        ds: its measure.
-        origin: where coordinates count from.
-        axisymmetric: whether they are (r, z).
-    """
+    """The surface of a cavity, and the volume by the flux along each axis; axisymmetric if the coordinates are (r, z)."""
 
     def __init__(self, domain: Any, ds: ufl.Measure, origin: Array, axisymmetric: bool) -> None:
         self._domain, self._ds, self._origin, self._axisymmetric = domain, ds, origin, axisymmetric

@@ -26,16 +26,12 @@ KEY = np.array([1.0, 0.7548776662, 0.569840291])  # orders the nodes of a class,
 
 @dataclass(frozen=True, eq=False)
 class Facets:
-    """Exterior facets of a mesh, those of all ranks on each rank.
+    """Exterior facets of a mesh, those of all ranks on each rank."""
 
-    Attributes:
-        corners: (n, corners, dim). middle, normal: outward, (n, dim). size: distance of the corners, (n,).
-    """
-
-    corners: Array
-    middle: Array
-    normal: Array
-    size: Array
+    corners: Array  # (n, corners, dim)
+    middle: Array  # (n, dim)
+    normal: Array  # outward, (n, dim)
+    size: Array  # distance of the corners, (n,)
 
 
 def exterior_facets(domain: mesh.Mesh) -> Facets:

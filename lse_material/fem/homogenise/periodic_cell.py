@@ -43,23 +43,14 @@ Memories = tuple[Array, ...]  # values of the functions of internal variables on
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:
-    """A state of a cell.
+    """A state of a cell."""
 
-    Attributes:
-        q: unknowns of this rank.
-        F: average deformation gradient.
-        mode: in which the cell buckled, as unknowns of this rank; None before.
-        free: components of F that are unknown, and their stresses.
-        memory: of internal variables.
-        memory_before: that at the beginning of the step that led to the state.
-    """
-
-    q: Array
-    F: Array
-    mode: Array | None
-    free: dict[tuple[int, int], float]
-    memory: Memories
-    memory_before: Memories
+    q: Array  # unknowns of this rank
+    F: Array  # average deformation gradient
+    mode: Array | None  # in which the cell buckled, as unknowns of this rank; None before
+    free: dict[tuple[int, int], float]  # components of F that are unknown, and their stresses
+    memory: Memories  # of internal variables
+    memory_before: Memories  # that at the beginning of the step that led to the state
 
 
 @dataclass(frozen=True, eq=False)

@@ -26,19 +26,12 @@ LEARNING_RATE = 0.02  # of Adam in refits: less than at the start, so that modes
 
 @dataclass(frozen=True)
 class Refit:
-    """How far a model is refitted: steps of Adam, then Levenberg-Marquardt.
+    """How far a model is refitted: steps of Adam, then Levenberg-Marquardt."""
 
-    Attributes:
-        iterations: of Levenberg-Marquardt, at most.
-        tolerance: share of the loss that an iteration should win.
-        patience: iterations after which less than that makes it stop.
-        adam_steps: before it.
-    """
-
-    iterations: int
-    tolerance: float = 2e-4
-    patience: int = 10
-    adam_steps: int = 0
+    iterations: int  # of Levenberg-Marquardt, at most
+    tolerance: float = 2e-4  # share of the loss that an iteration should win
+    patience: int = 10  # iterations after which less than that makes it stop
+    adam_steps: int = 0  # before it
 
     def run(
         self,

@@ -282,11 +282,7 @@ class TrainablePotential(torch.nn.Module, ABC):
 
 
 def trainable_kind(mode_type: str) -> type[TrainablePotential]:
-    """The trainable form of a mode type.
-
-    Raises:
-        InvalidInputError: it has none.
-    """
+    """The trainable form of a mode type. Raises InvalidInputError: it has none."""
     if mode_type not in MODES:
         raise InvalidInputError(
             f"the mode type {mode_type} has no translation into torch: write a subclass of lse_material.fit.TrainablePotential "

@@ -51,13 +51,9 @@ class DataWarning(UserWarning):
 
 
 def data_warnings(samples: Samples, rows: Rows, symmetry: Symmetry | None = None) -> tuple[str, ...]:
-    """What speaks against these data, a sentence each; empty if nothing does.
+    """What speaks against these data, a sentence each; rows of weight 0 are passed over.
 
-    Args:
-        samples: the data, for the number of the row that a sentence names.
-        rows: the same in inputs and stresses (or gradients) of the potential, without growth term; rows of weight 0 are
-            passed over.
-        symmetry: that is given to the fit.
+    `rows` are the samples without growth term. Sentences name them by their number in `samples`.
     """
     rows = _counting(samples, rows)
     unit = input_scales(rows.x, rows.strains, rows.is_tensor)

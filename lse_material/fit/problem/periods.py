@@ -29,15 +29,10 @@ MANY_PERIODS = 20.0
 
 @dataclass(frozen=True, eq=False)
 class Periods:
-    """Periods of the inputs x of a fit.
+    """Periods of the inputs x of a fit."""
 
-    Attributes:
-        angles: which inputs have one.
-        unit: p / 2 pi of these, the spread of the others, (d,).
-    """
-
-    angles: tuple[bool, ...]
-    unit: Array
+    angles: tuple[bool, ...]  # which inputs have one
+    unit: Array  # p / 2 pi of these, the spread of the others, (d,)
 
     @classmethod
     def of(cls, periods: Sequence[Any], x: Array) -> Periods:
