@@ -42,7 +42,7 @@ class SmootherEnergy:
         self._fields = fields
         self._energy, self._gradient = compile(smoother), compile(ufl.derivative(smoother, u))
 
-    def energy(self) -> float:
+    def value(self) -> float:
         """The energy at the present u, the same on every rank."""
         return integral(self._fields.comm, self._energy)
 

@@ -36,7 +36,7 @@ class ProblemWithResidual(Protocol):
     comm: Any
     fields: Fields
 
-    def energy(self) -> float:
+    def value(self) -> float:
         """The energy of the present u."""
 
     def forces(self) -> Array:
@@ -70,7 +70,7 @@ def check_given_residual(problem: ProblemWithResidual, energy: ufl.Form, stresse
         for halvings in range(HALVINGS):
             u.x.array[: len(change)] = before[: len(change)] + 0.5**halvings * change
             u.x.scatter_forward()
-            if np.isfinite(problem.energy()) and np.isfinite(found := _works(problem, rate, direction, noise)).all():
+            if np.isfinite(problem.value()) and np.isfinite(found := _works(problem, rate, direction, noise)).all():
                 states.append(found)
                 break
     finally:
@@ -90,7 +90,7 @@ def check_given_residual(problem: ProblemWithResidual, energy: ufl.Form, stresse
 
 def _works(problem: ProblemWithResidual, rate: fem.Form, direction: fem.Function, noise: Any) -> Array:
     """Work of the residual at the present u, that of the energy, and their size: (3, directions, fields)."""
-    problem.energy()  # brings stored values up to date
+    problem.value()  # brings stored values up to date
     forces, values = problem.forces(), direction.x.array
     works = np.zeros((3, DIRECTIONS, len(problem.fields)))
     for k, field in itertools.product(range(DIRECTIONS), range(len(problem.fields))):
