@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import warnings
 from collections.abc import Callable, Mapping
@@ -12,9 +11,10 @@ from typing import Annotated, Any
 
 import typer
 
+from lse_material._files import expect_place
 from lse_material.cli import tables
 from lse_material.cli.codes import OK, TERMINATED, USELESS, need
-from lse_material.cli.options import with_options
+from lse_material.cli.options import number, with_options
 from lse_material.cli.output import Json, print_json
 from lse_material.cli.tables import ColumnsOption, DecimalOption, GroupOption, PlaneStrainOption, SheetOption
 from lse_material.cli.termination import SIGTERM, search_then_save
@@ -85,7 +85,10 @@ def fit(
     symmetry: Annotated[
         str | None, typer.Option(help="Point group, PARENT:VARIANT, as square:rectangle.", show_default=False)
     ] = None,
-    test: Annotated[float, typer.Option(help="Share of the rows kept out and reported on.", min=0.0, max=0.9)] = 0.0,
+    test: Annotated[
+        float,
+        typer.Option(help="Share of the rows kept out of the fit and reported on.", min=0.0, max=0.9, callback=number),
+    ] = 0.0,
     seed: Annotated[int, typer.Option(help="Of the starts and of the rows held back.", min=0)] = 0,
     periods: Annotated[
         str | None,
@@ -140,8 +143,8 @@ def _expect_places(endings: Mapping[Path | None, str]) -> None:
     for path, ending in endings.items():
         if path is not None and (path.suffix != ending or not path.parent.is_dir()):
             raise InvalidInputError(f"{path} must end in {ending} and lie in a folder that is there.")
-        if path is not None and (path.is_dir() or not os.access(path.parent, os.W_OK)):
-            raise InvalidInputError(f"{path} cannot be written: it is a folder, or lies in one that is read-only.")
+        if path is not None:
+            expect_place(path)
 
 
 def _tell(result: Any, output: Path, report: Path | None, kept: Samples, held: Samples | None, json: bool) -> None:

@@ -1,7 +1,8 @@
-"""What all ranks do together: work of rank 0 for all of them, and forms summed over the ranks."""
+"""What all ranks do together: work of rank 0 for all of them, warnings, and forms summed over the ranks."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -30,6 +31,14 @@ def on_rank_0(comm: MPI.Comm, work: Callable[[], Any]) -> Any:
     if error is not None:
         raise error
     return result
+
+
+def warn_together(comm: MPI.Comm, message: str, category: type[Warning], *, stacklevel: int = 2) -> None:
+    """Warn once, on rank 0; where a filter makes the warning an error there, it is raised on all ranks. Collective.
+
+    The stack level is that of `warnings.warn` in the caller's place.
+    """
+    on_rank_0(comm, lambda: warnings.warn(message, category, stacklevel=stacklevel + 3))
 
 
 def integral(comm: Any, form: fem.Form) -> float:

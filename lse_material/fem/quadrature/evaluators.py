@@ -154,24 +154,25 @@ def compile_together(potential: SoftMinimum, comm: MPI.Comm) -> CompiledPotentia
 
     Raises:
         CompilationError: on every rank, if it failed on any.
+        RuntimeWarning: likewise, if there is no compiler and a filter makes this an error.
     """
     node = comm.Split_type(MPI.COMM_TYPE_SHARED)
     result, failure = _attempt(potential, comm) if node.rank == 0 else (None, None)
     if node.bcast(failure) is None and node.rank > 0:
         result, failure = _attempt(potential, comm)
     node.Free()
-    failures = [text for text in comm.allgather(failure) if text is not None]
+    failures = [error for error in comm.allgather(failure) if error is not None]
     if failures:
-        raise CompilationError(failures[0])
+        raise failures[0]
     assert result is not None
     return result
 
 
 def _attempt(
     potential: SoftMinimum, comm: MPI.Comm
-) -> tuple[CompiledPotential | InterpretedPotential | None, str | None]:
+) -> tuple[CompiledPotential | InterpretedPotential | None, Exception | None]:
     """The evaluator, or what went wrong."""
     try:
         return potential_evaluator(potential, warn=comm.rank == 0), None
-    except CompilationError as error:
-        return None, str(error)
+    except (CompilationError, RuntimeWarning) as error:
+        return None, error

@@ -12,7 +12,7 @@ The operator is a stress, never W, because two derivatives of W through an exter
 from __future__ import annotations
 
 import weakref
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -200,9 +200,9 @@ class QuadratureStress:
         self._known = 0
         return function
 
-    def is_read_by(self, functional: ufl.Form) -> bool:
-        """Whether `energy` stands in a functional, which is then right only after `update_stress`."""
-        return self._energies is not None and self.energy in functional.coefficients()
+    def is_read_by(self, coefficients: Collection[Any]) -> bool:
+        """Whether `energy` is among the coefficients of a form, which is then right only after `update_stress`."""
+        return self._energies is not None and self.energy in coefficients
 
     @property
     def tangent(self) -> Any:

@@ -41,6 +41,7 @@ from lse_material.fem.solve.arguments import check_energy
 from lse_material.fem.solve.continuation import SMOOTHER_REMAINDER, SmootherEnergy, positive_preconditioner
 from lse_material.fem.solve.dirichlet import enter_dirichlet_values
 from lse_material.fem.solve.fields import ROUNDING
+from lse_material.fem.solve.given_residual import check_given_residual
 from lse_material.fem.solve.inertia import SymmetricFactor
 from lse_material.fem.solve.missing_stiffness import missing_stiffness, unmarked_multipliers
 from lse_material.fem.solve.multigrid import free_part, is_direct, keep_dirichlet_values, set_rigid_modes
@@ -89,7 +90,8 @@ class EnergyProblem(MaterialProblem):
         petsc_options: override single entries of `TRUST_REGION`, or those of `MaterialProblem` if snes_type is another. With
             snes_rtol or snes_atol a state is also accepted when the norm of the whole residual has fallen by that factor, or
             below that value. With ksp_type preonly the tangent itself is factored, not the frozen-weight tangent.
-        residual: replaces the derivative of `energy`, by a form with operators of a `QuadratureStress`, say. It must be equal.
+        residual: replaces the derivative of `energy`, by a form with operators of a `QuadratureStress`, say. It must be equal,
+            which the first solve checks.
         stresses: every `QuadratureStress` in `residual`.
         frozen: bilinear form that the preconditioner is built on. If left out it is the frozen-weight tangent of the compiled
             potentials in `energy`, or the tangent if there are none.
@@ -156,7 +158,7 @@ class EnergyProblem(MaterialProblem):
         self._descents_left, self._slow = 0, False
         self.force_scale = self.energy_scale = 0.0
         energy = with_quadrature_degree(energy)
-        self._reads_stored_energy = any(stress.is_read_by(energy) for stress in stresses)
+        self._reads_stored_energy = any(stress.is_read_by(energy.coefficients()) for stress in stresses)
         if self._reads_stored_energy and residual is None:
             raise InvalidInputError(
                 "the energy holds values stored at points, whose derivative UFL does not know: give residual=, "
@@ -175,6 +177,7 @@ class EnergyProblem(MaterialProblem):
             P=None if direct else convex,
             **kwargs,
         )
+        self._unchecked = None if residual is None else energy  # until the given residual is found to be its derivative
         self._options = {k: v for k, v in kwargs.items() if k != "kind"}
         self._smoother = [SmootherEnergy(energy, f, u, self.fields, self.compiled) for f in continuation]
         self._energy = self.compiled(energy)
@@ -298,9 +301,12 @@ class EnergyProblem(MaterialProblem):
 
         Raises:
             ConvergenceError: neither solver converged, or a cell was turned inside out; `u` is then as it was before the call.
-            InvalidInputError: the body can move rigidly: there is no Dirichlet condition, and the tangent is singular.
+            InvalidInputError: the body can move rigidly: there is no Dirichlet condition, and the tangent is singular. Or
+                `residual` was given, and is not the derivative of the energy.
         """
         collect_garbage(self.comm)
+        if self._unchecked is not None and check_given_residual(self, self._unchecked, self._stresses):
+            self._unchecked = None
         before = self.u.x.array.copy()
         try:
             self._minimise_from_here()

@@ -6,7 +6,6 @@ find u:  residual(u; v) = 0 for every v,   residual = inner(P, grad(v)) dx - ext
 from __future__ import annotations
 
 import functools
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -22,7 +21,7 @@ from lse_material._arrays import Array
 from lse_material.errors import ConvergenceError, InvalidInputError
 from lse_material.fem._cells import require_double
 from lse_material.fem._lifetime import collect_garbage, keeper_of, weak_method
-from lse_material.fem._mpi import assembled
+from lse_material.fem._mpi import assembled, warn_together
 from lse_material.fem.forms.header import machine_arguments
 from lse_material.fem.forms.measures import with_quadrature_degree
 from lse_material.fem.forms.orientation import InvertedCells
@@ -53,7 +52,7 @@ Forms = Any  # a UFL form, a list of them, or a list of lists
 class OptionWarning(UserWarning):
     """A PETSc option that was given has no effect: it is misspelt, or belongs to a solver that was not chosen.
 
-    The first process alone warns. To say nothing:
+    The first process alone prints it; where a filter makes it an error, all processes raise it. To say nothing:
 
     >>> import warnings
     >>> with warnings.catch_warnings():
@@ -150,7 +149,7 @@ class MaterialProblem(NonlinearProblem):
         self._assembled_at: Array | None = None  # the iterate that A belongs to already
         self.norms: list[float] = []
         self._first_norms: Array = np.zeros(len(self.fields))
-        self._given_options = tuple(petsc_options or ())
+        self._given_options, self._options_checked = tuple(petsc_options or ()), False
         options = solver_options(self.default_options, petsc_options or {})
         with in_database(petsc_options_prefix, options):
             super().__init__(
@@ -344,17 +343,15 @@ class MaterialProblem(NonlinearProblem):
         )
 
     def _warn_of_unread_options(self) -> None:
-        """Warn, once, of options that the solver has not read although it has made a step."""
-        if not self._given_options or self.solver.getIterationNumber() == 0:
+        """Warn, once, of options that the solver has not read although it has made a step; collective."""
+        if self._options_checked or self.solver.getIterationNumber() == 0:
             return
-        unread = unread_options(self.solver.getOptionsPrefix(), self._given_options)
-        self._given_options = ()
-        if unread and self.comm.rank == 0:
-            warnings.warn(
-                f"PETSc has not read {unread} of petsc_options: misspelt, or options of another solver than the one chosen.",
-                OptionWarning,
-                stacklevel=3,
-            )
+        self._options_checked = True
+        here = unread_options(self.solver.getOptionsPrefix(), self._given_options)
+        unread = sorted(set().union(*self.comm.allgather(here)))
+        if unread:
+            text = f"PETSc has not read {unread} of petsc_options: misspelt, or options of another solver than the one chosen."
+            warn_together(self.comm, text, OptionWarning, stacklevel=3)
 
     def _failed_at_rounding(self) -> bool:
         """Whether only rounding stopped the solver, so that its last iterate, which is in u, is a solution; collective."""
