@@ -213,9 +213,7 @@ def check_objectivity(material: Material, F: Any, rotations: Any) -> Check:
     True
     """
     if not material.kinematics.objective:
-        raise InvalidInputError(
-            f"{type(material.kinematics).__name__} is not objective: there is no objectivity to check."
-        )
+        raise InvalidInputError(f"{type(material.kinematics).__name__} is not objective: nothing to check.")
     F = _deformations(material, F)
     Q = deformation_gradients(rotations, material.dim).reshape(-1, material.dim, material.dim)
     _some("rotations", Q)

@@ -92,9 +92,7 @@ def fit(
     seed: Annotated[int, typer.Option(help="Of the starts and of the rows held back.", min=0)] = 0,
     periods: Annotated[
         str | None,
-        typer.Option(
-            metavar="P1,none,...", help="Periods of the inputs x: 360,none if x1 is an angle.", show_default=False
-        ),
+        typer.Option(metavar="P1,none,...", help="Of the inputs x: 360,none if x1 is an angle.", show_default=False),
     ] = None,
     checkpoint: Annotated[
         Path | None, typer.Option(help="File of finished stages, from which a killed fit goes on.", show_default=False)
@@ -103,9 +101,7 @@ def fit(
         Path | None,
         typer.Option(metavar="FILE.html", help="Write a page with errors, landscape and warnings.", show_default=False),
     ] = None,
-    even_if_useless: Annotated[
-        bool, typer.Option("--even-if-useless", help="End with 0 however large the error is.")
-    ] = False,
+    even_if_useless: Annotated[bool, typer.Option("--even-if-useless", help="End with 0 whatever the error.")] = False,
     json: Json = False,
     *,
     chosen: Mapping[str, Any],
@@ -190,9 +186,7 @@ def _parameters(
     if heat_capacity is not None and not temperature:
         raise InvalidInputError("--heat-capacity needs --temperature: the column with the temperature of each row.")
     if temperature in found:
-        raise InvalidInputError(
-            f"the column {temperature!r} is given as a temperature and as a design; it is one of them."
-        )
+        raise InvalidInputError(f"the column {temperature!r} is given as a temperature and as a design; choose one.")
     if temperature:
         found[temperature] = floor.Temperature(heat_capacity=_capacity(heat_capacity))
     return found or None

@@ -301,9 +301,7 @@ def _find(table: Table, name: str) -> int:
     for names, wanted in ((exact, name), (plain, name), (lower[0], name.lower()), (lower[1], name.lower())):
         if names.count(wanted) == 1:
             return names.index(wanted)
-    raise InvalidInputError(
-        f"columns names {name!r}, which {table.source} has not: its columns are {list(table.names)}."
-    )
+    raise InvalidInputError(f"columns names {name!r}, which {table.source} has not: it has {list(table.names)}.")
 
 
 def _without_names(table: Table) -> str:

@@ -68,9 +68,7 @@ def enclosed_volume(
             "three dimensions, of which u has as many components."
         )
     if not isinstance(ds, ufl.Measure) or ds.integral_type() != "exterior_facet":
-        raise InvalidInputError(
-            "ds is a measure of exterior facets, the surface of the cavity: ufl.Measure('ds', ...)(tag)."
-        )
+        raise InvalidInputError("ds is a measure of exterior facets, those of the cavity: ufl.Measure('ds', ...)(tag).")
     axes = tuple(range(dim)) if axes is None else tuple(axes)
     if not axes or len(set(axes)) < len(axes) or not set(axes) <= set(range(dim)):
         raise InvalidInputError(f"axes is {list(axes)}: give numbers from 0 to {dim - 1}, each once.")

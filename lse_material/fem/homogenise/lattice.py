@@ -108,9 +108,7 @@ def checked_lattice(lattice: Any, dim: int) -> Array:
             "repeats in some directions only."
         )
     if not volume_of(found) > PLACE_TOLERANCE * np.prod(np.linalg.norm(found, axis=1)):
-        raise InvalidInputError(
-            f"the lattice vectors {found.tolist()} do not span a cell: they lie in a plane or a line."
-        )
+        raise InvalidInputError(f"lattice vectors {found.tolist()} do not span a cell: they lie in a plane or a line.")
     if len(found) < dim and len(axes_of(found)) != len(found):
         raise InvalidInputError(
             f"the lattice vectors {found.tolist()} of a cell that repeats in {len(found)} of {dim} directions must lie along "

@@ -179,9 +179,7 @@ def in_random_order(samples: Samples, parts: int = PARTS_FROM) -> Samples:
 
 def _expect_any_stress(architecture: Architecture) -> None:
     if architecture.stress_free:
-        raise InvalidInputError(
-            "stress_free is not defined for data with fields: a state without stress at which values of them?"
-        )
+        raise InvalidInputError("stress_free is not defined for data with fields: at which values of them?")
 
 
 def _rows_from(
@@ -207,9 +205,7 @@ def _prepare_observations(
 ) -> Problem:
     """The problem of sums of stresses, of which whole groups are held back where there are enough."""
     if training.robust:
-        raise InvalidInputError(
-            "robust fits need stresses row by row; observations have errors instead: leave robust out."
-        )
+        raise InvalidInputError("robust fits need stresses row by row; observations have errors: leave robust out.")
     x = observations.inputs(kinematics)
     assert kinematics is not None
     _check(len(observations), symmetry, kinematics, x.shape[1])
