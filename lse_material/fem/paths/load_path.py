@@ -4,8 +4,6 @@ A path through wells jumps: each step ends with a check of the tangent, and the 
 checkpoint file is complete or absent, so a process that is killed loses only its unfinished step.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property

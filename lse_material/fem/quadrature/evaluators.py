@@ -1,7 +1,5 @@
 """Stresses at quadrature points: what is evaluated and stored, and how P follows from it in UFL."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any, Protocol
 

@@ -5,8 +5,6 @@ the periodic cell are fluctuation and average gradient. `FieldEnergy` is the ene
 conditions.
 """
 
-from __future__ import annotations
-
 from collections.abc import Generator, Sequence
 from typing import Any, Protocol
 

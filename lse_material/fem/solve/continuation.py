@@ -5,8 +5,6 @@ such energies, one after the other, lead past the nearest minima to a lower one.
 frozen-weight tangent at the start: what differs between these energies, the mode weights, differs by more from step to step.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Generator
 from contextlib import closing, contextmanager
 

@@ -11,8 +11,6 @@ better than a quasi-Newton step, which costs a tenth (`lse_material.fem.solve.qu
 from where these steps end.
 """
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import logging

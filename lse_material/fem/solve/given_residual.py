@@ -4,8 +4,6 @@ Both sides are evaluated for random directions d in each field, at the start and
 one of the two show at the other.
 """
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Sequence
 from typing import Any, Protocol

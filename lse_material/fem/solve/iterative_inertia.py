@@ -9,8 +9,6 @@ An eigenvalue lies within |A x - s P x| (norm of P^-1) of each s that is found, 
 That none is missed is not proved, as the pivots of a factor prove it.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

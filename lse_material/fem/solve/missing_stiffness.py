@@ -1,7 +1,5 @@
 """What a tangent does not resist: rows without stiffness, and rigid motions of parts that no Dirichlet condition fixes."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 
