@@ -7,7 +7,7 @@ conditions.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from typing import Any, Protocol
 
 import ufl
@@ -64,6 +64,7 @@ class FieldEnergy(Energy, Protocol):
         u: the unknown.
         comm: its communicator.
         bcs: Dirichlet conditions.
+        start_values: functions beside u from which a solve starts, by names.
         fields: of u.
         scales: units of these fields, in which steps are measured.
         solver: a PETSc SNES.
@@ -83,6 +84,7 @@ class FieldEnergy(Energy, Protocol):
     u: fem.Function
     comm: Any
     bcs: Sequence[fem.DirichletBC]
+    start_values: Mapping[str, fem.Function]
     fields: Fields
     scales: FieldScales
     solver: PETSc.SNES
