@@ -47,9 +47,7 @@ def points(name: str, value: Any, size: int) -> Array:
     """Return points of `size` components: shape (..., size), float64. NaN passes: it must come out as NaN."""
     array = float_array(name, value, finite=False)
     if array.ndim == 0 or array.shape[-1] != size:
-        raise InvalidInputError(
-            f"{name} has shape {array.shape}; its last axis must hold the {size} components of a point."
-        )
+        raise InvalidInputError(f"{name} has shape {array.shape}; its last axis must hold the {size} components.")
     return array
 
 

@@ -195,9 +195,7 @@ def _head(name: str, result: Any, figures: Mapping[str, Any]) -> list[str]:
     boxes = "".join(f"<div><b>{_text(value)}</b><span>{_text(what)}</span></div>" for what, value in cards.items())
     kind = "warning useless" if result.useless else "warning"
     warnings = [f'<p class="{kind}">{_text(text[:1].upper() + text[1:])}</p>' for text in figures["warnings"]]
-    what = (
-        f"A soft minimum of {figures['modes']} convex modes with {figures['weights']} weights, fitted by lse_material."
-    )
+    what = f"A soft minimum of {figures['modes']} convex modes with {figures['weights']} weights, by lse_material."
     return [
         f"<h1>{_text(name)}</h1>",
         f"<p>{what}</p>",
@@ -211,9 +209,7 @@ def _data(fitted: Fitted, samples: Samples | Observations, figures: Mapping[str,
     ranges = zip(figures["inputs"], figures["least"], figures["largest"])
     table = _table(["input", "least", "largest"], [[name, f"{low:.4g}", f"{high:.4g}"] for name, low, high in ranges])
     groups = len(figures["errors_by_group"])
-    text = (
-        f"{figures['rows']} rows{f' in {groups} groups' if groups else ''}. Outside these ranges (dashed) W is a guess."
-    )
+    text = f"{figures['rows']} rows{f' in {groups} groups' if groups else ''}. Outside the dashed ranges W is a guess."
     if figures["test_rows_outside"] is not None:
         text += f" {figures['test_rows_outside']} of {figures['test_rows']} test rows lie outside."
     pictures = _pictures(_rows(fitted, _inputs(fitted, samples)), "rows of data and where they end")

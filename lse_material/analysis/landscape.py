@@ -93,9 +93,7 @@ def landscape(
     for k, well in enumerate(graph.wells):  # images of wells in the box by whole periods
         x = well.x if box is None else potential.wrapped(well.x, box.lower)
         number.setdefault(k, next((number[j] for j in seen if is_at(potential, x, graph.wells[j])), -1))
-    kept = [
-        entry for entry in graph.passes if min(number[entry[0]], number[entry[1]]) >= 0
-    ]  # others lead out of the box
+    kept = [entry for entry in graph.passes if min(number[entry[0]], number[entry[1]]) >= 0]  # not out of the box
     kept.sort(key=lambda entry: entry[2].saddle.energy)
     links = tuple((number[i], number[j]) for i, j, _ in kept)
     return Landscape(tuple(graph.wells[k] for k in seen), tuple(entry[2] for entry in kept), links)

@@ -89,7 +89,5 @@ def warn_of_merged_modes(potential: SoftMinimum, lower: object = None, upper: ob
     """`merged_modes`, with a `MergingWarning` that names them if there are any."""
     merged = merged_modes(potential, lower, upper)
     if merged:
-        warnings.warn(
-            "; ".join(map(str, merged)) + ". Fit with a smaller rho, or fewer modes.", MergingWarning, stacklevel=2
-        )
+        warnings.warn("; ".join(map(str, merged)) + ". Lower rho, or fit fewer modes.", MergingWarning, stacklevel=2)
     return merged

@@ -30,6 +30,9 @@ __all__ = ["main", "run"]
 
 def main() -> None:
     """Run the command line on `sys.argv` and exit with one of the codes that `lse-material --help` lists."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # None if it is closed
+            stream.reconfigure(errors="backslashreplace")  # of a terminal that lacks a letter of a file's name
     sys.exit(run(sys.argv[1:]))
 
 

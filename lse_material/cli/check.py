@@ -10,6 +10,7 @@ import typer
 from lse_material.cli import tables
 from lse_material.cli.codes import FAILED
 from lse_material.cli.files import MaterialFile, read
+from lse_material.cli.options import number
 from lse_material.cli.output import Json, print_json, print_table
 from lse_material.cli.tables import ColumnsOption, DecimalOption, PlaneStrainOption, SheetOption
 from lse_material.errors import InvalidInputError
@@ -22,7 +23,9 @@ def check(
     decimal: DecimalOption = None,
     sheet: SheetOption = None,
     plane_strain: PlaneStrainOption = False,
-    tolerance: Annotated[float, typer.Option(help="Relative error on --data that passes.", min=0.0)] = 0.05,
+    tolerance: Annotated[
+        float, typer.Option(help="Relative error on --data that passes.", min=0.0, callback=number)
+    ] = 0.05,
     symmetry: Annotated[
         str | None, typer.Option(help="Point group, PARENT:VARIANT (square:rectangle); else that of the file.")
     ] = None,

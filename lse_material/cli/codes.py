@@ -29,9 +29,7 @@ MEANINGS = {
     TERMINATED: "ended by SIGTERM; a fit has saved its best so far",
 }
 
-WITHOUT_TYPER = (
-    "the command line needs typer and rich: pip install 'lse-material[cli]'. (The Python API works without.)"
-)
+WITHOUT_TYPER = "the command line needs typer and rich: pip install 'lse-material[cli]'. The Python API works without."
 
 
 class MissingError(Exception):

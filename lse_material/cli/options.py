@@ -43,6 +43,13 @@ def with_options(function: Callable[..., Any], kinds: Mapping[str, type]) -> Cal
     return command
 
 
+def number(value: float) -> float:
+    """The value of an option; nan passes any limit that Typer checks."""
+    if value != value:
+        raise typer.BadParameter("nan is no number.")
+    return value
+
+
 def _words(kind: type, field: dataclasses.Field[Any]) -> tuple[str, ...]:
     """Words that a field takes in place of a number."""
     hint = get_type_hints(kind)[field.name]

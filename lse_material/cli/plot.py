@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from lse_material._files import write_figure
 from lse_material.cli.codes import need
 from lse_material.cli.files import MaterialFile, read
 from lse_material.cli.output import Json, print_json
@@ -48,7 +49,7 @@ def plot(
     for value, (one, land) in landscapes(fitted).items():
         field = field_to_vary(fitted) if isinstance(fitted, Material) else None
         file_name = target if value is None else target.with_stem(f"{target.stem}-{field}{value:g}")
-        picture(one, land, deformations=names).savefig(file_name, dpi=150)
+        write_figure(picture(one, land, deformations=names), file_name, dpi=150)
         labels = input_labels(one)
         found = [(name, stress_curve(one, name)) for name in names] if json and isinstance(one, Material) else []
         curves = {name: {q: getattr(curve, q) for q in QUANTITIES} for name, curve in found}

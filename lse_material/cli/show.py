@@ -144,10 +144,8 @@ def _modes_in_words(f: dict[str, Any]) -> str:
 
 
 def _reference_in_words(f: dict[str, float]) -> str:
-    curvature = figure(f["least_curvature"])
-    return (
-        f"W {figure(f['energy'])}, largest |P| {figure(f['largest_stress'])}, least curvature over strains {curvature}"
-    )
+    least = figure(f["least_curvature"])
+    return f"W {figure(f['energy'])}, largest |P| {figure(f['largest_stress'])}, least curvature over strains {least}"
 
 
 def _print(f: dict[str, Any]) -> None:

@@ -9,11 +9,7 @@ from lse_material.model.symmetry import Symmetry
 
 
 def parse(text: str, dim: int) -> Symmetry:
-    """The symmetry PARENT:VARIANT, as square:rectangle.
-
-    Raises:
-        typer.BadParameter: it is not written so, or not known.
-    """
+    """The symmetry PARENT:VARIANT, as square:rectangle. Raises typer.BadParameter: it is not written so, or not known."""
     parent, colon, variant = text.partition(":")
     if not colon:
         raise typer.BadParameter(f"the symmetry {text!r} is not written PARENT:VARIANT, as square:rectangle.")

@@ -42,23 +42,15 @@ _STRESS_COMPONENT = re.compile(
 
 @dataclass
 class AssignedColumns:
-    """Columns and constants by quantity and index.
+    """Columns and constants by quantity and index."""
 
-    Attributes:
-        table: names and columns.
-        parts: quantity -> index -> column (int) or constant (float), and its factor.
-        ambiguous: column -> what it can be.
-        left: columns that are left alone.
-        unknown: those of them whose names have no meaning.
-        notes: what the user should know.
-    """
-
-    table: Table
+    table: Table  # names and columns
+    # quantity -> index -> column (int) or constant (float), and its factor
     parts: dict[str, dict[Index, tuple[int | float, float]]] = field(default_factory=dict)
-    ambiguous: dict[int, tuple[Meaning, ...]] = field(default_factory=dict)
-    left: list[int] = field(default_factory=list)
-    unknown: list[int] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+    ambiguous: dict[int, tuple[Meaning, ...]] = field(default_factory=dict)  # column -> what it can be
+    left: list[int] = field(default_factory=list)  # columns that are left alone
+    unknown: list[int] = field(default_factory=list)  # those of them whose names have no meaning
+    notes: list[str] = field(default_factory=list)  # what the user should know
 
     def add(self, meaning: Meaning, source: int | float) -> None:
         """Take a column (int) or a constant (float) for one component of a quantity."""
@@ -309,9 +301,7 @@ def _find(table: Table, name: str) -> int:
     for names, wanted in ((exact, name), (plain, name), (lower[0], name.lower()), (lower[1], name.lower())):
         if names.count(wanted) == 1:
             return names.index(wanted)
-    raise InvalidInputError(
-        f"columns names {name!r}, which {table.source} has not: its columns are {list(table.names)}."
-    )
+    raise InvalidInputError(f"columns names {name!r}, which {table.source} has not: it has {list(table.names)}.")
 
 
 def _without_names(table: Table) -> str:

@@ -167,11 +167,7 @@ def _joined(parts: Sequence[Samples], names: Sequence[str]) -> Samples:
 
 
 def _by_pandas(reader: str, path: Path, **options: Any) -> Any:
-    """What pandas reads.
-
-    Raises:
-        FormatError: pandas is not installed, or cannot read the file.
-    """
+    """What pandas reads. Raises FormatError: pandas is not installed, or cannot read the file."""
     try:
         import pandas
     except ImportError:
@@ -273,9 +269,7 @@ def _arrays(path: Path) -> dict[str, Any]:
         zlib.error,
         tokenize.TokenError,
     ) as error:
-        raise FormatError(
-            f"{path} is not a whole .npz archive of plain arrays: {error}. Pickles are not read."
-        ) from None
+        raise FormatError(f"{path} is not a whole .npz archive of arrays: {error}. Pickles are not read.") from None
 
 
 def _arrays_of_json(content: bytes, source: str) -> dict[str, Any]:
@@ -389,9 +383,7 @@ def _masked(array: Any, known: npt.NDArray[Any], what: str) -> Array:
     except InvalidInputError as error:
         raise InvalidInputError(f"{what}: {error}") from None
     if known.dtype != np.bool_ or known.shape != values.shape[: known.ndim]:
-        raise FormatError(
-            f"{what} is {known.dtype} of shape {known.shape}, and does not fit values of shape {values.shape}."
-        )
+        raise FormatError(f"{what} is {known.dtype} of shape {known.shape}, and does not fit values {values.shape}.")
     return np.where(known.reshape(*known.shape, *(1,) * (values.ndim - known.ndim)), values, np.nan)
 
 

@@ -100,9 +100,7 @@ def _second_of_biot(T: Array, F: Array) -> Array:
     known = np.isfinite(T)
     partly = known.any(axis=(1, 2)) & ~known.all(axis=(1, 2))
     if partly.any():
-        raise InvalidInputError(
-            f"Biot stresses are converted as a whole; row {int(np.argmax(partly))} has some components."
-        )
+        raise InvalidInputError(f"Biot stresses are converted as a whole; row {int(np.argmax(partly))} has some.")
     values, vectors = np.linalg.eigh(np.swapaxes(F, 1, 2) @ F)
     stretches = np.sqrt(values)
     principal = np.einsum("nia,nij,njb->nab", vectors, T, vectors)

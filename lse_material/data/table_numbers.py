@@ -61,11 +61,7 @@ def decimal_mark(cells: Iterable[str], where: str) -> str:
 
 
 def to_number(cell: str, decimal: str) -> float:
-    """The value of a cell.
-
-    Raises:
-        ValueError: it is no number under this decimal mark, or not a finite one.
-    """
+    """The value of a cell. Raises ValueError: it is no number under this decimal mark, or not a finite one."""
     text = cell.translate(_SIGNS)
     if not _NUMBER[decimal].fullmatch(text):
         if is_number(cell):

@@ -20,21 +20,14 @@ from lse_material.errors import FormatError, InvalidInputError
 
 @dataclass(frozen=True)
 class Reading:
-    """What was taken for what: `str` of it is a report to read.
+    """What was taken for what: `str` of it is a report to read."""
 
-    Attributes:
-        source: the file.
-        dialect: separator, decimal mark, header and rows, in words; empty for arrays.
-        taken: names of columns, each with the component that it was taken for, and what that is.
-        left: columns that were left alone.
-        notes: conversions.
-    """
-
-    source: str
-    dialect: str = ""
+    source: str  # the file
+    dialect: str = ""  # separator, decimal mark, header and rows, in words; empty for arrays
+    # names of columns, each with the component that it was taken for, and what that is
     taken: tuple[tuple[str, str, str], ...] = ()
-    left: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()  # columns that were left alone
+    notes: tuple[str, ...] = ()  # conversions
 
     def __str__(self) -> str:
         lines = [f"{self.source}: {self.dialect}" if self.dialect else self.source]

@@ -162,9 +162,7 @@ def c_source(material: Material | SoftMinimum, name: str) -> str:
     """C99 text with `NAME(F, W, P, A, w)` and `NAME_potential(x, W, g, H, w)`; compile with any compiler, link with -lm."""
     p = potential_of(material)
     lines = description(material, name)
-    text = (
-        "/* " + "\n   ".join(lines) + f"\n   {_declarations(material)}\n   Compile: cc -std=c99 -O2 -c FILE (-lm). */\n"
-    )
+    text = "/* " + "\n   ".join([*lines, _declarations(material), "Compile: cc -std=c99 -O2 -c FILE (-lm). */\n"])
     text += "#include <math.h>\n#include <stddef.h>\n"
     calls: dict[int, str] = {}
     writers = [MODES.get(mode.type, _by_own_text) for mode in p.modes]

@@ -52,9 +52,7 @@ def ufl_source(material: Material | SoftMinimum, name: str) -> str:
     head, text = description(material, name), PythonText(instead=_OF_UFL)
     for mode in potential_of(material).modes:
         if mode.type not in BUILT_IN and type(mode).formula is Mode.formula:
-            raise InvalidInputError(
-                f"the mode type {mode.type} has no translation into exported UFL: write formula(x)."
-            )
+            raise InvalidInputError(f"mode type {mode.type} has no translation into exported UFL: write formula(x).")
     for function in ("value", "weights"):
         text.add("lse_material.fem.forms.expanded", function)
     things = {"POTENTIAL": text.potential(potential_of(material), ["formula"])}

@@ -259,9 +259,7 @@ def _head(material: Material, name: str) -> list[str]:
         f"SSE is W per reference volume. *DEPVAR {material.modes}: the state variables are the mode weights.",
     ]
     if material.dim == 2:
-        lines.append(
-            "Plane strain (NTENS = 4). The stress across the plane is not known to a 2D material and is left 0."
-        )
+        lines.append("Plane strain (NTENS = 4). The stress across the plane is unknown to a 2D material and left 0.")
         return lines
     return [
         *lines,

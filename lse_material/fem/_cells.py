@@ -83,15 +83,7 @@ def where_on(
 ) -> Array:
     """The numbers that cells of the mesh of `start` have in the mesh of `end`; -1 for those that it lacks.
 
-    Args:
-        end: a mesh, or tags of its cells.
-        start: likewise.
-        cells: numbers in the mesh of `start`.
-        entity_maps: one of them joins the two, unless they are of one mesh.
-        what: the name of what lives on the other mesh, for the message.
-
-    Raises:
-        InvalidInputError: no entity map joins the meshes.
+    Raises InvalidInputError, with the name `what` of what lives on the other mesh, if no entity map joins the two.
     """
     if same_topology(start.topology, end.topology):
         return np.asarray(cells)

@@ -46,9 +46,7 @@ from lse_material.model.strain import StrainMeasure
 from lse_material.model.symmetry import Symmetry
 
 REFIT_ITERATIONS = 60  # of Levenberg-Marquardt on all rows, after a discovery that held some back
-SHARE_OF_SEARCH = (
-    0.85  # of the time, where it is limited: the rest is for the refit of what a discovery has found by then
-)
+SHARE_OF_SEARCH = 0.85  # of the time, where it is limited: the rest is for the refit of what was found
 SHARE_OF_NOISE = 0.4  # of observations, that a smaller number of modes may add: 16 % of the squares of their errors
 MOST_TOLERANCE = 0.5  # where they are mostly noise
 LAST_ITERATIONS = 5  # of Levenberg-Marquardt on all rows, where a discovery saw only some

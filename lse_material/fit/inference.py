@@ -66,9 +66,7 @@ class Inference(Options):
     particles: int = option(2000, "points of the annealing, and of each sample of q", least=100)
     rounds: int = option(2, "fits to samples of q after the first fit", least=0)
     moves: int = option(10, "steps of each particle at each temperature", least=1)
-    even: float = option(
-        0.7, "effective share of the particles that a step of the temperature leaves", above=0.0, below=1.0
-    )
+    even: float = option(0.7, "effective share of particles that each temperature step leaves", above=0.0, below=1.0)
     depth: float = option(
         15.0, "energy above the lowest up to which points count for a fit; beyond it p is next to nothing", above=0.0
     )
@@ -85,9 +83,7 @@ class Inference(Options):
         below=1.0,
     )
     attempts: int = option(3, "fits, at most; the best is kept", least=1)
-    time_limit: float = option(
-        0.0, "seconds after which the search ends with the best fit so far; 0 sets no limit", least=0.0
-    )
+    time_limit: float = option(0.0, "seconds after which the search ends with the best so far; 0: no limit", least=0.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -202,9 +198,7 @@ def infer(
     if architecture.modes == "auto":
         raise InvalidInputError('the number of modes of a density must be given, not "auto": take rather too many.')
     if training is not None and training.time_limit:
-        raise InvalidInputError(
-            "an inference has its own limit: leave Training.time_limit at 0, and give Inference.time_limit."
-        )
+        raise InvalidInputError("an inference takes Inference.time_limit: leave Training.time_limit at 0.")
     training = training or Training(restarts=2, adam_steps=500, lbfgs_steps=300, patience=50, batch=500)
     inference = inference or Inference()
     rng = np.random.default_rng(seed)

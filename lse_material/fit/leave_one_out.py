@@ -78,9 +78,7 @@ class LeftOut:
         if self.stress is not None:
             lines.append(f"all that were left out: stress {self.stress:.1%}")
         if self.expected is not None:
-            lines.append(
-                f"rows within the strains of the others, as on an unseen path within the data: {self.expected:.1%}"
-            )
+            lines.append(f"rows within strains of others, as on an unseen path within the data: {self.expected:.1%}")
         lines.append(f"worst: {self.worst}; expect as much on a path as unlike the others as that one.")
         return "\n".join(lines)
 

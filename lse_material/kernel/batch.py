@@ -93,9 +93,7 @@ def _write_soft_minimum(text: Text, architecture: KernelShape) -> None:
     shapes, at, d = architecture.shapes, architecture.offsets, architecture.size
     triangle, K = upper_triangle(d), len(shapes)
     kept = [f"work->kept + {sum(shape.kept for shape in shapes[:k])}" for k in range(K)]
-    text(
-        "/* kept between the passes over a block, and scratch; allocated once per call and thread */", "typedef struct"
-    )
+    text("/* kept between the passes over a block, and scratch; allocated once a call and thread */", "typedef struct")
     with text.braces():
         text(f"lse_vec kept[{sum(shape.kept for shape in shapes) or 1}], g[{K}][{d}];")
         text(f"lse_vec scratch[{max(shape.scratch for shape in shapes) or 1}];")

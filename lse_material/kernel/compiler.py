@@ -38,17 +38,11 @@ FLAGS = (
 
 @dataclass(frozen=True)
 class Compiler:
-    """A C compiler and the CPU it compiles for.
+    """A C compiler and the CPU it compiles for."""
 
-    Attributes:
-        command: how to call it, with the flags that name the CPU.
-        optional: flags to try first and leave out if a library does not come out (OpenMP).
-        macros: what it predefines; identifies version and CPU.
-    """
-
-    command: tuple[str, ...]
-    optional: tuple[str, ...]
-    macros: str
+    command: tuple[str, ...]  # how to call it, with the flags that name the CPU
+    optional: tuple[str, ...]  # flags to try first and leave out if a library does not come out (OpenMP)
+    macros: str  # what it predefines; identifies version and CPU
 
     @property
     def lanes(self) -> int:
@@ -65,11 +59,7 @@ class Compiler:
 
 
 def compiler() -> Compiler:
-    """The C compiler: $CC, else cc, gcc or clang on the PATH.
-
-    Raises:
-        CompilerNotFoundError: none of them runs.
-    """
+    """The C compiler: $CC, else cc, gcc or clang on the PATH. Raises CompilerNotFoundError: none of them runs."""
     return _compiler(os.environ.get("CC", ""), os.environ.get("PATH", ""))
 
 

@@ -27,15 +27,10 @@ def whole(count: int, lanes: int) -> int:
 
 @dataclass(frozen=True)
 class NetworkLayout:
-    """Order of the weights of one mode: rows of lanes, padded with zeros to whole vectors.
+    """Order of the weights of one mode: rows of lanes, padded with zeros to whole vectors."""
 
-    Attributes:
-        shape: of the mode.
-        lanes: doubles per vector.
-    """
-
-    shape: NetworkShape
-    lanes: int
+    shape: NetworkShape  # of the mode
+    lanes: int  # doubles per vector
 
     @classmethod
     def of(cls, mode: Any, lanes: int) -> NetworkLayout:

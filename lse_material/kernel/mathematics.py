@@ -152,9 +152,7 @@ def write_activation(text: Text, name: str, count: int, lanes: int) -> str:
     head += " lse_vec *restrict curvature)"
     with text.function(head, f"{name}, its slope and its curvature"):
         groups = [range(first, min(first + TOGETHER, count)) for first in range(0, count, TOGETHER)]
-        for group, before in zip(
-            [*groups, range(0)], [range(0), *groups]
-        ):  # a division runs beside the next exponentials
+        for group, before in zip([*groups, range(0)], [range(0), *groups]):  # a division beside the next exponentials
             _together(text, _SOFTPLUS, group)
             _write_inverses(text, group, 4 if lanes == 8 else 1)
             _together(text, _SOFTPLUS_RESULTS, before)

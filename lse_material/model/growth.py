@@ -32,9 +32,7 @@ class Growth:
     def __post_init__(self) -> None:
         number = isinstance(self.coefficient, (int, float, np.number)) and np.isfinite(self.coefficient)
         if not number or not self.coefficient > 0.0:
-            raise InvalidInputError(
-                f"growth coefficient is {self.coefficient!r}; it must be > 0 (or leave growth out)."
-            )
+            raise InvalidInputError(f"growth coefficient is {self.coefficient!r}; it must be > 0, or leave growth out.")
         object.__setattr__(self, "coefficient", float(self.coefficient))
 
     def of_volume(self, J: Any) -> Any:

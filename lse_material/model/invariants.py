@@ -259,7 +259,5 @@ def _direction(name: str, value: Any, dim: int) -> Any:
     vector = float_array(f"the axis {name}", value, 1)
     length = float(np.linalg.norm(vector))
     if len(vector) != dim or length == 0.0:
-        raise InvalidInputError(
-            f"the axis {name} is {value!r}; it must be a direction with {dim} components, not all 0."
-        )
+        raise InvalidInputError(f"axis {name} is {value!r}; it must be a direction with {dim} components, not all 0.")
     return vector if abs(length - 1.0) < 1e-15 else vector / length

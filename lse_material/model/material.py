@@ -98,9 +98,7 @@ class Material:
             )
         ((name, (lower, _)),) = self.ranges.items()
         if lower <= 0.0:
-            raise InvalidInputError(
-                f"a caloric term needs absolute temperatures, > 0; the range of {name} begins at {lower:g}."
-            )
+            raise InvalidInputError(f"a caloric term needs absolute temperatures, > 0; {name} begins at {lower:g}.")
 
     @property
     def kinds(self) -> dict[str, str]:

@@ -22,9 +22,7 @@ from lse_material.fem.forms.measures import expanded_derivatives, with_quadratur
 
 Expr = Any  # a UFL expression
 
-SMALLEST_CHANGE = (
-    1e-5  # of a strain; below it the term with a is left out, whose work is of the fourth order in the strain
-)
+SMALLEST_CHANGE = 1e-5  # of a strain; below it the term with a is left out: its work is of fourth order in the strain
 
 
 def discrete_gradient(
@@ -57,9 +55,7 @@ def discrete_gradient(
         raise InvalidInputError("a discrete gradient is of an energy: a UFL form without test function.")
     shape, dim = u.ufl_shape, u.function_space.mesh.geometry.dim
     if shape not in ((), (dim,)) or u.function_space.element.space_dimension == 0:
-        raise InvalidInputError(
-            f"u has the shape {shape}; a displacement is a scalar, or a vector of {dim} components."
-        )
+        raise InvalidInputError(f"u has shape {shape}; a displacement is a scalar, or a vector of {dim} components.")
     parts = [_of_integral(integral, u, before, v, objective) for integral in with_quadrature_degree(energy).integrals()]
     return sum(parts[1:], parts[0])
 

@@ -224,9 +224,7 @@ def _with_headers(compile_objects: Callable[..., Any]) -> Callable[..., Any]:
             for item in objects:
                 refuse_other_precision(item, options)
             kwargs["cffi_extra_compile_args"] = extended(kwargs.get("cffi_extra_compile_args") or [], numbers)
-        if any(
-            _has_several_rules(item) for item in objects
-        ):  # not what FFCx's cache has of it without `_with_own_values`
+        if any(_has_several_rules(item) for item in objects):  # not what FFCx has of it without `_with_own_values`
             kwargs["cffi_extra_compile_args"] = [*(kwargs.get("cffi_extra_compile_args") or []), "-DLSE_OWN_VALUES"]
         _compiling.append(True)
         try:

@@ -246,11 +246,7 @@ class _Points:
 
 
 def _made_together(make_cell: Callable[[MPI.Comm], PeriodicCell], comm: MPI.Comm) -> PeriodicCell:
-    """The cell of each rank.
-
-    Raises:
-        LseError: it could not be made on another rank.
-    """
+    """The cell of each rank. Raises LseError: it could not be made on another rank."""
     cell: Any = None
     failure: Exception | None = None
     try:

@@ -153,9 +153,7 @@ def sample(
     if out.suffix != ".npz":
         raise InvalidInputError(f"{out}: samples of a cell are written as .npz.")
     if not paths or ranks_per_cell < 1:
-        raise InvalidInputError(
-            f"there are {len(paths)} paths and {ranks_per_cell} ranks per cell: both must be 1 or more."
-        )
+        raise InvalidInputError(f"{len(paths)} paths and {ranks_per_cell} ranks per cell: both must be 1 or more.")
     folder = out.with_suffix(".paths")
     on_rank_0(comm, lambda: folder.mkdir(parents=True, exist_ok=True))
     groups = max(1, comm.size // ranks_per_cell)

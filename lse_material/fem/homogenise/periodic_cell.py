@@ -43,23 +43,14 @@ Memories = tuple[Array, ...]  # values of the functions of internal variables on
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:
-    """A state of a cell.
+    """A state of a cell."""
 
-    Attributes:
-        q: unknowns of this rank.
-        F: average deformation gradient.
-        mode: in which the cell buckled, as unknowns of this rank; None before.
-        free: components of F that are unknown, and their stresses.
-        memory: of internal variables.
-        memory_before: that at the beginning of the step that led to the state.
-    """
-
-    q: Array
-    F: Array
-    mode: Array | None
-    free: dict[tuple[int, int], float]
-    memory: Memories
-    memory_before: Memories
+    q: Array  # unknowns of this rank
+    F: Array  # average deformation gradient
+    mode: Array | None  # in which the cell buckled, as unknowns of this rank; None before
+    free: dict[tuple[int, int], float]  # components of F that are unknown, and their stresses
+    memory: Memories  # of internal variables
+    memory_before: Memories  # that at the beginning of the step that led to the state
 
 
 @dataclass(frozen=True, eq=False)
@@ -385,9 +376,7 @@ class PeriodicCell:
         free = {} if free is None else dict(free)
         for place, stress in free.items():
             if len(place) != 2 or not all(0 <= i < self.dim for i in place) or not np.isfinite(stress):
-                raise InvalidInputError(
-                    f"free is {free}; it maps pairs of indices below {self.dim} to finite stresses."
-                )
+                raise InvalidInputError(f"free is {free}; it maps pairs of indices < {self.dim} to finite stresses.")
             if place[1] in others:
                 raise InvalidInputError(
                     f"free has the component {place} of F, and the cell does not repeat along axis {place[1]}: its sides "
@@ -445,9 +434,7 @@ class PeriodicCell:
         equal = EQUAL_ENERGIES * self._system.energy_scale * (size / self.size) ** 2
         try:
             if not perturb(self._system, mode, size, equal):
-                raise ConvergenceError(
-                    f"a perturbation of {size:g} turns elements inside out; take a smaller perturbation_size."
-                )
+                raise ConvergenceError(f"a perturbation of {size:g} inverts elements; lower perturbation_size.")
             self._mode = mode.array_r.copy()
         finally:
             mode.destroy()

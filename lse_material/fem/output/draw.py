@@ -21,6 +21,7 @@ import numpy.typing as npt
 from dolfinx import fem, mesh, plot
 
 from lse_material._arrays import Array
+from lse_material._files import write_figure
 from lse_material.errors import InvalidInputError
 from lse_material.fem._mpi import on_rank_0
 
@@ -178,7 +179,7 @@ def draw_cells(
         figure = Figure(figsize=(5.6, 4.6), layout="constrained")
         FigureCanvasAgg(figure)  # the user's backend stays as it is
         _panel(figure.subplots(), cells, label, title, limits, unit)
-        figure.savefig(str(path), dpi=120)
+        write_figure(figure, Path(str(path)), dpi=120)
 
     on_rank_0(V.mesh.comm, draw)
 

@@ -63,12 +63,7 @@ class _Trial:
 
 
 class _Estimate:
-    """The error of a step of `flow`, in the UFL scalars `compare` or the concentration, and the next step.
-
-    Attributes:
-        whole: the state after a whole step.
-        next_dt: the next step to try.
-    """
+    """The error of a step of `flow`, in the UFL scalars `compare` or the concentration, and the next step, `next_dt`."""
 
     def __init__(self, flow: CahnHilliard, compare: Sequence[Expr], dt: float) -> None:
         state = flow.state

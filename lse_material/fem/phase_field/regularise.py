@@ -57,9 +57,7 @@ def micromorphic(gradient: Expr, phi: Expr, *, length: float, modulus: float, pe
     """
     _positive(length=length, modulus=modulus, penalty=penalty)
     if gradient.ufl_shape != phi.ufl_shape:
-        raise InvalidInputError(
-            f"phi has the shape {phi.ufl_shape}, the gradient {gradient.ufl_shape}: they must be equal."
-        )
+        raise InvalidInputError(f"phi has the shape {phi.ufl_shape}, not that of the gradient, {gradient.ufl_shape}.")
     difference, change = gradient - phi, ufl.grad(phi)
     return 0.5 * modulus * length**2 * ufl.inner(change, change) + 0.5 * penalty * ufl.inner(difference, difference)
 
@@ -85,9 +83,7 @@ def interior_penalty(u: fem.Function, *, length: float, modulus: float, degree: 
     """
     _positive(length=length, modulus=modulus, penalty=penalty)
     if u.function_space.element.basix_element.degree < 2:
-        raise InvalidInputError(
-            "second gradients need a displacement of degree 2 or more; take `micromorphic` for degree 1."
-        )
+        raise InvalidInputError("second gradients need u of degree 2 or more; take `micromorphic` for degree 1.")
     kappa, n = modulus * length**2, ufl.FacetNormal(u.function_space.mesh)
     second = ufl.grad(ufl.grad(u))
     bending = ufl.avg(ufl.dot(ufl.dot(second, n), n))

@@ -140,11 +140,7 @@ class EvaluatorStress:
         return second
 
     def energy(self) -> Array:
-        """W (n,) of the last evaluation.
-
-        Raises:
-            InvalidInputError: the evaluator returns none.
-        """
+        """W (n,) of the last evaluation. Raises InvalidInputError: the evaluator returns none."""
         found = getattr(self._values, "energy", None)
         if found is None:
             raise InvalidInputError(

@@ -28,15 +28,7 @@ SMOOTHER_REMAINDER = 1e-3  # of the decrease so far: less than that is left to g
 
 
 class SmootherEnergy:
-    """An energy with a larger transition scale, and its gradient.
-
-    Args:
-        functional: the energy, a UFL form with quadrature degrees.
-        factor: of the transition scale.
-        u: the unknown.
-        fields: of u.
-        compile: of forms.
-    """
+    """An energy with a transition scale larger by a factor, and its gradient; the functional has quadrature degrees."""
 
     def __init__(
         self,

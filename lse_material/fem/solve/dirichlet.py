@@ -163,9 +163,7 @@ def _positive_step(problem: FieldEnergy, A: PETSc.Mat, P: PETSc.Mat | None, b: P
     if matrix is not None and counts_pivots(ksp) and _same_pattern(problem, A, matrix):
         if A.handle != matrix.handle:
             A.copy(matrix, SAME_PATTERN)
-        ksp.setOperators(
-            problem.A, matrix
-        )  # in whose pattern the solver factors all its matrices: one analysis serves all
+        ksp.setOperators(problem.A, matrix)  # whose pattern all factors have: one analysis serves all
         if is_factored_positive(ksp):
             ksp.getPC().apply(b, step)
             return True

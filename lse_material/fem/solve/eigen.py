@@ -95,9 +95,7 @@ def nearest_eigenpairs(
         for x in vectors:
             x.destroy()
         size = min(2 * size, most)
-    raise ConvergenceError(
-        f"SLEPc found {len(values)} of the {count} modes nearest to {target:.6g}, in a basis of {basis}."
-    )
+    raise ConvergenceError(f"SLEPc found {len(values)} of {count} modes nearest to {target:.6g} in a basis of {basis}.")
 
 
 def _rayleigh_quotients(K: PETSc.Mat, M: PETSc.Mat, count: int) -> tuple[int, float, float]:

@@ -82,19 +82,12 @@ def rows_without_stiffness(fields: Fields, A: PETSc.Mat) -> tuple[int, list[floa
 
 @dataclass(frozen=True, eq=False)
 class FreeMotion:
-    """A rigid motion of a connected part of a body that the conditions allow and a tangent does not resist.
+    """A rigid motion of a connected part of a body that the conditions allow and a tangent does not resist."""
 
-    Attributes:
-        field: the displacement.
-        motion: its change, (nodes that this rank owns, dim).
-        share: of the nodes that belong to the part.
-        centre: of the part.
-    """
-
-    field: Field
-    motion: Array
-    share: float
-    centre: list[float]
+    field: Field  # the displacement
+    motion: Array  # its change, (nodes that this rank owns, dim)
+    share: float  # of the nodes that belong to the part
+    centre: list[float]  # of the part
 
 
 def free_motions(fields: Fields, A: PETSc.Mat) -> Iterator[FreeMotion]:

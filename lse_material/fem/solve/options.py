@@ -161,9 +161,7 @@ def in_database(prefix: str, options: Mapping[str, Any]) -> Iterator[None]:
             database.prefixPop()
             for name in options:
                 database.delValue(f"{pushed.removeprefix(before)}{name}")
-        raise InvalidInputError(
-            f"PETSc refused to set up the problem {prefix!r} with {dict(options)}: {error}"
-        ) from error
+        raise InvalidInputError(f"PETSc refused to set up {prefix!r} with {dict(options)}: {error}") from error
     _left[prefix] = tuple(options)
 
 

@@ -22,13 +22,9 @@ STEPS = {"maxcor": 30, "ftol": 1e-12, "gtol": 1e-10}  # pairs that are kept; con
 
 
 def lbfgs(model: TrainablePotential, loss: Loss, iterations: int, after: Callable[[float], bool]) -> None:
-    """Improve the weights of `model` in place.
+    """Improve the weights of `model` in place, with three evaluations of the loss for each iteration at most.
 
-    Args:
-        model: the potential.
-        loss: of the data.
-        iterations: at most; with three evaluations for each.
-        after: called with the loss after each iteration; False ends the search.
+    `after` is called with the loss after each iteration; False ends the search.
     """
     parameters = trained(model)
 

@@ -44,43 +44,25 @@ FEW_ROWS = 200  # below which those held back are missed by a discovery: 12 of 6
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """What a fit solves.
+    """What a fit solves."""
 
-    Attributes:
-        samples: the rows that count: those of positive weight; or observations.
-        used: the rows of them to train on.
-        validation_samples: the others; None if there are too few.
-        kinematics: strain measure, for samples of F.
-        growth: term of W that is not learnt; "auto" where its coefficient is fitted.
-        symmetry: of the parent phase and its variants.
-        temperature: among the fields, which is then their first; None without.
-        digest: of all samples as they were given.
-        warnings: what the data contradict or leave open, a sentence each.
-        seen: the inputs that the data show, which alone are fitted.
-        scales: that make inputs, energies and gradients of order one.
-        constraints: what the potential obeys, in scaled variables.
-        train: the loss on the rows used.
-        validation: the loss on the validation rows, or the same.
-        everything: the loss on all rows, where whole groups were held back or rows are few: the final fit is to these too.
-        periods: of the inputs, where some are periodic: the fit is in their cosines and sines.
-    """
-
-    samples: Samples | Observations
-    used: Samples | Observations
-    validation_samples: Samples | Observations | None
-    kinematics: StrainMeasure | None
-    growth: Growth | Literal["auto"] | None
-    symmetry: Symmetry | None
-    temperature: Temperature | None
-    digest: str
-    warnings: tuple[str, ...]
-    seen: Index
-    scales: Scales
-    constraints: Constraints
-    train: Loss
-    validation: Loss
+    samples: Samples | Observations  # the rows that count: those of positive weight; or observations
+    used: Samples | Observations  # the rows of them to train on
+    validation_samples: Samples | Observations | None  # the others; None if there are too few
+    kinematics: StrainMeasure | None  # strain measure, for samples of F
+    growth: Growth | Literal["auto"] | None  # term of W that is not learnt; "auto" where its coefficient is fitted
+    symmetry: Symmetry | None  # of the parent phase and its variants
+    temperature: Temperature | None  # among the fields, which is then their first; None without
+    digest: str  # of all samples as they were given
+    warnings: tuple[str, ...]  # what the data contradict or leave open, a sentence each
+    seen: Index  # the inputs that the data show, which alone are fitted
+    scales: Scales  # that make inputs, energies and gradients of order one
+    constraints: Constraints  # what the potential obeys, in scaled variables
+    train: Loss  # the loss on the rows used
+    validation: Loss  # the loss on the validation rows, or the same
+    # the loss on all rows, where whole groups were held back or rows are few: the final fit is to these too
     everything: Loss | None = None
-    periods: Periods | None = None
+    periods: Periods | None = None  # of the inputs, where some are periodic: the fit is in their cosines and sines
 
     def within(self, session: Session) -> Problem:
         """The same problem, solved in this session."""
@@ -197,9 +179,7 @@ def in_random_order(samples: Samples, parts: int = PARTS_FROM) -> Samples:
 
 def _expect_any_stress(architecture: Architecture) -> None:
     if architecture.stress_free:
-        raise InvalidInputError(
-            "stress_free is not defined for data with fields: a state without stress at which values of them?"
-        )
+        raise InvalidInputError("stress_free is not defined for data with fields: at which values of them?")
 
 
 def _rows_from(
@@ -225,9 +205,7 @@ def _prepare_observations(
 ) -> Problem:
     """The problem of sums of stresses, of which whole groups are held back where there are enough."""
     if training.robust:
-        raise InvalidInputError(
-            "robust fits need stresses row by row; observations have errors instead: leave robust out."
-        )
+        raise InvalidInputError("robust fits need stresses row by row; observations have errors: leave robust out.")
     x = observations.inputs(kinematics)
     assert kinematics is not None
     _check(len(observations), symmetry, kinematics, x.shape[1])
