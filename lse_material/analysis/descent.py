@@ -6,8 +6,6 @@ Steps are (I/tau + H+)^-1 slope, with the positive part H+ of the Hessian: stiff
 become those of Newton's method. They are shortened where the energy is not what its quadratic model says.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any

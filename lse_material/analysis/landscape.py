@@ -6,8 +6,6 @@
 `stationary`, `descent` and `minimum_energy_path` do the work; `lse_material.plotting.landscape` draws it.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

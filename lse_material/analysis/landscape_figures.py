@@ -1,7 +1,5 @@
 """Wells and barriers of a material as figures: what `lse-material show` prints and what a report of a fit has."""
 
-from __future__ import annotations
-
 from itertools import combinations
 from typing import Any
 

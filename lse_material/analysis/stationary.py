@@ -8,8 +8,6 @@ the modes' own minima, which a soft minimum has its wells near. C. J. Cerjan, W.
 Lengths are measured in units of the potential's `input_scale`.
 """
 
-from __future__ import annotations
-
 import functools
 import itertools
 from collections.abc import Sequence

@@ -4,8 +4,6 @@ A command imports what it needs inside itself: showing, checking and exporting n
 extra `cli`), fitting needs torch, plotting matplotlib.
 """
 
-from __future__ import annotations
-
 import contextlib
 import io
 import sys

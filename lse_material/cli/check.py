@@ -1,7 +1,5 @@
 """`lse-material check`: is the material sound, and does it meet the data?"""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated, Any
 

@@ -1,7 +1,5 @@
 """Exit codes, and the error that says what is not installed."""
 
-from __future__ import annotations
-
 import importlib
 from types import ModuleType
 

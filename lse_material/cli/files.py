@@ -1,7 +1,5 @@
 """Material files as commands take them: with a strain measure or without."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

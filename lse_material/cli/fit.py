@@ -1,7 +1,5 @@
 """`lse-material fit`: data in, a material file out. Its options are the fields of Architecture, Training and Sparsity."""
 
-from __future__ import annotations
-
 import re
 import warnings
 from collections.abc import Callable, Mapping
@@ -38,8 +36,7 @@ KinematicsOption = Annotated[
     ),
 ]
 TemperatureOption = Annotated[
-    str | None,
-    typer.Option(metavar="COLUMN", help="The column with the temperature of each row.", show_default=False),
+    str | None, typer.Option(metavar="COLUMN", help="The column with the temperature of each row.", show_default=False)
 ]
 HeatCapacityOption = Annotated[
     str | None,

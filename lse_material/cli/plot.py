@@ -1,7 +1,5 @@
 """`lse-material plot`: the landscape and curves along load paths as a picture."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

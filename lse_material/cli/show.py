@@ -1,7 +1,5 @@
 """`lse-material show`: what is in a file, and what its landscape looks like."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from typing import Annotated, Any

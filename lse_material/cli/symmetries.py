@@ -1,7 +1,5 @@
 """Point groups as they are written on a command line."""
 
-from __future__ import annotations
-
 import typer
 
 from lse_material.errors import InvalidInputError

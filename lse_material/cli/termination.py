@@ -1,7 +1,5 @@
 """SIGTERM, by which batch systems announce the end of a job: it ends a search as Ctrl-C does, once."""
 
-from __future__ import annotations
-
 import contextlib
 import signal
 import threading

@@ -1,7 +1,5 @@
 """Which column of a table is what: by what the user says, then by its name; what a name leaves open is never guessed."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

@@ -4,8 +4,6 @@ What the columns of a table are is told by their names (`column_names`) or by th
 names, `F` (n, dim, dim) or F11 (n,), or those of `Samples`. A `Reading` says what was taken for what.
 """
 
-from __future__ import annotations
-
 import csv
 import io
 import json

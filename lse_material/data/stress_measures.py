@@ -6,8 +6,6 @@ S: second Piola-Kirchhoff, sigma: Cauchy, tau: Kirchhoff stress. An objective en
 strains. Components of stress that are not known are NaN; a sum in which they have the factor 0 does not need them.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from lse_material._arrays import Array

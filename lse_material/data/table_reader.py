@@ -6,8 +6,6 @@ what follows a # after a blank. If there is no header line, the last comment wit
 names are its header. A header that comes once more, as in files that were put together, is left out.
 """
 
-from __future__ import annotations
-
 import csv
 import gzip
 import re

@@ -1,7 +1,5 @@
 """Samples from the columns of a table: each by its name, or by what the user says that it is."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 from typing import Any

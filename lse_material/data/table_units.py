@@ -1,7 +1,5 @@
 """Units of columns: read from names and comments, carried with the samples, and the same for W and P where both are known."""
 
-from __future__ import annotations
-
 import ast
 import json
 import re

@@ -1,7 +1,5 @@
 """A material as one C99 file that needs <math.h> alone."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any
 

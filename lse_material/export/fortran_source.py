@@ -1,7 +1,5 @@
 """A material in Fortran: W, P, A and mode weights at F, by subroutines that call nothing outside of them."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Fortran in fixed and in free form alike: statements in columns 7 to 72, `&` in column 73 and in column 6 of the next line."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """A material as one Python file that needs JAX alone: W in jax.numpy, its derivatives by jax."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from textwrap import indent
 from typing import Any

@@ -1,7 +1,5 @@
 """A material as an MFront behaviour: the exported C, and the stress and tangent that TFEL asks for."""
 
-from __future__ import annotations
-
 import lse_material
 from lse_material.errors import InvalidInputError
 from lse_material.export.c_source import c_source

@@ -1,7 +1,5 @@
 """What every exported file says of itself, and numbers as text that read back to the same bits."""
 
-from __future__ import annotations
-
 import inspect
 import json
 from typing import Any

@@ -4,8 +4,6 @@
 do not count as use: the file begins with `from __future__ import annotations`.
 """
 
-from __future__ import annotations
-
 import ast
 import dataclasses
 import functools

@@ -1,7 +1,5 @@
 """A material as one Python file that needs torch alone: a module with W, P and A in closed form, ready for torch.export."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from textwrap import indent
 from typing import Any

@@ -1,7 +1,5 @@
 """A material as one Fortran file that calls nothing: UMAT of Abaqus, and the user subroutine of CalculiX."""
 
-from __future__ import annotations
-
 from lse_material.errors import InvalidInputError
 from lse_material.export.fortran_source import fortran_material
 from lse_material.export.fortran_text import comment, integers, laid_out

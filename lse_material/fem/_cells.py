@@ -3,8 +3,6 @@
 Tags may be of the mesh itself, or of one that an entity map joins to it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,11 +24,7 @@ def owned_cells(domain: mesh.Mesh) -> Array:
 
 
 def marked_cells(
-    domain: mesh.Mesh,
-    tags: mesh.MeshTags,
-    tag: int | Sequence[int],
-    *,
-    entity_maps: Sequence[mesh.EntityMap] = (),
+    domain: mesh.Mesh, tags: mesh.MeshTags, tag: int | Sequence[int], *, entity_maps: Sequence[mesh.EntityMap] = ()
 ) -> Array:
     """Those owned cells of `domain` that have one of the tags, in ascending order. Collective.
 

@@ -1,7 +1,5 @@
 """What all ranks do together: work of rank 0 for all of them, warnings, and forms summed over the ranks."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Callable
 from typing import Any

@@ -1,7 +1,5 @@
 """The fit in three steps: samples become a problem, a search finds the weights, and they are packed into a result."""
 
-from __future__ import annotations
-
 import contextlib
 import math
 import time

@@ -5,8 +5,6 @@ compiles for, so it is never loaded on another CPU. It is compiled under a file 
 concurrent processes compile once and never see half a library.
 """
 
-from __future__ import annotations
-
 import fcntl
 import functools
 import hashlib

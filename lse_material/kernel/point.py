@@ -4,8 +4,6 @@ The lanes of a vector are neurons of one layer, so nothing has to be gathered ov
 header. Same mathematics and the same skipping of modes as in `lse_material.kernel.batch`.
 """
 
-from __future__ import annotations
-
 import hashlib
 from typing import Any
 

@@ -10,8 +10,6 @@ second order in u1 - u0. After O. Gonzalez, J. Nonlinear Sci. 6, 449 (1996), doi
 Mech. Eng. 190, 1763 (2000), doi:10.1016/S0045-7825(00)00189-4.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import ufl

@@ -16,8 +16,6 @@ a (J - 1 - ln J) it keeps a tr(L)^2, and of the cost h(s) of a change s of a mod
 preconditioner and as fallback where the true tangent is indefinite.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any

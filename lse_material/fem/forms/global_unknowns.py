@@ -7,8 +7,6 @@ have no such unknowns. Here each is a constant of every cell (degree 0, disconti
 makes one for all cells. Forms, Dirichlet conditions, solvers and checkpoints take it as any other field.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

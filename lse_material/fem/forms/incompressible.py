@@ -14,8 +14,6 @@ u and p of degree 1 (triangles, tetrahedra). theta has the space of p. D. Boffi,
 Methods and Applications, Springer 2013, ch. 8.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

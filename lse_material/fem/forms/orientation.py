@@ -5,8 +5,6 @@ its derivatives NaN where det F <= 0, so that no solver accepts such a state. If
 degree 2, quadrilaterals), it may still be negative at a corner; `InvertedCells` finds that.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -7,8 +7,6 @@ Each takes a displacement or a test function, so that the virtual work is inner(
 stress of a material in three dimensions. The third axis is across the plane: the thickness, or the circumference.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

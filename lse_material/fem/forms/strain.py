@@ -1,7 +1,5 @@
 """The strain x(F) of a material in UFL, and the stress that its conjugates make: P = sum_i g_i dx_i/dF."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass

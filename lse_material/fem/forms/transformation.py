@@ -7,8 +7,6 @@ A change s of a weight costs h(s) = |s| - r/2, and s^2/(2 r) where |s| <= r: the
 (Moreau's envelope of |s|). It is convex, with a continuous derivative, and its second derivative is 1/r or 0.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from typing import Any
 

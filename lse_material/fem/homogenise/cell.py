@@ -3,8 +3,6 @@
 If the tangent K is not positive definite, K + share M is, with M the inner product of the cell.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any

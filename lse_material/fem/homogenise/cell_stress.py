@@ -11,8 +11,6 @@ its own points. F. Feyel, J.-L. Chaboche, Comput. Methods Appl. Mech. Eng.
 183, 309 (2000); C. Miehe, J. Schotte, J. Schroeder, Comput. Mater. Sci. 16, 372 (1999), for the tangent.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any

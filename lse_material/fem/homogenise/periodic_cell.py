@@ -9,8 +9,6 @@ buckling has a wavelength of its own. G. Geymonat, S. Mueller, N. Triantafyllidi
 Bertoldi et al., J. Mech. Phys. Solids 56, 2642 (2008), for the porous elastomer.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass

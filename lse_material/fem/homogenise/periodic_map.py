@@ -9,8 +9,6 @@ q are lengths: norms, factors and eigenvectors do not mix units. Energy, residua
 J.-C. Michel, H. Moulinec, P. Suquet, Comput. Methods Appl. Mech. Eng. 172, 109 (1999).
 """
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Sequence
 from typing import Any

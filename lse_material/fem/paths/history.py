@@ -3,8 +3,6 @@
 Load paths, arc length and evolution each define how states follow one another. Each is a `RecordedPath` with a `History`.
 """
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path

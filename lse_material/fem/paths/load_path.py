@@ -4,8 +4,6 @@ A path through wells jumps: each step ends with a check of the tangent, and the 
 checkpoint file is complete or absent, so a process that is killed loses only its unfinished step.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -100,7 +98,7 @@ class LoadPath(RecordedPath):
             self.observe,
             numbers=("force_scale",),
             checkpoint=self.checkpoint,
-            memory=memory_of(self.internal),
+            memory={**memory_of(self.internal), **self.problem.start_values},
         )
 
     def run(self, levels: Sequence[float]) -> dict[str, Array]:
@@ -139,8 +137,8 @@ class LoadPath(RecordedPath):
         """Read state and table from the checkpoint if there is one; returns the number of steps in it. Collective.
 
         The checkpoint must be of this problem: the same formula and potentials, mesh and tags, the same values of constants
-        and coefficients after `apply(last load)`, and u must have the Dirichlet values of that load. Options of the
-        solvers, further levels, halvings and the like may differ.
+        and coefficients after `apply(last load)`, and u must have the Dirichlet values of that load. The tolerance and other
+        options of the solvers, further levels, halvings and the like may differ: they apply from there on.
 
         Args:
             changed: parts that may differ, by the names that the error gives them, to continue with another material, say.
@@ -165,7 +163,7 @@ class LoadPath(RecordedPath):
 
     def _to(self, level: float) -> dict[str, float]:
         """Solve at a level, in smaller steps where a step fails or must be located; returns the row of the table."""
-        u, at = self.problem.u, self.history.last("load")
+        state, at = (self.problem.u, *self.problem.start_values.values()), self.history.last("load")
         row = {name: self.history.last(name) for name in SUMS} | {
             "load": level,
             "iterations": 0.0,
@@ -174,15 +172,17 @@ class LoadPath(RecordedPath):
         step, jump = level - at, at  # a jump is located between `at` and `jump`
         smallest, located = (abs(step) / 2**halvings * (1.0 + 1e-9) for halvings in (self.halvings, JUMP_HALVINGS))
         while True:
-            before, begun = u.x.array.copy(), StepWork(self.problem) if self.table["load"] else None
+            before = [function.x.array.copy() for function in state]
+            begun = StepWork(self.problem) if self.table["load"] else None
             target = level if abs(level - at) <= abs(step) * (1.0 + 1e-9) else at + step
             seek = bool(self.internal) and begun is not None and abs(target - at) > located
             try:
                 self._step(target, begun, row, seek=seek)
             except (ConvergenceError, _JumpError) as stopped:
-                u.x.array[:] = before
+                for function, values in zip(state, before):
+                    function.x.array[:] = values
                 self._set_load(at)
-                u.x.array[:] = before
+                self.problem.u.x.array[:] = before[0]
                 step = 0.5 * (target - at)
                 self.history.rejected += 1
                 if isinstance(stopped, _JumpError):
@@ -240,6 +240,8 @@ class LoadPath(RecordedPath):
         values = self.problem.u.x.array.copy()
         if len(data["load"]):
             self._set_load(float(data["load"][-1]))
+        self.problem.u.x.array[:] = values
+        self.problem.energy()  # brings stored energies, which are in the fingerprint, up to date
         other = differences_from(data[FINGERPRINT], self._fingerprint())
         if len(data["load"]) and not self._keeps_dirichlet_values(values):
             other.append(DIRICHLET)

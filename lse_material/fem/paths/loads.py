@@ -7,8 +7,6 @@ A dead load has W linear in u. A pressure has the enclosed volume for W: it foll
 tangent. What `apply` sets is affine in f: Dirichlet values g, and constants of the energy, so that differences are derivatives.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
 from typing import Protocol

@@ -9,8 +9,6 @@ unless the force is lower in between than at both ends. A body that jumps loses 
 energy then rises by less than W_0 and W_1. The lesser is taken for the work, and the rest is released, as vibration and heat.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from dolfinx import fem
 from mpi4py import MPI

@@ -19,8 +19,6 @@ J. W. Cahn and J. E. Hilliard, J. Chem. Phys. 28, 258 (1958); coupled with strai
 K. Garikipati, npj Comput. Mater. 2, 16012 (2016).
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -14,8 +14,6 @@ every equation times |x_g| has the unit of energy, so a change is also small if 
 No further step is made if almost nothing is left of the residual of each equation, as after the first step of a linear problem.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -9,8 +9,6 @@ a plane boundary costs int sqrt(2 kappa (W - tangent)) de per area (the same for
 S. Forest, J. Eng. Mech. 135, 117 (2009); G. Engel et al., Comput. Methods Appl. Mech. Eng. 191, 3669 (2002).
 """
 
-from __future__ import annotations
-
 import numpy as np
 import ufl
 from dolfinx import fem, mesh

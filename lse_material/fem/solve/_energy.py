@@ -5,9 +5,7 @@ the periodic cell are fluctuation and average gradient. `FieldEnergy` is the ene
 conditions.
 """
 
-from __future__ import annotations
-
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from typing import Any, Protocol
 
 import ufl
@@ -65,6 +63,7 @@ class FieldEnergy(Energy, Protocol):
         u: the unknown.
         comm: its communicator.
         bcs: Dirichlet conditions.
+        start_values: functions beside u from which a solve starts, by names.
         fields: of u.
         scales: units of these fields, in which steps are measured.
         solver: a PETSc SNES.
@@ -84,6 +83,7 @@ class FieldEnergy(Energy, Protocol):
     u: fem.Function
     comm: Any
     bcs: Sequence[fem.DirichletBC]
+    start_values: Mapping[str, fem.Function]
     fields: Fields
     scales: FieldScales
     solver: PETSc.SNES

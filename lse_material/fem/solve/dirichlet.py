@@ -9,8 +9,6 @@ anywhere. There is then no such step if u is no equilibrium, |r_f| > |A_fc d_c| 
 it: from such a guess a minimiser goes far, and it went to higher minima after the linear step.
 """
 
-from __future__ import annotations
-
 import logging
 from typing import Any
 

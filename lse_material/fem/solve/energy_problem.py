@@ -11,8 +11,6 @@ better than a quasi-Newton step, which costs a tenth (`lse_material.fem.solve.qu
 from where these steps end.
 """
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import logging
@@ -314,11 +312,11 @@ class EnergyProblem(MaterialProblem):
         collect_garbage(self.comm)
         if self._unchecked is not None and check_given_residual(self, self._unchecked, self._stresses):
             self._unchecked = None
-        before = self.u.x.array.copy()
+        before = self._present()
         try:
             self._minimise_from_here()
         except (ConvergenceError, PETSc.Error) as error:
-            self.u.x.array[:] = before
+            self._restore(before)
             cause = missing_stiffness(self.fields, self.tangent()) or unmarked_multipliers(self.fields, self.A)
             if cause is None:
                 raise
@@ -326,7 +324,7 @@ class EnergyProblem(MaterialProblem):
             reason = getattr(error, "reason", FAILED_LINEAR)
             raise ConvergenceError(f"{said} {cause}.", reason=reason, iterations=self.iterations) from error
         except BaseException:
-            self.u.x.array[:] = before
+            self._restore(before)
             raise
         self._warn_of_unread_options()
         return self.u

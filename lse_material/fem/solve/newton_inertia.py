@@ -6,8 +6,6 @@ among those that the energy offers near the tangent replaces it. The step then l
 of equilibria, stable or not.
 """
 
-from __future__ import annotations
-
 from collections.abc import Generator
 from contextlib import closing
 

@@ -1,7 +1,5 @@
 """PETSc's options for nonlinear problems: defaults, combinations that fail, and the clean-up of PETSc's database."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any

@@ -10,8 +10,6 @@ Pi - c (l - l_0)^2 / 2 takes its place, with a small compliance c: the energy E 
 minimum under the constraint once l = l_0, the multiplier of the last minimum (method of multipliers, loc. cit., ch. 17.3).
 """
 
-from __future__ import annotations
-
 from collections.abc import Generator
 from typing import Any
 

@@ -10,8 +10,6 @@ diagonal is zero, gets the s that makes its coupling to the displacement as larg
 a stiffness, or by a force over a volume, they can be added to forces in one norm.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

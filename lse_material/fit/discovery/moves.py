@@ -1,7 +1,5 @@
 """The moves of the search: each makes candidates out of others by adding, dropping, widening or refitting modes."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import replace
 from operator import attrgetter

@@ -1,7 +1,5 @@
 """Design networks in torch: convex networks whose weights depend on parameters, batched along a first axis."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import replace

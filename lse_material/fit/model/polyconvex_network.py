@@ -5,8 +5,6 @@ invariants of `lse_material.model.invariants`). The result is written as convex 
 says that they are polyconvex (`ConvexNetwork.monotone_inputs`), so that no file can contradict itself.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any, ClassVar
 

@@ -9,8 +9,6 @@ modes of at most one hidden layer the modes' own derivatives are written out, wh
 by row, which serves the others.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple

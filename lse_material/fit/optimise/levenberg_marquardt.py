@@ -5,8 +5,6 @@
 K. Levenberg, Quart. Appl. Math. 2, 164 (1944); D. W. Marquardt, J. SIAM 11, 431 (1963). J is formed in chunks of rows.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 

@@ -4,8 +4,6 @@ Processes are spawned, so that threads and MPI of the parent are not inherited; 
 `if __name__ == "__main__":`. A process that is itself one of several (of MPI, of multiprocessing) starts none.
 """
 
-from __future__ import annotations
-
 import multiprocessing
 import os
 import signal

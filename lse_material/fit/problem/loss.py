@@ -99,13 +99,7 @@ class Loss:
 
     @classmethod
     def on(
-        cls,
-        rows: Rows,
-        scales: Scales,
-        energy_weight: float,
-        stress_weight: float,
-        *,
-        growth_from: Loss | None = None,
+        cls, rows: Rows, scales: Scales, energy_weight: float, stress_weight: float, *, growth_from: Loss | None = None
     ) -> Loss:
         """The loss on rows of data; weights are relative to each other."""
         rows = rows.in_like_units(scales)

@@ -17,13 +17,7 @@ from lse_material.fit.model.constraints import Constraints, Orbit, Reference, mo
 from lse_material.fit.model.trainable import TrainablePotential
 from lse_material.fit.options import Architecture, Training
 from lse_material.fit.problem.diagnostics import data_warnings, expect_pressure
-from lse_material.fit.problem.held_back import (
-    has_enough_groups,
-    path_warnings,
-    split,
-    split_observations,
-    with_groups,
-)
+from lse_material.fit.problem.held_back import has_enough_groups, path_warnings, split, split_observations, with_groups
 from lse_material.fit.problem.loss import Loss
 from lse_material.fit.problem.outliers import outlier_warnings, outliers, robust_weights
 from lse_material.fit.problem.parameters import Temperature
@@ -275,11 +269,7 @@ def _monotone(architecture: Architecture, kinematics: StrainMeasure | None, inpu
 
 
 def _constraints(
-    architecture: Architecture,
-    symmetry: Symmetry | None,
-    scales: Scales,
-    kinematics: StrainMeasure | None,
-    seen: Index,
+    architecture: Architecture, symmetry: Symmetry | None, scales: Scales, kinematics: StrainMeasure | None, seen: Index
 ) -> Constraints:
     """What the potential must obey, in scaled variables of the seen inputs."""
     d = len(scales.input_shift)
