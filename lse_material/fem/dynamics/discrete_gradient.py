@@ -16,6 +16,7 @@ import ufl
 from dolfinx import fem
 
 from lse_material.errors import InvalidInputError
+from lse_material.fem.forms.constants import without_constants
 from lse_material.fem.forms.measures import expanded_derivatives, with_quadrature_degree
 
 Expr = Any  # a UFL expression
@@ -54,7 +55,8 @@ def discrete_gradient(
     shape, dim = u.ufl_shape, u.function_space.mesh.geometry.dim
     if shape not in ((), (dim,)) or u.function_space.element.space_dimension == 0:
         raise InvalidInputError(f"u has shape {shape}; a displacement is a scalar, or a vector of {dim} components.")
-    parts = [_of_integral(integral, u, before, v, objective) for integral in with_quadrature_degree(energy).integrals()]
+    energy, _ = without_constants(with_quadrature_degree(energy), u)
+    parts = [_of_integral(integral, u, before, v, objective) for integral in energy.integrals()]
     return sum(parts[1:], parts[0])
 
 

@@ -18,6 +18,7 @@ from petsc4py import PETSc
 from lse_material._arrays import Array
 from lse_material.errors import ConvergenceError, InvalidInputError
 from lse_material.fem._mpi import integral
+from lse_material.fem.forms.constants import without_constants
 from lse_material.fem.forms.incompressible import Multiplier
 from lse_material.fem.forms.marks import marks_in
 from lse_material.fem.forms.measures import with_quadrature_degree
@@ -108,7 +109,8 @@ class CellSystem:
         if stresses is not None:
             residual = sum((ufl.inner(P.operator, ufl.grad(v)) * P.dx for P in self._stresses), ufl.Form([]))
             residual += ufl.derivative(costs, self.state, test) if self.internal else ufl.Form([])
-        self._energy_form = fem.form(W)
+        less, self._constants = without_constants(W, self.state)
+        self._value_form = fem.form(less)
         self._residual_form = fem.form(with_stored_values(residual, self._stresses))
         self._tangent_form = fem.form(with_stored_values(ufl.derivative(residual, self.state, trial), self._stresses))
         self.solid_volume = integral(self.comm, fem.form(fem.Constant(domain, 1.0) * dx))
@@ -162,7 +164,7 @@ class CellSystem:
         for factor in (0.99, 1.01, 1.0):
             direction.copy(self.q)
             self.q.scale(factor)
-            energies.append(self.energy())
+            energies.append(self.value())
         self.gradient(image)
         error = abs(image.dot(direction) - (energies[1] - energies[0]) / 0.02)
         self.q.set(0.0)
@@ -236,21 +238,27 @@ class CellSystem:
         """Take q from x."""
         x.copy(self.q)
 
-    def energy(self, *, loads: bool = True) -> float:
-        """Energy of the cell, with `loads` less the work of the average stresses; collective."""
+    def energy(self) -> float:
+        """Energy of the cell; collective."""
         self.push()
-        value = integral(self.comm, self._energy_form)
-        if loads and self.free:
+        constants = 0.0 if self._constants is None else integral(self.comm, fem.form(self._constants))
+        return integral(self.comm, self._value_form) + constants
+
+    def value(self) -> float:
+        """Energy less the work of the average stresses and large constants; collective."""
+        self.push()
+        value = integral(self.comm, self._value_form)
+        if self.free:
             H = self.map.gather_average(self.q)
             value -= self.volume * sum(P * H[place] for place, P in self.free.items())
         return value
 
     def residual(self, out: PETSc.Vec) -> None:
-        """Write the gradient of `energy` to `out`, zero where F is prescribed; collective."""
+        """Write the gradient of `value` to `out`, zero where F is prescribed; collective."""
         self.project_out(self.gradient(out))
 
     def tangent(self) -> PETSc.Mat:
-        """The second derivative of `energy`, a stiffness on the diagonal where F is prescribed; the next call destroys it."""
+        """The second derivative of `value`, a stiffness on the diagonal where F is prescribed; the next call destroys it."""
         if self._tangent is not None:
             self._tangent.destroy()
         self._tangent = self.with_dirichlet(self.stiffness())
@@ -398,12 +406,12 @@ class CellSystem:
         self.q.axpy(1.0, affine)
         if stable:
             self.q.axpy(-1.0, step)
-            if not np.isfinite(self.energy()):
+            if not np.isfinite(self.value()):
                 before.copy(self.q)
                 self.q.axpy(1.0, affine)
         for item in (A, before, affine, right, step):
             item.destroy()
-        if not np.isfinite(self.energy()):
+        if not np.isfinite(self.value()):
             raise ConvergenceError("the step turns elements inside out.")
 
     def solve(self, *, descend: bool) -> int:

@@ -256,7 +256,7 @@ class PeriodicCell:
 
     def state(self, *, tangent: bool = True, perturbations: int = 0, iterations: int = 0) -> CellState:
         """The present state, homogenised; collective."""
-        W = self._system.energy(loads=False) / self.volume
+        W = self._system.energy() / self.volume
         P = self._system.average_stress()
         paid = sum(one.dissipated() for one in self.internal) / self.volume
         with self._as_before():

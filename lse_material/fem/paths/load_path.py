@@ -97,7 +97,7 @@ class LoadPath(RecordedPath):
             self.observe,
             numbers=("force_scale",),
             checkpoint=self.checkpoint,
-            memory=memory_of(self.internal),
+            memory={**memory_of(self.internal), **self.problem.start_values},
         )
 
     def run(self, levels: Sequence[float]) -> dict[str, Array]:
@@ -136,8 +136,8 @@ class LoadPath(RecordedPath):
         """Read state and table from the checkpoint if there is one; returns the number of steps in it. Collective.
 
         The checkpoint must be of this problem: the same formula and potentials, mesh and tags, the same values of constants
-        and coefficients after `apply(last load)`, and u must have the Dirichlet values of that load. Options of the
-        solvers, further levels, halvings and the like may differ.
+        and coefficients after `apply(last load)`, and u must have the Dirichlet values of that load. The tolerance and other
+        options of the solvers, further levels, halvings and the like may differ: they apply from there on.
 
         Args:
             changed: parts that may differ, by the names that the error gives them, to continue with another material, say.
@@ -162,7 +162,7 @@ class LoadPath(RecordedPath):
 
     def _to(self, level: float) -> dict[str, float]:
         """Solve at a level, in smaller steps where a step fails or must be located; returns the row of the table."""
-        u, at = self.problem.u, self.history.last("load")
+        state, at = (self.problem.u, *self.problem.start_values.values()), self.history.last("load")
         row = {name: self.history.last(name) for name in SUMS} | {
             "load": level,
             "iterations": 0.0,
@@ -171,15 +171,17 @@ class LoadPath(RecordedPath):
         step, jump = level - at, at  # a jump is located between `at` and `jump`
         smallest, located = (abs(step) / 2**halvings * (1.0 + 1e-9) for halvings in (self.halvings, JUMP_HALVINGS))
         while True:
-            before, begun = u.x.array.copy(), StepWork(self.problem) if self.table["load"] else None
+            before = [function.x.array.copy() for function in state]
+            begun = StepWork(self.problem) if self.table["load"] else None
             target = level if abs(level - at) <= abs(step) * (1.0 + 1e-9) else at + step
             seek = bool(self.internal) and begun is not None and abs(target - at) > located
             try:
                 self._step(target, begun, row, seek=seek)
             except (ConvergenceError, _JumpError) as stopped:
-                u.x.array[:] = before
+                for function, values in zip(state, before):
+                    function.x.array[:] = values
                 self.apply(at)
-                u.x.array[:] = before
+                self.problem.u.x.array[:] = before[0]
                 step = 0.5 * (target - at)
                 self.history.rejected += 1
                 if isinstance(stopped, _JumpError):
@@ -234,6 +236,8 @@ class LoadPath(RecordedPath):
         values = self.problem.u.x.array.copy()
         if len(data["load"]):
             self.apply(float(data["load"][-1]))
+        self.problem.u.x.array[:] = values
+        self.problem.energy()  # brings stored energies, which are in the fingerprint, up to date
         other = differences_from(data[FINGERPRINT], self._fingerprint())
         if len(data["load"]) and not self._keeps_dirichlet_values(values):
             other.append(DIRICHLET)

@@ -5,7 +5,7 @@ one of the two show at the other.
 """
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -33,8 +33,9 @@ class ProblemWithResidual(Protocol):
     u: fem.Function
     comm: Any
     fields: Fields
+    start_values: Mapping[str, fem.Function]
 
-    def energy(self) -> float:
+    def value(self) -> float:
         """The energy of the present u."""
 
     def forces(self) -> Array:
@@ -56,7 +57,9 @@ def check_given_residual(problem: ProblemWithResidual, energy: ufl.Form, stresse
     Raises:
         InvalidInputError: they differ.
     """
-    u, before = problem.u, problem.u.x.array.copy()
+    u = problem.u
+    changed = (u, *problem.start_values.values())
+    before = [function.x.array.copy() for function in changed]
     try:
         direction = fem.Function(u.function_space)
         rate = problem.compiled(with_stored_values(ufl.derivative(energy, u, direction), stresses))
@@ -66,13 +69,14 @@ def check_given_residual(problem: ProblemWithResidual, energy: ufl.Form, stresse
             return False
         change = _perturbation(problem, noise)
         for halvings in range(HALVINGS):
-            u.x.array[: len(change)] = before[: len(change)] + 0.5**halvings * change
+            u.x.array[: len(change)] = before[0][: len(change)] + 0.5**halvings * change
             u.x.scatter_forward()
-            if np.isfinite(problem.energy()) and np.isfinite(found := _works(problem, rate, direction, noise)).all():
+            if np.isfinite(problem.value()) and np.isfinite(found := _works(problem, rate, direction, noise)).all():
                 states.append(found)
                 break
     finally:
-        u.x.array[:] = before
+        for function, values in zip(changed, before):
+            function.x.array[:] = values
     given, exact, size = np.concatenate(states, axis=1)  # (states and directions, fields) each
     scale = np.maximum(size, np.abs(exact)).max(axis=0)
     apart = np.divide(np.abs(given - exact), scale, out=np.zeros_like(given), where=scale > 0.0).max(axis=0)
@@ -88,7 +92,7 @@ def check_given_residual(problem: ProblemWithResidual, energy: ufl.Form, stresse
 
 def _works(problem: ProblemWithResidual, rate: fem.Form, direction: fem.Function, noise: Any) -> Array:
     """Work of the residual at the present u, that of the energy, and their size: (3, directions, fields)."""
-    problem.energy()  # brings stored values up to date
+    problem.value()  # brings stored values up to date
     forces, values = problem.forces(), direction.x.array
     works = np.zeros((3, DIRECTIONS, len(problem.fields)))
     for k, field in itertools.product(range(DIRECTIONS), range(len(problem.fields))):

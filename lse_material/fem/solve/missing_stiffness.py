@@ -1,6 +1,6 @@
 """What a tangent does not resist: rows without stiffness, and rigid motions of parts that no Dirichlet condition fixes."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -112,7 +112,7 @@ def free_motions(fields: Fields, A: PETSc.Mat) -> Iterator[FreeMotion]:
                     yield FreeMotion(field, motion, count / total, _rounded(centre))
 
 
-def isostatic_supports(fields: Fields, A: PETSc.Mat) -> Array:
+def isostatic_supports(fields: Fields, A: PETSc.Mat) -> list[int]:
     """Rows of A, in PETSc's numbers, that suppress its free rigid motions if they are prescribed, and nothing else. Collective.
 
     A has the same number of negative eigenvalues without these rows and columns, and as many fewer that vanish.
@@ -130,7 +130,13 @@ def isostatic_supports(fields: Fields, A: PETSc.Mat) -> Array:
         if comm.rank == -owner:
             rows.append(start + here)
         entries[k + 1 :] -= np.outer(column[k + 1 :] / column[k], motion)
-    return np.array(rows, dtype=np.int32)
+    return rows
+
+
+def prescribe_rows(A: PETSc.Mat, rows: Sequence[int]) -> None:
+    """Prescribe the owned rows in A, as a Dirichlet condition does; their diagonal is its largest entry. Collective."""
+    if A.comm.tompi4py().allreduce(len(rows)):
+        A.zeroRowsColumns(list(rows), diag=float(np.abs(A.getDiagonal().max()[1])))
 
 
 def _entries(fields: Fields, one: FreeMotion) -> Array:

@@ -94,6 +94,7 @@ class MaterialProblem(NonlinearProblem):
         norms: of the residual, at the iterates of the last solve.
         failure: error of the last evaluation of a material on this rank, None if it succeeded; a trial that fails is refused.
         inverted_cells: checks det F between the quadrature points.
+        start_values: functions beside u from which a solve starts, by names: `QuadratureStress.across` of plane stress.
         scales_rows: whether rows of different units are scaled to one unit before a solve; set it to false if your own
             convergence test tells the fields apart.
 
@@ -135,6 +136,7 @@ class MaterialProblem(NonlinearProblem):
         if isinstance(stresses, QuadratureStress):
             raise InvalidInputError("stresses is one QuadratureStress: give a list of them, stresses=[P].")
         self._stresses = tuple(stresses)
+        self.start_values = {f"across {k}": P.across for k, P in enumerate(self._stresses) if P.across is not None}
         residual = _each(lambda form: self._checked(form, 1, with_quadrature_degree), residual)
         check_unknowns(residual, self._unknowns)
         jacobian = derivative_block(residual, u) if J is None else J
@@ -176,7 +178,7 @@ class MaterialProblem(NonlinearProblem):
             ConvergenceError: it did not converge; `u` is then as it was before the call (the last iterate is in `x`).
         """
         collect_garbage(self.comm)
-        before = [unknown.x.array.copy() for unknown in self._unknowns]
+        before = self._present()
         self.failure = None
         self.norms = []
         self.fields.note()
@@ -418,9 +420,13 @@ class MaterialProblem(NonlinearProblem):
         super().solve()
         return int(self.solver.getConvergedReason())
 
+    def _present(self) -> list[Array]:
+        """The unknowns, and what else a solve starts from."""
+        return [f.x.array.copy() for f in (*self._unknowns, *self.start_values.values())]
+
     def _restore(self, values: Sequence[Array]) -> None:
-        for unknown, before in zip(self._unknowns, values):
-            unknown.x.array[:] = before
+        for function, before in zip((*self._unknowns, *self.start_values.values()), values):
+            function.x.array[:] = before
 
     def _update_stresses(self) -> None:
         self.failure = None

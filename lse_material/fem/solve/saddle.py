@@ -65,9 +65,9 @@ class EliminatedEnergy:
         self._problem.set_iterate(x)
         self.eliminate()
 
-    def energy(self) -> float:
+    def value(self) -> float:
         """E of the present u."""
-        energy = self._problem.energy()
+        energy = self._problem.value()
         if self.is_exact:
             return energy
         change = self._change()
