@@ -179,9 +179,10 @@ class LoadPath(RecordedPath):
             try:
                 self._step(target, begun, row, seek=seek)
             except (ConvergenceError, _JumpError) as stopped:
-                u.x.array[:] = before
+                for function, values in zip(state, before):
+                    function.x.array[:] = values
                 self._set_load(at)
-                u.x.array[:] = before
+                self.problem.u.x.array[:] = before[0]
                 step = 0.5 * (target - at)
                 self.history.rejected += 1
                 if isinstance(stopped, _JumpError):
