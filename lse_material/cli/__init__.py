@@ -13,6 +13,7 @@ from lse_material.cli.codes import (
     INTERRUPTED,
     MISSING,
     OK,
+    SIGTERM,
     TERMINATED,
     UNEXPECTED,
     UNUSABLE,
@@ -20,7 +21,6 @@ from lse_material.cli.codes import (
     WITHOUT_TYPER,
     MissingError,
 )
-from lse_material.cli.termination import SIGTERM
 from lse_material.errors import LseError
 
 __all__ = ["main", "run"]

@@ -32,7 +32,7 @@ def plot(
     """
     need("matplotlib.figure", "plotting")
     from lse_material.analysis import DEFORMATIONS, field_to_vary, stress_curve
-    from lse_material.analysis.landscape_figures import landscapes
+    from lse_material.analysis.landscape import landscapes
     from lse_material.plotting import input_labels, picture, planes
 
     names = path or ["uniaxial", "pure_shear", "simple_shear"]

@@ -7,8 +7,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from lse_material.analysis.landscape import field_to_vary
-from lse_material.analysis.landscape_figures import landscape_figures, landscapes
+from lse_material.analysis.landscape import field_to_vary, landscape_figures, landscapes
 from lse_material.cli.files import MaterialFile, read
 from lse_material.cli.output import Json, figure, print_json, print_table, vector
 from lse_material.model.material import Material, potential_of

@@ -99,10 +99,8 @@ def where_on(
 def connected_parts(V: fem.FunctionSpace, keys: Any, shared: Any) -> tuple[Array, int]:
     """The connected part to which each node of V on this rank belongs, a number equal on all ranks; and how many there are.
 
-    Args:
-        V: nodes of one of its cells are connected.
-        keys: an integer for each node of this rank, ghosts included; nodes with the same key are one.
-        shared: whether other nodes, on any rank, may have the same key.
+    Nodes of one cell are connected, and nodes of the same key are one: `keys` has an integer for each node of this rank, ghosts
+    included. `shared`: whether other nodes, on any rank, may have the same key.
     """
     cells, comm = V.dofmap.list, V.mesh.comm
     rows = np.repeat(np.arange(len(cells)), cells.shape[1])

@@ -68,7 +68,8 @@ def _of_integral(integral: Any, u: fem.Function, before: fem.Function, v: Expr, 
     slope = expanded_derivatives(ufl.derivative(w, u, direction))
     at_middle = ufl.replace(slope, {u: middle})
     forces = _along(at_middle, direction, v)
-    if integral.integral_type() == "cell" and u in ufl.algorithms.extract_coefficients(_curvature(slope, u)):
+    curvature = expanded_derivatives(ufl.derivative(slope, u, ufl.TrialFunction(u.function_space)))
+    if integral.integral_type() == "cell" and u in ufl.algorithms.extract_coefficients(curvature):
         reach, size = _reach(u, before, v, objective)
         missing = w - ufl.replace(w, {u: before}) - _along(at_middle, direction, step)
         factor = ufl.conditional(ufl.gt(size, SMALLEST_CHANGE**2), missing / size, 0.0)
@@ -79,10 +80,6 @@ def _of_integral(integral: Any, u: fem.Function, before: fem.Function, v: Expr, 
 def _along(linear: Expr, direction: Expr, of: Expr) -> Expr:
     """A linear functional of one direction as that of another."""
     return expanded_derivatives(ufl.replace(linear, {direction: of}))
-
-
-def _curvature(slope: Expr, u: fem.Function) -> Expr:
-    return expanded_derivatives(ufl.derivative(slope, u, ufl.TrialFunction(u.function_space)))
 
 
 def _reach(u: fem.Function, before: fem.Function, v: Expr, objective: bool) -> tuple[Expr, Expr]:

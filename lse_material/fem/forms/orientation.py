@@ -46,11 +46,8 @@ def not_inverted(kinematics: StrainMeasure, F: Expr) -> Expr:
 class InvertedCells:
     """Checks det F in the cells of forms, at their corners and the middles of their edges.
 
-    Args:
-        forms: energies or residuals as the user gave them. Each det F in a cell integral is checked in the integral's cells,
-            unless F has parts that are stored at quadrature points alone.
-        comm: of the problem.
-        entity_maps: between the meshes of the forms.
+    Forms are energies or residuals as the user gave them. Each det F in a cell integral is checked in the integral's cells,
+    unless F has parts that are stored at quadrature points alone.
     """
 
     def __init__(

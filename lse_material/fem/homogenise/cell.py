@@ -36,10 +36,8 @@ TOLERANCE_STRAIN = 1e-2  # the tolerance is a share of the forces that it makes
 FORCE_ROUNDING = 1e-15  # of the forces that cancel in the residual
 BRANCH_ITERATIONS = 60  # of Newton's method
 DESCENT_ITERATIONS = 400  # near a degenerate minimum each of them halves the residual only
-CHECKED_STRAIN, STRESS_ERROR = (
-    1e-3,
-    1e-2,
-)  # of a state at which stored stresses are checked; of the energy of that strain
+CHECKED_STRAIN = 1e-3  # of a state at which stored stresses are checked
+STRESS_ERROR = 1e-2  # of the energy of that strain
 ENERGY_ROUNDING = 1e-12  # of the energy, in the difference that is compared with the stresses
 PRODUCT_SHARES = 1e-3, 1e-2, 1e-1, 1.0, 10.0  # of the inner product, added to a tangent, in units of the modulus
 
@@ -374,9 +372,8 @@ class CellSystem:
             values, (mode,) = lowest_eigenpairs(K, M, 1, start=start, multipliers=self.multipliers)
             M.mult(start, image)
             self.map.T.mult(mode, self._x)
-            largest = self.comm.allreduce(
-                float(np.abs(self._x.array_r[self.map.displacements]).max(initial=0.0)), MPI.MAX
-            )
+            displacements = self._x.array_r[self.map.displacements]
+            largest = self.comm.allreduce(float(np.abs(displacements).max(initial=0.0)), MPI.MAX)
             mode.scale(np.copysign(1.0 / largest, image.dot(mode)))
         finally:
             for item in (K, M, start, image):
@@ -418,14 +415,10 @@ class CellSystem:
             raise ConvergenceError("the step turns elements inside out.")
 
     def solve(self, *, descend: bool) -> int:
-        """Find an equilibrium from the present q; returns the iterations. Collective.
+        """Find an equilibrium from the present q; returns the iterations. Collective. Raises ConvergenceError: there is none.
 
-        Args:
-            descend: lower the energy in every step, with a positive definite tangent; plain Newton otherwise, and for mixed
-                energies, which have no minimum.
-
-        Raises:
-            ConvergenceError: it did not converge.
+        `descend` lowers the energy in every step, with a positive definite tangent. Without it, and for mixed energies, which
+        have no minimum, Newton's method follows its branch.
         """
         try:
             iterations = (

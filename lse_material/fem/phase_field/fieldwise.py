@@ -26,12 +26,9 @@ SOLVED = 1e-11  # residual of an equation, relative to its largest term, after w
 
 
 class FieldwiseTest:
-    """A convergence test for the SNES of a mixed problem, for `snes.setConvergenceTest`.
+    """A convergence test for the SNES of a mixed problem, for `snes.setConvergenceTest`. Rows of conditions are no equations.
 
     The SNES's stol is the tolerance above; rtol and atol, of norms over all fields, count where they are not 0.
-
-    Args:
-        fields: of the unknown. Rows of Dirichlet conditions are no equations.
     """
 
     def __init__(self, fields: Fields) -> None:

@@ -475,6 +475,7 @@ class EnergyProblem(MaterialProblem):
             self.residual(self.b)
             size = self.scales.largest_step(self.u, self.b.array_r.copy(), A)
             first = self.solver.getTRTolerances()[2] if "snes_tr_delta0" in self._chosen else size
+            self._objective.largest_radius = 1e10 * size
             self.solver.setTRTolerances(delta_min=1e-12 * size, delta_max=1e10 * size, delta_0=first)
 
     def _require_stable(self) -> None:

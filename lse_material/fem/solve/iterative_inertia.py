@@ -77,9 +77,7 @@ def _lowest(A: PETSc.Mat, P: PETSc.Mat, pc: PETSc.PC, count: int, tolerance: flo
         transform.setType("precond")
         transform.setPreconditionerMat(P)
         ksp = transform.getKSP()
-        ksp.setType(
-            "richardson"
-        )  # one step of it: PETSc 3.25 applies multigrid to several vectors at once wrongly on two ranks
+        ksp.setType("richardson")  # one step: PETSc 3.25 applies multigrid wrongly to several vectors on two ranks
         ksp.setTolerances(max_it=1)
         ksp.setNormType(PETSc.KSP.NormType.NONE)
         ksp.setPC(pc)
