@@ -50,8 +50,11 @@ def expect_place(path: Path) -> Path:
     with contextlib.suppress(FileNotFoundError):
         if not stat.S_ISREG(os.stat(path).st_mode):  # to rename a file to /dev/null or to a pipe would destroy these
             raise FileExistsError(f"{path} is a device or a pipe: give the name of a file.")
-    with tempfile.TemporaryFile(dir=path.parent, prefix=TEMPORARY):
-        return path
+    try:
+        with tempfile.TemporaryFile(dir=path.parent, prefix=TEMPORARY):
+            return path
+    except OSError as error:
+        raise type(error)(f"{path} cannot be written: the folder is read-only, or full ({error.strerror}).") from None
 
 
 def write_figure(figure: Any, path: Path, dpi: int) -> None:
