@@ -385,8 +385,7 @@ class CellSystem:
     def change_average(self, change: Array) -> None:
         """Change the prescribed components of F by (dim, dim), and extend the change into the cell by one linear step.
 
-        Raises:
-            ConvergenceError: elements would be turned inside out.
+        Raises ConvergenceError: elements would be turned inside out.
         """
         change = change.copy()
         for place in self.free:
