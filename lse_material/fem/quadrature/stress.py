@@ -65,7 +65,7 @@ class QuadratureStress:
         material: a Material, or any `Evaluator` (then dim is that of F).
         F: UFL deformation gradient, (dim, dim); its coefficients may change between solves.
         degree: degree of the quadrature rule, >= 1.
-        fields: UFL scalars, one for each of the material's fields, in their order; functions among them may be unknowns.
+        fields: as `lse.fem.energy` takes them; functions among them may be unknowns.
         orientation: a rotation, as `lse.fem.energy` takes it; of an `Evaluator` too.
         tags, tag: cell tags and the value, or values, of the cells of this material; all cells if left out.
         domain: the mesh of the integral, if it is not that of the coefficients of F.
