@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-import math
 from dataclasses import dataclass, replace
+from math import inf
 from numbers import Real
 from typing import Any, Literal
 
@@ -18,9 +18,7 @@ from lse_material.model.activations import ACTIVATIONS
 KINDS = {"int": (int, "a whole number"), "float": (Real, "a number"), "bool": (bool, "True or False")}
 
 
-def option(
-    default: Any, text: str, *, least: float = -math.inf, above: float = -math.inf, below: float = math.inf
-) -> Any:
+def option(default: Any, text: str, *, least: float = -inf, above: float = -inf, below: float = inf) -> Any:
     """A field of `Options`: its default, its help, and its bounds least <= value, above < value < below."""
     return dataclasses.field(default=default, metadata={"help": text, "least": least, "above": above, "below": below})
 
@@ -28,8 +26,7 @@ def option(
 class Options:
     """A dataclass of options: their help ends its docstring, and their types and bounds are checked.
 
-    Raises:
-        InvalidInputError: naming the field.
+    Raises InvalidInputError: naming the field.
     """
 
     def __init_subclass__(cls) -> None:
@@ -47,8 +44,8 @@ class Options:
                 raise InvalidInputError(f"{name} {words}.")
             least, above, below = bounds["least"], bounds["above"], bounds["below"]
             if kind in (int, Real) and not (least <= value < below and value > above):
-                low = f">= {least:g}" if above == -math.inf else f"> {above:g}"
-                raise InvalidInputError(f"{name} {low} and " + ("finite." if below == math.inf else f"< {below:g}."))
+                low = f">= {least:g}" if above == -inf else f"> {above:g}"
+                raise InvalidInputError(f"{name} {low} and " + ("finite." if below == inf else f"< {below:g}."))
 
 
 @dataclass(frozen=True)
@@ -188,8 +185,7 @@ class Training(Options):
 def expect_options(**given: Any) -> None:
     """Check that each argument is None or of the dataclass of its name: architecture an `Architecture`.
 
-    Raises:
-        InvalidInputError: naming the argument.
+    Raises InvalidInputError: naming the argument.
     """
     for name, value in given.items():
         if value is not None and name.capitalize() not in [kind.__name__ for kind in type(value).__mro__]:
