@@ -1,7 +1,5 @@
 """Checks of arrays given by users: one place for the wording of shape and finiteness errors."""
 
-from __future__ import annotations
-
 from numbers import Integral
 from typing import Any, TypeAlias, TypeVar
 

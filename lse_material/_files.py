@@ -1,7 +1,5 @@
 """Files written whole or not at all, and tables of numbers in them: .csv for other programs, .npz to the last bit."""
 
-from __future__ import annotations
-
 import contextlib
 import csv
 import io

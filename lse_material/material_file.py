@@ -7,8 +7,6 @@ written where format 1 does not suffice: for modes of other types, those of a te
 code: such a file holds numbers and text only (https://github.com/huggingface/safetensors).
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Mapping, Sequence

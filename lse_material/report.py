@@ -22,8 +22,14 @@ import numpy as np
 from lse_material import plotting
 from lse_material._arrays import Array
 from lse_material._files import plain, write_atomically
-from lse_material.analysis.landscape import Landscape, at_middle_of_fields, search_box
-from lse_material.analysis.landscape_figures import Fitted, landscape_figures, landscapes
+from lse_material.analysis.landscape import (
+    Fitted,
+    Landscape,
+    at_middle_of_fields,
+    landscape_figures,
+    landscapes,
+    search_box,
+)
 from lse_material.analysis.validation import check_ellipticity, check_extrapolation
 from lse_material.analysis.verification import check_convexity, sample_deformations, verify
 from lse_material.data.observations import Observations
@@ -118,6 +124,7 @@ def _figures(
     groups = [] if samples.group is None else list(dict.fromkeys(samples.group.tolist()))
     of_group = {str(g): result.error(samples.take(np.flatnonzero(samples.group == g))) for g in groups}
     x = _inputs(fitted, samples)
+    lands = [{"value": value, **landscape_figures(*each)} for value, each in found.items()]
     return {
         "modes": len(potential.modes),
         "active_modes": result.active_modes,
@@ -131,13 +138,13 @@ def _figures(
         "errors_by_group": {name: vars(e) for name, e in of_group.items()},
         "path": [list(pair) for pair in result.path],
         "usage": result.usage,
-        "landscapes": [{"value": value, **landscape_figures(*each)} for value, each in found.items()],
+        "landscapes": lands,
         "inputs": plotting.input_labels(fitted),
         "least": x.min(axis=0),
         "largest": x.max(axis=0),
         "test_rows_outside": None if test is None else _outside(fitted.training_box, _inputs(fitted, test)),
         "checks": [vars(check) for check in _checked(fitted)],
-        "warnings": [*result.warnings(), *(text for _, each in found.items() for text in _merged(each))],
+        "warnings": [*result.warnings(), *(f"{text}." for each in lands for text in each["merged"])],
         "useless": result.useless,
         "stopped": result.stopped,
         "seconds": result.seconds,
@@ -155,10 +162,6 @@ def _inputs(fitted: Fitted, samples: Samples | Observations) -> Array:
 
 def _outside(box: Box | None, x: Array) -> int | None:
     return None if box is None else int((~box.holds(x)).sum())
-
-
-def _merged(each: tuple[Fitted, Landscape]) -> list[str]:
-    return [f"{text}." for text in landscape_figures(*each)["merged"]]
 
 
 def _checked(fitted: Fitted) -> list[Any]:

@@ -5,8 +5,6 @@ is small against rho then share one well. Two equal parabolas with curvature E a
 which is twice the height E e^2/8 of the ridge between them.
 """
 
-from __future__ import annotations
-
 import itertools
 import warnings
 from dataclasses import dataclass

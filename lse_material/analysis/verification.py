@@ -4,8 +4,6 @@ Each check returns a `Check` and raises only when it cannot be made; `verify` ma
 same unit, because F has none: errors are shares of one of them, as each check tells.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from typing import Any
 

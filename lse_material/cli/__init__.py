@@ -4,8 +4,6 @@ A command imports what it needs inside itself: showing, checking and exporting n
 extra `cli`), fitting needs torch, plotting matplotlib.
 """
 
-from __future__ import annotations
-
 import contextlib
 import io
 import sys
@@ -15,6 +13,7 @@ from lse_material.cli.codes import (
     INTERRUPTED,
     MISSING,
     OK,
+    SIGTERM,
     TERMINATED,
     UNEXPECTED,
     UNUSABLE,
@@ -22,7 +21,6 @@ from lse_material.cli.codes import (
     WITHOUT_TYPER,
     MissingError,
 )
-from lse_material.cli.termination import SIGTERM
 from lse_material.errors import LseError
 
 __all__ = ["main", "run"]

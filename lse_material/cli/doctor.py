@@ -1,7 +1,5 @@
 """`lse-material doctor`: what is installed, what is missing, and how to get it."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """`lse-material fit`: data in, a material file out. Its options are the fields of Architecture, Training and Sparsity."""
 
-from __future__ import annotations
-
 import re
 import warnings
 from collections.abc import Callable, Mapping
@@ -13,11 +11,11 @@ import typer
 
 from lse_material._files import expect_place
 from lse_material.cli import tables
-from lse_material.cli.codes import OK, TERMINATED, USELESS, need
+from lse_material.cli.codes import OK, SIGTERM, TERMINATED, USELESS, need, search_then_save
+from lse_material.cli.files import read_symmetry
 from lse_material.cli.options import number, with_options
 from lse_material.cli.output import Json, print_json
 from lse_material.cli.tables import ColumnsOption, DecimalOption, GroupOption, PlaneStrainOption, SheetOption
-from lse_material.cli.termination import SIGTERM, search_then_save
 from lse_material.data.samples import Samples
 from lse_material.errors import InvalidInputError
 from lse_material.material_file import save
@@ -38,8 +36,7 @@ KinematicsOption = Annotated[
     ),
 ]
 TemperatureOption = Annotated[
-    str | None,
-    typer.Option(metavar="COLUMN", help="The column with the temperature of each row.", show_default=False),
+    str | None, typer.Option(metavar="COLUMN", help="The column with the temperature of each row.", show_default=False)
 ]
 HeatCapacityOption = Annotated[
     str | None,
@@ -188,12 +185,10 @@ def _parameters(
     if temperature in found:
         raise InvalidInputError(f"the column {temperature!r} is given as a temperature and as a design; choose one.")
     if temperature:
-        found[temperature] = floor.Temperature(heat_capacity=_capacity(heat_capacity))
+        known = heat_capacity in (None, "auto")
+        capacity = heat_capacity if known else _number("--heat-capacity", str(heat_capacity))
+        found[temperature] = floor.Temperature(heat_capacity=capacity)
     return found or None
-
-
-def _capacity(text: str | None) -> float | str | None:
-    return text if text in (None, "auto") else _number("--heat-capacity", str(text))
 
 
 def _physics(
@@ -201,7 +196,6 @@ def _physics(
 ) -> dict[str, Any]:
     """The arguments of the fit that only rows of F have, or only rows of x."""
     import lse_material as lse
-    from lse_material.cli.symmetries import parse
 
     if samples.dim is None:
         if symmetry or growth is not None or kinematics is not None:
@@ -216,7 +210,7 @@ def _physics(
     return {
         "kinematics": KINEMATICS[kinematics](dim=samples.dim),
         "growth": growth if growth in (None, "auto") else lse.Growth(_number("--growth", growth)),
-        "symmetry": parse(symmetry, samples.dim) if symmetry else None,
+        "symmetry": read_symmetry(symmetry, samples.dim) if symmetry else None,
     }
 
 

@@ -1,7 +1,5 @@
 """Command-line options made from dataclasses: a field is an option, with the help that it carries."""
 
-from __future__ import annotations
-
 import dataclasses
 import inspect
 from collections.abc import Callable, Mapping

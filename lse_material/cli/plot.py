@@ -1,7 +1,5 @@
 """`lse-material plot`: the landscape and curves along load paths as a picture."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 
@@ -34,7 +32,7 @@ def plot(
     """
     need("matplotlib.figure", "plotting")
     from lse_material.analysis import DEFORMATIONS, field_to_vary, stress_curve
-    from lse_material.analysis.landscape_figures import landscapes
+    from lse_material.analysis.landscape import landscapes
     from lse_material.plotting import input_labels, picture, planes
 
     names = path or ["uniaxial", "pure_shear", "simple_shear"]

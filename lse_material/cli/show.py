@@ -1,7 +1,5 @@
 """`lse-material show`: what is in a file, and what its landscape looks like."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -9,8 +7,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from lse_material.analysis.landscape import field_to_vary
-from lse_material.analysis.landscape_figures import landscape_figures, landscapes
+from lse_material.analysis.landscape import field_to_vary, landscape_figures, landscapes
 from lse_material.cli.files import MaterialFile, read
 from lse_material.cli.output import Json, figure, print_json, print_table, vector
 from lse_material.model.material import Material, potential_of

@@ -1,7 +1,5 @@
 """Which column of a table is what: by what the user says, then by its name; what a name leaves open is never guessed."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -35,9 +33,7 @@ ALSO_CAUCHY = {  # names beside which S is the Cauchy stress, and P minus it, fo
     ),
     "P": (re.compile(r"(?:Pot|Kin|Tot)Eng|Press|L[xyz]|[xyz](?:lo|hi)"), -1.0),
 }  # of Abaqus, ANSYS and LAMMPS
-_STRESS_COMPONENT = re.compile(
-    r"(?:stress|sigma|piola|pk[12]|kirchhoff).*?[\W_]?(?:[xyz]{2}|[0-3]{2})\W*$", re.IGNORECASE
-)
+_STRESS_COMPONENT = re.compile(r"(?:stress|sigma|piola|pk[12]|kirchhoff).*?[\W_]?(?:[xyz]{2}|[0-3]{2})\W*$", re.I)
 
 
 @dataclass
@@ -108,9 +104,7 @@ class AssignedColumns:
 
     def settle_shears(self) -> None:
         """Take columns whose meanings differ by a factor alone if their values are zero, or if 12 and 21 are both given."""
-        by_factor = {
-            k: found[0] for k, found in self.ambiguous.items() if len({(m.quantity, m.index) for m in found}) == 1
-        }
+        by_factor = {k: of[0] for k, of in self.ambiguous.items() if len({(m.quantity, m.index) for m in of}) == 1}
         for column, meaning in by_factor.items():
             transposed = any(
                 m.quantity == meaning.quantity and m.index == meaning.index[::-1]

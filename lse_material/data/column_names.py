@@ -4,8 +4,6 @@ A name has one meaning, none, or several: E12 may be the component of the tensor
 be any stress. Where a name has several, the user says which it is, by names that then have one meaning each (`declared`).
 """
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ Rows of one load path are neighbours: a fit that has seen every other one meets 
 another path. Whether a material predicts paths that it has not seen is judged on whole groups.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -4,8 +4,6 @@ What the columns of a table are is told by their names (`column_names`) or by th
 names, `F` (n, dim, dim) or F11 (n,), or those of `Samples`. A `Reading` says what was taken for what.
 """
 
-from __future__ import annotations
-
 import csv
 import io
 import json
@@ -114,7 +112,8 @@ def table_of_file(
     if ending in (".json", ".jsonl"):
         return _table_of_arrays(_arrays_of_json(content, str(path)), str(path), columns)
     if ending in DATA_FRAMES:
-        return _table_of_data_frame(path, ending), columns
+        frame = _by_pandas(DATA_FRAMES[ending], path)
+        return _table_of_arrays({str(name): frame[name].to_numpy() for name in frame}, str(path), None)[0], columns
     return table_of_text(content, str(path), separator=separator, decimal=decimal, missing=missing), columns
 
 
@@ -179,11 +178,6 @@ def _by_pandas(reader: str, path: Path, **options: Any) -> Any:
         return getattr(pandas, reader)(path, **options)
     except Exception as error:  # pandas passes on what its many engines raise
         raise FormatError(f"{path} cannot be read by pandas: {' '.join(str(error).split())}.") from None
-
-
-def _table_of_data_frame(path: Path, ending: str) -> Table:
-    frame = _by_pandas(DATA_FRAMES[ending], path)
-    return _table_of_arrays({str(name): frame[name].to_numpy() for name in frame}, str(path), None)[0]
 
 
 def _table_of_spreadsheet(

@@ -1,7 +1,5 @@
 """Numbers as programs and people write them: decimal marks, thousands marks, Fortran's exponents, missing values."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Sequence
 

@@ -6,8 +6,6 @@ what follows a # after a blank. If there is no header line, the last comment wit
 names are its header. A header that comes once more, as in files that were put together, is left out.
 """
 
-from __future__ import annotations
-
 import csv
 import gzip
 import re
@@ -99,18 +97,7 @@ def table_of_text(
     decimal: str | None = None,
     missing: str | Sequence[str] | None = None,
 ) -> Table:
-    """Find the dialect of a text and split it into columns.
-
-    Args:
-        content: of the file.
-        source: its name, for messages.
-        separator: of cells, if it is not to be found: one character; " " for any number of blanks.
-        decimal: "." or ",", if it is not to be found.
-        missing: texts that mark a missing value, beside the empty cell, NaN, NA, null, -, and their like.
-
-    Raises:
-        FormatError: what is wrong, in which line, or the two ways in which the table can be read.
-    """
+    """Find the dialect of a text and split it into columns. Other arguments and errors are those of `read_samples`."""
     for name, value, allowed in (("separator", separator, SEPARATORS), ("decimal", decimal, (".", ","))):
         if value is not None and value not in allowed:
             raise InvalidInputError(f"{name} is {value!r}; it must be one of {list(allowed)}.")

@@ -1,7 +1,5 @@
 """Units of columns: read from names and comments, carried with the samples, and the same for W and P where both are known."""
 
-from __future__ import annotations
-
 import ast
 import json
 import re
@@ -54,13 +52,8 @@ def strains_without_unit(given: AssignedColumns, quantity: str) -> None:
 def common_units(given: AssignedColumns, data: dict[str, Any], quantities: Mapping[str, str]) -> dict[str, str]:
     """Units of the samples by quantity; energies in `data` are brought to the unit of the stresses where both are pressures.
 
-    Args:
-        given: columns with their units.
-        data: arrays of the samples: `energy` may be scaled.
-        quantities: quantity in names of columns -> key of the units of `Samples`.
-
-    Raises:
-        FormatError: columns of one quantity have several units.
+    `quantities` gives, by the quantity in names of columns, the key of the units of `Samples`. Raises FormatError: columns of
+    one quantity have several units.
     """
     units = units_of_comments(given.table.source, given.table.comments)
     named: dict[str, str] = {}

@@ -3,8 +3,6 @@
 x(t + dt) - x(t) = -grad Psi dt / gamma + noise of variance 2 T dt / gamma per component
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

@@ -4,8 +4,6 @@
 do not count as use: the file begins with `from __future__ import annotations`.
 """
 
-from __future__ import annotations
-
 import ast
 import dataclasses
 import functools
@@ -172,9 +170,8 @@ class _Source:
         """The lines of a definition, decorators included."""
         decorators = getattr(node, "decorator_list", [])
         first = min([node.lineno, *(decorator.lineno for decorator in decorators)])
-        return "\n".join(
-            line.split("  # noqa")[0] for line in _without_examples(self._lines[first - 1 : node.end_lineno])
-        )
+        lines = _without_examples(self._lines[first - 1 : node.end_lineno])
+        return "\n".join(line.split("  # noqa")[0] for line in lines)
 
 
 def _without_examples(lines: Sequence[str]) -> Iterator[str]:

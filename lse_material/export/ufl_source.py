@@ -1,7 +1,5 @@
 """A material as one Python file that needs UFL alone: the text of this package that writes it out, and its numbers."""
 
-from __future__ import annotations
-
 from lse_material.errors import InvalidInputError
 from lse_material.export.preamble import description
 from lse_material.export.python_text import PythonText, python_file

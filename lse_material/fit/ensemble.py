@@ -4,8 +4,6 @@ The mean of soft minima is no soft minimum, so the material of an ensemble is on
 best. A fit that ended in a poor local minimum meets the data a little worse, and unseen load paths much worse.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The fit in three steps: samples become a problem, a search finds the weights, and they are packed into a result."""
 
-from __future__ import annotations
-
 import contextlib
 import math
 import time
@@ -188,14 +186,12 @@ def from_start(
     if (start.kinematics if isinstance(start, Material) else None) != kinematics:
         raise InvalidInputError(f"`start` is not a fit with the strain measure {kinematics}: give the same as there.")
     potential = potential_of(start)
-    monotone = (
-        monotone_inputs(kinematics, potential.size) if isinstance(start, Material) and start.is_polyconvex else None
-    )
+    polyconvex = isinstance(start, Material) and start.is_polyconvex
+    monotone = monotone_inputs(kinematics, potential.size) if polyconvex else None
     shift, scale = potential.input_shift, potential.input_scale
     states = of_states(kinematics, potential.size - kinematics.size, shift, scale) if kinematics else {}
-    return TrainablePotential.from_potential(
-        potential, Constraints(unit=torch.tensor(scale), monotone=monotone, **states)
-    )
+    constraints = Constraints(unit=torch.tensor(scale), monotone=monotone, **states)
+    return TrainablePotential.from_potential(potential, constraints)
 
 
 def _finished(

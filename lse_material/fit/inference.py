@@ -249,9 +249,8 @@ class _Search:
                 break
             more = density.sample(n, seed=int(self.rng.integers(2**31)))
             points = (more, *self.target(more))
-            self.x, self.energy, self.gradient = (
-                np.concatenate(p) for p in zip((self.x, self.energy, self.gradient), points)
-            )
+            known = self.x, self.energy, self.gradient
+            self.x, self.energy, self.gradient = (np.concatenate(p) for p in zip(known, points))
             density = regression.fit(self.x, self.energy, self.gradient, depth)
         check = density.sample(n, seed=int(self.rng.integers(2**31)))
         forward = importance(-self.target(check)[0], density.log_density(check))
@@ -309,10 +308,9 @@ def evidence_error(
 ) -> float:
     """The standard error of ln Z as samples of q give it.
 
-    Args:
-        forward: ln Z and its standard error (and a share) by `importance` of samples of q weighted to p.
-        backward: the same with the parts of q and p exchanged, which gives -ln Z, at points of p.
-        normaliser: standard error of ln of the normaliser of q, which is in both.
+    `forward` has ln Z and its standard error (and a share) by `importance` of samples of q weighted to p; `backward` the same
+    with the parts of q and p exchanged, which gives -ln Z. `normaliser` is the standard error of ln of the normaliser of q, in
+    both.
     """
     variance = forward[1] ** 2 + normaliser**2
     difference = (forward[0] + backward[0]) ** 2

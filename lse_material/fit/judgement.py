@@ -8,8 +8,6 @@ and those of the nearest row, r_j(i), the correlation
 is near 0 for noise, and near 1 where the fit misses more than that.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Any
 

@@ -5,8 +5,6 @@ nothing about a fit that has seen the path. So the error to expect is that of th
 paths; rows beyond count apart, and `lse-material check` names such states of a simulation.
 """
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass

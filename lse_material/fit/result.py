@@ -1,7 +1,5 @@
 """What a fit found: the material, how good it is, and how the search went."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 

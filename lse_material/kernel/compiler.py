@@ -5,8 +5,6 @@ compiles for, so it is never loaded on another CPU. It is compiled under a file 
 concurrent processes compile once and never see half a library.
 """
 
-from __future__ import annotations
-
 import fcntl
 import functools
 import hashlib
@@ -84,9 +82,8 @@ def _compiler(CC: str, PATH: str) -> Compiler:
 def _macros(command: tuple[str, ...]) -> str | None:
     """What `command` predefines, None if it does not run or refuses its flags."""
     try:
-        done = subprocess.run(
-            [*command, "-dM", "-E", "-x", "c", os.devnull], capture_output=True, text=True, check=False
-        )
+        call = [*command, "-dM", "-E", "-x", "c", os.devnull]
+        done = subprocess.run(call, capture_output=True, text=True, check=False)
     except OSError:
         return None
     return done.stdout if done.returncode == 0 else None

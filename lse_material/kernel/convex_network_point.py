@@ -72,9 +72,8 @@ class NetworkLayout:
     def write(self, text: Text, name: str, counts: list[int]) -> None:
         """The functions of this layout."""
         layers = range(len(self.shape.widths))
-        for together in sorted(
-            {count * blocks for count in counts for n in layers for _, blocks in self.groups(n, count)}
-        ):
+        sizes = {count * blocks for count in counts for n in layers for _, blocks in self.groups(n, count)}
+        for together in sorted(sizes):
             write_activation(text, self.shape.activation, together, self.lanes)
         for count in counts:
             _write_values(text, self, name, count)

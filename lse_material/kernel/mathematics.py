@@ -8,8 +8,6 @@ An activation is one long chain of dependent operations. Several are therefore w
 that a CPU always finds independent ones near each other; and the exponentials of the next before the results of the last.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from lse_material.kernel.c_writer import Symbol, Text

@@ -1,7 +1,5 @@
 """A growth term: energy that goes to infinity as the volume vanishes, added to what the network says."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

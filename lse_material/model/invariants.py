@@ -8,8 +8,6 @@ The inputs follow J. Schroeder and P. Neff, Int. J. Solids Struct. 40, 401 (2003
 vanish at F = I, and let the inputs differ there. Energies that are quadratic in E are so in the inputs. x = 0 for rotations.
 """
 
-from __future__ import annotations
-
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass

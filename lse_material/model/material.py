@@ -278,9 +278,7 @@ class Material:
 
     def stress_by_fields(self, F: Any, fields: Any = None) -> Array:
         """dP/dfields, (..., dim, dim, m): what a field of its own adds to the stress. Arguments and errors as `energy`."""
-        return self._by_chunks(
-            F, fields, (self.dim, self.dim, len(self.fields)), lambda values: values.stress_by_fields
-        )
+        return self._by_chunks(F, fields, (self.dim, self.dim, len(self.fields)), lambda v: v.stress_by_fields)
 
     def entropy(self, F: Any, fields: Any = None) -> Array:
         """-dW/dT per reference volume, (...), of a material with one temperature. Arguments and errors as `energy`."""

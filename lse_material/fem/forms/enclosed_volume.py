@@ -7,8 +7,6 @@ cells too: the integrand is a polynomial in the coordinates of the facet. Its de
 which follows the surface.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -6,8 +6,6 @@ written out in plain UFL, which needs no C header and can be differentiated any 
 1,000 non-zero weights in 2D.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Real

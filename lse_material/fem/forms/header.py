@@ -1,7 +1,5 @@
 """Potentials as C headers that compiled forms include: written to the cache once, found by a number in the form."""
 
-from __future__ import annotations
-
 import functools
 import hashlib
 import os

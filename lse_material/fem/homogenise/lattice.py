@@ -5,8 +5,6 @@ its border. A facet of the border is one that some lattice vector n a, with inte
 from its other side; all other exterior facets are free surfaces.
 """
 
-from __future__ import annotations
-
 import itertools
 from dataclasses import dataclass
 from typing import Any

@@ -9,8 +9,6 @@ buckling has a wavelength of its own. G. Geymonat, S. Mueller, N. Triantafyllidi
 Bertoldi et al., J. Mech. Phys. Solids 56, 2642 (2008), for the porous elastomer.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -258,7 +256,7 @@ class PeriodicCell:
 
     def state(self, *, tangent: bool = True, perturbations: int = 0, iterations: int = 0) -> CellState:
         """The present state, homogenised; collective."""
-        W = self._system.energy(loads=False) / self.volume
+        W = self._system.energy() / self.volume
         P = self._system.average_stress()
         paid = sum(one.dissipated() for one in self.internal) / self.volume
         with self._as_before():

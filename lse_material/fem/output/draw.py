@@ -101,9 +101,8 @@ def gather_cells(field: fem.Function, *, displacement: fem.Function | None = Non
     _expect_component(field, component)
     domain, tdim = V.mesh, V.mesh.topology.dim
     if V.element.basix_element.degree > 0:
-        corner_field = fem.Function(
-            fem.functionspace(domain, ("Lagrange", 1, tuple(field.ufl_shape))), dtype=field.dtype
-        )
+        space = fem.functionspace(domain, ("Lagrange", 1, tuple(field.ufl_shape)))
+        corner_field = fem.Function(space, dtype=field.dtype)
         corner_field.interpolate(field)
         field = corner_field
     nodes, x = _positions(domain, displacement)

@@ -1,7 +1,5 @@
 """Detects extrapolation: records quadrature points whose inputs lie outside the training data, and warns once."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -4,11 +4,9 @@ A path through wells jumps: each step ends with a check of the tangent, and the 
 checkpoint file is complete or absent, so a process that is killed loses only its unfinished step.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +15,7 @@ from mpi4py import MPI
 from lse_material._arrays import Array
 from lse_material._progress import progress_bar
 from lse_material.errors import ConvergenceError, FormatError, InvalidInputError
+from lse_material.fem._mpi import on_every_rank
 from lse_material.fem.paths.fingerprint import EQUAL, Fingerprint, differences_from, fingerprint
 from lse_material.fem.paths.history import (
     FINGERPRINT,
@@ -154,7 +153,7 @@ class LoadPath(RecordedPath):
             data = self.history.resume(self._differences, changed)
         except FormatError:
             if self.table["load"]:
-                self.apply(self.table["load"][-1])
+                self._set_load(self.table["load"][-1])
                 u.x.array[:] = before
             raise
         if data is None:
@@ -182,7 +181,7 @@ class LoadPath(RecordedPath):
             except (ConvergenceError, _JumpError) as stopped:
                 for function, values in zip(state, before):
                     function.x.array[:] = values
-                self.apply(at)
+                self._set_load(at)
                 self.problem.u.x.array[:] = before[0]
                 step = 0.5 * (target - at)
                 self.history.rejected += 1
@@ -199,13 +198,16 @@ class LoadPath(RecordedPath):
             if (jump - at) * step > 0.0:
                 step = (jump - at) * (1.0 if abs(jump - at) <= located else 0.5)
 
+    def _set_load(self, level: float) -> None:
+        on_every_rank(self.problem.comm, partial(self.apply, level))
+
     def _step(self, target: float, begun: StepWork | None, row: dict[str, float], *, seek: bool) -> None:
         """Solve under a load, let internal variables follow, and add to the row.
 
         Raises:
             _JumpError: the body jumps, and this step is too long to say where.
         """
-        self.apply(target)
+        self._set_load(target)
         if begun is not None:
             begun.loads_changed()
         iterations, perturbations = self._minimum(seek=seek)
@@ -237,9 +239,7 @@ class LoadPath(RecordedPath):
         """Parts in which a checkpoint, whose state is in u, differs from this problem under its last load; collective."""
         values = self.problem.u.x.array.copy()
         if len(data["load"]):
-            self.apply(float(data["load"][-1]))
-        self.problem.u.x.array[:] = values
-        self.problem.energy()  # brings stored energies, which are in the fingerprint, up to date
+            self._set_load(float(data["load"][-1]))
         other = differences_from(data[FINGERPRINT], self._fingerprint())
         if len(data["load"]) and not self._keeps_dirichlet_values(values):
             other.append(DIRICHLET)

@@ -8,8 +8,6 @@ is the error of the halves to leading order (E. Hairer, S. P. Norsett, G. Wanner
 II.4). It includes the lag of the mode weights, which estimates from earlier states miss.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum

@@ -9,8 +9,6 @@ a plane boundary costs int sqrt(2 kappa (W - tangent)) de per area (the same for
 S. Forest, J. Eng. Mech. 135, 117 (2009); G. Engel et al., Comput. Methods Appl. Mech. Eng. 191, 3669 (2002).
 """
 
-from __future__ import annotations
-
 import numpy as np
 import ufl
 from dolfinx import fem, mesh
@@ -57,7 +55,9 @@ def micromorphic(gradient: Expr, phi: Expr, *, length: float, modulus: float, pe
     """
     _positive(length=length, modulus=modulus, penalty=penalty)
     if gradient.ufl_shape != phi.ufl_shape:
-        raise InvalidInputError(f"phi has the shape {phi.ufl_shape}, not that of the gradient, {gradient.ufl_shape}.")
+        raise InvalidInputError(
+            f"phi has the shape {phi.ufl_shape}, the gradient {gradient.ufl_shape}: they must be equal."
+        )
     difference, change = gradient - phi, ufl.grad(phi)
     return 0.5 * modulus * length**2 * ufl.inner(change, change) + 0.5 * penalty * ufl.inner(difference, difference)
 

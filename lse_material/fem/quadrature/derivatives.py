@@ -9,8 +9,6 @@ next to derivatives of F, with several stored stresses in one integrand. UFL's o
 forms and loses terms if a form contains a derivative that is not yet expanded.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import Any
 

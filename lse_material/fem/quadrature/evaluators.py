@@ -1,7 +1,5 @@
 """Stresses at quadrature points: what is evaluated and stored, and how P follows from it in UFL."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -57,11 +55,8 @@ class Rows(Protocol):
 class PotentialStress:
     """The stress of a `Material`: dW/dx and the upper triangle of d2W/dx2 are stored, and UFL makes P of them.
 
-    x are the fields that W depends on, if any, and the components of the strain.
-
-    Attributes:
-        shape: of the first derivative that is stored at each point.
-        tangent_shape: of the second derivative that is stored at each point.
+    x are the fields that W depends on, if any, and the components of the strain. `shape` and `tangent_shape` are those of the
+    first and second derivative that are stored at each point.
     """
 
     def __init__(self, material: Material, comm: MPI.Comm, fields: Sequence[Expr]) -> None:

@@ -6,8 +6,6 @@ with f the four components in the plane. W is minimised in d by Newton's method 
 halved steps (J. Nocedal, S. Wright, Numerical Optimization, 2006, ch. 3.4), so that d is a minimum also where W has wells.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

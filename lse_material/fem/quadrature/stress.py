@@ -9,8 +9,6 @@ The operator is a stress, never W, because two derivatives of W through an exter
 (FEniCS/ufl issue 456).
 """
 
-from __future__ import annotations
-
 import weakref
 from collections.abc import Collection, Sequence
 from functools import cached_property

@@ -5,8 +5,6 @@ the periodic cell are fluctuation and average gradient. `FieldEnergy` is the ene
 conditions.
 """
 
-from __future__ import annotations
-
 from collections.abc import Generator, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -37,8 +35,9 @@ class Energy(Protocol):
     def set_iterate(self, x: PETSc.Vec) -> None:
         """Take the unknowns from x."""
 
-    def energy(self) -> float:
-        """The energy at the present unknowns, the same on every rank; not finite where an element is turned inside out."""
+    def value(self) -> float:
+        """The energy at the present unknowns, up to a constant, the same on every rank; not finite where an element is turned
+        inside out."""
 
     def residual(self, out: PETSc.Vec) -> None:
         """Write the gradient of the energy to `out`, zero where the unknowns are prescribed."""
@@ -104,6 +103,9 @@ class FieldEnergy(Energy, Protocol):
 
     def solve(self) -> Any:
         """Minimise from the present u."""
+
+    def energy(self) -> float:
+        """The value with its constant."""
 
     def apply_bcs(self) -> None:
         """Set u to its Dirichlet values."""

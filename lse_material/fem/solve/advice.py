@@ -1,7 +1,5 @@
 """Why a solve failed and what to do about it: PETSc's reasons in words, and the diagnosis of the tangent."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from typing import Any, Protocol

@@ -5,8 +5,6 @@ such energies, one after the other, lead past the nearest minima to a lower one.
 frozen-weight tangent at the start: what differs between these energies, the mode weights, differs by more from step to step.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing, contextmanager
 
@@ -43,7 +41,7 @@ class SmootherEnergy:
         self._fields = fields
         self._energy, self._gradient = compile(smoother), compile(ufl.derivative(smoother, u))
 
-    def energy(self) -> float:
+    def value(self) -> float:
         """The energy at the present u, the same on every rank."""
         return integral(self._fields.comm, self._energy)
 

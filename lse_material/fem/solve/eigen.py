@@ -6,8 +6,6 @@ by another count. B. N. Parlett, The Symmetric Eigenvalue Problem, SIAM 1998, se
 SLEPc, ACM Trans. Math. Softw. 31, 351 (2005).
 """
 
-from __future__ import annotations
-
 import numpy as np
 from mpi4py import MPI
 from petsc4py import PETSc

@@ -11,8 +11,6 @@ better than a quasi-Newton step, which costs a tenth (`lse_material.fem.solve.qu
 from where these steps end.
 """
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import logging
@@ -31,6 +29,7 @@ from lse_material._arrays import Array
 from lse_material.errors import ConvergenceError, InvalidInputError
 from lse_material.fem._lifetime import collect_garbage, weak_method
 from lse_material.fem._mpi import assembled, integral
+from lse_material.fem.forms.constants import without_constants
 from lse_material.fem.forms.frozen_tangent import frozen_tangent
 from lse_material.fem.forms.incompressible import Multiplier
 from lse_material.fem.forms.marks import marks_in
@@ -179,8 +178,9 @@ class EnergyProblem(MaterialProblem):
         )
         self._unchecked = None if residual is None else energy  # until the given residual is found to be its derivative
         self._options = {k: v for k, v in kwargs.items() if k != "kind"}
+        energy, self._constants = without_constants(energy, u)
         self._smoother = [SmootherEnergy(energy, f, u, self.fields, self.compiled) for f in continuation]
-        self._energy = self.compiled(energy)
+        self._value = self.compiled(energy)
         self.convex_form = None if convex is None else self.compiled(convex)
         self._convex_matrix: PETSc.Mat | None = None
         self.scales = FieldScales(self.fields)
@@ -215,9 +215,14 @@ class EnergyProblem(MaterialProblem):
 
     def energy(self) -> float:
         """The energy of the present u, the same on every rank; NaN where an element is turned inside out."""
+        constants = 0.0 if self._constants is None else integral(self.comm, self.compiled(self._constants))
+        return self.value() + constants
+
+    def value(self) -> float:
+        """The energy less large constants of its potentials, whose rounding would hide how it changes; collective."""
         if self._reads_stored_energy:
             self._update_stresses()
-        return integral(self.comm, self._energy)
+        return integral(self.comm, self._value)
 
     def residual(self, out: PETSc.Vec) -> None:
         """Write the gradient of the energy to `out`, zero where u is prescribed; collective."""
@@ -336,7 +341,7 @@ class EnergyProblem(MaterialProblem):
         self._descents_left = DESCENTS if self.solver.getType() == "newtontr" and not self._saddle else 0
         if self._smoother or (indefinite and self._descents_left > 0):
             self._descend_first()
-        start = self.u.x.array.copy(), self.energy()
+        start = self.u.x.array.copy(), self.value()
         try:
             self._require_stable()
             self._solve_scaled()
@@ -345,7 +350,7 @@ class EnergyProblem(MaterialProblem):
             if not self.fallback:
                 raise
             self._fall_back(error, *start)
-        if not np.isfinite(self.energy()):
+        if not np.isfinite(self.value()):
             raise ConvergenceError(
                 "the solver ended in a state whose energy is not finite: a cell is turned inside out (det F <= 0). Take "
                 "smaller load steps.",
@@ -425,7 +430,7 @@ class EnergyProblem(MaterialProblem):
 
     def _energy_at(self, x: PETSc.Vec, of: SmootherEnergy | None = None) -> float:
         self.set_iterate(self.scales.to_physical(x, self._physical))
-        return (of or self).energy()
+        return (of or self).value()
 
     def _gradient_at(self, x: PETSc.Vec, out: PETSc.Vec, of: SmootherEnergy | None = None) -> None:
         self.set_iterate(self.scales.to_physical(x, self._physical))
@@ -470,6 +475,7 @@ class EnergyProblem(MaterialProblem):
             self.residual(self.b)
             size = self.scales.largest_step(self.u, self.b.array_r.copy(), A)
             first = self.solver.getTRTolerances()[2] if "snes_tr_delta0" in self._chosen else size
+            self._objective.largest_radius = 1e10 * size
             self.solver.setTRTolerances(delta_min=1e-12 * size, delta_max=1e10 * size, delta_0=first)
 
     def _require_stable(self) -> None:
@@ -486,7 +492,7 @@ class EnergyProblem(MaterialProblem):
             self.fallbacks += 1
             self.iterations += minimise_eliminated(self)
             return
-        if not self.energy() <= energy:
+        if not self.value() <= energy:
             self.u.x.array[:] = start
         with contextlib.suppress(ConvergenceError):  # rounding of the energy may be all that stopped a trust region
             self.iterations += minimise(self, FINISHING_ITERATIONS)

@@ -10,8 +10,6 @@ body has the same ratio of residual and rounding in millimetres and in metres. N
 Algorithms, SIAM 2002, ch. 7, for |A| |x| as the measure of rounding in A x.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any

@@ -4,8 +4,6 @@ Both sides are evaluated for random directions d in each field, at the start and
 one of the two show at the other.
 """
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
@@ -37,7 +35,7 @@ class ProblemWithResidual(Protocol):
     fields: Fields
     start_values: Mapping[str, fem.Function]
 
-    def energy(self) -> float:
+    def value(self) -> float:
         """The energy of the present u."""
 
     def forces(self) -> Array:
@@ -73,7 +71,7 @@ def check_given_residual(problem: ProblemWithResidual, energy: ufl.Form, stresse
         for halvings in range(HALVINGS):
             u.x.array[: len(change)] = before[0][: len(change)] + 0.5**halvings * change
             u.x.scatter_forward()
-            if np.isfinite(problem.energy()) and np.isfinite(found := _works(problem, rate, direction, noise)).all():
+            if np.isfinite(problem.value()) and np.isfinite(found := _works(problem, rate, direction, noise)).all():
                 states.append(found)
                 break
     finally:
@@ -94,7 +92,7 @@ def check_given_residual(problem: ProblemWithResidual, energy: ufl.Form, stresse
 
 def _works(problem: ProblemWithResidual, rate: fem.Form, direction: fem.Function, noise: Any) -> Array:
     """Work of the residual at the present u, that of the energy, and their size: (3, directions, fields)."""
-    problem.energy()  # brings stored values up to date
+    problem.value()  # brings stored values up to date
     forces, values = problem.forces(), direction.x.array
     works = np.zeros((3, DIRECTIONS, len(problem.fields)))
     for k, field in itertools.product(range(DIRECTIONS), range(len(problem.fields))):

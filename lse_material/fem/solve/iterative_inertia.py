@@ -9,8 +9,6 @@ An eigenvalue lies within |A x - s P x| (norm of P^-1) of each s that is found, 
 That none is missed is not proved, as the pivots of a factor prove it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 
@@ -79,9 +77,7 @@ def _lowest(A: PETSc.Mat, P: PETSc.Mat, pc: PETSc.PC, count: int, tolerance: flo
         transform.setType("precond")
         transform.setPreconditionerMat(P)
         ksp = transform.getKSP()
-        ksp.setType(
-            "richardson"
-        )  # one step of it: PETSc 3.25 applies multigrid to several vectors at once wrongly on two ranks
+        ksp.setType("richardson")  # one step: PETSc 3.25 applies multigrid wrongly to several vectors on two ranks
         ksp.setTolerances(max_it=1)
         ksp.setNormType(PETSc.KSP.NormType.NONE)
         ksp.setPC(pc)

@@ -1,7 +1,5 @@
 """What a tangent does not resist: rows without stiffness, and rigid motions of parts that no Dirichlet condition fixes."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -48,9 +46,7 @@ def unmarked_multipliers(fields: Fields, A: PETSc.Mat) -> str | None:
     """Which fields an energy is linear in without a mark of multipliers, and what to do; None if there are none. Collective."""
     means = fields.mean_stiffnesses(diagonal_of(A))
     coupling = fields.mean_stiffnesses(np.concatenate(product(A, [np.ones(n) for n in fields.sizes], absolute=True)))
-    linear = [
-        i for i, one in enumerate(fields.fields) if one not in fields.determined and means[i] == 0.0 < coupling[i]
-    ]
+    linear = [i for i, f in enumerate(fields.fields) if f not in fields.determined and means[i] == 0.0 < coupling[i]]
     if not linear:
         return None
     return (

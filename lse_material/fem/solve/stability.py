@@ -4,8 +4,6 @@ The lowest modes solve A m = s M m with the tangent A and M of int grad(m).grad(
 vanish where u is prescribed. `lse_material.fem.solve.eigen` finds them.
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """What the search compares: models with their errors, the best of each number of modes, and when one is good enough."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from dataclasses import dataclass

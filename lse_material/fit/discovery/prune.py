@@ -9,8 +9,6 @@ takes the neuron's other weights along. Each batch is followed by a Levenberg-Ma
 stay within the bound.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import torch

@@ -7,8 +7,6 @@ out with the right number of modes alike; without `significance`, 4 of 8 double 
 many (tests/fit/test_noise.py). Where a reason stands alone, other values were not measured.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial

@@ -7,8 +7,6 @@ do not say which. A fibre has a direction and a stiffness only; with the symmetr
 modes grow linearly in E, as the stiffness of a beam in tension levels off.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import ClassVar
 

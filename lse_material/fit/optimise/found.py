@@ -1,7 +1,5 @@
 """What a search for weights found, and how it went."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 

@@ -9,8 +9,6 @@ modes of at most one hidden layer the modes' own derivatives are written out, wh
 by row, which serves the others.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
@@ -108,9 +106,7 @@ def _of_modes(model: TrainablePotential, x: Tensor, weight: Tensor, away: Tensor
     first, blocks = model.temperatures, {}
     factor = torch.cat([torch.ones_like(away[..., :1]), -away], dim=3)
     for form in _forms(model, x.flatten(1, 2)):
-        e, de, by_t = (
-            part.unflatten(1, (-1, len(maps))) * weight.unsqueeze(3) for part in (form.e, form.de, form.by_t)
-        )
+        e, de, by_t = (p.unflatten(1, (-1, len(maps))) * weight.unsqueeze(3) for p in (form.e, form.de, form.by_t))
         C = factor.unsqueeze(4) * e.unsqueeze(3)  # (K, n, i, 1 + d, r)
         v = torch.einsum("imj,kmr->kijr", maps[:, first:, first:], form.v)
         C[..., 1 + first :, :].addcmul_(v.unsqueeze(1), de.unsqueeze(3))

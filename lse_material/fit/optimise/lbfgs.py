@@ -3,8 +3,6 @@
 R. H. Byrd, P. Lu, J. Nocedal, C. Zhu, SIAM J. Sci. Comput. 16, 1190 (1995).
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 

@@ -4,8 +4,6 @@ A potential has one energy at each point, its energies change as the gradients s
 Each of the three is checked between near rows, in inputs scaled by their spread.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

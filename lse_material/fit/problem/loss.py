@@ -99,13 +99,7 @@ class Loss:
 
     @classmethod
     def on(
-        cls,
-        rows: Rows,
-        scales: Scales,
-        energy_weight: float,
-        stress_weight: float,
-        *,
-        growth_from: Loss | None = None,
+        cls, rows: Rows, scales: Scales, energy_weight: float, stress_weight: float, *, growth_from: Loss | None = None
     ) -> Loss:
         """The loss on rows of data; weights are relative to each other."""
         rows = rows.in_like_units(scales)
@@ -196,15 +190,11 @@ class Loss:
             return self.growth_from.growth_coefficient(model)
         with torch.no_grad():
             above = below = torch.zeros((), dtype=torch.float64)
-            parts = zip(self._wrong(energy, gradient, 0.0), self._growth_parts(), self.weights)
-            for wrong, h, weight in parts:
+            by_growth = self.known_energies.growth_part(), self.known_stresses.growth_part()
+            for wrong, h, weight in zip(self._wrong(energy, gradient, 0.0), by_growth, self.weights):
                 if weight and h.numel():
                     above, below = above + weight * (h * wrong).mean(), below + weight * (h * h).mean()
             return torch.clamp(-above / below, min=0.0) if float(below) > 0.0 else 0.0
-
-    def _growth_parts(self) -> tuple[Tensor, Tensor]:
-        """What a growth coefficient of 1 adds to the residuals of energies and of stresses."""
-        return self.known_energies.growth_part(), self.known_stresses.growth_part()
 
     def _wrong(self, energy: Tensor, gradient: Tensor, coefficient: Tensor | float) -> tuple[Tensor, Tensor]:
         """Residuals of energies and of stresses, times the roots of the rows' weights."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -17,13 +16,7 @@ from lse_material.fit.model.constraints import Constraints, Orbit, Reference, mo
 from lse_material.fit.model.trainable import TrainablePotential
 from lse_material.fit.options import Architecture, Training
 from lse_material.fit.problem.diagnostics import data_warnings, expect_pressure
-from lse_material.fit.problem.held_back import (
-    has_enough_groups,
-    path_warnings,
-    split,
-    split_observations,
-    with_groups,
-)
+from lse_material.fit.problem.held_back import has_enough_groups, path_warnings, split, split_observations, with_groups
 from lse_material.fit.problem.loss import Loss
 from lse_material.fit.problem.outliers import outlier_warnings, outliers, robust_weights
 from lse_material.fit.problem.parameters import Temperature
@@ -85,11 +78,7 @@ def prepare(
     temperature: Temperature | None = None,
     periods: Sequence[float | None] | None = None,
 ) -> Problem:
-    """The problem of these samples, in the scales of `start` if there is one.
-
-    Raises:
-        InvalidInputError: the samples cannot be fitted so.
-    """
+    """The problem of these samples, in the scales of `start` if any. Raises InvalidInputError: they cannot be fitted so."""
     if periods is not None and (getattr(samples, "x", None) is None or symmetry or start or architecture.stress_free):
         raise InvalidInputError("periods are of samples of x, and take neither symmetry nor start nor stress_free.")
     symmetry = on_all_inputs(symmetry, samples, kinematics)
@@ -100,12 +89,16 @@ def prepare(
             f"fit takes Samples or Observations, not a {type(samples).__name__}: lse.read_samples(path), say."
         )
     circles = None if periods is None else Periods.of(periods, samples.inputs(None))
-    rows_from = partial(_rows_from, kinematics, growth, circles, temperature)
+
+    def rows_from(part: Samples) -> Rows:
+        rows = rows_of(part, kinematics, growth, temperature)
+        return rows if circles is None else circles.on_circles(rows)
+
     digest, rows = samples.digest(), rows_from(samples)
     _check(len(samples), symmetry, kinematics, rows.x.shape[1])
     expect_pressure(samples, rows)
-    if samples.fields is not None or temperature is not None:
-        _expect_any_stress(architecture)
+    if (samples.fields is not None or temperature is not None) and architecture.stress_free:
+        raise InvalidInputError("stress_free is not defined for data with fields: at which values of them?")
     of_outliers: tuple[str, ...] = ()
     monotone = _monotone(architecture, kinematics, rows.x.shape[1])
     if training.robust:
@@ -175,22 +168,6 @@ def in_random_order(samples: Samples, parts: int = PARTS_FROM) -> Samples:
     if len(samples) < parts:
         return samples
     return samples.take(np.random.default_rng(0).permutation(len(samples)))
-
-
-def _expect_any_stress(architecture: Architecture) -> None:
-    if architecture.stress_free:
-        raise InvalidInputError("stress_free is not defined for data with fields: at which values of them?")
-
-
-def _rows_from(
-    kinematics: StrainMeasure | None,
-    growth: Growth | Literal["auto"] | None,
-    periods: Periods | None,
-    temperature: Temperature | None,
-    samples: Samples,
-) -> Rows:
-    rows = rows_of(samples, kinematics, growth, temperature)
-    return rows if periods is None else periods.on_circles(rows)
 
 
 def _prepare_observations(
@@ -275,11 +252,7 @@ def _monotone(architecture: Architecture, kinematics: StrainMeasure | None, inpu
 
 
 def _constraints(
-    architecture: Architecture,
-    symmetry: Symmetry | None,
-    scales: Scales,
-    kinematics: StrainMeasure | None,
-    seen: Index,
+    architecture: Architecture, symmetry: Symmetry | None, scales: Scales, kinematics: StrainMeasure | None, seen: Index
 ) -> Constraints:
     """What the potential must obey, in scaled variables of the seen inputs."""
     d = len(scales.input_shift)

@@ -117,9 +117,8 @@ def rows_of(
             )
         of_caloric = caloric.energy(x[energy_rows, 0])
         energy = energy if is_fitted else energy - of_caloric
-        growth_energy, growth_stress = (
-            (of_caloric, np.zeros_like(stress)) if is_fitted else (growth_energy, growth_stress)
-        )
+        if is_fitted:
+            growth_energy, growth_stress = of_caloric, np.zeros_like(stress)
     if samples.conjugates is not None:
         conjugates = samples.conjugates[stress_rows].copy()
         of_caloric = np.zeros_like(conjugates)

@@ -9,8 +9,6 @@ H the Hessians of the modes in the dim normal strains (Mandel components), avera
 modes are convex.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np
