@@ -240,6 +240,8 @@ class LoadPath(RecordedPath):
         values = self.problem.u.x.array.copy()
         if len(data["load"]):
             self._set_load(float(data["load"][-1]))
+        self.problem.u.x.array[:] = values
+        self.problem.energy()  # brings stored energies, which are in the fingerprint, up to date
         other = differences_from(data[FINGERPRINT], self._fingerprint())
         if len(data["load"]) and not self._keeps_dirichlet_values(values):
             other.append(DIRICHLET)

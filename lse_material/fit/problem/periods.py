@@ -44,7 +44,9 @@ class Periods:
         if np.ndim(periods) != 1:
             raise InvalidInputError(f"periods is {periods!r}; it must be a list with an entry for each input.")
         if len(periods) != x.shape[1]:
-            raise InvalidInputError(f"periods: {len(periods)} for {x.shape[1]} inputs, None for one without.")
+            raise InvalidInputError(
+                f"periods has {len(periods)} entries for {x.shape[1]} inputs: None for one without."
+            )
         if any(p is not None and not (isinstance(p, Real) and 0.0 <= float(p) < math.inf) for p in periods):
             raise InvalidInputError(f"periods is {list(periods)}: each must be a number > 0, or None.")
         spread = x.std(axis=0)
