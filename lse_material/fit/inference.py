@@ -28,7 +28,7 @@ from scipy.cluster.hierarchy import linkage
 from scipy.cluster.vq import kmeans2
 from torch import Tensor
 
-from lse_material._arrays import Array, float_array
+from lse_material._arrays import Array, float_array, generator
 from lse_material.analysis.density import Density, importance, mala, summed, systematic
 from lse_material.data.samples import Samples
 from lse_material.errors import ConvergenceError, InvalidInputError
@@ -189,7 +189,9 @@ def infer(
     >>> bool(abs(found.density.sample(1000).mean() - 1.0) < 0.1)
     True
     """
-    expect_options(architecture=architecture, training=training, inference=inference)
+    expect_options(architecture=architecture, training=training, inference=inference, seed=seed)
+    if not callable(target):
+        raise InvalidInputError(f"the target is {target!r}; it must be a function of x (n, d), in torch.")
     size = len(float_array("lower", lower, 1))
     box = Box.of(lower, upper, size)
     assert box is not None
@@ -200,7 +202,7 @@ def infer(
         raise InvalidInputError("an inference takes Inference.time_limit: leave Training.time_limit at 0.")
     training = training or Training(restarts=2, adam_steps=500, lbfgs_steps=300, patience=50, batch=500)
     inference = inference or Inference()
-    rng = np.random.default_rng(seed)
+    rng = generator(seed)
     target = Counted(target, size)
     session = Session(time.monotonic() + (inference.time_limit or math.inf))
     best: Inferred | None = None
