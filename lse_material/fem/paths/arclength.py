@@ -8,8 +8,6 @@ step; its sign is that of the step before along the tangent of the path. M. Ritt
 (2008); M. A. Crisfield, Comput. Struct. 13, 55 (1981).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
