@@ -1,7 +1,6 @@
 """Checks of arrays given by users: one place for the wording of shape and finiteness errors."""
 
-from __future__ import annotations
-
+from numbers import Integral
 from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
@@ -36,6 +35,18 @@ def float_array(name: str, value: Any, ndim: int | None = None, *, finite: bool 
     return array
 
 
+def whole_number(name: str, value: Any, least: int = 0) -> int:
+    """Return `value` as an int, or raise InvalidInputError naming `name`: for seeds and counts."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+        raise InvalidInputError(f"{name} is {value!r}; it must be a whole number >= {least}.")
+    return int(value)
+
+
+def generator(seed: Any) -> np.random.Generator:
+    """Random numbers of a seed, or InvalidInputError unless it is a whole number >= 0."""
+    return np.random.default_rng(whole_number("seed", seed))
+
+
 def frozen(array: AnyArray) -> AnyArray:
     """Return a read-only copy, so that validated arrays stay as they were validated."""
     copy = array.copy()
@@ -47,9 +58,7 @@ def points(name: str, value: Any, size: int) -> Array:
     """Return points of `size` components: shape (..., size), float64. NaN passes: it must come out as NaN."""
     array = float_array(name, value, finite=False)
     if array.ndim == 0 or array.shape[-1] != size:
-        raise InvalidInputError(
-            f"{name} has shape {array.shape}; its last axis must hold the {size} components of a point."
-        )
+        raise InvalidInputError(f"{name} has shape {array.shape}; its last axis must hold the {size} components.")
     return array
 
 

@@ -87,6 +87,12 @@ def test_a_conservative_step_keeps_what_generalised_alpha_loses():
     assert methods["generalised_alpha_0.8"]["from_the_first"] > 0.01
 
 
+def test_energies_of_a_bain_path_are_met_alone_and_with_stresses():
+    figures = run_benchmark("bain_path")
+    assert max(*figures["energies"]["energy"], *figures["with_stresses"]["energy"]) < 0.02
+    assert max(figures["with_stresses"]["stress"]) < 0.05
+
+
 def test_mass_and_momentum_balance_across_a_boundary_that_an_impact_drives(tmp_path):
     figures = run_benchmark("impact", "--plot", str(tmp_path / "impact.png"))["0.35"]
     assert abs(figures["mass"]) < 0.01
@@ -181,6 +187,12 @@ def test_a_fitted_energy_unmixes_as_its_polynomial_and_as_a_series_does():
         assert figures[f"1b {name}"]["mass_drift"] < 1e-12
         assert figures[f"1b {name}"]["rises"] == 0
         assert abs(figures[f"1b {name}"]["energy"]["0"] / 319.0433 - 1.0) < 5e-4  # the integral of the initial state
+
+
+def test_a_bar_of_a_fitted_energy_finds_the_published_convex_hull():
+    figures = run_benchmark("relaxation")
+    for part in ("polynomial", "fit", "bar"):
+        assert max(map(abs, figures[part]["differences"])) < 2e-3
 
 
 def test_long_runs_leave_no_memory_behind():

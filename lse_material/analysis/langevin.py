@@ -6,14 +6,12 @@ T is in the unit of Psi (k_B times temperature). Paths are made by the Euler-Mar
 by its variant of B. Leimkuhler and C. Matthews, Appl. Math. Res. Express 2013, 34 (2013), whose error is O(dt^2) there.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
-from lse_material._arrays import Array, float_array, frozen
+from lse_material._arrays import Array, float_array, frozen, generator
 from lse_material.analysis.stationary import StationaryPoint
 from lse_material.errors import InvalidInputError
 
@@ -77,14 +75,7 @@ def trajectories(
 
 
 def stationary_samples(
-    potential: HasGradient,
-    start: Any,
-    dynamics: Dynamics,
-    *,
-    records: int,
-    every: int,
-    burn_in: int,
-    seed: int = 0,
+    potential: HasGradient, start: Any, dynamics: Dynamics, *, records: int, every: int, burn_in: int, seed: int = 0
 ) -> Array:
     """Samples of exp(-Psi/T)/Z, (records * n, d): as `trajectories`, after `burn_in` steps that are not kept.
 
@@ -95,21 +86,14 @@ def stationary_samples(
     >>> x.shape
     (20, 3)
     """
-    rng = np.random.default_rng(seed)
+    rng = generator(seed)
     x = _run(potential, start, dynamics, 1, burn_in, rng, averaged=True)[-1] if burn_in else start
     kept = _run(potential, x, dynamics, records, every, rng, averaged=True)[1:]
     return kept.reshape(-1, kept.shape[-1])
 
 
 def first_passage_times(
-    potential: HasGradient,
-    start: Any,
-    dynamics: Dynamics,
-    *,
-    target: Any,
-    radius: float,
-    longest: float,
-    seed: int = 0,
+    potential: HasGradient, start: Any, dynamics: Dynamics, *, target: Any, radius: float, longest: float, seed: int = 0
 ) -> Array:
     """Times (n,) at which walkers first come within `radius` of one of the points `target` (m, d); inf after `longest`.
 
@@ -127,7 +111,7 @@ def first_passage_times(
     x, goals = float_array("start", start, 2).copy(), float_array("target", target, 2)
     if not (radius > 0.0 and longest > 0.0):
         raise InvalidInputError(f"radius {radius} and longest {longest} must be > 0.")
-    rng = np.random.default_rng(seed)
+    rng = generator(seed)
     drift = dynamics.step / dynamics.friction
     noise = np.sqrt(2.0 * dynamics.temperature * drift)
     times, left = np.full(len(x), np.inf), np.arange(len(x))
@@ -187,7 +171,7 @@ def _run(
     for name, value in (("records", records), ("every", every)):
         if value < 1:
             raise InvalidInputError(f"{name} is {value}; it must be at least 1.")
-    rng = np.random.default_rng(seed)
+    rng = generator(seed)
     drift = dynamics.step / dynamics.friction
     noise = np.sqrt(2.0 * dynamics.temperature * drift)
     kept = np.empty((records + 1, *x.shape))

@@ -1,7 +1,5 @@
 """Tables of samples as commands take them: what the columns are, and which one tells the groups."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -57,8 +55,7 @@ def read(
 ) -> Samples:
     """Samples of one file, or of several, each a group. Raises as `read_samples`.
 
-    Raises:
-        typer.BadParameter: `columns` is not written F11=NAME,F12=NAME or NAME,NAME.
+    Raises typer.BadParameter: `columns` is not written F11=NAME,F12=NAME or NAME,NAME.
     """
     chosen: dict[str, Any] | list[str | None] = _parsed(columns) if columns else {}
     if group not in (None, "found"):

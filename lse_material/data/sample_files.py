@@ -4,8 +4,6 @@ What the columns of a table are is told by their names (`column_names`) or by th
 names, `F` (n, dim, dim) or F11 (n,), or those of `Samples`. A `Reading` says what was taken for what.
 """
 
-from __future__ import annotations
-
 import csv
 import io
 import json
@@ -26,7 +24,7 @@ from lse_material.data.assigned_columns import Columns
 from lse_material.data.column_names import DEFORMATIONS, FIELDS, STRESSES, meanings, name_and_unit
 from lse_material.data.samples import ARRAYS, Samples
 from lse_material.data.table_numbers import decimal_mark, is_number, to_number
-from lse_material.data.table_reader import Table, table_of_text, unzipped
+from lse_material.data.table_reader import Missing, Table, table_of_text, unzipped
 from lse_material.data.table_samples import Reading, samples_of_table
 from lse_material.errors import FormatError, InvalidInputError
 
@@ -98,7 +96,7 @@ def table_of_file(
     *,
     separator: str | None = None,
     decimal: str | None = None,
-    missing: str | Sequence[str] | None = None,
+    missing: Missing = None,
     sheet: str | None = None,
 ) -> tuple[Table, Columns]:
     """The columns of a file, and what `columns` says of them by name. Arguments and errors are those of `read_samples`."""
@@ -114,7 +112,8 @@ def table_of_file(
     if ending in (".json", ".jsonl"):
         return _table_of_arrays(_arrays_of_json(content, str(path)), str(path), columns)
     if ending in DATA_FRAMES:
-        return _table_of_data_frame(path, ending), columns
+        frame = _by_pandas(DATA_FRAMES[ending], path)
+        return _table_of_arrays({str(name): frame[name].to_numpy() for name in frame}, str(path), None)[0], columns
     return table_of_text(content, str(path), separator=separator, decimal=decimal, missing=missing), columns
 
 
@@ -167,11 +166,7 @@ def _joined(parts: Sequence[Samples], names: Sequence[str]) -> Samples:
 
 
 def _by_pandas(reader: str, path: Path, **options: Any) -> Any:
-    """What pandas reads.
-
-    Raises:
-        FormatError: pandas is not installed, or cannot read the file.
-    """
+    """What pandas reads. Raises FormatError: pandas is not installed, or cannot read the file."""
     try:
         import pandas
     except ImportError:
@@ -185,18 +180,10 @@ def _by_pandas(reader: str, path: Path, **options: Any) -> Any:
         raise FormatError(f"{path} cannot be read by pandas: {' '.join(str(error).split())}.") from None
 
 
-def _table_of_data_frame(path: Path, ending: str) -> Table:
-    frame = _by_pandas(DATA_FRAMES[ending], path)
-    return _table_of_arrays({str(name): frame[name].to_numpy() for name in frame}, str(path), None)[0]
-
-
-def _table_of_spreadsheet(
-    path: Path, decimal: str | None, missing: str | Sequence[str] | None, sheet: str | None
-) -> Table:
+def _table_of_spreadsheet(path: Path, decimal: str | None, missing: Missing, sheet: str | None) -> Table:
     """The table of a sheet, by default of the only one that has columns whose names mean something.
 
-    Raises:
-        FormatError: there is no such sheet, several sheets hold tables, or what is wrong with the table.
+    Raises FormatError: there is no such sheet, several sheets hold tables, or what is wrong with the table.
     """
     frames = _by_pandas("read_excel", path, header=None, sheet_name=None)
     if sheet is not None and sheet not in frames:
@@ -222,9 +209,7 @@ def _table_of_spreadsheet(
     return replace(table, dialect=f"{table.dialect}; sheets left alone: {', '.join(others)}") if others else table
 
 
-def _table_of_sheet(
-    path: Path, name: str, frame: Any, decimal: str | None, missing: str | Sequence[str] | None
-) -> Table:
+def _table_of_sheet(path: Path, name: str, frame: Any, decimal: str | None, missing: Missing) -> Table:
     """The cells as text, in which the table is found as in a file."""
     source = f"{path}, sheet {name}"
     texts = [cell for column in frame for cell in frame[column] if isinstance(cell, str) and is_number(cell.strip())]
@@ -273,9 +258,7 @@ def _arrays(path: Path) -> dict[str, Any]:
         zlib.error,
         tokenize.TokenError,
     ) as error:
-        raise FormatError(
-            f"{path} is not a whole .npz archive of plain arrays: {error}. Pickles are not read."
-        ) from None
+        raise FormatError(f"{path} is not a whole .npz archive of arrays: {error}. Pickles are not read.") from None
 
 
 def _arrays_of_json(content: bytes, source: str) -> dict[str, Any]:
@@ -389,9 +372,7 @@ def _masked(array: Any, known: npt.NDArray[Any], what: str) -> Array:
     except InvalidInputError as error:
         raise InvalidInputError(f"{what}: {error}") from None
     if known.dtype != np.bool_ or known.shape != values.shape[: known.ndim]:
-        raise FormatError(
-            f"{what} is {known.dtype} of shape {known.shape}, and does not fit values of shape {values.shape}."
-        )
+        raise FormatError(f"{what} is {known.dtype} of shape {known.shape}, and does not fit values {values.shape}.")
     return np.where(known.reshape(*known.shape, *(1,) * (values.ndim - known.ndim)), values, np.nan)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lse_material._arrays import Array, Mask, expect_shape, field_names, float_array, frozen
+from lse_material._arrays import Array, Mask, expect_shape, field_names, float_array, frozen, generator
 from lse_material.data.groups import Labels, are_apart, group_labels, path_numbers, rows_of_whole_groups
 from lse_material.errors import InvalidInputError
 from lse_material.model.strain import StrainMeasure
@@ -123,9 +123,7 @@ class Samples:
             known = None if mask is None else np.broadcast_to(mask.reshape(-1, *(1,) * (len(shape) - 1)), shape)
         else:
             given, known = self.stress_mask, self._freeze(name, "stress_known", shape, shape)
-            whole: Mask | None = (
-                None if known is None else np.logical_and.reduce(known, axis=tuple(range(1, len(shape))))
-            )
+            whole: Mask | None = None if known is None else np.all(known.reshape(len(known), -1), axis=1)
             if given is not None and not np.array_equal(given, whole):  # type: ignore[arg-type]
                 raise InvalidInputError("stress_mask and stress_known contradict each other: give one of them.")
             object.__setattr__(self, "stress_mask", None if whole is None else frozen(whole))
@@ -205,9 +203,7 @@ class Samples:
     def take(self, rows: npt.NDArray[np.integer[Any]]) -> Samples:
         """The samples in `rows` (indices), in that order. A value that no chosen row has is left out."""
         names = (*ARRAYS, "energy_mask", "stress_mask", "stress_known", "group")
-        chosen: dict[str, Any] = {
-            name: None if (value := getattr(self, name)) is None else value[rows] for name in names
-        }
+        chosen: dict[str, Any] = {name: None if (v := getattr(self, name)) is None else v[rows] for name in names}
         for mask, values in MASKED.items():
             if chosen[mask] is not None and not chosen[mask].any():
                 chosen.update(dict.fromkeys(values))
@@ -225,7 +221,7 @@ class Samples:
             raise InvalidInputError(f"fraction is {fraction}; it must lie between 0 and 1.")
         if len(self) < 2:
             raise InvalidInputError("one sample cannot be split.")
-        rng = np.random.default_rng(seed)
+        rng = generator(seed)
         if self.group is not None:
             first, rest = rows_of_whole_groups(self.group, fraction, rng)
             return self.take(first), self.take(rest)
@@ -279,8 +275,7 @@ class Samples:
 def checked_deformations(value: Any) -> Array:
     """Deformation gradients F (n, 2, 2) or (n, 3, 3), finite and with det F > 0, as a read-only array.
 
-    Raises:
-        InvalidInputError: naming the row at fault.
+    Raises InvalidInputError: naming the row at fault.
     """
     F = _rows("F", value, 3)
     if F.shape[1:] not in ((2, 2), (3, 3)):

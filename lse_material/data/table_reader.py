@@ -6,8 +6,6 @@ what follows a # after a blank. If there is no header line, the last comment wit
 names are its header. A header that comes once more, as in files that were put together, is left out.
 """
 
-from __future__ import annotations
-
 import csv
 import gzip
 import re
@@ -32,45 +30,31 @@ _COMMENT = re.compile(rf"[\s\ufeff]*(?:{_HASH}|%|!|//)[#%!/\s]*(.*)", re.IGNOREC
 _RULE = re.compile(r"[\s|+]*--[-\s|+:]*[|+][-\s|+:]*")  # below the header of a table of Markdown
 _INLINE = re.compile(rf"\s{_HASH}", re.IGNORECASE)
 _UNIT_PART = r"(?:[kMGmuµn]?(?:Pa|N|J|m|g|s|K|bar|psi|eV)|lbf?|in|min|h|°C)(?:\^?-?[23]|[²³])?"
-_UNIT = re.compile(
-    rf"[\[(]?(?:-|1|%|percent|{_UNIT_PART}(?:[·*./ ]{_UNIT_PART})*)?[\])]?"
-)  # of a column, in a line of units
+_UNIT = re.compile(rf"[\[(]?(?:-|1|%|percent|{_UNIT_PART}(?:[·*./ ]{_UNIT_PART})*)?[\])]?")  # in a line of units
 
 Record = tuple[int, list[str]]  # line, counted from 1, and its cells
+Missing = str | Sequence[str] | None  # texts that mark a missing value
 
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """Columns with names, of cells or of values.
+    """Columns with names, of cells or of values."""
 
-    Attributes:
-        source: the file, for messages.
-        names: of the columns as they stand in the header; empty texts if there is none.
-        columns: lists of cells (text), or arrays of values, one for each name.
-        lines: the line of each row in the file, or the number of the row (from 0) where there are no lines.
-        dialect: how the table was read, in words.
-        decimal: the decimal mark of the cells.
-        missing: further texts that mark a missing value; None if the user has not said any.
-        units: of each column, from a line of units below the header; empty if there is none.
-        comments: the comments of the file, without their marks.
-    """
-
-    source: str
-    names: tuple[str, ...]
-    columns: Sequence[Any]
-    lines: Sequence[int]
-    dialect: str = ""
-    decimal: str = "."
-    missing: tuple[str, ...] | None = None
-    units: tuple[str, ...] = ()
-    comments: tuple[str, ...] = ()
+    source: str  # the file, for messages
+    names: tuple[str, ...]  # of the columns as they stand in the header; empty texts if there is none
+    columns: Sequence[Any]  # lists of cells (text), or arrays of values, one for each name
+    lines: Sequence[int]  # the line of each row in the file, or the number of the row (from 0) where there are no lines
+    dialect: str = ""  # how the table was read, in words
+    decimal: str = "."  # the decimal mark of the cells
+    missing: tuple[str, ...] | None = None  # further texts that mark a missing value; None if the user has not said any
+    units: tuple[str, ...] = ()  # of each column, from a line of units below the header; empty if there is none
+    comments: tuple[str, ...] = ()  # the comments of the file, without their marks
 
     def numbers(self, column: int) -> Array:
         """The values of a column (n,), NaN where they are missing.
 
-        Raises:
-            FormatError: naming the cell that is no number.
-            InvalidInputError: an array is none of numbers, or has another length.
+        Raises FormatError: naming the cell that is no number; InvalidInputError: an array is none of numbers, or has
+        another length.
         """
         cells = self.columns[column]
         if isinstance(cells, list):
@@ -82,23 +66,18 @@ class Table:
             raise InvalidInputError(f"{self.source}: {error}") from None
         if np.isinf(values).any():
             row = int(np.argmax(np.isinf(values)))
-            raise InvalidInputError(
-                f"{self.source}: {self.names[column]} in row {row} is infinite; NaN marks a missing value."
-            )
+            raise InvalidInputError(f"{self.source}: {self.names[column]} in row {row} is infinite; missing is NaN.")
         return values
 
     def labels(self, column: int) -> list[str] | list[int]:
         """The entries of a column as labels: whole numbers if all of them are, texts otherwise.
 
-        Raises:
-            FormatError: an entry is empty.
+        Raises FormatError: an entry is empty.
         """
         cells = self.columns[column]
         texts = [(cell.decode(errors="replace") if isinstance(cell, bytes) else str(cell)).strip() for cell in cells]
         if empty := [row for row, text in enumerate(texts) if text.lower() in NO_LABEL]:
-            raise FormatError(
-                f"{self.at_row(empty[0])}, column {self.names[column]}: the label of the group is missing."
-            )
+            raise FormatError(f"{self.at_row(empty[0])}, column {self.names[column]}: the label of the group is empty.")
         for ending in ("", ".0"):  # a whole number, or one that a program has written as a float
             if all(re.fullmatch(r"0|-?[1-9]\d{0,17}", text.removesuffix(ending)) for text in texts):
                 return [int(text.removesuffix(ending)) for text in texts]
@@ -115,20 +94,9 @@ def table_of_text(
     *,
     separator: str | None = None,
     decimal: str | None = None,
-    missing: str | Sequence[str] | None = None,
+    missing: Missing = None,
 ) -> Table:
-    """Find the dialect of a text and split it into columns.
-
-    Args:
-        content: of the file.
-        source: its name, for messages.
-        separator: of cells, if it is not to be found: one character; " " for any number of blanks.
-        decimal: "." or ",", if it is not to be found.
-        missing: texts that mark a missing value, beside the empty cell, NaN, NA, null, -, and their like.
-
-    Raises:
-        FormatError: what is wrong, in which line, or the two ways in which the table can be read.
-    """
+    """Find the dialect of a text and split it into columns. Other arguments and errors are those of `read_samples`."""
     for name, value, allowed in (("separator", separator, SEPARATORS), ("decimal", decimal, (".", ","))):
         if value is not None and value not in allowed:
             raise InvalidInputError(f"{name} is {value!r}; it must be one of {list(allowed)}.")
@@ -179,9 +147,7 @@ def _decoded(content: bytes, source: str) -> str:
             continue
         if not re.search(r"[\x00-\x08\x0e-\x1b\x7f\ufffe\uffff]", text):
             return text
-    archive = (
-        " It is a zip archive: a spreadsheet ends in .xlsx or .ods, arrays in .npz." if content[:2] == b"PK" else ""
-    )
+    archive = " A zip archive: a spreadsheet ends in .xlsx or .ods, arrays in .npz." if content[:2] == b"PK" else ""
     raise FormatError(
         f"{source} is not a text file. Samples are read from tables of text, .npz archives and spreadsheets.{archive}"
     )
@@ -190,8 +156,7 @@ def _decoded(content: bytes, source: str) -> str:
 def unzipped(content: bytes, source: str) -> bytes:
     """The content of a file without the compression by gzip, if it has one.
 
-    Raises:
-        FormatError: it is cut off or damaged.
+    Raises FormatError: it is cut off or damaged.
     """
     if content[:2] != b"\x1f\x8b":
         return content
@@ -224,8 +189,7 @@ def _are_units_after_percent(line: str) -> bool:
 def _without_keywords_of_tecplot(lines: list[str], source: str) -> list[str]:
     """The lines with the names that follow VARIABLES as a header, and without the keywords of title and zones.
 
-    Raises:
-        FormatError: the zones hold one variable after the other.
+    Raises FormatError: the zones hold one variable after the other.
     """
     at = next((k for k, line in enumerate(lines) if re.match(r"\s*VARIABLES\s*=", line, re.IGNORECASE)), None)
     if at is None:
@@ -236,9 +200,7 @@ def _without_keywords_of_tecplot(lines: list[str], source: str) -> list[str]:
     kept = list(lines)
     for k, line in enumerate(lines):
         if re.search(r"\b(?:F|DATAPACKING)\s*=\s*\w*BLOCK", line, re.IGNORECASE):
-            raise FormatError(
-                f"{source}, line {k + 1}: zones in blocks are not read; write them as points, a row for each."
-            )
+            raise FormatError(f"{source}, line {k + 1}: zones in blocks are not read: write points, one a row.")
         if at <= k < end or "=" in line or line.strip().upper().startswith("ZONE"):
             kept[k] = ""
     kept[at] = ",".join(f'"{name}"' for name in quoted) if quoted else names.strip()

@@ -7,8 +7,6 @@ own, which nobody cleans once the mesh is gone. Therefore the solver of a proble
 all problems on the same ranks share.
 """
 
-from __future__ import annotations
-
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -47,8 +45,7 @@ def weak_method(method: Callable[..., Any]) -> Callable[..., Any]:
 
     A cycle through the solver would leave both to Python's garbage collector, which runs at another time on each rank.
 
-    Raises:
-        ReferenceError: it is called when the object is gone.
+    Raises ReferenceError: it is called when the object is gone.
     """
     weak = weakref.WeakMethod(method)
     name = type(getattr(method, "__self__", None)).__name__

@@ -1,7 +1,5 @@
 """The fit in three steps: samples become a problem, a search finds the weights, and they are packed into a result."""
 
-from __future__ import annotations
-
 import contextlib
 import math
 import time
@@ -16,6 +14,7 @@ import numpy as np
 import torch
 
 import lse_material
+from lse_material._arrays import generator
 from lse_material._progress import progress_bar
 from lse_material.data.observations import Observations
 from lse_material.data.samples import Samples
@@ -46,9 +45,7 @@ from lse_material.model.strain import StrainMeasure
 from lse_material.model.symmetry import Symmetry
 
 REFIT_ITERATIONS = 60  # of Levenberg-Marquardt on all rows, after a discovery that held some back
-SHARE_OF_SEARCH = (
-    0.85  # of the time, where it is limited: the rest is for the refit of what a discovery has found by then
-)
+SHARE_OF_SEARCH = 0.85  # of the time, where it is limited: the rest is for the refit of what was found
 SHARE_OF_NOISE = 0.4  # of observations, that a smaller number of modes may add: 16 % of the squares of their errors
 MOST_TOLERANCE = 0.5  # where they are mostly noise
 LAST_ITERATIONS = 5  # of Levenberg-Marquardt on all rows, where a discovery saw only some
@@ -112,13 +109,14 @@ def fit(
     True
     """
     began = time.monotonic()
-    expect_options(architecture=architecture, training=training, sparsity=sparsity)
+    expect_options(architecture=architecture, training=training, sparsity=sparsity, kinematics=kinematics, seed=seed)
+    expect_options(symmetry=symmetry, growth=growth, parameters=parameters, checkpoint=checkpoint)
     training, sparsity = training or Training(), sparsity or _sparsity(samples)
     first = None if start is None else from_start(start, kinematics, architecture, symmetry)
     samples, temperature, designs = declared(parameters, samples, start, periods)
     architecture = architecture_of(architecture, temperature, designs) if first is None else first.architecture
     architecture = trainable_kind(architecture.mode_type).adapted(architecture)
-    rng = np.random.default_rng(seed)
+    rng = generator(seed)
     inputs: dict[str, Any] = {"start": start, "periods": periods, "temperature": temperature}
     problem = prepare(samples, kinematics, growth, symmetry, architecture, training, rng, **inputs)
     for text in problem.warnings:
@@ -175,8 +173,7 @@ def from_start(
 ) -> TrainablePotential:
     """The weights of an earlier fit, to be trained further.
 
-    Raises:
-        InvalidInputError: it is of another strain measure, or what is asked for beside it would change it.
+    Raises InvalidInputError: it is of another strain measure, or what is asked for beside it would change it.
     """
     if not isinstance(start, Material | SoftMinimum):
         raise InvalidInputError(
@@ -188,14 +185,12 @@ def from_start(
     if (start.kinematics if isinstance(start, Material) else None) != kinematics:
         raise InvalidInputError(f"`start` is not a fit with the strain measure {kinematics}: give the same as there.")
     potential = potential_of(start)
-    monotone = (
-        monotone_inputs(kinematics, potential.size) if isinstance(start, Material) and start.is_polyconvex else None
-    )
+    polyconvex = isinstance(start, Material) and start.is_polyconvex
+    monotone = monotone_inputs(kinematics, potential.size) if polyconvex else None
     shift, scale = potential.input_shift, potential.input_scale
     states = of_states(kinematics, potential.size - kinematics.size, shift, scale) if kinematics else {}
-    return TrainablePotential.from_potential(
-        potential, Constraints(unit=torch.tensor(scale), monotone=monotone, **states)
-    )
+    constraints = Constraints(unit=torch.tensor(scale), monotone=monotone, **states)
+    return TrainablePotential.from_potential(potential, constraints)
 
 
 def _finished(
@@ -233,8 +228,7 @@ def _discover(
 ) -> Found:
     """The search for the number of modes. Ctrl-C and the time limit keep the best number so far.
 
-    Raises:
-        KeyboardInterrupt: it came before anything was found.
+    Raises KeyboardInterrupt: it came before anything was found.
     """
     train, validation, schedule = problem.train, problem.validation, Schedule()
     some = train.part(slice(0, training.rows))

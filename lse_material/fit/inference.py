@@ -28,7 +28,7 @@ from scipy.cluster.hierarchy import linkage
 from scipy.cluster.vq import kmeans2
 from torch import Tensor
 
-from lse_material._arrays import Array, float_array
+from lse_material._arrays import Array, float_array, generator
 from lse_material.analysis.density import Density, importance, mala, summed, systematic
 from lse_material.data.samples import Samples
 from lse_material.errors import ConvergenceError, InvalidInputError
@@ -66,9 +66,7 @@ class Inference(Options):
     particles: int = option(2000, "points of the annealing, and of each sample of q", least=100)
     rounds: int = option(2, "fits to samples of q after the first fit", least=0)
     moves: int = option(10, "steps of each particle at each temperature", least=1)
-    even: float = option(
-        0.7, "effective share of the particles that a step of the temperature leaves", above=0.0, below=1.0
-    )
+    even: float = option(0.7, "effective share of particles that each temperature step leaves", above=0.0, below=1.0)
     depth: float = option(
         15.0, "energy above the lowest up to which points count for a fit; beyond it p is next to nothing", above=0.0
     )
@@ -85,9 +83,7 @@ class Inference(Options):
         below=1.0,
     )
     attempts: int = option(3, "fits, at most; the best is kept", least=1)
-    time_limit: float = option(
-        0.0, "seconds after which the search ends with the best fit so far; 0 sets no limit", least=0.0
-    )
+    time_limit: float = option(0.0, "seconds after which the search ends with the best so far; 0: no limit", least=0.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,8 +131,7 @@ class Counted:
     def __call__(self, x: Array) -> tuple[Array, Array]:
         """Energies (n,) and gradients (n, d) at x (n, d).
 
-        Raises:
-            InvalidInputError: the target gives another shape, a NaN, or +inf.
+        Raises InvalidInputError: the target gives another shape, a NaN, or +inf.
         """
         t = torch.tensor(x, dtype=torch.float64, requires_grad=True)
         log_p = self.target(t)
@@ -194,7 +189,9 @@ def infer(
     >>> bool(abs(found.density.sample(1000).mean() - 1.0) < 0.1)
     True
     """
-    expect_options(architecture=architecture, training=training, inference=inference)
+    expect_options(architecture=architecture, training=training, inference=inference, seed=seed)
+    if not callable(target):
+        raise InvalidInputError(f"the target is {target!r}; it must be a function of x (n, d), in torch.")
     size = len(float_array("lower", lower, 1))
     box = Box.of(lower, upper, size)
     assert box is not None
@@ -202,12 +199,10 @@ def infer(
     if architecture.modes == "auto":
         raise InvalidInputError('the number of modes of a density must be given, not "auto": take rather too many.')
     if training is not None and training.time_limit:
-        raise InvalidInputError(
-            "an inference has its own limit: leave Training.time_limit at 0, and give Inference.time_limit."
-        )
+        raise InvalidInputError("an inference takes Inference.time_limit: leave Training.time_limit at 0.")
     training = training or Training(restarts=2, adam_steps=500, lbfgs_steps=300, patience=50, batch=500)
     inference = inference or Inference()
-    rng = np.random.default_rng(seed)
+    rng = generator(seed)
     target = Counted(target, size)
     session = Session(time.monotonic() + (inference.time_limit or math.inf))
     best: Inferred | None = None
@@ -253,9 +248,8 @@ class _Search:
                 break
             more = density.sample(n, seed=int(self.rng.integers(2**31)))
             points = (more, *self.target(more))
-            self.x, self.energy, self.gradient = (
-                np.concatenate(p) for p in zip((self.x, self.energy, self.gradient), points)
-            )
+            known = self.x, self.energy, self.gradient
+            self.x, self.energy, self.gradient = (np.concatenate(p) for p in zip(known, points))
             density = regression.fit(self.x, self.energy, self.gradient, depth)
         check = density.sample(n, seed=int(self.rng.integers(2**31)))
         forward = importance(-self.target(check)[0], density.log_density(check))
@@ -313,10 +307,8 @@ def evidence_error(
 ) -> float:
     """The standard error of ln Z as samples of q give it.
 
-    Args:
-        forward: ln Z and its standard error (and a share) by `importance` of samples of q weighted to p.
-        backward: the same with the parts of q and p exchanged, which gives -ln Z, at points of p.
-        normaliser: standard error of ln of the normaliser of q, which is in both.
+    `forward` has ln Z and its standard error (and a share) by `importance` of samples of q weighted to p; `backward` the same
+    with the parts of q and p exchanged, which gives -ln Z. `normaliser`: standard error of ln of the normaliser of q, in both.
     """
     variance = forward[1] ** 2 + normaliser**2
     difference = (forward[0] + backward[0]) ** 2
@@ -376,8 +368,7 @@ def annealed(target: Counted, box: Box, inference: Inference, rng: np.random.Gen
 def expect_gradient(target: Counted, x: Array, width: Array) -> None:
     """Compare gradients of the target with its differences along random directions, at 100 of the points x (n, d) at most.
 
-    Raises:
-        InvalidInputError: they belong to another function: a part is detached, or a backward written by hand is wrong.
+    Raises InvalidInputError: they belong to another function: a part is detached, or a backward written by hand is wrong.
     """
     energy, gradient = target(x[:100])
     direction = width * np.random.default_rng(0).normal(size=gradient.shape)

@@ -2,21 +2,34 @@
 
 Problem. A specimen of 12 x 12 cells between plates, its sides cut through the holes. Lines through the holes are mirrors of the
 buckled pattern: a plate that slides there disturbs nothing, and the specimen differs from an endless one by its two free sides
-only. The squares of solid beside them lack one of the four ligaments around them, so that the specimen should carry
-1/(2 x 12), or 4 %, less. That is what homogenisation leaves out, and the error to expect: with 8, 12 and 16 cells to a side
-the fitted specimen carried 7.0, 4.7 and 3.6 % more than the resolved one, 0.3 % of which the free sides do not explain.
-(With plates that may also slide past each other the resolved specimen sways beyond 5 %, which the homogeneous one does not.)
+only. The squares of solid beside them lack one of the four ligaments around them, so that once they have buckled the two sides
+together should carry half a cell's force less. Homogenisation leaves that out.
 
 The way. The resolved specimen is solved like any other: a trust region on its energy, load steps, and a perturbation along
-the lowest mode where it ceases to be stable. It is the expensive part; a run that was killed continues where it was.
+the lowest mode where it ceases to be stable; each state of the table is stable. A run that was killed continues where it was.
+What the free sides carry less is measured on a resolved strip, which by the mirrors need not be taller than two cells:
 
-The check. Sliding plates: plateau stress within 5 %, critical strain within 10 % of the resolved specimen's.
+    d(strain) = width (stress of the periodic cell - stress of the strip),
 
-    ./fenicsx python3 demos/studies/buckling_metamaterial/compare.py
+and is subtracted from the force of the fitted specimen. Neither the specimen nor the fit enters into d.
+
+The check. Sliding plates: with its free sides accounted for, the fitted specimen has the plateau stress of the resolved one
+within 3 % and the critical strain within 5 %, whatever its size. Found, fitted over resolved:
+
+    cells to a side                          2        4        6        8       12
+    plateau stress                     +32.5 %  +14.5 %   +9.4 %   +7.0 %  +4.65 %
+    the same, free sides accounted for  -0.7 %   +0.1 %   +0.3 %   +0.3 %   +0.3 %
+    critical strain, accounted for      -1.5 %   +0.1 %   +0.4 %   +0.5 %   +0.4 %
+
+The first row falls like 1/(2 cells); d is that of 0.502 cells. The fit itself is 0.24 % above the plateau of the periodic cell.
+
+    ./fenicsx python3 demos/studies/buckling_metamaterial/compare.py --cells 12
     ./fenicsx mpirun -n 2 python3 demos/studies/buckling_metamaterial/compare.py --quick
 
---bonded takes bonded plates too: they stop the squares next to them from turning, a second boundary layer. The quick form has
-2 x 2 cells, a quarter of whose ligaments are missing: the comparison is with what they would carry with them.
+--refine solves the resolved specimen and the periodic cell on meshes twice as fine, too. On the mesh of the study 6 x 6 cells
+carry 2.0 % too much; so does the cell, and their ratio, which is what is compared here, changes by 0.03 %.
+--bonded takes bonded plates too: they stop the squares next to them from turning, a second boundary layer. (With plates that
+may also slide past each other the resolved specimen sways beyond 5 %, which the homogeneous one does not.)
 """
 
 from __future__ import annotations
@@ -24,26 +37,29 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from dolfinx import fem
-from elastomer import FINENESS, MATERIAL, SINGLE_MODE
+from elastomer import FINENESS, MATERIAL, SINGLE_MODE, cell_mesh, neo_hookean
 from matplotlib.figure import Figure
 from mpi4py import MPI
+from sample import UNIAXIAL
 from simulate import CELLS, of_the_cell
-from specimen import FEW, LEVELS, Curve, Specimen, compress, homogeneous, resolved
+from specimen import FEW, KNEE, LEVELS, Curve, Specimen, compress, homogeneous, resolved
 
 import lse_material as lse
-from lse_material.fem import Cells, gather_cells
+from lse_material.fem import Cells, PeriodicCell, gather_cells
 
 COMM = MPI.COMM_WORLD
 PERTURBATION = 0.02
+STRIP_WIDTH, STRIP_HEIGHT = 6, 2  # in cells
 
 
 def run(cells: int, levels: np.ndarray, *, bonded: bool, out: Path) -> tuple[dict[str, Curve], dict[str, Specimen]]:
     """The three specimens."""
-    specimens = {"resolved": resolved(cells, FINENESS, bonded=bonded)}
+    specimens = {"resolved": resolved((cells, cells), FINENESS, bonded=bonded)}
     for name, file in (("lse", MATERIAL), ("single_mode", SINGLE_MODE)):
         specimens[name] = homogeneous(lse.load(file), cells, max(cells // 2, 2), bonded=bonded, name=f"{name}_{cells}")
     curves = {}
@@ -56,6 +72,35 @@ def run(cells: int, levels: np.ndarray, *, bonded: bool, out: Path) -> tuple[dic
     return curves, specimens
 
 
+def free_sides(width: int, levels: np.ndarray) -> np.ndarray:
+    """What two free sides carry less than the cells inside, at each level: a force per shear modulus and length of a cell."""
+    strip = resolved((width, STRIP_HEIGHT), FINENESS, bonded=False)
+    return width * (cell_stress(levels) - compress(strip, levels, perturbation_size=PERTURBATION).stress)
+
+
+def cell_stress(levels: np.ndarray) -> np.ndarray:
+    """Stress of the periodic cell in the samples."""
+    strain, stress = of_the_cell()
+    return np.interp(levels, np.append(0.0, strain), np.append(0.0, stress))
+
+
+def plateau(levels: np.ndarray, stress: np.ndarray) -> float:
+    """The mean of a stress over the levels of the plateau."""
+    return float(stress[(levels > KNEE[1] - 1e-9) & (levels < KNEE[2] + 1e-9)].mean())
+
+
+def mesh_errors(cells: int, curve: Curve) -> dict[str, float]:
+    """By how much plateaus exceed those of meshes twice as fine: of the resolved specimen, and its share of the cell's."""
+    fine, levels = (2 * FINENESS[0], 2 * FINENESS[1]), curve.strain
+    specimen = compress(resolved((cells, cells), fine, bonded=False), levels, perturbation_size=PERTURBATION)
+    cell = PeriodicCell(cell_mesh(COMM, fine), neo_hookean)
+    states = [cell.minimum(np.diag([1.0, 1.0 - e]), UNIAXIAL, tangent=False) for e in levels]
+    stress = np.array([-state.stress[1, 1] for state in states])
+    of_specimen = curve.knee[1] / specimen.knee[1]
+    of_cell = plateau(levels, cell_stress(levels)) / plateau(levels, stress)
+    return {"mesh_error": of_specimen - 1.0, "mesh_error_of_the_share": of_specimen / of_cell - 1.0}
+
+
 def compared(curves: dict[str, Curve], prefix: str = "") -> dict[str, float]:
     """Errors of the two materials, relative to the resolved specimen."""
     strain, stress = curves["resolved"].knee
@@ -64,8 +109,6 @@ def compared(curves: dict[str, Curve], prefix: str = "") -> dict[str, float]:
     return {
         f"{prefix}plateau_force_error": lse_stress / stress - 1.0,
         f"{prefix}critical_strain_error": lse_strain / strain - 1.0,
-        f"{prefix}dofs_ratio": curves["resolved"].unknowns / curves["lse"].unknowns,
-        f"{prefix}cpu_ratio": curves["resolved"].seconds / curves["lse"].seconds,
         f"{prefix}single_mode_plateau_error": single / stress - 1.0,
     }
 
@@ -91,12 +134,9 @@ def draw(file: Path, curves: dict[str, Curve], shapes: dict[str, Cells], cells: 
     figure.colorbar(cells_of, ax=axes[:2], label="$F_{22} - 1$", shrink=0.6, location="bottom")
     right = axes[2]
     for name, style, label in (
-        (
-            "resolved",
-            {"color": "k", "marker": "o", "markersize": 4, "linewidth": 1.2},
-            f"{cells} x {cells} cells, resolved",
-        ),
+        ("resolved", {"color": "k", "marker": "o", "linestyle": "none"}, f"{cells} x {cells} cells, resolved"),
         ("lse", {"color": "C0", "linewidth": 2}, "fitted LSE-ICNN"),
+        ("lse_less_sides", {"color": "C0", "linewidth": 1, "linestyle": "-."}, "the same, less the free sides"),
         ("single_mode", {"color": "C1", "linewidth": 2, "linestyle": "--"}, "single convex network"),
     ):
         c = curves[name]
@@ -104,10 +144,6 @@ def draw(file: Path, curves: dict[str, Curve], shapes: dict[str, Cells], cells: 
     strain, stress = of_the_cell()
     keep = strain <= curves["resolved"].strain[-1] + 1e-9
     right.plot(100 * strain[keep], 1000 * stress[keep], color="0.6", linewidth=1, linestyle=":", label="periodic cell")
-    less = 1000 * stress[keep][-1] * (1.0 - 0.5 / cells)
-    right.hlines(
-        less, 3.0, 100 * strain[keep][-1], color="0.6", linestyle="-.", linewidth=1, label="less the free sides"
-    )
     right.set(xlabel="nominal strain of compression [%]", ylabel=r"stress of the plate / shear modulus [$10^{-3}$]")
     right.set(xlim=(0.0, None), ylim=(0.0, None), title="buckling: the stress stops rising")
     right.legend(frameon=False, loc="lower right")
@@ -117,29 +153,36 @@ def draw(file: Path, curves: dict[str, Curve], shapes: dict[str, Cells], cells: 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--quick", action="store_true", help="2 x 2 cells")
-    parser.add_argument("--cells", type=int, help="cells to a side")
+    parser.add_argument("--cells", type=int, help=f"cells to a side, an even number; {CELLS} unless given")
+    parser.add_argument("--refine", action="store_true", help="meshes twice as fine, too")
     parser.add_argument("--bonded", action="store_true", help="bonded plates too")
     parser.add_argument("--out", type=Path, default=Path("results/buckling_metamaterial"), help="folder for the files")
     options = parser.parse_args()
     cells = options.cells or (2 if options.quick else CELLS)
-    if COMM.rank == 0:
-        options.out.mkdir(parents=True, exist_ok=True)
-    COMM.barrier()
+    if cells < 2 or cells % 2:
+        parser.error(f"--cells is {cells}: the buckled pattern repeats after two cells, so it must be 2, 4, 6, ...")
+    lse.fem.on_rank_0(COMM, lambda: options.out.mkdir(parents=True, exist_ok=True))
     levels = LEVELS[:FEW] if options.quick else LEVELS
     curves, specimens = run(cells, levels, bonded=False, out=options.out)
-    figures = {**compared(curves), "cells": float(cells), "free_sides": 0.5 / cells}
-    figures["error_beyond_free_sides"] = (1.0 + figures["plateau_force_error"]) * (1.0 - 0.5 / cells) - 1.0
+    less = free_sides(STRIP_WIDTH, levels) / cells
+    inside = {name: replace(curves[name], stress=curves[name].stress - less) for name in ("lse", "single_mode")}
+    figures = {"cells": float(cells), **compared(curves), **compared({**curves, **inside}, "accounted_")}
     figures["critical_strain"], figures["plateau_stress"] = curves["resolved"].knee
+    figures["free_sides_in_cells"] = cells * plateau(levels, less) / plateau(levels, cell_stress(levels))
+    figures["dofs_ratio"] = curves["resolved"].unknowns / curves["lse"].unknowns
+    figures["cpu_ratio"] = curves["resolved"].seconds / curves["lse"].seconds
     shapes = {name: drawn(specimens[name]) for name in ("resolved", "lse")}
+    if options.refine:
+        figures |= mesh_errors(cells, curves["resolved"])
     if options.bonded:
         figures |= compared(run(cells, levels, bonded=True, out=options.out)[0], "bonded_")
     del specimens  # on all ranks at once, before rank 0 goes on alone
     if COMM.rank == 0:
-        draw(options.out / "compare.png", curves, shapes, cells)
+        draw(options.out / "compare.png", {**curves, "lse_less_sides": inside["lse"]}, shapes, cells)
         print(json.dumps(figures))
-    right = abs(figures["error_beyond_free_sides"]) < 0.05
-    if cells >= CELLS:
-        right = right and abs(figures["plateau_force_error"]) < 0.05 and abs(figures["critical_strain_error"]) < 0.1
+    right = (
+        abs(figures["accounted_plateau_force_error"]) < 0.03 and abs(figures["accounted_critical_strain_error"]) < 0.05
+    )
     return 0 if right else 1
 
 

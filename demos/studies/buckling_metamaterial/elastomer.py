@@ -56,12 +56,12 @@ def cell_mesh(comm: MPI.Comm, fineness: tuple[int, int] | None = None, porosity:
     return _from_gmsh(comm, lambda: gmsh.open(str(MESHES / "porous_cell.msh")))
 
 
-def specimen_mesh(comm: MPI.Comm, cells: int, fineness: tuple[int, int], porosity: Any = None) -> mesh.Mesh:
-    """An array of `cells` x `cells`, cut through the holes at its sides; `porosity` may be a function of their centres."""
+def specimen_mesh(comm: MPI.Comm, cells: tuple[int, int], fineness: tuple[int, int], porosity: Any = None) -> mesh.Mesh:
+    """An array of cells[0] x cells[1], cut through the holes at its sides; `porosity` may be a function of their centres."""
     import porous_cell
 
     given = porous_cell.POROSITY if porosity is None else porosity
-    return _from_gmsh(comm, lambda: porous_cell.build((cells, cells), cut="through", fineness=fineness, porosity=given))
+    return _from_gmsh(comm, lambda: porous_cell.build(cells, cut="through", fineness=fineness, porosity=given))
 
 
 def _from_gmsh(comm: MPI.Comm, make: Callable[[], None]) -> mesh.Mesh:

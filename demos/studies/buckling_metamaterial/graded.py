@@ -162,7 +162,7 @@ def main() -> int:
     lse.fem.on_rank_0(COMM, lambda: options.out.mkdir(parents=True, exist_ok=True))
     size, levels = (4, LEVELS[1::2] + LEVELS[-1:]) if options.quick else (8, LEVELS)
     material, figures = learnt(options)
-    domain = specimen_mesh(COMM, size, FINENESS, lambda hole: porosity(hole, size))
+    domain = specimen_mesh(COMM, (size, size), FINENESS, lambda hole: porosity(hole, size))
     resolved = Plate(domain, lambda F, x: neo_hookean(F), size, "resolved", positive_part)
     exact = resolved.response(levels, 0.02)
     square = mesh.create_rectangle(COMM, [[0.0, 0.0], [size, size]], [size, size], mesh.CellType.quadrilateral)

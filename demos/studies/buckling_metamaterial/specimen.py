@@ -1,4 +1,4 @@
-"""A square specimen between two plates, of any energy: resolved down to its holes, or homogeneous.
+"""A specimen between two plates, of any energy: resolved down to its holes, or homogeneous.
 
 The plates press its lower and upper side together by a given share of its height. Sliding plates leave its ends free to widen
 about their middles, which stay in line; bonded ones do not. The other two sides are free.
@@ -28,7 +28,7 @@ KNEE = 0.02, 0.035, 0.06  # strains: the first line ends at the first, the plate
 
 
 class Specimen:
-    """The problem of a domain [0, size]^2.
+    """The problem of a domain [0, width] x [0, height]; `size` has both.
 
     `length` > 0 adds an energy of second gradients, so that no layer is thinner than about that; `positive` is a bilinear form
     in place of the frozen-weight tangent, for an energy that is no LSE-ICNN.
@@ -38,7 +38,7 @@ class Specimen:
         self,
         domain: mesh.Mesh,
         energy: Callable[[Any], Any],
-        size: float,
+        size: tuple[float, float],
         *,
         bonded: bool,
         degree: int,
@@ -47,7 +47,7 @@ class Specimen:
         positive: Callable[[Any, Any, Any], Any] | None = None,
         length: float = 0.0,
     ) -> None:
-        self.size, self.domain = size, domain
+        (self.width, self.height), self.domain = size, domain
         V = fem.functionspace(domain, ("Lagrange", degree, (2,)))
         self.u = fem.Function(V, name="displacement")
         self.F = ufl.Identity(2) + ufl.grad(self.u)
@@ -59,12 +59,12 @@ class Specimen:
             facets = mesh.locate_entities_boundary(domain, line, lambda x: np.isclose(x[1], height))
             return fem.locate_dofs_topological(V.sub(component), line, facets)
 
-        self.top = fem.dirichletbc(self.pressed, end(1, size), V.sub(1))
+        self.top = fem.dirichletbc(self.pressed, end(1, self.height), V.sub(1))
         bcs = [fem.dirichletbc(zero, end(1, 0.0), V.sub(1)), self.top]
         if bonded:
-            bcs += [fem.dirichletbc(zero, end(0, height), V.sub(0)) for height in (0.0, size)]
+            bcs += [fem.dirichletbc(zero, end(0, height), V.sub(0)) for height in (0.0, self.height)]
         else:  # one node of each plate
-            bcs += [fem.dirichletbc(zero, self._one_node(V, height), V.sub(0)) for height in (0.0, size)]
+            bcs += [fem.dirichletbc(zero, self._one_node(V, height), V.sub(0)) for height in (0.0, self.height)]
         dx = ufl.dx(degree=quadrature_degree)
         gradients = [ufl.grad(argument(V)) for argument in (ufl.TestFunction, ufl.TrialFunction)]
         frozen = None if positive is None else positive(self.F, *gradients) * dx
@@ -80,21 +80,21 @@ class Specimen:
         x = space.tabulate_dof_coordinates()
         low = np.flatnonzero(np.isclose(x[:, 1], height))
         comm = self.domain.comm
-        distances = comm.allgather(float(np.abs(x[low, 0] - 0.501 * self.size).min()) if len(low) else np.inf)
+        distances = comm.allgather(float(np.abs(x[low, 0] - 0.501 * self.width).min()) if len(low) else np.inf)
         nearest = min(distances)
         found = fem.locate_dofs_geometrical(
             (V.sub(0), space),
-            lambda x: np.isclose(x[1], height) & np.isclose(np.abs(x[0] - 0.501 * self.size), nearest),
+            lambda x: np.isclose(x[1], height) & np.isclose(np.abs(x[0] - 0.501 * self.width), nearest),
         )
         return found[0]
 
     def press(self, strain: float) -> None:
         """Set the nominal strain of the specimen; compression is positive."""
-        self.pressed.value = -strain * self.size
+        self.pressed.value = -strain * self.height
 
     def stress(self) -> float:
         """Force of the plate over the width of the specimen; compression is positive."""
-        return -self.problem.reaction(self.top) / self.size
+        return -self.problem.reaction(self.top) / self.width
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,19 +151,19 @@ def compress(
     )
 
 
-def resolved(cells: int, fineness: tuple[int, int], *, bonded: bool) -> Specimen:
+def resolved(cells: tuple[int, int], fineness: tuple[int, int], *, bonded: bool) -> Specimen:
     """The porous elastomer, every hole meshed."""
     return Specimen(
         specimen_mesh(MPI.COMM_WORLD, cells, fineness), neo_hookean, cells,
-        bonded=bonded, degree=2, quadrature_degree=4, name=f"resolved_{cells}_{bonded}", positive=positive_part,
+        bonded=bonded, degree=2, quadrature_degree=4, name=f"resolved_{cells[0]}_{cells[1]}_{bonded}", positive=positive_part,
     )  # fmt: skip
 
 
 def homogeneous(material: lse.Material, cells: int, elements: int, *, bonded: bool, name: str) -> Specimen:
-    """The same square of a homogeneous material, `elements` squares of four triangles to a side."""
+    """A square of a homogeneous material, `elements` squares of four triangles to a side."""
     corners = [[0.0, 0.0], [float(cells)] * 2]
     domain = mesh.create_rectangle(MPI.COMM_WORLD, corners, [elements] * 2, diagonal=mesh.DiagonalType.crossed)
     return Specimen(
-        domain, lambda F: lse.fem.energy(material, F), cells,
+        domain, lambda F: lse.fem.energy(material, F), (cells, cells),
         bonded=bonded, degree=2, quadrature_degree=4, name=f"{name}_{bonded}", length=LENGTH,
     )  # fmt: skip

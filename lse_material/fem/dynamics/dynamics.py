@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ from dolfinx import fem
 from lse_material._arrays import Array
 from lse_material._progress import progress_bar
 from lse_material.errors import ConvergenceError, InvalidInputError
-from lse_material.fem._mpi import integral
+from lse_material.fem._mpi import integral, on_every_rank
 from lse_material.fem.dynamics.explicit import ExplicitMotion
 from lse_material.fem.dynamics.motion import Motion
 from lse_material.fem.paths.fingerprint import Fingerprint, differences_from, fingerprint
@@ -100,7 +100,7 @@ class Dynamics(RecordedPath):
             self.motion.u,
             COLUMNS,
             self.observe,
-            numbers=("next_dt", "counts"),
+            numbers=("next_dt",),
             checkpoint=self.checkpoint,
             memory=memory,
         )
@@ -134,8 +134,7 @@ class Dynamics(RecordedPath):
 
     def save(self) -> None:
         """Write the checkpoint now."""
-        counts = np.array([self.history.rejected, self.history.failed])
-        self.history.save(self._fingerprint(), next_dt=self._estimate.next_dt, counts=counts)
+        self.history.save(self._fingerprint(), next_dt=self._estimate.next_dt)
 
     def resume(self, *, changed: Collection[str] = ()) -> int:
         """Read state and table from the checkpoint if there is one; returns the number of steps in it. Collective.
@@ -153,7 +152,6 @@ class Dynamics(RecordedPath):
         if data is None:
             return 0
         self._estimate.next_dt = float(data["next_dt"])
-        self.history.rejected, self.history.failed = (int(count) for count in data["counts"])
         return len(self.history) - 1
 
     def _fingerprint(self) -> Fingerprint:
@@ -174,7 +172,7 @@ class Dynamics(RecordedPath):
             last = estimate.next_dt >= (until - start) * (1.0 - 1e-9)
             dt = until - start if last else estimate.next_dt
             if self.supports is not None:
-                self.supports(start + dt)
+                on_every_rank(motion.comm, partial(self.supports, start + dt))
             try:
                 motion.step(dt)
                 error = estimate.error(velocity, dt) if self.tolerance > 0.0 else 0.0

@@ -1,7 +1,5 @@
 """The strain x(F) of a material in UFL, and the stress that its conjugates make: P = sum_i g_i dx_i/dF."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,8 +26,7 @@ from lse_material.model.strain import (
 def strain(kinematics: StrainMeasure, F: Expr) -> list[Expr]:
     """The components of x(F) as UFL scalars, of an F that is marked with the strain measure.
 
-    Raises:
-        InvalidInputError: the strain measure is not defined by its components alone.
+    Raises InvalidInputError: the strain measure is not defined by its components alone.
     """
     expect_one_definition(kinematics, "UFL")
     return strain_components(kinematics, marked(F, kinematics))
@@ -46,8 +43,7 @@ def strain_components(kinematics: StrainMeasure, F: Expr) -> list[Expr]:
 def pull_back(kinematics: StrainMeasure, F: Expr, g: list[Expr]) -> Expr:
     """sum_i g_i dx_i/dF, a UFL tensor.
 
-    Raises:
-        InvalidInputError: the strain measure is not defined by its components alone.
+    Raises InvalidInputError: the strain measure is not defined by its components alone.
     """
     expect_one_definition(kinematics, "UFL")
     short = _PULL_BACKS.get(type(kinematics).components)
@@ -95,14 +91,6 @@ class _Differentiated:
     kinematics: StrainMeasure
 
 
-def _pull_back_green_lagrange(kinematics: StrainMeasure, F: Expr, g: list[Expr]) -> Expr:
-    return F * _from_mandel(kinematics.dim, g)
-
-
-def _pull_back_small_strain(kinematics: StrainMeasure, F: Expr, g: list[Expr]) -> Expr:
-    return _from_mandel(kinematics.dim, g)
-
-
 def _pull_back_invariants(kinematics: IsotropicInvariants, F: Expr, g: list[Expr]) -> Expr:
     J, C = ufl.det(F), F.T * F
     plane = 1.0 if kinematics.dim == 2 else 0.0
@@ -116,8 +104,8 @@ def _pull_back_invariants(kinematics: IsotropicInvariants, F: Expr, g: list[Expr
 
 # by the definition of the components: shorter than their derivatives by UFL, and faster to compile
 _PULL_BACKS: dict[Any, Callable[[Any, Expr, list[Expr]], Expr]] = {
-    GreenLagrange.components: _pull_back_green_lagrange,
-    SmallStrain.components: _pull_back_small_strain,
+    GreenLagrange.components: lambda kinematics, F, g: F * _from_mandel(kinematics.dim, g),
+    SmallStrain.components: lambda kinematics, F, g: _from_mandel(kinematics.dim, g),
     IsotropicInvariants.components: _pull_back_invariants,
 }
 

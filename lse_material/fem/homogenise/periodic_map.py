@@ -9,8 +9,6 @@ q are lengths: norms, factors and eigenvectors do not mix units. Energy, residua
 J.-C. Michel, H. Moulinec, P. Suquet, Comput. Methods Appl. Mech. Eng. 172, 109 (1999).
 """
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Sequence
 from typing import Any
@@ -180,9 +178,8 @@ class _PeriodicNodes:
         domain, self._comm = space.mesh, space.mesh.comm
         owned = space.dofmap.index_map.size_local
         self.X = space.tabulate_dof_coordinates()[:owned, : domain.geometry.dim]
-        outside = fem.locate_dofs_topological(
-            space, domain.topology.dim - 1, mesh.exterior_facet_indices(domain.topology)
-        )
+        facets = mesh.exterior_facet_indices(domain.topology)
+        outside = fem.locate_dofs_topological(space, domain.topology.dim - 1, facets)
         self._outside = outside[outside < owned]
         counts = self._comm.allgather(len(self._outside))
         own = sum(counts[: self._comm.rank]) + np.arange(len(self._outside))
@@ -219,8 +216,7 @@ def _parts(V: fem.FunctionSpace) -> list[Part]:
 def _check_connected(V: fem.FunctionSpace, number: Array, image: Array, X: Array) -> None:
     """Refuse parts of the mesh that are connected to the rest neither by a node nor by periodicity; collective.
 
-    Raises:
-        InvalidInputError: there are such parts, on every rank.
+    Raises InvalidInputError: there are such parts, on every rank.
     """
     carried, bs, owned = fem.Function(V), V.dofmap.index_map_bs, len(number)  # to the ranks where a node is a ghost
     carried.x.array[: owned * bs] = np.repeat(number.astype(float), bs)

@@ -8,8 +8,6 @@ is the error of the halves to leading order (E. Hairer, S. P. Norsett, G. Wanner
 II.4). It includes the lag of the mode weights, which estimates from earlier states miss.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -63,12 +61,7 @@ class _Trial:
 
 
 class _Estimate:
-    """The error of a step of `flow`, in the UFL scalars `compare` or the concentration, and the next step.
-
-    Attributes:
-        whole: the state after a whole step.
-        next_dt: the next step to try.
-    """
+    """The error of a step of `flow`, in the UFL scalars `compare` or the concentration, and the next step, `next_dt`."""
 
     def __init__(self, flow: CahnHilliard, compare: Sequence[Expr], dt: float) -> None:
         state = flow.state
@@ -145,9 +138,7 @@ class Evolution(RecordedPath):
     @cached_property
     def history(self) -> History:
         """What has happened so far."""
-        return History(
-            self.flow.state, COLUMNS, self.observe, numbers=("next_dt", "counts"), checkpoint=self.checkpoint
-        )
+        return History(self.flow.state, COLUMNS, self.observe, numbers=("next_dt",), checkpoint=self.checkpoint)
 
     @property
     def increases(self) -> int:
@@ -180,8 +171,7 @@ class Evolution(RecordedPath):
 
     def save(self) -> None:
         """Write the checkpoint now."""
-        counts = np.array([self.history.rejected, self.history.increases, self.history.failed])
-        self.history.save(self._fingerprint(), next_dt=self._estimate.next_dt, counts=counts)
+        self.history.save(self._fingerprint(), next_dt=self._estimate.next_dt)
 
     def resume(self, *, changed: Collection[str] = ()) -> int:
         """Read state and table from the checkpoint if there is one; returns the number of steps in it. Collective.
@@ -201,8 +191,6 @@ class Evolution(RecordedPath):
         if data is None:
             return 0
         self._estimate.next_dt = float(data["next_dt"])
-        rejected, increases, *failed = (int(count) for count in data["counts"])
-        self.history.rejected, self.history.increases, self.history.failed = rejected, increases, sum(failed)
         return len(self.history) - 1
 
     def _fingerprint(self) -> Fingerprint:

@@ -10,8 +10,6 @@ Small load steps from a state near a minimum take few iterations. A homogeneous 
 find its microstructure first; no preconditioner shortens that.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,7 +18,6 @@ from dolfinx import fem
 from dolfinx.fem.petsc import create_vector
 from petsc4py import PETSc
 
-from lse_material.fem._lifetime import weak_method
 from lse_material.fem.solve.fields import Fields
 from lse_material.fem.solve.options import DIRECT, FAILED_LINEAR
 from lse_material.fem.solve.quasi_newton import Operator
@@ -43,13 +40,53 @@ def is_direct(ksp: PETSc.KSP) -> bool:
     return ksp.getPC().getType() in DIRECT
 
 
-def prepare_multigrid(ksp: PETSc.KSP, P: PETSc.Mat, V: fem.FunctionSpace, fields: Fields) -> None:
-    """Tell a preconditioner that is no factor, made of the matrix P, what it needs to know of V; collective."""
+class KeptPreconditioner:
+    """Keeps a preconditioner that is no factor through the iterations of a trust region, while linear solves by it are short.
+
+    PETSc makes one anew where its matrix has changed, which the caller therefore leaves as it is.
+
+    Args:
+        snes: the solver. Its option snes_lag_preconditioner, if it is set, decides instead.
+    """
+
+    def __init__(self, snes: PETSc.SNES) -> None:
+        A, P = snes.getJacobian()[:2]
+        chosen = PETSc.Options(snes.getOptionsPrefix()).hasName("snes_lag_preconditioner")
+        possible = snes.getType() == "newtontr" and not is_direct(snes.getKSP()) and A.handle != P.handle
+        self._possible, self._made, self._kept = possible and not chosen, False, False
+
+    def restart(self) -> None:
+        """At the start of a solve, or where it failed: the next is made anew."""
+        self._made = self._kept = False
+
+    def note(self) -> None:
+        """It was made in this solve."""
+        self._made = self._possible
+
+    def serves(self, ksp: PETSc.KSP) -> bool:
+        """Whether the next linear solve takes it as it is; else the caller makes it anew."""
+        self._kept = self._made and ksp.getIterationNumber() <= FEW
+        self.note()
+        return self._kept
+
+    def failed(self, snes: PETSc.SNES) -> bool:
+        """Whether a linear solve by one that was kept failed; the next is made anew."""
+        reason: Any = snes.getConvergedReason()
+        failed = self._kept and reason == FAILED_LINEAR
+        if failed:
+            self.restart()
+        return failed
+
+
+def prepare_multigrid(snes: PETSc.SNES, V: fem.FunctionSpace, fields: Fields) -> KeptPreconditioner:
+    """Tell a preconditioner that is no factor what it needs to know of V; returns whether it is kept. Collective."""
+    ksp, P = snes.getKSP(), snes.getJacobian()[1]
     ksp.getPC().setUseAmat(False)  # multigrid would smooth with the tangent, and not be positive where that is not
     if ksp.getPC().getType() == "gamg":
         set_rigid_modes(P, V)
     if not is_direct(ksp):
         keep_dirichlet_values(ksp, fields)
+    return KeptPreconditioner(snes)
 
 
 def set_rigid_modes(P: PETSc.Mat, V: fem.FunctionSpace) -> None:
@@ -82,46 +119,6 @@ def keep_dirichlet_values(ksp: PETSc.KSP, fields: Fields) -> None:
         step.array[prescribed] = 0.0
 
     ksp.setPostSolve(zero_prescribed)
-
-
-class KeptPreconditioner:
-    """Keeps a preconditioner that is no factor through the iterations of a trust region, while linear solves by it are short.
-
-    Args:
-        snes: the solver.
-        possible: whether it may be kept.
-    """
-
-    def __init__(self, snes: PETSc.SNES, possible: bool) -> None:
-        ksp = snes.getKSP()
-        self._possible = possible and snes.getType() == "newtontr" and not is_direct(ksp)
-        self._made = self._kept = False
-        if self._possible:  # just before a linear solve, since the nonlinear solver has its own rule
-            ksp.setPreSolve(weak_method(self._before_solve))
-
-    def restart(self, ksp: PETSc.KSP) -> None:
-        """Before and after a solve: a matrix that changes is preconditioned anew."""
-        self._made = self._kept = False
-        ksp.getPC().setReusePreconditioner(False)
-
-    def note(self) -> None:
-        """It was made in this solve."""
-        self._made, self._kept = self._possible, False
-
-    def serves(self, ksp: PETSc.KSP) -> bool:
-        """Whether the next linear solve takes it as it is."""
-        self._kept = self._made and ksp.getIterationNumber() <= FEW
-        return self._kept
-
-    def failed(self, snes: PETSc.SNES) -> bool:
-        """Whether a linear solve by one that was kept failed; the next is made anew."""
-        failed = self._kept and int(snes.getConvergedReason()) == FAILED_LINEAR
-        if failed:
-            self.restart(snes.getKSP())
-        return failed
-
-    def _before_solve(self, ksp: PETSc.KSP, b: PETSc.Vec, x: PETSc.Vec) -> None:
-        ksp.getPC().setReusePreconditioner(self._kept)
 
 
 def free_part(inverse: Operator, fields: Fields) -> Operator:

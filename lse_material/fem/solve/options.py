@@ -1,7 +1,5 @@
 """PETSc's options for nonlinear problems: defaults, combinations that fail, and the clean-up of PETSc's database."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -47,14 +45,9 @@ SYMMETRIC = ("cg", "minres", "symmlq", "stcg", "nash", "gltr", "cholesky", "icc"
 
 
 def solver_options(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of a problem: those of the user, and the defaults that are compatible with them.
+    """The options of a problem: those given by the user, and the defaults that are compatible with them.
 
-    Args:
-        defaults: of the class of the problem.
-        given: by the user.
-
-    Raises:
-        InvalidInputError: the solver needs several grids, or its line search needs a Jacobian that it does not assemble.
+    Raises InvalidInputError: the solver needs several grids, or its line search a Jacobian that it does not assemble.
     """
     options = {**_without_factors(defaults, given), **given}
     kind, search = str(options.get("snes_type")), options.get("snes_linesearch_type")
@@ -76,8 +69,7 @@ def solver_options(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dic
 def energy_defaults(chosen: Mapping[str, Any], *, saddle: bool) -> Mapping[str, Any]:
     """The defaults of an `EnergyProblem` for the options that a user has chosen; `saddle` if the energy is mixed.
 
-    Raises:
-        InvalidInputError: the solver is one for bounds on u.
+    Raises InvalidInputError: the solver is one for bounds on u.
     """
     if chosen.get("snes_type") in WITH_BOUNDS:
         raise InvalidInputError(
@@ -146,8 +138,7 @@ def in_database(prefix: str, options: Mapping[str, Any]) -> Iterator[None]:
     Options of an earlier problem with this prefix stay in the database and would apply to this one too. And after PETSc has
     refused an option, DOLFINx's prefix stays in front of all later options, which then have no effect.
 
-    Raises:
-        InvalidInputError: PETSc refused an option.
+    Raises InvalidInputError: PETSc refused an option.
     """
     database = PETSc.Options()
     for name in _left.pop(prefix, ()):
@@ -161,9 +152,7 @@ def in_database(prefix: str, options: Mapping[str, Any]) -> Iterator[None]:
             database.prefixPop()
             for name in options:
                 database.delValue(f"{pushed.removeprefix(before)}{name}")
-        raise InvalidInputError(
-            f"PETSc refused to set up the problem {prefix!r} with {dict(options)}: {error}"
-        ) from error
+        raise InvalidInputError(f"PETSc refused to set up {prefix!r} with {dict(options)}: {error}") from error
     _left[prefix] = tuple(options)
 
 

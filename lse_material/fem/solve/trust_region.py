@@ -17,8 +17,6 @@ flat, and may be indefinite where terms of the user's own are not convex (a matr
 pivots as it factors, so that the check of a positive matrix costs nothing.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from contextlib import closing
 from typing import Any

@@ -1,7 +1,5 @@
 """The moves of the search: each makes candidates out of others by adding, dropping, widening or refitting modes."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import replace
 from operator import attrgetter
@@ -85,9 +83,8 @@ def quadratic_modes_suffice(search: Discovery) -> bool:
 def constant(search: Discovery) -> Candidate | None:
     """A mode of no weights, where validation rows do not tell the best model from it: there is nothing to find then."""
     best, given = search.candidates.least, search.architecture
-    model = TrainablePotential.of(
-        replace(given, modes=1, depth=0), search.train.inputs.shape[1], constraints=search.constraints
-    )
+    size = search.train.inputs.shape[1]
+    model = TrainablePotential.of(replace(given, modes=1, depth=0), size, constraints=search.constraints)
     squares = search.validation.by_row(model)
     if best.error <= search.schedule.better * search.validation.worst_error(model) or not alike(
         squares, best.squares, search.schedule.significance
@@ -129,9 +126,16 @@ def restart_smaller(search: Discovery, candidate: Candidate) -> Candidate | None
 def restart(search: Discovery, modes: int) -> Candidate:
     """The best of some random starts with so many modes."""
     starts = [search.random_start(modes) for _ in range(search.sparsity.trials)]
-    return search.refitted(
-        search.in_order(starts, search.schedule.restarted_trial)[0], search.schedule.restarted, "random"
-    )
+    best = search.in_order(starts, search.schedule.restarted_trial)[0]
+    return search.refitted(best, search.schedule.restarted, "random")
+
+
+def converge_smaller(search: Discovery, candidate: Candidate) -> Candidate | None:
+    """The best with one mode fewer, refitted to convergence if it is near the tolerance: refits that compare end before."""
+    smaller = search.candidates.best[candidate.modes - 1]
+    if smaller.error >= search.schedule.near * search.sparsity.tolerance:
+        return None
+    return search.converged(edit.copy_of(smaller.model), search.schedule.final, "converge")
 
 
 def eliminate(search: Discovery) -> Candidate:
@@ -139,7 +143,7 @@ def eliminate(search: Discovery) -> Candidate:
     candidate = search.candidates.smallest_acceptable()
     assert candidate is not None
     while candidate.modes > 1:
-        for move in (drop_mode, widen_smaller, restart_smaller):
+        for move in (drop_mode, widen_smaller, restart_smaller, converge_smaller):
             smaller = move(search, candidate)
             if smaller is not None and search.candidates.acceptable(smaller):
                 break
@@ -170,12 +174,17 @@ def final_refit(search: Discovery, candidate: Candidate) -> Candidate:
 
 
 def retry(search: Discovery, candidate: Candidate) -> Candidate:
-    """Random starts with as many modes, kept if the error is at most half: it may be noise, or a local minimum."""
+    """Random starts with as many modes, kept if an error is at most half: it may be noise, or a local minimum.
+
+    That of the rows trained on tells them apart: noise is met by none of them.
+    """
     several = candidate.modes * search.constraints.variants > 1
     if candidate.error <= search.schedule.noise * search.sparsity.tolerance or not several:
         return candidate
     other = final_refit(search, restart(search, candidate.modes))
-    return other if other.error < search.schedule.better * candidate.error else candidate
+    lower = search.train.worst_error(other.model) < search.schedule.better * search.train.worst_error(candidate.model)
+    halved = other.error < search.schedule.better * candidate.error
+    return other if halved or (lower and other.error < candidate.error) else candidate
 
 
 def try_more_modes(search: Discovery, candidate: Candidate) -> Candidate:
