@@ -29,6 +29,7 @@ from lse_material.data.table_samples import Reading, samples_of_table
 from lse_material.errors import FormatError, InvalidInputError
 
 SPREADSHEETS = (".xlsx", ".xls", ".ods")
+ENGINES = {".ods": "odfpy", ".xls": "xlrd", ".parquet": "pyarrow", ".feather": "pyarrow"}  # of pandas, not in our extra
 DATA_FRAMES = {".parquet": "read_parquet", ".feather": "read_feather"}  # readers of pandas, by the ending of the name
 MASKS = {"energy_mask": "energy", "stress_mask": "stress", "stress_known": "stress"}  # True where a value is known
 
@@ -166,7 +167,7 @@ def _joined(parts: Sequence[Samples], names: Sequence[str]) -> Samples:
 
 
 def _by_pandas(reader: str, path: Path, **options: Any) -> Any:
-    """What pandas reads. Raises FormatError: pandas is not installed, or cannot read the file."""
+    """What pandas reads. Raises FormatError: pandas, or what it needs, is not installed; or it cannot read the file."""
     try:
         import pandas
     except ImportError:
@@ -176,6 +177,9 @@ def _by_pandas(reader: str, path: Path, **options: Any) -> Any:
         ) from None
     try:
         return getattr(pandas, reader)(path, **options)
+    except ImportError:  # of what it reads such files with
+        package = ENGINES.get(path.suffix.lower(), "openpyxl")
+        raise FormatError(f"{path}: pandas reads such files by {package}: pip install {package}.") from None
     except Exception as error:  # pandas passes on what its many engines raise
         raise FormatError(f"{path} cannot be read by pandas: {' '.join(str(error).split())}.") from None
 
