@@ -11,8 +11,6 @@ Examples in docstrings take these lines as read; this cell has two wells, at E =
     >>> material = lse.load("cell.safetensors")
 """
 
-from __future__ import annotations
-
 import importlib
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Checks of arrays given by users: one place for the wording of shape and finiteness errors."""
 
-from __future__ import annotations
-
 from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
@@ -47,9 +45,7 @@ def points(name: str, value: Any, size: int) -> Array:
     """Return points of `size` components: shape (..., size), float64. NaN passes: it must come out as NaN."""
     array = float_array(name, value, finite=False)
     if array.ndim == 0 or array.shape[-1] != size:
-        raise InvalidInputError(
-            f"{name} has shape {array.shape}; its last axis must hold the {size} components of a point."
-        )
+        raise InvalidInputError(f"{name} has shape {array.shape}; its last axis must hold the {size} components.")
     return array
 
 

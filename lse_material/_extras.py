@@ -1,7 +1,5 @@
 """Which extra brings a package, and the ImportError that says so."""
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Iterator
 

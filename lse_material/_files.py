@@ -1,11 +1,11 @@
 """Files written whole or not at all, and tables of numbers in them: .csv for other programs, .npz to the last bit."""
 
-from __future__ import annotations
-
+import contextlib
 import csv
 import io
 import math
 import os
+import stat
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,14 +15,13 @@ import numpy as np
 
 from lse_material.errors import FormatError
 
+TEMPORARY = ".lse_material."  # how the names of files begin that are not whole yet
+
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all: to a temporary one beside it, flushed to disk, then renamed."""
-    if path.is_dir():
-        raise IsADirectoryError(f"{path} is a folder: give the name of a file.")
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"there is no folder {path.parent} for {path.name}: make it first.")
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    """Write a file whole or not at all: to a temporary one beside it, flushed to disk, then renamed. A link stays a link."""
+    path = expect_place(path)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=TEMPORARY)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
@@ -35,6 +34,31 @@ def write_atomically(path: Path, content: bytes) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def expect_place(path: Path) -> Path:
+    """Where a file that is to be written will lie, once links are followed.
+
+    Raises:
+        OSError: it cannot be written there, before anything is calculated for it.
+    """
+    path = Path(os.path.realpath(path))
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder: give the name of a file.")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"there is no folder {path.parent} for {path.name}: make it first.")
+    with contextlib.suppress(FileNotFoundError):
+        if not stat.S_ISREG(os.stat(path).st_mode):  # to rename a file to /dev/null or to a pipe would destroy these
+            raise FileExistsError(f"{path} is a device or a pipe: give the name of a file.")
+    with tempfile.TemporaryFile(dir=path.parent, prefix=TEMPORARY):
+        return path
+
+
+def write_figure(figure: Any, path: Path, dpi: int) -> None:
+    """Write a figure of matplotlib in the format that the ending of the name says; whole or not at all."""
+    content = io.BytesIO()
+    figure.savefig(content, format=path.suffix[1:] or None, dpi=dpi)
+    write_atomically(path, content.getvalue())
 
 
 def write_table(path: Path | str, columns: Mapping[str, Sequence[float]]) -> None:

@@ -1,7 +1,5 @@
 """A progress bar on a terminal, for what takes long."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -13,15 +11,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 def progress_bar(
     description: str, total: int | None, *, show: bool, done: int = 0
 ) -> Iterator[Callable[[int, str], None]]:
-    """A bar on a terminal, or none, with the time that is left if the number of steps is known.
+    """A bar on a terminal, or none, with the time that is left if the total number of steps is known; `done` at the start.
 
     Its value takes a number of steps and a line of status.
-
-    Args:
-        description: what is counted.
-        total: number of steps, if it is known.
-        show: whether to show it, if this is a terminal.
-        done: steps at the start.
     """
     console = Console(stderr=True)
     columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()]

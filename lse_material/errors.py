@@ -1,7 +1,5 @@
 """The exceptions of the package. Each message says what was wrong, where, and what to do."""
 
-from __future__ import annotations
-
 
 class LseError(Exception):
     """Base class of everything this package raises on purpose.

@@ -7,8 +7,6 @@ written where format 1 does not suffice: for modes of other types, those of a te
 code: such a file holds numbers and text only (https://github.com/huggingface/safetensors).
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -173,9 +171,7 @@ def _tensors(potential: SoftMinimum) -> dict[str, Array]:
         for name, tensor in mode.tensors().items():
             full = f"mode.{k}.{name}"
             if not _MODE_TENSOR.fullmatch(full):
-                raise InvalidInputError(
-                    f"mode {k} has a tensor {name!r}: names are letters, digits, underscores and dots."
-                )
+                raise InvalidInputError(f"mode {k} has a tensor {name!r}: names are of letters, digits, _ and dots.")
             tensors[full] = np.asarray(tensor, dtype=np.float64)
     for name in (*_SCALARS, *_VECTORS):
         tensors[name] = np.asarray(getattr(potential, _ATTRIBUTES.get(name, name)), dtype=np.float64)
@@ -216,9 +212,7 @@ def _read(path: Path) -> tuple[dict[str, Array], dict[str, str]]:
             "bring such a network in with ConvexNetwork.from_arrays."
         ) from None
     except (TypeError, AttributeError) as error:  # safetensors, of number types that NumPy does not have
-        raise FormatError(
-            f"{path} holds a tensor that is not float64 ({error}); a material file holds float64 only."
-        ) from None
+        raise FormatError(f"{path} holds a tensor that is not float64, as it must be: {error}.") from None
     if metadata.get("soft_minimum") != SOFT_MINIMUM:
         raise FormatError(f"{path} uses the soft minimum {metadata.get('soft_minimum')!r}; known is {SOFT_MINIMUM!r}.")
     for name, tensor in tensors.items():
@@ -289,9 +283,7 @@ def _to_json(name: str, value: Mapping[str, Any] | Sequence[Any]) -> str:
     try:
         return json.dumps(dict(value) if isinstance(value, Mapping) else list(value))
     except (TypeError, ValueError) as error:
-        raise InvalidInputError(
-            f"{name} cannot be written as JSON: {error}. Use texts, plain numbers, lists."
-        ) from None
+        raise InvalidInputError(f"{name} cannot be written as JSON: {error}. Use texts, numbers, lists.") from None
 
 
 def _json(metadata: dict[str, str], key: str, kind: type | None = None) -> Any:

@@ -22,8 +22,14 @@ import numpy as np
 from lse_material import plotting
 from lse_material._arrays import Array
 from lse_material._files import plain, write_atomically
-from lse_material.analysis.landscape import Landscape, at_middle_of_fields, search_box
-from lse_material.analysis.landscape_figures import Fitted, landscape_figures, landscapes
+from lse_material.analysis.landscape import (
+    Fitted,
+    Landscape,
+    at_middle_of_fields,
+    landscape_figures,
+    landscapes,
+    search_box,
+)
 from lse_material.analysis.validation import check_ellipticity, check_extrapolation
 from lse_material.analysis.verification import check_convexity, sample_deformations, verify
 from lse_material.data.observations import Observations
@@ -118,6 +124,7 @@ def _figures(
     groups = [] if samples.group is None else list(dict.fromkeys(samples.group.tolist()))
     of_group = {str(g): result.error(samples.take(np.flatnonzero(samples.group == g))) for g in groups}
     x = _inputs(fitted, samples)
+    lands = [{"value": value, **landscape_figures(*each)} for value, each in found.items()]
     return {
         "modes": len(potential.modes),
         "active_modes": result.active_modes,
@@ -131,13 +138,13 @@ def _figures(
         "errors_by_group": {name: vars(e) for name, e in of_group.items()},
         "path": [list(pair) for pair in result.path],
         "usage": result.usage,
-        "landscapes": [{"value": value, **landscape_figures(*each)} for value, each in found.items()],
+        "landscapes": lands,
         "inputs": plotting.input_labels(fitted),
         "least": x.min(axis=0),
         "largest": x.max(axis=0),
         "test_rows_outside": None if test is None else _outside(fitted.training_box, _inputs(fitted, test)),
         "checks": [vars(check) for check in _checked(fitted)],
-        "warnings": [*result.warnings(), *(text for _, each in found.items() for text in _merged(each))],
+        "warnings": [*result.warnings(), *(f"{text}." for each in lands for text in each["merged"])],
         "useless": result.useless,
         "stopped": result.stopped,
         "seconds": result.seconds,
@@ -155,10 +162,6 @@ def _inputs(fitted: Fitted, samples: Samples | Observations) -> Array:
 
 def _outside(box: Box | None, x: Array) -> int | None:
     return None if box is None else int((~box.holds(x)).sum())
-
-
-def _merged(each: tuple[Fitted, Landscape]) -> list[str]:
-    return [f"{text}." for text in landscape_figures(*each)["merged"]]
 
 
 def _checked(fitted: Fitted) -> list[Any]:
@@ -195,9 +198,7 @@ def _head(name: str, result: Any, figures: Mapping[str, Any]) -> list[str]:
     boxes = "".join(f"<div><b>{_text(value)}</b><span>{_text(what)}</span></div>" for what, value in cards.items())
     kind = "warning useless" if result.useless else "warning"
     warnings = [f'<p class="{kind}">{_text(text[:1].upper() + text[1:])}</p>' for text in figures["warnings"]]
-    what = (
-        f"A soft minimum of {figures['modes']} convex modes with {figures['weights']} weights, fitted by lse_material."
-    )
+    what = f"A soft minimum of {figures['modes']} convex modes with {figures['weights']} weights, by lse_material."
     return [
         f"<h1>{_text(name)}</h1>",
         f"<p>{what}</p>",
@@ -211,9 +212,7 @@ def _data(fitted: Fitted, samples: Samples | Observations, figures: Mapping[str,
     ranges = zip(figures["inputs"], figures["least"], figures["largest"])
     table = _table(["input", "least", "largest"], [[name, f"{low:.4g}", f"{high:.4g}"] for name, low, high in ranges])
     groups = len(figures["errors_by_group"])
-    text = (
-        f"{figures['rows']} rows{f' in {groups} groups' if groups else ''}. Outside these ranges (dashed) W is a guess."
-    )
+    text = f"{figures['rows']} rows{f' in {groups} groups' if groups else ''}. Outside the dashed ranges W is a guess."
     if figures["test_rows_outside"] is not None:
         text += f" {figures['test_rows_outside']} of {figures['test_rows']} test rows lie outside."
     pictures = _pictures(_rows(fitted, _inputs(fitted, samples)), "rows of data and where they end")

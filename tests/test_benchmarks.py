@@ -183,6 +183,12 @@ def test_a_fitted_energy_unmixes_as_its_polynomial_and_as_a_series_does():
         assert abs(figures[f"1b {name}"]["energy"]["0"] / 319.0433 - 1.0) < 5e-4  # the integral of the initial state
 
 
+def test_a_bar_of_a_fitted_energy_finds_the_published_convex_hull():
+    figures = run_benchmark("relaxation")
+    for part in ("polynomial", "fit", "bar"):
+        assert max(map(abs, figures[part]["differences"])) < 2e-3
+
+
 def test_long_runs_leave_no_memory_behind():
     figures = run_benchmark("memory", ranks=2)
     assert figures["cell"]["perturbations"] > 0

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import runpy
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -412,7 +413,7 @@ def test_doctor_finds_what_killed_compilations_left(tmp_path, monkeypatch, capsy
         (["check", "POTENTIAL", "--symmetry", "square:rectangle"], UNUSABLE, "is a plain potential: leave it out"),
         (["export", "POTENTIAL", "--to", "c", "--field", "1"], UNUSABLE, "leave --field out"),
         (["export", "CELL", "--to", "c", "-o", "CELL"], UNUSABLE, "is the name of a material"),
-        (["fit", "DATA", "-o", "FOLDER"], UNUSABLE, "cannot be written: it is a folder"),
+        (["fit", "DATA", "-o", "FOLDER"], UNUSABLE, "is a folder: give the name of a file"),
         (["fit", "DATA", "-o", "m.safetensors", "--heat-capacity", "1"], UNUSABLE, "needs --temperature"),
         (["fit", "POINTS", "-o", "m.safetensors", "--kinematics", "small-strain"], UNUSABLE, "nor --kinematics"),
         (["check"], USAGE, "Missing argument"),
@@ -420,6 +421,10 @@ def test_doctor_finds_what_killed_compilations_left(tmp_path, monkeypatch, capsy
         (["export", "CELL", "--to", "fortran"], USAGE, "'fortran' is not one of"),
         (["fit", "DATA", "-o", "cell.txt"], UNUSABLE, "must end in .safetensors"),
         (["fit", "DATA", "-o", "/nowhere/m.safetensors"], UNUSABLE, "lie in a folder that is there"),
+        (["fit", "DATA", "-o", f"{'m' * 300}.safetensors"], UNUSABLE, "too long"),
+        (["fit", "DATA", "-o", "m.safetensors", "--test", "nan"], USAGE, "nan is no number"),
+        (["check", "CELL", "--data", "DATA", "--tolerance", "nan"], USAGE, "nan is no number"),
+        (["plot", "CELL", "-o", "/nowhere/cell.png"], UNUSABLE, "there is no folder /nowhere"),
         (["fit", "DATA", "-o", "m.safetensors", "--width", "0"], USAGE, "Architecture.width is 0"),
         (["fit", "DATA", "-o", "m.safetensors", "--modes", "few"], USAGE, "neither a whole number nor auto"),
         (["fit", "CELL", "-o", "m.safetensors"], UNUSABLE, "is not a text file. Samples are read from tables"),
@@ -487,3 +492,11 @@ def test_python_m_and_the_installed_script_are_the_command_line():
         [sys.executable, "-m", "lse_material", "--version"], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == f"lse_material {lse.__version__}"
+
+
+def test_a_terminal_without_the_letters_of_a_name_is_told_all_the_same(material, tmp_path):
+    file = shutil.copy(material, tmp_path / "Matériau.safetensors")
+    command = [sys.executable, "-m", "lse_material", "export", str(file), "--to", "c"]
+    ascii_only = os.environ | {"PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=ascii_only)
+    assert r"Mat\xe9riau.c" in done.stdout

@@ -1,10 +1,12 @@
-"""Tables in files."""
+"""Files written whole or not at all, and tables in them."""
+
+import os
 
 import numpy as np
 import pytest
 
 import lse_material as lse
-from lse_material._files import write_table
+from lse_material._files import write_atomically, write_table
 
 
 def test_a_table_is_read_back_and_another_ending_is_refused(tmp_path):
@@ -24,3 +26,25 @@ def test_a_place_where_no_file_can_be_is_named(tmp_path):
         write_table(tmp_path / "table.csv", {"load": [0.0]})
     with pytest.raises(FileNotFoundError, match=r"no folder .*none for table\.csv: make it first"):
         write_table(tmp_path / "none" / "table.csv", {"load": [0.0]})
+
+
+def test_what_a_link_leads_to_is_written_and_a_pipe_stays_a_pipe(tmp_path):
+    (tmp_path / "scratch").mkdir()
+    (tmp_path / "link.txt").symlink_to(tmp_path / "scratch" / "there.txt")
+    write_atomically(tmp_path / "link.txt", b"whole")
+    assert (tmp_path / "link.txt").is_symlink()
+    assert (tmp_path / "scratch" / "there.txt").read_bytes() == b"whole"
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(FileExistsError, match="pipe is a device or a pipe: give the name of a file"):
+        write_atomically(tmp_path / "pipe", b"whole")
+    assert (tmp_path / "pipe").is_fifo()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link.txt", "pipe", "scratch"]
+
+
+def test_a_name_may_be_as_long_as_the_file_system_takes(tmp_path):
+    name = "a" * os.pathconf(tmp_path, "PC_NAME_MAX")
+    write_atomically(tmp_path / name, b"whole")
+    assert (tmp_path / name).read_bytes() == b"whole"
+    with pytest.raises(OSError, match="too long"):
+        write_atomically(tmp_path / f"{name}a", b"whole")
+    assert [path.name for path in tmp_path.iterdir()] == [name]

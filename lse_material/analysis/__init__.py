@@ -11,13 +11,7 @@ from lse_material.analysis.landscape import (
     landscape,
     search_box,
 )
-from lse_material.analysis.langevin import (
-    Dynamics,
-    first_passage_times,
-    kramers_rate,
-    stationary_samples,
-    trajectories,
-)
+from lse_material.analysis.langevin import Dynamics, first_passage_times, kramers_rate, stationary_samples, trajectories
 from lse_material.analysis.merged_wells import MergedModes, merged_modes
 from lse_material.analysis.minimum_energy_path import MinimumEnergyPath, barrier, minimum_energy_path
 from lse_material.analysis.stationary import StationaryPoint, saddles, stationary_point, wells

@@ -150,18 +150,10 @@ def systematic(weights: Array, n: int, rng: np.random.Generator) -> Any:
 def mala(
     walked: Walked, x: Array, moves: int, rng: np.random.Generator, *, scale: Array, step: float | None = None
 ) -> tuple[Array, float]:
-    """Move points by the Metropolis-adjusted Langevin algorithm; the step is tuned in the first half only.
+    """Move points (n, d) by the Metropolis-adjusted Langevin algorithm; returns them and the step at the end.
 
-    Args:
-        walked: energies and gradients of points.
-        x: points (n, d).
-        moves: number of moves.
-        rng: of the steps.
-        scale: (d,), or (n, d) for each point, about the spread of the density along each input: steps are a share of it.
-        step: the share to begin with.
-
-    Returns:
-        The points (n, d), and the step at the end.
+    The scale, (d,) or (n, d), is about the spread of the density along each input. Steps are a share of it, which begins with
+    `step` and is tuned in the first half only.
     """
     size = 0.3 / x.shape[1] ** (1.0 / 3.0) if step is None else step
     energy, gradient = walked(x)

@@ -6,8 +6,6 @@ Steps are (I/tau + H+)^-1 slope, with the positive part H+ of the Hessian: stiff
 become those of Newton's method. They are shortened where the energy is not what its quadratic model says.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -130,9 +128,7 @@ def _flow(potential: SoftMinimum, x: Array, scale: Array) -> tuple[Array, npt.ND
         good = np.abs(energy - here.energy - expected) <= 0.25 * np.abs(expected) + rounding
         size = np.linalg.norm(step, axis=1)
         x[at[good]] = there[good]
-        longest[at] = np.where(
-            good, np.minimum(1.5 * longest[at], LONGEST * span), 0.25 * np.minimum(size, longest[at])
-        )
+        longest[at] = np.where(good, np.minimum(1.5 * longest[at], LONGEST * span), np.minimum(size, longest[at]) / 4.0)
         lost[at] = np.linalg.norm((x[at] - start[at]) / scale, axis=1) > AWAY * span
         rest[at] = good & (size <= SHORTEST * span)
         for i in at[good]:

@@ -7,8 +7,6 @@ is the lowest eigenvalue of the acoustic tensors Q_ik(N) = A_iJkL N_J N_L. An en
 regularised (`lse_material.fem.phase_field.regularise`).
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

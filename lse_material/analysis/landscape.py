@@ -6,21 +6,23 @@
 `stationary`, `descent` and `minimum_energy_path` do the work; `lse_material.plotting.landscape` draws it.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 import numpy as np
 
 from lse_material._arrays import Array, float_array, frozen
 from lse_material.analysis.descent import Pass, is_at
+from lse_material.analysis.merged_wells import merged_modes
 from lse_material.analysis.minimum_energy_path import Graph
 from lse_material.analysis.stationary import StationaryPoint, saddles, wells
 from lse_material.errors import InvalidInputError
 from lse_material.model.box import Box
 from lse_material.model.material import Material, potential_of
 from lse_material.model.soft_minimum import SoftMinimum
+
+Fitted = Material | SoftMinimum
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,9 +95,7 @@ def landscape(
     for k, well in enumerate(graph.wells):  # images of wells in the box by whole periods
         x = well.x if box is None else potential.wrapped(well.x, box.lower)
         number.setdefault(k, next((number[j] for j in seen if is_at(potential, x, graph.wells[j])), -1))
-    kept = [
-        entry for entry in graph.passes if min(number[entry[0]], number[entry[1]]) >= 0
-    ]  # others lead out of the box
+    kept = [entry for entry in graph.passes if min(number[entry[0]], number[entry[1]]) >= 0]  # not out of the box
     kept.sort(key=lambda entry: entry[2].saddle.energy)
     links = tuple((number[i], number[j]) for i, j, _ in kept)
     return Landscape(tuple(graph.wells[k] for k in seen), tuple(entry[2] for entry in kept), links)
@@ -169,3 +169,44 @@ def at_middle_of_fields(material: Material) -> Material:
         return material
     box = search_box(material)
     return material.at(0.5 * (box.lower + box.upper)[: len(material.fields)])
+
+
+def landscapes(fitted: Fitted) -> dict[float | None, tuple[Fitted, Landscape]]:
+    """The landscape within `search_box`: of a material at three values of its `field_to_vary`, by value, if it has one.
+
+    With several temperatures and designs it is that of the material of F alone at the middle of all of them.
+    """
+    each: dict[float | None, Fitted] = {None: fitted}
+    if isinstance(fitted, Material) and set(fitted.kinds.values()) - {"convex"}:
+        field = field_to_vary(fitted)
+        values = {} if field is None else at_values(fitted, field)
+        each = dict(values.items()) if values else {None: at_middle_of_fields(fitted)}
+    found: dict[float | None, tuple[Fitted, Landscape]] = {}
+    for value, one in each.items():
+        box = search_box(one)
+        found[value] = one, landscape(potential_of(one), box.lower, box.upper)
+    return found
+
+
+def landscape_figures(fitted: Fitted, land: Landscape) -> dict[str, Any]:
+    """Wells (those outside the box too), the barriers between each two inside, and modes whose wells have merged."""
+    potential, searched = potential_of(fitted), search_box(fitted)
+    box = searched.lower, searched.upper
+    rows = []
+    for well in (*land.wells, *(w for w in wells(potential, *box) if not w.inside)):
+        weight = potential.mode_weights(well.x)
+        seen = None if fitted.training_box is None else well.inside
+        row = {"x": well.x.tolist(), "energy": well.energy, "inside_box": seen}
+        rows.append({**row, "mode": int(weight.argmax()), "least_curvature": float(well.eigenvalues[0])})
+    height, scale = land.barriers, potential.transition_scale
+    passes = [
+        {
+            "from": a,
+            "to": b,
+            "barrier": height[a, b],
+            "back": height[b, a],
+            "below_transition_scale": bool(min(height[[a, b], [b, a]]) < scale),
+        }
+        for a, b in combinations(range(len(land.wells)), 2)
+    ]
+    return {"wells": rows, "barriers": passes, "merged": [str(pair) for pair in merged_modes(potential, *box)]}

@@ -6,8 +6,6 @@ T is in the unit of Psi (k_B times temperature). Paths are made by the Euler-Mar
 by its variant of B. Leimkuhler and C. Matthews, Appl. Math. Res. Express 2013, 34 (2013), whose error is O(dt^2) there.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -77,14 +75,7 @@ def trajectories(
 
 
 def stationary_samples(
-    potential: HasGradient,
-    start: Any,
-    dynamics: Dynamics,
-    *,
-    records: int,
-    every: int,
-    burn_in: int,
-    seed: int = 0,
+    potential: HasGradient, start: Any, dynamics: Dynamics, *, records: int, every: int, burn_in: int, seed: int = 0
 ) -> Array:
     """Samples of exp(-Psi/T)/Z, (records * n, d): as `trajectories`, after `burn_in` steps that are not kept.
 
@@ -102,14 +93,7 @@ def stationary_samples(
 
 
 def first_passage_times(
-    potential: HasGradient,
-    start: Any,
-    dynamics: Dynamics,
-    *,
-    target: Any,
-    radius: float,
-    longest: float,
-    seed: int = 0,
+    potential: HasGradient, start: Any, dynamics: Dynamics, *, target: Any, radius: float, longest: float, seed: int = 0
 ) -> Array:
     """Times (n,) at which walkers first come within `radius` of one of the points `target` (m, d); inf after `longest`.
 

@@ -5,8 +5,6 @@ is small against rho then share one well. Two equal parabolas with curvature E a
 which is twice the height E e^2/8 of the ridge between them.
 """
 
-from __future__ import annotations
-
 import itertools
 import warnings
 from dataclasses import dataclass
@@ -89,7 +87,5 @@ def warn_of_merged_modes(potential: SoftMinimum, lower: object = None, upper: ob
     """`merged_modes`, with a `MergingWarning` that names them if there are any."""
     merged = merged_modes(potential, lower, upper)
     if merged:
-        warnings.warn(
-            "; ".join(map(str, merged)) + ". Fit with a smaller rho, or fewer modes.", MergingWarning, stacklevel=2
-        )
+        warnings.warn("; ".join(map(str, merged)) + ". Lower rho, or fit fewer modes.", MergingWarning, stacklevel=2)
     return merged

@@ -10,8 +10,6 @@ H. Jonsson, J. Chem. Phys. 113, 9978 (2000)). Each crest of it is brought to its
 made of the descents from there: it is as exact as they are, however coarse the string.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property

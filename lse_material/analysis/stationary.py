@@ -8,8 +8,6 @@ the modes' own minima, which a soft minimum has its wells near. C. J. Cerjan, W.
 Lengths are measured in units of the potential's `input_scale`.
 """
 
-from __future__ import annotations
-
 import functools
 import itertools
 from collections.abc import Sequence
@@ -132,9 +130,8 @@ def saddles(
         line = (1.0 - share) * a.x + share * b.x
         begin.append(line[[int(np.argmax(potential.energy(line)))]])
         radius.append(FIRST_RADIUS_FROM_LINE * float(np.linalg.norm((a.x - b.x) / potential.input_scale)))
-    return _points(
-        potential, follow_eigenvectors(potential, np.concatenate(begin), index, span, np.array(radius)), index, box
-    )
+    ends = follow_eigenvectors(potential, np.concatenate(begin), index, span, np.array(radius))
+    return _points(potential, ends, index, box)
 
 
 def stationary_point(
@@ -188,12 +185,8 @@ def follow_eigenvectors(
 ) -> tuple[Array, npt.NDArray[np.bool_]]:
     """Search from each of x (n, d): where it ended (n, d), and whether at a stationary point of this index (n,).
 
-    Args:
-        potential: the landscape.
-        x: starts.
-        index: number of lowest eigenvectors to climb along.
-        span: length of the landscape, in units of input_scale.
-        radius: of the first steps, (n,); it grows to 3 times that at most. A tenth of `span` if left out.
+    The search climbs along `index` lowest eigenvectors. `span` is the length of the landscape, in units of input_scale.
+    `radius`, (n,), is that of the first steps, a tenth of `span` if left out; it grows to 3 times that at most.
     """
     scale = potential.input_scale
     x = x.copy()

@@ -6,8 +6,6 @@
 The deformation goes as far as the training box reaches.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 

@@ -8,8 +8,6 @@ hardly count, and a play operator on w leaves out what noise makes. A closed loo
 transforms.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

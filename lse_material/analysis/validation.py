@@ -4,8 +4,6 @@ They complete `lse_material.analysis.verification`, whose checks hold for any ma
 on what. Each returns a `Check`.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

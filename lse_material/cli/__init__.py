@@ -4,8 +4,6 @@ A command imports what it needs inside itself: showing, checking and exporting n
 extra `cli`), fitting needs torch, plotting matplotlib.
 """
 
-from __future__ import annotations
-
 import contextlib
 import io
 import sys
@@ -15,6 +13,7 @@ from lse_material.cli.codes import (
     INTERRUPTED,
     MISSING,
     OK,
+    SIGTERM,
     TERMINATED,
     UNEXPECTED,
     UNUSABLE,
@@ -22,7 +21,6 @@ from lse_material.cli.codes import (
     WITHOUT_TYPER,
     MissingError,
 )
-from lse_material.cli.termination import SIGTERM
 from lse_material.errors import LseError
 
 __all__ = ["main", "run"]
@@ -30,6 +28,9 @@ __all__ = ["main", "run"]
 
 def main() -> None:
     """Run the command line on `sys.argv` and exit with one of the codes that `lse-material --help` lists."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # None if it is closed
+            stream.reconfigure(errors="backslashreplace")  # of a terminal that lacks a letter of a file's name
     sys.exit(run(sys.argv[1:]))
 
 

@@ -1,7 +1,5 @@
 """The commands by name."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 import typer
@@ -18,14 +16,7 @@ from lse_material.cli.show import show
 
 
 def application(*, fits: bool) -> typer.Typer:
-    """The command line.
-
-    Args:
-        fits: whether `fit` is to be called; its options need torch to be there.
-
-    Raises:
-        MissingError: torch is needed and not installed.
-    """
+    """The command line; if `fit` is to be called its options need torch. Raises MissingError: torch is not installed."""
     app = typer.Typer(
         help="Multi-well strain energies (LSE-ICNN) as hyperelastic materials in FEniCSx.",
         epilog="Exit codes: " + "; ".join(f"{code} {meaning}" for code, meaning in MEANINGS.items()) + ".",
@@ -58,9 +49,7 @@ def _options(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
-    debug: Annotated[
-        bool, typer.Option("--debug", help="Show the traceback of an error; anywhere on the line.")
-    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show an error's traceback; anywhere on the line.")] = False,
 ) -> None:
     if ctx.invoked_subcommand is None:
         typer.echo(ctx.get_help().replace("\\[", "["), err=True)

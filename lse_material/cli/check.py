@@ -1,7 +1,5 @@
 """`lse-material check`: is the material sound, and does it meet the data?"""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,7 +7,8 @@ import typer
 
 from lse_material.cli import tables
 from lse_material.cli.codes import FAILED
-from lse_material.cli.files import MaterialFile, read
+from lse_material.cli.files import MaterialFile, read, read_symmetry
+from lse_material.cli.options import number
 from lse_material.cli.output import Json, print_json, print_table
 from lse_material.cli.tables import ColumnsOption, DecimalOption, PlaneStrainOption, SheetOption
 from lse_material.errors import InvalidInputError
@@ -22,7 +21,9 @@ def check(
     decimal: DecimalOption = None,
     sheet: SheetOption = None,
     plane_strain: PlaneStrainOption = False,
-    tolerance: Annotated[float, typer.Option(help="Relative error on --data that passes.", min=0.0)] = 0.05,
+    tolerance: Annotated[
+        float, typer.Option(help="Relative error on --data that passes.", min=0.0, callback=number)
+    ] = 0.05,
     symmetry: Annotated[
         str | None, typer.Option(help="Point group, PARENT:VARIANT (square:rectangle); else that of the file.")
     ] = None,
@@ -66,11 +67,10 @@ def check(
 
 def _of_material(material: Any, symmetry: str | None, seed: int) -> list[Any]:
     from lse_material import analysis
-    from lse_material.cli.symmetries import parse
 
     checks = list(analysis.verify(material, seed=seed))
     material = analysis.at_middle_of_fields(material)
-    group = parse(symmetry, material.dim) if symmetry else material.symmetry
+    group = read_symmetry(symmetry, material.dim) if symmetry else material.symmetry
     F = analysis.sample_deformations(material, 256, seed=seed)
     if group is not None:
         checks.append(analysis.check_symmetry(material, group, F))

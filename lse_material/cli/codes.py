@@ -1,9 +1,15 @@
-"""Exit codes, and the error that says what is not installed."""
+"""How a command ends: exit codes, the error that says what is not installed, and SIGTERM.
 
-from __future__ import annotations
+Batch systems announce the end of a job by SIGTERM: it ends a search as Ctrl-C does, once.
+"""
 
+import contextlib
 import importlib
+import signal
+import threading
+from collections.abc import Callable, Iterator
 from types import ModuleType
+from typing import Any
 
 from lse_material._extras import how_to_install
 
@@ -29,9 +35,8 @@ MEANINGS = {
     TERMINATED: "ended by SIGTERM; a fit has saved its best so far",
 }
 
-WITHOUT_TYPER = (
-    "the command line needs typer and rich: pip install 'lse-material[cli]'. (The Python API works without.)"
-)
+SIGTERM = "SIGTERM"  # what a KeyboardInterrupt that stands for it says
+WITHOUT_TYPER = "the command line needs typer and rich: pip install 'lse-material[cli]'. The Python API works without."
 
 
 class MissingError(Exception):
@@ -51,3 +56,28 @@ def need(module: str, purpose: str) -> ModuleType:
         if name == "lse_material":
             raise
         raise MissingError(f"{purpose} needs {name}, which is not installed: {how_to_install(name)}.") from None
+
+
+@contextlib.contextmanager
+def search_then_save() -> Iterator[Callable[[], None]]:
+    """A search that SIGTERM ends by a KeyboardInterrupt, and after it what saves its outcome, which SIGTERM leaves alone.
+
+    The value is called between the two. Outside the main thread, which alone gets signals, nothing changes.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: None
+        return
+    before = signal.signal(signal.SIGTERM, _end_search)
+    try:
+        yield _ignore
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _ignore() -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+def _end_search(number: int, frame: Any) -> None:
+    _ignore()
+    raise KeyboardInterrupt(SIGTERM)

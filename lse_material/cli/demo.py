@@ -1,7 +1,5 @@
 """`lse-material demo`: run one of the demos or studies."""
 
-from __future__ import annotations
-
 import re
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """`lse-material doctor`: what is installed, what is missing, and how to get it."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys
@@ -86,9 +84,7 @@ def _package(name: str, purpose: str, remedy: str) -> Finding:
     """Import a package in a process of its own, where it can hang or crash without harm."""
     done = _run([sys.executable, "-W", "ignore", "-c", _CODE, name])
     if done.returncode == 0:
-        return Finding(
-            name, purpose, "works", done.stdout.strip().splitlines()[-1:][0] if done.stdout.strip() else "", ""
-        )
+        return Finding(name, purpose, "works", (done.stdout.strip().splitlines() or [""])[-1], "")
     last = (done.stderr.strip().splitlines() or ["it gave no reason"])[-1]
     if f"No module named '{name}'" in last:
         return Finding(name, purpose, "missing", "", remedy)
@@ -137,9 +133,7 @@ def _forms() -> Finding:
     ]
     if not left:
         return Finding("form cache", "compiled forms, FEniCSx", "works", _home(folder), "")
-    remedy = "processes that were killed left these, for which later ones wait in vain: rm " + " ".join(
-        map(_home, left)
-    )
+    remedy = "processes that were killed left these, for which others wait in vain: rm " + " ".join(map(_home, left))
     return Finding("form cache", "compiled forms, FEniCSx", "broken", _home(folder), remedy)
 
 

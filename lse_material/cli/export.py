@@ -1,7 +1,5 @@
 """`lse-material export`: the material as a source file that stands alone."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated, Literal
 

@@ -1,8 +1,5 @@
 """`lse-material fit`: data in, a material file out. Its options are the fields of Architecture, Training and Sparsity."""
 
-from __future__ import annotations
-
-import os
 import re
 import warnings
 from collections.abc import Callable, Mapping
@@ -12,12 +9,13 @@ from typing import Annotated, Any
 
 import typer
 
+from lse_material._files import expect_place
 from lse_material.cli import tables
-from lse_material.cli.codes import OK, TERMINATED, USELESS, need
-from lse_material.cli.options import with_options
+from lse_material.cli.codes import OK, SIGTERM, TERMINATED, USELESS, need, search_then_save
+from lse_material.cli.files import read_symmetry
+from lse_material.cli.options import number, with_options
 from lse_material.cli.output import Json, print_json
 from lse_material.cli.tables import ColumnsOption, DecimalOption, GroupOption, PlaneStrainOption, SheetOption
-from lse_material.cli.termination import SIGTERM, search_then_save
 from lse_material.data.samples import Samples
 from lse_material.errors import InvalidInputError
 from lse_material.material_file import save
@@ -38,8 +36,7 @@ KinematicsOption = Annotated[
     ),
 ]
 TemperatureOption = Annotated[
-    str | None,
-    typer.Option(metavar="COLUMN", help="The column with the temperature of each row.", show_default=False),
+    str | None, typer.Option(metavar="COLUMN", help="The column with the temperature of each row.", show_default=False)
 ]
 HeatCapacityOption = Annotated[
     str | None,
@@ -56,11 +53,7 @@ DesignOption = Annotated[
 
 
 def fit_command() -> Callable[..., Any]:
-    """`fit` with an option for every field of the dataclasses of the fit.
-
-    Raises:
-        MissingError: torch is not installed.
-    """
+    """`fit` with an option for every field of the dataclasses of the fit. Raises MissingError: torch is not installed."""
     floor = need("lse_material.fit", "fitting")
     return with_options(fit, {prefix: getattr(floor, name) for name, prefix in PREFIXES.items()})
 
@@ -90,14 +83,13 @@ def fit(
         str | None, typer.Option(help="Point group, PARENT:VARIANT, as square:rectangle.", show_default=False)
     ] = None,
     test: Annotated[
-        float, typer.Option(help="Share of the rows kept out of the fit and reported on.", min=0.0, max=0.9)
+        float,
+        typer.Option(help="Share of the rows kept out of the fit and reported on.", min=0.0, max=0.9, callback=number),
     ] = 0.0,
     seed: Annotated[int, typer.Option(help="Of the starts and of the rows held back.", min=0)] = 0,
     periods: Annotated[
         str | None,
-        typer.Option(
-            metavar="P1,none,...", help="Periods of the inputs x: 360,none if x1 is an angle.", show_default=False
-        ),
+        typer.Option(metavar="P1,none,...", help="Of the inputs x: 360,none if x1 is an angle.", show_default=False),
     ] = None,
     checkpoint: Annotated[
         Path | None, typer.Option(help="File of finished stages, from which a killed fit goes on.", show_default=False)
@@ -106,9 +98,7 @@ def fit(
         Path | None,
         typer.Option(metavar="FILE.html", help="Write a page with errors, landscape and warnings.", show_default=False),
     ] = None,
-    even_if_useless: Annotated[
-        bool, typer.Option("--even-if-useless", help="End with 0 however large the error is.")
-    ] = False,
+    even_if_useless: Annotated[bool, typer.Option("--even-if-useless", help="End with 0 whatever the error.")] = False,
     json: Json = False,
     *,
     chosen: Mapping[str, Any],
@@ -150,8 +140,8 @@ def _expect_places(endings: Mapping[Path | None, str]) -> None:
     for path, ending in endings.items():
         if path is not None and (path.suffix != ending or not path.parent.is_dir()):
             raise InvalidInputError(f"{path} must end in {ending} and lie in a folder that is there.")
-        if path is not None and (path.is_dir() or not os.access(path.parent, os.W_OK)):
-            raise InvalidInputError(f"{path} cannot be written: it is a folder, or lies in one that is read-only.")
+        if path is not None:
+            expect_place(path)
 
 
 def _tell(result: Any, output: Path, report: Path | None, kept: Samples, held: Samples | None, json: bool) -> None:
@@ -193,16 +183,12 @@ def _parameters(
     if heat_capacity is not None and not temperature:
         raise InvalidInputError("--heat-capacity needs --temperature: the column with the temperature of each row.")
     if temperature in found:
-        raise InvalidInputError(
-            f"the column {temperature!r} is given as a temperature and as a design; it is one of them."
-        )
+        raise InvalidInputError(f"the column {temperature!r} is given as a temperature and as a design; choose one.")
     if temperature:
-        found[temperature] = floor.Temperature(heat_capacity=_capacity(heat_capacity))
+        known = heat_capacity in (None, "auto")
+        capacity = heat_capacity if known else _number("--heat-capacity", str(heat_capacity))
+        found[temperature] = floor.Temperature(heat_capacity=capacity)
     return found or None
-
-
-def _capacity(text: str | None) -> float | str | None:
-    return text if text in (None, "auto") else _number("--heat-capacity", str(text))
 
 
 def _physics(
@@ -210,7 +196,6 @@ def _physics(
 ) -> dict[str, Any]:
     """The arguments of the fit that only rows of F have, or only rows of x."""
     import lse_material as lse
-    from lse_material.cli.symmetries import parse
 
     if samples.dim is None:
         if symmetry or growth is not None or kinematics is not None:
@@ -225,7 +210,7 @@ def _physics(
     return {
         "kinematics": KINEMATICS[kinematics](dim=samples.dim),
         "growth": growth if growth in (None, "auto") else lse.Growth(_number("--growth", growth)),
-        "symmetry": parse(symmetry, samples.dim) if symmetry else None,
+        "symmetry": read_symmetry(symmetry, samples.dim) if symmetry else None,
     }
 
 

@@ -1,7 +1,5 @@
 """Command-line options made from dataclasses: a field is an option, with the help that it carries."""
 
-from __future__ import annotations
-
 import dataclasses
 import inspect
 from collections.abc import Callable, Mapping
@@ -41,6 +39,13 @@ def with_options(function: Callable[..., Any], kinds: Mapping[str, type]) -> Cal
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {p.name: p.annotation for p in parameters}
     return command
+
+
+def number(value: float) -> float:
+    """The value of an option; nan passes any limit that Typer checks."""
+    if value != value:
+        raise typer.BadParameter("nan is no number.")
+    return value
 
 
 def _words(kind: type, field: dataclasses.Field[Any]) -> tuple[str, ...]:

@@ -1,7 +1,5 @@
 """What a command prints: one JSON object, or a text for people made from the same figures."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from typing import Annotated, Any

@@ -1,12 +1,11 @@
 """`lse-material plot`: the landscape and curves along load paths as a picture."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from lse_material._files import write_figure
 from lse_material.cli.codes import need
 from lse_material.cli.files import MaterialFile, read
 from lse_material.cli.output import Json, print_json
@@ -33,7 +32,7 @@ def plot(
     """
     need("matplotlib.figure", "plotting")
     from lse_material.analysis import DEFORMATIONS, field_to_vary, stress_curve
-    from lse_material.analysis.landscape_figures import landscapes
+    from lse_material.analysis.landscape import landscapes
     from lse_material.plotting import input_labels, picture, planes
 
     names = path or ["uniaxial", "pure_shear", "simple_shear"]
@@ -48,7 +47,7 @@ def plot(
     for value, (one, land) in landscapes(fitted).items():
         field = field_to_vary(fitted) if isinstance(fitted, Material) else None
         file_name = target if value is None else target.with_stem(f"{target.stem}-{field}{value:g}")
-        picture(one, land, deformations=names).savefig(file_name, dpi=150)
+        write_figure(picture(one, land, deformations=names), file_name, dpi=150)
         labels = input_labels(one)
         found = [(name, stress_curve(one, name)) for name in names] if json and isinstance(one, Material) else []
         curves = {name: {q: getattr(curve, q) for q in QUANTITIES} for name, curve in found}

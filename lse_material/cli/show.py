@@ -1,7 +1,5 @@
 """`lse-material show`: what is in a file, and what its landscape looks like."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -9,8 +7,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from lse_material.analysis.landscape import field_to_vary
-from lse_material.analysis.landscape_figures import landscape_figures, landscapes
+from lse_material.analysis.landscape import field_to_vary, landscape_figures, landscapes
 from lse_material.cli.files import MaterialFile, read
 from lse_material.cli.output import Json, figure, print_json, print_table, vector
 from lse_material.model.material import Material, potential_of
@@ -144,10 +141,8 @@ def _modes_in_words(f: dict[str, Any]) -> str:
 
 
 def _reference_in_words(f: dict[str, float]) -> str:
-    curvature = figure(f["least_curvature"])
-    return (
-        f"W {figure(f['energy'])}, largest |P| {figure(f['largest_stress'])}, least curvature over strains {curvature}"
-    )
+    least = figure(f["least_curvature"])
+    return f"W {figure(f['energy'])}, largest |P| {figure(f['largest_stress'])}, least curvature over strains {least}"
 
 
 def _print(f: dict[str, Any]) -> None:

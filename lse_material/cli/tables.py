@@ -1,7 +1,5 @@
 """Tables of samples as commands take them: what the columns are, and which one tells the groups."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path

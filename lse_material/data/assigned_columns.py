@@ -1,7 +1,5 @@
 """Which column of a table is what: by what the user says, then by its name; what a name leaves open is never guessed."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -35,30 +33,20 @@ ALSO_CAUCHY = {  # names beside which S is the Cauchy stress, and P minus it, fo
     ),
     "P": (re.compile(r"(?:Pot|Kin|Tot)Eng|Press|L[xyz]|[xyz](?:lo|hi)"), -1.0),
 }  # of Abaqus, ANSYS and LAMMPS
-_STRESS_COMPONENT = re.compile(
-    r"(?:stress|sigma|piola|pk[12]|kirchhoff).*?[\W_]?(?:[xyz]{2}|[0-3]{2})\W*$", re.IGNORECASE
-)
+_STRESS_COMPONENT = re.compile(r"(?:stress|sigma|piola|pk[12]|kirchhoff).*?[\W_]?(?:[xyz]{2}|[0-3]{2})\W*$", re.I)
 
 
 @dataclass
 class AssignedColumns:
-    """Columns and constants by quantity and index.
+    """Columns and constants by quantity and index."""
 
-    Attributes:
-        table: names and columns.
-        parts: quantity -> index -> column (int) or constant (float), and its factor.
-        ambiguous: column -> what it can be.
-        left: columns that are left alone.
-        unknown: those of them whose names have no meaning.
-        notes: what the user should know.
-    """
-
-    table: Table
+    table: Table  # names and columns
+    # quantity -> index -> column (int) or constant (float), and its factor
     parts: dict[str, dict[Index, tuple[int | float, float]]] = field(default_factory=dict)
-    ambiguous: dict[int, tuple[Meaning, ...]] = field(default_factory=dict)
-    left: list[int] = field(default_factory=list)
-    unknown: list[int] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+    ambiguous: dict[int, tuple[Meaning, ...]] = field(default_factory=dict)  # column -> what it can be
+    left: list[int] = field(default_factory=list)  # columns that are left alone
+    unknown: list[int] = field(default_factory=list)  # those of them whose names have no meaning
+    notes: list[str] = field(default_factory=list)  # what the user should know
 
     def add(self, meaning: Meaning, source: int | float) -> None:
         """Take a column (int) or a constant (float) for one component of a quantity."""
@@ -116,9 +104,7 @@ class AssignedColumns:
 
     def settle_shears(self) -> None:
         """Take columns whose meanings differ by a factor alone if their values are zero, or if 12 and 21 are both given."""
-        by_factor = {
-            k: found[0] for k, found in self.ambiguous.items() if len({(m.quantity, m.index) for m in found}) == 1
-        }
+        by_factor = {k: of[0] for k, of in self.ambiguous.items() if len({(m.quantity, m.index) for m in of}) == 1}
         for column, meaning in by_factor.items():
             transposed = any(
                 m.quantity == meaning.quantity and m.index == meaning.index[::-1]
@@ -309,9 +295,7 @@ def _find(table: Table, name: str) -> int:
     for names, wanted in ((exact, name), (plain, name), (lower[0], name.lower()), (lower[1], name.lower())):
         if names.count(wanted) == 1:
             return names.index(wanted)
-    raise InvalidInputError(
-        f"columns names {name!r}, which {table.source} has not: its columns are {list(table.names)}."
-    )
+    raise InvalidInputError(f"columns names {name!r}, which {table.source} has not: it has {list(table.names)}.")
 
 
 def _without_names(table: Table) -> str:

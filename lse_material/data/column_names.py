@@ -4,8 +4,6 @@ A name has one meaning, none, or several: E12 may be the component of the tensor
 be any stress. Where a name has several, the user says which it is, by names that then have one meaning each (`declared`).
 """
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from dataclasses import dataclass
@@ -196,11 +194,7 @@ def meanings(name: str) -> tuple[Meaning, ...]:
 
 
 def declared(name: str) -> Meaning:
-    """The one meaning of a name by which a user says what a column is.
-
-    Raises:
-        InvalidInputError: it is no such name.
-    """
+    """The one meaning of a name by which a user says what a column is. Raises InvalidInputError: it is no such name."""
     sign, plain = (-1.0, name[1:]) if name.startswith("-") else (1.0, name)
     if name == "unused":
         return Meaning("unused")
@@ -297,8 +291,6 @@ def _vector(word: str, letter: str) -> tuple[Meaning, ...]:
         return _tensor("s" if lower == "s" else word, index * 2)
     stresses = {"S": ("s",), "sigma": _TENSORS["sigma"], "tau": _TENSORS["tau"], "P": _ANY_STRESS_ALONE}
     for quantity, words in {"E": _ANY_STRAIN, **stresses}.items():
-        if (
-            lower in words and letter.isdigit()
-        ):  # Voigt's notation in an order that the name does not tell, or principal values
+        if lower in words and letter.isdigit():  # Voigt's notation in some order, or principal values
             return Meaning(quantity, index), Meaning("unused")
     return ()

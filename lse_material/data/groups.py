@@ -4,8 +4,6 @@ Rows of one load path are neighbours: a fit that has seen every other one meets 
 another path. Whether a material predicts paths that it has not seen is judged on whole groups.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np
@@ -16,13 +14,9 @@ from lse_material.errors import InvalidInputError
 
 JUMP = 5.0  # a path ends where the step to the next row is longer than this many of its neighbours
 REACH = 3  # the steps on each side that are its neighbours
-PATH_STEP = (
-    0.3  # rows follow paths if the median step is shorter than this share of the median distance of two rows at random
-)
+PATH_STEP = 0.3  # rows follow paths if the median step is below this share of the median distance of two random rows
 PAIRS = 10_000  # of rows drawn for that distance
-FAR = (
-    3.0  # paths are apart if the median distance of a row to the nearest one of another path is this many median steps
-)
+FAR = 3.0  # paths are apart if a row is this many median steps from the nearest of another path, in the median
 DRAWN = 100  # rows for that distance
 
 Labels = npt.NDArray[Any]  # int64 or text, one for each row

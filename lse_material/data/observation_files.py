@@ -1,7 +1,5 @@
 """Observations from tables of mechanical tests: stretches and nominal stresses of incompressible materials."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from dataclasses import replace

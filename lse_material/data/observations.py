@@ -81,9 +81,7 @@ class Observations:
             object.__setattr__(self, name, frozen(index.astype(np.int64)))
         without = np.bincount(self.row[self.coefficient != 0.0], minlength=k) == 0
         if without.any():
-            raise InvalidInputError(
-                f"value {int(np.argmax(without))} has no coefficient: it says nothing about the stress."
-            )
+            raise InvalidInputError(f"value {int(np.argmax(without))} has no coefficient: it says nothing of stress.")
         if self.errors is not None:
             errors = float_array("errors", self.errors, 1)
             expect_shape("errors", errors, (k,))

@@ -4,8 +4,6 @@ What the columns of a table are is told by their names (`column_names`) or by th
 names, `F` (n, dim, dim) or F11 (n,), or those of `Samples`. A `Reading` says what was taken for what.
 """
 
-from __future__ import annotations
-
 import csv
 import io
 import json
@@ -114,7 +112,8 @@ def table_of_file(
     if ending in (".json", ".jsonl"):
         return _table_of_arrays(_arrays_of_json(content, str(path)), str(path), columns)
     if ending in DATA_FRAMES:
-        return _table_of_data_frame(path, ending), columns
+        frame = _by_pandas(DATA_FRAMES[ending], path)
+        return _table_of_arrays({str(name): frame[name].to_numpy() for name in frame}, str(path), None)[0], columns
     return table_of_text(content, str(path), separator=separator, decimal=decimal, missing=missing), columns
 
 
@@ -167,11 +166,7 @@ def _joined(parts: Sequence[Samples], names: Sequence[str]) -> Samples:
 
 
 def _by_pandas(reader: str, path: Path, **options: Any) -> Any:
-    """What pandas reads.
-
-    Raises:
-        FormatError: pandas is not installed, or cannot read the file.
-    """
+    """What pandas reads. Raises FormatError: pandas is not installed, or cannot read the file."""
     try:
         import pandas
     except ImportError:
@@ -183,11 +178,6 @@ def _by_pandas(reader: str, path: Path, **options: Any) -> Any:
         return getattr(pandas, reader)(path, **options)
     except Exception as error:  # pandas passes on what its many engines raise
         raise FormatError(f"{path} cannot be read by pandas: {' '.join(str(error).split())}.") from None
-
-
-def _table_of_data_frame(path: Path, ending: str) -> Table:
-    frame = _by_pandas(DATA_FRAMES[ending], path)
-    return _table_of_arrays({str(name): frame[name].to_numpy() for name in frame}, str(path), None)[0]
 
 
 def _table_of_spreadsheet(
@@ -273,9 +263,7 @@ def _arrays(path: Path) -> dict[str, Any]:
         zlib.error,
         tokenize.TokenError,
     ) as error:
-        raise FormatError(
-            f"{path} is not a whole .npz archive of plain arrays: {error}. Pickles are not read."
-        ) from None
+        raise FormatError(f"{path} is not a whole .npz archive of arrays: {error}. Pickles are not read.") from None
 
 
 def _arrays_of_json(content: bytes, source: str) -> dict[str, Any]:
@@ -389,9 +377,7 @@ def _masked(array: Any, known: npt.NDArray[Any], what: str) -> Array:
     except InvalidInputError as error:
         raise InvalidInputError(f"{what}: {error}") from None
     if known.dtype != np.bool_ or known.shape != values.shape[: known.ndim]:
-        raise FormatError(
-            f"{what} is {known.dtype} of shape {known.shape}, and does not fit values of shape {values.shape}."
-        )
+        raise FormatError(f"{what} is {known.dtype} of shape {known.shape}, and does not fit values {values.shape}.")
     return np.where(known.reshape(*known.shape, *(1,) * (values.ndim - known.ndim)), values, np.nan)
 
 

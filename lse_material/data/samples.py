@@ -123,9 +123,7 @@ class Samples:
             known = None if mask is None else np.broadcast_to(mask.reshape(-1, *(1,) * (len(shape) - 1)), shape)
         else:
             given, known = self.stress_mask, self._freeze(name, "stress_known", shape, shape)
-            whole: Mask | None = (
-                None if known is None else np.logical_and.reduce(known, axis=tuple(range(1, len(shape))))
-            )
+            whole: Mask | None = None if known is None else np.all(known.reshape(len(known), -1), axis=1)
             if given is not None and not np.array_equal(given, whole):  # type: ignore[arg-type]
                 raise InvalidInputError("stress_mask and stress_known contradict each other: give one of them.")
             object.__setattr__(self, "stress_mask", None if whole is None else frozen(whole))
@@ -205,9 +203,7 @@ class Samples:
     def take(self, rows: npt.NDArray[np.integer[Any]]) -> Samples:
         """The samples in `rows` (indices), in that order. A value that no chosen row has is left out."""
         names = (*ARRAYS, "energy_mask", "stress_mask", "stress_known", "group")
-        chosen: dict[str, Any] = {
-            name: None if (value := getattr(self, name)) is None else value[rows] for name in names
-        }
+        chosen: dict[str, Any] = {name: None if (v := getattr(self, name)) is None else v[rows] for name in names}
         for mask, values in MASKED.items():
             if chosen[mask] is not None and not chosen[mask].any():
                 chosen.update(dict.fromkeys(values))

@@ -6,8 +6,6 @@ S: second Piola-Kirchhoff, sigma: Cauchy, tau: Kirchhoff stress. An objective en
 strains. Components of stress that are not known are NaN; a sum in which they have the factor 0 does not need them.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from lse_material._arrays import Array
@@ -35,16 +33,10 @@ def stretch_of(C: Array) -> Array:
 
 
 def first_piola_kirchhoff(measure: str, stress: Array, F: Array, *, rotation_known: bool = True) -> Array:
-    """P (n, dim, dim) of stresses of another measure at F.
+    """P (n, dim, dim) of stresses "P", "S", "sigma", "tau" or "Biot" at F, NaN where a component is not known.
 
-    Args:
-        measure: "P", "S", "sigma", "tau" or "Biot".
-        stress: (n, dim, dim), NaN where a component is not known.
-        F: deformation gradients.
-        rotation_known: False if F is the stretch U of strains that were given without a rotation.
-
-    Raises:
-        InvalidInputError: the stress needs a rotation that is not known, or components that are missing.
+    The rotation is not known if F is the stretch U of strains that were given without one. Raises InvalidInputError: the stress
+    needs it, or components that are missing.
     """
     if measure == "Biot":
         stress, measure = _second_of_biot(stress, F), "S"
@@ -100,9 +92,7 @@ def _second_of_biot(T: Array, F: Array) -> Array:
     known = np.isfinite(T)
     partly = known.any(axis=(1, 2)) & ~known.all(axis=(1, 2))
     if partly.any():
-        raise InvalidInputError(
-            f"Biot stresses are converted as a whole; row {int(np.argmax(partly))} has some components."
-        )
+        raise InvalidInputError(f"Biot stresses are converted as a whole; row {int(np.argmax(partly))} has some.")
     values, vectors = np.linalg.eigh(np.swapaxes(F, 1, 2) @ F)
     stretches = np.sqrt(values)
     principal = np.einsum("nia,nij,njb->nab", vectors, T, vectors)

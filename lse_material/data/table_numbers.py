@@ -1,7 +1,5 @@
 """Numbers as programs and people write them: decimal marks, thousands marks, Fortran's exponents, missing values."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Sequence
 
@@ -61,11 +59,7 @@ def decimal_mark(cells: Iterable[str], where: str) -> str:
 
 
 def to_number(cell: str, decimal: str) -> float:
-    """The value of a cell.
-
-    Raises:
-        ValueError: it is no number under this decimal mark, or not a finite one.
-    """
+    """The value of a cell. Raises ValueError: it is no number under this decimal mark, or not a finite one."""
     text = cell.translate(_SIGNS)
     if not _NUMBER[decimal].fullmatch(text):
         if is_number(cell):

@@ -6,8 +6,6 @@ what follows a # after a blank. If there is no header line, the last comment wit
 names are its header. A header that comes once more, as in files that were put together, is left out.
 """
 
-from __future__ import annotations
-
 import csv
 import gzip
 import re
@@ -32,38 +30,24 @@ _COMMENT = re.compile(rf"[\s\ufeff]*(?:{_HASH}|%|!|//)[#%!/\s]*(.*)", re.IGNOREC
 _RULE = re.compile(r"[\s|+]*--[-\s|+:]*[|+][-\s|+:]*")  # below the header of a table of Markdown
 _INLINE = re.compile(rf"\s{_HASH}", re.IGNORECASE)
 _UNIT_PART = r"(?:[kMGmuµn]?(?:Pa|N|J|m|g|s|K|bar|psi|eV)|lbf?|in|min|h|°C)(?:\^?-?[23]|[²³])?"
-_UNIT = re.compile(
-    rf"[\[(]?(?:-|1|%|percent|{_UNIT_PART}(?:[·*./ ]{_UNIT_PART})*)?[\])]?"
-)  # of a column, in a line of units
+_UNIT = re.compile(rf"[\[(]?(?:-|1|%|percent|{_UNIT_PART}(?:[·*./ ]{_UNIT_PART})*)?[\])]?")  # in a line of units
 
 Record = tuple[int, list[str]]  # line, counted from 1, and its cells
 
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """Columns with names, of cells or of values.
+    """Columns with names, of cells or of values."""
 
-    Attributes:
-        source: the file, for messages.
-        names: of the columns as they stand in the header; empty texts if there is none.
-        columns: lists of cells (text), or arrays of values, one for each name.
-        lines: the line of each row in the file, or the number of the row (from 0) where there are no lines.
-        dialect: how the table was read, in words.
-        decimal: the decimal mark of the cells.
-        missing: further texts that mark a missing value; None if the user has not said any.
-        units: of each column, from a line of units below the header; empty if there is none.
-        comments: the comments of the file, without their marks.
-    """
-
-    source: str
-    names: tuple[str, ...]
-    columns: Sequence[Any]
-    lines: Sequence[int]
-    dialect: str = ""
-    decimal: str = "."
-    missing: tuple[str, ...] | None = None
-    units: tuple[str, ...] = ()
-    comments: tuple[str, ...] = ()
+    source: str  # the file, for messages
+    names: tuple[str, ...]  # of the columns as they stand in the header; empty texts if there is none
+    columns: Sequence[Any]  # lists of cells (text), or arrays of values, one for each name
+    lines: Sequence[int]  # the line of each row in the file, or the number of the row (from 0) where there are no lines
+    dialect: str = ""  # how the table was read, in words
+    decimal: str = "."  # the decimal mark of the cells
+    missing: tuple[str, ...] | None = None  # further texts that mark a missing value; None if the user has not said any
+    units: tuple[str, ...] = ()  # of each column, from a line of units below the header; empty if there is none
+    comments: tuple[str, ...] = ()  # the comments of the file, without their marks
 
     def numbers(self, column: int) -> Array:
         """The values of a column (n,), NaN where they are missing.
@@ -82,9 +66,7 @@ class Table:
             raise InvalidInputError(f"{self.source}: {error}") from None
         if np.isinf(values).any():
             row = int(np.argmax(np.isinf(values)))
-            raise InvalidInputError(
-                f"{self.source}: {self.names[column]} in row {row} is infinite; NaN marks a missing value."
-            )
+            raise InvalidInputError(f"{self.source}: {self.names[column]} in row {row} is infinite; missing is NaN.")
         return values
 
     def labels(self, column: int) -> list[str] | list[int]:
@@ -96,9 +78,7 @@ class Table:
         cells = self.columns[column]
         texts = [(cell.decode(errors="replace") if isinstance(cell, bytes) else str(cell)).strip() for cell in cells]
         if empty := [row for row, text in enumerate(texts) if text.lower() in NO_LABEL]:
-            raise FormatError(
-                f"{self.at_row(empty[0])}, column {self.names[column]}: the label of the group is missing."
-            )
+            raise FormatError(f"{self.at_row(empty[0])}, column {self.names[column]}: the label of the group is empty.")
         for ending in ("", ".0"):  # a whole number, or one that a program has written as a float
             if all(re.fullmatch(r"0|-?[1-9]\d{0,17}", text.removesuffix(ending)) for text in texts):
                 return [int(text.removesuffix(ending)) for text in texts]
@@ -117,18 +97,7 @@ def table_of_text(
     decimal: str | None = None,
     missing: str | Sequence[str] | None = None,
 ) -> Table:
-    """Find the dialect of a text and split it into columns.
-
-    Args:
-        content: of the file.
-        source: its name, for messages.
-        separator: of cells, if it is not to be found: one character; " " for any number of blanks.
-        decimal: "." or ",", if it is not to be found.
-        missing: texts that mark a missing value, beside the empty cell, NaN, NA, null, -, and their like.
-
-    Raises:
-        FormatError: what is wrong, in which line, or the two ways in which the table can be read.
-    """
+    """Find the dialect of a text and split it into columns. Other arguments and errors are those of `read_samples`."""
     for name, value, allowed in (("separator", separator, SEPARATORS), ("decimal", decimal, (".", ","))):
         if value is not None and value not in allowed:
             raise InvalidInputError(f"{name} is {value!r}; it must be one of {list(allowed)}.")
@@ -179,9 +148,7 @@ def _decoded(content: bytes, source: str) -> str:
             continue
         if not re.search(r"[\x00-\x08\x0e-\x1b\x7f\ufffe\uffff]", text):
             return text
-    archive = (
-        " It is a zip archive: a spreadsheet ends in .xlsx or .ods, arrays in .npz." if content[:2] == b"PK" else ""
-    )
+    archive = " A zip archive: a spreadsheet ends in .xlsx or .ods, arrays in .npz." if content[:2] == b"PK" else ""
     raise FormatError(
         f"{source} is not a text file. Samples are read from tables of text, .npz archives and spreadsheets.{archive}"
     )
@@ -236,9 +203,7 @@ def _without_keywords_of_tecplot(lines: list[str], source: str) -> list[str]:
     kept = list(lines)
     for k, line in enumerate(lines):
         if re.search(r"\b(?:F|DATAPACKING)\s*=\s*\w*BLOCK", line, re.IGNORECASE):
-            raise FormatError(
-                f"{source}, line {k + 1}: zones in blocks are not read; write them as points, a row for each."
-            )
+            raise FormatError(f"{source}, line {k + 1}: zones in blocks are not read: write points, one a row.")
         if at <= k < end or "=" in line or line.strip().upper().startswith("ZONE"):
             kept[k] = ""
     kept[at] = ",".join(f'"{name}"' for name in quoted) if quoted else names.strip()

@@ -1,7 +1,5 @@
 """Samples from the columns of a table: each by its name, or by what the user says that it is."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -20,21 +18,14 @@ from lse_material.errors import FormatError, InvalidInputError
 
 @dataclass(frozen=True)
 class Reading:
-    """What was taken for what: `str` of it is a report to read.
+    """What was taken for what: `str` of it is a report to read."""
 
-    Attributes:
-        source: the file.
-        dialect: separator, decimal mark, header and rows, in words; empty for arrays.
-        taken: names of columns, each with the component that it was taken for, and what that is.
-        left: columns that were left alone.
-        notes: conversions.
-    """
-
-    source: str
-    dialect: str = ""
+    source: str  # the file
+    dialect: str = ""  # separator, decimal mark, header and rows, in words; empty for arrays
+    # names of columns, each with the component that it was taken for, and what that is
     taken: tuple[tuple[str, str, str], ...] = ()
-    left: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()  # columns that were left alone
+    notes: tuple[str, ...] = ()  # conversions
 
     def __str__(self) -> str:
         lines = [f"{self.source}: {self.dialect}" if self.dialect else self.source]
@@ -47,18 +38,7 @@ class Reading:
 
 
 def samples_of_table(table: Table, columns: Columns = None, *, plane_strain: bool = False) -> tuple[Samples, Reading]:
-    """Samples and what was taken for what.
-
-    Args:
-        table: names and columns.
-        columns: name of a quantity -> name of its column, or a number that it has in every row; or the names of all columns in
-            their order, None for those that are left alone.
-        plane_strain: take the 2D part of 3D columns, after a check that F33 = 1 and the shears with 3 vanish.
-
-    Raises:
-        FormatError: the table cannot be read, or can be read in two ways: both are shown.
-        InvalidInputError: the values cannot be samples (a det F <= 0, say).
-    """
+    """Samples and what was taken for what. Other arguments and errors are those of `read_samples`."""
     given = assigned(table, columns)
     strain = _deformation(given, plane_strain)
     data: dict[str, Any] = {}

@@ -1,7 +1,5 @@
 """Units of columns: read from names and comments, carried with the samples, and the same for W and P where both are known."""
 
-from __future__ import annotations
-
 import ast
 import json
 import re
@@ -38,11 +36,7 @@ IN_ANY_CASE = {"mpa": "MPa", "kpa": "kPa", "gpa": "GPa", "pa": "Pa", "ksi": "kps
 
 
 def strains_without_unit(given: AssignedColumns, quantity: str) -> None:
-    """Turn strains in percent into numbers.
-
-    Raises:
-        FormatError: a strain has a unit.
-    """
+    """Turn strains in percent into numbers. Raises FormatError: a strain has a unit."""
     for index, (source, factor) in given.parts[quantity].items():
         unit = given.unit(source) if isinstance(source, int) else ""
         if unit in ("%", "percent"):
@@ -58,13 +52,8 @@ def strains_without_unit(given: AssignedColumns, quantity: str) -> None:
 def common_units(given: AssignedColumns, data: dict[str, Any], quantities: Mapping[str, str]) -> dict[str, str]:
     """Units of the samples by quantity; energies in `data` are brought to the unit of the stresses where both are pressures.
 
-    Args:
-        given: columns with their units.
-        data: arrays of the samples: `energy` may be scaled.
-        quantities: quantity in names of columns -> key of the units of `Samples`.
-
-    Raises:
-        FormatError: columns of one quantity have several units.
+    `quantities` gives, by the quantity in names of columns, the key of the units of `Samples`. Raises FormatError: columns of
+    one quantity have several units.
     """
     units = units_of_comments(given.table.source, given.table.comments)
     named: dict[str, str] = {}
@@ -73,9 +62,7 @@ def common_units(given: AssignedColumns, data: dict[str, Any], quantities: Mappi
         each = {index: given.unit(k) for index, (k, _) in parts.items() if isinstance(k, int)}
         found = {unit for unit in (named.get(key, ""), *each.values()) if unit not in ("", "-")}
         if len(found) > 1 and key in ("energy", "stress"):
-            raise FormatError(
-                f"{given.table.source}: the columns of {quantity} have the units {sorted(found)}; one is needed."
-            )
+            raise FormatError(f"{given.table.source}: columns of {quantity} have units {sorted(found)}; one is needed.")
         if len(found) == 1 and quantity not in ("field", "conjugate"):
             named[key] = found.pop()
         else:
@@ -112,9 +99,7 @@ def units_of_comments(source: str, comments: Sequence[str]) -> dict[str, str]:
         elif words := re.findall(r"([A-Za-z]\w*)\s*(?:[:=]|\s)\s*\[?([^\s,;\]]+)\]?\s*(?:[,;]\s*|$)", text):
             found = dict(words)
         if not isinstance(found, dict) or not all(isinstance(value, str) for value in (*found, *found.values())):
-            raise FormatError(
-                f'{source}: units must map names to texts, as {{"energy": "MPa"}}; they are {text[:200]}.'
-            )
+            raise FormatError(f'{source}: units must map names to texts, as {{"energy": "MPa"}}, not {text[:200]}.')
         units.update(found)
     return units
 

@@ -3,8 +3,6 @@
 x(t + dt) - x(t) = -grad Psi dt / gamma + noise of variance 2 T dt / gamma per component
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,9 +50,7 @@ def from_trajectories(
     array = float_array("x", x, finite=False)
     array = array[:, None] if array.ndim == 2 else array
     if array.ndim != 3 or len(array) < 2 or array.shape[2] == 0:
-        raise InvalidInputError(
-            f"x has shape {array.shape}; trajectories are (records, walkers, d), 2 records or more."
-        )
+        raise InvalidInputError(f"x has shape {array.shape}; it needs (records, walkers, d), 2 records or more.")
     if np.isinf(array).any():
         raise InvalidInputError("x holds infinite values; NaN marks a record that is missing.")
     step = _steps(dt, times, len(array))
@@ -110,9 +106,7 @@ def _temperature_of_neighbours(change: Array, step: Array, friction: float) -> f
     else:
         square = (velocity - np.nanmean(velocity, axis=1, keepdims=True)) ** 2 * step[:, None, None]
     if not np.isfinite(square).any():
-        raise InvalidInputError(
-            "no three records follow each other without a gap: the noise cannot be told. Give bins."
-        )
+        raise InvalidInputError("no three records follow each other without a gap: the noise is unknown. Give bins.")
     return 0.5 * friction * float(np.nanmean(square))
 
 

@@ -9,8 +9,6 @@ The files are for codes that cannot load this package: a user subroutine, anothe
 plain loops over the weights, written to be read and to be right; `lse_material.kernel` is the fast way to the same numbers.
 """
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

@@ -1,13 +1,11 @@
 """A material as one C99 file that needs <math.h> alone."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from lse_material.export.preamble import description, number, numbers
+from lse_material.export.preamble import description, filled, number, numbers
 from lse_material.export.recorder import Language, Recorder, recorded_kinematics, recorded_mode
 from lse_material.kernel.c_writer import Symbol
 from lse_material.kernel.modes import in_c, own_text, packed
@@ -162,9 +160,7 @@ def c_source(material: Material | SoftMinimum, name: str) -> str:
     """C99 text with `NAME(F, W, P, A, w)` and `NAME_potential(x, W, g, H, w)`; compile with any compiler, link with -lm."""
     p = potential_of(material)
     lines = description(material, name)
-    text = (
-        "/* " + "\n   ".join(lines) + f"\n   {_declarations(material)}\n   Compile: cc -std=c99 -O2 -c FILE (-lm). */\n"
-    )
+    text = "/* " + "\n   ".join([*lines, _declarations(material), "Compile: cc -std=c99 -O2 -c FILE (-lm). */\n"])
     text += "#include <math.h>\n#include <stddef.h>\n"
     calls: dict[int, str] = {}
     writers = [MODES.get(mode.type, _by_own_text) for mode in p.modes]
@@ -185,9 +181,7 @@ def c_source(material: Material | SoftMinimum, name: str) -> str:
     if isinstance(material, Material):
         text += _MATERIAL
         replacements |= _kinematics(material)
-    for key, value in replacements.items():
-        text = text.replace(f"@{key}@", str(value))
-    return text.replace("NAME", name)
+    return filled(text, replacements).replace("NAME", name)
 
 
 def _declarations(material: Material | SoftMinimum) -> str:
@@ -199,9 +193,8 @@ def _declarations(material: Material | SoftMinimum) -> str:
 def _kinematics(material: Material) -> dict[str, object]:
     """The bodies of NAME_strain and NAME_geometric."""
     m = material.dim**2
-    k = recorded_kinematics(
-        material, [f"F[{a}]" for a in range(m)], [f"g[{i}]" for i in range(material.kinematics.size)]
-    )
+    g = [f"g[{i}]" for i in range(material.kinematics.size)]
+    k = recorded_kinematics(material, [f"F[{a}]" for a in range(m)], g)
     strain = {f"x[{i}]": value for i, value in enumerate(k.x)}
     strain |= {f"dx[{i}]": value for i, value in enumerate(k.dx.ravel())}
     more = {"*W": k.energy} | {f"P[{a}]": value for a, value in enumerate(k.stress)}
@@ -254,11 +247,10 @@ def _networks(modes: dict[int, Any]) -> tuple[str, dict[int, str]]:
             fields = ", ".join(f"NAME_{n}_{field}" for field in ("widths", *parts))
             rows.append(f"  {{{len(end.z_weights)}, {len(quadratic)}, {names.index(end.activation)}, {fields}}},")
     lines += [f"static const NAME_network_data NAME_networks[{len(rows)}] = {{", *rows, "};"]
-    text = _NETWORKS.replace("@DATA@", "\n".join(lines)).replace("@ACTIVATIONS@", _activations(names))
     layers = max(2, *(len(network.biases) for network in networks))  # 2: for GCC 16's warnings
-    text = text.replace("@LAYERS@", str(layers))
-    text = text.replace("@WIDTH@", str(max(len(bias) for network in networks for bias in network.biases)))
-    return text + (_INTERPOLATED if len(networks) > len(modes) else ""), calls
+    width = max(len(bias) for network in networks for bias in network.biases)
+    entries = {"DATA": "\n".join(lines), "ACTIVATIONS": _activations(names), "LAYERS": layers, "WIDTH": width}
+    return filled(_NETWORKS, entries) + (_INTERPOLATED if len(networks) > len(modes) else ""), calls
 
 
 def _activations(names: Sequence[str]) -> str:

@@ -1,16 +1,19 @@
-"""A material in Fortran: W, P, A and mode weights at F, by subroutines that call nothing outside of them."""
+"""A material in Fortran: W, P, A and mode weights at F, by subroutines that call nothing outside of them.
 
-from __future__ import annotations
+The text is right in fixed and in free form: statements in columns 7 to 72, `&` in column 73 and in column 6 of the next line.
+"""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from lse_material.export.fortran_text import FORTRAN, data, fortran_number, integers
-from lse_material.export.recorder import Recorder, recorded_activation, recorded_kinematics, recorded_mode
+from lse_material.export.preamble import filled
+from lse_material.export.recorder import Language, Recorder, recorded_activation, recorded_kinematics, recorded_mode
 from lse_material.model.material import Material
 
+_WIDTH = 72  # the last column of a statement
+_AT_A_TIME = 32  # numbers in one DATA statement, which old compilers allow 19 continued lines
 _NETWORK = """
 ! an activation v with its derivatives s and c, by those of softplus: p, t, q
 subroutine NAME_activation(which, a, v, s, c)
@@ -212,7 +215,7 @@ def fortran_material(material: Material) -> str:
     names = list(dict.fromkeys(mode.activation for mode in networks))
     text = _NETWORK if networks else ""
     for i, mode in enumerate(p.modes):
-        text += _MODE.replace("@K@", str(i + 1)).replace("@TEXT@", _mode(mode, names))
+        text += filled(_MODE, {"K": i + 1, "TEXT": _mode(mode, names)})
     calls = [f"call NAME_mode_{k}(xh, psi({k}), gk(1,{k}), Hk(1,1,{k}))" for k in range(1, len(p.modes) + 1)]
     replacements = {
         "ACTIVATIONS": _activations(names),
@@ -228,19 +231,15 @@ def fortran_material(material: Material) -> str:
         "DIM": material.dim,
         "MODES": len(p.modes),
     }
-    text += _POTENTIAL
-    for key, value in replacements.items():
-        text = text.replace(f"@{key}@", str(value))
-    return text
+    return filled(text + _POTENTIAL, replacements)
 
 
 def _kinematics(material: Material) -> dict[str, str]:
     """The bodies of NAME_strain and NAME_geometric."""
     dim = material.dim
     pairs = [f"{i},{j}" for i in range(1, dim + 1) for j in range(1, dim + 1)]
-    k = recorded_kinematics(
-        material, [f"F({ij})" for ij in pairs], [f"g({i + 1})" for i in range(material.kinematics.size)]
-    )
+    g = [f"g({i + 1})" for i in range(material.kinematics.size)]
+    k = recorded_kinematics(material, [f"F({ij})" for ij in pairs], g)
     strain = {f"x({i + 1})": value for i, value in enumerate(k.x)}
     strain |= {f"dx({i + 1},{ij})": value for i, row in enumerate(k.dx) for ij, value in zip(pairs, row)}
     more = {"W": k.energy} | {f"P({ij})": value for ij, value in zip(pairs, k.stress)}
@@ -281,3 +280,51 @@ def _mode(mode: Any, names: Sequence[str]) -> str:
             "xw, zw, b, q, x, psi, g, H)",
         ]
     )
+
+
+def fortran_number(value: float) -> str:
+    """The shortest text that reads back to the same double."""
+    text = repr(float(value))
+    return text.replace("e", "d") if "e" in text else text + "d0"
+
+
+FORTRAN = Language(fortran_number, lambda name: name, "{} ** {}", "t({})")
+
+
+def laid_out(text: str) -> str:
+    """Statements in columns 7 to 72, long ones continued where they have a space; lines that begin with `!` as they are."""
+    lines: list[str] = []
+    for line in text.splitlines():
+        lines += [line] if line.startswith("!") or not line.strip() else _in_columns(line)
+    return "\n".join(lines) + "\n"
+
+
+def _in_columns(statement: str) -> Iterator[str]:
+    line = " " * 6 + statement
+    while len(line) > _WIDTH:
+        cut = line.rfind(" ", 12, _WIDTH + 1)
+        yield line[:cut].ljust(_WIDTH) + "&"
+        line = " " * 5 + "&    " + line[cut + 1 :]
+    yield line
+
+
+def comment(lines: Sequence[str]) -> str:
+    """Lines as comments."""
+    return "".join(f"! {line}\n" for line in lines)
+
+
+def data(name: str, values: Any) -> str:
+    """A table of doubles, declared and filled; the implied loops need an integer `i`."""
+    flat = np.ravel(values) if np.size(values) else np.zeros(1)
+    statements = [f"double precision {name}({len(flat)})"]
+    for start in range(0, len(flat), _AT_A_TIME):
+        part = flat[start : start + _AT_A_TIME]
+        listed = ", ".join(fortran_number(value) for value in part)
+        statements.append(f"data ({name}(i), i = {start + 1}, {start + len(part)}) / {listed} /")
+    return "\n".join(statements)
+
+
+def integers(name: str, values: Sequence[int], first: int = 1) -> str:
+    """The same for a table of integers, whose index begins at `first`."""
+    bounds = f"{first}:{first + len(values) - 1}"
+    return f"integer {name}({bounds})\ndata {name} / {', '.join(str(value) for value in values)} /"

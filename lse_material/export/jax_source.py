@@ -1,12 +1,10 @@
 """A material as one Python file that needs JAX alone: W in jax.numpy, its derivatives by jax."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from textwrap import indent
 from typing import Any
 
-from lse_material.export.preamble import description, number
+from lse_material.export.preamble import description, filled, number
 from lse_material.export.python_body import entries_of_F, layers, listed, python_body, quadratic
 from lse_material.export.recorder import recorded_activation, recorded_kinematics, recorded_mode
 from lse_material.model.material import Material, potential_of
@@ -114,7 +112,7 @@ def jax_source(material: Material | SoftMinimum, name: str) -> str:
     for i, activation in enumerate(names):
         recorder, value, _, _ = recorded_activation(activation, "stc")
         body = python_body(recorder, {"s": "jax.nn.softplus(a)"}, "jnp", value)
-        text += _ACTIVATION.replace("@K@", str(i)).replace("@NAME@", activation).replace("@TEXT@", body)
+        text += filled(_ACTIVATION, {"K": i, "NAME": activation, "TEXT": body})
     text += "".join(_mode(i, mode, names) for i, mode in enumerate(p.modes))
     replacements = {
         "MODES": "".join(f"mode_{k}, " for k in range(len(p.modes))).strip(),
@@ -129,12 +127,9 @@ def jax_source(material: Material | SoftMinimum, name: str) -> str:
         text += _MATERIAL
         inputs = entries_of_F(material.dim)
         k = recorded_kinematics(material, list(inputs), [f"g{i}" for i in range(material.kinematics.size)])
-        replacements |= {
-            key: python_body(k.recorder, inputs, "jnp", v) for key, v in (("X", k.x), ("GROWTH", k.energy))
-        }
-    for key, value in replacements.items():
-        text = text.replace(f"@{key}@", value)
-    return text
+        replacements["X"] = python_body(k.recorder, inputs, "jnp", k.x)
+        replacements["GROWTH"] = python_body(k.recorder, inputs, "jnp", k.energy)
+    return filled(text, replacements)
 
 
 def _mode(k: int, mode: Any, activations: Sequence[str]) -> str:
@@ -148,4 +143,4 @@ def _mode(k: int, mode: Any, activations: Sequence[str]) -> str:
         tables = f"LAYERS_{k} = [\n{listed_layers}]\nQUADRATIC_{k} = {quadratic(mode)}\n"
         which = activations.index(mode.activation)
         body = f"    return network(x, activation_{which}, LAYERS_{k}, QUADRATIC_{k})"
-    return _MODE.replace("@K@", str(k)).replace("@TABLES@", tables).replace("@TEXT@", body)
+    return filled(_MODE, {"K": k, "TABLES": tables, "TEXT": body})

@@ -1,11 +1,9 @@
 """A material as an MFront behaviour: the exported C, and the stress and tangent that TFEL asks for."""
 
-from __future__ import annotations
-
 import lse_material
 from lse_material.errors import InvalidInputError
 from lse_material.export.c_source import c_source
-from lse_material.export.preamble import description
+from lse_material.export.preamble import description, filled
 from lse_material.model.material import Material
 from lse_material.model.soft_minimum import SoftMinimum
 
@@ -135,6 +133,7 @@ def mfront_source(material: Material | SoftMinimum, name: str) -> str:
     c = c_source(material, name).split("*/\n", 1)[1].replace("\nvoid ", "\nstatic inline void ")
     head = [*description(material, name), "Compile: mfront --obuild --interface=generic FILE, or another interface."]
     replacements = {
+        "C": _FINITE if finite else _SMALL,
         "INTEGRATOR": _FINITE_INTEGRATOR if finite else _SMALL_INTEGRATOR,
         "TANGENT": _FINITE_TANGENT if finite else "",
         "DSL": "DefaultFiniteStrain" if finite else "Default",
@@ -145,8 +144,5 @@ def mfront_source(material: Material | SoftMinimum, name: str) -> str:
         "M": str(dim**2),
         "K": str(material.modes),
     }
-    text = _BEHAVIOUR.replace("@C@", (_FINITE if finite else _SMALL))
-    for key, value in replacements.items():
-        text = text.replace(f"@{key}@", value)
-    text = "".join(f"// {line}\n" for line in head) + text
+    text = "".join(f"// {line}\n" for line in head) + filled(_BEHAVIOUR, replacements)
     return text.replace("NAME", name).replace("#include <cmath>\n", "#include <cmath>\n" + c, 1)

@@ -1,7 +1,5 @@
 """A material as one Python file that needs NumPy alone: the text of this package that evaluates it, and its numbers."""
 
-from __future__ import annotations
-
 from lse_material.export.preamble import description
 from lse_material.export.python_text import PythonText, python_file
 from lse_material.model.material import Material, potential_of

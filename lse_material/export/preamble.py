@@ -1,9 +1,8 @@
 """What every exported file says of itself, and numbers as text that read back to the same bits."""
 
-from __future__ import annotations
-
 import inspect
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -37,6 +36,13 @@ def description(material: Material | SoftMinimum, name: str) -> list[str]:
 def _words(text: str) -> str:
     """Text that can neither end a comment nor a docstring."""
     return text.replace("\\", "/").replace('"', "'").replace("'''", "").replace("*/", "* /")
+
+
+def filled(text: str, entries: Mapping[str, object]) -> str:
+    """A text with its entries in the place of @NAME@."""
+    for name, entry in entries.items():
+        text = text.replace(f"@{name}@", str(entry))
+    return text
 
 
 def number(value: float) -> str:

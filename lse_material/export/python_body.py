@@ -1,7 +1,5 @@
 """What was recorded as the body of a Python function, and tables of numbers as Python text."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from textwrap import indent
 from typing import Any

@@ -4,8 +4,6 @@
 do not count as use: the file begins with `from __future__ import annotations`.
 """
 
-from __future__ import annotations
-
 import ast
 import dataclasses
 import functools
@@ -29,11 +27,7 @@ _SCALES = ("scaled_rho", "input_shift", "input_scale", "energy_scale", "energy_s
 
 
 class PythonText:
-    """Source text under construction.
-
-    Args:
-        instead: definitions that take the place of others: (module, name) -> text.
-    """
+    """Source text under construction; `instead`, (module, name) -> text, has definitions that take the place of others."""
 
     def __init__(self, instead: Mapping[tuple[str, str], str] | None = None) -> None:
         self._instead = dict(instead or {})
@@ -62,13 +56,8 @@ class PythonText:
     def instance(self, thing: Any, methods: Sequence[str], attributes: Sequence[str] = ()) -> str:
         """An expression that makes an object with the numbers of `thing` and with these methods, as its class defines them.
 
-        Args:
-            thing: of any class.
-            methods: those that are needed; what they use of `self` comes with them.
-            attributes: of its class that are needed beside its own.
-
-        Raises:
-            InvalidInputError: the source of a method cannot be had, or an attribute cannot be written as text.
+        What the methods use of `self` comes with them, and `attributes` of the class. Raises InvalidInputError: the source of a
+        method cannot be had, or an attribute cannot be written as text.
         """
         kind = type(thing)
         found = list(_reached(kind, methods))
@@ -157,17 +146,13 @@ def literal(value: Any, what: str) -> str:
 
 
 class _Source:
-    """A parsed module.
-
-    Attributes:
-        definitions: functions, classes and assignments at the top level; what is registered with a function counts to it.
-        imports: name -> (module, what it is called there, or None for a module).
-    """
+    """A parsed module."""
 
     def __init__(self, module: str, text: str) -> None:
         self._lines = text.splitlines()
+        # functions, classes and assignments at the top level; what is registered with a function counts to it
         self.definitions: dict[str, list[ast.stmt]] = {}
-        self.imports: dict[str, tuple[str, str | None]] = {}
+        self.imports: dict[str, tuple[str, str | None]] = {}  # name -> (module, its name there, or None for a module)
         for node in ast.parse(text).body:
             if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
                 self.definitions.setdefault(_registered_with(node) or node.name, []).append(node)
@@ -185,9 +170,8 @@ class _Source:
         """The lines of a definition, decorators included."""
         decorators = getattr(node, "decorator_list", [])
         first = min([node.lineno, *(decorator.lineno for decorator in decorators)])
-        return "\n".join(
-            line.split("  # noqa")[0] for line in _without_examples(self._lines[first - 1 : node.end_lineno])
-        )
+        lines = _without_examples(self._lines[first - 1 : node.end_lineno])
+        return "\n".join(line.split("  # noqa")[0] for line in lines)
 
 
 def _without_examples(lines: Sequence[str]) -> Iterator[str]:

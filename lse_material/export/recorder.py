@@ -25,19 +25,12 @@ _BINDS = {"+": 1, "-": 1, "*": 2, "/": 2, "**": 3}  # what binds more tightly ha
 
 
 class Language(NamedTuple):
-    """How a language writes what was recorded.
+    """How a language writes what was recorded."""
 
-    Attributes:
-        number: a double, so that it reads back to the same bits.
-        function: the name of "sqrt", "log" and "exp".
-        power: a to the b.
-        temporary: name of the n-th intermediate result.
-    """
-
-    number: Callable[[float], str]
-    function: Callable[[str], str]
-    power: str
-    temporary: str
+    number: Callable[[float], str]  # a double, so that it reads back to the same bits
+    function: Callable[[str], str]  # the name of "sqrt", "log" and "exp"
+    power: str  # a to the b
+    temporary: str  # name of the n-th intermediate result
 
 
 class Scalar:
@@ -188,35 +181,19 @@ def _within(operand: Any, level: int, texts: Mapping[Scalar, tuple[str, int]], l
 
 
 class RecordedKinematics(NamedTuple):
-    """What a material says of F beside its potential, in m = dim^2 entries of F, row by row.
+    """What a material says of F beside its potential, in m = dim^2 entries of F, row by row."""
 
-    Attributes:
-        recorder: of all that follows.
-        x: strain, (d,).
-        dx: its derivative, (d, m).
-        energy: growth term.
-        stress: its derivative, (m,).
-        geometric: sum_i g_i d2x_i/dF dF and the growth term's second derivative, (m, m).
-        J: det F.
-    """
-
-    recorder: Recorder
-    x: Array
-    dx: Array
-    energy: Any
-    stress: Array
-    geometric: Array
-    J: Any
+    recorder: Recorder  # of all that follows
+    x: Array  # strain, (d,)
+    dx: Array  # its derivative, (d, m)
+    energy: Any  # growth term
+    stress: Array  # its derivative, (m,)
+    geometric: Array  # sum_i g_i d2x_i/dF dF and the growth term's second derivative, (m, m)
+    J: Any  # det F
 
 
 def recorded_kinematics(material: Material, F: Sequence[str], g: Sequence[str]) -> RecordedKinematics:
-    """The strain and growth of a material, recorded.
-
-    Args:
-        material: of F alone.
-        F: what the other language calls the entries of F, row by row.
-        g: what it calls dW/dx.
-    """
+    """The strain and growth of a material of F; F and g: what the other language calls the entries of F and of dW/dx."""
     recorder, m = Recorder(), material.dim**2
     array = tensor(_duals(recorder.variables(F)), material.dim)
     found = material.kinematics.components(array)
@@ -232,11 +209,7 @@ def recorded_kinematics(material: Material, F: Sequence[str], g: Sequence[str]) 
 
 
 def recorded_mode(mode: Mode, x: Sequence[str], into: str) -> tuple[Recorder, Any, Array, Array]:
-    """psi, gradient (d,) and Hessian (d, d) of a mode by its formula.
-
-    Raises:
-        InvalidInputError: it has none; `into` says in the message what was wanted.
-    """
+    """psi, gradient (d,) and Hessian (d, d) of a mode by its formula; InvalidInputError: it has none, `into` a language."""
     if type(mode).formula is Mode.formula:
         raise InvalidInputError(
             f"the mode type {mode.type} has no translation into {into}: write formula(x), as only ConvexNetwork needs none."

@@ -1,12 +1,10 @@
 """A material as one Python file that needs torch alone: a module with W, P and A in closed form, ready for torch.export."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from textwrap import indent
 from typing import Any
 
-from lse_material.export.preamble import description, number
+from lse_material.export.preamble import description, filled, number
 from lse_material.export.python_body import entries_of_F, layers, listed, python_body, python_language, quadratic
 from lse_material.export.recorder import recorded_activation, recorded_kinematics, recorded_mode
 from lse_material.model.material import Material, potential_of
@@ -228,7 +226,7 @@ def torch_source(material: Material | SoftMinimum, name: str) -> str:
         if mode.type == "ConvexNetwork":
             modes.append(_network(mode, names.index(mode.options()["activation"])))
             continue
-        text += _FORMULA.replace("@CLASS@", f"Mode{k}").replace("@TEXT@", indent(_formula(mode), "    "))
+        text += filled(_FORMULA, {"CLASS": f"Mode{k}", "TEXT": indent(_formula(mode), "    ")})
         modes.append(f"Mode{k}()")
     replacements = {
         "MODES": indent(",\n".join(modes) + ",", " " * 12),
@@ -244,10 +242,7 @@ def torch_source(material: Material | SoftMinimum, name: str) -> str:
     if isinstance(material, Material):
         text += _KINEMATICS
         replacements |= {**_kinematics(material), "DIM": str(material.dim)}
-    text += _VALUES
-    for key, value in replacements.items():
-        text = text.replace(f"@{key}@", value)
-    return text
+    return filled(text + _VALUES, replacements)
 
 
 def _activations(names: Sequence[str]) -> str:
@@ -288,6 +283,4 @@ def _kinematics(material: Material) -> dict[str, str]:
         "STRESS": (k.stress, {}),
     }
     bodies |= {"GEOMETRIC": (k.geometric, g)}
-    return {
-        key: python_body(k.recorder, {**inputs, **more}, "torch", results) for key, (results, more) in bodies.items()
-    }
+    return {key: python_body(k.recorder, {**inputs, **more}, "torch", value) for key, (value, more) in bodies.items()}

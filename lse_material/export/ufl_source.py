@@ -1,7 +1,5 @@
 """A material as one Python file that needs UFL alone: the text of this package that writes it out, and its numbers."""
 
-from __future__ import annotations
-
 from lse_material.errors import InvalidInputError
 from lse_material.export.preamble import description
 from lse_material.export.python_text import PythonText, python_file
@@ -52,9 +50,7 @@ def ufl_source(material: Material | SoftMinimum, name: str) -> str:
     head, text = description(material, name), PythonText(instead=_OF_UFL)
     for mode in potential_of(material).modes:
         if mode.type not in BUILT_IN and type(mode).formula is Mode.formula:
-            raise InvalidInputError(
-                f"the mode type {mode.type} has no translation into exported UFL: write formula(x)."
-            )
+            raise InvalidInputError(f"mode type {mode.type} has no translation into exported UFL: write formula(x).")
     for function in ("value", "weights"):
         text.add("lse_material.fem.forms.expanded", function)
     things = {"POTENTIAL": text.potential(potential_of(material), ["formula"])}

@@ -1,14 +1,17 @@
 """A material as one Fortran file that calls nothing: UMAT of Abaqus, and the user subroutine of CalculiX."""
 
-from __future__ import annotations
-
 from lse_material.errors import InvalidInputError
-from lse_material.export.fortran_source import fortran_material
-from lse_material.export.fortran_text import comment, integers, laid_out
-from lse_material.export.preamble import description
+from lse_material.export.fortran_source import comment, fortran_material, integers, laid_out
+from lse_material.export.preamble import description, filled
 from lse_material.model.material import Material
 from lse_material.model.soft_minimum import SoftMinimum
 
+_CLEAR = """do n = 1, 6
+  s(n) = 0.0d0
+  do m = 1, 6
+    D(n,m) = 0.0d0
+  end do
+end do"""
 _FINITE = """
 ! W, the Cauchy stress s and the tangent D of the Jaumann rate of the Kirchhoff stress, divided by J;
 ! as Abaqus: 11, 22, 33, 12, 13, 23, D with shear strains of engineers; NaN where J <= 0
@@ -43,12 +46,7 @@ do i = 1, @DIM@
     end do
   end do
 end do
-do n = 1, 6
-  s(n) = 0.0d0
-  do m = 1, 6
-    D(n,m) = 0.0d0
-  end do
-end do
+@CLEAR@
 do n = 1, @COUNT@
   i = first(n)
   j = second(n)
@@ -83,12 +81,7 @@ do n = 1, @COUNT@
   F(j,i) = F(i,j)
 end do
 call NAME_energy(F, W, P, A, weights)
-do n = 1, 6
-  s(n) = 0.0d0
-  do m = 1, 6
-    D(n,m) = 0.0d0
-  end do
-end do
+@CLEAR@
 do n = 1, @COUNT@
   i = first(n)
   j = second(n)
@@ -246,9 +239,7 @@ def umat_source(material: Material | SoftMinimum, name: str) -> str:
         raise InvalidInputError(f"the name {name!r} is too long for Fortran: {_LONGEST} letters at most.")
     if not isinstance(material, Material):
         raise InvalidInputError("a plain potential has no strain measure, which a UMAT needs: make a Material of it.")
-    text = fortran_material(material) + _interfaces(material)
-    for key, value in {"DIM": material.dim, "MODES": material.modes}.items():
-        text = text.replace(f"@{key}@", str(value))
+    text = filled(fortran_material(material) + _interfaces(material), {"DIM": material.dim, "MODES": material.modes})
     return comment(_head(material, name)) + laid_out(text.replace("NAME", name))
 
 
@@ -259,9 +250,7 @@ def _head(material: Material, name: str) -> list[str]:
         f"SSE is W per reference volume. *DEPVAR {material.modes}: the state variables are the mode weights.",
     ]
     if material.dim == 2:
-        lines.append(
-            "Plane strain (NTENS = 4). The stress across the plane is not known to a 2D material and is left 0."
-        )
+        lines.append("Plane strain (NTENS = 4). The stress across the plane is unknown to a 2D material and left 0.")
         return lines
     return [
         *lines,
@@ -282,5 +271,5 @@ def _interfaces(material: Material) -> str:
         text += (_SECOND_PIOLA if objective else "") + _CALCULIX.replace("@CALCULIX@", found)
     first, second = zip(*_PAIRS[dim])
     pairs = [integers("first", first), integers("second", second), integers("place", _PLACES[dim])]
-    text = text.replace("@PAIRS@", "\n".join(pairs)).replace("@COUNT@", str(len(first)))
-    return text.replace("@VOLUME@", _VOLUME[dim])
+    entries = {"PAIRS": "\n".join(pairs), "COUNT": len(first), "VOLUME": _VOLUME[dim], "CLEAR": _CLEAR}
+    return filled(text, entries)

@@ -3,8 +3,6 @@
 Tags may be of the mesh itself, or of one that an entity map joins to it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,11 +24,7 @@ def owned_cells(domain: mesh.Mesh) -> Array:
 
 
 def marked_cells(
-    domain: mesh.Mesh,
-    tags: mesh.MeshTags,
-    tag: int | Sequence[int],
-    *,
-    entity_maps: Sequence[mesh.EntityMap] = (),
+    domain: mesh.Mesh, tags: mesh.MeshTags, tag: int | Sequence[int], *, entity_maps: Sequence[mesh.EntityMap] = ()
 ) -> Array:
     """Those owned cells of `domain` that have one of the tags, in ascending order. Collective.
 
@@ -83,15 +77,7 @@ def where_on(
 ) -> Array:
     """The numbers that cells of the mesh of `start` have in the mesh of `end`; -1 for those that it lacks.
 
-    Args:
-        end: a mesh, or tags of its cells.
-        start: likewise.
-        cells: numbers in the mesh of `start`.
-        entity_maps: one of them joins the two, unless they are of one mesh.
-        what: the name of what lives on the other mesh, for the message.
-
-    Raises:
-        InvalidInputError: no entity map joins the meshes.
+    Raises InvalidInputError, with the name `what` of what lives on the other mesh, if no entity map joins the two.
     """
     if same_topology(start.topology, end.topology):
         return np.asarray(cells)
@@ -113,10 +99,8 @@ def where_on(
 def connected_parts(V: fem.FunctionSpace, keys: Any, shared: Any) -> tuple[Array, int]:
     """The connected part to which each node of V on this rank belongs, a number equal on all ranks; and how many there are.
 
-    Args:
-        V: nodes of one of its cells are connected.
-        keys: an integer for each node of this rank, ghosts included; nodes with the same key are one.
-        shared: whether other nodes, on any rank, may have the same key.
+    Nodes of one cell are connected, and nodes of the same key are one: `keys` has an integer for each node of this rank, ghosts
+    included. `shared`: whether other nodes, on any rank, may have the same key.
     """
     cells, comm = V.dofmap.list, V.mesh.comm
     rows = np.repeat(np.arange(len(cells)), cells.shape[1])

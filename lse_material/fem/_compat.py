@@ -1,7 +1,5 @@
 """Differences between versions of DOLFINx, and the versions that the package accepts."""
 
-from __future__ import annotations
-
 import warnings
 from typing import Any
 

@@ -7,8 +7,6 @@ own, which nobody cleans once the mesh is gone. Therefore the solver of a proble
 all problems on the same ranks share.
 """
 
-from __future__ import annotations
-
 import weakref
 from collections.abc import Callable
 from typing import Any

@@ -1,7 +1,6 @@
-"""What all ranks do together: work of rank 0 for all of them, and forms summed over the ranks."""
+"""What all ranks do together: work of rank 0 for all of them, warnings, and forms summed over the ranks."""
 
-from __future__ import annotations
-
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -20,16 +19,32 @@ def on_rank_0(comm: MPI.Comm, work: Callable[[], Any]) -> Any:
     >>> lse.fem.on_rank_0(domain.comm, lambda: np.arange(3))
     array([0, 1, 2])
     """
+    return comm.bcast(on_every_rank(comm, lambda: work() if comm.rank == 0 else None))
+
+
+def on_every_rank(comm: MPI.Comm, work: Callable[[], Any]) -> Any:
+    """What `work` returns on this rank; an error on any rank is raised on all, so that nobody waits. Collective.
+
+    For functions of users, which may fail on one rank alone.
+    """
     result, error = None, None
-    if comm.rank == 0:
-        try:
-            result = work()
-        except Exception as caught:
-            error = caught
-    result, error = comm.bcast((result, error))
-    if error is not None:
-        raise error
+    try:
+        result = work()
+    except Exception as caught:
+        error = caught
+    first = comm.allreduce(comm.size if error is None else comm.rank, MPI.MIN)
+    if first < comm.size:
+        there = comm.bcast(error if comm.rank == first else None, first)
+        raise there if error is None else error
     return result
+
+
+def warn_together(comm: MPI.Comm, message: str, category: type[Warning], *, stacklevel: int = 2) -> None:
+    """Warn once, on rank 0; where a filter makes the warning an error there, it is raised on all ranks. Collective.
+
+    The stack level is that of `warnings.warn` in the caller's place.
+    """
+    on_rank_0(comm, lambda: warnings.warn(message, category, stacklevel=stacklevel + 5))
 
 
 def integral(comm: Any, form: fem.Form) -> float:

@@ -16,8 +16,6 @@ the true tangent, which is negative between wells, the iteration takes cells fro
 squares, and finite element model updating: S. Avril et al., Exp. Mech. 48, 381 (2008).)
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 

@@ -4,8 +4,6 @@ The mean of soft minima is no soft minimum, so the material of an ensemble is on
 best. A fit that ended in a poor local minimum meets the data a little worse, and unseen load paths much worse.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,8 +73,6 @@ def fit_ensemble(samples: Samples | Observations, *, members: int = 5, seed: int
     if options.get("checkpoint") is not None:
         raise InvalidInputError("several fits cannot share one checkpoint: leave `checkpoint` out.")
     if options.get("kinematics") is None:
-        raise InvalidInputError(
-            "an ensemble is of materials: give samples of F and their strain measure, `kinematics`."
-        )
+        raise InvalidInputError("an ensemble is of materials: give samples of F and their strain measure.")
     results = [fit(samples, seed=seed + i, **options) for i in range(members)]
     return Ensemble(tuple(sorted(results, key=lambda result: result.train_errors.worst)))

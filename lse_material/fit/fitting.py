@@ -1,7 +1,5 @@
 """The fit in three steps: samples become a problem, a search finds the weights, and they are packed into a result."""
 
-from __future__ import annotations
-
 import contextlib
 import math
 import time
@@ -46,9 +44,7 @@ from lse_material.model.strain import StrainMeasure
 from lse_material.model.symmetry import Symmetry
 
 REFIT_ITERATIONS = 60  # of Levenberg-Marquardt on all rows, after a discovery that held some back
-SHARE_OF_SEARCH = (
-    0.85  # of the time, where it is limited: the rest is for the refit of what a discovery has found by then
-)
+SHARE_OF_SEARCH = 0.85  # of the time, where it is limited: the rest is for the refit of what was found
 SHARE_OF_NOISE = 0.4  # of observations, that a smaller number of modes may add: 16 % of the squares of their errors
 MOST_TOLERANCE = 0.5  # where they are mostly noise
 LAST_ITERATIONS = 5  # of Levenberg-Marquardt on all rows, where a discovery saw only some
@@ -188,14 +184,12 @@ def from_start(
     if (start.kinematics if isinstance(start, Material) else None) != kinematics:
         raise InvalidInputError(f"`start` is not a fit with the strain measure {kinematics}: give the same as there.")
     potential = potential_of(start)
-    monotone = (
-        monotone_inputs(kinematics, potential.size) if isinstance(start, Material) and start.is_polyconvex else None
-    )
+    polyconvex = isinstance(start, Material) and start.is_polyconvex
+    monotone = monotone_inputs(kinematics, potential.size) if polyconvex else None
     shift, scale = potential.input_shift, potential.input_scale
     states = of_states(kinematics, potential.size - kinematics.size, shift, scale) if kinematics else {}
-    return TrainablePotential.from_potential(
-        potential, Constraints(unit=torch.tensor(scale), monotone=monotone, **states)
-    )
+    constraints = Constraints(unit=torch.tensor(scale), monotone=monotone, **states)
+    return TrainablePotential.from_potential(potential, constraints)
 
 
 def _finished(

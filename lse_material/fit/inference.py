@@ -66,9 +66,7 @@ class Inference(Options):
     particles: int = option(2000, "points of the annealing, and of each sample of q", least=100)
     rounds: int = option(2, "fits to samples of q after the first fit", least=0)
     moves: int = option(10, "steps of each particle at each temperature", least=1)
-    even: float = option(
-        0.7, "effective share of the particles that a step of the temperature leaves", above=0.0, below=1.0
-    )
+    even: float = option(0.7, "effective share of particles that each temperature step leaves", above=0.0, below=1.0)
     depth: float = option(
         15.0, "energy above the lowest up to which points count for a fit; beyond it p is next to nothing", above=0.0
     )
@@ -85,9 +83,7 @@ class Inference(Options):
         below=1.0,
     )
     attempts: int = option(3, "fits, at most; the best is kept", least=1)
-    time_limit: float = option(
-        0.0, "seconds after which the search ends with the best fit so far; 0 sets no limit", least=0.0
-    )
+    time_limit: float = option(0.0, "seconds after which the search ends with the best so far; 0: no limit", least=0.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -202,9 +198,7 @@ def infer(
     if architecture.modes == "auto":
         raise InvalidInputError('the number of modes of a density must be given, not "auto": take rather too many.')
     if training is not None and training.time_limit:
-        raise InvalidInputError(
-            "an inference has its own limit: leave Training.time_limit at 0, and give Inference.time_limit."
-        )
+        raise InvalidInputError("an inference takes Inference.time_limit: leave Training.time_limit at 0.")
     training = training or Training(restarts=2, adam_steps=500, lbfgs_steps=300, patience=50, batch=500)
     inference = inference or Inference()
     rng = np.random.default_rng(seed)
@@ -253,9 +247,8 @@ class _Search:
                 break
             more = density.sample(n, seed=int(self.rng.integers(2**31)))
             points = (more, *self.target(more))
-            self.x, self.energy, self.gradient = (
-                np.concatenate(p) for p in zip((self.x, self.energy, self.gradient), points)
-            )
+            known = self.x, self.energy, self.gradient
+            self.x, self.energy, self.gradient = (np.concatenate(p) for p in zip(known, points))
             density = regression.fit(self.x, self.energy, self.gradient, depth)
         check = density.sample(n, seed=int(self.rng.integers(2**31)))
         forward = importance(-self.target(check)[0], density.log_density(check))
@@ -313,10 +306,9 @@ def evidence_error(
 ) -> float:
     """The standard error of ln Z as samples of q give it.
 
-    Args:
-        forward: ln Z and its standard error (and a share) by `importance` of samples of q weighted to p.
-        backward: the same with the parts of q and p exchanged, which gives -ln Z, at points of p.
-        normaliser: standard error of ln of the normaliser of q, which is in both.
+    `forward` has ln Z and its standard error (and a share) by `importance` of samples of q weighted to p; `backward` the same
+    with the parts of q and p exchanged, which gives -ln Z. `normaliser` is the standard error of ln of the normaliser of q, in
+    both.
     """
     variance = forward[1] ** 2 + normaliser**2
     difference = (forward[0] + backward[0]) ** 2

@@ -8,8 +8,6 @@ and those of the nearest row, r_j(i), the correlation
 is near 0 for noise, and near 1 where the fit misses more than that.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -39,12 +37,7 @@ def judged(
 ) -> tuple[str, ...]:
     """What speaks against a fit, a sentence each.
 
-    Args:
-        fitted: the material or the potential.
-        problem: with the rows.
-        found: with the history of the starts.
-        errors: relative, of the kinds of data that had a weight in the fit, "energy" and "stress".
-        tolerance: of a discovery.
+    `errors` are relative, of the data that had a weight in the fit, "energy" and "stress"; `tolerance` is of a discovery.
     """
     limit = max(MISFIT_TOLERANCES * tolerance, LEAST_MISFIT) if found.errors else MISFIT
     sentences = []

@@ -5,8 +5,6 @@ nothing about a fit that has seen the path. So the error to expect is that of th
 paths; rows beyond count apart, and `lse-material check` names such states of a simulation.
 """
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -78,9 +76,7 @@ class LeftOut:
         if self.stress is not None:
             lines.append(f"all that were left out: stress {self.stress:.1%}")
         if self.expected is not None:
-            lines.append(
-                f"rows within the strains of the others, as on an unseen path within the data: {self.expected:.1%}"
-            )
+            lines.append(f"rows within strains of others, as on an unseen path within the data: {self.expected:.1%}")
         lines.append(f"worst: {self.worst}; expect as much on a path as unlike the others as that one.")
         return "\n".join(lines)
 

@@ -8,8 +8,6 @@ squares. With a change dU of U_k,
 P_k, A_k stress and tangent of mode k alone. A mode has no stress in its natural state: so its weights cannot stand in for U_k.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Any
 

@@ -150,9 +150,7 @@ class Training(Options):
     restarts: int = option(3, "random starts", least=1)
     adam_steps: int = option(1000, "steps of Adam from each start, with a cosine from `learning_rate` to 1e-3", least=0)
     learning_rate: float = option(0.03, "the first learning rate of Adam", above=0.0, below=1.0)
-    lbfgs_steps: int = option(
-        1500, "iterations of L-BFGS, at most; of Levenberg-Marquardt so many and 200, at most", least=0
-    )
+    lbfgs_steps: int = option(1500, "most iterations of L-BFGS; so many and 200 of Levenberg-Marquardt", least=0)
     validation: float = option(
         0.2,
         "share of the rows that is held back, whole groups if there are five or more; the weights with the smallest error "
@@ -161,9 +159,7 @@ class Training(Options):
         below=1.0,
     )
     patience: int = option(200, "iterations of L-BFGS without a better validation error after which it stops", least=1)
-    energy_weight: float = option(
-        1.0, "weight of the relative mean square error of energies; 0 leaves them out", least=0.0
-    )
+    energy_weight: float = option(1.0, "weight of the relative mean square error of W; 0 leaves it out", least=0.0)
     stress_weight: float = option(1.0, "weight of that of stresses (or gradients); 0 leaves them out", least=0.0)
     robust: bool = option(
         False, "whether rows far from what the others say are to count little (see `lse_material.fit.problem.outliers`)"
@@ -173,9 +169,7 @@ class Training(Options):
         "rows of a step of Adam, at most; they change from step to step. With many rows, small ones come further in less time",
         least=1,
     )
-    rows: int = option(
-        20_000, "rows that second-order methods and discovery work on, at most; the last refit takes all", least=2
-    )
+    rows: int = option(20_000, "most rows of second-order methods and discovery; the last refit takes all", least=2)
     processes: int = option(
         1,
         "random starts at once, also those of a discovery, with the results of one after another. Above 1 a script must call "
@@ -183,9 +177,7 @@ class Training(Options):
         least=1,
     )
 
-    time_limit: float = option(
-        0.0, "seconds after which the search ends with the best weights so far; 0 sets no limit", least=0.0
-    )
+    time_limit: float = option(0.0, "seconds after which the search ends with the best so far; 0: no limit", least=0.0)
 
     def __post_init__(self) -> None:
         super().__post_init__()

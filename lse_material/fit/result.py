@@ -1,7 +1,5 @@
 """What a fit found: the material, how good it is, and how the search went."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -123,9 +121,7 @@ class FitResult:
         """What ended the fit early, as a sentence; empty if nothing did, or Ctrl-C."""
         if self.stopped in ("", CTRL_C):
             return ""
-        return (
-            f"{self.stopped} ended the search: these are the best weights by then, and more time may find better ones."
-        )
+        return f"{self.stopped} ended the search: these are the best weights by then; more time may find better ones."
 
     @property
     def material(self) -> Material:
@@ -206,9 +202,7 @@ class FitResult:
         if self.active_modes > 1:
             for k, (usage, peak) in enumerate(zip(self.usage, self.peak)):
                 if usage > ACTIVE_WEIGHT and peak < 0.5:
-                    result.append(
-                        f"mode {k} dominates nowhere in the data (largest weight {peak:.0%}): it only smooths others."
-                    )
+                    result.append(f"mode {k} dominates nowhere in the data (at most {peak:.0%}): it smooths others.")
         modes, errors = len(self.potential.modes), dict(self.path)
         fewer, more = modes - self.variants, modes + self.variants
         if fewer in errors and errors[fewer] < 2.0 * self.tolerance:

@@ -4,8 +4,6 @@ All shapes meet the paths of the data; they differ on others. Each path is left 
 whose fits miss them least is fitted to all of them (cross-validation by groups).
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any

@@ -93,16 +93,12 @@ def _write_soft_minimum(text: Text, architecture: KernelShape) -> None:
     shapes, at, d = architecture.shapes, architecture.offsets, architecture.size
     triangle, K = upper_triangle(d), len(shapes)
     kept = [f"work->kept + {sum(shape.kept for shape in shapes[:k])}" for k in range(K)]
-    text(
-        "/* kept between the passes over a block, and scratch; allocated once per call and thread */", "typedef struct"
-    )
+    text("/* kept between the passes over a block, and scratch; allocated once a call and thread */", "typedef struct")
     with text.braces():
         text(f"lse_vec kept[{sum(shape.kept for shape in shapes) or 1}], g[{K}][{d}];")
         text(f"lse_vec scratch[{max(shape.scratch for shape in shapes) or 1}];")
     text("workspace;", "")
-    with text.function(
-        "LSE_INLINE int matters(lse_vec q)", f"some lane is not below {NEGLIGIBLE:g}; NaN is not below anything"
-    ):
+    with text.function("LSE_INLINE int matters(lse_vec q)", f"some lane is not below {NEGLIGIBLE:g}, or NaN"):
         text(f"lse_bits below = q < {NEGLIGIBLE!r};", "int64_t all = -1;")
         text("for (int lane = 0; lane < LSE_LANES; lane++) all &= below[lane];", "return all == 0;")
     head = (

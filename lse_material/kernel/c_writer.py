@@ -71,7 +71,7 @@ def _wrapped(head: str) -> list[str]:
 
 
 def groups(count: int, size: int) -> list[tuple[str, int]]:
-    """Loop heads that walk i over `count` rows in groups of `size`, the rest in one group: (head, rows in the group)."""
+    """Heads of loops of i over `count` rows in groups of `size`, the rest in one group: (head, rows in the group)."""
     whole, rest = divmod(count, size)
     result = []
     if whole > 1:

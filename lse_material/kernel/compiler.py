@@ -5,8 +5,6 @@ compiles for, so it is never loaded on another CPU. It is compiled under a file 
 concurrent processes compile once and never see half a library.
 """
 
-from __future__ import annotations
-
 import fcntl
 import functools
 import hashlib
@@ -38,17 +36,11 @@ FLAGS = (
 
 @dataclass(frozen=True)
 class Compiler:
-    """A C compiler and the CPU it compiles for.
+    """A C compiler and the CPU it compiles for."""
 
-    Attributes:
-        command: how to call it, with the flags that name the CPU.
-        optional: flags to try first and leave out if a library does not come out (OpenMP).
-        macros: what it predefines; identifies version and CPU.
-    """
-
-    command: tuple[str, ...]
-    optional: tuple[str, ...]
-    macros: str
+    command: tuple[str, ...]  # how to call it, with the flags that name the CPU
+    optional: tuple[str, ...]  # flags to try first and leave out if a library does not come out (OpenMP)
+    macros: str  # what it predefines; identifies version and CPU
 
     @property
     def lanes(self) -> int:
@@ -65,11 +57,7 @@ class Compiler:
 
 
 def compiler() -> Compiler:
-    """The C compiler: $CC, else cc, gcc or clang on the PATH.
-
-    Raises:
-        CompilerNotFoundError: none of them runs.
-    """
+    """The C compiler: $CC, else cc, gcc or clang on the PATH. Raises CompilerNotFoundError: none of them runs."""
     return _compiler(os.environ.get("CC", ""), os.environ.get("PATH", ""))
 
 
@@ -94,9 +82,8 @@ def _compiler(CC: str, PATH: str) -> Compiler:
 def _macros(command: tuple[str, ...]) -> str | None:
     """What `command` predefines, None if it does not run or refuses its flags."""
     try:
-        done = subprocess.run(
-            [*command, "-dM", "-E", "-x", "c", os.devnull], capture_output=True, text=True, check=False
-        )
+        call = [*command, "-dM", "-E", "-x", "c", os.devnull]
+        done = subprocess.run(call, capture_output=True, text=True, check=False)
     except OSError:
         return None
     return done.stdout if done.returncode == 0 else None

@@ -25,21 +25,13 @@ from lse_material.kernel.mathematics import activation_function, write_activatio
 
 @dataclass(frozen=True)
 class NetworkShape:
-    """What the code of a network depends on; the order of its weights in memory.
+    """What the code of a network depends on; the order of its weights in memory."""
 
-    Attributes:
-        size: number d of inputs.
-        widths: neurons of each hidden layer.
-        activation: a name in `lse_material.model.activations.ACTIVATIONS`.
-        quadratic: rows of each quadratic term (at most d: more are reduced to as many by QR), 0 for none.
-        outputs: output rows: 2 of an interpolated network, else 1.
-    """
-
-    size: int
-    widths: tuple[int, ...]
-    activation: str
-    quadratic: int
-    outputs: int = 1
+    size: int  # number d of inputs
+    widths: tuple[int, ...]  # neurons of each hidden layer
+    activation: str  # a name in `lse_material.model.activations.ACTIVATIONS`
+    quadratic: int  # rows of each quadratic term (at most d: more are reduced to as many by QR), 0 for none
+    outputs: int = 1  # output rows: 2 of an interpolated network, else 1
 
     @classmethod
     def of(cls, mode: Any) -> NetworkShape:

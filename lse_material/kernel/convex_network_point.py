@@ -27,15 +27,10 @@ def whole(count: int, lanes: int) -> int:
 
 @dataclass(frozen=True)
 class NetworkLayout:
-    """Order of the weights of one mode: rows of lanes, padded with zeros to whole vectors.
+    """Order of the weights of one mode: rows of lanes, padded with zeros to whole vectors."""
 
-    Attributes:
-        shape: of the mode.
-        lanes: doubles per vector.
-    """
-
-    shape: NetworkShape
-    lanes: int
+    shape: NetworkShape  # of the mode
+    lanes: int  # doubles per vector
 
     @classmethod
     def of(cls, mode: Any, lanes: int) -> NetworkLayout:
@@ -77,9 +72,8 @@ class NetworkLayout:
     def write(self, text: Text, name: str, counts: list[int]) -> None:
         """The functions of this layout."""
         layers = range(len(self.shape.widths))
-        for together in sorted(
-            {count * blocks for count in counts for n in layers for _, blocks in self.groups(n, count)}
-        ):
+        sizes = {count * blocks for count in counts for n in layers for _, blocks in self.groups(n, count)}
+        for together in sorted(sizes):
             write_activation(text, self.shape.activation, together, self.lanes)
         for count in counts:
             _write_values(text, self, name, count)

@@ -44,17 +44,11 @@ PLAIN = _Dialect("double", "double", "{}", "1.0 / sqrt({})")
 
 @dataclass(frozen=True)
 class _Design:
-    """What the code of a design network depends on.
+    """What the code of a design network depends on."""
 
-    Attributes:
-        shapes: of its tensors, by name, in their order in memory.
-        activation: a name in `lse_material.model.activations.ACTIVATIONS`.
-        lanes: neurons that are read at once; 1 where the lanes are points.
-    """
-
-    shapes: tuple[tuple[str, tuple[int, ...]], ...]
-    activation: str
-    lanes: int = 1
+    shapes: tuple[tuple[str, tuple[int, ...]], ...]  # of its tensors, by name, in their order in memory
+    activation: str  # a name in `lse_material.model.activations.ACTIVATIONS`
+    lanes: int = 1  # neurons that are read at once; 1 where the lanes are points
     scratch = 0
     together = 1
 

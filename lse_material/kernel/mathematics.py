@@ -8,8 +8,6 @@ An activation is one long chain of dependent operations. Several are therefore w
 that a CPU always finds independent ones near each other; and the exponentials of the next before the results of the last.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from lse_material.kernel.c_writer import Symbol, Text
@@ -152,9 +150,7 @@ def write_activation(text: Text, name: str, count: int, lanes: int) -> str:
     head += " lse_vec *restrict curvature)"
     with text.function(head, f"{name}, its slope and its curvature"):
         groups = [range(first, min(first + TOGETHER, count)) for first in range(0, count, TOGETHER)]
-        for group, before in zip(
-            [*groups, range(0)], [range(0), *groups]
-        ):  # a division runs beside the next exponentials
+        for group, before in zip([*groups, range(0)], [range(0), *groups]):  # a division beside the next exponentials
             _together(text, _SOFTPLUS, group)
             _write_inverses(text, group, 4 if lanes == 8 else 1)
             _together(text, _SOFTPLUS_RESULTS, before)

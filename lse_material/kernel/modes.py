@@ -55,11 +55,7 @@ TEXTS: dict[str, Callable[[Any], str]] = {"DesignNetwork": design_text}  # of ty
 
 
 def batch_code(mode: Mode) -> Any:
-    """The C of a mode for blocks of points.
-
-    Raises:
-        InvalidInputError: its type has none.
-    """
+    """The C of a mode for blocks of points. Raises InvalidInputError: its type has none."""
     return BATCH_MODES.get(mode.type, _OwnBatch).of(mode)
 
 
@@ -133,11 +129,7 @@ class _OwnPoint(_Own):
 
 
 def own_text(mode: Mode) -> str:
-    """The C of a mode by the table of texts, or its `c_text`.
-
-    Raises:
-        InvalidInputError: it has none.
-    """
+    """The C of a mode by the table of texts, or its `c_text`. Raises InvalidInputError: it has none."""
     if mode.type in TEXTS:
         return TEXTS[mode.type](mode)
     if not mode.c_text:

@@ -4,8 +4,6 @@ The lanes of a vector are neurons of one layer, so nothing has to be gathered ov
 header. Same mathematics and the same skipping of modes as in `lse_material.kernel.batch`.
 """
 
-from __future__ import annotations
-
 import hashlib
 from typing import Any
 
@@ -65,9 +63,8 @@ def point_header(potential: SoftMinimum, *, lanes: int, frozen: bool = False) ->
     text("")
     codes = [point_code(mode, lanes) for mode in potential.modes]
     for code in dict.fromkeys(codes):
-        code.write(
-            text, f"{name}_{code.name}", sorted({count for first, count in _runs(codes) if codes[first] == code})
-        )
+        counts = sorted({count for first, count in _runs(codes) if codes[first] == code})
+        code.write(text, f"{name}_{code.name}", counts)
     data = np.concatenate([code.pack(mode) for code, mode in zip(codes, potential.modes)])
     text(f"static const double {name}_w[{len(data)}] __attribute__((aligned(64))) = {{")
     text(*("  " + ", ".join(_number(v) for v in data[i : i + 8]) + "," for i in range(0, len(data), 8)), "};", "")

@@ -5,8 +5,6 @@ Kolter, "Input convex neural networks", ICML 2017, Prop. 1). An activation is wr
 scalars of any kind: each backend computes softplus in its own way, stably, and calls the same three functions.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, NamedTuple
 

@@ -1,7 +1,5 @@
 """A caloric term: the free energy that a heat capacity of its own adds, whatever the strain."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

@@ -52,9 +52,7 @@ class ConvexNetwork(Mode):
 
     def __post_init__(self) -> None:
         if self.activation not in ACTIVATIONS:
-            raise InvalidInputError(
-                f"activation {self.activation!r} is not known; choose one of {sorted(ACTIVATIONS)}."
-            )
+            raise InvalidInputError(f"activation {self.activation!r} is not known; choose from {sorted(ACTIVATIONS)}.")
         layers = len(self.x_weights)
         if layers == 0 or len(self.biases) != layers or len(self.z_weights) != layers - 1:
             raise InvalidInputError(
@@ -226,9 +224,7 @@ class NetworkValues:
     def __init__(self, network: Any, x: Array) -> None:
         self._network, self._x = network, x
         self._activation = ACTIVATIONS[network.activation]
-        self._hidden: list[
-            tuple[Array, Array]
-        ] = []  # of each layer: arguments a of the activation and softplus(a), (n, n_l)
+        self._hidden: list[tuple[Array, Array]] = []  # of each layer: a and softplus(a), (n, n_l)
         z: Array | None = None
         for i, (weight, bias) in enumerate(zip(network.x_weights, network.biases)):
             a = x @ weight.T + bias

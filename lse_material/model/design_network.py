@@ -78,16 +78,12 @@ class DesignNetwork(Mode):
 
     def __post_init__(self) -> None:
         if self.activation not in ACTIVATIONS:
-            raise InvalidInputError(
-                f"activation {self.activation!r} is not known; choose one of {sorted(ACTIVATIONS)}."
-            )
+            raise InvalidInputError(f"activation {self.activation!r} is not known; choose from {sorted(ACTIVATIONS)}.")
         arrays = {name: float_array(name, getattr(self, name), len(axes)) for name, axes in _AXES.items()}
         r, m = arrays["feature_weight"].shape
         n, d = arrays["x_weight"].shape
         if m == 0 or d == 0:
-            raise InvalidInputError(
-                f"a DesignNetwork has {m} parameters and {d} other inputs; it needs at least one of each."
-            )
+            raise InvalidInputError(f"a DesignNetwork has {m} parameters and {d} other inputs; it needs both.")
         sizes = {"r": r, "m": m, "q": 1 + m + r, "n": n, "d": d, "k": len(arrays["quadratic"])}
         for name, axes in _AXES.items():
             expect_shape(name, arrays[name], tuple(sizes[axis] for axis in axes))

@@ -1,7 +1,5 @@
 """A growth term: energy that goes to infinity as the volume vanishes, added to what the network says."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,9 +30,7 @@ class Growth:
     def __post_init__(self) -> None:
         number = isinstance(self.coefficient, (int, float, np.number)) and np.isfinite(self.coefficient)
         if not number or not self.coefficient > 0.0:
-            raise InvalidInputError(
-                f"growth coefficient is {self.coefficient!r}; it must be > 0 (or leave growth out)."
-            )
+            raise InvalidInputError(f"growth coefficient is {self.coefficient!r}; it must be > 0, or leave growth out.")
         object.__setattr__(self, "coefficient", float(self.coefficient))
 
     def of_volume(self, J: Any) -> Any:

@@ -8,8 +8,6 @@ The inputs follow J. Schroeder and P. Neff, Int. J. Solids Struct. 40, 401 (2003
 vanish at F = I, and let the inputs differ there. Energies that are quadratic in E are so in the inputs. x = 0 for rotations.
 """
 
-from __future__ import annotations
-
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -259,7 +257,5 @@ def _direction(name: str, value: Any, dim: int) -> Any:
     vector = float_array(f"the axis {name}", value, 1)
     length = float(np.linalg.norm(vector))
     if len(vector) != dim or length == 0.0:
-        raise InvalidInputError(
-            f"the axis {name} is {value!r}; it must be a direction with {dim} components, not all 0."
-        )
+        raise InvalidInputError(f"axis {name} is {value!r}; it must be a direction with {dim} components, not all 0.")
     return vector if abs(length - 1.0) < 1e-15 else vector / length

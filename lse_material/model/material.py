@@ -24,6 +24,8 @@ from lse_material.model.soft_minimum import SoftMinimum
 from lse_material.model.strain import StrainMeasure, cofactor, positive_determinant
 from lse_material.model.symmetry import Symmetry
 
+ROUNDING = 1e-9  # of a range, or of its ends, by which a value may lie outside
+
 
 @dataclass(frozen=True, eq=False)
 class Material:
@@ -98,9 +100,7 @@ class Material:
             )
         ((name, (lower, _)),) = self.ranges.items()
         if lower <= 0.0:
-            raise InvalidInputError(
-                f"a caloric term needs absolute temperatures, > 0; the range of {name} begins at {lower:g}."
-            )
+            raise InvalidInputError(f"a caloric term needs absolute temperatures, > 0; {name} begins at {lower:g}.")
 
     @property
     def kinds(self) -> dict[str, str]:
@@ -164,11 +164,16 @@ class Material:
         """Number of modes."""
         return len(self.potential.modes)
 
-    def at(self, fields: Any = None, **named: float) -> Material:
+    def at(self, fields: Any = None, *, extrapolate: bool = False, **named: float) -> Material:
         """The material where the fields have these values (one for each, or by name), an ordinary one of F alone.
 
+        Args:
+            fields: values in the order of the fields.
+            extrapolate: whether a design outside the data, which the training box knows, is taken.
+            named: values by name instead.
+
         Raises:
-            InvalidInputError: it has no fields, or others; or a temperature is out of its range.
+            InvalidInputError: it has no fields, or others; or a temperature is outside its range, or a design outside the data.
 
         >>> ends = [lse.ConvexNetwork.from_arrays([], [np.zeros((1, 3))], [[0.0]], quadratic=c * np.eye(3)) for c in (3.0, 2.0)]
         >>> potential = lse.SoftMinimum((lse.InterpolatedNetwork(*ends),), 1.0, [300.0, 0, 0, 0], [100.0, 1, 1, 1])
@@ -188,9 +193,7 @@ class Material:
             raise InvalidInputError(f"{len(values)} values for the fields {list(self.fields)}: one each is needed.")
         m, box = len(values), self.training_box
         held = dict(zip(self.fields, values.tolist()))
-        for name, (lower, upper) in self.ranges.items():
-            if not lower - 1e-9 * (upper - lower) <= held[name] <= upper + 1e-9 * (upper - lower):
-                raise InvalidInputError(f"{name} = {held[name]:g} is outside its range, {lower:g} to {upper:g}.")
+        self.check_fields(held, extrapolate=extrapolate)
         potential = self.potential.at(values)
         if self.caloric is not None:
             level = float(self.caloric.energy(values[self.temperature("a caloric term")]))
@@ -204,6 +207,30 @@ class Material:
             {**self.provenance, "fields held": held},
             symmetry=None if self.symmetry is None else self.symmetry.without(m),
         )
+
+    def check_fields(self, values: Mapping[str, float], *, extrapolate: bool = False) -> None:
+        """Check values of some fields, by name.
+
+        Raises:
+            InvalidInputError: one is not finite, a temperature outside its range, or a design outside the data; see `at`.
+        """
+        box = self.training_box
+        for name, value in values.items():
+            if not np.isfinite(value):
+                raise InvalidInputError(f"{name} is {value}; it must be finite.")
+            k = self.fields.index(name)
+            if name in self.ranges:
+                (lower, upper), where, advice = self.ranges[name], "its range", ""
+            elif self.kinds[name] == "design" and box is not None and not extrapolate:
+                lower, upper, where = float(box.lower[k]), float(box.upper[k]), "the data of the fit"
+                advice = (
+                    f": what is said there is extrapolation, which `at({name}={value:g}, extrapolate=True)` permits"
+                )
+            else:
+                continue
+            off = ROUNDING * max(upper - lower, abs(lower), abs(upper))
+            if not lower - off <= value <= upper + off:
+                raise InvalidInputError(f"{name} = {value:g} is outside {where}, {lower:g} to {upper:g}{advice}.")
 
     def without_fields(self, what: str) -> Material:
         """The material itself, for `what` needs one of F alone.
@@ -251,9 +278,7 @@ class Material:
 
     def stress_by_fields(self, F: Any, fields: Any = None) -> Array:
         """dP/dfields, (..., dim, dim, m): what a field of its own adds to the stress. Arguments and errors as `energy`."""
-        return self._by_chunks(
-            F, fields, (self.dim, self.dim, len(self.fields)), lambda values: values.stress_by_fields
-        )
+        return self._by_chunks(F, fields, (self.dim, self.dim, len(self.fields)), lambda v: v.stress_by_fields)
 
     def entropy(self, F: Any, fields: Any = None) -> Array:
         """-dW/dT per reference volume, (...), of a material with one temperature. Arguments and errors as `energy`."""

@@ -1,7 +1,5 @@
 """Strains from several natural states: mode k reads x(F U_k^-1), as a variant of martensite does."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar

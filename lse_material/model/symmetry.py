@@ -91,9 +91,7 @@ class Symmetry:
     def __post_init__(self) -> None:
         group, invariance = (float_array(n, getattr(self, n), 3) for n in ("group", "invariance"))
         if any(_place(element, group) is None for element in invariance):
-            raise InvalidInputError(
-                f"{self.name}: the variant has a symmetry that the group lacks; it must be a subgroup."
-            )
+            raise InvalidInputError(f"{self.name}: the variant has a symmetry that the group lacks; give a subgroup.")
         object.__setattr__(self, "group", frozen(group))
         object.__setattr__(self, "invariance", frozen(invariance))
 
@@ -206,9 +204,7 @@ def _closure(generators: Sequence[Array], size: int) -> Array:
     """All products of the generators."""
     for generator in generators:
         if np.shape(generator) != (size, size) or not np.isfinite(generator).all():
-            raise InvalidInputError(
-                f"a generator has shape {np.shape(generator)}; it needs ({size}, {size}), and finite."
-            )
+            raise InvalidInputError(f"a generator has shape {np.shape(generator)}; it needs ({size}, {size}), finite.")
     elements = [np.eye(size)]
     position = 0
     while position < len(elements):

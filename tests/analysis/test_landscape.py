@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 import lse_material as lse
 from lse_material import analysis
-from lse_material.analysis.landscape_figures import landscapes
+from lse_material.analysis.landscape import landscapes
 from tests.materials import line, random_potential, well
 
 SQUARE = ([-0.5, -0.5], [1.5, 1.5])

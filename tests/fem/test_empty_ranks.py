@@ -250,3 +250,40 @@ def test_regularised_energies():
         return [comm.allreduce(fem.assemble_scalar(fem.form(form))) for form in (bending, following)]
 
     same_on_one_rank(values)
+
+
+def test_a_number_for_the_whole_body():
+    """The mean displacement of the upper side is prescribed; a rank without cells cannot have the traction on it."""
+
+    def values(comm):
+        body = Pulled(comm, saint_venant_kirchhoff(2))
+        space = lse.fem.with_global_unknowns(body.V)
+        state, given = fem.Function(space), fem.Constant(body.domain, 0.05)
+        u, traction = ufl.split(state)
+        top = np.sort(mesh.locate_entities_boundary(body.domain, 1, lambda x: np.isclose(x[1], 1.0)))
+        ds = ufl.Measure("ds", subdomain_data=mesh.meshtags(body.domain, 1, top, np.ones(len(top), dtype=np.int32)))(1)
+        W = lse.fem.energy(body.material, ufl.Identity(2) + ufl.grad(u)) * ufl.dx(degree=2)
+        below = fem.Function(body.V)
+        dofs = fem.locate_dofs_geometrical((space.sub(0), body.V), lambda x: np.isclose(x[1], 0.0))
+        bcs = [fem.dirichletbc(below, dofs, space.sub(0))]
+        pull = W + lse.fem.global_constraint(traction, u[1] * ds, given)
+        problem = EnergyProblem(pull, state, bcs=bcs, petsc_options_prefix=f"mean_{id(state)}_")
+        problem.solve()
+        mean = comm.allreduce(fem.assemble_scalar(fem.form(u[1] * ds)))
+        return [problem.energy(), mean, comm.allreduce(fem.assemble_scalar(fem.form(traction * ufl.dx)))]
+
+    assert same_on_one_rank(values)[1] == pytest.approx(0.05, rel=1e-10)
+
+
+@pytest.mark.parametrize("place", ["load", "observe"])
+def test_what_a_users_function_raises_on_one_rank_ends_the_path_on_all(place):
+    body, last = Pulled(WORLD, saint_venant_kirchhoff(2)), WORLD.rank == WORLD.size - 1
+
+    def pull(e):
+        body.pull(1.0 / 0.0 if last and place == "load" else e)
+
+    path = LoadPath(
+        body.problem("one"), pull, {"one": lambda: 1.0 / 0.0 if last and place == "observe" else 1.0}, progress=False
+    )
+    with pytest.raises(ZeroDivisionError):
+        path.run([0.01])

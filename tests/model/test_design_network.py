@@ -1,6 +1,7 @@
 """Modes whose weights depend on design parameters: derivatives, convexity at every design, and what becomes of them."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -147,6 +148,24 @@ def test_file_and_export_keep_it(tmp_path):
     ):
         assert relative_error(got, exact) < 1e-12
     export(m.at(porosity=0.3), tmp_path / "m.c")
+
+
+@pytest.mark.parametrize(
+    ("value", "inside"), [(0.1, True), (0.5 + 1e-12, True), (0.51, False), (-3.0, False), (1e9, False)]
+)
+def test_a_design_outside_the_data_is_refused_unless_it_is_asked_for(value, inside):
+    rng = np.random.default_rng(9)
+    modes = random_design(rng, 1, 3), random_network(rng, 4, depth=1)
+    box = lse.Box([0.1, *[-0.2] * 3], [0.5, *[0.2] * 3])
+    m = lse.Material(lse.SoftMinimum(modes, 0.3), lse.GreenLagrange(2), training_box=box, fields=("porosity",))
+    if inside:
+        assert m.at([value]).training_box.size == 3
+    else:
+        with pytest.raises(lse.InvalidInputError, match=r"porosity = .* is outside the data of the fit, 0\.1 to 0\.5"):
+            m.at(porosity=value)
+        far = m.at([value], extrapolate=True)
+        np.testing.assert_allclose(far.energy(np.eye(2)), m.energy(np.eye(2), [value]), rtol=1e-9)
+    assert replace(m, training_box=None).at(porosity=value).fields == ()
 
 
 def test_a_stiffness_that_depends_on_a_design_in_any_way_is_learnt():

@@ -1,7 +1,5 @@
 """A body with inertia: its displacement and velocity, its energies and momenta."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

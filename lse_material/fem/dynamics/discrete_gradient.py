@@ -10,21 +10,18 @@ second order in u1 - u0. After O. Gonzalez, J. Nonlinear Sci. 6, 449 (1996), doi
 Mech. Eng. 190, 1763 (2000), doi:10.1016/S0045-7825(00)00189-4.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import ufl
 from dolfinx import fem
 
 from lse_material.errors import InvalidInputError
+from lse_material.fem.forms.constants import without_constants
 from lse_material.fem.forms.measures import expanded_derivatives, with_quadrature_degree
 
 Expr = Any  # a UFL expression
 
-SMALLEST_CHANGE = (
-    1e-5  # of a strain; below it the term with a is left out, whose work is of the fourth order in the strain
-)
+SMALLEST_CHANGE = 1e-5  # of a strain; below it the term with a is left out: its work is of fourth order in the strain
 
 
 def discrete_gradient(
@@ -57,10 +54,9 @@ def discrete_gradient(
         raise InvalidInputError("a discrete gradient is of an energy: a UFL form without test function.")
     shape, dim = u.ufl_shape, u.function_space.mesh.geometry.dim
     if shape not in ((), (dim,)) or u.function_space.element.space_dimension == 0:
-        raise InvalidInputError(
-            f"u has the shape {shape}; a displacement is a scalar, or a vector of {dim} components."
-        )
-    parts = [_of_integral(integral, u, before, v, objective) for integral in with_quadrature_degree(energy).integrals()]
+        raise InvalidInputError(f"u has shape {shape}; a displacement is a scalar, or a vector of {dim} components.")
+    energy, _ = without_constants(with_quadrature_degree(energy), u)
+    parts = [_of_integral(integral, u, before, v, objective) for integral in energy.integrals()]
     return sum(parts[1:], parts[0])
 
 
@@ -72,7 +68,8 @@ def _of_integral(integral: Any, u: fem.Function, before: fem.Function, v: Expr, 
     slope = expanded_derivatives(ufl.derivative(w, u, direction))
     at_middle = ufl.replace(slope, {u: middle})
     forces = _along(at_middle, direction, v)
-    if integral.integral_type() == "cell" and u in ufl.algorithms.extract_coefficients(_curvature(slope, u)):
+    curvature = expanded_derivatives(ufl.derivative(slope, u, ufl.TrialFunction(u.function_space)))
+    if integral.integral_type() == "cell" and u in ufl.algorithms.extract_coefficients(curvature):
         reach, size = _reach(u, before, v, objective)
         missing = w - ufl.replace(w, {u: before}) - _along(at_middle, direction, step)
         factor = ufl.conditional(ufl.gt(size, SMALLEST_CHANGE**2), missing / size, 0.0)
@@ -83,10 +80,6 @@ def _of_integral(integral: Any, u: fem.Function, before: fem.Function, v: Expr, 
 def _along(linear: Expr, direction: Expr, of: Expr) -> Expr:
     """A linear functional of one direction as that of another."""
     return expanded_derivatives(ufl.replace(linear, {direction: of}))
-
-
-def _curvature(slope: Expr, u: fem.Function) -> Expr:
-    return expanded_derivatives(ufl.derivative(slope, u, ufl.TrialFunction(u.function_space)))
 
 
 def _reach(u: fem.Function, before: fem.Function, v: Expr, objective: bool) -> tuple[Expr, Expr]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ from dolfinx import fem
 from lse_material._arrays import Array
 from lse_material._progress import progress_bar
 from lse_material.errors import ConvergenceError, InvalidInputError
-from lse_material.fem._mpi import integral
+from lse_material.fem._mpi import integral, on_every_rank
 from lse_material.fem.dynamics.explicit import ExplicitMotion
 from lse_material.fem.dynamics.motion import Motion
 from lse_material.fem.paths.fingerprint import Fingerprint, differences_from, fingerprint
@@ -172,7 +172,7 @@ class Dynamics(RecordedPath):
             last = estimate.next_dt >= (until - start) * (1.0 - 1e-9)
             dt = until - start if last else estimate.next_dt
             if self.supports is not None:
-                self.supports(start + dt)
+                on_every_rank(motion.comm, partial(self.supports, start + dt))
             try:
                 motion.step(dt)
                 error = estimate.error(velocity, dt) if self.tolerance > 0.0 else 0.0

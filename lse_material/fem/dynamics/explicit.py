@@ -7,8 +7,6 @@ momentum and, for objective energies, angular momentum are conserved; the error 
 Lubich, G. Wanner, Acta Numerica 12, 399 (2003), doi:10.1017/S0962492902000144.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 
@@ -52,13 +50,7 @@ class ExplicitMotion(MovingBody):
     """
 
     def __init__(
-        self,
-        energy: ufl.Form,
-        u: fem.Function,
-        *,
-        density: Any,
-        bcs: Sequence[fem.DirichletBC] = (),
-        **kwargs: Any,
+        self, energy: ufl.Form, u: fem.Function, *, density: Any, bcs: Sequence[fem.DirichletBC] = (), **kwargs: Any
     ) -> None:
         super().__init__(energy, u, density=density, lumped=True, options=kwargs)
         V = u.function_space

@@ -8,8 +8,6 @@ momentum changes by the external forces, and angular momentum is conserved for o
 J. C. Simo and N. Tarnow, Z. angew. Math. Phys. 43, 757 (1992), doi:10.1007/BF00913408; O. Gonzalez (2000), see there.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 

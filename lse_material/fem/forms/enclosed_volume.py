@@ -7,8 +7,6 @@ cells too: the integrand is a polynomial in the coordinates of the facet. Its de
 which follows the surface.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 
@@ -68,9 +66,7 @@ def enclosed_volume(
             "three dimensions, of which u has as many components."
         )
     if not isinstance(ds, ufl.Measure) or ds.integral_type() != "exterior_facet":
-        raise InvalidInputError(
-            "ds is a measure of exterior facets, the surface of the cavity: ufl.Measure('ds', ...)(tag)."
-        )
+        raise InvalidInputError("ds is a measure of exterior facets, those of the cavity: ufl.Measure('ds', ...)(tag).")
     axes = tuple(range(dim)) if axes is None else tuple(axes)
     if not axes or len(set(axes)) < len(axes) or not set(axes) <= set(range(dim)):
         raise InvalidInputError(f"axes is {list(axes)}: give numbers from 0 to {dim - 1}, each once.")
@@ -89,14 +85,7 @@ def enclosed_volume(
 
 
 class _Surface:
-    """The surface of a cavity, and the volume by the flux along each axis.
-
-    Args:
-        domain: its UFL domain.
-        ds: its measure.
-        origin: where coordinates count from.
-        axisymmetric: whether they are (r, z).
-    """
+    """The surface of a cavity, and the volume by the flux along each axis; axisymmetric if the coordinates are (r, z)."""
 
     def __init__(self, domain: Any, ds: ufl.Measure, origin: Array, axisymmetric: bool) -> None:
         self._domain, self._ds, self._origin, self._axisymmetric = domain, ds, origin, axisymmetric

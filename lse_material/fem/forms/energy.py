@@ -6,8 +6,6 @@ written out in plain UFL, which needs no C header and can be differentiated any 
 1,000 non-zero weights in 2D.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Real
@@ -47,7 +45,8 @@ def energy(
     Args:
         material: any material.
         F: UFL expression of shape (dim, dim); wrap it in ufl.variable to use ufl.diff.
-        fields: UFL scalars, one for each of the material's fields, in their order.
+        fields: UFL scalars, one for each of the material's fields, in their order. Numbers are checked as by
+            `Material.at`; where functions leave the data, an `ExtrapolationMonitor` says.
         orientation: a rotation Q, a UFL tensor (dim, dim) that may differ from point to point. The material's axes lie along
             the columns of Q, and W is that of Q^T F Q. `lse.fem.rotation` makes one of angles. Functions without this argument
             take Q.T * F * Q in the place of F.
@@ -171,7 +170,7 @@ def scalar_fields(material: Material, fields: Sequence[Expr]) -> list[Expr]:
     """The values of the material's fields, one UFL scalar for each.
 
     Raises:
-        InvalidInputError: there are too few or too many, or one is no scalar.
+        InvalidInputError: there are too few or too many, or one is no scalar, or a number that `Material.at` refuses.
     """
     wanted = f"the energy depends on {list(material.fields)}: give fields=[...], a list with one scalar for each"
     if len(getattr(fields, "ufl_shape", ())) == 1:
@@ -185,7 +184,9 @@ def scalar_fields(material: Material, fields: Sequence[Expr]) -> list[Expr]:
         if not isinstance(value, Real) and shape != ():
             said = f"a {type(value).__name__}" + ("" if shape is None else f" of shape {shape}")
             raise InvalidInputError(f"the field {name!r} is {said}; it must be a number or a UFL scalar.")
-    return [ufl.as_ufl(float(value) if isinstance(value, (Real, np.ndarray)) else value) for value in fields]
+    values = [float(value) if isinstance(value, (Real, np.ndarray)) else value for value in fields]
+    material.check_fields({name: value for name, value in zip(material.fields, values) if isinstance(value, float)})
+    return [ufl.as_ufl(value) for value in values]
 
 
 def in_axes(F: Expr, orientation: Expr | None) -> Expr:

@@ -7,8 +7,6 @@ differentiation,
     softplus(a) = (a + s a)/2 + ln(1 + exp(-s a)).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -16,8 +16,6 @@ a (J - 1 - ln J) it keeps a tr(L)^2, and of the cost h(s) of a change s of a mod
 preconditioner and as fallback where the true tangent is indefinite.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -66,7 +64,7 @@ def frozen_tangent(energy: ufl.Form, u: fem.Function) -> ufl.Form | None:
         )
     v, du = ufl.TestFunction(u.function_space), ufl.TrialFunction(u.function_space)
     terms = {W: _potential_curvature(W, u, v, du) for W in found}
-    terms |= {term: _growth_curvature(term, u, v, du) for term in _growth_terms(energy)}
+    terms |= {term: _growth_curvature(term, u, v, du) for term, _ in marks_in(energy, _Term)}
     terms |= {term: cost_curvature(term, u, v, du) for term in costs}
     rest = _without(energy, terms)
     form = ufl.derivative(ufl.derivative(rest, u, v), u, du) if rest.integrals() else ufl.Form([])
@@ -106,7 +104,7 @@ def _invariant_curvature(kinematics: IsotropicInvariants, F: Expr, g: list[Expr]
     positive = [ufl.conditional(ufl.gt(gi, 0.0), gi, 0.0) for gi in g]
     inverse = ufl.inv(F)
     L, M = h * inverse, k * inverse
-    D, E = (_deviator(ufl.sym(A), kinematics.dim) for A in (L, M))
+    D, E = (_three(ufl.sym(A), kinematics.dim, 0.0) - ufl.tr(A) / 3.0 * ufl.Identity(3) for A in (L, M))
     b = ufl.det(F) ** (-2 / 3) * _three(F * F.T, kinematics.dim, 1.0)
     curvature = 4.0 * positive[0] * ufl.inner(D * b, E) + 4.0 * positive[1] * ufl.inner(D * ufl.inv(b), E)
     if kinematics.squared_volume:
@@ -131,20 +129,11 @@ def _logarithmic_curvature(kinematics: StrainMeasure, F: Expr, g: list[Expr], h:
     return ufl.inner(ufl.diff(ufl.inner(first, L * F), at), M * F) + along
 
 
-def _deviator(A: Expr, dim: int) -> Expr:
-    return _three(A, dim, 0.0) - ufl.tr(A) / 3.0 * ufl.Identity(3)
-
-
 def _three(A: Expr, dim: int, last: float) -> Expr:
     """A as a tensor in three dimensions, with `last` as the third diagonal entry of plane strain."""
     if dim == 3:
         return A
     return ufl.as_matrix([[A[0, 0], A[0, 1], 0.0], [A[1, 0], A[1, 1], 0.0], [0.0, 0.0, last]])
-
-
-def _growth_terms(energy: ufl.Form) -> list[Variable]:
-    """The growth terms in an energy."""
-    return [term for term, _ in marks_in(energy, _Term)]
 
 
 def growth_energy(growth: Growth, F: Expr) -> Variable:

@@ -7,8 +7,6 @@ have no such unknowns. Here each is a constant of every cell (degree 0, disconti
 makes one for all cells. Forms, Dirichlet conditions, solvers and checkpoints take it as any other field.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np
@@ -35,7 +33,7 @@ def with_global_unknowns(V: fem.FunctionSpace, count: int = 1) -> fem.FunctionSp
     """The mixed space of the fields of V and of further unknowns that are each one number for the whole body; collective.
 
     `ufl.split` of a function gives the fields and then the numbers; conditions on the fields stand on sub-spaces, as in any
-    mixed space. The first process has the numbers; the row and column of each couple to every other unknown.
+    mixed space. The first process with cells has the numbers; the row and column of each couple to every other unknown.
 
     Args:
         V: a space of one field, or a mixed space.
@@ -115,22 +113,23 @@ def _comm_of_global_unknown(p: Expr) -> Any:
 
 
 def _with_common_entries(dofmap: fem.DofMap, parts: list[Array]) -> Any:
-    """The map in which all entries of each part are one, which rank 0 owns; collective."""
+    """The map in which all entries of each part are one, which the first rank with cells owns; collective."""
     old = dofmap.index_map
     comm, owned = old.comm, old.size_local
+    owner = comm.allreduce(comm.rank if owned else comm.size, MPI.MIN)
     kept = np.ones(owned + old.num_ghosts, dtype=bool)
     for part in parts:
         kept[part.ravel()] = False
-    first, own = comm.rank == 0, int(kept[:owned].sum())
+    first, own = comm.rank == owner, int(kept[:owned].sum())
     size = own + first * len(parts)
     start = comm.exscan(size) or 0  # None on rank 0
     numbers = la.vector(old, dtype=np.int64)  # of the entries that stay, in the new map
     numbers.array[:owned][kept[:owned]] = start + np.arange(own)
     numbers.scatter_forward()
     ghosts, owners = numbers.array[owned:][kept[owned:]], old.owners[kept[owned:]]
-    common = comm.bcast(own) + np.arange(len(parts), dtype=np.int64)
+    common = comm.bcast(start + own, owner) + np.arange(len(parts), dtype=np.int64)
     if not first:
-        ghosts, owners = np.append(ghosts, common), np.append(owners, np.zeros_like(owners, shape=len(parts)))
+        ghosts, owners = np.append(ghosts, common), np.append(owners, np.full_like(owners, owner, shape=len(parts)))
     index_map = IndexMap(comm, size, ghosts, owners, TAG)
     places = np.zeros(len(kept), dtype=np.int32)
     places[:owned][kept[:owned]] = np.arange(own)

@@ -1,7 +1,5 @@
 """Potentials as C headers that compiled forms include: written to the cache once, found by a number in the form."""
 
-from __future__ import annotations
-
 import functools
 import hashlib
 import os
@@ -21,17 +19,11 @@ MEMORY = 3  # points remembered per potential: both sides of an interior facet; 
 
 @dataclass(frozen=True, eq=False)
 class Numbered:
-    """A potential in forms.
-
-    Attributes:
-        potential: itself.
-        frozen: whether its second derivatives leave out that the mode weights change.
-        number: that stands for it in forms: a hash of its weights, so that it enters their signature.
-    """
+    """A potential in forms."""
 
     potential: SoftMinimum
-    frozen: bool
-    number: int
+    frozen: bool  # whether its second derivatives leave out that the mode weights change
+    number: int  # that stands for it in forms: a hash of its weights, so that it enters their signature
 
 
 _numbered: weakref.WeakValueDictionary[int, Numbered] = weakref.WeakValueDictionary()  # forms keep what they hold

@@ -14,8 +14,6 @@ u and p of degree 1 (triangles, tetrahedra). theta has the space of p. D. Boffi,
 Methods and Applications, Springer 2013, ch. 8.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 
@@ -109,9 +107,8 @@ def three_field_energy(material: Material, F: Expr, p: Expr, dilatation: Expr, *
     >>> saddle.multipliers  # as many negative eigenvalues belong to p, one in each cell
     16
     """
-    return energy(material, with_volume(material, F, dilatation), **options) + volume_constraint(
-        material, F, p, dilatation
-    )
+    W = energy(material, with_volume(material, F, dilatation), **options)
+    return W + volume_constraint(material, F, p, dilatation)
 
 
 def two_field_energy(material: Material, F: Expr, p: Expr, *, bulk: Expr | float = np.inf, **options: Any) -> Expr:

@@ -11,8 +11,6 @@ long it is; it lags behind where the weights change fast. The same idea as the s
 Am. Stat. 58, 30 (2004).
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import ufl

@@ -3,8 +3,6 @@
 A mark is a `ufl.variable` with one label for each meaning; it changes neither values nor derivatives nor generated code.
 """
 
-from __future__ import annotations
-
 import functools
 import hashlib
 from collections.abc import Hashable

@@ -5,8 +5,6 @@ its second derivative have different integrands and so get different rules: the 
 energy that is summed, nor the tangent that of the residual, and minimisers fail.
 """
 
-from __future__ import annotations
-
 import ufl
 from ufl.algorithms.apply_algebra_lowering import apply_algebra_lowering
 from ufl.algorithms.apply_derivatives import apply_derivatives

@@ -224,9 +224,7 @@ def _with_headers(compile_objects: Callable[..., Any]) -> Callable[..., Any]:
             for item in objects:
                 refuse_other_precision(item, options)
             kwargs["cffi_extra_compile_args"] = extended(kwargs.get("cffi_extra_compile_args") or [], numbers)
-        if any(
-            _has_several_rules(item) for item in objects
-        ):  # not what FFCx's cache has of it without `_with_own_values`
+        if any(_has_several_rules(item) for item in objects):  # not what FFCx has of it without `_with_own_values`
             kwargs["cffi_extra_compile_args"] = [*(kwargs.get("cffi_extra_compile_args") or []), "-DLSE_OWN_VALUES"]
         _compiling.append(True)
         try:
@@ -302,12 +300,7 @@ def _checked_on_every_rank(ffcx_jit: Callable[..., Any]) -> Callable[..., Any]:
 def refuse_other_precision(item: Any, options: Mapping[str, Any]) -> None:
     """Refuse to compile potentials, whose C is of doubles, in a form of other scalars or on a mesh of single precision.
 
-    Args:
-        item: a form, or a pair (expression, points).
-        options: of FFCx; their scalar_type is float64 if left out.
-
-    Raises:
-        InvalidInputError: the scalars or the mesh are of another type than float64.
+    The item is a form, or a pair (expression, points). Without `scalar_type` in the options of FFCx scalars are float64.
     """
     scalar = np.dtype(options.get("scalar_type", np.float64))
     advice = "write the potential out in plain UFL, by expanded=True in energy, stress and mode_weights"
@@ -390,9 +383,8 @@ GenericDerivativeRuleset.__dict__["process"].register(PotentialComponent)(_deriv
 setattr(SumDegreeEstimator, PotentialComponent._ufl_handler_name_, _degree)
 setattr(ufl2unicode.Expression2UnicodeHandler, PotentialComponent._ufl_handler_name_, _unicode)
 setattr(IndexExpander, Variable._ufl_handler_name_, _own_component)
-ffcx.ir.analysis.reconstruct._reconstruct_call_lookup[PotentialComponent] = (
-    ffcx.ir.analysis.reconstruct.handle_scalar_nary
-)
+reconstruct = ffcx.ir.analysis.reconstruct
+reconstruct._reconstruct_call_lookup[PotentialComponent] = reconstruct.handle_scalar_nary
 lnodes._ufl_call_lookup[PotentialComponent] = _call
 for _name in ("compile_forms", "compile_expressions"):
     setattr(ffcx.codegeneration.jit, _name, _with_headers(getattr(ffcx.codegeneration.jit, _name)))

@@ -5,8 +5,6 @@ its derivatives NaN where det F <= 0, so that no solver accepts such a state. If
 degree 2, quadrilaterals), it may still be negative at a corner; `InvertedCells` finds that.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -48,11 +46,8 @@ def not_inverted(kinematics: StrainMeasure, F: Expr) -> Expr:
 class InvertedCells:
     """Checks det F in the cells of forms, at their corners and the middles of their edges.
 
-    Args:
-        forms: energies or residuals as the user gave them. Each det F in a cell integral is checked in the integral's cells,
-            unless F has parts that are stored at quadrature points alone.
-        comm: of the problem.
-        entity_maps: between the meshes of the forms.
+    Forms are energies or residuals as the user gave them. Each det F in a cell integral is checked in the integral's cells,
+    unless F has parts that are stored at quadrature points alone.
     """
 
     def __init__(

@@ -7,8 +7,6 @@ Each takes a displacement or a test function, so that the virtual work is inner(
 stress of a material in three dimensions. The third axis is across the plane: the thickness, or the circumference.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np
@@ -102,9 +100,8 @@ def _radius(domain: Any) -> Expr:
     mesh = domain.ufl_cargo()
     x = mesh.geometry.x
     size = np.abs(x).max(initial=0.0)
-    least, size = (
-        mesh.comm.allreduce(float(v), op) for v, op in ((x[:, 0].min(initial=0.0), MPI.MIN), (size, MPI.MAX))
-    )
+    least = mesh.comm.allreduce(float(x[:, 0].min(initial=0.0)), MPI.MIN)
+    size = mesh.comm.allreduce(float(size), MPI.MAX)
     if domain.geometric_dimension != 2 or least < -ON_AXIS * size:
         raise InvalidInputError(
             f"the mesh has dimension {domain.geometric_dimension} and reaches to r = {least:.6g}: a body of revolution is "

@@ -6,8 +6,6 @@ Where f rho exceeds a barrier the wells merge. Minimised one after the other for
 rough start to a minimum that is lower than the one next to the start.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The strain x(F) of a material in UFL, and the stress that its conjugates make: P = sum_i g_i dx_i/dF."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -95,14 +93,6 @@ class _Differentiated:
     kinematics: StrainMeasure
 
 
-def _pull_back_green_lagrange(kinematics: StrainMeasure, F: Expr, g: list[Expr]) -> Expr:
-    return F * _from_mandel(kinematics.dim, g)
-
-
-def _pull_back_small_strain(kinematics: StrainMeasure, F: Expr, g: list[Expr]) -> Expr:
-    return _from_mandel(kinematics.dim, g)
-
-
 def _pull_back_invariants(kinematics: IsotropicInvariants, F: Expr, g: list[Expr]) -> Expr:
     J, C = ufl.det(F), F.T * F
     plane = 1.0 if kinematics.dim == 2 else 0.0
@@ -116,8 +106,8 @@ def _pull_back_invariants(kinematics: IsotropicInvariants, F: Expr, g: list[Expr
 
 # by the definition of the components: shorter than their derivatives by UFL, and faster to compile
 _PULL_BACKS: dict[Any, Callable[[Any, Expr, list[Expr]], Expr]] = {
-    GreenLagrange.components: _pull_back_green_lagrange,
-    SmallStrain.components: _pull_back_small_strain,
+    GreenLagrange.components: lambda kinematics, F, g: F * _from_mandel(kinematics.dim, g),
+    SmallStrain.components: lambda kinematics, F, g: _from_mandel(kinematics.dim, g),
     IsotropicInvariants.components: _pull_back_invariants,
 }
 

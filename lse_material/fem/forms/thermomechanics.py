@@ -12,8 +12,6 @@ Because the mechanical equation is tested with the displacements of the step too
 and heat flux, to the tolerance of the solver, whatever dt is. What a step dissipates by its length it turns into heat.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import ufl

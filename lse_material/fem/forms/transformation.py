@@ -7,9 +7,7 @@ A change s of a weight costs h(s) = |s| - r/2, and s^2/(2 r) where |s| <= r: the
 (Moreau's envelope of |s|). It is convex, with a continuous derivative, and its second derivative is 1/r or 0.
 """
 
-from __future__ import annotations
-
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import ufl
@@ -26,7 +24,7 @@ FARTHEST = 150.0  # exponents are cut off there: the cube of exp(150), which sec
 
 def smooth_weights(potential: SoftMinimum, x: list[Expr]) -> list[Expr]:
     """The mode weights, UFL scalars with two derivatives. A weight below exp(-150) has the derivative 0."""
-    psi = mode_energies(potential, x)
+    psi = mode_energies(replace(potential, energy_shift=0.0), x)  # it cancels, and its rounding would not
     rho = potential.transition_scale
     return [1.0 / sum(ufl.exp(ufl.min_value((p - q) / rho, FARTHEST)) for q in psi) for p in psi]
 

@@ -3,8 +3,6 @@
 If the tangent K is not positive definite, K + share M is, with M the inner product of the cell.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -20,6 +18,7 @@ from petsc4py import PETSc
 from lse_material._arrays import Array
 from lse_material.errors import ConvergenceError, InvalidInputError
 from lse_material.fem._mpi import integral
+from lse_material.fem.forms.constants import without_constants
 from lse_material.fem.forms.incompressible import Multiplier
 from lse_material.fem.forms.marks import marks_in
 from lse_material.fem.forms.measures import with_quadrature_degree
@@ -37,10 +36,8 @@ TOLERANCE_STRAIN = 1e-2  # the tolerance is a share of the forces that it makes
 FORCE_ROUNDING = 1e-15  # of the forces that cancel in the residual
 BRANCH_ITERATIONS = 60  # of Newton's method
 DESCENT_ITERATIONS = 400  # near a degenerate minimum each of them halves the residual only
-CHECKED_STRAIN, STRESS_ERROR = (
-    1e-3,
-    1e-2,
-)  # of a state at which stored stresses are checked; of the energy of that strain
+CHECKED_STRAIN = 1e-3  # of a state at which stored stresses are checked
+STRESS_ERROR = 1e-2  # of the energy of that strain
 ENERGY_ROUNDING = 1e-12  # of the energy, in the difference that is compared with the stresses
 PRODUCT_SHARES = 1e-3, 1e-2, 1e-1, 1.0, 10.0  # of the inner product, added to a tangent, in units of the modulus
 
@@ -112,7 +109,8 @@ class CellSystem:
         if stresses is not None:
             residual = sum((ufl.inner(P.operator, ufl.grad(v)) * P.dx for P in self._stresses), ufl.Form([]))
             residual += ufl.derivative(costs, self.state, test) if self.internal else ufl.Form([])
-        self._energy_form = fem.form(W)
+        less, self._constants = without_constants(W, self.state)
+        self._value_form = fem.form(less)
         self._residual_form = fem.form(with_stored_values(residual, self._stresses))
         self._tangent_form = fem.form(with_stored_values(ufl.derivative(residual, self.state, trial), self._stresses))
         self.solid_volume = integral(self.comm, fem.form(fem.Constant(domain, 1.0) * dx))
@@ -166,7 +164,7 @@ class CellSystem:
         for factor in (0.99, 1.01, 1.0):
             direction.copy(self.q)
             self.q.scale(factor)
-            energies.append(self.energy())
+            energies.append(self.value())
         self.gradient(image)
         error = abs(image.dot(direction) - (energies[1] - energies[0]) / 0.02)
         self.q.set(0.0)
@@ -240,21 +238,27 @@ class CellSystem:
         """Take q from x."""
         x.copy(self.q)
 
-    def energy(self, *, loads: bool = True) -> float:
-        """Energy of the cell, with `loads` less the work of the average stresses; collective."""
+    def energy(self) -> float:
+        """Energy of the cell; collective."""
         self.push()
-        value = integral(self.comm, self._energy_form)
-        if loads and self.free:
+        constants = 0.0 if self._constants is None else integral(self.comm, fem.form(self._constants))
+        return integral(self.comm, self._value_form) + constants
+
+    def value(self) -> float:
+        """Energy less the work of the average stresses and large constants; collective."""
+        self.push()
+        value = integral(self.comm, self._value_form)
+        if self.free:
             H = self.map.gather_average(self.q)
             value -= self.volume * sum(P * H[place] for place, P in self.free.items())
         return value
 
     def residual(self, out: PETSc.Vec) -> None:
-        """Write the gradient of `energy` to `out`, zero where F is prescribed; collective."""
+        """Write the gradient of `value` to `out`, zero where F is prescribed; collective."""
         self.project_out(self.gradient(out))
 
     def tangent(self) -> PETSc.Mat:
-        """The second derivative of `energy`, a stiffness on the diagonal where F is prescribed; the next call destroys it."""
+        """The second derivative of `value`, a stiffness on the diagonal where F is prescribed; the next call destroys it."""
         if self._tangent is not None:
             self._tangent.destroy()
         self._tangent = self.with_dirichlet(self.stiffness())
@@ -368,9 +372,8 @@ class CellSystem:
             values, (mode,) = lowest_eigenpairs(K, M, 1, start=start, multipliers=self.multipliers)
             M.mult(start, image)
             self.map.T.mult(mode, self._x)
-            largest = self.comm.allreduce(
-                float(np.abs(self._x.array_r[self.map.displacements]).max(initial=0.0)), MPI.MAX
-            )
+            displacements = self._x.array_r[self.map.displacements]
+            largest = self.comm.allreduce(float(np.abs(displacements).max(initial=0.0)), MPI.MAX)
             mode.scale(np.copysign(1.0 / largest, image.dot(mode)))
         finally:
             for item in (K, M, start, image):
@@ -403,23 +406,19 @@ class CellSystem:
         self.q.axpy(1.0, affine)
         if stable:
             self.q.axpy(-1.0, step)
-            if not np.isfinite(self.energy()):
+            if not np.isfinite(self.value()):
                 before.copy(self.q)
                 self.q.axpy(1.0, affine)
         for item in (A, before, affine, right, step):
             item.destroy()
-        if not np.isfinite(self.energy()):
+        if not np.isfinite(self.value()):
             raise ConvergenceError("the step turns elements inside out.")
 
     def solve(self, *, descend: bool) -> int:
-        """Find an equilibrium from the present q; returns the iterations. Collective.
+        """Find an equilibrium from the present q; returns the iterations. Collective. Raises ConvergenceError: there is none.
 
-        Args:
-            descend: lower the energy in every step, with a positive definite tangent; plain Newton otherwise, and for mixed
-                energies, which have no minimum.
-
-        Raises:
-            ConvergenceError: it did not converge.
+        `descend` lowers the energy in every step, with a positive definite tangent. Without it, and for mixed energies, which
+        have no minimum, Newton's method follows its branch.
         """
         try:
             iterations = (

@@ -11,8 +11,6 @@ its own points. F. Feyel, J.-L. Chaboche, Comput. Methods Appl. Mech. Eng.
 183, 309 (2000); C. Miehe, J. Schotte, J. Schroeder, Comput. Mater. Sci. 16, 372 (1999), for the tangent.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -182,14 +180,9 @@ class _Points:
         self._each = 1
 
     def remember(self, memory: Array, order: Array, paid: Array, rows: Array, numbers: Array) -> None:
-        """Take the arrays in which the accepted states lie.
+        """Take the arrays in which the accepted states lie: a state a row, the order of each, and the energy dissipated.
 
-        Args:
-            memory: a state a row.
-            order: of each state.
-            paid: energy per volume that each has dissipated.
-            rows: those of the points that are evaluated, (cells of the mesh, points of each).
-            numbers: of these cells.
+        `rows` (cells, points of each) are those of the points that are evaluated, in the cells of these numbers.
         """
         self._memory, self._order, self._paid, self._rows = memory, order, paid, rows.ravel()
         self._numbers, self._each = numbers, rows.shape[1]
@@ -246,11 +239,7 @@ class _Points:
 
 
 def _made_together(make_cell: Callable[[MPI.Comm], PeriodicCell], comm: MPI.Comm) -> PeriodicCell:
-    """The cell of each rank.
-
-    Raises:
-        LseError: it could not be made on another rank.
-    """
+    """The cell of each rank. Raises LseError: it could not be made on another rank."""
     cell: Any = None
     failure: Exception | None = None
     try:

@@ -5,8 +5,6 @@ its border. A facet of the border is one that some lattice vector n a, with inte
 from its other side; all other exterior facets are free surfaces.
 """
 
-from __future__ import annotations
-
 import itertools
 from dataclasses import dataclass
 from typing import Any
@@ -26,16 +24,12 @@ KEY = np.array([1.0, 0.7548776662, 0.569840291])  # orders the nodes of a class,
 
 @dataclass(frozen=True, eq=False)
 class Facets:
-    """Exterior facets of a mesh, those of all ranks on each rank.
+    """Exterior facets of a mesh, those of all ranks on each rank."""
 
-    Attributes:
-        corners: (n, corners, dim). middle, normal: outward, (n, dim). size: distance of the corners, (n,).
-    """
-
-    corners: Array
-    middle: Array
-    normal: Array
-    size: Array
+    corners: Array  # (n, corners, dim)
+    middle: Array  # (n, dim)
+    normal: Array  # outward, (n, dim)
+    size: Array  # distance of the corners, (n,)
 
 
 def exterior_facets(domain: mesh.Mesh) -> Facets:
@@ -112,9 +106,7 @@ def checked_lattice(lattice: Any, dim: int) -> Array:
             "repeats in some directions only."
         )
     if not volume_of(found) > PLACE_TOLERANCE * np.prod(np.linalg.norm(found, axis=1)):
-        raise InvalidInputError(
-            f"the lattice vectors {found.tolist()} do not span a cell: they lie in a plane or a line."
-        )
+        raise InvalidInputError(f"lattice vectors {found.tolist()} do not span a cell: they lie in a plane or a line.")
     if len(found) < dim and len(axes_of(found)) != len(found):
         raise InvalidInputError(
             f"the lattice vectors {found.tolist()} of a cell that repeats in {len(found)} of {dim} directions must lie along "

@@ -153,9 +153,7 @@ def sample(
     if out.suffix != ".npz":
         raise InvalidInputError(f"{out}: samples of a cell are written as .npz.")
     if not paths or ranks_per_cell < 1:
-        raise InvalidInputError(
-            f"there are {len(paths)} paths and {ranks_per_cell} ranks per cell: both must be 1 or more."
-        )
+        raise InvalidInputError(f"{len(paths)} paths and {ranks_per_cell} ranks per cell: both must be 1 or more.")
     folder = out.with_suffix(".paths")
     on_rank_0(comm, lambda: folder.mkdir(parents=True, exist_ok=True))
     groups = max(1, comm.size // ranks_per_cell)
@@ -170,9 +168,8 @@ def sample(
                 "the cell dissipates: its stress is no derivative of a W(F), so that its states are no samples. Follow them by "
                 "`PeriodicCell.minimum`."
             )
-        parts = _follow_all(
-            cell, {i: paths[i] for i in range(mine, len(paths), groups)}, folder, progress and mine == 0
-        )
+        own_paths = {i: paths[i] for i in range(mine, len(paths), groups)}
+        parts = _follow_all(cell, own_paths, folder, progress and mine == 0)
         volumes = cell.volume, cell.solid_volume
     except Exception as error:  # one group alone must not leave the others waiting
         failure = f"{type(error).__name__}: {error}"
@@ -186,7 +183,9 @@ def sample(
         merged = {index: part for group in found or () for index, part in group.items()}
         result = _assembled(merged, paths, volumes, dict(units or {}))
         write_samples(result.samples, out)
-        _write_states(result, out.with_suffix(".states.npz"))
+        names = ("path", *COLUMNS[3:], "volume", "solid_volume", "lost")
+        content = npz({name: np.asarray(getattr(result, name)) for name in names})
+        write_atomically(out.with_suffix(".states.npz"), content)
         return result
 
     written: CellSamples = on_rank_0(comm, write)
@@ -240,11 +239,6 @@ def _assembled(
     others = {name: rows[name] for name in COLUMNS[3:]}
     lost = sum(len(p.F) for p in paths) - len(path)
     return CellSamples(samples, path, **others, volume=volumes[0], solid_volume=volumes[1], lost=lost)
-
-
-def _write_states(result: CellSamples, file: Path) -> None:
-    names = ("path", *COLUMNS[3:], "volume", "solid_volume", "lost")
-    write_atomically(file, npz({name: np.asarray(getattr(result, name)) for name in names}))
 
 
 def _read(file: Path, key: str) -> dict[str, Any] | None:

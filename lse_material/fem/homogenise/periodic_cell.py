@@ -9,8 +9,6 @@ buckling has a wavelength of its own. G. Geymonat, S. Mueller, N. Triantafyllidi
 Bertoldi et al., J. Mech. Phys. Solids 56, 2642 (2008), for the porous elastomer.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -43,23 +41,14 @@ Memories = tuple[Array, ...]  # values of the functions of internal variables on
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:
-    """A state of a cell.
+    """A state of a cell."""
 
-    Attributes:
-        q: unknowns of this rank.
-        F: average deformation gradient.
-        mode: in which the cell buckled, as unknowns of this rank; None before.
-        free: components of F that are unknown, and their stresses.
-        memory: of internal variables.
-        memory_before: that at the beginning of the step that led to the state.
-    """
-
-    q: Array
-    F: Array
-    mode: Array | None
-    free: dict[tuple[int, int], float]
-    memory: Memories
-    memory_before: Memories
+    q: Array  # unknowns of this rank
+    F: Array  # average deformation gradient
+    mode: Array | None  # in which the cell buckled, as unknowns of this rank; None before
+    free: dict[tuple[int, int], float]  # components of F that are unknown, and their stresses
+    memory: Memories  # of internal variables
+    memory_before: Memories  # that at the beginning of the step that led to the state
 
 
 @dataclass(frozen=True, eq=False)
@@ -267,7 +256,7 @@ class PeriodicCell:
 
     def state(self, *, tangent: bool = True, perturbations: int = 0, iterations: int = 0) -> CellState:
         """The present state, homogenised; collective."""
-        W = self._system.energy(loads=False) / self.volume
+        W = self._system.energy() / self.volume
         P = self._system.average_stress()
         paid = sum(one.dissipated() for one in self.internal) / self.volume
         with self._as_before():
@@ -385,9 +374,7 @@ class PeriodicCell:
         free = {} if free is None else dict(free)
         for place, stress in free.items():
             if len(place) != 2 or not all(0 <= i < self.dim for i in place) or not np.isfinite(stress):
-                raise InvalidInputError(
-                    f"free is {free}; it maps pairs of indices below {self.dim} to finite stresses."
-                )
+                raise InvalidInputError(f"free is {free}; it maps pairs of indices < {self.dim} to finite stresses.")
             if place[1] in others:
                 raise InvalidInputError(
                     f"free has the component {place} of F, and the cell does not repeat along axis {place[1]}: its sides "
@@ -445,9 +432,7 @@ class PeriodicCell:
         equal = EQUAL_ENERGIES * self._system.energy_scale * (size / self.size) ** 2
         try:
             if not perturb(self._system, mode, size, equal):
-                raise ConvergenceError(
-                    f"a perturbation of {size:g} turns elements inside out; take a smaller perturbation_size."
-                )
+                raise ConvergenceError(f"a perturbation of {size:g} inverts elements; lower perturbation_size.")
             self._mode = mode.array_r.copy()
         finally:
             mode.destroy()

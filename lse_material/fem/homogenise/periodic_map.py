@@ -9,8 +9,6 @@ q are lengths: norms, factors and eigenvectors do not mix units. Energy, residua
 J.-C. Michel, H. Moulinec, P. Suquet, Comput. Methods Appl. Mech. Eng. 172, 109 (1999).
 """
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Sequence
 from typing import Any
@@ -180,9 +178,8 @@ class _PeriodicNodes:
         domain, self._comm = space.mesh, space.mesh.comm
         owned = space.dofmap.index_map.size_local
         self.X = space.tabulate_dof_coordinates()[:owned, : domain.geometry.dim]
-        outside = fem.locate_dofs_topological(
-            space, domain.topology.dim - 1, mesh.exterior_facet_indices(domain.topology)
-        )
+        facets = mesh.exterior_facet_indices(domain.topology)
+        outside = fem.locate_dofs_topological(space, domain.topology.dim - 1, facets)
         self._outside = outside[outside < owned]
         counts = self._comm.allgather(len(self._outside))
         own = sum(counts[: self._comm.rank]) + np.arange(len(self._outside))

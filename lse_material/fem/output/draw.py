@@ -21,6 +21,7 @@ import numpy.typing as npt
 from dolfinx import fem, mesh, plot
 
 from lse_material._arrays import Array
+from lse_material._files import write_figure
 from lse_material.errors import InvalidInputError
 from lse_material.fem._mpi import on_rank_0
 
@@ -100,9 +101,8 @@ def gather_cells(field: fem.Function, *, displacement: fem.Function | None = Non
     _expect_component(field, component)
     domain, tdim = V.mesh, V.mesh.topology.dim
     if V.element.basix_element.degree > 0:
-        corner_field = fem.Function(
-            fem.functionspace(domain, ("Lagrange", 1, tuple(field.ufl_shape))), dtype=field.dtype
-        )
+        space = fem.functionspace(domain, ("Lagrange", 1, tuple(field.ufl_shape)))
+        corner_field = fem.Function(space, dtype=field.dtype)
         corner_field.interpolate(field)
         field = corner_field
     nodes, x = _positions(domain, displacement)
@@ -178,7 +178,7 @@ def draw_cells(
         figure = Figure(figsize=(5.6, 4.6), layout="constrained")
         FigureCanvasAgg(figure)  # the user's backend stays as it is
         _panel(figure.subplots(), cells, label, title, limits, unit)
-        figure.savefig(str(path), dpi=120)
+        write_figure(figure, Path(str(path)), dpi=120)
 
     on_rank_0(V.mesh.comm, draw)
 

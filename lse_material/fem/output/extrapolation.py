@@ -1,8 +1,5 @@
 """Detects extrapolation: records quadrature points whose inputs lie outside the training data, and warns once."""
 
-from __future__ import annotations
-
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +11,7 @@ from dolfinx import fem, mesh
 from lse_material._arrays import Array
 from lse_material.errors import InvalidInputError
 from lse_material.fem._cells import marked_cells, mesh_of, owned_cells, require_degree, require_points
+from lse_material.fem._mpi import warn_together
 from lse_material.model.box import Box
 
 Expr = Any  # a UFL expression
@@ -99,12 +97,11 @@ class ExtrapolationMonitor:
         if each[worst] > self.tolerance and not self.warned:
             self.warned = True
             value = low[worst] if lower[worst] - low[worst] > high[worst] - upper[worst] else high[worst]
-            warnings.warn(
+            text = (
                 f"{self.names[worst]} is {value:.4g}, outside the box [{lower[worst]:.4g}, {upper[worst]:.4g}] of the data "
-                "that the potential was fitted to: what it says there is extrapolation.",
-                ExtrapolationWarning,
-                stacklevel=2,
+                "that the potential was fitted to: what it says there is extrapolation."
             )
+            warn_together(self._mesh.comm, text, ExtrapolationWarning)
         return float(each[worst])
 
     def inputs(self) -> Array:

@@ -277,9 +277,7 @@ def _chosen(
     """Each material, and the tags of its cells; a single one has the key None, and no tags if it is that of all cells."""
     if isinstance(material, Material):
         if (tags is None) != (tag is None):
-            raise InvalidInputError(
-                "give both tags and tag for a material of some cells, or neither for one of all cells."
-            )
+            raise InvalidInputError("give both tags and tag for a material of some cells, or neither for all.")
         return {None: (material, tag)}
     if tags is None or tag is not None:
         raise InvalidInputError("a mapping tag -> material needs tags=..., and no tag: its keys are the tags.")
@@ -297,9 +295,7 @@ def _cells(
         cells = owned_cells(domain)
         cells = cells[_known(F, domain, cells, entity_maps)]
         if domain.comm.allreduce(len(cells)) == 0:
-            raise InvalidInputError(
-                "F is known in no cell of this mesh: give the mesh that its functions live on, or a part."
-            )
+            raise InvalidInputError("F is known in no cell of this mesh: give the mesh of its functions, or a part.")
         return cells
     cells = marked_cells(domain, tags, wanted, entity_maps=entity_maps)
     unknown = domain.comm.allreduce(len(cells) - int(np.count_nonzero(_known(F, domain, cells, entity_maps))))

@@ -8,8 +8,6 @@ step; its sign is that of the step before along the tangent of the path. M. Ritt
 (2008); M. A. Crisfield, Comput. Struct. 13, 55 (1981).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -129,7 +127,7 @@ class ArcLength(EquilibriumPath):
             self.observe,
             numbers=self._numbers(),
             checkpoint=self.checkpoint,
-            memory={"last step": self._continuation.last, **memory_of(self.internal)},
+            memory={"last step": self._continuation.last, **memory_of(self.internal), **self.problem.start_values},
         )
 
     @cached_property
@@ -202,8 +200,9 @@ class ArcLength(EquilibriumPath):
 
     def _advance(self, low: float, high: float) -> float:
         """Take one step, shorter if it fails, and record it; returns the load factor."""
-        u = self.problem.u
-        before, at = u.x.array.copy(), self.table["factor"][-1]
+        u, at = self.problem.u, self.table["factor"][-1]
+        state = (u, *self.problem.start_values.values())
+        before = [function.x.array.copy() for function in state]
         shortest = self.size / 2.0**self.halvings
         while True:
             factor, iterations = self._solve(at, low, high)
@@ -211,7 +210,8 @@ class ArcLength(EquilibriumPath):
                 break
             self.history.failed += 1
             self.history.rejected += 1
-            u.x.array[:] = before
+            for function, values in zip(state, before):
+                function.x.array[:] = values
             self._load.set(at)
             self._continuation.step *= 0.5
             if self._continuation.step < shortest * (1.0 - 1e-9):
@@ -221,7 +221,7 @@ class ArcLength(EquilibriumPath):
                     "does it branch there? Look at the lowest modes, and perturb u along one."
                 )
         free, last = self.problem.fields.free[0], self._continuation.last.x
-        step = np.where(free, (u.x.array - before)[: len(free)], 0.0)
+        step = np.where(free, (u.x.array - before[0])[: len(free)], 0.0)
         self.problem.scales.divide(step)
         last.array[: len(free)] = step
         last.scatter_forward()

@@ -6,8 +6,6 @@ too, so that the state of another mesh is refused. Limit: rank 0
 gathers all values and writes the file, so its memory must suffice for the states and coordinates of the whole mesh.
 """
 
-from __future__ import annotations
-
 import zipfile
 from collections.abc import Collection, Mapping
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What paths of equilibria share, by load steps and by arc length: the checkpoint of a problem under its last load."""
 
-from __future__ import annotations
-
 from abc import abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -37,8 +35,8 @@ class EquilibriumPath(RecordedPath):
         """Read state and table from the checkpoint if there is one; returns the number of states in it. Collective.
 
         The checkpoint must be of this problem: the same formula and potentials, mesh and tags, the same values of constants
-        and coefficients under the last load, and u must have the Dirichlet values of that load. Options of the
-        solvers, further steps, halvings and the like may differ.
+        and coefficients under the last load, and u must have the Dirichlet values of that load. The tolerance and other
+        options of the solvers, further steps, halvings and the like may differ: they apply from there on.
 
         Args:
             changed: parts that may differ, by the names that the error gives them, to continue with another material, say.

@@ -6,8 +6,6 @@ projections on fixed irregular vectors. These follow the order in which cells ca
 number of ranks, to rounding, and a change of one value in a million shows.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any

@@ -3,8 +3,6 @@
 Load paths, arc length and evolution each define how states follow one another. Each is a `RecordedPath` with a `History`.
 """
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
@@ -17,7 +15,7 @@ from dolfinx import fem
 from lse_material._arrays import Array
 from lse_material._files import write_table
 from lse_material.errors import FormatError, InvalidInputError
-from lse_material.fem._mpi import on_rank_0
+from lse_material.fem._mpi import on_every_rank, on_rank_0
 from lse_material.fem.paths.checkpoint import load_state, save_state
 from lse_material.fem.paths.fingerprint import Fingerprint, to_text
 from lse_material.fem.quadrature.dissipation import Memory
@@ -146,7 +144,8 @@ class History:
 
     def add(self, **values: float) -> None:
         """Add a row, with the present values of what is observed; collective."""
-        row = {**values, **{name: float(function()) for name, function in self._observe.items()}}
+        comm = self._state.function_space.mesh.comm
+        row = {**values, **{name: float(on_every_rank(comm, function)) for name, function in self._observe.items()}}
         for name, value in row.items():
             self.table[name].append(value)
 

@@ -4,11 +4,9 @@ A path through wells jumps: each step ends with a check of the tangent, and the 
 checkpoint file is complete or absent, so a process that is killed loses only its unfinished step.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +14,7 @@ import numpy as np
 from lse_material._arrays import Array
 from lse_material._progress import progress_bar
 from lse_material.errors import ConvergenceError, InvalidInputError
+from lse_material.fem._mpi import on_every_rank
 from lse_material.fem.paths.equilibrium_path import EquilibriumPath
 from lse_material.fem.paths.history import History, InternalVariables, advance, check_memory, memory_of
 from lse_material.fem.paths.step_work import StepWork
@@ -88,7 +87,7 @@ class LoadPath(EquilibriumPath):
             self.observe,
             numbers=self._numbers(),
             checkpoint=self.checkpoint,
-            memory=memory_of(self.internal),
+            memory={**memory_of(self.internal), **self.problem.start_values},
         )
 
     def run(self, levels: Sequence[float]) -> dict[str, Array]:
@@ -124,7 +123,7 @@ class LoadPath(EquilibriumPath):
 
     def _to(self, level: float) -> dict[str, float]:
         """Solve at a level, in smaller steps where a step fails or must be located; returns the row of the table."""
-        u, at = self.problem.u, self.history.last("load")
+        state, at = (self.problem.u, *self.problem.start_values.values()), self.history.last("load")
         row = {name: self.history.last(name) for name in SUMS} | {
             "load": level,
             "iterations": 0.0,
@@ -133,15 +132,17 @@ class LoadPath(EquilibriumPath):
         step, jump = level - at, at  # a jump is located between `at` and `jump`
         smallest, located = (abs(step) / 2**halvings * (1.0 + 1e-9) for halvings in (self.halvings, JUMP_HALVINGS))
         while True:
-            before, begun = u.x.array.copy(), StepWork(self.problem) if self.table["load"] else None
+            before = [function.x.array.copy() for function in state]
+            begun = StepWork(self.problem) if self.table["load"] else None
             target = level if abs(level - at) <= abs(step) * (1.0 + 1e-9) else at + step
             seek = bool(self.internal) and begun is not None and abs(target - at) > located
             try:
                 self._step(target, begun, row, seek=seek)
             except (ConvergenceError, _JumpError) as stopped:
-                u.x.array[:] = before
-                self.apply(at)
-                u.x.array[:] = before
+                for function, values in zip(state, before):
+                    function.x.array[:] = values
+                self._set_load(at)
+                self.problem.u.x.array[:] = before[0]
                 step = 0.5 * (target - at)
                 self.history.rejected += 1
                 if isinstance(stopped, _JumpError):
@@ -157,13 +158,17 @@ class LoadPath(EquilibriumPath):
             if (jump - at) * step > 0.0:
                 step = (jump - at) * (1.0 if abs(jump - at) <= located else 0.5)
 
+    def _set_load(self, load: float) -> None:
+        """Set a level, whatever that does to u."""
+        on_every_rank(self.problem.comm, partial(self.apply, load))
+
     def _step(self, target: float, begun: StepWork | None, row: dict[str, float], *, seek: bool) -> None:
         """Solve under a load, let internal variables follow, and add to the row.
 
         Raises:
             _JumpError: the body jumps, and this step is too long to say where.
         """
-        self.apply(target)
+        self._set_load(target)
         if begun is not None:
             begun.loads_changed()
         iterations, perturbations = self._minimum(seek=seek)
@@ -190,7 +195,3 @@ class LoadPath(EquilibriumPath):
             f"still a saddle after {MAX_PERTURBATIONS} perturbations of {self.perturbation_size:g} along the lowest mode: take "
             "another perturbation_size."
         )
-
-    def _set_load(self, load: float) -> None:
-        """Set a level, whatever that does to u."""
-        self.apply(load)

@@ -7,9 +7,8 @@ A dead load has W linear in u. A pressure has the enclosed volume for W: it foll
 tangent. What `apply` sets is affine in f: Dirichlet values g, and constants of the energy, so that differences are derivatives.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 import dolfinx.fem.petsc
@@ -21,7 +20,7 @@ from petsc4py import PETSc
 
 from lse_material._arrays import Array
 from lse_material.errors import InvalidInputError
-from lse_material.fem._mpi import assembled
+from lse_material.fem._mpi import assembled, on_every_rank
 from lse_material.fem.solve._energy import FieldEnergy
 
 AFFINE = 1e-7  # of the norm of q, by which it may change from one step of the factor to another
@@ -108,7 +107,7 @@ class AppliedLoad:
         """Set the factor, and u to its Dirichlet values."""
         self._factor = factor
         u = self._problem.u.x.array.copy()
-        self._apply(factor)
+        on_every_rank(self._problem.comm, partial(self._apply, factor))
         self._problem.u.x.array[:] = u  # whatever `apply` made of it
         self._problem.apply_bcs()
 

@@ -9,8 +9,6 @@ unless the force is lower in between than at both ends. A body that jumps loses 
 energy then rises by less than W_0 and W_1. The lesser is taken for the work, and the rest is released, as vibration and heat.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from dolfinx import fem
 from mpi4py import MPI
@@ -33,7 +31,7 @@ class StepWork:
 
     def __init__(self, problem: FieldEnergy) -> None:
         self._problem = problem
-        self._u, self._forces, self._energy = problem.u.x.array.copy(), problem.forces(), problem.energy()
+        self._u, self._forces, self._energy = problem.u.x.array.copy(), problem.forces(), problem.value()
         functions = [f for f in problem.functional.coefficients() if isinstance(f, fem.Function) and f is not problem.u]
         constants = [c for c in problem.functional.constants() if isinstance(c, fem.Constant)]
         self._loads = [*(f.x.array for f in functions), *(c.value for c in constants)]
@@ -53,16 +51,16 @@ class StepWork:
         if self._in_energy():
             guess = problem.u.x.array.copy()
             problem.u.x.array[:] = self._u
-            self._ends[0] = problem.energy() - self._energy
+            self._ends[0] = problem.value() - self._energy
             problem.u.x.array[:] = guess
 
     def work(self) -> tuple[float, float]:
         """The work, and the energy released, once the step is solved and before internal variables follow."""
         problem, ends = self._problem, self._ends.copy()
-        after = problem.energy()
+        after = problem.value()
         if self._in_energy():
             self._set(1)
-            ends[1] = after - problem.energy()
+            ends[1] = after - problem.value()
             self._set(2)
         fixed = ~problem.fields.free[0]
         moved = (problem.u.x.array - self._u)[: len(fixed)][fixed]

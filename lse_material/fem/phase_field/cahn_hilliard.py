@@ -19,8 +19,6 @@ J. W. Cahn and J. E. Hilliard, J. Chem. Phys. 28, 258 (1958); coupled with strai
 K. Garikipati, npj Comput. Mater. 2, 16012 (2016).
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -148,7 +146,8 @@ class CahnHilliard:
             self.problem.A.setOption(PETSc.Mat.Option.SYMMETRIC, True)
         compiled = {k: v for k, v in kwargs.items() if k != "kind"}
         self._energy = fem.form(energy, **compiled)
-        self._size = fem.form(_magnitude(energy), **compiled)
+        sizes = [integral.reconstruct(integrand=abs(integral.integrand())) for integral in energy.integrals()]
+        self._size = fem.form(ufl.Form(sizes), **compiled)
         self._mass = fem.form(c * dx, **compiled)
         self._supply = None if supply is None else fem.form(supply, **compiled)
         self._work = None if work is None else fem.form(work, **compiled)
@@ -223,8 +222,3 @@ class CahnHilliard:
 def _times(form: ufl.Form, factor: Expr) -> ufl.Form:
     """The form with each integrand multiplied."""
     return ufl.Form([integral.reconstruct(integrand=factor * integral.integrand()) for integral in form.integrals()])
-
-
-def _magnitude(form: ufl.Form) -> ufl.Form:
-    """The form with the absolute value of each integrand."""
-    return ufl.Form([integral.reconstruct(integrand=abs(integral.integrand())) for integral in form.integrals()])

@@ -8,8 +8,6 @@ is the error of the halves to leading order (E. Hairer, S. P. Norsett, G. Wanner
 II.4). It includes the lag of the mode weights, which estimates from earlier states miss.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -63,12 +61,7 @@ class _Trial:
 
 
 class _Estimate:
-    """The error of a step of `flow`, in the UFL scalars `compare` or the concentration, and the next step.
-
-    Attributes:
-        whole: the state after a whole step.
-        next_dt: the next step to try.
-    """
+    """The error of a step of `flow`, in the UFL scalars `compare` or the concentration, and the next step, `next_dt`."""
 
     def __init__(self, flow: CahnHilliard, compare: Sequence[Expr], dt: float) -> None:
         state = flow.state

@@ -14,8 +14,6 @@ every equation times |x_g| has the unit of energy, so a change is also small if 
 No further step is made if almost nothing is left of the residual of each equation, as after the first step of a linear problem.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np
@@ -28,12 +26,9 @@ SOLVED = 1e-11  # residual of an equation, relative to its largest term, after w
 
 
 class FieldwiseTest:
-    """A convergence test for the SNES of a mixed problem, for `snes.setConvergenceTest`.
+    """A convergence test for the SNES of a mixed problem, for `snes.setConvergenceTest`. Rows of conditions are no equations.
 
     The SNES's stol is the tolerance above; rtol and atol, of norms over all fields, count where they are not 0.
-
-    Args:
-        fields: of the unknown. Rows of Dirichlet conditions are no equations.
     """
 
     def __init__(self, fields: Fields) -> None:

@@ -9,10 +9,6 @@ a plane boundary costs int sqrt(2 kappa (W - tangent)) de per area (the same for
 S. Forest, J. Eng. Mech. 135, 117 (2009); G. Engel et al., Comput. Methods Appl. Mech. Eng. 191, 3669 (2002).
 """
 
-from __future__ import annotations
-
-import warnings
-
 import numpy as np
 import ufl
 from dolfinx import fem, mesh
@@ -20,6 +16,7 @@ from mpi4py import MPI
 from ufl.core.expr import Expr
 
 from lse_material.errors import InvalidInputError
+from lse_material.fem._mpi import warn_together
 from lse_material.fem.forms.measures import with_quadrature_degree
 
 CELLS_PER_LENGTH = 4.0  # with fewer cells a boundary is pinned to the mesh
@@ -86,9 +83,7 @@ def interior_penalty(u: fem.Function, *, length: float, modulus: float, degree: 
     """
     _positive(length=length, modulus=modulus, penalty=penalty)
     if u.function_space.element.basix_element.degree < 2:
-        raise InvalidInputError(
-            "second gradients need a displacement of degree 2 or more; take `micromorphic` for degree 1."
-        )
+        raise InvalidInputError("second gradients need u of degree 2 or more; take `micromorphic` for degree 1.")
     kappa, n = modulus * length**2, ufl.FacetNormal(u.function_space.mesh)
     second = ufl.grad(ufl.grad(u))
     bending = ufl.avg(ufl.dot(ufl.dot(second, n), n))
@@ -130,12 +125,11 @@ def check_resolution(domain: mesh.Mesh, length: float) -> float:
     if tdim > 1:
         largest /= np.sqrt(tdim)  # the diameter of a cell is its diagonal
     if length < CELLS_PER_LENGTH * largest * (1.0 - 1e-9):
-        warnings.warn(
+        text = (
             f"the cells are up to {largest:.3g} wide, and a boundary of length {length:.3g} needs "
-            f"{length / CELLS_PER_LENGTH:.3g}: it will be pinned to the mesh.",
-            MeshWarning,
-            stacklevel=2,
+            f"{length / CELLS_PER_LENGTH:.3g}: it will be pinned to the mesh."
         )
+        warn_together(domain.comm, text, MeshWarning)
     return length / largest
 
 

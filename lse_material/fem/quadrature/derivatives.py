@@ -9,8 +9,6 @@ next to derivatives of F, with several stored stresses in one integrand. UFL's o
 forms and loses terms if a form contains a derivative that is not yet expanded.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import Any
 
@@ -112,7 +110,8 @@ class _StoredValues(MultiFunction):
         result = CoefficientDerivative(values, w, v, given)
         found = set(ufl.algorithms.extract_coefficients(values))
         for stress in self._stresses:
-            if found.isdisjoint((stress.values, stress.tangent_values)):
+            reads_energy = stress.is_read_by(found)
+            if not reads_energy and found.isdisjoint((stress.values, stress.tangent_values)):
                 continue
             moved = expanded_derivatives(CoefficientDerivative(stress.inputs, w, v, given))
             if isinstance(moved, ufl.constantvalue.Zero):
@@ -122,6 +121,9 @@ class _StoredValues(MultiFunction):
                     "the form differentiates a QuadratureStress twice; only its first derivative is known. Use "
                     "lse.fem.stress or lse.fem.energy, which are UFL, where second derivatives of a stress are needed."
                 )
+            if reads_energy:  # of an `Evaluator`: dW = P : dF
+                work = ExprList(ufl.inner(stress.values, moved))
+                result += CoefficientDerivative(values, ExprList(stress.energy), work, ExprMapping())
             change = _contract(stress.tangent, moved)
             result += CoefficientDerivative(values, ExprList(stress.values), ExprList(change), ExprMapping())
         return result

@@ -31,7 +31,6 @@ import numpy as np
 import ufl
 from dolfinx import fem
 from dolfinx.mesh import MeshTags
-from mpi4py import MPI
 
 from lse_material._arrays import Array
 from lse_material.errors import InvalidInputError
@@ -173,8 +172,9 @@ class Dissipation:
         changes = [w - self.anchors[k] for k, w in enumerate(weights)]
         self.functional = sum(c * cost(s, reversible) for c, s in zip(prices, changes)) * self.dx
         points = self.anchors.function_space.element.interpolation_points
-        self._weights = fem.Expression(ufl.as_vector([*weights, *x]), points)
-        self._changes = fem.Expression(ufl.as_vector([*changes, *map(ufl.as_ufl, prices), *x]), points)
+        self._weights, self._changes = (
+            fem.Expression(ufl.as_vector([*each, *map(ufl.as_ufl, prices), *x]), points) for each in (weights, changes)
+        )
         self._dissipated = fem.form(self.density * self.dx)
         self._dofs = self.density.function_space.dofmap.list[self._cells].ravel()
         self.reset()
@@ -188,10 +188,9 @@ class Dissipation:
         """Put the anchors at the present weights, and the dissipated energy at 0; collective.
 
         Raises:
-            InvalidInputError: the strain is not finite at the present u.
+            InvalidInputError: the strain is not finite at the present u, or a price is negative.
         """
-        values = self._finite(self._weights.eval(self._mesh, self._cells))
-        self._anchors[self._dofs] = values[:, : self._anchors.shape[1]]
+        self._anchors[self._dofs], _ = self._at_points(self._weights)
         self.density.x.array[:] = 0.0
         self.anchors.x.scatter_forward()
 
@@ -199,11 +198,9 @@ class Dissipation:
         """Let the anchors follow the present weights, and count what this dissipates; collective.
 
         Raises:
-            InvalidInputError: the strain is not finite at the present u; nothing is changed then.
+            InvalidInputError: the strain is not finite at the present u, or a price is negative; nothing is changed then.
         """
-        modes = self._anchors.shape[1]
-        values = self._finite(self._changes.eval(self._mesh, self._cells))
-        changes, prices = values[:, :modes], values[:, modes : 2 * modes]
+        changes, prices = self._at_points(self._changes)
         moved = changes - np.clip(changes, -self.reversible, self.reversible)
         self._anchors[self._dofs] += moved
         self.density.x.array[self._dofs] += (prices * np.abs(moved)).sum(axis=1)
@@ -220,15 +217,21 @@ class Dissipation:
         found: Array = self.anchors.x.array.reshape(-1, self.anchors.function_space.dofmap.bs)
         return found
 
-    def _finite(self, values: Array) -> Array:
-        """Values at the points of the cells, (points, columns)."""
+    def _at_points(self, expression: fem.Expression) -> tuple[Array, Array]:
+        """Weights or their changes, and prices, (points, modes) each."""
+        values, modes = expression.eval(self._mesh, self._cells), self._anchors.shape[1]
         table: Array = values.reshape(len(self._dofs), -1) if len(self._dofs) else np.empty((0, values.shape[-1]))
-        wrong = self._mesh.comm.allreduce(int(np.count_nonzero(~np.isfinite(table).all(axis=1))), MPI.SUM)
+        prices = table[:, modes : 2 * modes]
+        faults = np.array([~np.isfinite(table).all(axis=1), (prices < 0.0).any(axis=1)]).sum(axis=1)
+        wrong, negative = self._mesh.comm.allreduce(faults)
         if wrong:
             raise InvalidInputError(
-                f"the strain is not finite at {wrong} quadrature points of the present state: solve first, or start from u = 0."
+                f"strain or price are not finite at {wrong} quadrature points of the present state: solve first, or start from "
+                "u = 0."
             )
-        return table
+        if negative:
+            raise InvalidInputError(f"the price is negative at {negative} quadrature points; prices are >= 0.")
+        return table[:, :modes], prices
 
 
 def prices_of_modes(price: Any, modes: int) -> list[Any]:

@@ -1,7 +1,5 @@
 """Stresses at quadrature points: what is evaluated and stored, and how P follows from it in UFL."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -15,6 +13,7 @@ from lse_material.errors import CompilationError, InvalidInputError
 from lse_material.fem.forms.energy import growth_stress, inputs, with_caloric
 from lse_material.fem.forms.orientation import not_inverted
 from lse_material.fem.forms.strain import pull_back
+from lse_material.fem.quadrature.plane_stress import PlaneValues
 from lse_material.kernel import CompiledPotential, InterpretedPotential, potential_evaluator
 from lse_material.kernel.c_writer import upper_triangle
 from lse_material.model.material import Material
@@ -43,14 +42,21 @@ class Evaluator(Protocol):
         """F (n, dim, dim)."""
 
 
+class Rows(Protocol):
+    """Values of a function at the evaluated points, in rows of an array."""
+
+    def load(self) -> Array:
+        """The array, with the function's values; to be changed in place."""
+
+    def store(self) -> None:
+        """Copy the array into the function."""
+
+
 class PotentialStress:
     """The stress of a `Material`: dW/dx and the upper triangle of d2W/dx2 are stored, and UFL makes P of them.
 
-    x are the fields that W depends on, if any, and the components of the strain.
-
-    Attributes:
-        shape: of the first derivative that is stored at each point.
-        tangent_shape: of the second derivative that is stored at each point.
+    x are the fields that W depends on, if any, and the components of the strain. `shape` and `tangent_shape` are those of the
+    first and second derivative that are stored at each point.
     """
 
     def __init__(self, material: Material, comm: MPI.Comm, fields: Sequence[Expr]) -> None:
@@ -94,6 +100,9 @@ class PotentialStress:
 class EvaluatorStress:
     """The stress of an `Evaluator`: P and dP/dF are stored. Its attributes and methods are those of `PotentialStress`.
 
+    Attributes:
+        across: of a `PlaneStress`, the third columns (n, 3) from which it starts, and which it then changes; None of others.
+
     Raises:
         InvalidInputError: the object is no evaluator.
     """
@@ -106,6 +115,8 @@ class EvaluatorStress:
                 f"{type(given).__name__}. A potential takes a strain measure: Material(potential, GreenLagrange(dim))."
             )
         self._evaluator = evaluator
+        self.across: Rows | None = None
+        self._left: Array = np.empty(0)  # `across` after the last evaluation
         self._values: Values | None = None
         self._inputs: Array = np.empty(0)
         self.shape: tuple[int, ...] = (dim,) * 2
@@ -124,11 +135,7 @@ class EvaluatorStress:
         return second
 
     def energy(self) -> Array:
-        """W (n,) of the last evaluation.
-
-        Raises:
-            InvalidInputError: the evaluator returns none.
-        """
+        """W (n,) of the last evaluation. Raises InvalidInputError: the evaluator returns none."""
         found = getattr(self._values, "energy", None)
         if found is None:
             raise InvalidInputError(
@@ -139,16 +146,30 @@ class EvaluatorStress:
     def evaluate(self, inputs: Array, first: Array) -> None:
         """Write P; the evaluator's result also serves the tangent at the same inputs."""
         self._inputs, self._values = inputs.copy(), None  # no older values remain if the evaluator fails
-        self._values = self._evaluator.evaluate(self._inputs)
+        self._values = self._evaluate()
         first[:] = self._values.stress.reshape(first.shape)
 
     def evaluate_tangent(self, inputs: Array, first: Array, second: Array) -> None:
         """Write P and dP/dF, from the last evaluation if it was at the same inputs."""
-        if self._values is None or not np.array_equal(inputs, self._inputs):
+        if self._values is None or self.moved() or not np.array_equal(inputs, self._inputs):
             self.evaluate(inputs, first)
         assert self._values is not None
         first[:] = self._values.stress.reshape(first.shape)
         second[:] = self._values.tangent.reshape(second.shape)
+
+    def moved(self) -> bool:
+        """Whether `across` has changed since the last evaluation: another path, or a user's own start."""
+        return self.across is not None and not np.array_equal(self.across.load(), self._left)
+
+    def _evaluate(self) -> Values:
+        if self.across is None:
+            return self._evaluator.evaluate(self._inputs)
+        plane: Any = self._evaluator
+        start = self.across.load()
+        found: PlaneValues = plane.evaluate(self._inputs, start)
+        start[:] = self._left = np.where(np.isfinite(found.across), found.across, start)
+        self.across.store()
+        return found
 
 
 def compile_together(potential: SoftMinimum, comm: MPI.Comm) -> CompiledPotential | InterpretedPotential:
@@ -158,24 +179,25 @@ def compile_together(potential: SoftMinimum, comm: MPI.Comm) -> CompiledPotentia
 
     Raises:
         CompilationError: on every rank, if it failed on any.
+        RuntimeWarning: likewise, if there is no compiler and a filter makes this an error.
     """
     node = comm.Split_type(MPI.COMM_TYPE_SHARED)
     result, failure = _attempt(potential, comm) if node.rank == 0 else (None, None)
     if node.bcast(failure) is None and node.rank > 0:
         result, failure = _attempt(potential, comm)
     node.Free()
-    failures = [text for text in comm.allgather(failure) if text is not None]
+    failures = [error for error in comm.allgather(failure) if error is not None]
     if failures:
-        raise CompilationError(failures[0])
+        raise failures[0]
     assert result is not None
     return result
 
 
 def _attempt(
     potential: SoftMinimum, comm: MPI.Comm
-) -> tuple[CompiledPotential | InterpretedPotential | None, str | None]:
+) -> tuple[CompiledPotential | InterpretedPotential | None, Exception | None]:
     """The evaluator, or what went wrong."""
     try:
         return potential_evaluator(potential, warn=comm.rank == 0), None
-    except CompilationError as error:
-        return None, str(error)
+    except (CompilationError, RuntimeWarning) as error:
+        return None, error

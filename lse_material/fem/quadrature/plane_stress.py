@@ -6,19 +6,18 @@ with f the four components in the plane. W is minimised in d by Newton's method 
 halved steps (J. Nocedal, S. Wright, Numerical Optimization, 2006, ch. 3.4), so that d is a minimum also where W has wells.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from lse_material._arrays import Array, Mask, deformation_gradients
+from lse_material._arrays import Array, Mask, deformation_gradients, expect_shape, float_array
 from lse_material.errors import InvalidInputError
 from lse_material.kernel import evaluator
 from lse_material.model.material import Material
 from lse_material.model.strain import SmallStrain
 
+UNDEFORMED = (0.0, 0.0, 1.0)  # third column
 MAX_ITERATIONS = 100
 MAX_HALVINGS = 40
 ROUNDING = 1e-13  # of the forces |A_dd| |d|: a smaller residual is zero
@@ -57,15 +56,12 @@ class PlaneStress:
 
     Pass it to `QuadratureStress` in place of a material. P is per undeformed thickness, and the tangent is exact.
 
-    The search at a point starts from the third column that was found there last, so that a point stays in its well until the
-    well ends. Where two wells have a solution, the result therefore depends on the path; `solutions` lists them all. A start of
-    your own is written to `across`.
+    In a `QuadratureStress` the search at a point starts from the third column that was found there last, so that a point stays
+    in its well until the well ends. Where two wells have a solution, the result therefore depends on the path; `solutions`
+    lists them all. The columns are in `QuadratureStress.across`; the checkpoint of a `LoadPath` contains them.
 
     Args:
         material: in three dimensions, of F alone.
-
-    Attributes:
-        across: (n, 3), the third columns (F13, F23, F33) of the last evaluation; None at first.
 
     Raises:
         InvalidInputError: the material is not in three dimensions, or depends on fields.
@@ -89,17 +85,21 @@ class PlaneStress:
             )
         self._material = evaluator(material.without_fields("PlaneStress"))
         self._small = isinstance(material.kinematics, SmallStrain)
-        self.across: Array | None = None
 
-    def evaluate(self, F: Array) -> PlaneValues:
-        """Energy, stress and tangent in the plane: F (n, 2, 2)."""
+    def evaluate(self, F: Array, across: Array | None = None) -> PlaneValues:
+        """Energy, stress and tangent in the plane.
+
+        Args:
+            F: (n, 2, 2).
+            across: (n, 3), third columns from which the search starts; those of the undeformed material if left out.
+
+        Raises:
+            InvalidInputError: a start is of another shape, or not finite.
+        """
         F = deformation_gradients(F, 2).reshape(-1, 2, 2)
-        if self.across is None or len(self.across) != len(F):
-            self.across = np.tile([0.0, 0.0, 1.0], (len(F), 1))
-        start = self.across
-        found = self._solve(F, start)
-        self.across = np.where(np.isfinite(found.across), found.across, start)
-        return found
+        start = np.tile(UNDEFORMED, (len(F), 1)) if across is None else float_array("across", across)
+        expect_shape("across", start, (len(F), 3))
+        return self._solve(F, start)
 
     def solutions(self, F: Array) -> list[PlaneValues]:
         """The solutions at one F (2, 2) that a grid of starts leads to, lowest energy first.

@@ -9,10 +9,8 @@ The operator is a stress, never W, because two derivatives of W through an exter
 (FEniCS/ufl issue 456).
 """
 
-from __future__ import annotations
-
 import weakref
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -38,6 +36,7 @@ from lse_material.fem._cells import (
 )
 from lse_material.fem.forms.energy import expect_solid_cells, from_axes, in_axes, scalar_fields
 from lse_material.fem.quadrature.evaluators import Evaluator, EvaluatorStress, PotentialStress
+from lse_material.fem.quadrature.plane_stress import UNDEFORMED, PlaneStress
 from lse_material.model.material import Material
 
 
@@ -57,13 +56,16 @@ class QuadratureStress:
         inputs: UFL tensor that is evaluated at the points: the fields and x(F), or F for an `Evaluator`, in its axes.
         values: the stored stress: dW/dx of a Material, P of an `Evaluator`.
         tangent_values: the stored derivative of it.
+        across: of a `PlaneStress`, the third columns of F that were found last at the points, from which the next search
+            starts; None of others. Write a start of your own there. A solve that fails, and a step that a `LoadPath` repeats,
+            leave it as it was; the path's checkpoints contain it.
         stress_evaluations, tangent_evaluations: number of iterates at which each was computed.
 
     Args:
         material: a Material, or any `Evaluator` (then dim is that of F).
         F: UFL deformation gradient, (dim, dim); its coefficients may change between solves.
         degree: degree of the quadrature rule, >= 1.
-        fields: UFL scalars, one for each of the material's fields, in their order; functions among them may be unknowns.
+        fields: as `lse.fem.energy` takes them; functions among them may be unknowns.
         orientation: a rotation, as `lse.fem.energy` takes it; of an `Evaluator` too.
         tags, tag: cell tags and the value, or values, of the cells of this material; all cells if left out.
         domain: the mesh of the integral, if it is not that of the coefficients of F.
@@ -149,6 +151,11 @@ class QuadratureStress:
         self._buffer = self._inputs.eval(mesh, self._cells)  # its shape differs between versions of DOLFINx
         self._points = self._buffer.reshape(len(dofs), *self.inputs.ufl_shape)
         self._state = _State(self.inputs, mesh)
+        self.across: fem.Function | None = None
+        if isinstance(material, PlaneStress) and isinstance(self._stored, EvaluatorStress):
+            self.across = fem.Function(self._space((3,)), name="across", dtype=np.float64)
+            self.across.x.array.reshape(-1, 3)[:] = UNDEFORMED
+            self._stored.across = _Target(self.across, dofs)
         self._known = 0  # derivatives of W that are up to date: 0 none, 1 stress, 2 also tangent
         self._energies: _Target | None = None
         self._dofs = dofs
@@ -200,9 +207,9 @@ class QuadratureStress:
         self._known = 0
         return function
 
-    def is_read_by(self, functional: ufl.Form) -> bool:
-        """Whether `energy` stands in a functional, which is then right only after `update_stress`."""
-        return self._energies is not None and self.energy in functional.coefficients()
+    def is_read_by(self, coefficients: Collection[Any]) -> bool:
+        """Whether `energy` is among the coefficients of a form, which is then right only after `update_stress`."""
+        return self._energies is not None and self.energy in coefficients
 
     @property
     def tangent(self) -> Any:
@@ -274,7 +281,7 @@ class QuadratureStress:
         return fem.Expression(expression, points, dtype=np.float64, entity_maps=self._maps)
 
     def _update_inputs(self) -> None:
-        if self._state.changed():
+        if self._state.changed() or (isinstance(self._stored, EvaluatorStress) and self._stored.moved()):
             self._known = 0
             self._inputs.eval(self._mesh, self._cells, self._buffer)
 
@@ -312,6 +319,12 @@ class _Target:
         self._whole, self._dofs = function.x.array.reshape(-1, size), dofs
         self._direct = np.array_equal(dofs, np.arange(len(dofs)))
         self.array = self._whole[: len(dofs)] if self._direct else np.empty((len(dofs), size))
+
+    def load(self) -> Array:
+        """Copy the function's values into `array`, and return it."""
+        if not self._direct:
+            self.array[:] = self._whole[self._dofs]
+        return self.array
 
     def store(self) -> None:
         """Copy `array` into the function."""

@@ -5,9 +5,7 @@ the periodic cell are fluctuation and average gradient. `FieldEnergy` is the ene
 conditions.
 """
 
-from __future__ import annotations
-
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from typing import Any, Protocol
 
 import ufl
@@ -37,8 +35,9 @@ class Energy(Protocol):
     def set_iterate(self, x: PETSc.Vec) -> None:
         """Take the unknowns from x."""
 
-    def energy(self) -> float:
-        """The energy at the present unknowns, the same on every rank; not finite where an element is turned inside out."""
+    def value(self) -> float:
+        """The energy at the present unknowns, up to a constant, the same on every rank; not finite where an element is turned
+        inside out."""
 
     def residual(self, out: PETSc.Vec) -> None:
         """Write the gradient of the energy to `out`, zero where the unknowns are prescribed."""
@@ -64,6 +63,7 @@ class FieldEnergy(Energy, Protocol):
         u: the unknown.
         comm: its communicator.
         bcs: Dirichlet conditions.
+        start_values: functions beside u from which a solve starts, by names.
         fields: of u.
         scales: units of these fields, in which steps are measured.
         solver: a PETSc SNES.
@@ -83,6 +83,7 @@ class FieldEnergy(Energy, Protocol):
     u: fem.Function
     comm: Any
     bcs: Sequence[fem.DirichletBC]
+    start_values: Mapping[str, fem.Function]
     fields: Fields
     scales: FieldScales
     solver: PETSc.SNES
@@ -102,6 +103,9 @@ class FieldEnergy(Energy, Protocol):
 
     def solve(self) -> Any:
         """Minimise from the present u."""
+
+    def energy(self) -> float:
+        """The value with its constant."""
 
     def apply_bcs(self) -> None:
         """Set u to its Dirichlet values."""

@@ -1,7 +1,5 @@
 """Why a solve failed and what to do about it: PETSc's reasons in words, and the diagnosis of the tangent."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from typing import Any, Protocol
@@ -47,21 +45,13 @@ MUMPS_ADVICE: Mapping[int, str] = {
 
 
 class NewtonProblem(Protocol):
-    """What is needed of a problem whose solve failed.
-
-    Attributes:
-        comm: the communicator.
-        solver: the PETSc SNES.
-        fields: of the unknowns.
-        norms: of the residual, at the iterates of this solve.
-        failure: error of a material's evaluation on this rank, None if there was none.
-    """
+    """What is needed of a problem whose solve failed."""
 
     comm: Any
     solver: PETSc.SNES
-    fields: Fields
-    norms: list[float]
-    failure: str | None
+    fields: Fields  # of the unknowns
+    norms: list[float]  # of the residual, at the iterates of this solve
+    failure: str | None  # error of a material's evaluation on this rank, None if there was none
 
     def tangent(self) -> PETSc.Mat:
         """The tangent at the present u; collective."""

@@ -4,8 +4,6 @@ UFL differentiates in a function itself. A form of another function, or of the v
 no derivative in w: its tangent is zero, and any state without load counts as solved.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from typing import Any
 

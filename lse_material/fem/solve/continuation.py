@@ -5,9 +5,7 @@ such energies, one after the other, lead past the nearest minima to a lower one.
 frozen-weight tangent at the start: what differs between these energies, the mode weights, differs by more from step to step.
 """
 
-from __future__ import annotations
-
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing, contextmanager
 
 import numpy as np
@@ -21,6 +19,7 @@ from lse_material.fem.forms.smoothed import smoothed
 from lse_material.fem.solve._energy import FieldEnergy
 from lse_material.fem.solve.fields import Fields
 from lse_material.fem.solve.inertia import SymmetricFactor, with_raised_diagonal
+from lse_material.fem.solve.missing_stiffness import prescribe_rows
 from lse_material.fem.solve.multigrid import is_direct
 from lse_material.fem.solve.newton_inertia import DIAGONAL_SHARES
 
@@ -28,15 +27,7 @@ SMOOTHER_REMAINDER = 1e-3  # of the decrease so far: less than that is left to g
 
 
 class SmootherEnergy:
-    """An energy with a larger transition scale, and its gradient.
-
-    Args:
-        functional: the energy, a UFL form with quadrature degrees.
-        factor: of the transition scale.
-        u: the unknown.
-        fields: of u.
-        compile: of forms.
-    """
+    """An energy with a transition scale larger by a factor, and its gradient; the functional has quadrature degrees."""
 
     def __init__(
         self,
@@ -50,7 +41,7 @@ class SmootherEnergy:
         self._fields = fields
         self._energy, self._gradient = compile(smoother), compile(ufl.derivative(smoother, u))
 
-    def energy(self) -> float:
+    def value(self) -> float:
         """The energy at the present u, the same on every rank."""
         return integral(self._fields.comm, self._energy)
 
@@ -61,13 +52,15 @@ class SmootherEnergy:
 
 @contextmanager
 def positive_preconditioner(
-    problem: FieldEnergy,
+    problem: FieldEnergy, prescribed: Sequence[int] = ()
 ) -> Generator[tuple[PETSc.Mat, Callable[[PETSc.Vec, PETSc.Vec], None]]]:
     """The frozen-weight tangent at the present u in units of `problem.scales`, made positive definite, and its inverse.
 
-    The inverse is a factor where the solver of the problem has one, else the solver's preconditioner. Collective.
+    The inverse is a factor where the solver of the problem has one, else the solver's preconditioner. Rows that a rank
+    owns may be `prescribed` beside those of conditions. Collective.
     """
     P = problem.convex_tangent() or problem.tangent()
+    prescribe_rows(P, prescribed)
     problem.scales.scale(P)
     ksp = problem.solver.getKSP()
     if not is_direct(ksp):

@@ -9,8 +9,6 @@ anywhere. There is then no such step if u is no equilibrium, |r_f| > |A_fc d_c| 
 it: from such a guess a minimiser goes far, and it went to higher minima after the linear step.
 """
 
-from __future__ import annotations
-
 import logging
 from typing import Any
 
@@ -50,7 +48,7 @@ def enter_dirichlet_values(problem: FieldEnergy, *, rough: bool) -> bool:
     """
     guess = problem.u.x.array.copy()
     indefinite = _enter(problem, rough)
-    if not np.isfinite(problem.energy()):
+    if not np.isfinite(problem.value()):
         _leave_inverted_guess(problem, guess)
         return False
     return indefinite
@@ -64,7 +62,7 @@ def _enter(problem: FieldEnergy, rough: bool = False) -> bool:
     entered = u.copy()
     change = entered - before
     visible = np.abs(change) > ROUNDING * np.maximum(np.abs(entered), np.abs(before)).max(initial=0.0)
-    may_be_abrupt = bool(np.isfinite(problem.energy()))
+    may_be_abrupt = bool(np.isfinite(problem.value()))
     changed = problem.comm.allreduce(bool(visible.any()), MPI.LOR)
     if not problem.predictor or not changed or (rough and may_be_abrupt):
         return False
@@ -72,7 +70,7 @@ def _enter(problem: FieldEnergy, rough: bool = False) -> bool:
     tangent = _predict(problem, change, may_be_abrupt)
     if tangent is not None:
         problem.apply_bcs()
-        if np.isfinite(problem.energy()):
+        if np.isfinite(problem.value()):
             return tangent is not problem.A
     u[:] = entered
     return tangent is None and may_be_abrupt
@@ -82,15 +80,15 @@ def _leave_inverted_guess(problem: FieldEnergy, guess: Array) -> None:
     """Bring a guess with inverted cells nearer to u = 0 until the energy is finite, with new Dirichlet values."""
     u = problem.u.x.array
     u[:] = guess
-    if not np.isfinite(problem.energy()):
+    if not np.isfinite(problem.value()):
         problem.apply_bcs()
         guess = u.copy()
         u[:] = 0.0
         _enter(problem)
         undeformed = u.copy()
-        for halvings in range(1, MAX_HALVINGS + 1) if np.isfinite(problem.energy()) else ():
+        for halvings in range(1, MAX_HALVINGS + 1) if np.isfinite(problem.value()) else ():
             u[:] = undeformed + 0.5**halvings * (guess - undeformed)
-            if np.isfinite(problem.energy()):
+            if np.isfinite(problem.value()):
                 if problem.comm.rank == 0:
                     logger.warning(
                         "Cells of the initial guess are turned inside out (det F <= 0): u starts at %g of it.",
@@ -163,9 +161,7 @@ def _positive_step(problem: FieldEnergy, A: PETSc.Mat, P: PETSc.Mat | None, b: P
     if matrix is not None and counts_pivots(ksp) and _same_pattern(problem, A, matrix):
         if A.handle != matrix.handle:
             A.copy(matrix, SAME_PATTERN)
-        ksp.setOperators(
-            problem.A, matrix
-        )  # in whose pattern the solver factors all its matrices: one analysis serves all
+        ksp.setOperators(problem.A, matrix)  # whose pattern all factors have: one analysis serves all
         if is_factored_positive(ksp):
             ksp.getPC().apply(b, step)
             return True

@@ -6,8 +6,6 @@ by another count. B. N. Parlett, The Symmetric Eigenvalue Problem, SIAM 1998, se
 SLEPc, ACM Trans. Math. Softw. 31, 351 (2005).
 """
 
-from __future__ import annotations
-
 import numpy as np
 from mpi4py import MPI
 from petsc4py import PETSc
@@ -95,9 +93,7 @@ def nearest_eigenpairs(
         for x in vectors:
             x.destroy()
         size = min(2 * size, most)
-    raise ConvergenceError(
-        f"SLEPc found {len(values)} of the {count} modes nearest to {target:.6g}, in a basis of {basis}."
-    )
+    raise ConvergenceError(f"SLEPc found {len(values)} of {count} modes nearest to {target:.6g} in a basis of {basis}.")
 
 
 def _rayleigh_quotients(K: PETSc.Mat, M: PETSc.Mat, count: int) -> tuple[int, float, float]:

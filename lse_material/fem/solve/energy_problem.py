@@ -11,8 +11,6 @@ better than a quasi-Newton step, which costs a tenth (`lse_material.fem.solve.qu
 from where these steps end.
 """
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import logging
@@ -31,6 +29,7 @@ from lse_material._arrays import Array
 from lse_material.errors import ConvergenceError, InvalidInputError
 from lse_material.fem._lifetime import collect_garbage, weak_method
 from lse_material.fem._mpi import assembled, integral
+from lse_material.fem.forms.constants import without_constants
 from lse_material.fem.forms.frozen_tangent import frozen_tangent
 from lse_material.fem.forms.incompressible import Multiplier
 from lse_material.fem.forms.marks import marks_in
@@ -41,6 +40,7 @@ from lse_material.fem.solve.arguments import check_energy
 from lse_material.fem.solve.continuation import SMOOTHER_REMAINDER, SmootherEnergy, positive_preconditioner
 from lse_material.fem.solve.dirichlet import enter_dirichlet_values
 from lse_material.fem.solve.fields import ROUNDING
+from lse_material.fem.solve.given_residual import check_given_residual
 from lse_material.fem.solve.inertia import SymmetricFactor
 from lse_material.fem.solve.missing_stiffness import missing_stiffness, unmarked_multipliers
 from lse_material.fem.solve.multigrid import free_part, is_direct, keep_dirichlet_values, set_rigid_modes
@@ -89,7 +89,8 @@ class EnergyProblem(MaterialProblem):
         petsc_options: override single entries of `TRUST_REGION`, or those of `MaterialProblem` if snes_type is another. With
             snes_rtol or snes_atol a state is also accepted when the norm of the whole residual has fallen by that factor, or
             below that value. With ksp_type preonly the tangent itself is factored, not the frozen-weight tangent.
-        residual: replaces the derivative of `energy`, by a form with operators of a `QuadratureStress`, say. It must be equal.
+        residual: replaces the derivative of `energy`, by a form with operators of a `QuadratureStress`, say. It must be equal,
+            which the first solve checks.
         stresses: every `QuadratureStress` in `residual`.
         frozen: bilinear form that the preconditioner is built on. If left out it is the frozen-weight tangent of the compiled
             potentials in `energy`, or the tangent if there are none.
@@ -156,7 +157,7 @@ class EnergyProblem(MaterialProblem):
         self._descents_left, self._slow = 0, False
         self.force_scale = self.energy_scale = 0.0
         energy = with_quadrature_degree(energy)
-        self._reads_stored_energy = any(stress.is_read_by(energy) for stress in stresses)
+        self._reads_stored_energy = any(stress.is_read_by(energy.coefficients()) for stress in stresses)
         if self._reads_stored_energy and residual is None:
             raise InvalidInputError(
                 "the energy holds values stored at points, whose derivative UFL does not know: give residual=, "
@@ -175,9 +176,11 @@ class EnergyProblem(MaterialProblem):
             P=None if direct else convex,
             **kwargs,
         )
+        self._unchecked = None if residual is None else energy  # until the given residual is found to be its derivative
         self._options = {k: v for k, v in kwargs.items() if k != "kind"}
+        energy, self._constants = without_constants(energy, u)
         self._smoother = [SmootherEnergy(energy, f, u, self.fields, self.compiled) for f in continuation]
-        self._energy = self.compiled(energy)
+        self._value = self.compiled(energy)
         self.convex_form = None if convex is None else self.compiled(convex)
         self._convex_matrix: PETSc.Mat | None = None
         self.scales = FieldScales(self.fields)
@@ -212,9 +215,14 @@ class EnergyProblem(MaterialProblem):
 
     def energy(self) -> float:
         """The energy of the present u, the same on every rank; NaN where an element is turned inside out."""
+        constants = 0.0 if self._constants is None else integral(self.comm, self.compiled(self._constants))
+        return self.value() + constants
+
+    def value(self) -> float:
+        """The energy less large constants of its potentials, whose rounding would hide how it changes; collective."""
         if self._reads_stored_energy:
             self._update_stresses()
-        return integral(self.comm, self._energy)
+        return integral(self.comm, self._value)
 
     def residual(self, out: PETSc.Vec) -> None:
         """Write the gradient of the energy to `out`, zero where u is prescribed; collective."""
@@ -298,14 +306,17 @@ class EnergyProblem(MaterialProblem):
 
         Raises:
             ConvergenceError: neither solver converged, or a cell was turned inside out; `u` is then as it was before the call.
-            InvalidInputError: the body can move rigidly: there is no Dirichlet condition, and the tangent is singular.
+            InvalidInputError: the body can move rigidly: there is no Dirichlet condition, and the tangent is singular. Or
+                `residual` was given, and is not the derivative of the energy.
         """
         collect_garbage(self.comm)
-        before = self.u.x.array.copy()
+        if self._unchecked is not None and check_given_residual(self, self._unchecked, self._stresses):
+            self._unchecked = None
+        before = self._present()
         try:
             self._minimise_from_here()
         except (ConvergenceError, PETSc.Error) as error:
-            self.u.x.array[:] = before
+            self._restore(before)
             cause = missing_stiffness(self.fields, self.tangent()) or unmarked_multipliers(self.fields, self.A)
             if cause is None:
                 raise
@@ -313,7 +324,7 @@ class EnergyProblem(MaterialProblem):
             reason = getattr(error, "reason", FAILED_LINEAR)
             raise ConvergenceError(f"{said} {cause}.", reason=reason, iterations=self.iterations) from error
         except BaseException:
-            self.u.x.array[:] = before
+            self._restore(before)
             raise
         self._warn_of_unread_options()
         return self.u
@@ -330,7 +341,7 @@ class EnergyProblem(MaterialProblem):
         self._descents_left = DESCENTS if self.solver.getType() == "newtontr" and not self._saddle else 0
         if self._smoother or (indefinite and self._descents_left > 0):
             self._descend_first()
-        start = self.u.x.array.copy(), self.energy()
+        start = self.u.x.array.copy(), self.value()
         try:
             self._require_stable()
             self._solve_scaled()
@@ -339,7 +350,7 @@ class EnergyProblem(MaterialProblem):
             if not self.fallback:
                 raise
             self._fall_back(error, *start)
-        if not np.isfinite(self.energy()):
+        if not np.isfinite(self.value()):
             raise ConvergenceError(
                 "the solver ended in a state whose energy is not finite: a cell is turned inside out (det F <= 0). Take "
                 "smaller load steps.",
@@ -419,7 +430,7 @@ class EnergyProblem(MaterialProblem):
 
     def _energy_at(self, x: PETSc.Vec, of: SmootherEnergy | None = None) -> float:
         self.set_iterate(self.scales.to_physical(x, self._physical))
-        return (of or self).energy()
+        return (of or self).value()
 
     def _gradient_at(self, x: PETSc.Vec, out: PETSc.Vec, of: SmootherEnergy | None = None) -> None:
         self.set_iterate(self.scales.to_physical(x, self._physical))
@@ -464,6 +475,7 @@ class EnergyProblem(MaterialProblem):
             self.residual(self.b)
             size = self.scales.largest_step(self.u, self.b.array_r.copy(), A)
             first = self.solver.getTRTolerances()[2] if "snes_tr_delta0" in self._chosen else size
+            self._objective.largest_radius = 1e10 * size
             self.solver.setTRTolerances(delta_min=1e-12 * size, delta_max=1e10 * size, delta_0=first)
 
     def _require_stable(self) -> None:
@@ -480,7 +492,7 @@ class EnergyProblem(MaterialProblem):
             self.fallbacks += 1
             self.iterations += minimise_eliminated(self)
             return
-        if not self.energy() <= energy:
+        if not self.value() <= energy:
             self.u.x.array[:] = start
         with contextlib.suppress(ConvergenceError):  # rounding of the energy may be all that stopped a trust region
             self.iterations += minimise(self, FINISHING_ITERATIONS)

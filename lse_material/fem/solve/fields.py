@@ -10,8 +10,6 @@ body has the same ratio of residual and rounding in millimetres and in metres. N
 Algorithms, SIAM 2002, ch. 7, for |A| |x| as the measure of rounding in A x.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -33,19 +31,12 @@ ROUNDING = 1e-13  # of the forces that cancel: those of a strain of 1e-13
 
 @dataclass(frozen=True, eq=False)
 class Field:
-    """A leaf of the unknown's space.
+    """A leaf of the unknown's space."""
 
-    Attributes:
-        block: which of the unknowns it belongs to.
-        dofs: positions of its entries among those of that unknown that this rank owns.
-        space: a space of its own.
-        displacement: whether it may be one: as many components as space has dimensions, each with nodes of its own.
-    """
-
-    block: int
-    dofs: Array
-    space: fem.FunctionSpace
-    displacement: bool
+    block: int  # which of the unknowns it belongs to
+    dofs: Array  # positions of its entries among those of that unknown that this rank owns
+    space: fem.FunctionSpace  # a space of its own
+    displacement: bool  # whether it may be one: as many components as space has dimensions, each with nodes of its own
 
 
 class Fields:

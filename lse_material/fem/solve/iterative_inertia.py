@@ -9,8 +9,7 @@ An eigenvalue lies within |A x - s P x| (norm of P^-1) of each s that is found, 
 That none is missed is not proved, as the pivots of a factor prove it.
 """
 
-from __future__ import annotations
-
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -22,36 +21,43 @@ from lse_material.errors import ConvergenceError
 from lse_material.fem.solve._energy import FieldEnergy
 from lse_material.fem.solve.continuation import positive_preconditioner
 from lse_material.fem.solve.fields import diagonal_of
+from lse_material.fem.solve.missing_stiffness import prescribe_rows
 
 BLOCK = 4  # eigenvalues that are looked for first
 TOLERANCES = (1e-2, 1e-4, 1e-6)  # of s; an eigenvalue whose sign is not known with the last one vanishes
+LEAST_ROWS = 5  # for each of them: LOBPCG's limit
 ITERATIONS = 500  # of LOBPCG
 
 
-def iterative_inertia(problem: FieldEnergy, *, count_all: bool) -> tuple[int, int]:
+def iterative_inertia(problem: FieldEnergy, supports: Sequence[int], *, count_all: bool) -> tuple[int, int] | None:
     """Numbers of negative and of vanishing eigenvalues of the tangent at the present u; collective.
+
+    None if they are more than a fifth of all, which LOBPCG cannot find.
 
     Args:
         problem: with an iterative solver.
+        supports: rows that this rank owns, prescribed against rigid motions, in which both A and P vanish.
         count_all: whether all are counted, which takes a multiple of the time if there are very many, or those among the first.
 
     Raises:
         ConvergenceError: the eigenvalues were not found, or the frozen-weight tangent is not positive definite.
     """
     A = problem.tangent()
-    with positive_preconditioner(problem) as (P, _):
+    prescribe_rows(A, supports)
+    with positive_preconditioner(problem, supports) as (P, _):
         problem.scales.scale(A)
-        count = min(BLOCK, A.getSize()[0])
-        while True:
+        count = BLOCK
+        while LEAST_ROWS * count <= A.getSize()[0]:
             for tolerance in TOLERANCES:
                 values, errors = _lowest(A, P, problem.solver.getKSP().getPC(), count, tolerance)
                 known = np.abs(values) > errors
                 if known.all():
                     break
             negative, vanishing = int((known & (values < 0.0)).sum()), int((~known).sum())
-            if not count_all or negative + vanishing < count or count == A.getSize()[0]:
+            if not count_all or negative + vanishing < count:
                 return negative, vanishing
-            count = min(2 * count, A.getSize()[0])
+            count *= 2
+    return None
 
 
 def _lowest(A: PETSc.Mat, P: PETSc.Mat, pc: PETSc.PC, count: int, tolerance: float) -> tuple[Array, Array]:
@@ -71,9 +77,7 @@ def _lowest(A: PETSc.Mat, P: PETSc.Mat, pc: PETSc.PC, count: int, tolerance: flo
         transform.setType("precond")
         transform.setPreconditionerMat(P)
         ksp = transform.getKSP()
-        ksp.setType(
-            "richardson"
-        )  # one step of it: PETSc 3.25 applies multigrid to several vectors at once wrongly on two ranks
+        ksp.setType("richardson")  # one step: PETSc 3.25 applies multigrid wrongly to several vectors on two ranks
         ksp.setTolerances(max_it=1)
         ksp.setNormType(PETSc.KSP.NormType.NONE)
         ksp.setPC(pc)

@@ -1,8 +1,6 @@
 """What a tangent does not resist: rows without stiffness, and rigid motions of parts that no Dirichlet condition fixes."""
 
-from __future__ import annotations
-
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,9 +46,7 @@ def unmarked_multipliers(fields: Fields, A: PETSc.Mat) -> str | None:
     """Which fields an energy is linear in without a mark of multipliers, and what to do; None if there are none. Collective."""
     means = fields.mean_stiffnesses(diagonal_of(A))
     coupling = fields.mean_stiffnesses(np.concatenate(product(A, [np.ones(n) for n in fields.sizes], absolute=True)))
-    linear = [
-        i for i, one in enumerate(fields.fields) if one not in fields.determined and means[i] == 0.0 < coupling[i]
-    ]
+    linear = [i for i, f in enumerate(fields.fields) if f not in fields.determined and means[i] == 0.0 < coupling[i]]
     if not linear:
         return None
     return (
@@ -82,19 +78,12 @@ def rows_without_stiffness(fields: Fields, A: PETSc.Mat) -> tuple[int, list[floa
 
 @dataclass(frozen=True, eq=False)
 class FreeMotion:
-    """A rigid motion of a connected part of a body that the conditions allow and a tangent does not resist.
+    """A rigid motion of a connected part of a body that the conditions allow and a tangent does not resist."""
 
-    Attributes:
-        field: the displacement.
-        motion: its change, (nodes that this rank owns, dim).
-        share: of the nodes that belong to the part.
-        centre: of the part.
-    """
-
-    field: Field
-    motion: Array
-    share: float
-    centre: list[float]
+    field: Field  # the displacement
+    motion: Array  # its change, (nodes that this rank owns, dim)
+    share: float  # of the nodes that belong to the part
+    centre: list[float]  # of the part
 
 
 def free_motions(fields: Fields, A: PETSc.Mat) -> Iterator[FreeMotion]:
@@ -123,7 +112,7 @@ def free_motions(fields: Fields, A: PETSc.Mat) -> Iterator[FreeMotion]:
                     yield FreeMotion(field, motion, count / total, _rounded(centre))
 
 
-def isostatic_supports(fields: Fields, A: PETSc.Mat) -> Array:
+def isostatic_supports(fields: Fields, A: PETSc.Mat) -> list[int]:
     """Rows of A, in PETSc's numbers, that suppress its free rigid motions if they are prescribed, and nothing else. Collective.
 
     A has the same number of negative eigenvalues without these rows and columns, and as many fewer that vanish.
@@ -141,7 +130,13 @@ def isostatic_supports(fields: Fields, A: PETSc.Mat) -> Array:
         if comm.rank == -owner:
             rows.append(start + here)
         entries[k + 1 :] -= np.outer(column[k + 1 :] / column[k], motion)
-    return np.array(rows, dtype=np.int32)
+    return rows
+
+
+def prescribe_rows(A: PETSc.Mat, rows: Sequence[int]) -> None:
+    """Prescribe the owned rows in A, as a Dirichlet condition does; their diagonal is its largest entry. Collective."""
+    if A.comm.tompi4py().allreduce(len(rows)):
+        A.zeroRowsColumns(list(rows), diag=float(np.abs(A.getDiagonal().max()[1])))
 
 
 def _entries(fields: Fields, one: FreeMotion) -> Array:

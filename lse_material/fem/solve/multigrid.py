@@ -10,8 +10,6 @@ Small load steps from a state near a minimum take few iterations. A homogeneous 
 find its microstructure first; no preconditioner shortens that.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -6,8 +6,6 @@ among those that the energy offers near the tangent replaces it. The step then l
 of equilibria, stable or not.
 """
 
-from __future__ import annotations
-
 from collections.abc import Generator
 from contextlib import closing
 
@@ -39,7 +37,7 @@ def minimise(problem: Energy, iterations: int = MAX_ITERATIONS, multipliers: int
         ConvergenceError: it did not converge; the unknowns are then the last iterate.
     """
     residual, d, here = (problem.x.duplicate() for _ in range(3))
-    energy = problem.energy()
+    energy = problem.value()
     problem.residual(residual)
     norm = _norm(residual)
     try:
@@ -55,8 +53,8 @@ def minimise(problem: Energy, iterations: int = MAX_ITERATIONS, multipliers: int
             if length == 0.0 and plain:  # rounding hides the decrease; the residual still shows it
                 _set_along(problem, here, d, 1.0)
                 problem.residual(residual)
-                if _norm(residual) < 0.5 * norm and np.isfinite(problem.energy()):
-                    energy, norm = problem.energy(), _norm(residual)
+                if _norm(residual) < 0.5 * norm and np.isfinite(problem.value()):
+                    energy, norm = problem.value(), _norm(residual)
                     continue
                 problem.set_iterate(here)
             if length == 0.0 and inverted:
@@ -133,7 +131,7 @@ def perturb(problem: Energy, mode: PETSc.Vec, size: float, equal: float = 0.0) -
     try:
         for sign in (1.0, -1.0):
             _set_along(problem, here, mode, sign * size)
-            value = problem.energy()
+            value = problem.value()
             energies.append(value if np.isfinite(value) else np.inf)
         if not np.isfinite(min(energies)):
             problem.set_iterate(here)
@@ -191,7 +189,7 @@ def _armijo(problem: Energy, here: PETSc.Vec, d: PETSc.Vec, energy: float, slope
     length, inverted, hidden = 1.0, False, ENERGY_ROUNDING * abs(energy) + SCALE_ROUNDING * problem.energy_scale
     while length > SHORTEST_STEP:
         _set_along(problem, here, d, length)
-        new = problem.energy()
+        new = problem.value()
         if np.isfinite(new) and new <= energy + ARMIJO * length * slope + hidden:
             return length, new, inverted
         inverted = inverted or not np.isfinite(new)
@@ -210,7 +208,7 @@ def _rounding(problem: Energy, here: PETSc.Vec, d: PETSc.Vec, energy: float, slo
     off = []
     for length in (1e-4, 2e-4, 3e-4):
         _set_along(problem, here, d, length)
-        off.append(abs(problem.energy() - energy - length * slope))
+        off.append(abs(problem.value() - energy - length * slope))
     return 3.0 * float(np.max(off))
 
 

@@ -1,7 +1,5 @@
 """PETSc's options for nonlinear problems: defaults, combinations that fail, and the clean-up of PETSc's database."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -47,14 +45,9 @@ SYMMETRIC = ("cg", "minres", "symmlq", "stcg", "nash", "gltr", "cholesky", "icc"
 
 
 def solver_options(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of a problem: those of the user, and the defaults that are compatible with them.
+    """The options of a problem: those given by the user, and the defaults that are compatible with them.
 
-    Args:
-        defaults: of the class of the problem.
-        given: by the user.
-
-    Raises:
-        InvalidInputError: the solver needs several grids, or its line search needs a Jacobian that it does not assemble.
+    Raises InvalidInputError: the solver needs several grids, or its line search a Jacobian that it does not assemble.
     """
     options = {**_without_factors(defaults, given), **given}
     kind, search = str(options.get("snes_type")), options.get("snes_linesearch_type")
@@ -161,9 +154,7 @@ def in_database(prefix: str, options: Mapping[str, Any]) -> Iterator[None]:
             database.prefixPop()
             for name in options:
                 database.delValue(f"{pushed.removeprefix(before)}{name}")
-        raise InvalidInputError(
-            f"PETSc refused to set up the problem {prefix!r} with {dict(options)}: {error}"
-        ) from error
+        raise InvalidInputError(f"PETSc refused to set up {prefix!r} with {dict(options)}: {error}") from error
     _left[prefix] = tuple(options)
 
 

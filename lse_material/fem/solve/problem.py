@@ -3,10 +3,7 @@
 find u:  residual(u; v) = 0 for every v,   residual = inner(P, grad(v)) dx - external work + whatever the user adds
 """
 
-from __future__ import annotations
-
 import functools
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -22,7 +19,7 @@ from lse_material._arrays import Array
 from lse_material.errors import ConvergenceError, InvalidInputError
 from lse_material.fem._cells import require_double
 from lse_material.fem._lifetime import collect_garbage, keeper_of, weak_method
-from lse_material.fem._mpi import assembled
+from lse_material.fem._mpi import assembled, warn_together
 from lse_material.fem.forms.header import machine_arguments
 from lse_material.fem.forms.measures import with_quadrature_degree
 from lse_material.fem.forms.orientation import InvertedCells
@@ -53,7 +50,7 @@ Forms = Any  # a UFL form, a list of them, or a list of lists
 class OptionWarning(UserWarning):
     """A PETSc option that was given has no effect: it is misspelt, or belongs to a solver that was not chosen.
 
-    The first process alone warns. To say nothing:
+    The first process alone prints it; where a filter makes it an error, all processes raise it. To say nothing:
 
     >>> import warnings
     >>> with warnings.catch_warnings():
@@ -97,6 +94,7 @@ class MaterialProblem(NonlinearProblem):
         norms: of the residual, at the iterates of the last solve.
         failure: error of the last evaluation of a material on this rank, None if it succeeded; a trial that fails is refused.
         inverted_cells: checks det F between the quadrature points.
+        start_values: functions beside u from which a solve starts, by names: `QuadratureStress.across` of plane stress.
         scales_rows: whether rows of different units are scaled to one unit before a solve; set it to false if your own
             convergence test tells the fields apart.
 
@@ -138,6 +136,7 @@ class MaterialProblem(NonlinearProblem):
         if isinstance(stresses, QuadratureStress):
             raise InvalidInputError("stresses is one QuadratureStress: give a list of them, stresses=[P].")
         self._stresses = tuple(stresses)
+        self.start_values = {f"across {k}": P.across for k, P in enumerate(self._stresses) if P.across is not None}
         residual = _each(lambda form: self._checked(form, 1, with_quadrature_degree), residual)
         check_unknowns(residual, self._unknowns)
         jacobian = derivative_block(residual, u) if J is None else J
@@ -150,7 +149,7 @@ class MaterialProblem(NonlinearProblem):
         self._assembled_at: Array | None = None  # the iterate that A belongs to already
         self.norms: list[float] = []
         self._first_norms: Array = np.zeros(len(self.fields))
-        self._given_options = tuple(petsc_options or ())
+        self._given_options, self._options_checked = tuple(petsc_options or ()), False
         options = solver_options(self.default_options, petsc_options or {})
         with in_database(petsc_options_prefix, options):
             super().__init__(
@@ -179,7 +178,7 @@ class MaterialProblem(NonlinearProblem):
             ConvergenceError: it did not converge; `u` is then as it was before the call (the last iterate is in `x`).
         """
         collect_garbage(self.comm)
-        before = [unknown.x.array.copy() for unknown in self._unknowns]
+        before = self._present()
         self.failure = None
         self.norms = []
         self.fields.note()
@@ -344,17 +343,15 @@ class MaterialProblem(NonlinearProblem):
         )
 
     def _warn_of_unread_options(self) -> None:
-        """Warn, once, of options that the solver has not read although it has made a step."""
-        if not self._given_options or self.solver.getIterationNumber() == 0:
+        """Warn, once, of options that the solver has not read although it has made a step; collective."""
+        if self._options_checked or self.solver.getIterationNumber() == 0:
             return
-        unread = unread_options(self.solver.getOptionsPrefix(), self._given_options)
-        self._given_options = ()
-        if unread and self.comm.rank == 0:
-            warnings.warn(
-                f"PETSc has not read {unread} of petsc_options: misspelt, or options of another solver than the one chosen.",
-                OptionWarning,
-                stacklevel=3,
-            )
+        self._options_checked = True
+        here = unread_options(self.solver.getOptionsPrefix(), self._given_options)
+        unread = sorted(set().union(*self.comm.allgather(here)))
+        if unread:
+            text = f"PETSc has not read {unread} of petsc_options: misspelt, or options of another solver than the one chosen."
+            warn_together(self.comm, text, OptionWarning, stacklevel=3)
 
     def _failed_at_rounding(self) -> bool:
         """Whether only rounding stopped the solver, so that its last iterate, which is in u, is a solution; collective."""
@@ -423,9 +420,13 @@ class MaterialProblem(NonlinearProblem):
         super().solve()
         return int(self.solver.getConvergedReason())
 
+    def _present(self) -> list[Array]:
+        """The unknowns, and what else a solve starts from."""
+        return [f.x.array.copy() for f in (*self._unknowns, *self.start_values.values())]
+
     def _restore(self, values: Sequence[Array]) -> None:
-        for unknown, before in zip(self._unknowns, values):
-            unknown.x.array[:] = before
+        for function, before in zip((*self._unknowns, *self.start_values.values()), values):
+            function.x.array[:] = before
 
     def _update_stresses(self) -> None:
         self.failure = None

@@ -11,8 +11,6 @@ The length of a step is found by doubling and bisection until the energy has fal
 down grows until it curves up, and the approximation stays positive definite.
 """
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Callable
 

@@ -10,8 +10,6 @@ Pi - c (l - l_0)^2 / 2 takes its place, with a small compliance c: the energy E 
 minimum under the constraint once l = l_0, the multiplier of the last minimum (method of multipliers, loc. cit., ch. 17.3).
 """
 
-from __future__ import annotations
-
 from collections.abc import Generator
 from typing import Any
 
@@ -67,9 +65,9 @@ class EliminatedEnergy:
         self._problem.set_iterate(x)
         self.eliminate()
 
-    def energy(self) -> float:
+    def value(self) -> float:
         """E of the present u."""
-        energy = self._problem.energy()
+        energy = self._problem.value()
         if self.is_exact:
             return energy
         change = self._change()

@@ -10,8 +10,6 @@ diagonal is zero, gets the s that makes its coupling to the displacement as larg
 a stiffness, or by a force over a volume, they can be added to forces in one norm.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 
@@ -123,9 +121,7 @@ class FieldScales:
 def condition_factors(fields: Fields, A: PETSc.Mat) -> Array:
     """Factors of the owned rows that give u - g of a condition the unit of its field's forces; collective.
 
-    Args:
-        fields: of the unknowns.
-        A: the tangent. Its mean |A_ii| over the free rows of a field is the factor; 1 if these vanish.
+    They are the mean |A_ii| of the tangent over the free rows of a field; 1 if these vanish.
     """
     factors = [np.ones(size) for size in fields.sizes]
     for field, mean in zip(fields.fields, fields.mean_stiffnesses(diagonal_of(A))):

@@ -4,8 +4,6 @@ The lowest modes solve A m = s M m with the tangent A and M of int grad(m).grad(
 vanish where u is prescribed. `lse_material.fem.solve.eigen` finds them.
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -25,7 +23,7 @@ from lse_material.fem.solve._energy import FieldEnergy
 from lse_material.fem.solve.eigen import lowest_eigenpairs, nearest_eigenpairs
 from lse_material.fem.solve.inertia import SymmetricFactor
 from lse_material.fem.solve.iterative_inertia import iterative_inertia
-from lse_material.fem.solve.missing_stiffness import isostatic_supports
+from lse_material.fem.solve.missing_stiffness import isostatic_supports, prescribe_rows
 from lse_material.fem.solve.multigrid import is_direct
 from lse_material.fem.solve.newton_inertia import perturb
 from lse_material.fem.solve.scaling import FieldScales
@@ -61,8 +59,9 @@ def negative_eigenvalues(problem: FieldEnergy, *, factor: bool | None = None) ->
     Args:
         problem: at an equilibrium, usually.
         factor: whether a factor of the tangent counts them. Otherwise an iteration finds the lowest ones, which needs as much
-            memory as a solve by multigrid does, and is no proof that there are no others. Left out, there is a factor unless
-            the problem has an iterative solver and more than 100,000 unknowns.
+            memory as a solve by multigrid does, and is no proof that there are no others; where more than a fifth of all are
+            negative, a factor counts them after all. Left out, there is a factor unless the problem has an iterative solver
+            and more than 100,000 unknowns.
 
     Raises:
         ConvergenceError: the tangent is singular, or not finite, or the iteration failed.
@@ -101,17 +100,14 @@ def _inertia(problem: FieldEnergy, use_factor: bool | None, *, count_all: bool) 
     A = problem.tangent()
     if not np.isfinite(A.norm()):
         raise ConvergenceError("the tangent is not finite at this state: is a cell turned inside out (det F <= 0)?")
-    if iterative and not (A.getSize()[0] <= MOST_ROWS if use_factor is None else use_factor):
-        return iterative_inertia(problem, count_all=count_all)
     supports = isostatic_supports(problem.fields, A)
-    supported = problem.comm.allreduce(len(supports)) > 0
-    if supported:
-        A = A.copy()
-        A.zeroRowsColumns(supports.tolist(), diag=float(np.abs(A.getDiagonal().max()[1])))
+    if iterative and not (A.getSize()[0] <= MOST_ROWS if use_factor is None else use_factor):
+        found = iterative_inertia(problem, supports, count_all=count_all)
+        if found is not None:
+            return found
+    prescribe_rows(A, supports)
     with SymmetricFactor(A.comm) as factor:
         negative, zero, _ = factor.inertia(A)
-    if supported:
-        A.destroy()
     return negative - problem.multipliers, zero
 
 

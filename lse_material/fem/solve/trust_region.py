@@ -8,13 +8,14 @@ the difference is taken from the gradients at both ends instead, in which nothin
 
 A. R. Conn, N. I. M. Gould, Ph. L. Toint, Trust-Region Methods, SIAM 2000, 17.4.2, for the problem.
 
+**Radius.** PETSc quarters the radius where a trial is refused. A step that lies far inside the radius is then found, and
+refused, a dozen times. So the next radius is also a share of the refused step: the minimum of a parabola (6.3.3 there).
+
 **Preconditioner.** Conjugate gradients in a trust region need a positive definite preconditioner. The frozen-weight tangent is
 positive where every mode is strictly convex and the other terms of the energy are convex. It is singular where a network is
 flat, and may be indefinite where terms of the user's own are not convex (a matrix in compression, say). MUMPS counts negative
 pivots as it factors, so that the check of a positive matrix costs nothing.
 """
-
-from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import closing
@@ -27,6 +28,7 @@ from lse_material.fem.solve.inertia import count_pivots, with_raised_diagonal
 
 HIDDEN_BY_ROUNDING = 1e-10  # relative difference of two energies below which it is taken from gradients
 INFINITE_ENERGY = 1e300  # value of a state whose energy is not finite: minimisers step back from it
+SHORTER = (0.05, 0.5)  # share of a refused step that is the next radius
 DIAGONAL_SHARES = (1e-6, 1e-4, 1e-2, 1e-1, 1.0, 2.0)  # of the row sums, by which the preconditioner is raised
 
 
@@ -37,6 +39,9 @@ class EnergyDifferences:
         energy: of a solver's vector; collective, the same on every rank.
         gradient: writes the derivative at a vector to another.
         layout: a vector of the solver's layout.
+
+    Attributes:
+        largest_radius: of a trust region.
     """
 
     def __init__(
@@ -47,6 +52,7 @@ class EnergyDifferences:
         self._base, self._last, self._gradients, self._step = (layout.duplicate() for _ in range(4))
         self._base_known: tuple[float, float] | None = None
         self._last_known: tuple[float, float] | None = None
+        self.largest_radius = np.inf
         self._largest = (
             0.0  # energy of an accepted state of this solve: an unloaded body's is the rounding of larger ones
         )
@@ -58,17 +64,34 @@ class EnergyDifferences:
 
     def __call__(self, snes: PETSc.SNES, y: PETSc.Vec) -> float:
         """The value at y, as `SNES.setObjective` takes it; `INFINITE_ENERGY` where the energy is not finite."""
-        energy = self._energy(y)
-        if not abs(energy) < INFINITE_ENERGY:
-            return INFINITE_ENERGY
         if self._last_known is not None and self._last.equal(snes.getSolution()):  # the solver has accepted that state
             self._last.copy(self._base)
             self._base_known = self._last_known
             self._largest = max(self._largest, abs(self._base_known[0]))
-        value = 0.0 if self._base_known is None else self._base_known[1] + self._difference(snes, y, energy)
-        y.copy(self._last)
-        self._last_known = energy, value
-        return value
+        if self._last_known is None or not self._last.equal(y):
+            energy = self._energy(y)
+            if not abs(energy) < INFINITE_ENERGY:
+                self._bound_radius(snes, y, INFINITE_ENERGY)
+                return INFINITE_ENERGY
+            value = 0.0 if self._base_known is None else self._base_known[1] + self._difference(snes, y, energy)
+            y.copy(self._last)
+            self._last_known = energy, value
+        self._bound_radius(snes, y, self._last_known[1])
+        return self._last_known[1]
+
+    def _bound_radius(self, snes: PETSc.SNES, y: PETSc.Vec, value: float) -> None:
+        """Bound the next radius of a trust region by a share of the step to y, if that raises the energy."""
+        if snes.getType() != "newtontr":
+            return
+        radius = self.largest_radius
+        if self._base_known is not None and value > self._base_known[1]:
+            y.copy(self._step)
+            self._step.axpy(-1.0, snes.getSolution())
+            derivative = float(snes.getFunction()[0].dot(self._step).real)
+            rise = value - self._base_known[1]
+            share = 0.5 * derivative / (derivative - rise) if derivative < 0.0 else SHORTER[1]
+            radius = float(np.clip(share, *SHORTER) * np.sqrt(self._step.dot(self._step).real))
+        snes.setTRTolerances(delta_max=radius)
 
     def _difference(self, snes: PETSc.SNES, y: PETSc.Vec, energy: float) -> float:
         """Energy at y less that at the base."""

@@ -1,7 +1,5 @@
 """What the search compares: models with their errors, the best of each number of modes, and when one is good enough."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -60,12 +58,7 @@ class Candidate:
 
 
 class Candidates:
-    """The best candidate of each number of modes so far.
-
-    Args:
-        tolerance: error within which a smaller model is as good as a larger one.
-        schedule: numbers of the search.
-    """
+    """The best candidate of each number of modes so far. Within the tolerance a smaller model is as good as a larger one."""
 
     def __init__(self, tolerance: float, schedule: Schedule) -> None:
         self.tolerance, self.schedule = tolerance, schedule
@@ -107,29 +100,17 @@ class Candidates:
 
 @dataclass(frozen=True, eq=False)
 class Discovery:
-    """What each move of the search works with.
+    """What each move of the search works with."""
 
-    Attributes:
-        architecture: of the modes; `max_modes` of them to start with.
-        train: the loss that refits minimise.
-        validation: the loss on the validation rows, whose error decides.
-        constraints: what the potential obeys by construction.
-        sparsity: options of the search.
-        rng: source of random numbers, which moves advance.
-        report: called with a line and an error after each refit.
-        schedule: numbers of the search.
-        candidates: what has been found; moves add to it.
-    """
-
-    architecture: Architecture
-    train: Loss
-    validation: Loss
-    constraints: Constraints
-    sparsity: Sparsity
-    rng: np.random.Generator
-    report: Report
-    schedule: Schedule
-    candidates: Candidates
+    architecture: Architecture  # of the modes; `max_modes` of them to start with
+    train: Loss  # the loss that refits minimise
+    validation: Loss  # the loss on the validation rows, whose error decides
+    constraints: Constraints  # what the potential obeys by construction
+    sparsity: Sparsity  # options of the search
+    rng: np.random.Generator  # source of random numbers, which moves advance
+    report: Report  # called with a line and an error after each refit
+    schedule: Schedule  # numbers of the search
+    candidates: Candidates  # what has been found; moves add to it
 
     @property
     def few(self) -> Loss:

@@ -1,7 +1,5 @@
 """The moves of the search: each makes candidates out of others by adding, dropping, widening or refitting modes."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import replace
 from operator import attrgetter
@@ -85,9 +83,8 @@ def quadratic_modes_suffice(search: Discovery) -> bool:
 def constant(search: Discovery) -> Candidate | None:
     """A mode of no weights, where validation rows do not tell the best model from it: there is nothing to find then."""
     best, given = search.candidates.least, search.architecture
-    model = TrainablePotential.of(
-        replace(given, modes=1, depth=0), search.train.inputs.shape[1], constraints=search.constraints
-    )
+    size = search.train.inputs.shape[1]
+    model = TrainablePotential.of(replace(given, modes=1, depth=0), size, constraints=search.constraints)
     squares = search.validation.by_row(model)
     if best.error <= search.schedule.better * search.validation.worst_error(model) or not alike(
         squares, best.squares, search.schedule.significance
@@ -129,9 +126,8 @@ def restart_smaller(search: Discovery, candidate: Candidate) -> Candidate | None
 def restart(search: Discovery, modes: int) -> Candidate:
     """The best of some random starts with so many modes."""
     starts = [search.random_start(modes) for _ in range(search.sparsity.trials)]
-    return search.refitted(
-        search.in_order(starts, search.schedule.restarted_trial)[0], search.schedule.restarted, "random"
-    )
+    best = search.in_order(starts, search.schedule.restarted_trial)[0]
+    return search.refitted(best, search.schedule.restarted, "random")
 
 
 def eliminate(search: Discovery) -> Candidate:

@@ -9,8 +9,6 @@ takes the neuron's other weights along. Each batch is followed by a Levenberg-Ma
 stay within the bound.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import torch
@@ -35,14 +33,9 @@ def prune(
     schedule: Schedule,
     target: float = 0.0,
 ) -> TrainablePotential:
-    """The model with as few weights as `alike` allows; the transition scale stays.
+    """A copy of the model with as few weights as `alike` allows, the test of whether the errors of a smaller model will do.
 
-    Args:
-        model: fitted weights; not changed.
-        train: the loss that refits minimise.
-        alike: whether the errors of a smaller model are small enough.
-        schedule: numbers of the search.
-        target: the loss at which a refit may stop.
+    The transition scale stays. A refit may stop at the `target` of the loss.
     """
     if not model.layered:  # what a weight of another mode does is not known
         return model

@@ -7,8 +7,6 @@ out with the right number of modes alike; without `significance`, 4 of 8 double 
 many (tests/fit/test_noise.py). Where a reason stands alone, other values were not measured.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -26,19 +24,12 @@ LEARNING_RATE = 0.02  # of Adam in refits: less than at the start, so that modes
 
 @dataclass(frozen=True)
 class Refit:
-    """How far a model is refitted: steps of Adam, then Levenberg-Marquardt.
+    """How far a model is refitted: steps of Adam, then Levenberg-Marquardt."""
 
-    Attributes:
-        iterations: of Levenberg-Marquardt, at most.
-        tolerance: share of the loss that an iteration should win.
-        patience: iterations after which less than that makes it stop.
-        adam_steps: before it.
-    """
-
-    iterations: int
-    tolerance: float = 2e-4
-    patience: int = 10
-    adam_steps: int = 0
+    iterations: int  # of Levenberg-Marquardt, at most
+    tolerance: float = 2e-4  # share of the loss that an iteration should win
+    patience: int = 10  # iterations after which less than that makes it stop
+    adam_steps: int = 0  # before it
 
     def run(
         self,
@@ -79,9 +70,7 @@ class Schedule:
     # What an error means, in tolerances.
     exact: float = 0.01  # below it nothing is left to explain: no neurons, no other transition scale is tried
     noise: float = 0.3  # above it what is missed counts as noise: models are compared row by row
-    satisfied: float = (
-        0.5  # if the best error is above it, a tolerance is added to that error (as independent errors add)
-    )
+    satisfied: float = 0.5  # if the best error is above it, a tolerance is added to it as independent errors add
     significance: float = 2.0  # standard errors by which noisy models must differ, from a constant too
     converged: float = 0.05  # below it no new neurons are sought
     well_fitted: float = 0.1  # what a final refit should meet; else twice the neurons are tried
@@ -106,9 +95,7 @@ class Schedule:
         2.0,
     )  # factors of the transition scale: the loss has minima in it
     first_scales: int = 2  # of these factors, the extreme ones, at a start that misses the tolerance
-    rescaled: Refit = Refit(
-        25, tolerance=1e-4, patience=6
-    )  # of all weights but the transition scale: a step changes little
+    rescaled: Refit = Refit(25, tolerance=1e-4, patience=6)  # of all weights but rho: a step changes little
     after_rescaling: Refit = Refit(60)  # as the sparse start that it competes with
 
     # Whether modes without neurons suffice.

@@ -7,8 +7,6 @@ time with a refit, for as long as the error on validation rows stays within the 
 convergence, its transition scale is lowered as far as the data do not contradict, and weights that are not needed are pruned.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Generator
 from contextlib import closing

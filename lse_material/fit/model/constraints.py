@@ -21,13 +21,9 @@ from lse_material.model.symmetry import Symmetry
 
 @dataclass(frozen=True, eq=False)
 class Orbit:
-    """The variants of each mode: Psi_r(x) = mean over a in H of psi(a r^-1 x), see `lse_material.model.symmetry`.
+    """The variants of each mode: Psi_r(x) = mean over a in H of psi(a r^-1 x), see `lse_material.model.symmetry`."""
 
-    Attributes:
-        maps: the elements a r^-1 of the group in scaled inputs, (c, h, d, d), for c variants; the identity is maps[0, 0].
-    """
-
-    maps: Tensor
+    maps: Tensor  # the elements a r^-1 of the group in scaled inputs, (c, h, d, d), for c variants; the identity is maps[0, 0]
 
     @classmethod
     def of(cls, symmetry: Symmetry, scale: Array) -> Orbit:
@@ -66,15 +62,10 @@ class Orbit:
 
 @dataclass(frozen=True, eq=False)
 class Reference:
-    """A point where the gradient of the potential vanishes, or gives no stress; or one for each mode.
+    """A point where the gradient of the potential vanishes, or gives no stress; or one for each mode."""
 
-    Attributes:
-        at: in scaled inputs, (m, d); m is 1, or the number of modes.
-        projector: onto the gradients that give a stress there, (m, d, d): the identity where x is a strain.
-    """
-
-    at: Tensor
-    projector: Tensor
+    at: Tensor  # in scaled inputs, (m, d); m is 1, or the number of modes
+    projector: Tensor  # onto the gradients that give a stress there, (m, d, d): the identity where x is a strain
 
     @classmethod
     def of(cls, x: Array, derivative: Array, shift: Array, scale: Array) -> Reference:

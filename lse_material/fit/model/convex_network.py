@@ -5,8 +5,6 @@ stresses needs one backward pass. A mode has one output row and one quadratic te
 weighs by 1 - t and t.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Sequence
 from itertools import pairwise

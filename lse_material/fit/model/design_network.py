@@ -1,7 +1,5 @@
 """Design networks in torch: convex networks whose weights depend on parameters, batched along a first axis."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -56,9 +54,7 @@ class TrainableDesign(TrainablePotential):
         v = phi @ self.z_root.transpose(1, 2)
         f, df = v * v, 2.0 * v
         slope = phi @ self.slope.transpose(1, 2)
-        root = (phi @ self.quadratic.flatten(1, 2).transpose(1, 2)).unflatten(
-            2, self.quadratic.shape[1:3]
-        )  # (K, n, i, d)
+        root = (phi @ self.quadratic.flatten(1, 2).transpose(1, 2)).unflatten(2, self.quadratic.shape[1:3])  # (K,n,i,d)
         y = (root @ x.unsqueeze(3)).squeeze(3)
         energy = (f * z).sum(2) + (slope * x).sum(2) + (phi @ self.level.unsqueeze(2)).squeeze(2) + 0.5 * (y * y).sum(2)
         along = (f * dz) @ self.x_weight + slope + (y.unsqueeze(2) @ root).squeeze(2)

@@ -1,7 +1,5 @@
 """Changing the modes of a model: keeping some, adding one, splitting one, merging two, giving all more neurons."""
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Sequence

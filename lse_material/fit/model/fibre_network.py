@@ -7,8 +7,6 @@ do not say which. A fibre has a direction and a stiffness only; with the symmetr
 modes grow linearly in E, as the stiffness of a beam in tension levels off.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import ClassVar
 
@@ -24,9 +22,7 @@ from lse_material.fit.options import Architecture
 from lse_material.model.strain import MANDEL
 
 DIM_AND_SCALARS = {3: (2, 0), 4: (2, 1), 6: (3, 0), 7: (3, 1)}  # by the number of inputs: a strain, and J - 1 beside it
-SHARE = (
-    3  # one neuron of so many reads the volume; of those that read fibres, one of so many grows as the fibre shortens
-)
+SHARE = 3  # one neuron of so many reads the volume, and one of so many others grows as its fibre shortens
 
 
 class TrainableFibres(TrainableNetworks):

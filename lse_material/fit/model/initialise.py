@@ -1,7 +1,5 @@
 """Random starts of a fit: modes that have their minima at data points of low energy."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 

@@ -5,8 +5,6 @@ invariants of `lse_material.model.invariants`). The result is written as convex 
 says that they are polyconvex (`ConvexNetwork.monotone_inputs`), so that no file can contradict itself.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -83,9 +81,8 @@ class TrainablePolyconvex(TrainableNetworks):
                 inverse_softplus(torch.tensor(np.abs(rng.standard_normal(raw.shape)) * 0.5 / raw.shape[2] + 0.05))
             )
         if self.quadratic_of_free is not None:
-            self.quadratic_of_free.copy_(
-                0.7 * torch.eye(self.quadratic_of_free.shape[1]).expand_as(self.quadratic_of_free)
-            )
+            free = self.quadratic_of_free
+            free.copy_(0.7 * torch.eye(free.shape[1]).expand_as(free))
         at, own = torch.tensor(centres), torch.arange(len(centres))
         self.x_weights_raw[-1][:, 0] -= torch.where(self.monotone, 0.0, self.trained_modes(at)[1][own, own])
         self.biases[-1][:, 0] += torch.tensor(energies) - self.trained_modes(at)[0][own, own]

@@ -1,7 +1,5 @@
 """The same network with fewer arrays: neurons without output or without input leave, as do empty rows of the quadratic term."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from lse_material._arrays import Array, Mask

@@ -114,9 +114,7 @@ class TrainablePotential(torch.nn.Module, ABC):
         """The masks by which each mode reads the inputs of its natural state alone; none without such states."""
         if self.constraints.reads is None:
             return {}
-        raise InvalidInputError(
-            f"modes of the type {self.architecture.mode_type} have no natural states: take networks."
-        )
+        raise InvalidInputError(f"modes of the type {self.architecture.mode_type} have no natural states: networks do.")
 
     def restraint(self) -> Tensor | float:
         """A factor >= 1 by which Adam and L-BFGS multiply the loss: it restrains weights that data with errors leave open.
@@ -282,11 +280,7 @@ class TrainablePotential(torch.nn.Module, ABC):
 
 
 def trainable_kind(mode_type: str) -> type[TrainablePotential]:
-    """The trainable form of a mode type.
-
-    Raises:
-        InvalidInputError: it has none.
-    """
+    """The trainable form of a mode type. Raises InvalidInputError: it has none."""
     if mode_type not in MODES:
         raise InvalidInputError(
             f"the mode type {mode_type} has no translation into torch: write a subclass of lse_material.fit.TrainablePotential "

@@ -1,7 +1,5 @@
 """Adam on the loss of a fit, with a penalty on the usage of modes and a weak pull towards sharp transitions for discovery."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 

@@ -1,7 +1,5 @@
 """What a search for weights found, and how it went."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -20,18 +18,12 @@ class Record:
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """The model that a search ends with.
+    """The model that a search ends with."""
 
-    Attributes:
-        model: with the best weights.
-        history: losses, or errors of a discovery, as the search went.
-        stopped: what ended it early, in words; empty if nothing did.
-        errors: relative error on the validation rows for each number of trained modes, of a discovery.
-        scaled_rho_interval: of the transition scales that fit the data alike, in scaled energy, if it was looked for.
-    """
-
-    model: TrainablePotential
-    history: tuple[Record, ...]
-    stopped: str = ""
+    model: TrainablePotential  # with the best weights
+    history: tuple[Record, ...]  # losses, or errors of a discovery, as the search went
+    stopped: str = ""  # what ended it early, in words; empty if nothing did
+    # relative error on the validation rows for each number of trained modes, of a discovery
     errors: Mapping[int, float] = field(default_factory=dict)
+    # of the transition scales that fit the data alike, in scaled energy, if it was looked for
     scaled_rho_interval: tuple[float, float] | None = None

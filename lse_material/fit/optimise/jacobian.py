@@ -9,8 +9,6 @@ modes of at most one hidden layer the modes' own derivatives are written out, wh
 by row, which serves the others.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
@@ -102,22 +100,13 @@ def _lost_at_rest(model: TrainablePotential, rest: Reference) -> dict[str, Tenso
 def _of_modes(model: TrainablePotential, x: Tensor, weight: Tensor, away: Tensor, maps: Tensor) -> dict[str, Tensor]:
     """Sums over the images i of a point: weight_i times the derivatives of psi_k, and of A_i^T g_k - away_i psi_k.
 
-    Args:
-        model: the potential.
-        x: images A_i x of n points, (1 or K, n, i, d).
-        weight: (K, n, i).
-        away: (K, n, i, d).
-        maps: A_i, (i, d, d).
-
-    Returns:
-        By the name of each parameter but the transition scale: (K, n, 1 + d, m) for the m weights of each mode in it.
+    At images A_i x of n points, (1 or K, n, i, d), with weight (K, n, i), away (K, n, i, d) and the maps A_i, (i, d, d). By the
+    name of each parameter but the transition scale: (K, n, 1 + d, m) for the m weights of each mode in it.
     """
     first, blocks = model.temperatures, {}
     factor = torch.cat([torch.ones_like(away[..., :1]), -away], dim=3)
     for form in _forms(model, x.flatten(1, 2)):
-        e, de, by_t = (
-            part.unflatten(1, (-1, len(maps))) * weight.unsqueeze(3) for part in (form.e, form.de, form.by_t)
-        )
+        e, de, by_t = (p.unflatten(1, (-1, len(maps))) * weight.unsqueeze(3) for p in (form.e, form.de, form.by_t))
         C = factor.unsqueeze(4) * e.unsqueeze(3)  # (K, n, i, 1 + d, r)
         v = torch.einsum("imj,kmr->kijr", maps[:, first:, first:], form.v)
         C[..., 1 + first :, :].addcmul_(v.unsqueeze(1), de.unsqueeze(3))
@@ -137,21 +126,15 @@ def _of_modes(model: TrainablePotential, x: Tensor, weight: Tensor, away: Tensor
 class _Form(NamedTuple):
     """How a mode depends on affine forms u_r = v_r.x + b_r of its weights: with e_r = dpsi/du_r and de_r/dx = de_r v_r,
 
-        dpsi/db_r = e_r,    dpsi/dv_rm = e_r x_m,    dg_i/db_r = de_r v_ri,    dg_i/dv_rm = de_r v_ri x_m + e_r delta_im
-
-    Attributes:
-        names: of the parameters v and b, or of weights z_r whose own derivatives dpsi/dz_r take the place of e.
-        e: (K, n, r).
-        de: (K, n, r).
-        v: (K, d, r), of the inputs without temperature.
-        by_t: change of e with temperature, (K, n, r).
+    dpsi/db_r = e_r,    dpsi/dv_rm = e_r x_m,    dg_i/db_r = de_r v_ri,    dg_i/dv_rm = de_r v_ri x_m + e_r delta_im
     """
 
+    # of the parameters v and b, or of weights z_r whose own derivatives dpsi/dz_r take the place of e
     names: tuple[str, ...]
-    e: Tensor
-    de: Tensor
-    v: Tensor
-    by_t: Tensor
+    e: Tensor  # (K, n, r)
+    de: Tensor  # (K, n, r)
+    v: Tensor  # (K, d, r), of the inputs without temperature
+    by_t: Tensor  # change of e with temperature, (K, n, r)
 
 
 def _forms(model: TrainablePotential, x: Tensor) -> Iterator[_Form]:

@@ -3,8 +3,6 @@
 R. H. Byrd, P. Lu, J. Nocedal, C. Zhu, SIAM J. Sci. Comput. 16, 1190 (1995).
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 
@@ -22,13 +20,9 @@ STEPS = {"maxcor": 30, "ftol": 1e-12, "gtol": 1e-10}  # pairs that are kept; con
 
 
 def lbfgs(model: TrainablePotential, loss: Loss, iterations: int, after: Callable[[float], bool]) -> None:
-    """Improve the weights of `model` in place.
+    """Improve the weights of `model` in place, with three evaluations of the loss for each iteration at most.
 
-    Args:
-        model: the potential.
-        loss: of the data.
-        iterations: at most; with three evaluations for each.
-        after: called with the loss after each iteration; False ends the search.
+    `after` is called with the loss after each iteration; False ends the search.
     """
     parameters = trained(model)
 

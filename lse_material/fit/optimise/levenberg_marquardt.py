@@ -5,8 +5,6 @@
 K. Levenberg, Quart. Appl. Math. 2, 164 (1944); D. W. Marquardt, J. SIAM 11, 431 (1963). J is formed in chunks of rows.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 
@@ -63,7 +61,8 @@ def levenberg_marquardt(
             loss.session.expect_time()
             A, b = normal_equations(model, loss, names)
             if pull:
-                b[rho] += 0.5 * pull * _log_rho_derivative(model)
+                (derivative,) = torch.autograd.grad(torch.log(model.scaled_rho), model.raw_rho)
+                b[rho] += 0.5 * pull * float(derivative)
             diagonal = A.diagonal().clone()
             diagonal = diagonal.clamp(min=1e-8 * float(diagonal.max()) + 1e-14)
             accepted = False
@@ -90,11 +89,6 @@ def levenberg_marquardt(
 def _loss(model: TrainablePotential, loss: Loss, pull: float) -> float:
     with torch.no_grad():
         return float(loss(model)) + (pull * float(torch.log(model.scaled_rho)) if pull else 0.0)
-
-
-def _log_rho_derivative(model: TrainablePotential) -> float:
-    (derivative,) = torch.autograd.grad(torch.log(model.scaled_rho), model.raw_rho)
-    return float(derivative)
 
 
 def normal_equations(model: TrainablePotential, loss: Loss, names: list[str]) -> tuple[Tensor, Tensor]:

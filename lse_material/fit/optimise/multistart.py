@@ -42,20 +42,14 @@ IMPROVEMENT = 1e-4  # share by which the validation loss must fall for L-BFGS to
 
 @dataclass
 class BestWeights:
-    """The best weights seen, and the history of losses.
+    """The best weights seen, and the history of losses."""
 
-    Attributes:
-        train: the loss on the training rows.
-        validation: the loss that judges.
-        out_of_time: whether the time limit has ended the search.
-    """
-
-    train: Loss
-    validation: Loss
+    train: Loss  # the loss on the training rows
+    validation: Loss  # the loss that judges
     history: list[Record] = field(default_factory=list)
     weights: Tensor | None = None
     loss: float = math.inf
-    out_of_time: bool = False
+    out_of_time: bool = False  # whether the time limit has ended the search
 
     def look(self, model: TrainablePotential, phase: str, step: int, train: float) -> float:
         """Record the losses of the model as it is, and keep its weights if they are the best so far."""

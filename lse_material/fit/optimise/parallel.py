@@ -4,8 +4,6 @@ Processes are spawned, so that threads and MPI of the parent are not inherited; 
 `if __name__ == "__main__":`. A process that is itself one of several (of MPI, of multiprocessing) starts none.
 """
 
-from __future__ import annotations
-
 import multiprocessing
 import os
 import signal
@@ -35,8 +33,9 @@ def one_after_another(function: Callable[[Job], Done], jobs: Sequence[Job], proc
     Raises:
         LseError: a process died, most often because the script has no `if __name__ == "__main__":`.
     """
-    processes = min(processes, len(jobs), 1 if _one_of_several() else len(jobs))
-    if processes <= 1:
+    one_of_several = multiprocessing.parent_process() or any(int(os.environ.get(name, "1")) > 1 for name in RANKS)
+    processes = min(processes, len(jobs))
+    if processes <= 1 or one_of_several:
         yield from map(function, jobs)
         return
     context = _Spawn()
@@ -72,7 +71,3 @@ def _begin(threads: int) -> None:
     """In a new process: as many threads as in the parent, which alone answers Ctrl-C."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(threads)
-
-
-def _one_of_several() -> bool:
-    return multiprocessing.parent_process() is not None or any(int(os.environ.get(name, "1")) > 1 for name in RANKS)

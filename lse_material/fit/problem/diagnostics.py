@@ -4,8 +4,6 @@ A potential has one energy at each point, its energies change as the gradients s
 Each of the three is checked between near rows, in inputs scaled by their spread.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np
@@ -23,17 +21,13 @@ SAME_ENERGY = 1e-6  # difference of their energies that is none, as a share of t
 NEAR = 0.1  # distance, in each direction, over which energies are compared with gradients
 PLAUSIBLE = 0.75, 1.33  # change of energy over what the gradients say
 CORRELATION = 0.7  # of the two
-SKEW = (
-    0.33  # share of the derivative of the gradients that may be skew; curvature between few rows makes up to a quarter
-)
+SKEW = 0.33  # share of the derivative of the gradients that may be skew; curvature between few rows makes a quarter
 ROTATED = 0.01  # share of the stress that no strain energy can give
 ISOCHORIC = 1e-5  # |J - 1| up to which a row keeps its volume
 BROKEN = 0.15  # difference of gradients that a symmetry maps to one another, over their size; noise and small flaws make less
 IMAGE = 1e-6  # distance below which a row lies at the image of another, over the largest spread of an input
 FEW = 10  # rows for each input
-SPREADS = (
-    0.1  # singular value of the places of the neighbours, as a share of the largest, in whose direction they spread
-)
+SPREADS = 0.1  # singular value of the places of neighbours, as a share of the largest, along which they spread
 ROWS = 3000  # that are looked at, at most, chosen at random
 
 
@@ -51,13 +45,9 @@ class DataWarning(UserWarning):
 
 
 def data_warnings(samples: Samples, rows: Rows, symmetry: Symmetry | None = None) -> tuple[str, ...]:
-    """What speaks against these data, a sentence each; empty if nothing does.
+    """What speaks against these data, a sentence each; rows of weight 0 are passed over.
 
-    Args:
-        samples: the data, for the number of the row that a sentence names.
-        rows: the same in inputs and stresses (or gradients) of the potential, without growth term; rows of weight 0 are
-            passed over.
-        symmetry: that is given to the fit.
+    `rows` are the samples without growth term. Sentences name them by their number in `samples`.
     """
     rows = _counting(samples, rows)
     unit = input_scales(rows.x, rows.strains, rows.is_tensor)
@@ -107,9 +97,7 @@ def _still(rows: Rows) -> list[str]:
     found = []
     if len(still):
         which = ", ".join(map(str, still))
-        found.append(
-            f"input {which} (counted from 0) is the same in all rows: how the energy depends on it is not in the data."
-        )
+        found.append(f"input {which} (counted from 0) is the same in all rows, which do not show how W depends on it.")
     if len(unseen):
         which = ", ".join(map(str, unseen))
         found.append(

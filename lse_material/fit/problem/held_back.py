@@ -4,8 +4,6 @@ Rows of one path are neighbours. A fit that has seen every other one meets the r
 path; so the weights and the number of modes are chosen by whole groups, and only then fitted to all rows.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from lse_material._arrays import Array, Mask

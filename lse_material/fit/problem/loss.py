@@ -50,21 +50,13 @@ def _root(rows: Rows, index: Index) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class Targets:
-    """Known energies, or known stresses, in scaled variables.
+    """Known energies, or known stresses, in scaled variables."""
 
-    Attributes:
-        rows: at which they are known, (n,).
-        values: (n,), or (n, q) of stresses.
-        root: of the weight of each row, of the shape of `values` to broadcasting.
-        derivative: that takes gradients to stresses, (n, d, q); None for energies.
-        growth: what a growth coefficient of 1 adds to the values; None without a growth term.
-    """
-
-    rows: Tensor
-    values: Tensor
-    root: Tensor
-    derivative: Tensor | None = None
-    growth: Tensor | None = None
+    rows: Tensor  # at which they are known, (n,)
+    values: Tensor  # (n,), or (n, q) of stresses
+    root: Tensor  # of the weight of each row, of the shape of `values` to broadcasting
+    derivative: Tensor | None = None  # that takes gradients to stresses, (n, d, q); None for energies
+    growth: Tensor | None = None  # what a growth coefficient of 1 adds to the values; None without a growth term
 
     def __len__(self) -> int:
         """The number of rows at which they are known."""
@@ -95,32 +87,19 @@ class Loss:
     """The loss of a model on rows of data, in scaled variables; `Loss.on` makes one.
 
     A growth coefficient that is to be fitted follows from the rows of `growth_from`, or from these rows.
-
-    Attributes:
-        inputs: scaled inputs (n, d).
-        known_energies: and at which rows.
-        known_stresses: the same of stresses, or of gradients where the data are samples of x; or known sums of stresses.
-        weights: of the two, with sum 1.
-        growth_from: the loss that a growth coefficient follows from, if not this one.
-        session: in which the loss is minimised.
     """
 
-    inputs: Tensor
-    known_energies: Targets
+    inputs: Tensor  # scaled inputs (n, d)
+    known_energies: Targets  # and at which rows
+    # the same of stresses, or of gradients where the data are samples of x; or known sums of stresses
     known_stresses: Targets | Sums
-    weights: tuple[float, float]
-    growth_from: Loss | None = None
-    session: Session = field(default_factory=Session)
+    weights: tuple[float, float]  # of the two, with sum 1
+    growth_from: Loss | None = None  # the loss that a growth coefficient follows from, if not this one
+    session: Session = field(default_factory=Session)  # in which the loss is minimised
 
     @classmethod
     def on(
-        cls,
-        rows: Rows,
-        scales: Scales,
-        energy_weight: float,
-        stress_weight: float,
-        *,
-        growth_from: Loss | None = None,
+        cls, rows: Rows, scales: Scales, energy_weight: float, stress_weight: float, *, growth_from: Loss | None = None
     ) -> Loss:
         """The loss on rows of data; weights are relative to each other."""
         rows = rows.in_like_units(scales)
@@ -211,15 +190,11 @@ class Loss:
             return self.growth_from.growth_coefficient(model)
         with torch.no_grad():
             above = below = torch.zeros((), dtype=torch.float64)
-            parts = zip(self._wrong(energy, gradient, 0.0), self._growth_parts(), self.weights)
-            for wrong, h, weight in parts:
+            by_growth = self.known_energies.growth_part(), self.known_stresses.growth_part()
+            for wrong, h, weight in zip(self._wrong(energy, gradient, 0.0), by_growth, self.weights):
                 if weight and h.numel():
                     above, below = above + weight * (h * wrong).mean(), below + weight * (h * h).mean()
             return torch.clamp(-above / below, min=0.0) if float(below) > 0.0 else 0.0
-
-    def _growth_parts(self) -> tuple[Tensor, Tensor]:
-        """What a growth coefficient of 1 adds to the residuals of energies and of stresses."""
-        return self.known_energies.growth_part(), self.known_stresses.growth_part()
 
     def _wrong(self, energy: Tensor, gradient: Tensor, coefficient: Tensor | float) -> tuple[Tensor, Tensor]:
         """Residuals of energies and of stresses, times the roots of the rows' weights."""

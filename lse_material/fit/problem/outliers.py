@@ -7,8 +7,6 @@ Iteratively reweighted least squares with the weights of S. Geman and D. E. McCl
 r the error of a row relative to the spread of the data, by a potential of as many modes as the fit starts with.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

@@ -183,7 +183,5 @@ def architecture_of(architecture: Architecture | None, temperature: Temperature 
         return architecture
     kind = InterpolatedNetwork.type if temperature is not None else DesignNetwork.type
     if architecture.mode_type not in (ConvexNetwork.type, kind):
-        raise InvalidInputError(
-            f"modes of the type {architecture.mode_type} cannot depend on these parameters; {kind} can."
-        )
+        raise InvalidInputError(f"modes of the type {architecture.mode_type} cannot depend on parameters; {kind} can.")
     return replace(architecture, mode_type=kind, design=designs)

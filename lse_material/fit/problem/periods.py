@@ -29,15 +29,10 @@ MANY_PERIODS = 20.0
 
 @dataclass(frozen=True, eq=False)
 class Periods:
-    """Periods of the inputs x of a fit.
+    """Periods of the inputs x of a fit."""
 
-    Attributes:
-        angles: which inputs have one.
-        unit: p / 2 pi of these, the spread of the others, (d,).
-    """
-
-    angles: tuple[bool, ...]
-    unit: Array
+    angles: tuple[bool, ...]  # which inputs have one
+    unit: Array  # p / 2 pi of these, the spread of the others, (d,)
 
     @classmethod
     def of(cls, periods: Sequence[Any], x: Array) -> Periods:
@@ -49,9 +44,7 @@ class Periods:
         if np.ndim(periods) != 1:
             raise InvalidInputError(f"periods is {periods!r}; it must be a list with an entry for each input.")
         if len(periods) != x.shape[1]:
-            raise InvalidInputError(
-                f"periods has {len(periods)} entries for {x.shape[1]} inputs: None for one without."
-            )
+            raise InvalidInputError(f"periods: {len(periods)} for {x.shape[1]} inputs, None for one without.")
         if any(p is not None and not (isinstance(p, Real) and 0.0 <= float(p) < math.inf) for p in periods):
             raise InvalidInputError(f"periods is {list(periods)}: each must be a number > 0, or None.")
         spread = x.std(axis=0)

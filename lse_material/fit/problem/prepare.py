@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -17,13 +16,7 @@ from lse_material.fit.model.constraints import Constraints, Orbit, Reference, mo
 from lse_material.fit.model.trainable import TrainablePotential
 from lse_material.fit.options import Architecture, Training
 from lse_material.fit.problem.diagnostics import data_warnings, expect_pressure
-from lse_material.fit.problem.held_back import (
-    has_enough_groups,
-    path_warnings,
-    split,
-    split_observations,
-    with_groups,
-)
+from lse_material.fit.problem.held_back import has_enough_groups, path_warnings, split, split_observations, with_groups
 from lse_material.fit.problem.loss import Loss
 from lse_material.fit.problem.outliers import outlier_warnings, outliers, robust_weights
 from lse_material.fit.problem.parameters import Temperature
@@ -44,43 +37,25 @@ FEW_ROWS = 200  # below which those held back are missed by a discovery: 12 of 6
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """What a fit solves.
+    """What a fit solves."""
 
-    Attributes:
-        samples: the rows that count: those of positive weight; or observations.
-        used: the rows of them to train on.
-        validation_samples: the others; None if there are too few.
-        kinematics: strain measure, for samples of F.
-        growth: term of W that is not learnt; "auto" where its coefficient is fitted.
-        symmetry: of the parent phase and its variants.
-        temperature: among the fields, which is then their first; None without.
-        digest: of all samples as they were given.
-        warnings: what the data contradict or leave open, a sentence each.
-        seen: the inputs that the data show, which alone are fitted.
-        scales: that make inputs, energies and gradients of order one.
-        constraints: what the potential obeys, in scaled variables.
-        train: the loss on the rows used.
-        validation: the loss on the validation rows, or the same.
-        everything: the loss on all rows, where whole groups were held back or rows are few: the final fit is to these too.
-        periods: of the inputs, where some are periodic: the fit is in their cosines and sines.
-    """
-
-    samples: Samples | Observations
-    used: Samples | Observations
-    validation_samples: Samples | Observations | None
-    kinematics: StrainMeasure | None
-    growth: Growth | Literal["auto"] | None
-    symmetry: Symmetry | None
-    temperature: Temperature | None
-    digest: str
-    warnings: tuple[str, ...]
-    seen: Index
-    scales: Scales
-    constraints: Constraints
-    train: Loss
-    validation: Loss
+    samples: Samples | Observations  # the rows that count: those of positive weight; or observations
+    used: Samples | Observations  # the rows of them to train on
+    validation_samples: Samples | Observations | None  # the others; None if there are too few
+    kinematics: StrainMeasure | None  # strain measure, for samples of F
+    growth: Growth | Literal["auto"] | None  # term of W that is not learnt; "auto" where its coefficient is fitted
+    symmetry: Symmetry | None  # of the parent phase and its variants
+    temperature: Temperature | None  # among the fields, which is then their first; None without
+    digest: str  # of all samples as they were given
+    warnings: tuple[str, ...]  # what the data contradict or leave open, a sentence each
+    seen: Index  # the inputs that the data show, which alone are fitted
+    scales: Scales  # that make inputs, energies and gradients of order one
+    constraints: Constraints  # what the potential obeys, in scaled variables
+    train: Loss  # the loss on the rows used
+    validation: Loss  # the loss on the validation rows, or the same
+    # the loss on all rows, where whole groups were held back or rows are few: the final fit is to these too
     everything: Loss | None = None
-    periods: Periods | None = None
+    periods: Periods | None = None  # of the inputs, where some are periodic: the fit is in their cosines and sines
 
     def within(self, session: Session) -> Problem:
         """The same problem, solved in this session."""
@@ -103,11 +78,7 @@ def prepare(
     temperature: Temperature | None = None,
     periods: Sequence[float | None] | None = None,
 ) -> Problem:
-    """The problem of these samples, in the scales of `start` if there is one.
-
-    Raises:
-        InvalidInputError: the samples cannot be fitted so.
-    """
+    """The problem of these samples, in the scales of `start` if any. Raises InvalidInputError: they cannot be fitted so."""
     if periods is not None and (getattr(samples, "x", None) is None or symmetry or start or architecture.stress_free):
         raise InvalidInputError("periods are of samples of x, and take neither symmetry nor start nor stress_free.")
     symmetry = on_all_inputs(symmetry, samples, kinematics)
@@ -118,12 +89,16 @@ def prepare(
             f"fit takes Samples or Observations, not a {type(samples).__name__}: lse.read_samples(path), say."
         )
     circles = None if periods is None else Periods.of(periods, samples.inputs(None))
-    rows_from = partial(_rows_from, kinematics, growth, circles, temperature)
+
+    def rows_from(part: Samples) -> Rows:
+        rows = rows_of(part, kinematics, growth, temperature)
+        return rows if circles is None else circles.on_circles(rows)
+
     digest, rows = samples.digest(), rows_from(samples)
     _check(len(samples), symmetry, kinematics, rows.x.shape[1])
     expect_pressure(samples, rows)
-    if samples.fields is not None or temperature is not None:
-        _expect_any_stress(architecture)
+    if (samples.fields is not None or temperature is not None) and architecture.stress_free:
+        raise InvalidInputError("stress_free is not defined for data with fields: at which values of them?")
     of_outliers: tuple[str, ...] = ()
     monotone = _monotone(architecture, kinematics, rows.x.shape[1])
     if training.robust:
@@ -195,24 +170,6 @@ def in_random_order(samples: Samples, parts: int = PARTS_FROM) -> Samples:
     return samples.take(np.random.default_rng(0).permutation(len(samples)))
 
 
-def _expect_any_stress(architecture: Architecture) -> None:
-    if architecture.stress_free:
-        raise InvalidInputError(
-            "stress_free is not defined for data with fields: a state without stress at which values of them?"
-        )
-
-
-def _rows_from(
-    kinematics: StrainMeasure | None,
-    growth: Growth | Literal["auto"] | None,
-    periods: Periods | None,
-    temperature: Temperature | None,
-    samples: Samples,
-) -> Rows:
-    rows = rows_of(samples, kinematics, growth, temperature)
-    return rows if periods is None else periods.on_circles(rows)
-
-
 def _prepare_observations(
     observations: Observations,
     kinematics: StrainMeasure | None,
@@ -225,9 +182,7 @@ def _prepare_observations(
 ) -> Problem:
     """The problem of sums of stresses, of which whole groups are held back where there are enough."""
     if training.robust:
-        raise InvalidInputError(
-            "robust fits need stresses row by row; observations have errors instead: leave robust out."
-        )
+        raise InvalidInputError("robust fits need stresses row by row; observations have errors: leave robust out.")
     x = observations.inputs(kinematics)
     assert kinematics is not None
     _check(len(observations), symmetry, kinematics, x.shape[1])
@@ -297,11 +252,7 @@ def _monotone(architecture: Architecture, kinematics: StrainMeasure | None, inpu
 
 
 def _constraints(
-    architecture: Architecture,
-    symmetry: Symmetry | None,
-    scales: Scales,
-    kinematics: StrainMeasure | None,
-    seen: Index,
+    architecture: Architecture, symmetry: Symmetry | None, scales: Scales, kinematics: StrainMeasure | None, seen: Index
 ) -> Constraints:
     """What the potential must obey, in scaled variables of the seen inputs."""
     d = len(scales.input_shift)

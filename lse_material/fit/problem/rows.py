@@ -117,9 +117,8 @@ def rows_of(
             )
         of_caloric = caloric.energy(x[energy_rows, 0])
         energy = energy if is_fitted else energy - of_caloric
-        growth_energy, growth_stress = (
-            (of_caloric, np.zeros_like(stress)) if is_fitted else (growth_energy, growth_stress)
-        )
+        if is_fitted:
+            growth_energy, growth_stress = of_caloric, np.zeros_like(stress)
     if samples.conjugates is not None:
         conjugates = samples.conjugates[stress_rows].copy()
         of_caloric = np.zeros_like(conjugates)
@@ -217,9 +216,7 @@ def scales_of(rows: Rows, symmetry: Symmetry | None = None, temperature: Tempera
     group = np.eye(rows.x.shape[1])[None] if symmetry is None else symmetry.group
     shift = group.mean(axis=0) @ rows.x.mean(axis=0)
     scale = input_scales(rows.x, rows.strains, rows.is_tensor, group)
-    if len(
-        rows.stress
-    ):  # the unit of an input that is the same in all rows is that in which its gradients are like others
+    if len(rows.stress):  # an input that is the same in all rows has the unit in which its gradients are like others
         size = np.sqrt((gradients_of(rows) ** 2).mean(axis=0))
         least = np.where(np.arange(len(size)) < len(size) - rows.strains, 0.0, DEPENDENT * size.max())
         level = float((size * scale).max())
@@ -235,9 +232,7 @@ def scales_of(rows: Rows, symmetry: Symmetry | None = None, temperature: Tempera
         if spread > 1e-12 * np.abs(rows.energy).max():
             return Scales(shift, scale, spread, mean)
     if len(rows.stress) == 0:
-        raise InvalidInputError(
-            "all energies are equal: there is no landscape to learn. Check the column, or add stresses."
-        )
+        raise InvalidInputError("all energies are equal: there is no landscape. Check the column, or add stresses.")
     if not rows.stress.any():
         raise InvalidInputError("all stresses are zero and there are no varying energies: there is nothing to learn.")
     return Scales(shift, scale, float(np.sqrt((gradients_of(rows, scale) ** 2).sum(axis=1).mean())), 0.0)

@@ -21,15 +21,10 @@ DENSE = 0.1  # share of entries that are not zero above which a block is kept as
 
 @dataclass(frozen=True, eq=False)
 class Block:
-    """What the stresses of some rows add to the values.
+    """What the stresses of some rows add to the values."""
 
-    Attributes:
-        values: numbers of the values that they add to, (b,).
-        matrix: their coefficients, full or sparse, (b, m q).
-    """
-
-    values: Tensor
-    matrix: Tensor
+    values: Tensor  # numbers of the values that they add to, (b,)
+    matrix: Tensor  # their coefficients, full or sparse, (b, m q)
 
     def applied_to(self, stress: Tensor) -> Tensor:
         """Of stresses, or of their derivatives, (m q, p): (b, p)."""
@@ -49,19 +44,12 @@ class Block:
 
 @dataclass(frozen=True, eq=False)
 class Sums:
-    """Observations in scaled variables: each value over its error, and over the RMS of all such.
+    """Observations in scaled variables: each value over its error, and over the RMS of all such."""
 
-    Attributes:
-        blocks: of `ROWS` rows each, one after the other.
-        values: (k,).
-        derivative: takes gradients in scaled inputs to stresses, (n, d, q).
-        growth: what a growth coefficient of 1 adds to the values; None without a growth term.
-    """
-
-    blocks: tuple[Block, ...]
-    values: Tensor
-    derivative: Tensor
-    growth: Tensor | None = None
+    blocks: tuple[Block, ...]  # of `ROWS` rows each, one after the other
+    values: Tensor  # (k,)
+    derivative: Tensor  # takes gradients in scaled inputs to stresses, (n, d, q)
+    growth: Tensor | None = None  # what a growth coefficient of 1 adds to the values; None without a growth term
 
     @classmethod
     def of(

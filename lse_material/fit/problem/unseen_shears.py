@@ -9,8 +9,6 @@ H the Hessians of the modes in the dim normal strains (Mandel components), avera
 modes are convex.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np
@@ -55,13 +53,9 @@ def expect_unread(model: TrainablePotential, seen: Index, unseen: Index, d: int)
 
 
 def with_unseen_shears(potential: SoftMinimum, seen: Index, x: Array, tensor: int) -> SoftMinimum:
-    """A potential of the seen inputs as one of all inputs of x (n, d), with isotropic stiffness in the others.
+    """A potential of x[:, seen] as one of all inputs x (n, d) of the data, with isotropic stiffness in the others.
 
-    Args:
-        potential: of x[:, seen].
-        seen: what `seen_inputs` found.
-        x: inputs of the data.
-        tensor: how many of the last inputs are components of the strain.
+    The last `tensor` inputs are components of the strain.
     """
     d, dim = x.shape[1], DIM[tensor]
     unseen = np.setdiff1d(np.arange(d), seen)

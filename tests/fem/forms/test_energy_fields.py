@@ -7,8 +7,16 @@ from dolfinx import fem, mesh
 from mpi4py import MPI
 
 import lse_material as lse
-from lse_material.fem import QuadratureStress, conjugates, energy, mode_weights, stress
-from tests.materials import material_with_fields
+from lse_material.fem import (
+    ExtrapolationMonitor,
+    ExtrapolationWarning,
+    QuadratureStress,
+    conjugates,
+    energy,
+    mode_weights,
+    stress,
+)
+from tests.materials import material_with_fields, random_design, random_network
 
 F = np.array([[1.05, 0.08], [-0.03, 0.94]])
 VALUES = np.array([0.3, -0.2])
@@ -64,6 +72,23 @@ def test_fields_that_are_no_scalars_are_refused(given):
     for use in (energy, stress, conjugates, mode_weights):
         with pytest.raises(lse.InvalidInputError, match=r"give fields=\[\.\.\.\]|must be a number or a UFL scalar"):
             use(m, G, fields=given)
+
+
+def test_designs_outside_the_data_are_refused_as_numbers_and_watched_as_functions():
+    modes = random_design(np.random.default_rng(9), 1, 3), random_network(np.random.default_rng(8), 4, depth=1)
+    box = lse.Box([0.1, *[-1.0] * 3], [0.5, *[1.0] * 3])
+    m = lse.Material(lse.SoftMinimum(modes, 0.3), lse.GreenLagrange(2), training_box=box, fields=("porosity",))
+    u = fem.Function(unit_square())
+    G = ufl.Identity(2) + ufl.grad(u)
+    for wrong in (-0.2, 0.6, 1e9, np.nan):
+        for use in (energy, stress, conjugates, mode_weights, lambda *a, **k: QuadratureStress(*a, degree=1, **k)):
+            with pytest.raises(lse.InvalidInputError, match=r"porosity = .* is outside the data|porosity is nan"):
+                use(m, G, fields=[wrong])
+    energy(m, G, fields=[0.1])
+    p = fem.Constant(u.function_space.mesh, 2.0)
+    P = QuadratureStress(m, G, degree=1, fields=[p])
+    with pytest.warns(ExtrapolationWarning, match="porosity is 2, outside the box"):
+        ExtrapolationMonitor(P.inputs, box, names=["porosity", "E11", "E22", "E12"]).excess()
 
 
 def test_numbers_of_any_kind_are_fields():

@@ -1,5 +1,7 @@
 """Fields of cells are what NumPy says of F in them, on any number of ranks."""
 
+import contextlib
+
 import numpy as np
 import pytest
 import ufl
@@ -325,7 +327,8 @@ def test_a_box_is_watched_in_the_cells_of_its_material():
     box = lse.Box([-0.05], [0.1])
     assert ExtrapolationMonitor([F[0, 0] - 1.0], box, tags=tags, tag=3).excess() < 1e-12
     watch = ExtrapolationMonitor([F[0, 0] - 1.0], box, names=["stretch"], tags=tags, tag=(5, 6))
-    with pytest.warns(ExtrapolationWarning, match=r"stretch is 0\.3, outside"):
+    warns = pytest.warns(ExtrapolationWarning, match=r"stretch is 0\.3, outside")
+    with warns if domain.comm.rank == 0 else contextlib.nullcontext():  # which warns for all
         assert watch.excess() == pytest.approx(0.2 / 0.15, rel=1e-12)
     with pytest.raises(lse.InvalidInputError, match="both tags and tag"):
         ExtrapolationMonitor([F[0, 0]], box, tag=3)

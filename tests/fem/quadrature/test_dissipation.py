@@ -337,6 +337,24 @@ def test_one_mode_and_wrong_ranges_are_refused():
         hysteresis.advance()
 
 
+def test_a_price_that_is_a_field_or_a_constant_must_not_be_negative_either():
+    domain = mesh.create_unit_square(MPI.COMM_SELF, 1, 1)
+    u, price = (
+        fem.Function(fem.functionspace(domain, ("Lagrange", 1, (2,)))),
+        fem.Function(fem.functionspace(domain, ("DG", 0))),
+    )
+    F, material = ufl.Identity(2) + ufl.grad(u), square_to_rectangle(0.05)
+    price.x.array[:] = 0.1, -0.1
+    with pytest.raises(lse.InvalidInputError, match="the price is negative at 1 quadrature points"):
+        lse.fem.Dissipation(material, F, price, degree=1)
+    constant = fem.Constant(domain, 0.1)
+    hysteresis = lse.fem.Dissipation(material, F, constant, degree=1)
+    constant.value = -0.1
+    with pytest.raises(lse.InvalidInputError, match="the price is negative at 2 quadrature points"):
+        hysteresis.advance()
+    assert hysteresis.dissipated() == 0.0
+
+
 def arc_length(checkpoint=None):
     """The path of a bar of one cell that a force pulls."""
     domain = mesh.create_interval(MPI.COMM_WORLD, 1, [0.0, 1.0])

@@ -45,13 +45,13 @@ class Wells:
     def set_iterate(self, x):
         self.at = x.array_r.copy()
 
-    def energy(self):
+    def value(self):
         if np.abs(self.at).max() > self.wall:
             return np.nan
         return float((0.25 * (self.at**2 - 1.0) ** 2).sum() + 0.1 * self.at[0] * self.at[1] - self.tilt @ self.at)
 
     def residual(self, out):
-        self.energies.append(self.energy())
+        self.energies.append(self.value())
         out.array[:] = self.at**3 - self.at + 0.1 * self.at[::-1] - self.tilt
 
     def tangent(self):
@@ -68,7 +68,7 @@ class Wells:
 class Cables(Wells):
     """E = sum_i sqrt(1 + x_i^2), convex; Newton's method goes from x to -x^3, and so from 1 to -1 and back for ever."""
 
-    def energy(self):
+    def value(self):
         return float(np.sqrt(1.0 + self.at**2).sum())
 
     def residual(self, out):
@@ -102,8 +102,8 @@ def test_plain_newton_stays_at_the_maximum_that_the_minimiser_leaves():
     assert newton(plain, 20) > 0
     np.testing.assert_allclose(plain.at, 0.0, atol=1e-12)
     minimise(down)
-    assert down.energy() < 0.1
-    assert plain.energy() == pytest.approx(0.5)
+    assert down.value() < 0.1
+    assert plain.value() == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize("side", [1.0, -1.0])
