@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from lse_material._arrays import Array, deformation_gradients
+from lse_material._arrays import Array, deformation_gradients, generator
 from lse_material.analysis.ellipticity import acoustic_minimum
 from lse_material.analysis.verification import Check
 from lse_material.data.samples import Samples
@@ -73,7 +73,7 @@ def check_extrapolation(material: Material | SoftMinimum, box: tuple[Array, Arra
     True
     """
     potential = potential_of(material)
-    rng = np.random.default_rng(seed)
+    rng = generator(seed)
     lower, upper = box
     if isinstance(material, Material):
         first, at_rest = len(material.fields), material.kinematics.strain(np.eye(material.dim)[None])[0]

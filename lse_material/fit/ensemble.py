@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from lse_material._arrays import Array
+from lse_material._arrays import Array, whole_number
 from lse_material.data.observations import Observations
 from lse_material.data.samples import Samples
 from lse_material.errors import InvalidInputError
 from lse_material.fit.fitting import fit
+from lse_material.fit.options import expect_options
 from lse_material.fit.result import FitResult
 from lse_material.model.material import Material
 
@@ -68,8 +69,8 @@ def fit_ensemble(samples: Samples | Observations, *, members: int = 5, seed: int
     >>> len(ensemble.results), ensemble.material is ensemble.results[0].material
     (2, True)
     """
-    if members < 2:
-        raise InvalidInputError(f"members is {members!r}; a spread needs 2 or more.")
+    whole_number("members", members, 2)
+    expect_options(seed=seed)
     if options.get("checkpoint") is not None:
         raise InvalidInputError("several fits cannot share one checkpoint: leave `checkpoint` out.")
     if options.get("kinematics") is None:

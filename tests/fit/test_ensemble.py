@@ -52,7 +52,7 @@ def test_the_spread_grows_away_from_the_data(samples, ensemble):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"members": 1}, "members is 1; a spread needs 2"),
+        ({"members": 1}, "members is 1; it must be a whole number"),
         ({"checkpoint": "fit.npz"}, "cannot share one checkpoint"),
         ({"kinematics": None}, "an ensemble is of materials"),
     ],

@@ -86,6 +86,8 @@ class EquilibriumPath(RecordedPath):
         loads = data[next(iter(self.table))]
         if len(loads):
             self._set_load(float(loads[-1]))
+        self.problem.u.x.array[:] = values
+        self.problem.energy()  # brings stored energies, which are in the fingerprint, up to date
         other = differences_from(data[FINGERPRINT], self._fingerprint())
         if len(loads) and not self._keeps_dirichlet_values(values):
             other.append(DIRICHLET)

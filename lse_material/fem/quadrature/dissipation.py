@@ -237,8 +237,7 @@ class Dissipation:
 def prices_of_modes(price: Any, modes: int) -> list[Any]:
     """c_k with c_i + c_j the price of the change from mode i to mode j.
 
-    Raises:
-        InvalidInputError: prices are negative, not symmetric, or no such sums.
+    Raises InvalidInputError: prices are negative, not symmetric, or no such sums.
     """
     if not isinstance(price, (int, float, list, tuple, np.ndarray)):
         return [0.5 * price] * modes  # UFL

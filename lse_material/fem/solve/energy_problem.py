@@ -7,8 +7,7 @@ rise. A. R. Conn, N. I. M. Gould, Ph. L. Toint, Trust-Region Methods, SIAM 2000;
 (1983), for conjugate gradients (PETSc's KSPSTCG) that end where the tangent is not positive.
 
 Where they end so, or the residual hardly falls, boundaries between wells still move, and a step of the trust region is no
-better than a quasi-Newton step, which costs a tenth (`lse_material.fem.solve.quasi_newton`). The trust region then goes on
-from where these steps end.
+better than a quasi-Newton step, which costs a tenth (`lse_material.fem.solve.quasi_newton`); it goes on from where these end.
 """
 
 import contextlib
@@ -330,11 +329,9 @@ class EnergyProblem(MaterialProblem):
         return self.u
 
     def _minimise_from_here(self) -> None:
-        if self._unsupported:
-            motion = missing_stiffness(self.fields, self.tangent())
-            if motion is not None:
-                raise InvalidInputError(f"There is no Dirichlet condition, and {motion}.")
-            self._unsupported = False
+        if self._unsupported and (motion := missing_stiffness(self.fields, self.tangent())) is not None:
+            raise InvalidInputError(f"There is no Dirichlet condition, and {motion}.")
+        self._unsupported = False
         indefinite = enter_dirichlet_values(self, rough=bool(self._smoother))
         self._prepare_trust_region()
         self.iterations = self.quasi_newton_steps = 0
