@@ -200,8 +200,9 @@ class ArcLength(EquilibriumPath):
 
     def _advance(self, low: float, high: float) -> float:
         """Take one step, shorter if it fails, and record it; returns the load factor."""
-        u = self.problem.u
-        before, at = u.x.array.copy(), self.table["factor"][-1]
+        u, at = self.problem.u, self.table["factor"][-1]
+        state = (u, *self.problem.start_values.values())
+        before = [function.x.array.copy() for function in state]
         shortest = self.size / 2.0**self.halvings
         while True:
             factor, iterations = self._solve(at, low, high)
@@ -209,7 +210,8 @@ class ArcLength(EquilibriumPath):
                 break
             self.history.failed += 1
             self.history.rejected += 1
-            u.x.array[:] = before
+            for function, values in zip(state, before):
+                function.x.array[:] = values
             self._load.set(at)
             self._continuation.step *= 0.5
             if self._continuation.step < shortest * (1.0 - 1e-9):
@@ -219,7 +221,7 @@ class ArcLength(EquilibriumPath):
                     "does it branch there? Look at the lowest modes, and perturb u along one."
                 )
         free, last = self.problem.fields.free[0], self._continuation.last.x
-        step = np.where(free, (u.x.array - before)[: len(free)], 0.0)
+        step = np.where(free, (u.x.array - before[0])[: len(free)], 0.0)
         self.problem.scales.divide(step)
         last.array[: len(free)] = step
         last.scatter_forward()

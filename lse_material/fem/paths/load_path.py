@@ -158,8 +158,9 @@ class LoadPath(EquilibriumPath):
             if (jump - at) * step > 0.0:
                 step = (jump - at) * (1.0 if abs(jump - at) <= located else 0.5)
 
-    def _set_load(self, level: float) -> None:
-        on_every_rank(self.problem.comm, partial(self.apply, level))
+    def _set_load(self, load: float) -> None:
+        """Set a level, whatever that does to u."""
+        on_every_rank(self.problem.comm, partial(self.apply, load))
 
     def _step(self, target: float, begun: StepWork | None, row: dict[str, float], *, seek: bool) -> None:
         """Solve under a load, let internal variables follow, and add to the row.
