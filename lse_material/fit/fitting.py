@@ -121,9 +121,8 @@ def fit(
     problem = prepare(samples, kinematics, growth, symmetry, architecture, training, rng, **inputs)
     for text in problem.warnings:
         warnings.warn(text, DataWarning, stacklevel=2)
-    measure = None if kinematics is None else kinematics.to_dict()
-    of_fit = architecture, training, sparsity, growth, measure, symmetry, periods, seed, temperature
-    stages = None if checkpoint is None else Checkpoint(checkpoint, _name(problem.digest, *of_fit))
+    of_fit = architecture, training, sparsity, growth, kinematics and kinematics.to_dict(), symmetry, periods, seed
+    stages = None if checkpoint is None else Checkpoint(checkpoint, _name(problem.digest, *of_fit, temperature))
     problem = problem.within(Session(began + (training.time_limit or math.inf), stages))
     found = _search(problem, first, architecture, training, sparsity, rng, progress)
     result = _finished(problem, found, sparsity.tolerance, training, seed, progress)
