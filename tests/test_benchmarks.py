@@ -87,6 +87,12 @@ def test_a_conservative_step_keeps_what_generalised_alpha_loses():
     assert methods["generalised_alpha_0.8"]["from_the_first"] > 0.01
 
 
+def test_energies_of_a_bain_path_are_met_alone_and_with_stresses():
+    figures = run_benchmark("bain_path")
+    assert max(*figures["energies"]["energy"], *figures["with_stresses"]["energy"]) < 0.02
+    assert max(figures["with_stresses"]["stress"]) < 0.05
+
+
 def test_mass_and_momentum_balance_across_a_boundary_that_an_impact_drives(tmp_path):
     figures = run_benchmark("impact", "--plot", str(tmp_path / "impact.png"))["0.35"]
     assert abs(figures["mass"]) < 0.01

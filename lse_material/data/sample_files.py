@@ -24,7 +24,7 @@ from lse_material.data.assigned_columns import Columns
 from lse_material.data.column_names import DEFORMATIONS, FIELDS, STRESSES, meanings, name_and_unit
 from lse_material.data.samples import ARRAYS, Samples
 from lse_material.data.table_numbers import decimal_mark, is_number, to_number
-from lse_material.data.table_reader import Table, table_of_text, unzipped
+from lse_material.data.table_reader import Missing, Table, table_of_text, unzipped
 from lse_material.data.table_samples import Reading, samples_of_table
 from lse_material.errors import FormatError, InvalidInputError
 
@@ -97,7 +97,7 @@ def table_of_file(
     *,
     separator: str | None = None,
     decimal: str | None = None,
-    missing: str | Sequence[str] | None = None,
+    missing: Missing = None,
     sheet: str | None = None,
 ) -> tuple[Table, Columns]:
     """The columns of a file, and what `columns` says of them by name. Arguments and errors are those of `read_samples`."""
@@ -184,13 +184,10 @@ def _by_pandas(reader: str, path: Path, **options: Any) -> Any:
         raise FormatError(f"{path} cannot be read by pandas: {' '.join(str(error).split())}.") from None
 
 
-def _table_of_spreadsheet(
-    path: Path, decimal: str | None, missing: str | Sequence[str] | None, sheet: str | None
-) -> Table:
+def _table_of_spreadsheet(path: Path, decimal: str | None, missing: Missing, sheet: str | None) -> Table:
     """The table of a sheet, by default of the only one that has columns whose names mean something.
 
-    Raises:
-        FormatError: there is no such sheet, several sheets hold tables, or what is wrong with the table.
+    Raises FormatError: there is no such sheet, several sheets hold tables, or what is wrong with the table.
     """
     frames = _by_pandas("read_excel", path, header=None, sheet_name=None)
     if sheet is not None and sheet not in frames:
@@ -216,9 +213,7 @@ def _table_of_spreadsheet(
     return replace(table, dialect=f"{table.dialect}; sheets left alone: {', '.join(others)}") if others else table
 
 
-def _table_of_sheet(
-    path: Path, name: str, frame: Any, decimal: str | None, missing: str | Sequence[str] | None
-) -> Table:
+def _table_of_sheet(path: Path, name: str, frame: Any, decimal: str | None, missing: Missing) -> Table:
     """The cells as text, in which the table is found as in a file."""
     source = f"{path}, sheet {name}"
     texts = [cell for column in frame for cell in frame[column] if isinstance(cell, str) and is_number(cell.strip())]

@@ -275,8 +275,7 @@ class Samples:
 def checked_deformations(value: Any) -> Array:
     """Deformation gradients F (n, 2, 2) or (n, 3, 3), finite and with det F > 0, as a read-only array.
 
-    Raises:
-        InvalidInputError: naming the row at fault.
+    Raises InvalidInputError: naming the row at fault.
     """
     F = _rows("F", value, 3)
     if F.shape[1:] not in ((2, 2), (3, 3)):

@@ -173,8 +173,7 @@ def from_start(
 ) -> TrainablePotential:
     """The weights of an earlier fit, to be trained further.
 
-    Raises:
-        InvalidInputError: it is of another strain measure, or what is asked for beside it would change it.
+    Raises InvalidInputError: it is of another strain measure, or what is asked for beside it would change it.
     """
     if not isinstance(start, Material | SoftMinimum):
         raise InvalidInputError(
@@ -229,8 +228,7 @@ def _discover(
 ) -> Found:
     """The search for the number of modes. Ctrl-C and the time limit keep the best number so far.
 
-    Raises:
-        KeyboardInterrupt: it came before anything was found.
+    Raises KeyboardInterrupt: it came before anything was found.
     """
     train, validation, schedule = problem.train, problem.validation, Schedule()
     some = train.part(slice(0, training.rows))

@@ -131,8 +131,7 @@ class Counted:
     def __call__(self, x: Array) -> tuple[Array, Array]:
         """Energies (n,) and gradients (n, d) at x (n, d).
 
-        Raises:
-            InvalidInputError: the target gives another shape, a NaN, or +inf.
+        Raises InvalidInputError: the target gives another shape, a NaN, or +inf.
         """
         t = torch.tensor(x, dtype=torch.float64, requires_grad=True)
         log_p = self.target(t)
@@ -309,8 +308,7 @@ def evidence_error(
     """The standard error of ln Z as samples of q give it.
 
     `forward` has ln Z and its standard error (and a share) by `importance` of samples of q weighted to p; `backward` the same
-    with the parts of q and p exchanged, which gives -ln Z. `normaliser` is the standard error of ln of the normaliser of q, in
-    both.
+    with the parts of q and p exchanged, which gives -ln Z. `normaliser`: standard error of ln of the normaliser of q, in both.
     """
     variance = forward[1] ** 2 + normaliser**2
     difference = (forward[0] + backward[0]) ** 2
@@ -370,8 +368,7 @@ def annealed(target: Counted, box: Box, inference: Inference, rng: np.random.Gen
 def expect_gradient(target: Counted, x: Array, width: Array) -> None:
     """Compare gradients of the target with its differences along random directions, at 100 of the points x (n, d) at most.
 
-    Raises:
-        InvalidInputError: they belong to another function: a part is detached, or a backward written by hand is wrong.
+    Raises InvalidInputError: they belong to another function: a part is detached, or a backward written by hand is wrong.
     """
     energy, gradient = target(x[:100])
     direction = width * np.random.default_rng(0).normal(size=gradient.shape)

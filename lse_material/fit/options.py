@@ -8,9 +8,9 @@ from __future__ import annotations
 import builtins
 import dataclasses
 import inspect
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from math import inf
 from numbers import Integral, Real
 from os import PathLike
 from typing import Any, Literal
@@ -32,9 +32,7 @@ KINDS: dict[str, tuple[Any, str]] = {
 }
 
 
-def option(
-    default: Any, text: str, *, least: float = -math.inf, above: float = -math.inf, below: float = math.inf
-) -> Any:
+def option(default: Any, text: str, *, least: float = -inf, above: float = -inf, below: float = inf) -> Any:
     """A field of `Options`: its default, its help, and its bounds least <= value, above < value < below."""
     return dataclasses.field(default=default, metadata={"help": text, "least": least, "above": above, "below": below})
 
@@ -42,8 +40,7 @@ def option(
 class Options:
     """A dataclass of options: their help ends its docstring, and their types and bounds are checked.
 
-    Raises:
-        InvalidInputError: naming the field.
+    Raises InvalidInputError: naming the field.
     """
 
     def __init_subclass__(cls) -> None:
@@ -61,8 +58,8 @@ class Options:
                 raise InvalidInputError(f"{name} {words}.")
             least, above, below = bounds["least"], bounds["above"], bounds["below"]
             if kind in (Integral, Real) and not (least <= value < below and value > above):
-                low = f">= {least:g}" if above == -math.inf else f"> {above:g}"
-                raise InvalidInputError(f"{name} {low} and " + ("finite." if below == math.inf else f"< {below:g}."))
+                low = f">= {least:g}" if above == -inf else f"> {above:g}"
+                raise InvalidInputError(f"{name} {low} and " + ("finite." if below == inf else f"< {below:g}."))
             if words:  # Python's own numbers, which checkpoints and processes compare
                 object.__setattr__(self, each.name, getattr(builtins, str(each.type))(value))
 
@@ -213,8 +210,7 @@ ARGUMENTS: dict[str, tuple[Any, str]] = {
 def expect_options(**given: Any) -> None:
     """Check that each argument is None or of its kind, an architecture an `Architecture`, and a seed a whole number.
 
-    Raises:
-        InvalidInputError: naming the argument.
+    Raises InvalidInputError: naming the argument.
     """
     for name, value in given.items():
         if name == "seed":

@@ -130,12 +130,20 @@ def restart(search: Discovery, modes: int) -> Candidate:
     return search.refitted(best, search.schedule.restarted, "random")
 
 
+def converge_smaller(search: Discovery, candidate: Candidate) -> Candidate | None:
+    """The best with one mode fewer, refitted to convergence if it is near the tolerance: refits that compare end before."""
+    smaller = search.candidates.best[candidate.modes - 1]
+    if smaller.error >= search.schedule.near * search.sparsity.tolerance:
+        return None
+    return search.converged(edit.copy_of(smaller.model), search.schedule.final, "converge")
+
+
 def eliminate(search: Discovery) -> Candidate:
     """Backward elimination: one mode fewer for as long as a move finds an acceptable model, from the fewest so far."""
     candidate = search.candidates.smallest_acceptable()
     assert candidate is not None
     while candidate.modes > 1:
-        for move in (drop_mode, widen_smaller, restart_smaller):
+        for move in (drop_mode, widen_smaller, restart_smaller, converge_smaller):
             smaller = move(search, candidate)
             if smaller is not None and search.candidates.acceptable(smaller):
                 break
@@ -166,12 +174,17 @@ def final_refit(search: Discovery, candidate: Candidate) -> Candidate:
 
 
 def retry(search: Discovery, candidate: Candidate) -> Candidate:
-    """Random starts with as many modes, kept if the error is at most half: it may be noise, or a local minimum."""
+    """Random starts with as many modes, kept if an error is at most half: it may be noise, or a local minimum.
+
+    That of the rows trained on tells them apart: noise is met by none of them.
+    """
     several = candidate.modes * search.constraints.variants > 1
     if candidate.error <= search.schedule.noise * search.sparsity.tolerance or not several:
         return candidate
     other = final_refit(search, restart(search, candidate.modes))
-    return other if other.error < search.schedule.better * candidate.error else candidate
+    lower = search.train.worst_error(other.model) < search.schedule.better * search.train.worst_error(candidate.model)
+    halved = other.error < search.schedule.better * candidate.error
+    return other if halved or (lower and other.error < candidate.error) else candidate
 
 
 def try_more_modes(search: Discovery, candidate: Candidate) -> Candidate:

@@ -117,8 +117,7 @@ def declared(
 
     The temperature of `start` goes on.
 
-    Raises:
-        InvalidInputError: there are no such inputs, or a parameter is of no known kind, or they do not go together.
+    Raises InvalidInputError: there are no such inputs, or a parameter is of no known kind, or they do not go together.
     """
     parameters = dict(parameters or {})
     if isinstance(start, Material) and isinstance(samples, Samples) and samples.field_names:
@@ -171,8 +170,7 @@ def declared(
 def architecture_of(architecture: Architecture | None, temperature: Temperature | None, designs: int) -> Architecture:
     """The architecture whose modes know of the parameters, if there are any.
 
-    Raises:
-        InvalidInputError: its mode type does not.
+    Raises InvalidInputError: its mode type does not.
     """
     architecture = architecture or Architecture()
     of_parameters = InterpolatedNetwork.type, DesignNetwork.type
