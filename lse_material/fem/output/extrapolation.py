@@ -70,6 +70,8 @@ class ExtrapolationMonitor:
                 f"the training box has {box.lower.size} components; x has {len(x)}, with {len(self.names)} names."
             )
         require_degree(degree)
+        if not 0.0 <= tolerance < np.inf:
+            raise InvalidInputError(f"tolerance is {tolerance}; it must be >= 0 and finite.")
         vector = ufl.as_vector(list(x))
         self._mesh = mesh_of(vector)
         require_points(vector, degree, "this ExtrapolationMonitor")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lse_material._arrays import Array
+from lse_material._arrays import Array, float_array, whole_number
 from lse_material._progress import progress_bar
 from lse_material.errors import ConvergenceError, InvalidInputError
 from lse_material.fem._mpi import on_every_rank
@@ -54,8 +54,8 @@ class LoadPath(EquilibriumPath):
             does not change; see `lse_material.fem.paths.step_work`.
 
     Raises:
-        InvalidInputError: an observable has a name that the table uses; the energy has a `Dissipation` that is not in
-            `internal`, or the reverse.
+        InvalidInputError: a number is out of its range; an observable has a name that the table uses; the energy has a
+            `Dissipation` that is not in `internal`, or the reverse.
 
     >>> def stretch(e):
     ...     pull.value[0] = e
@@ -75,6 +75,11 @@ class LoadPath(EquilibriumPath):
     internal: Sequence[InternalVariables] = ()
 
     def __post_init__(self) -> None:
+        whole_number("halvings", self.halvings)
+        if not float_array("perturbation_size", self.perturbation_size, 0) >= 0.0:
+            raise InvalidInputError(f"perturbation_size is {self.perturbation_size}; it must be >= 0.")
+        if not callable(self.apply):
+            raise InvalidInputError(f"apply is {self.apply!r}; it must be a function of the load.")
         check_memory(self.problem.functional, self.internal)
         self.history  # noqa: B018 (it checks the names of what is observed)
 
@@ -99,9 +104,7 @@ class LoadPath(EquilibriumPath):
             InvalidInputError: a level is not finite or equal to the one before it, or the table is not a start of these levels.
             ConvergenceError: a step failed even with its smallest parts; the table ends before it.
         """
-        levels = [float(level) for level in levels]
-        if not np.isfinite(levels).all():
-            raise InvalidInputError("a load level is not finite.")
+        levels = float_array("levels", levels, 1).tolist()
         still = [i for i in range(1, len(levels)) if levels[i] == levels[i - 1]]
         if still:
             raise InvalidInputError(

@@ -5,6 +5,7 @@ no derivative in w: its tangent is zero, and any state without load counts as so
 """
 
 from collections.abc import Iterator, Sequence
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -51,7 +52,7 @@ def check_blocks(residual: Any, u: Any) -> None:
             )
 
 
-def check_energy(energy: Any, u: Any, tolerance: float) -> None:
+def check_energy(energy: Any, u: Any, tolerance: Any) -> None:
     """An energy is a functional of one function, and the tolerance of its gradient lies between 0 and 1.
 
     Raises:
@@ -66,7 +67,7 @@ def check_energy(energy: Any, u: Any, tolerance: float) -> None:
             "an EnergyProblem has one unknown: take a Function of a mixed space (basix.ufl.mixed_element) for several "
             "fields, such as displacement and pressure."
         )
-    if not 0.0 < tolerance < 1.0:
+    if not isinstance(tolerance, Real) or not 0.0 < float(tolerance) < 1.0:
         raise InvalidInputError(f"tolerance is {tolerance}; it must lie between 0 and 1.")
 
 

@@ -17,7 +17,7 @@ from mpi4py import MPI
 from petsc4py import PETSc
 from scipy.optimize import brentq
 
-from lse_material._arrays import Array
+from lse_material._arrays import Array, whole_number
 from lse_material.errors import ConvergenceError, InvalidInputError
 from lse_material.fem.solve._energy import FieldEnergy
 from lse_material.fem.solve.eigen import lowest_eigenpairs, nearest_eigenpairs
@@ -130,8 +130,9 @@ def lowest_modes(problem: FieldEnergy, count: int = 1, *, target: float | None =
     >>> bool(lse.fem.stability.lowest_modes(problem).values[0] < 0.0)  # F = I lies between the wells
     True
     """
-    if count < 1:
-        raise InvalidInputError(f"count is {count}; it must be >= 1.")
+    count = whole_number("count", count, 1)
+    if target is not None and not np.isfinite(target):
+        raise InvalidInputError(f"target is {target}; it must be finite.")
     A = problem.tangent()
     scales = FieldScales(problem.fields)
     if problem.multipliers:
@@ -237,6 +238,10 @@ def perturb_along_mode(problem: FieldEnergy, size: float, mode: fem.Function | N
     True
     """
     mode = lowest_modes(problem).shapes[0] if mode is None else mode
+    if mode.function_space != problem.u.function_space:
+        raise InvalidInputError(
+            "the mode is of another function space than u: take one of lowest_modes(problem).shapes."
+        )
     direction = problem.x.duplicate()
     assign(mode, direction)
     try:

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -121,9 +122,35 @@ def test_levels_that_do_not_go_with_the_table_are_refused():
     path.run([0.0, 0.1])
     with pytest.raises(lse.InvalidInputError, match="no start of these levels"):
         path.run([0.0, 0.2, 0.3])
-    with pytest.raises(lse.InvalidInputError, match="not finite"):
+    with pytest.raises(lse.InvalidInputError, match="must be finite"):
         path.run([0.0, 0.1, np.nan])
     with pytest.raises(lse.InvalidInputError, match="levels 2 and 3 "):
         path.run([0.0, 0.1, 0.2, 0.2])
     with pytest.raises(lse.InvalidInputError, match="column 'load'"):
         LoadPath(path.problem, path.apply, {"load": lambda: 0.0})
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"halvings": -1}, "halvings is -1"),
+        ({"halvings": 1.5}, "halvings is 1.5"),
+        ({"perturbation_size": -1e-3}, "perturbation_size is -0.001"),
+        ({"perturbation_size": float("nan")}, "perturbation_size holds nan"),
+        ({"apply": None}, "apply is None"),
+    ],
+)
+def test_numbers_of_a_path_are_checked_when_it_is_made(wrong, message):
+    bar, path = load_path(8)
+    with pytest.raises(lse.InvalidInputError, match=message):
+        replace(path, **wrong)
+    for levels in ([0.0, np.nan], "ab", 3.0, [[1.0, 2.0]]):
+        with pytest.raises(lse.InvalidInputError, match="levels"):
+            path.run(levels)
+    for count in (0, 1.5, True, "2"):
+        with pytest.raises(lse.InvalidInputError, match="count is"):
+            lse.fem.stability.lowest_modes(bar.problem, count)
+    with pytest.raises(lse.InvalidInputError, match="target is nan"):
+        lse.fem.stability.lowest_modes(bar.problem, target=np.nan)
+    with pytest.raises(lse.InvalidInputError, match="of another function space"):
+        lse.fem.stability.perturb_along_mode(bar.problem, 0.1, load_path(9)[0].u)
