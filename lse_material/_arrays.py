@@ -1,5 +1,6 @@
 """Checks of arrays given by users: one place for the wording of shape and finiteness errors."""
 
+from numbers import Integral
 from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
@@ -32,6 +33,18 @@ def float_array(name: str, value: Any, ndim: int | None = None, *, finite: bool 
         where = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
         raise InvalidInputError(f"{name} holds {array[where]} at entry {where}; every entry must be finite.")
     return array
+
+
+def whole_number(name: str, value: Any, least: int = 0) -> int:
+    """Return `value` as an int, or raise InvalidInputError naming `name`: for seeds and counts."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+        raise InvalidInputError(f"{name} is {value!r}; it must be a whole number >= {least}.")
+    return int(value)
+
+
+def generator(seed: Any) -> np.random.Generator:
+    """Random numbers of a seed, or InvalidInputError unless it is a whole number >= 0."""
+    return np.random.default_rng(whole_number("seed", seed))
 
 
 def frozen(array: AnyArray) -> AnyArray:

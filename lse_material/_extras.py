@@ -28,8 +28,7 @@ def how_to_install(package: str) -> str:
 def needed_by(user: str) -> Iterator[None]:
     """Say, where an import fails inside the block, which package `user` lacks and how to install it.
 
-    Raises:
-        ModuleNotFoundError: a package outside lse_material is not installed.
+    Raises ModuleNotFoundError: a package outside lse_material is not installed.
     """
     try:
         yield

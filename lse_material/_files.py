@@ -39,8 +39,7 @@ def write_atomically(path: Path, content: bytes) -> None:
 def expect_place(path: Path) -> Path:
     """Where a file that is to be written will lie, once links are followed.
 
-    Raises:
-        OSError: it cannot be written there, before anything is calculated for it.
+    Raises OSError: it cannot be written there, before anything is calculated for it.
     """
     path = Path(os.path.realpath(path))
     if path.is_dir():
@@ -50,8 +49,11 @@ def expect_place(path: Path) -> Path:
     with contextlib.suppress(FileNotFoundError):
         if not stat.S_ISREG(os.stat(path).st_mode):  # to rename a file to /dev/null or to a pipe would destroy these
             raise FileExistsError(f"{path} is a device or a pipe: give the name of a file.")
-    with tempfile.TemporaryFile(dir=path.parent, prefix=TEMPORARY):
-        return path
+    try:
+        with tempfile.TemporaryFile(dir=path.parent, prefix=TEMPORARY):
+            return path
+    except OSError as error:
+        raise type(error)(f"{path} cannot be written: the folder is read-only, or full ({error.strerror}).") from None
 
 
 def write_figure(figure: Any, path: Path, dpi: int) -> None:
@@ -64,9 +66,7 @@ def write_figure(figure: Any, path: Path, dpi: int) -> None:
 def write_table(path: Path | str, columns: Mapping[str, Sequence[float]]) -> None:
     """Write columns of equal length under their names; whole or not at all.
 
-    Raises:
-        FormatError: the name ends neither in .csv nor in .npz.
-        OSError: the file cannot be written.
+    Raises FormatError: the name ends neither in .csv nor in .npz; OSError: the file cannot be written.
     """
     path = Path(path)
     if path.suffix == ".npz":

@@ -247,9 +247,7 @@ def _hatch_unstable(axes: Axes, material: Material, x: Array, grid: Sequence[Arr
     drawn.set(edgecolor="0.4", linewidth=0.0)
 
 
-def _stationary_points(
-    axes: Axes, potential: SoftMinimum, land: Landscape, shown: tuple[int, ...], base: Array
-) -> None:
+def _stationary_points(axes: Axes, potential: SoftMinimum, land: Landscape, shown: Sequence[int], base: Array) -> None:
     """Wells, saddles and, in a plane, the steepest descents between them."""
 
     def place(x: Array, energy: float) -> tuple[float, float]:

@@ -158,7 +158,11 @@ def test_buckling_metamaterial_simulate(tmp_path):
 
 def test_buckling_metamaterial_compare(tmp_path):
     figures = run_demo("studies/buckling_metamaterial/compare.py", 2, tmp_path / "out")
-    assert abs(figures["error_beyond_free_sides"]) < 0.02
+    assert abs(figures["accounted_plateau_force_error"]) < 0.01
+    assert figures["plateau_force_error"] == pytest.approx(
+        1.0 / (1.0 - 0.25) - 1.0, abs=0.02
+    )  # 2 x 2 cells: a quarter less
+    assert figures["free_sides_in_cells"] == pytest.approx(0.5, abs=0.01)  # a ligament of four less at each side
     assert figures["dofs_ratio"] > 10.0
     assert len(colours(tmp_path / "out" / "compare.png")) > 10
 

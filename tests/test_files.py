@@ -1,6 +1,7 @@
 """Files written whole or not at all, and tables in them."""
 
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -48,3 +49,9 @@ def test_a_name_may_be_as_long_as_the_file_system_takes(tmp_path):
     with pytest.raises(OSError, match="too long"):
         write_atomically(tmp_path / f"{name}a", b"whole")
     assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="/proc, which takes no file, is Linux's")
+def test_a_folder_that_takes_no_file_is_named_with_the_file():
+    with pytest.raises(OSError, match=r"/proc/new\.txt cannot be written: the folder is read-only"):  # not even by root
+        write_atomically(Path("/proc/new.txt"), b"whole")

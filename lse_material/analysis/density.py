@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from lse_material._arrays import Array, frozen
+from lse_material._arrays import Array, frozen, generator
 from lse_material.analysis.stationary import follow_eigenvectors
 from lse_material.errors import InvalidInputError
 from lse_material.model.soft_minimum import SoftMinimum
@@ -65,7 +65,7 @@ class Density:
         """
         if draws < 100:
             raise InvalidInputError(f"draws is {draws}; a normaliser needs at least 100.")
-        x, log_proposal = _proposals(potential, draws, np.random.default_rng(seed))
+        x, log_proposal = _proposals(potential, draws, generator(seed))
         log_weight = -potential.energy(x) - log_proposal
         log_z, error, weights = summed(log_weight)
         if not error <= LARGEST_ERROR:
@@ -88,7 +88,7 @@ class Density:
         """
         if n < 1 or moves < 0:
             raise InvalidInputError(f"n is {n} and moves {moves}; a sample has n >= 1 points and moves >= 0.")
-        rng = np.random.default_rng(seed)
+        rng = generator(seed)
         chosen = self.draws[systematic(self.weights, n, rng)]
 
         def both(x: Array) -> tuple[Array, Array]:

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from lse_material._arrays import Array, float_array, frozen
+from lse_material._arrays import Array, float_array, frozen, generator
 from lse_material.analysis.stationary import StationaryPoint
 from lse_material.errors import InvalidInputError
 
@@ -86,7 +86,7 @@ def stationary_samples(
     >>> x.shape
     (20, 3)
     """
-    rng = np.random.default_rng(seed)
+    rng = generator(seed)
     x = _run(potential, start, dynamics, 1, burn_in, rng, averaged=True)[-1] if burn_in else start
     kept = _run(potential, x, dynamics, records, every, rng, averaged=True)[1:]
     return kept.reshape(-1, kept.shape[-1])
@@ -111,7 +111,7 @@ def first_passage_times(
     x, goals = float_array("start", start, 2).copy(), float_array("target", target, 2)
     if not (radius > 0.0 and longest > 0.0):
         raise InvalidInputError(f"radius {radius} and longest {longest} must be > 0.")
-    rng = np.random.default_rng(seed)
+    rng = generator(seed)
     drift = dynamics.step / dynamics.friction
     noise = np.sqrt(2.0 * dynamics.temperature * drift)
     times, left = np.full(len(x), np.inf), np.arange(len(x))
@@ -171,7 +171,7 @@ def _run(
     for name, value in (("records", records), ("every", every)):
         if value < 1:
             raise InvalidInputError(f"{name} is {value}; it must be at least 1.")
-    rng = np.random.default_rng(seed)
+    rng = generator(seed)
     drift = dynamics.step / dynamics.friction
     noise = np.sqrt(2.0 * dynamics.temperature * drift)
     kept = np.empty((records + 1, *x.shape))

@@ -5,7 +5,7 @@
 Newton's method in the eigenvectors of the Hessian: along the `index` lowest of them a step goes uphill, along the others
 downhill, whatever the signs of the curvatures are; a trust radius holds it where the quadratic model is true. It starts from
 the modes' own minima, which a soft minimum has its wells near. C. J. Cerjan, W. H. Miller, J. Chem. Phys. 75, 2800 (1981).
-Lengths are measured in units of the potential's `input_scale`.
+Lengths are measured in units of the potential's `input_scale`; inputs whose sizes differ by more than 1e4 need it.
 """
 
 import functools
@@ -29,6 +29,9 @@ FIRST_RADIUS = 0.1  # trust radius of the first step, in the same lengths
 FIRST_RADIUS_FROM_LINE = 0.02  # the same of a search from the line between two wells, as a share of their distance
 STEP_OFF_SADDLE = 1e-3  # step, in the same lengths, off a stationary point of another index
 LOST = 20.0  # distance from the middle of the starts, in the same lengths, beyond which a search is given up
+REACHES = (1.0, 1e2, 1e4, 1e6, 1e8)  # of the searches for the minimum of one mode, in the size of the inputs
+BOWL = 1e-6  # least curvature of a minimum far away, as a share of that at the start
+CLOSE = 1e-6  # distance of modes' minima, in units of input_scale, that may be rounding
 POINTS_BETWEEN_WELLS = 65  # on the line between two wells, on which a search for a saddle begins at the highest
 
 
@@ -152,17 +155,39 @@ def stationary_point(
     return found[0] if found else None
 
 
-def mode_minima(potential: SoftMinimum, box: Box | None = None) -> Array:
-    """Minima of the single modes, (m, d); a mode without one (an affine one, say) is left out, or clipped to the box."""
+def mode_minima(potential: SoftMinimum, box: Box | None = None, span: float | None = None) -> Array:
+    """Minima of the single modes, (m, d); a mode without one (an affine one, say) is left out, or clipped to the box.
+
+    Without a box the search begins within `span`, in units of input_scale; their own size if left out.
+    """
     result = []
     for k in range(len(potential.modes)):
         alone = potential.alone(k)
-        span = float(np.sqrt(potential.size)) if box is None else length(potential, box)
-        begin = potential.input_shift if box is None else 0.5 * (box.lower + box.upper)
-        end, done = follow_eigenvectors(alone, begin[None], 0, span)
-        if done[0] or box is not None:
-            result.append(end[0] if box is None else np.clip(end[0], box.lower, box.upper))
+        if box is None:
+            end = _minimum(alone, float(np.sqrt(potential.size)) if span is None else span)
+            result += [] if end is None else [end]
+        else:
+            middle = 0.5 * (box.lower + box.upper)
+            ends, _ = follow_eigenvectors(alone, middle[None], 0, length(potential, box))
+            result.append(np.clip(ends[0], box.lower, box.upper))
     return np.array(result).reshape(-1, potential.size) if result else potential.input_shift[None].copy()
+
+
+def _minimum(mode: SoftMinimum, span: float) -> Array | None:
+    """Where a single mode is lowest, searched for farther and farther away: inputs may be hundreds of `input_scale`.
+
+    Far away it must be a bowl. A function that falls for ever comes to rest where it has no digits left.
+    """
+    for reach in REACHES:
+        (end,), (done,) = follow_eigenvectors(mode, mode.input_shift[None], 0, reach * span)
+        if done and reach > 1.0:
+            scale = np.outer(mode.input_scale, mode.input_scale)
+            first, last = (np.linalg.eigvalsh(mode.hessian(x) * scale) for x in (mode.input_shift, end))
+            done = last[0] > NO_CURVATURE * last[-1] and last[-1] > BOWL * first[-1]
+        if done:
+            result: Array = end
+            return result
+    return None
 
 
 def length(potential: SoftMinimum, box: Box | None) -> float:
@@ -175,9 +200,16 @@ def length(potential: SoftMinimum, box: Box | None) -> float:
 @functools.lru_cache(maxsize=16)
 def _apart(potential: SoftMinimum) -> float:
     """How far the modes' minima are apart; it is asked for often."""
-    minima = mode_minima(potential) / potential.input_scale
-    apart = float(np.linalg.norm(minima[:, None] - minima[None], axis=-1).max())
-    return apart if apart > 1e-6 else float(np.sqrt(potential.size))
+    apart = _spread(potential, mode_minima(potential))
+    if 0.0 < apart < CLOSE:  # rounding, or a landscape that is so small: a search of that size finds it once more
+        close = _spread(potential, mode_minima(potential, span=apart))
+        apart = close if 0.5 * apart < close < 2.0 * apart else 0.0
+    return apart or float(np.sqrt(potential.size))
+
+
+def _spread(potential: SoftMinimum, minima: Array) -> float:
+    scaled = minima / potential.input_scale
+    return float(np.linalg.norm(scaled[:, None] - scaled[None], axis=-1).max())
 
 
 def follow_eigenvectors(

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from lse_material._arrays import Array, deformation_gradients
+from lse_material._arrays import Array, deformation_gradients, generator
 from lse_material.analysis.ellipticity import acoustic_minimum
 from lse_material.analysis.verification import Check
 from lse_material.data.samples import Samples
@@ -24,6 +24,7 @@ SYMMETRY_TOLERANCE = 1e-9
 ROUNDING = 1e-6  # of W, whose range is no less: at one F and its images a symmetric W has none
 
 POINTS = 4096  # that are drawn
+FLAT = 1e-9  # of an input, or of 1: a box that is narrower has one value of it
 
 _TINY = np.finfo(np.float64).tiny
 
@@ -73,7 +74,7 @@ def check_extrapolation(material: Material | SoftMinimum, box: tuple[Array, Arra
     True
     """
     potential = potential_of(material)
-    rng = np.random.default_rng(seed)
+    rng = generator(seed)
     lower, upper = box
     if isinstance(material, Material):
         first, at_rest = len(material.fields), material.kinematics.strain(np.eye(material.dim)[None])[0]
@@ -83,7 +84,8 @@ def check_extrapolation(material: Material | SoftMinimum, box: tuple[Array, Arra
     u = rng.uniform(-1.0, 1.0, (POINTS, potential.size))
     onto = u / np.maximum(np.abs(u).max(axis=1, keepdims=True), _TINY)
     near, far = centre + half * u, centre + half * onto * rng.uniform(1.0, WIDTHS, (len(u), 1))
-    if isinstance(material, Material) and not material.kinematics.is_tensor:
+    flat = half <= FLAT * np.maximum(np.abs(centre), 1.0)
+    if isinstance(material, Material) and (flat.any() or not material.kinematics.is_tensor):
         near, far = _of_deformations(material, near, far, centre, half, rng)
     inside, outside = potential.energy(near), potential.energy(far)
     spread = max(float(np.ptp(inside)), _TINY)
@@ -102,16 +104,21 @@ def _of_deformations(
 ) -> tuple[Array, Array]:
     """Inputs in the box, and outside to `WIDTHS` times its width, that deformations have: invariants depend on each other.
 
-    Those that were drawn, `near` and `far`, whose fields these have, if deformations around F = I have none.
+    Where the box knows one volume only, as after incompressible tests, they are those of F with det F = 1. Those that
+    were drawn, `near` and `far`, whose fields these have, if deformations around F = I have none.
     """
     dim, first = material.dim, len(material.fields)
     L = 10.0 ** rng.uniform(-3.0, 0.0, (POINTS, 1, 1)) * rng.uniform(-1.0, 1.0, (POINTS, dim, dim))
     logarithms, axes = np.linalg.eigh(L + np.swapaxes(L, 1, 2))
-    U = (axes * np.exp(logarithms)[:, None]) @ np.swapaxes(axes, 1, 2)
-    x = np.concatenate([far[:, :first], material.kinematics.strain(U)], axis=1)
-    away = (np.abs(x - centre) / np.maximum(half, _TINY)).max(axis=1)
-    inside, outside = x[away <= 1.0], x[(away > 1.0) & (away <= WIDTHS)]
-    return (inside, outside) if len(inside) and len(outside) else (near, far)
+    half = np.maximum(half, FLAT * np.maximum(np.abs(centre), 1.0))
+    for logs in (logarithms, logarithms - logarithms.mean(axis=1, keepdims=True)):
+        U = (axes * np.exp(logs)[:, None]) @ np.swapaxes(axes, 1, 2)
+        x = np.concatenate([far[:, :first], material.kinematics.strain(U)], axis=1)
+        away = (np.abs(x - centre) / half).max(axis=1)
+        inside, outside = x[away <= 1.0], x[(away > 1.0) & (away <= WIDTHS)]
+        if len(inside) and len(outside):
+            return inside, outside
+    return near, far
 
 
 def check_symmetry(material: Material, symmetry: Symmetry, F: Any) -> Check:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from lse_material._arrays import Array, deformation_gradients, points
+from lse_material._arrays import Array, deformation_gradients, generator, points
 from lse_material.analysis.ellipticity import acoustic_minimum
 from lse_material.errors import InvalidInputError
 from lse_material.model.box import Box
@@ -303,7 +303,7 @@ def sample_deformations(material: Material, n: int = 64, *, seed: int = 0) -> Ar
     >>> lse.analysis.sample_deformations(material, 10).shape
     (10, 2, 2)
     """
-    rng = np.random.default_rng(seed)
+    rng = generator(seed)
     dim, box = material.without_fields("sample_deformations").dim, material.training_box
     F: Array
     turn = random_rotations(16 * n, dim, seed=seed)
@@ -336,7 +336,7 @@ def random_rotations(n: int, dim: int, *, seed: int = 0) -> Array:
     >>> np.linalg.det(Q).round(12)
     array([1., 1., 1.])
     """
-    q, r = np.linalg.qr(np.random.default_rng(seed).normal(size=(n, dim, dim)))
+    q, r = np.linalg.qr(generator(seed).normal(size=(n, dim, dim)))
     rotations: Array = q * np.sign(np.einsum("nii->ni", r))[:, None, :]
     rotations[np.linalg.det(rotations) < 0.0, :, 0] *= -1.0
     return rotations
@@ -351,7 +351,7 @@ def _field_values(material: Material, seed: int) -> Array:
     for name, between in ranges.items():
         k = material.fields.index(name)
         lower[k], upper[k] = np.clip((lower[k], upper[k]), *between)
-    at_random = np.random.default_rng(seed).uniform(lower, upper)
+    at_random = generator(seed).uniform(lower, upper)
     return np.stack([lower, 0.5 * (lower + upper), at_random, upper])
 
 

@@ -46,8 +46,7 @@ class MissingError(Exception):
 def need(module: str, purpose: str) -> ModuleType:
     """Import a module, or say how to get what it lacks.
 
-    Raises:
-        MissingError: it, or something that it imports from outside lse_material, is not installed.
+    Raises MissingError: it, or something that it imports from outside lse_material, is not installed.
     """
     try:
         return importlib.import_module(module)

@@ -47,8 +47,7 @@ def demo(
 def demos() -> dict[str, Path]:
     """The demos and studies of the checkout that this package belongs to, or of the current folder.
 
-    Raises:
-        InvalidInputError: there is no folder of demos: an installed wheel has none.
+    Raises InvalidInputError: there is no folder of demos: an installed wheel has none.
     """
     for root in (Path(__file__).resolve().parents[2], Path.cwd()):
         found = scripts(root / "demos") | scripts(root / "demos" / "studies")

@@ -55,8 +55,7 @@ def read(
 ) -> Samples:
     """Samples of one file, or of several, each a group. Raises as `read_samples`.
 
-    Raises:
-        typer.BadParameter: `columns` is not written F11=NAME,F12=NAME or NAME,NAME.
+    Raises typer.BadParameter: `columns` is not written F11=NAME,F12=NAME or NAME,NAME.
     """
     chosen: dict[str, Any] | list[str | None] = _parsed(columns) if columns else {}
     if group not in (None, "found"):

@@ -190,9 +190,8 @@ def sources_of(given: AssignedColumns, quantity: str) -> list[str]:
 def assigned(table: Table, columns: Columns) -> AssignedColumns:
     """Every column of a table assigned to a quantity, ambiguous, or left alone.
 
-    Raises:
-        FormatError: two columns are the same, or there is no header.
-        InvalidInputError: `columns` names a column that is not there, or a quantity that there is not.
+    Raises FormatError: two columns are the same, or there is no header; InvalidInputError: `columns` names a column that is
+    not there, or a quantity that there is not.
     """
     given = AssignedColumns(table)
     names = table.names

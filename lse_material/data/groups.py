@@ -25,8 +25,7 @@ Labels = npt.NDArray[Any]  # int64 or text, one for each row
 def group_labels(value: Any, rows: int) -> Labels:
     """Labels of groups (rows,), int64 or text, checked and read-only.
 
-    Raises:
-        InvalidInputError: another number of labels, or labels that are neither whole numbers nor texts.
+    Raises InvalidInputError: another number of labels, or labels that are neither whole numbers nor texts.
     """
     labels = np.asarray(value)
     if labels.shape != (rows,) or labels.dtype.kind not in "iuU":
@@ -84,8 +83,7 @@ def rows_of_whole_groups(labels: Labels, fraction: float, rng: np.random.Generat
 
     Both parts have one group or more.
 
-    Raises:
-        InvalidInputError: all rows belong to one group.
+    Raises InvalidInputError: all rows belong to one group.
     """
     names, number, counts = np.unique(labels, return_inverse=True, return_counts=True)
     if len(names) < 2:

@@ -24,11 +24,12 @@ from lse_material.data.assigned_columns import Columns
 from lse_material.data.column_names import DEFORMATIONS, FIELDS, STRESSES, meanings, name_and_unit
 from lse_material.data.samples import ARRAYS, Samples
 from lse_material.data.table_numbers import decimal_mark, is_number, to_number
-from lse_material.data.table_reader import Table, table_of_text, unzipped
+from lse_material.data.table_reader import Missing, Table, table_of_text, unzipped
 from lse_material.data.table_samples import Reading, samples_of_table
 from lse_material.errors import FormatError, InvalidInputError
 
 SPREADSHEETS = (".xlsx", ".xls", ".ods")
+ENGINES = {".ods": "odfpy", ".xls": "xlrd", ".parquet": "pyarrow", ".feather": "pyarrow"}  # of pandas, not in our extra
 DATA_FRAMES = {".parquet": "read_parquet", ".feather": "read_feather"}  # readers of pandas, by the ending of the name
 MASKS = {"energy_mask": "energy", "stress_mask": "stress", "stress_known": "stress"}  # True where a value is known
 
@@ -96,7 +97,7 @@ def table_of_file(
     *,
     separator: str | None = None,
     decimal: str | None = None,
-    missing: str | Sequence[str] | None = None,
+    missing: Missing = None,
     sheet: str | None = None,
 ) -> tuple[Table, Columns]:
     """The columns of a file, and what `columns` says of them by name. Arguments and errors are those of `read_samples`."""
@@ -166,7 +167,7 @@ def _joined(parts: Sequence[Samples], names: Sequence[str]) -> Samples:
 
 
 def _by_pandas(reader: str, path: Path, **options: Any) -> Any:
-    """What pandas reads. Raises FormatError: pandas is not installed, or cannot read the file."""
+    """What pandas reads. Raises FormatError: pandas, or what it needs, is not installed; or it cannot read the file."""
     try:
         import pandas
     except ImportError:
@@ -176,17 +177,17 @@ def _by_pandas(reader: str, path: Path, **options: Any) -> Any:
         ) from None
     try:
         return getattr(pandas, reader)(path, **options)
+    except ImportError:  # of what it reads such files with
+        package = ENGINES.get(path.suffix.lower(), "openpyxl")
+        raise FormatError(f"{path}: pandas reads such files by {package}: pip install {package}.") from None
     except Exception as error:  # pandas passes on what its many engines raise
         raise FormatError(f"{path} cannot be read by pandas: {' '.join(str(error).split())}.") from None
 
 
-def _table_of_spreadsheet(
-    path: Path, decimal: str | None, missing: str | Sequence[str] | None, sheet: str | None
-) -> Table:
+def _table_of_spreadsheet(path: Path, decimal: str | None, missing: Missing, sheet: str | None) -> Table:
     """The table of a sheet, by default of the only one that has columns whose names mean something.
 
-    Raises:
-        FormatError: there is no such sheet, several sheets hold tables, or what is wrong with the table.
+    Raises FormatError: there is no such sheet, several sheets hold tables, or what is wrong with the table.
     """
     frames = _by_pandas("read_excel", path, header=None, sheet_name=None)
     if sheet is not None and sheet not in frames:
@@ -212,9 +213,7 @@ def _table_of_spreadsheet(
     return replace(table, dialect=f"{table.dialect}; sheets left alone: {', '.join(others)}") if others else table
 
 
-def _table_of_sheet(
-    path: Path, name: str, frame: Any, decimal: str | None, missing: str | Sequence[str] | None
-) -> Table:
+def _table_of_sheet(path: Path, name: str, frame: Any, decimal: str | None, missing: Missing) -> Table:
     """The cells as text, in which the table is found as in a file."""
     source = f"{path}, sheet {name}"
     texts = [cell for column in frame for cell in frame[column] if isinstance(cell, str) and is_number(cell.strip())]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lse_material._arrays import Array, Mask, expect_shape, field_names, float_array, frozen
+from lse_material._arrays import Array, Mask, expect_shape, field_names, float_array, frozen, generator
 from lse_material.data.groups import Labels, are_apart, group_labels, path_numbers, rows_of_whole_groups
 from lse_material.errors import InvalidInputError
 from lse_material.model.strain import StrainMeasure
@@ -221,7 +221,7 @@ class Samples:
             raise InvalidInputError(f"fraction is {fraction}; it must lie between 0 and 1.")
         if len(self) < 2:
             raise InvalidInputError("one sample cannot be split.")
-        rng = np.random.default_rng(seed)
+        rng = generator(seed)
         if self.group is not None:
             first, rest = rows_of_whole_groups(self.group, fraction, rng)
             return self.take(first), self.take(rest)
@@ -275,8 +275,7 @@ class Samples:
 def checked_deformations(value: Any) -> Array:
     """Deformation gradients F (n, 2, 2) or (n, 3, 3), finite and with det F > 0, as a read-only array.
 
-    Raises:
-        InvalidInputError: naming the row at fault.
+    Raises InvalidInputError: naming the row at fault.
     """
     F = _rows("F", value, 3)
     if F.shape[1:] not in ((2, 2), (3, 3)):

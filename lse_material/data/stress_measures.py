@@ -17,8 +17,7 @@ SYMMETRIC = 1e-6  # relative: P U^T of a pure stretch U is symmetric to this
 def stretch_of(C: Array) -> Array:
     """U = sqrt(C) (n, dim, dim) of right Cauchy-Green tensors C.
 
-    Raises:
-        InvalidInputError: a C that is not positive definite.
+    Raises InvalidInputError: a C that is not positive definite.
     """
     values, vectors = np.linalg.eigh(C)
     if not (values > 0.0).all():
@@ -66,8 +65,7 @@ def first_piola_kirchhoff(measure: str, stress: Array, F: Array, *, rotation_kno
 def symmetric(upper: Array, lower: Array, name: str) -> Array:
     """Components of a symmetric tensor from both of their columns, of which one may be NaN.
 
-    Raises:
-        InvalidInputError: they differ by more than rounding.
+    Raises InvalidInputError: they differ by more than rounding.
     """
     both = np.isfinite(upper) & np.isfinite(lower)
     size = np.abs(np.where(both, upper, 0.0)).max(initial=0.0)

@@ -38,8 +38,7 @@ def is_missing(cell: str, missing: Iterable[str] = ()) -> bool:
 def decimal_mark(cells: Iterable[str], where: str) -> str:
     """The decimal mark of a table, "." or ",".
 
-    Raises:
-        FormatError: all commas can be thousands marks as well as decimal marks.
+    Raises FormatError: all commas can be thousands marks as well as decimal marks.
     """
     open_cell = ""
     for mark in ",.":  # cells with a comma decide; if they can be thousands, cells with a point do
@@ -76,8 +75,7 @@ def numbers(
 ) -> Array:
     """The values of a column, NaN where they are missing.
 
-    Raises:
-        FormatError: naming line and column of a cell that is neither a number nor missing.
+    Raises FormatError: naming line and column of a cell that is neither a number nor missing.
     """
     text = "\n".join(cells)
     if "_" not in text and not (decimal == "," and "." in text) and not missing:

@@ -33,6 +33,7 @@ _UNIT_PART = r"(?:[kMGmuµn]?(?:Pa|N|J|m|g|s|K|bar|psi|eV)|lbf?|in|min|h|°C)(?:
 _UNIT = re.compile(rf"[\[(]?(?:-|1|%|percent|{_UNIT_PART}(?:[·*./ ]{_UNIT_PART})*)?[\])]?")  # in a line of units
 
 Record = tuple[int, list[str]]  # line, counted from 1, and its cells
+Missing = str | Sequence[str] | None  # texts that mark a missing value
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,9 +53,8 @@ class Table:
     def numbers(self, column: int) -> Array:
         """The values of a column (n,), NaN where they are missing.
 
-        Raises:
-            FormatError: naming the cell that is no number.
-            InvalidInputError: an array is none of numbers, or has another length.
+        Raises FormatError: naming the cell that is no number; InvalidInputError: an array is none of numbers, or has
+        another length.
         """
         cells = self.columns[column]
         if isinstance(cells, list):
@@ -72,8 +72,7 @@ class Table:
     def labels(self, column: int) -> list[str] | list[int]:
         """The entries of a column as labels: whole numbers if all of them are, texts otherwise.
 
-        Raises:
-            FormatError: an entry is empty.
+        Raises FormatError: an entry is empty.
         """
         cells = self.columns[column]
         texts = [(cell.decode(errors="replace") if isinstance(cell, bytes) else str(cell)).strip() for cell in cells]
@@ -95,7 +94,7 @@ def table_of_text(
     *,
     separator: str | None = None,
     decimal: str | None = None,
-    missing: str | Sequence[str] | None = None,
+    missing: Missing = None,
 ) -> Table:
     """Find the dialect of a text and split it into columns. Other arguments and errors are those of `read_samples`."""
     for name, value, allowed in (("separator", separator, SEPARATORS), ("decimal", decimal, (".", ","))):
@@ -157,8 +156,7 @@ def _decoded(content: bytes, source: str) -> str:
 def unzipped(content: bytes, source: str) -> bytes:
     """The content of a file without the compression by gzip, if it has one.
 
-    Raises:
-        FormatError: it is cut off or damaged.
+    Raises FormatError: it is cut off or damaged.
     """
     if content[:2] != b"\x1f\x8b":
         return content
@@ -191,8 +189,7 @@ def _are_units_after_percent(line: str) -> bool:
 def _without_keywords_of_tecplot(lines: list[str], source: str) -> list[str]:
     """The lines with the names that follow VARIABLES as a header, and without the keywords of title and zones.
 
-    Raises:
-        FormatError: the zones hold one variable after the other.
+    Raises FormatError: the zones hold one variable after the other.
     """
     at = next((k for k, line in enumerate(lines) if re.match(r"\s*VARIABLES\s*=", line, re.IGNORECASE)), None)
     if at is None:

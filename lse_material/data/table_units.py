@@ -85,8 +85,7 @@ def common_units(given: AssignedColumns, data: dict[str, Any], quantities: Mappi
 def units_of_comments(source: str, comments: Sequence[str]) -> dict[str, str]:
     """Units from comments that begin with "units:", in JSON or as words: energy MPa, stress MPa.
 
-    Raises:
-        FormatError: such a comment cannot be read.
+    Raises FormatError: such a comment cannot be read.
     """
     units: dict[str, str] = {}
     for comment in comments:

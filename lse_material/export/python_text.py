@@ -41,8 +41,7 @@ class PythonText:
     def add(self, module: str, name: str) -> None:
         """What a module calls `name`, after all that it uses; nothing if the module does not define it (a builtin, say).
 
-        Raises:
-            InvalidInputError: its source cannot be had, or two modules define different things of one name.
+        Raises InvalidInputError: its source cannot be had, or two modules define different things of one name.
         """
         source = _source(module)
         if name in source.definitions:

@@ -133,8 +133,7 @@ def meshes_of(expression: Any) -> list[mesh.Mesh]:
 def mesh_of(F: Any, domain: mesh.Mesh | None = None) -> mesh.Mesh:
     """The mesh on which F lives: `domain` if it is given, else the only one of its functions.
 
-    Raises:
-        InvalidInputError: there is none, or several.
+    Raises InvalidInputError: there is none, or several.
     """
     if domain is not None:
         return domain
@@ -165,8 +164,7 @@ def require_degree(degree: Any, least: int = 0) -> None:
 def require_points(expression: Any, degree: int, what: str) -> None:
     """Check that all functions of an expression have values at the points of a rule.
 
-    Raises:
-        InvalidInputError: one is stored at the points of another rule.
+    Raises InvalidInputError: one is stored at the points of another rule.
     """
     for function in stored_at_points(expression):
         element = function.function_space.ufl_element()

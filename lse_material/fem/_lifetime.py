@@ -45,8 +45,7 @@ def weak_method(method: Callable[..., Any]) -> Callable[..., Any]:
 
     A cycle through the solver would leave both to Python's garbage collector, which runs at another time on each rank.
 
-    Raises:
-        ReferenceError: it is called when the object is gone.
+    Raises ReferenceError: it is called when the object is gone.
     """
     weak = weakref.WeakMethod(method)
     name = type(getattr(method, "__self__", None)).__name__

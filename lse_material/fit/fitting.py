@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 import lse_material
+from lse_material._arrays import generator
 from lse_material._progress import progress_bar
 from lse_material.data.observations import Observations
 from lse_material.data.samples import Samples
@@ -108,20 +109,20 @@ def fit(
     True
     """
     began = time.monotonic()
-    expect_options(architecture=architecture, training=training, sparsity=sparsity)
+    expect_options(architecture=architecture, training=training, sparsity=sparsity, kinematics=kinematics, seed=seed)
+    expect_options(symmetry=symmetry, growth=growth, parameters=parameters, checkpoint=checkpoint)
     training, sparsity = training or Training(), sparsity or _sparsity(samples)
     first = None if start is None else from_start(start, kinematics, architecture, symmetry)
     samples, temperature, designs = declared(parameters, samples, start, periods)
     architecture = architecture_of(architecture, temperature, designs) if first is None else first.architecture
     architecture = trainable_kind(architecture.mode_type).adapted(architecture)
-    rng = np.random.default_rng(seed)
+    rng = generator(seed)
     inputs: dict[str, Any] = {"start": start, "periods": periods, "temperature": temperature}
     problem = prepare(samples, kinematics, growth, symmetry, architecture, training, rng, **inputs)
     for text in problem.warnings:
         warnings.warn(text, DataWarning, stacklevel=2)
-    measure = None if kinematics is None else kinematics.to_dict()
-    of_fit = architecture, training, sparsity, growth, measure, symmetry, periods, seed, temperature
-    stages = None if checkpoint is None else Checkpoint(checkpoint, _name(problem.digest, *of_fit))
+    of_fit = architecture, training, sparsity, growth, kinematics and kinematics.to_dict(), symmetry, periods, seed
+    stages = None if checkpoint is None else Checkpoint(checkpoint, _name(problem.digest, *of_fit, temperature))
     problem = problem.within(Session(began + (training.time_limit or math.inf), stages))
     found = _search(problem, first, architecture, training, sparsity, rng, progress)
     result = _finished(problem, found, sparsity.tolerance, training, seed, progress)
@@ -171,8 +172,7 @@ def from_start(
 ) -> TrainablePotential:
     """The weights of an earlier fit, to be trained further.
 
-    Raises:
-        InvalidInputError: it is of another strain measure, or what is asked for beside it would change it.
+    Raises InvalidInputError: it is of another strain measure, or what is asked for beside it would change it.
     """
     if not isinstance(start, Material | SoftMinimum):
         raise InvalidInputError(
@@ -227,8 +227,7 @@ def _discover(
 ) -> Found:
     """The search for the number of modes. Ctrl-C and the time limit keep the best number so far.
 
-    Raises:
-        KeyboardInterrupt: it came before anything was found.
+    Raises KeyboardInterrupt: it came before anything was found.
     """
     train, validation, schedule = problem.train, problem.validation, Schedule()
     some = train.part(slice(0, training.rows))

@@ -28,7 +28,7 @@ from scipy.cluster.hierarchy import linkage
 from scipy.cluster.vq import kmeans2
 from torch import Tensor
 
-from lse_material._arrays import Array, float_array
+from lse_material._arrays import Array, float_array, generator
 from lse_material.analysis.density import Density, importance, mala, summed, systematic
 from lse_material.data.samples import Samples
 from lse_material.errors import ConvergenceError, InvalidInputError
@@ -131,8 +131,7 @@ class Counted:
     def __call__(self, x: Array) -> tuple[Array, Array]:
         """Energies (n,) and gradients (n, d) at x (n, d).
 
-        Raises:
-            InvalidInputError: the target gives another shape, a NaN, or +inf.
+        Raises InvalidInputError: the target gives another shape, a NaN, or +inf.
         """
         t = torch.tensor(x, dtype=torch.float64, requires_grad=True)
         log_p = self.target(t)
@@ -190,7 +189,9 @@ def infer(
     >>> bool(abs(found.density.sample(1000).mean() - 1.0) < 0.1)
     True
     """
-    expect_options(architecture=architecture, training=training, inference=inference)
+    expect_options(architecture=architecture, training=training, inference=inference, seed=seed)
+    if not callable(target):
+        raise InvalidInputError(f"the target is {target!r}; it must be a function of x (n, d), in torch.")
     size = len(float_array("lower", lower, 1))
     box = Box.of(lower, upper, size)
     assert box is not None
@@ -201,7 +202,7 @@ def infer(
         raise InvalidInputError("an inference takes Inference.time_limit: leave Training.time_limit at 0.")
     training = training or Training(restarts=2, adam_steps=500, lbfgs_steps=300, patience=50, batch=500)
     inference = inference or Inference()
-    rng = np.random.default_rng(seed)
+    rng = generator(seed)
     target = Counted(target, size)
     session = Session(time.monotonic() + (inference.time_limit or math.inf))
     best: Inferred | None = None
@@ -307,8 +308,7 @@ def evidence_error(
     """The standard error of ln Z as samples of q give it.
 
     `forward` has ln Z and its standard error (and a share) by `importance` of samples of q weighted to p; `backward` the same
-    with the parts of q and p exchanged, which gives -ln Z. `normaliser` is the standard error of ln of the normaliser of q, in
-    both.
+    with the parts of q and p exchanged, which gives -ln Z. `normaliser`: standard error of ln of the normaliser of q, in both.
     """
     variance = forward[1] ** 2 + normaliser**2
     difference = (forward[0] + backward[0]) ** 2
@@ -368,8 +368,7 @@ def annealed(target: Counted, box: Box, inference: Inference, rng: np.random.Gen
 def expect_gradient(target: Counted, x: Array, width: Array) -> None:
     """Compare gradients of the target with its differences along random directions, at 100 of the points x (n, d) at most.
 
-    Raises:
-        InvalidInputError: they belong to another function: a part is detached, or a backward written by hand is wrong.
+    Raises InvalidInputError: they belong to another function: a part is detached, or a backward written by hand is wrong.
     """
     energy, gradient = target(x[:100])
     direction = width * np.random.default_rng(0).normal(size=gradient.shape)

@@ -9,6 +9,7 @@ P_k, A_k stress and tangent of mode k alone. A mode has no stress in its natural
 """
 
 from dataclasses import replace
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from lse_material.errors import InvalidInputError
 from lse_material.fit.fitting import fit, from_start
 from lse_material.fit.optimise.adam import flat
 from lse_material.fit.optimise.jacobian import values_and_jacobian
-from lse_material.fit.options import Architecture, Training
+from lse_material.fit.options import Architecture, Training, expect_options
 from lse_material.fit.problem.prepare import in_random_order
 from lse_material.fit.result import FitResult
 from lse_material.model.material import Material
@@ -72,11 +73,16 @@ def fit_states(
     >>> len(found.material.kinematics.stretches)
     2
     """
+    if not isinstance(measure, StrainMeasure):
+        raise InvalidInputError(
+            f"measure is {measure!r}; it must be a strain measure, lse.PrincipalInvariants(3), say."
+        )
     if not isinstance(samples, Samples) or samples.F is None or samples.fields is not None:
         raise InvalidInputError("natural states are found from Samples of F, without fields.")
+    expect_options(architecture=architecture, training=training, seed=seed)
     training, options = training or Training(), {"seed": seed, "progress": progress}
-    if isinstance(states, int):
-        guess = _minima(samples, measure.dim, Architecture(modes=states), training, options)
+    if isinstance(states, Integral):
+        guess = _minima(samples, measure.dim, Architecture(modes=int(states)), training, options)
     else:
         guess = float_array("states", states, 3)
     kinematics = NaturalStates(measure.dim, measure, _tuples(guess))

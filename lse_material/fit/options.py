@@ -5,22 +5,34 @@ Each field has its help and its bounds beside it, once: the docstrings and the c
 
 from __future__ import annotations
 
+import builtins
 import dataclasses
 import inspect
-import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from numbers import Real
+from math import inf
+from numbers import Integral, Real
+from os import PathLike
 from typing import Any, Literal
 
+import numpy as np
+
+from lse_material._arrays import whole_number
 from lse_material.errors import InvalidInputError
 from lse_material.model.activations import ACTIVATIONS
+from lse_material.model.growth import Growth
+from lse_material.model.strain import StrainMeasure
+from lse_material.model.symmetry import Symmetry
 
-KINDS = {"int": (int, "a whole number"), "float": (Real, "a number"), "bool": (bool, "True or False")}
+KINDS: dict[str, tuple[Any, str]] = {
+    "str": (str, "a text"),
+    "int": (Integral, "a whole number"),
+    "float": (Real, "a number"),
+    "bool": ((bool, np.bool_), "True or False"),
+}
 
 
-def option(
-    default: Any, text: str, *, least: float = -math.inf, above: float = -math.inf, below: float = math.inf
-) -> Any:
+def option(default: Any, text: str, *, least: float = -inf, above: float = -inf, below: float = inf) -> Any:
     """A field of `Options`: its default, its help, and its bounds least <= value, above < value < below."""
     return dataclasses.field(default=default, metadata={"help": text, "least": least, "above": above, "below": below})
 
@@ -28,8 +40,7 @@ def option(
 class Options:
     """A dataclass of options: their help ends its docstring, and their types and bounds are checked.
 
-    Raises:
-        InvalidInputError: naming the field.
+    Raises InvalidInputError: naming the field.
     """
 
     def __init_subclass__(cls) -> None:
@@ -43,12 +54,14 @@ class Options:
             value, bounds = getattr(self, each.name), each.metadata
             kind, words = KINDS.get(str(each.type), (object, ""))
             name = f"{type(self).__name__}.{each.name} is {value!r}; it must be"
-            if not isinstance(value, kind) or (isinstance(value, bool) and kind in (int, Real)):
+            if not isinstance(value, kind) or (isinstance(value, bool) and kind in (Integral, Real)):
                 raise InvalidInputError(f"{name} {words}.")
             least, above, below = bounds["least"], bounds["above"], bounds["below"]
-            if kind in (int, Real) and not (least <= value < below and value > above):
-                low = f">= {least:g}" if above == -math.inf else f"> {above:g}"
-                raise InvalidInputError(f"{name} {low} and " + ("finite." if below == math.inf else f"< {below:g}."))
+            if kind in (Integral, Real) and not (least <= value < below and value > above):
+                low = f">= {least:g}" if above == -inf else f"> {above:g}"
+                raise InvalidInputError(f"{name} {low} and " + ("finite." if below == inf else f"< {below:g}."))
+            if words:  # Python's own numbers, which checkpoints and processes compare
+                object.__setattr__(self, each.name, getattr(builtins, str(each.type))(value))
 
 
 @dataclass(frozen=True)
@@ -87,8 +100,8 @@ class Architecture(Options):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.modes != "auto" and (not isinstance(self.modes, int) or isinstance(self.modes, bool) or self.modes < 1):
-            raise InvalidInputError(f'Architecture.modes is {self.modes!r}; it must be a whole number >= 1, or "auto".')
+        if not (isinstance(self.modes, str) and self.modes == "auto"):
+            object.__setattr__(self, "modes", whole_number('Architecture.modes (or "auto")', self.modes, 1))
         if self.activation not in ACTIVATIONS:
             raise InvalidInputError(f"Architecture.activation is {self.activation!r}; known are {sorted(ACTIVATIONS)}.")
 
@@ -185,12 +198,26 @@ class Training(Options):
             raise InvalidInputError("Training.energy_weight and stress_weight are both 0; one of them must be > 0.")
 
 
-def expect_options(**given: Any) -> None:
-    """Check that each argument is None or of the dataclass of its name: architecture an `Architecture`.
+ARGUMENTS: dict[str, tuple[Any, str]] = {
+    "kinematics": (StrainMeasure, "a strain measure, lse.GreenLagrange(2), say"),
+    "symmetry": (Symmetry, "a lse.Symmetry"),
+    "growth": ((Growth, str), 'a lse.Growth, or "auto"'),
+    "parameters": (Mapping, 'kinds by name, such as {"T": lse.fit.Temperature()}'),
+    "checkpoint": ((str, PathLike), "the name of a file"),
+}
 
-    Raises:
-        InvalidInputError: naming the argument.
+
+def expect_options(**given: Any) -> None:
+    """Check that each argument is None or of its kind, an architecture an `Architecture`, and a seed a whole number.
+
+    Raises InvalidInputError: naming the argument.
     """
     for name, value in given.items():
-        if value is not None and name.capitalize() not in [kind.__name__ for kind in type(value).__mro__]:
+        if name == "seed":
+            whole_number(name, value)
+        elif name in ARGUMENTS:
+            kind, words = ARGUMENTS[name]
+            if value is not None and not isinstance(value, kind):
+                raise InvalidInputError(f"{name} is {value!r}; it must be {words}.")
+        elif value is not None and name.capitalize() not in [kind.__name__ for kind in type(value).__mro__]:
             raise InvalidInputError(f"{name} is {value!r}; it must be a lse.fit.{name.capitalize()}(...).")

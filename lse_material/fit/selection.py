@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 
+from lse_material._arrays import generator, whole_number
 from lse_material._progress import progress_bar
 from lse_material.data.observations import Observations
 from lse_material.data.samples import Samples
 from lse_material.errors import InvalidInputError
 from lse_material.fit.ensemble import Ensemble, fit_ensemble
 from lse_material.fit.leave_one_out import LeftOut, leave_one_group_out
-from lse_material.fit.options import Architecture, Training
+from lse_material.fit.options import Architecture, Training, expect_options
 from lse_material.fit.problem.held_back import with_groups
 from lse_material.fit.problem.parameters import Design, Parameters
 from lse_material.model.material import Material
@@ -106,6 +107,10 @@ def select(
     >>> sorted(selection.left_out)
     ['linear', 'quadratic']
     """
+    whole_number("members", members, 2)
+    if folds is not None:
+        whole_number("folds", folds, 2)
+    expect_options(seed=seed, kinematics=options.get("kinematics"), parameters=options.get("parameters"))
     if samples.F is None:
         raise InvalidInputError("candidates are shapes of materials: give samples of F.")
     if candidates is None:
@@ -134,7 +139,7 @@ def _dealt(samples: Samples | Observations, folds: int, seed: int) -> Samples | 
             f"folds is {folds!r}; it must be from 2 to the number of groups, {len(names)}: give Samples.group, the load path "
             "or the cell of each row."
         )
-    fold = np.random.default_rng(seed).permutation(len(names)) % folds
+    fold = generator(seed).permutation(len(names)) % folds
     return replace(samples, group=fold[number])
 
 

@@ -184,10 +184,10 @@ def _chains(sums: int) -> int:
     return next((parts for parts in (4, 2) if parts * sums <= 12), 1)
 
 
-def _write_input(text: Text, shape: NetworkShape) -> None:
-    """Of an interpolated network the first input, t, apart from the others."""
+def write_input(text: Text, shape: NetworkShape, kind: str) -> None:
+    """Of an interpolated network the first input, t, apart from the others; `kind` is that of inputs in C."""
     if shape.outputs > 1:
-        text("const lse_vec t = x[0];", "x++;")
+        text(f"const {kind} t = x[0];", "x++;")
 
 
 def _write_values(text: Text, shape: NetworkShape, registers: int) -> None:
@@ -198,7 +198,7 @@ def _write_values(text: Text, shape: NetworkShape, registers: int) -> None:
         "(const double *restrict w, const lse_vec *x, lse_vec *kept, lse_vec *scratch)"
     )
     with text.function(head, "psi(x); keeps slope and curvature of every neuron"):
-        _write_input(text, shape)
+        write_input(text, shape, "lse_vec")
         text(f"lse_vec *const slope = kept, *const curvature = kept + {shape.neurons};")
         text(f"lse_vec *const sums = scratch, *const z = scratch + {shape.wide};")
         start, before = 0, 0
@@ -256,7 +256,7 @@ def _write_gradient(text: Text, shape: NetworkShape, registers: int) -> None:
         "(const double *restrict w, const lse_vec *x, lse_vec *kept, lse_vec *scratch, lse_vec *g, int second)"
     )
     with text.function(head, "gradient g; if second derivatives follow, curvature is multiplied by d psi/d z"):
-        _write_input(text, shape)
+        write_input(text, shape, "lse_vec")
         text(
             f"const lse_vec *const slope = kept; lse_vec *const curvature = kept + {shape.neurons}, *const u = scratch;"
         )
@@ -325,7 +325,7 @@ def _write_hessian(text: Text, shape: NetworkShape, registers: int) -> None:
     )
     with text.function(head, "H += q * Hessian, upper triangle"):
         if shape.outputs > 1:
-            _write_input(text, shape)
+            write_input(text, shape, "lse_vec")
             text(*(f"H[{1 + c}] += q * kept[{2 * shape.neurons + 1 + c}];" for c in range(d)), f"H += {1 + d};")
         text(f"const lse_vec *const slope = kept, *const curvature = kept + {shape.neurons};")
         text(f"lse_vec *const u = scratch, *const J = scratch + {shape.wide};")

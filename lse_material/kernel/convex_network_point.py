@@ -1,7 +1,6 @@
 """C functions of convex networks at one point, where the lanes of a vector are neurons, and the order of the weights there.
 
-The passes are those of `lse_material.kernel.convex_network_batch`; `lse_material.kernel.modes` says what the functions must be
-like.
+The passes are those of `lse_material.kernel.convex_network_batch`; `lse_material.kernel.modes` says how functions must be.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ import numpy as np
 
 from lse_material._arrays import Array
 from lse_material.kernel.c_writer import Text, groups, total, upper_triangle
-from lse_material.kernel.convex_network_batch import NetworkShape, weights_of
+from lse_material.kernel.convex_network_batch import NetworkShape, weights_of, write_input
 from lse_material.kernel.mathematics import activation_function, write_activation
 
 CHAINS = 8  # independent sums that keep the multiply-add units busy
@@ -142,12 +141,6 @@ class NetworkLayout:
         return result
 
 
-def _write_input(text: Text, shape: NetworkShape) -> None:
-    """Of an interpolated network the first input, t, apart from the others."""
-    if shape.outputs > 1:
-        text("const double t = x[0];", "x++;")
-
-
 def _write_values(text: Text, layout: NetworkLayout, prefix: str, count: int) -> None:
     d, at, end, neurons, shape = layout.shape.reads, layout.offsets, layout.offsets["end"], layout.neurons, layout.shape
     lanes = layout.lanes
@@ -155,7 +148,7 @@ def _write_values(text: Text, layout: NetworkLayout, prefix: str, count: int) ->
     activate = activation_function(shape.activation)
     head = f"LSE_FUNCTION void {prefix}_values_{count}(const double *w, const double *x, double *kept, double *psi)"
     with text.function(head, f"psi(x) of {count} successive modes; keeps slope and curvature of every neuron"):
-        _write_input(text, shape)
+        write_input(text, shape, "double")
         text(f"double *const z = kept, *const slope = kept + {neurons}, *const curvature = kept + {2 * neurons};")
         for layer, width in enumerate(shape.widths):
             padded, start = layout.padded(layer), layout.start(layer)
@@ -220,7 +213,7 @@ def _write_output(text: Text, layout: NetworkLayout, m: int, k: int) -> None:
 def _write_gradient(text: Text, layout: NetworkLayout, prefix: str) -> None:
     head = f"LSE_FUNCTION void {prefix}_gradient(const double *w, const double *x, double *kept, double *g)"
     with text.function(head, "gradient g; curvature is multiplied by d psi/d z"):
-        _write_input(text, layout.shape)
+        write_input(text, layout.shape, "double")
         text(f"const double *const slope = kept + {layout.neurons};")
         text(f"double *const curvature = kept + {2 * layout.neurons};")
         if layout.shape.widths:
@@ -287,7 +280,7 @@ def _write_hessian(text: Text, layout: NetworkLayout, prefix: str) -> None:
     with text.function(head, comment):
         text(f"const double *const slope = kept + {layout.neurons}, *const curvature = kept + {2 * layout.neurons};")
         if shape.outputs > 1:
-            _write_input(text, shape)
+            write_input(text, shape, "double")
             text(*(f"H[{1 + c}] += weight * kept[{3 * layout.neurons + 1 + c}];" for c in range(d)))
             text(f"H += {1 + d}, lanes += {1 + d};")
         wide = d * max((layout.padded(layer) for layer in range(last - 1)), default=0)

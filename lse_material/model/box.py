@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lse_material._arrays import Array, Mask, expect_shape, float_array, frozen
+from lse_material._arrays import Array, Mask, expect_shape, float_array, frozen, generator
 from lse_material.errors import InvalidInputError
 
 
@@ -73,4 +73,4 @@ class Box:
 
     def random(self, n: int, seed: int) -> Array:
         """Points spread uniformly, (n, d)."""
-        return np.random.default_rng(seed).uniform(self.lower, self.upper, (n, len(self.lower)))
+        return generator(seed).uniform(self.lower, self.upper, (n, len(self.lower)))

@@ -354,9 +354,8 @@ class StrainAndVolume(StrainMeasure):
 class IsotropicInvariants(StrainMeasure):
     """Isochoric invariants and volume change: x = (J^(-2/3) I1 - 3, J^(-4/3) I2 - 3, (J - 1)^2).
 
-    I1 and I2 are those of C = F^T F, in 2D of the plane-strain tensor with C33 = 1. Objective and isotropic. These are
-    the inputs of NN-EUCLID (Thakolkaran et al., JMPS 169, 105076, 2022). x vanishes in the reference state. NaN where
-    J <= 0.
+    I1 and I2 are those of C = F^T F, in 2D of the plane-strain tensor with C33 = 1. Objective and isotropic. These are the
+    inputs of NN-EUCLID (Thakolkaran et al., JMPS 169, 105076, 2022). x vanishes in the reference state. NaN where J <= 0.
 
     Attributes:
         squared_volume: the third input is (J - 1)^2, or J - 1 if False.

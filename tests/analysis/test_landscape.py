@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 import lse_material as lse
 from lse_material import analysis
 from lse_material.analysis.landscape import landscapes
+from lse_material.analysis.stationary import mode_minima
 from tests.materials import line, random_potential, well
 
 SQUARE = ([-0.5, -0.5], [1.5, 1.5])
@@ -31,6 +32,26 @@ def test_the_saddle_between_two_equal_wells(rho):
     assert saddle.energy == pytest.approx(k * a**2 / 8.0 - rho * np.log(2.0), rel=1e-12)
     np.testing.assert_allclose(saddle.eigenvalues, [k - (k * a) ** 2 / (4.0 * rho), k], rtol=1e-9)
     assert analysis.barrier(p, *found) == pytest.approx(saddle.energy - found[0].energy, rel=1e-12)
+
+
+@pytest.mark.parametrize("length", [1e-9, 120.0, 1e6])
+def test_inputs_may_be_of_any_size_without_a_scale_of_their_own(length):
+    """A hand-written potential of an angle in degrees, or of a length in metres: saddle in the middle, as above."""
+    k, a, rho = 2.0, 1.0, 0.05
+    p = wells_at([[-0.4 * a * length, 0.0], [0.6 * a * length, 0.0]], stiffness=k / length**2, rho=rho)
+    for box in ((None, None), (np.full(2, -length), np.full(2, length))):
+        land = analysis.landscape(p, *box, starts=4)
+        assert len(land.wells) == 2
+        (saddle,) = land.saddles
+        np.testing.assert_allclose(saddle.x / length, [0.1 * a, 0.0], atol=1e-9)
+        assert saddle.energy == pytest.approx(k * a**2 / 8.0 - rho * np.log(2.0), rel=1e-12)
+        np.testing.assert_allclose(land.barriers, (saddle.energy - land.wells[0].energy) * (1.0 - np.eye(2)), rtol=1e-9)
+
+
+def test_a_mode_that_falls_for_ever_has_no_minimum_however_far_one_looks():
+    falling = lse.ConvexNetwork.from_arrays([[[1.0]]], [[[1.0]], [[0.0]]], [[0.0], [0.0]], activation="softplus")
+    p = lse.SoftMinimum((falling, well(2.0, [500.0])), 0.1)
+    np.testing.assert_allclose(mode_minima(p), [[500.0]], rtol=1e-12)
 
 
 @pytest.mark.parametrize("rho", [1e-3, 0.05, 0.15])

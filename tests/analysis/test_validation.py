@@ -7,6 +7,7 @@ from lse_material import (
     ConvexNetwork,
     GreenLagrange,
     InvalidInputError,
+    IsotropicInvariants,
     Material,
     PrincipalInvariants,
     Samples,
@@ -44,6 +45,17 @@ def test_extrapolation_of_invariants_is_tried_where_deformations_are(rises):
     rubber = Material(SoftMinimum((mode,), 1.0), PrincipalInvariants(2))
     box = np.array([0.0, -0.2]), np.array([0.2, 0.2])
     assert check_extrapolation(rubber, box).passed == rises
+
+
+@pytest.mark.parametrize("measure", [PrincipalInvariants, IsotropicInvariants])
+@pytest.mark.parametrize("rises", [True, False])
+def test_extrapolation_after_tests_that_keep_the_volume_is_tried_at_that_volume(measure, rises):
+    """At det F = 1 the first invariant is least at F = I; of two numbers in a box it may be anything."""
+    mode = ConvexNetwork.from_arrays([], [[[1.0 if rises else -1.0, 0.0, 0.0]]], [[0.0]])
+    rubber = Material(SoftMinimum((mode,), 1.0), measure(3))
+    stretch = np.linspace(1.1, 2.7, 20)
+    x = rubber.kinematics.strain(np.array([np.diag([s, s**-0.5, s**-0.5]) for s in stretch]))
+    assert check_extrapolation(rubber, (x.min(axis=0), x.max(axis=0)), seed=3).passed == rises
 
 
 def test_the_reference_state_lies_inside_where_random_rows_have_stayed_away_from_it():

@@ -219,6 +219,27 @@ def test_spreadsheets_are_read_as_tables_of_text(tmp_path):
         read_samples(tmp_path / "broken.xlsx")
 
 
+@pytest.mark.parametrize(
+    ("name", "reader", "package"),
+    [
+        ("rows.parquet", "read_parquet", "pyarrow"),
+        ("rows.feather", "read_feather", "pyarrow"),
+        ("rows.ods", "read_excel", "odfpy"),
+        ("ROWS.XLS", "read_excel", "xlrd"),
+    ],
+)
+def test_what_pandas_lacks_for_a_kind_of_file_is_named(name, reader, package, tmp_path, monkeypatch):
+    pandas = pytest.importorskip("pandas")
+
+    def lacks(*_, **__):
+        raise ImportError("a long story")
+
+    monkeypatch.setattr(pandas, reader, lacks)
+    (tmp_path / name).write_bytes(b"PK\x03\x04")
+    with pytest.raises(LseError, match=f"by {package}: pip install {package}"):
+        read_samples(tmp_path / name)
+
+
 def test_sheets_are_read_as_groups_or_by_their_name(tmp_path):
     pandas = pytest.importorskip("pandas")
     pytest.importorskip("openpyxl")

@@ -1,5 +1,7 @@
 """An ensemble: the best of several fits, and a spread that grows where the data end."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -43,6 +45,38 @@ def test_the_spread_is_the_standard_deviation_of_the_members(ensemble):
     assert np.allclose(ensemble.spread(F) ** 2, np.var(stresses, axis=0, ddof=1).sum(axis=(-2, -1)), rtol=1e-9)
 
 
+def test_members_of_one_transition_scale_are_joined_to_their_soft_mean(samples, ensemble):
+    """-rho log( mean_e exp(-W_e/rho) ), whose stress is the mean of the members' with these weights."""
+    whole = {**QUICK, "training": Training(restarts=1, adam_steps=20, lbfgs_steps=20, validation=0.0)}
+    found = fit_ensemble(samples, members=3, **whole)
+    results = tuple(
+        replace(each, fitted=replace(each.material, potential=replace(each.material.potential, scaled_rho=0.4)))
+        for each in found.results
+    )
+    joined = replace(found, results=results).joined()
+    rho, W = joined.potential.transition_scale, np.stack([each.material.energy(samples.F) for each in results])
+    weights = np.exp(-W / rho)
+    np.testing.assert_allclose(joined.energy(samples.F), -rho * np.log(weights.mean(axis=0)), rtol=1e-10, atol=1e-12)
+    P = np.stack([each.material.stress(samples.F) for each in results])
+    mean = (weights[:, :, None, None] * P).sum(axis=0) / weights.sum(axis=0)[:, None, None]
+    np.testing.assert_allclose(joined.stress(samples.F), mean, rtol=1e-9, atol=1e-12)
+    with pytest.raises(lse.InvalidInputError, match="scales of their own"):
+        ensemble.joined()  # each of these held back other rows
+    two = replace(results[0].material, growth=lse.Growth(1.0))
+    mixed = replace(found, results=(results[1], replace(results[0], fitted=two)))
+    with pytest.raises(lse.InvalidInputError, match="growth or caloric terms of their own"):
+        mixed.joined()
+
+
+def test_a_fit_goes_on_from_the_joined_members(samples):
+    whole = {**QUICK, "training": Training(restarts=1, adam_steps=20, lbfgs_steps=20, validation=0.0)}
+    found = fit_ensemble(samples, members=2, **whole)
+    options = {"kinematics": GREEN_LAGRANGE, "training": replace(whole["training"], adam_steps=0), "progress": False}
+    result = fit(samples, start=found.joined(), **options)
+    assert len(result.material.potential.modes) == 2
+    assert result.train_errors.worst < found.results[0].train_errors.worst
+
+
 def test_the_spread_grows_away_from_the_data(samples, ensemble):
     within = ensemble.spread(samples.F).mean()
     far = ensemble.spread(np.eye(2) + 4.0 * (samples.F - np.eye(2))).mean()
@@ -52,7 +86,7 @@ def test_the_spread_grows_away_from_the_data(samples, ensemble):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"members": 1}, "members is 1; a spread needs 2"),
+        ({"members": 1}, "members is 1; it must be a whole number"),
         ({"checkpoint": "fit.npz"}, "cannot share one checkpoint"),
         ({"kinematics": None}, "an ensemble is of materials"),
     ],

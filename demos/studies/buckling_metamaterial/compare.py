@@ -14,12 +14,20 @@ What the free sides carry less is measured on a resolved strip, which by the mir
 and is subtracted from the force of the fitted specimen. Neither the specimen nor the fit enters into d.
 
 The check. Sliding plates: with its free sides accounted for, the fitted specimen has the plateau stress of the resolved one
-within 3 % and the critical strain within 5 %, whatever its size. DOC_TABLE
+within 3 % and the critical strain within 5 %, whatever its size. Found, fitted over resolved:
+
+    cells to a side                          2        4        6        8       12
+    plateau stress                     +32.5 %  +14.5 %   +9.4 %   +7.0 %  +4.65 %
+    the same, free sides accounted for  -0.7 %   +0.1 %   +0.3 %   +0.3 %   +0.3 %
+    critical strain, accounted for      -1.5 %   +0.1 %   +0.4 %   +0.5 %   +0.4 %
+
+The first row falls like 1/(2 cells); d is that of 0.502 cells. The fit itself is 0.24 % above the plateau of the periodic cell.
 
     ./fenicsx python3 demos/studies/buckling_metamaterial/compare.py --cells 12
     ./fenicsx mpirun -n 2 python3 demos/studies/buckling_metamaterial/compare.py --quick
 
---refine solves the resolved specimen and the periodic cell on meshes twice as fine, too. DOC_REFINE
+--refine solves the resolved specimen and the periodic cell on meshes twice as fine, too. On the mesh of the study 6 x 6 cells
+carry 2.0 % too much; so does the cell, and their ratio, which is what is compared here, changes by 0.03 %.
 --bonded takes bonded plates too: they stop the squares next to them from turning, a second boundary layer. (With plates that
 may also slide past each other the resolved specimen sways beyond 5 %, which the homogeneous one does not.)
 """

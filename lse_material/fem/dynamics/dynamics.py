@@ -100,7 +100,7 @@ class Dynamics(RecordedPath):
             self.motion.u,
             COLUMNS,
             self.observe,
-            numbers=("next_dt", "counts"),
+            numbers=("next_dt",),
             checkpoint=self.checkpoint,
             memory=memory,
         )
@@ -134,8 +134,7 @@ class Dynamics(RecordedPath):
 
     def save(self) -> None:
         """Write the checkpoint now."""
-        counts = np.array([self.history.rejected, self.history.failed])
-        self.history.save(self._fingerprint(), next_dt=self._estimate.next_dt, counts=counts)
+        self.history.save(self._fingerprint(), next_dt=self._estimate.next_dt)
 
     def resume(self, *, changed: Collection[str] = ()) -> int:
         """Read state and table from the checkpoint if there is one; returns the number of steps in it. Collective.
@@ -153,7 +152,6 @@ class Dynamics(RecordedPath):
         if data is None:
             return 0
         self._estimate.next_dt = float(data["next_dt"])
-        self.history.rejected, self.history.failed = (int(count) for count in data["counts"])
         return len(self.history) - 1
 
     def _fingerprint(self) -> Fingerprint:

@@ -4,8 +4,6 @@ An energy of an ab-initio calculation may be 1e9 times what it varies by. Then h
 its differences, are rounding; without the constant none are.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from typing import Any
 

@@ -169,8 +169,7 @@ def inputs(material: Material, F: Expr, fields: Sequence[Expr]) -> list[Expr]:
 def scalar_fields(material: Material, fields: Sequence[Expr]) -> list[Expr]:
     """The values of the material's fields, one UFL scalar for each.
 
-    Raises:
-        InvalidInputError: there are too few or too many, or one is no scalar, or a number that `Material.at` refuses.
+    Raises InvalidInputError: there are too few or too many, or one is no scalar, or a number that `Material.at` refuses.
     """
     wanted = f"the energy depends on {list(material.fields)}: give fields=[...], a list with one scalar for each"
     if len(getattr(fields, "ufl_shape", ())) == 1:
@@ -192,8 +191,7 @@ def scalar_fields(material: Material, fields: Sequence[Expr]) -> list[Expr]:
 def in_axes(F: Expr, orientation: Expr | None) -> Expr:
     """Q^T F Q: F in the axes of the material; F itself without an orientation Q.
 
-    Raises:
-        InvalidInputError: Q has another shape than F.
+    Raises InvalidInputError: Q has another shape than F.
     """
     if orientation is None:
         return F

@@ -26,8 +26,7 @@ from lse_material.model.strain import (
 def strain(kinematics: StrainMeasure, F: Expr) -> list[Expr]:
     """The components of x(F) as UFL scalars, of an F that is marked with the strain measure.
 
-    Raises:
-        InvalidInputError: the strain measure is not defined by its components alone.
+    Raises InvalidInputError: the strain measure is not defined by its components alone.
     """
     expect_one_definition(kinematics, "UFL")
     return strain_components(kinematics, marked(F, kinematics))
@@ -44,8 +43,7 @@ def strain_components(kinematics: StrainMeasure, F: Expr) -> list[Expr]:
 def pull_back(kinematics: StrainMeasure, F: Expr, g: list[Expr]) -> Expr:
     """sum_i g_i dx_i/dF, a UFL tensor.
 
-    Raises:
-        InvalidInputError: the strain measure is not defined by its components alone.
+    Raises InvalidInputError: the strain measure is not defined by its components alone.
     """
     expect_one_definition(kinematics, "UFL")
     short = _PULL_BACKS.get(type(kinematics).components)

@@ -87,15 +87,7 @@ class CellSystem:
         F = ufl.Identity(dim) + ufl.grad(u)
         density = energy(F, *others)
         W = with_quadrature_degree(density) if isinstance(density, ufl.Form) else density * dx
-        if W.arguments() or self.state not in W.coefficients():
-            raise InvalidInputError(
-                "the energy of a cell is a UFL scalar of the F that it is given, or a functional of it with its own measures."
-            )
-        if any(isinstance(f, Memory) for f in W.coefficients()):
-            raise InvalidInputError(
-                "the energy of the cell contains the cost of a Dissipation, whose memory would never follow: leave it out, and "
-                "give internal=lambda F: [Dissipation(material, F, ...)]."
-            )
+        self._check_energy(W)
         self.internal = () if internal is None else tuple(internal(F, *others))
         costs = sum((one.functional for one in self.internal), ufl.Form([]))
         if any(self.state not in one.functional.coefficients() for one in self.internal):
@@ -143,6 +135,18 @@ class CellSystem:
         self._scale_fields(others)
         if self._stresses:
             self._check_stresses()
+
+    def _check_energy(self, W: ufl.Form) -> None:
+        """Refuse an energy that is no functional of the state, or has the cost of internal variables."""
+        if W.arguments() or self.state not in W.coefficients():
+            raise InvalidInputError(
+                "the energy of a cell is a UFL scalar of the F that it is given, or a functional of it with its own measures."
+            )
+        if any(isinstance(f, Memory) for f in W.coefficients()):
+            raise InvalidInputError(
+                "the energy of the cell contains the cost of a Dissipation, whose memory would never follow: leave it out, and "
+                "give internal=lambda F: [Dissipation(material, F, ...)]."
+            )
 
     def _scale_fields(self, others: Sequence[Any]) -> None:
         """Make lengths of the unknowns of further fields, and count the Lagrange multipliers among them; collective."""
@@ -385,8 +389,7 @@ class CellSystem:
     def change_average(self, change: Array) -> None:
         """Change the prescribed components of F by (dim, dim), and extend the change into the cell by one linear step.
 
-        Raises:
-            ConvergenceError: elements would be turned inside out.
+        Raises ConvergenceError: elements would be turned inside out.
         """
         change = change.copy()
         for place in self.free:

@@ -190,8 +190,7 @@ class _Points:
     def evaluate(self, F: Array) -> CellValues:
         """The stable states at F (n, dim, dim), each from the accepted one of its point.
 
-        Raises:
-            ConvergenceError: a cell has no state at its F.
+        Raises ConvergenceError: a cell has no state at its F.
         """
         n, dim = len(F), self._cell.dim
         found = CellValues(np.empty(n), np.empty((n, dim, dim)), np.empty((n, dim, dim, dim, dim)))

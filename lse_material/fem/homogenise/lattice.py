@@ -58,8 +58,7 @@ def exterior_facets(domain: mesh.Mesh) -> Facets:
 def lattice_of(facets: Facets) -> Array:
     """Lattice vectors of a cell, (dim, dim): the edges of its bounding box if it fills that, else from parallel sides.
 
-    Raises:
-        InvalidInputError: its outline is not convex, or its sides are no pairs that are meshed alike.
+    Raises InvalidInputError: its outline is not convex, or its sides are no pairs that are meshed alike.
     """
     points = facets.corners.reshape(-1, facets.corners.shape[-1])
     low, high, dim = points.min(axis=0), points.max(axis=0), points.shape[1]
@@ -136,9 +135,8 @@ def shifts(lattice: Array, points: Array) -> Array:
 def check_border(facets: Facets, lattice: Array) -> None:
     """Refuse a cell whose translates do not meet facet by facet, two at each facet.
 
-    Raises:
-        InvalidInputError: the translates that meet are not those of all lattice vectors; more than two meet at a facet; facets
-            overlap without being equal; or, if the cell is a parallelepiped of the lattice, a facet of its sides meets none.
+    Raises InvalidInputError: the translates that meet are not those of all lattice vectors; more than two meet at a facet;
+    facets overlap without being equal; or, if the cell is a parallelepiped of the lattice, a facet of its sides meets none.
     """
     corners, middle, normal = facets.corners, facets.middle, facets.normal
     tolerance = PLACE_TOLERANCE * np.linalg.norm(lattice, axis=1).min()

@@ -216,8 +216,7 @@ def _parts(V: fem.FunctionSpace) -> list[Part]:
 def _check_connected(V: fem.FunctionSpace, number: Array, image: Array, X: Array) -> None:
     """Refuse parts of the mesh that are connected to the rest neither by a node nor by periodicity; collective.
 
-    Raises:
-        InvalidInputError: there are such parts, on every rank.
+    Raises InvalidInputError: there are such parts, on every rank.
     """
     carried, bs, owned = fem.Function(V), V.dofmap.index_map_bs, len(number)  # to the ranks where a node is a ghost
     carried.x.array[: owned * bs] = np.repeat(number.astype(float), bs)

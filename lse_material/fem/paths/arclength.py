@@ -11,10 +11,12 @@ step; its sign is that of the step before along the tangent of the path. M. Ritt
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import ufl
+from dolfinx import fem
 from dolfinx.fem.petsc import assign
 from petsc4py import PETSc
 from scipy.interpolate import BarycentricInterpolator
@@ -22,7 +24,8 @@ from scipy.optimize import minimize_scalar
 
 from lse_material._arrays import Array
 from lse_material.errors import ConvergenceError, InvalidInputError
-from lse_material.fem.paths.history import History, InternalVariables, RecordedPath, advance, check_memory
+from lse_material.fem.paths.equilibrium_path import EquilibriumPath
+from lse_material.fem.paths.history import History, InternalVariables, advance, check_memory, memory_of
 from lse_material.fem.paths.loads import AppliedLoad, Load, load_of
 from lse_material.fem.solve._energy import FieldEnergy
 from lse_material.fem.solve.inertia import SymmetricFactor
@@ -60,12 +63,12 @@ class _Continuation:
     """How the path continues from its last state."""
 
     step: float  # length of the next step
-    sign: float = 1.0  # of its change of the load factor
-    last: Array = field(default_factory=lambda: np.zeros(0))  # the step before, on this rank
+    last: fem.Function  # the step before, in units of the fields
+    sign: float = 1.0  # of the next change of the load factor
 
 
 @dataclass(frozen=True, eq=False)
-class ArcLength(RecordedPath):
+class ArcLength(EquilibriumPath):
     """A path of equilibria of a problem under a load whose factor is an unknown.
 
     Attributes:
@@ -81,7 +84,8 @@ class ArcLength(RecordedPath):
         halvings: how often `size` may be halved before the path fails.
         iterations: of one step, before it is repeated with half the length.
         petsc_options: of the linear solver (ksp_*, pc_*) and of SNESNEWTONAL.
-        internal: internal variables that follow each state, a `Dissipation`, say.
+        internal: internal variables that follow each state, a `Dissipation`, say; checkpoints contain them.
+        checkpoint: npz file, written after each step; any number of ranks can go on from it.
         history: what has happened so far. Its table has a row for each state: factor, length (of the path so far, in the
             measure of `size`), energy (of `problem`, without the load), negative (eigenvalues of the tangent), iterations, and
             what is observed.
@@ -105,6 +109,7 @@ class ArcLength(RecordedPath):
     iterations: int = 12
     petsc_options: Mapping[str, Any] = field(default_factory=dict)
     internal: Sequence[InternalVariables] = ()
+    checkpoint: Path | str | None = None
 
     def __post_init__(self) -> None:
         if not (np.isfinite(self.size) and self.size > 0.0):
@@ -116,11 +121,18 @@ class ArcLength(RecordedPath):
     @cached_property
     def history(self) -> History:
         """What has happened so far."""
-        return History(self.problem.u, COLUMNS, self.observe)
+        return History(
+            self.problem.u,
+            COLUMNS,
+            self.observe,
+            numbers=self._numbers(),
+            checkpoint=self.checkpoint,
+            memory={"last step": self._continuation.last, **memory_of(self.internal), **self.problem.start_values},
+        )
 
     @cached_property
     def _continuation(self) -> _Continuation:
-        return _Continuation(self.size)
+        return _Continuation(self.size, fem.Function(self.problem.u.function_space))
 
     @cached_property
     def _load(self) -> Load:
@@ -131,7 +143,7 @@ class ArcLength(RecordedPath):
         """Follow the path for so many steps, or until the load factor is exactly `low` or `high`; returns the table as arrays.
 
         The first call solves `problem` at the factor 0, which becomes the first row, and starts towards larger factors. Further
-        calls continue the path.
+        calls continue the path, and so does a call after `resume`.
 
         Raises:
             InvalidInputError: no steps, or the path does not lie between `low` and `high`.
@@ -146,8 +158,11 @@ class ArcLength(RecordedPath):
             )
         if not self.table["factor"]:
             self._start()
+            self._save()
         for _ in range(steps):
-            if self._advance(low, high) in (low, high):
+            factor = self._advance(low, high)
+            self._save()
+            if factor in (low, high):
                 break
         return self.history.arrays()
 
@@ -172,14 +187,12 @@ class ArcLength(RecordedPath):
         try:
             self._load.set(0.0)
             self._load.rate(Q)
-            if isinstance(self._load, AppliedLoad):
-                self._load.check()
-            else:
+            self._check_load()
+            if not isinstance(self._load, AppliedLoad):
                 problem.force_scale = max(scale, _norm(Q))
             if _norm(Q) == 0.0:
                 raise InvalidInputError("the load does no work in any displacement that is free.")
             problem.solve()
-            self._continuation.last = np.zeros(Q.getLocalSize())
             self._note(0.0, 0.0, problem.iterations)
         finally:
             problem.force_scale = scale
@@ -187,8 +200,9 @@ class ArcLength(RecordedPath):
 
     def _advance(self, low: float, high: float) -> float:
         """Take one step, shorter if it fails, and record it; returns the load factor."""
-        u = self.problem.u
-        before, at = u.x.array.copy(), self.table["factor"][-1]
+        u, at = self.problem.u, self.table["factor"][-1]
+        state = (u, *self.problem.start_values.values())
+        before = [function.x.array.copy() for function in state]
         shortest = self.size / 2.0**self.halvings
         while True:
             factor, iterations = self._solve(at, low, high)
@@ -196,7 +210,8 @@ class ArcLength(RecordedPath):
                 break
             self.history.failed += 1
             self.history.rejected += 1
-            u.x.array[:] = before
+            for function, values in zip(state, before):
+                function.x.array[:] = values
             self._load.set(at)
             self._continuation.step *= 0.5
             if self._continuation.step < shortest * (1.0 - 1e-9):
@@ -205,10 +220,12 @@ class ArcLength(RecordedPath):
                     f"the path could not be followed from the load factor {at:.6g} with steps as short as {shortest:.3g}: "
                     "does it branch there? Look at the lowest modes, and perturb u along one."
                 )
-        free = self.problem.fields.free[0]
-        self._continuation.last = np.where(free, (u.x.array - before)[: len(free)], 0.0)
-        self.problem.scales.divide(self._continuation.last)
-        square = u.function_space.mesh.comm.allreduce(float(self._continuation.last @ self._continuation.last))
+        free, last = self.problem.fields.free[0], self._continuation.last.x
+        step = np.where(free, (u.x.array - before[0])[: len(free)], 0.0)
+        self.problem.scales.divide(step)
+        last.array[: len(free)] = step
+        last.scatter_forward()
+        square = u.function_space.mesh.comm.allreduce(float(step @ step))
         length = float(np.sqrt(square / self.problem.x.getSize()))
         self._note(factor, self.table["length"][-1] + length, iterations)
         if iterations <= FEW_ITERATIONS:
@@ -315,12 +332,39 @@ class ArcLength(RecordedPath):
             factorised.solve(q, rate)
         q.destroy()
         self.problem.scales.divide(rate.array)
-        along = A.comm.tompi4py().allreduce(float(rate.array_r @ self._continuation.last))
+        last = self._continuation.last.x.array[: rate.getLocalSize()]
+        along = A.comm.tompi4py().allreduce(float(rate.array_r @ last))
         self._continuation.sign = 1.0 if along >= 0.0 else -1.0
         rate.destroy()
         advance(self.internal)
         energy = self.problem.energy()
         self.history.add(factor=factor, length=length, energy=energy, negative=negative, iterations=iterations)
+
+    def _check_load(self) -> None:
+        if isinstance(self._load, AppliedLoad):
+            self._load.check()
+
+    def _set_load(self, load: float) -> None:
+        """Set a factor, and u to its Dirichlet values."""
+        self._load.set(load)
+
+    def _functionals(self) -> dict[str, ufl.Form]:
+        """The energy, and the work of the load if that is a form."""
+        work = {"work of the load": self.load} if isinstance(self.load, ufl.Form) else {}
+        return {**super()._functionals(), **work}
+
+    def _numbers(self) -> dict[str, Any]:
+        """How the path continues, beside the step before; lengths are measured in units of the fields."""
+        path, scales = self._continuation, self.problem.scales
+        further = {"next_step": path.step, "direction": path.sign, "field_scales": scales.factors}
+        return {**super()._numbers(), **further}
+
+    def _continue_from(self, data: Mapping[str, Array]) -> None:
+        super()._continue_from(data)
+        self.problem.scales.set(data["field_scales"])
+        self._continuation.step = min(float(data["next_step"]), self.size)
+        self._continuation.sign = float(data["direction"])
+        self._check_load()
 
 
 def _norm(b: PETSc.Vec) -> float:

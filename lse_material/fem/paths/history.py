@@ -20,7 +20,7 @@ from lse_material.fem.paths.checkpoint import load_state, save_state
 from lse_material.fem.paths.fingerprint import Fingerprint, to_text
 from lse_material.fem.quadrature.dissipation import Memory
 
-FINGERPRINT = "fingerprint"  # of the problem, in a checkpoint
+FINGERPRINT, COUNTS = "fingerprint", "counts"  # of the problem, and of repeated steps, in a checkpoint
 
 
 class InternalVariables(Protocol):
@@ -126,7 +126,7 @@ class History:
         memory: Mapping[str, fem.Function] | None = None,
     ) -> None:
         for name in observe:
-            if name in (*columns, *numbers, FINGERPRINT):
+            if name in (*columns, *numbers, FINGERPRINT, COUNTS):
                 raise InvalidInputError(f"the table has a column {name!r} of its own; observe it under another name.")
         self._functions = {"u": state, **(memory or {})}
         self._state, self._observe, self._numbers, self._checkpoint = state, dict(observe), tuple(numbers), checkpoint
@@ -163,17 +163,19 @@ class History:
         on_rank_0(self._state.function_space.mesh.comm, lambda: write_table(path, self.table))
 
     def save(self, parts: Fingerprint, **numbers: Any) -> None:
-        """Write state, table, the fingerprint of the problem and further numbers to the checkpoint; collective.
+        """Write state, table, counts, the fingerprint of the problem and further numbers to the checkpoint; collective.
 
         Raises:
             InvalidInputError: the path has no checkpoint file.
         """
-        save_state(self._file(), self._functions, {**numbers, FINGERPRINT: to_text(parts), **self.arrays()})
+        counts = np.array([self.rejected, self.increases, self.failed])
+        own = {FINGERPRINT: to_text(parts), COUNTS: counts}
+        save_state(self._file(), self._functions, {**numbers, **own, **self.arrays()})
 
     def resume(
         self, differences: Callable[[Mapping[str, Array]], list[str]], changed: Collection[str]
     ) -> dict[str, Array] | None:
-        """Read state and table from the checkpoint; returns its content, None if there is no file. Collective.
+        """Read state, table and counts from the checkpoint; returns its content, None if there is no file. Collective.
 
         Args:
             differences: names of the parts in which a checkpoint, whose state the function then has, differs from the problem.
@@ -185,7 +187,7 @@ class History:
             InvalidInputError: the path has no checkpoint file.
         """
         before = {name: function.x.array.copy() for name, function in self._functions.items()}
-        data = load_state(self._file(), self._functions, {FINGERPRINT, *self._numbers, *self.table})
+        data = load_state(self._file(), self._functions, {FINGERPRINT, COUNTS, *self._numbers, *self.table})
         if data is None:
             return None
         other = [name for name in differences(data) if name not in changed]
@@ -197,6 +199,7 @@ class History:
                 f"anew, or go on from it nevertheless by resume(changed={other})."
             )
         self.table = {name: data[name].tolist() for name in self.table}
+        self.rejected, self.increases, self.failed = (int(count) for count in data[COUNTS])
         return data
 
     def _file(self) -> Path:

@@ -4,35 +4,24 @@ A path through wells jumps: each step ends with a check of the tangent, and the 
 checkpoint file is complete or absent, so a process that is killed loses only its unfinished step.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
-from mpi4py import MPI
 
 from lse_material._arrays import Array
 from lse_material._progress import progress_bar
-from lse_material.errors import ConvergenceError, FormatError, InvalidInputError
+from lse_material.errors import ConvergenceError, InvalidInputError
 from lse_material.fem._mpi import on_every_rank
-from lse_material.fem.paths.fingerprint import EQUAL, Fingerprint, differences_from, fingerprint
-from lse_material.fem.paths.history import (
-    FINGERPRINT,
-    History,
-    InternalVariables,
-    RecordedPath,
-    advance,
-    check_memory,
-    fingerprints_of,
-    memory_of,
-)
+from lse_material.fem.paths.equilibrium_path import EquilibriumPath
+from lse_material.fem.paths.history import History, InternalVariables, advance, check_memory, memory_of
 from lse_material.fem.paths.step_work import StepWork
 from lse_material.fem.solve._energy import FieldEnergy
 from lse_material.fem.solve.stability import is_stable, perturb_along_mode
 
 MAX_PERTURBATIONS = 5  # after one solve
-DIRICHLET = "Dirichlet values"
 JUMP_HALVINGS = 8  # of the step between two levels, within which a jump is located
 ADDED = ("work", "dissipated", "released", "iterations", "perturbations")  # up over the parts of a step
 SUMS = ADDED[:3]  # since the first level
@@ -44,7 +33,7 @@ class _JumpError(Exception):
 
 
 @dataclass(frozen=True, eq=False)
-class LoadPath(RecordedPath):
+class LoadPath(EquilibriumPath):
     """Equilibria of a problem at given levels of a load.
 
     Attributes:
@@ -96,7 +85,7 @@ class LoadPath(RecordedPath):
             self.problem.u,
             COLUMNS,
             self.observe,
-            numbers=("force_scale",),
+            numbers=self._numbers(),
             checkpoint=self.checkpoint,
             memory={**memory_of(self.internal), **self.problem.start_values},
         )
@@ -128,38 +117,9 @@ class LoadPath(RecordedPath):
             for level in levels[len(done) :]:
                 row = self._to(level)
                 self.history.add(energy=self.problem.energy(), **row)
-                if self.checkpoint is not None:
-                    self.history.save(self._fingerprint(), force_scale=self.problem.force_scale)
+                self._save()
                 show_progress(1, f"{level:.4g}: {row['iterations']} iterations")
         return self.history.arrays()
-
-    def resume(self, *, changed: Collection[str] = ()) -> int:
-        """Read state and table from the checkpoint if there is one; returns the number of steps in it. Collective.
-
-        The checkpoint must be of this problem: the same formula and potentials, mesh and tags, the same values of constants
-        and coefficients after `apply(last load)`, and u must have the Dirichlet values of that load. The tolerance and other
-        options of the solvers, further levels, halvings and the like may differ: they apply from there on.
-
-        Args:
-            changed: parts that may differ, by the names that the error gives them, to continue with another material, say.
-
-        Raises:
-            FormatError: the checkpoint cannot be read, or is of another mesh, space, table or problem; u and table are then as
-                before the call.
-        """
-        u = self.problem.u
-        before = u.x.array.copy()
-        try:
-            data = self.history.resume(self._differences, changed)
-        except FormatError:
-            if self.table["load"]:
-                self._set_load(self.table["load"][-1])
-                u.x.array[:] = before
-            raise
-        if data is None:
-            return 0
-        self.problem.force_scale = float(data["force_scale"])
-        return len(self.history)
 
     def _to(self, level: float) -> dict[str, float]:
         """Solve at a level, in smaller steps where a step fails or must be located; returns the row of the table."""
@@ -198,8 +158,9 @@ class LoadPath(RecordedPath):
             if (jump - at) * step > 0.0:
                 step = (jump - at) * (1.0 if abs(jump - at) <= located else 0.5)
 
-    def _set_load(self, level: float) -> None:
-        on_every_rank(self.problem.comm, partial(self.apply, level))
+    def _set_load(self, load: float) -> None:
+        """Set a level, whatever that does to u."""
+        on_every_rank(self.problem.comm, partial(self.apply, load))
 
     def _step(self, target: float, begun: StepWork | None, row: dict[str, float], *, seek: bool) -> None:
         """Solve under a load, let internal variables follow, and add to the row.
@@ -234,29 +195,3 @@ class LoadPath(RecordedPath):
             f"still a saddle after {MAX_PERTURBATIONS} perturbations of {self.perturbation_size:g} along the lowest mode: take "
             "another perturbation_size."
         )
-
-    def _differences(self, data: Mapping[str, Array]) -> list[str]:
-        """Parts in which a checkpoint, whose state is in u, differs from this problem under its last load; collective."""
-        values = self.problem.u.x.array.copy()
-        if len(data["load"]):
-            self._set_load(float(data["load"][-1]))
-        other = differences_from(data[FINGERPRINT], self._fingerprint())
-        if len(data["load"]) and not self._keeps_dirichlet_values(values):
-            other.append(DIRICHLET)
-        self.problem.u.x.array[:] = values
-        return other
-
-    def _fingerprint(self) -> Fingerprint:
-        problem = self.problem
-        memory = memory_of(self.internal).values()
-        parts = fingerprint({"energy": problem.functional}, unknown=problem.u, bcs=problem.bcs, without=memory)
-        return {**parts, **fingerprints_of(self.internal)}
-
-    def _keeps_dirichlet_values(self, values: Array) -> bool:
-        """Whether values of u are those that the Dirichlet conditions prescribe now; collective."""
-        wanted = values.copy()
-        for bc in self.problem.bcs:
-            bc.set(wanted, None, 1.0)
-        comm = self.problem.u.function_space.mesh.comm
-        apart, largest = (comm.allreduce(float(np.abs(v).max(initial=0.0)), MPI.MAX) for v in (wanted - values, wanted))
-        return apart <= EQUAL * largest

@@ -138,9 +138,7 @@ class Evolution(RecordedPath):
     @cached_property
     def history(self) -> History:
         """What has happened so far."""
-        return History(
-            self.flow.state, COLUMNS, self.observe, numbers=("next_dt", "counts"), checkpoint=self.checkpoint
-        )
+        return History(self.flow.state, COLUMNS, self.observe, numbers=("next_dt",), checkpoint=self.checkpoint)
 
     @property
     def increases(self) -> int:
@@ -173,8 +171,7 @@ class Evolution(RecordedPath):
 
     def save(self) -> None:
         """Write the checkpoint now."""
-        counts = np.array([self.history.rejected, self.history.increases, self.history.failed])
-        self.history.save(self._fingerprint(), next_dt=self._estimate.next_dt, counts=counts)
+        self.history.save(self._fingerprint(), next_dt=self._estimate.next_dt)
 
     def resume(self, *, changed: Collection[str] = ()) -> int:
         """Read state and table from the checkpoint if there is one; returns the number of steps in it. Collective.
@@ -194,8 +191,6 @@ class Evolution(RecordedPath):
         if data is None:
             return 0
         self._estimate.next_dt = float(data["next_dt"])
-        rejected, increases, *failed = (int(count) for count in data["counts"])
-        self.history.rejected, self.history.increases, self.history.failed = rejected, increases, sum(failed)
         return len(self.history) - 1
 
     def _fingerprint(self) -> Fingerprint:

@@ -68,8 +68,7 @@ def check_operators(form: Any, stresses: Iterable[QuadratureStress]) -> None:
 
     Under another quadrature rule the form would read the values of other points.
 
-    Raises:
-        InvalidInputError: one is not, or the form is no `ufl.Form`; on every rank.
+    Raises InvalidInputError: one is not, or the form is no `ufl.Form`; on every rank.
     """
     if not isinstance(form, ufl.Form):
         raise InvalidInputError(EXPANDED.format(f"of type {type(form).__name__}"))

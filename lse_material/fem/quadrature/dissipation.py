@@ -53,8 +53,8 @@ class Memory(fem.Function):
 class Dissipation:
     """What a change of mode weights costs: a term of the energy of an `EnergyProblem`, and the memory of where they were.
 
-    Add `functional` to the energy. After each state that is accepted `advance` moves the anchors; a `LoadPath` does so if it is
-    given `internal=[dissipation]`, and stores them in its checkpoint, and so does `Dynamics`; `ArcLength` moves them. A
+    Add `functional` to the energy. After each state that is accepted `advance` moves the anchors; `LoadPath`, `ArcLength` and
+    `Dynamics` do so if they are given `internal=[dissipation]`, and store them in their checkpoints. A
     `PeriodicCell` takes `internal=lambda F: [Dissipation(material, F, ...)]`, adds the functional itself, and moves them. The
     stress of W may be stored (`QuadratureStress`): the residual is then that with the derivative of `functional`. The
     constructor is collective.
@@ -237,8 +237,7 @@ class Dissipation:
 def prices_of_modes(price: Any, modes: int) -> list[Any]:
     """c_k with c_i + c_j the price of the change from mode i to mode j.
 
-    Raises:
-        InvalidInputError: prices are negative, not symmetric, or no such sums.
+    Raises InvalidInputError: prices are negative, not symmetric, or no such sums.
     """
     if not isinstance(price, (int, float, list, tuple, np.ndarray)):
         return [0.5 * price] * modes  # UFL

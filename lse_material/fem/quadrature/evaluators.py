@@ -177,9 +177,8 @@ def compile_together(potential: SoftMinimum, comm: MPI.Comm) -> CompiledPotentia
 
     (`dolfinx.jit.mpi_jit_decorator` compiles on one rank of all, but nodes may differ in CPU and cache.)
 
-    Raises:
-        CompilationError: on every rank, if it failed on any.
-        RuntimeWarning: likewise, if there is no compiler and a filter makes this an error.
+    Raises CompilationError: on every rank, if it failed on any; RuntimeWarning: likewise, if there is no compiler and a
+    filter makes this an error.
     """
     node = comm.Split_type(MPI.COMM_TYPE_SHARED)
     result, failure = _attempt(potential, comm) if node.rank == 0 else (None, None)

@@ -58,7 +58,7 @@ class PlaneStress:
 
     In a `QuadratureStress` the search at a point starts from the third column that was found there last, so that a point stays
     in its well until the well ends. Where two wells have a solution, the result therefore depends on the path; `solutions`
-    lists them all. The columns are in `QuadratureStress.across`; the checkpoint of a `LoadPath` contains them.
+    lists them all. The columns are `across` of the `QuadratureStress`; the checkpoint of a `LoadPath` contains them.
 
     Args:
         material: in three dimensions, of F alone.

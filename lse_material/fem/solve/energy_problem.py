@@ -7,8 +7,7 @@ rise. A. R. Conn, N. I. M. Gould, Ph. L. Toint, Trust-Region Methods, SIAM 2000;
 (1983), for conjugate gradients (PETSc's KSPSTCG) that end where the tangent is not positive.
 
 Where they end so, or the residual hardly falls, boundaries between wells still move, and a step of the trust region is no
-better than a quasi-Newton step, which costs a tenth (`lse_material.fem.solve.quasi_newton`). The trust region then goes on
-from where these steps end.
+better than a quasi-Newton step, which costs a tenth (`lse_material.fem.solve.quasi_newton`); it goes on from where these end.
 """
 
 import contextlib
@@ -43,7 +42,7 @@ from lse_material.fem.solve.fields import ROUNDING
 from lse_material.fem.solve.given_residual import check_given_residual
 from lse_material.fem.solve.inertia import SymmetricFactor
 from lse_material.fem.solve.missing_stiffness import missing_stiffness, unmarked_multipliers
-from lse_material.fem.solve.multigrid import free_part, is_direct, keep_dirichlet_values, set_rigid_modes
+from lse_material.fem.solve.multigrid import free_part, is_direct, prepare_multigrid
 from lse_material.fem.solve.newton_inertia import blended_and_raised, minimise
 from lse_material.fem.solve.options import FAILED_LINEAR, LINEAR, TRUST_REGION, energy_defaults, run_with_work_space
 from lse_material.fem.solve.problem import FINER, MaterialProblem
@@ -190,13 +189,8 @@ class EnergyProblem(MaterialProblem):
         for matrix in (self.A, self.P_mat):
             if matrix is not None:
                 matrix.setOption(PETSc.Mat.Option.SYMMETRIC, True)
-        ksp = self.solver.getKSP()
-        ksp.getPC().setUseAmat(False)  # multigrid would smooth with the tangent, and not be positive where that is not
-        if ksp.getPC().getType() == "gamg":
-            set_rigid_modes(self.A if self.P_mat is None else self.P_mat, u.function_space)
-        if not is_direct(ksp):
-            keep_dirichlet_values(ksp, self.fields)
-        keep_preconditioner_positive(ksp)
+        self._kept = prepare_multigrid(self.solver, u.function_space, self.fields)
+        keep_preconditioner_positive(self.solver.getKSP())
         self._work, self._physical, self._slow_iterate = (self.x.duplicate() for _ in range(3))
         self._objective = EnergyDifferences(weak_method(self._energy_at), weak_method(self._gradient_at), self.x)
         self._saddle = saddle
@@ -330,11 +324,10 @@ class EnergyProblem(MaterialProblem):
         return self.u
 
     def _minimise_from_here(self) -> None:
-        if self._unsupported:
-            motion = missing_stiffness(self.fields, self.tangent())
-            if motion is not None:
-                raise InvalidInputError(f"There is no Dirichlet condition, and {motion}.")
-            self._unsupported = False
+        if self._unsupported and (motion := missing_stiffness(self.fields, self.tangent())) is not None:
+            raise InvalidInputError(f"There is no Dirichlet condition, and {motion}.")
+        self._unsupported = False
+        self._kept.restart()
         indefinite = enter_dirichlet_values(self, rough=bool(self._smoother))
         self._prepare_trust_region()
         self.iterations = self.quasi_newton_steps = 0
@@ -396,13 +389,14 @@ class EnergyProblem(MaterialProblem):
             self.solver.setTolerances(max_it=limit)
         if self._slow:
             self._slow_iterate.copy(self.x)
-        return int(self.solver.getConvergedReason())
+        return self._run_solver() if self._kept.failed(self.solver) else int(self.solver.getConvergedReason())
 
     def _descend_first(self) -> None:
         """Go down smoother energies, if there are any, and then this one, with the preconditioner of the start."""
         assign(self.u, self.x)
         self.scales.divide(self.x.array)
         with positive_preconditioner(self) as (P, inverse):
+            self._kept.note()
             for smoother in self._smoother:
                 self._descend(P, inverse, smoother)
             self._descend(P, inverse)
@@ -423,6 +417,10 @@ class EnergyProblem(MaterialProblem):
             b.set(INFINITE_RESIDUAL)  # the trial is refused by its energy; NaN would end the solver
 
     def _jacobian_at(self, snes: PETSc.SNES, x: PETSc.Vec, A: PETSc.Mat, P: PETSc.Mat) -> None:
+        if self._kept.serves(snes.getKSP()):
+            self.set_iterate(self.scales.to_physical(x, self._physical))
+            self.scales.scale(self.tangent())
+            return
         super()._jacobian_at(snes, self.scales.to_physical(x, self._physical), A, P)
         self._note_forces(A)
         for matrix in (A, P) if P.handle != A.handle else (A,):
@@ -475,8 +473,7 @@ class EnergyProblem(MaterialProblem):
             self.residual(self.b)
             size = self.scales.largest_step(self.u, self.b.array_r.copy(), A)
             first = self.solver.getTRTolerances()[2] if "snes_tr_delta0" in self._chosen else size
-            self._objective.largest_radius = 1e10 * size
-            self.solver.setTRTolerances(delta_min=1e-12 * size, delta_max=1e10 * size, delta_0=first)
+            self.solver.setTRTolerances(delta_min=1e-12 * size, delta_0=first)
 
     def _require_stable(self) -> None:
         """Raise ConvergenceError at states from which, or to which, Newton's method is not trusted to go down; collective."""

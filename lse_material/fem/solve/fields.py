@@ -175,8 +175,7 @@ def bcs_by_block(
 ) -> Sequence[Sequence[fem.DirichletBC]]:
     """The Dirichlet conditions on each space.
 
-    Raises:
-        InvalidInputError: one is on another space, and would have no effect.
+    Raises InvalidInputError: one is on another space, and would have no effect.
     """
     every = [V._cpp_object for V in spaces]
     for i, bc in enumerate(bcs):

@@ -116,9 +116,7 @@ def count_pivots(pc: PETSc.PC, work_space: int | None = None) -> None:
     factor.setMumpsIcntl(24, 1)
 
 
-def with_raised_diagonal(
-    A: PETSc.Mat, shares: Sequence[float], rows: Array | None = None
-) -> Generator[PETSc.Mat, None, None]:
+def with_raised_diagonal(A: PETSc.Mat, shares: Sequence[float], rows: Array | None = None) -> Generator[PETSc.Mat]:
     """A with its diagonal raised by growing shares of the absolute sums of its rows; a share of 2 makes any A positive.
 
     It is A itself that changes. Close the iterator, for it then destroys what it uses.

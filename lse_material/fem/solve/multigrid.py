@@ -19,7 +19,7 @@ from dolfinx.fem.petsc import create_vector
 from petsc4py import PETSc
 
 from lse_material.fem.solve.fields import Fields
-from lse_material.fem.solve.options import DIRECT
+from lse_material.fem.solve.options import DIRECT, FAILED_LINEAR
 from lse_material.fem.solve.quasi_newton import Operator
 
 MULTIGRID: Mapping[str, Any] = {
@@ -31,12 +31,62 @@ MULTIGRID: Mapping[str, Any] = {
     "mg_levels_ksp_type": "chebyshev",
     "mg_levels_pc_type": "jacobi",
 }
+FEW = 30  # iterations of conjugate gradients that cost about as much as a new preconditioner
 STEP_TOLERANCE = 1e-4  # relative residual of `linear_step`
 
 
 def is_direct(ksp: PETSc.KSP) -> bool:
     """Whether the preconditioner is a factor of a matrix."""
     return ksp.getPC().getType() in DIRECT
+
+
+class KeptPreconditioner:
+    """Keeps a preconditioner that is no factor through the iterations of a trust region, while linear solves by it are short.
+
+    PETSc makes one anew where its matrix has changed, which the caller therefore leaves as it is.
+
+    Args:
+        snes: the solver. Its option snes_lag_preconditioner, if it is set, decides instead.
+    """
+
+    def __init__(self, snes: PETSc.SNES) -> None:
+        A, P = snes.getJacobian()[:2]
+        chosen = PETSc.Options(snes.getOptionsPrefix()).hasName("snes_lag_preconditioner")
+        possible = snes.getType() == "newtontr" and not is_direct(snes.getKSP()) and A.handle != P.handle
+        self._possible, self._made, self._kept = possible and not chosen, False, False
+
+    def restart(self) -> None:
+        """At the start of a solve, or where it failed: the next is made anew."""
+        self._made = self._kept = False
+
+    def note(self) -> None:
+        """It was made in this solve."""
+        self._made = self._possible
+
+    def serves(self, ksp: PETSc.KSP) -> bool:
+        """Whether the next linear solve takes it as it is; else the caller makes it anew."""
+        self._kept = self._made and ksp.getIterationNumber() <= FEW
+        self.note()
+        return self._kept
+
+    def failed(self, snes: PETSc.SNES) -> bool:
+        """Whether a linear solve by one that was kept failed; the next is made anew."""
+        reason: Any = snes.getConvergedReason()
+        failed = self._kept and reason == FAILED_LINEAR
+        if failed:
+            self.restart()
+        return failed
+
+
+def prepare_multigrid(snes: PETSc.SNES, V: fem.FunctionSpace, fields: Fields) -> KeptPreconditioner:
+    """Tell a preconditioner that is no factor what it needs to know of V; returns whether it is kept. Collective."""
+    ksp, P = snes.getKSP(), snes.getJacobian()[1]
+    ksp.getPC().setUseAmat(False)  # multigrid would smooth with the tangent, and not be positive where that is not
+    if ksp.getPC().getType() == "gamg":
+        set_rigid_modes(P, V)
+    if not is_direct(ksp):
+        keep_dirichlet_values(ksp, fields)
+    return KeptPreconditioner(snes)
 
 
 def set_rigid_modes(P: PETSc.Mat, V: fem.FunctionSpace) -> None:

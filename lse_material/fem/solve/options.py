@@ -69,8 +69,7 @@ def solver_options(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dic
 def energy_defaults(chosen: Mapping[str, Any], *, saddle: bool) -> Mapping[str, Any]:
     """The defaults of an `EnergyProblem` for the options that a user has chosen; `saddle` if the energy is mixed.
 
-    Raises:
-        InvalidInputError: the solver is one for bounds on u.
+    Raises InvalidInputError: the solver is one for bounds on u.
     """
     if chosen.get("snes_type") in WITH_BOUNDS:
         raise InvalidInputError(
@@ -139,8 +138,7 @@ def in_database(prefix: str, options: Mapping[str, Any]) -> Iterator[None]:
     Options of an earlier problem with this prefix stay in the database and would apply to this one too. And after PETSc has
     refused an option, DOLFINx's prefix stays in front of all later options, which then have no effect.
 
-    Raises:
-        InvalidInputError: PETSc refused an option.
+    Raises InvalidInputError: PETSc refused an option.
     """
     database = PETSc.Options()
     for name in _left.pop(prefix, ()):

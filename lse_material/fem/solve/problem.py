@@ -94,7 +94,7 @@ class MaterialProblem(NonlinearProblem):
         norms: of the residual, at the iterates of the last solve.
         failure: error of the last evaluation of a material on this rank, None if it succeeded; a trial that fails is refused.
         inverted_cells: checks det F between the quadrature points.
-        start_values: functions beside u from which a solve starts, by names: `QuadratureStress.across` of plane stress.
+        start_values: functions beside u from which a solve starts, by names: `across` of a stress of plane stress.
         scales_rows: whether rows of different units are scaled to one unit before a solve; set it to false if your own
             convergence test tells the fields apart.
 

@@ -153,8 +153,7 @@ class EliminatedEnergy:
 def minimise_eliminated(problem: FieldEnergy) -> int:
     """Go down the energy of u alone from the present state; returns the iterations. Collective.
 
-    Raises:
-        ConvergenceError: no minimum was found, or u does not determine the other fields.
+    Raises ConvergenceError: no minimum was found, or u does not determine the other fields.
     """
     energy = EliminatedEnergy(problem)
     try:

@@ -29,6 +29,7 @@ class FieldScales:
 
     Attributes:
         known: whether the scales have been measured; they are 1 until then.
+        factors: the scale of each field.
         has_displacement: whether one of the fields is a displacement.
     """
 
@@ -38,7 +39,7 @@ class FieldScales:
         self.has_displacement = bool(displacements)
         self._reference = displacements[0] if displacements else 0
         self._scale: Array | None = None
-        self.known = len(fields) == 1
+        self.known, self.factors = len(fields) == 1, np.ones(len(fields))
 
     def __len__(self) -> int:
         """Number of fields."""
@@ -47,16 +48,20 @@ class FieldScales:
     def measure(self, A: PETSc.Mat) -> None:
         """Find the scales from the diagonal of a tangent; collective."""
         means = self._fields.mean_stiffnesses(diagonal_of(A))
-        self._scale = np.ones(self._fields.sizes[0])
         coupling = self._coupling(A)
         usable = np.isfinite(means) & (means > 0.0)
         reference = means[self._reference] if usable[self._reference] else 0.0
         factors = np.sqrt(np.divide(reference, means, out=np.ones_like(means), where=usable & (reference > 0.0)))
         zero = (means == 0.0) & (coupling > 0.0) & (reference > 0.0)
         factors[zero] = reference / coupling[zero]
+        self.set(factors)
+
+    def set(self, factors: Array) -> None:
+        """Take the scale of each field."""
+        self._scale = np.ones(self._fields.sizes[0])
         for field, factor in zip(self._fields.fields, factors):
             self._scale[field.dofs] = factor
-        self.known = True
+        self.factors, self.known = factors, True
 
     def _coupling(self, A: PETSc.Mat) -> Array:
         """Mean absolute sum of each field's rows over the columns of the reference; collective."""

@@ -28,6 +28,7 @@ from lse_material.fem.solve.inertia import count_pivots, with_raised_diagonal
 
 HIDDEN_BY_ROUNDING = 1e-10  # relative difference of two energies below which it is taken from gradients
 INFINITE_ENERGY = 1e300  # value of a state whose energy is not finite: minimisers step back from it
+LARGEST_RADIUS = 1e100  # in any unit of length
 SHORTER = (0.05, 0.5)  # share of a refused step that is the next radius
 DIAGONAL_SHARES = (1e-6, 1e-4, 1e-2, 1e-1, 1.0, 2.0)  # of the row sums, by which the preconditioner is raised
 
@@ -39,9 +40,6 @@ class EnergyDifferences:
         energy: of a solver's vector; collective, the same on every rank.
         gradient: writes the derivative at a vector to another.
         layout: a vector of the solver's layout.
-
-    Attributes:
-        largest_radius: of a trust region.
     """
 
     def __init__(
@@ -52,7 +50,6 @@ class EnergyDifferences:
         self._base, self._last, self._gradients, self._step = (layout.duplicate() for _ in range(4))
         self._base_known: tuple[float, float] | None = None
         self._last_known: tuple[float, float] | None = None
-        self.largest_radius = np.inf
         self._largest = (
             0.0  # energy of an accepted state of this solve: an unloaded body's is the rounding of larger ones
         )
@@ -83,7 +80,7 @@ class EnergyDifferences:
         """Bound the next radius of a trust region by a share of the step to y, if that raises the energy."""
         if snes.getType() != "newtontr":
             return
-        radius = self.largest_radius
+        radius = LARGEST_RADIUS
         if self._base_known is not None and value > self._base_known[1]:
             y.copy(self._step)
             self._step.axpy(-1.0, snes.getSolution())

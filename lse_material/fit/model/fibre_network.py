@@ -28,8 +28,7 @@ SHARE = 3  # one neuron of so many reads the volume, and one of so many others g
 class TrainableFibres(TrainableNetworks):
     """A trainable soft minimum of sums over fibres; arguments as `TrainablePotential`.
 
-    Raises:
-        InvalidInputError: the inputs are not those of `GreenLagrange`, `SmallStrain` or `StrainAndVolume`.
+    Raises InvalidInputError: the inputs are not those of `GreenLagrange`, `SmallStrain` or `StrainAndVolume`.
     """
 
     layered: ClassVar[bool] = False  # its weights depend on each other: none is pruned by itself

@@ -24,8 +24,7 @@ from lse_material.fit.options import Architecture
 class TrainablePolyconvex(TrainableNetworks):
     """A trainable soft minimum of modes that do not decrease in `constraints.monotone`; arguments as `TrainablePotential`.
 
-    Raises:
-        InvalidInputError: the constraints do not say in which inputs.
+    Raises InvalidInputError: the constraints do not say in which inputs.
     """
 
     layered: ClassVar[bool] = False  # an affine function with any slope cannot be added

@@ -89,9 +89,7 @@ def multistart(
 ) -> Found:
     """Train from every start by Adam, and from the best weights by L-BFGS.
 
-    Raises:
-        LseError: no start gave a finite loss.
-        KeyboardInterrupt: it came before there was one.
+    Raises LseError: no start gave a finite loss; KeyboardInterrupt: it came before there was one.
     """
     model, best, stopped = starts[0], BestWeights(train, validation), ""
     with progress_bar("fitting", len(starts) * training.adam_steps + training.lbfgs_steps, show=progress) as bar:

@@ -30,8 +30,7 @@ def one_after_another(function: Callable[[Job], Done], jobs: Sequence[Job], proc
     In one process a job begins when its result is asked for; in several all begin at once, and those that were not asked for
     are thrown away.
 
-    Raises:
-        LseError: a process died, most often because the script has no `if __name__ == "__main__":`.
+    Raises LseError: a process died, most often because the script has no `if __name__ == "__main__":`.
     """
     one_of_several = multiprocessing.parent_process() or any(int(os.environ.get(name, "1")) > 1 for name in RANKS)
     processes = min(processes, len(jobs))

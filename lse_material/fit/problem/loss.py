@@ -29,6 +29,9 @@ from lse_material.fit.problem.sums import ROWS, Sums
 from lse_material.fit.session import Session
 
 Linearised = Callable[[Tensor], tuple[Tensor, Tensor, Tensor]]
+Residuals = tuple[
+    Tensor, Tensor, Tensor | None
+]  # residuals, their Jacobian, and their derivative in a growth coefficient
 
 
 def _tensor(array: Array) -> Tensor:
@@ -207,9 +210,7 @@ class Loss:
         first, second = self._wrong(energy, gradient, self._coefficient(model, energy, gradient))
         return (first**2).mean() if len(first) else None, (second**2).mean() if len(second) else None
 
-    def residuals(
-        self, linearised: Linearised, coefficient: float = 0.0
-    ) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
+    def residuals(self, linearised: Linearised, coefficient: float = 0.0) -> Iterator[Residuals]:
         """Residuals and their Jacobians, some rows at a time, scaled so that the squares of all sum to the loss.
 
         Args:
@@ -224,9 +225,7 @@ class Loss:
             rows = slice(start, start + ROWS)
             yield from self._residuals_of_rows(rows, *linearised(self.inputs[rows]), coefficient)
 
-    def _residuals_of_sums(
-        self, sums: Sums, linearised: Linearised, coefficient: float
-    ) -> tuple[Tensor, Tensor, Tensor | None]:
+    def _residuals_of_sums(self, sums: Sums, linearised: Linearised, coefficient: float) -> Residuals:
         gradients, total, factor = [], None, 1.0 / math.sqrt(len(sums))
         for start in range(0, len(self.inputs), ROWS):
             _, gradient, J = linearised(self.inputs[start : start + ROWS])
@@ -239,7 +238,7 @@ class Loss:
 
     def _residuals_of_rows(
         self, rows: slice, energy: Tensor, gradient: Tensor, J: Tensor, coefficient: float
-    ) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
+    ) -> Iterator[Residuals]:
         some = self.part(rows)
         energies, stresses = some.known_energies, some.known_stresses
         if self.weights[0] and len(self.known_energies):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from numbers import Real
 from typing import Literal
 
 import numpy as np
@@ -51,9 +52,9 @@ class Temperature:
     def __post_init__(self) -> None:
         for name in ("lower", "upper", "heat_capacity", "reference"):
             value = getattr(self, name)
-            if value is None or (name == "heat_capacity" and value == "auto"):
+            if value is None or (name == "heat_capacity" and isinstance(value, str) and value == "auto"):
                 continue
-            if isinstance(value, (bool, str)) or not np.isreal(value) or not math.isfinite(value):
+            if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
                 raise InvalidInputError(f"Temperature.{name} is {value!r}; it must be a number or None.")
         if self.lower is not None and self.upper is not None and not self.lower < self.upper:
             raise InvalidInputError(f"the range of a Temperature is {self.lower} to {self.upper}: it is empty.")
@@ -116,8 +117,7 @@ def declared(
 
     The temperature of `start` goes on.
 
-    Raises:
-        InvalidInputError: there are no such inputs, or a parameter is of no known kind, or they do not go together.
+    Raises InvalidInputError: there are no such inputs, or a parameter is of no known kind, or they do not go together.
     """
     parameters = dict(parameters or {})
     if isinstance(start, Material) and isinstance(samples, Samples) and samples.field_names:
@@ -170,8 +170,7 @@ def declared(
 def architecture_of(architecture: Architecture | None, temperature: Temperature | None, designs: int) -> Architecture:
     """The architecture whose modes know of the parameters, if there are any.
 
-    Raises:
-        InvalidInputError: its mode type does not.
+    Raises InvalidInputError: its mode type does not.
     """
     architecture = architecture or Architecture()
     of_parameters = InterpolatedNetwork.type, DesignNetwork.type

@@ -38,13 +38,12 @@ class Periods:
     def of(cls, periods: Sequence[Any], x: Array) -> Periods:
         """The periods of inputs x (n, d), None or 0 for an input without one.
 
-        Raises:
-            InvalidInputError: there are more or fewer than inputs, or one is no positive number.
+        Raises InvalidInputError: there are more or fewer than inputs, or one is no positive number.
         """
         if np.ndim(periods) != 1:
             raise InvalidInputError(f"periods is {periods!r}; it must be a list with an entry for each input.")
         if len(periods) != x.shape[1]:
-            raise InvalidInputError(f"periods: {len(periods)} for {x.shape[1]} inputs, None for one without.")
+            raise InvalidInputError(f"periods: {len(periods)} entries for {x.shape[1]} inputs, None for one without.")
         if any(p is not None and not (isinstance(p, Real) and 0.0 <= float(p) < math.inf) for p in periods):
             raise InvalidInputError(f"periods is {list(periods)}: each must be a number > 0, or None.")
         spread = x.std(axis=0)

@@ -80,8 +80,7 @@ def rows_of(
 ) -> Rows:
     """The rows of `samples` that have values, with growth and caloric terms taken off if their coefficients are known.
 
-    Raises:
-        InvalidInputError: samples and strain measure do not fit together, or a growth term for samples of x.
+    Raises InvalidInputError: samples and strain measure do not fit together, or a growth term for samples of x.
     """
     x = samples.inputs(kinematics)
     d = x.shape[1]
@@ -210,8 +209,7 @@ def scales_of(rows: Rows, symmetry: Symmetry | None = None, temperature: Tempera
 
     A temperature, the first input, goes from 0 to 1 over its range.
 
-    Raises:
-        InvalidInputError: all energies are equal, or all stresses vanish: there is nothing to learn.
+    Raises InvalidInputError: all energies are equal, or all stresses vanish: there is nothing to learn.
     """
     group = np.eye(rows.x.shape[1])[None] if symmetry is None else symmetry.group
     shift = group.mean(axis=0) @ rows.x.mean(axis=0)

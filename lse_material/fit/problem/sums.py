@@ -145,8 +145,7 @@ def _derivative(observations: Observations, kinematics: StrainMeasure) -> Array:
 def scales_of_observations(observations: Observations, kinematics: StrainMeasure) -> Scales:
     """Scales that make inputs and values of order one: the energy is that of a quadratic well whose values are as large.
 
-    Raises:
-        InvalidInputError: all values are zero.
+    Raises InvalidInputError: all values are zero.
     """
     x = kinematics.strain(observations.F)
     shift = x.mean(axis=0)

@@ -1,5 +1,7 @@
 """Paths through limit points: a von Mises truss and a bar with a phase change, both exact, and what is refused."""
 
+import shutil
+
 import basix.ufl
 import numpy as np
 import pytest
@@ -125,22 +127,29 @@ def test_a_bar_of_two_phases_has_its_limit_loads_at_the_spinodals():
     assert found == pytest.approx(exact, rel=1e-3)
 
 
-@pytest.mark.mpi
-@pytest.mark.parametrize("unit", [1.0, 1e3])
-def test_a_displacement_prescribed_through_a_soft_bar_snaps_back(unit):
-    """The bar is softer than the truss is negative: its end must turn back, and a path of growing ends jumps there."""
+def snapping_back(unit=1.0, soft=SOFT, **options):
+    """The path of the truss under a bar whose upper end is pressed down by the factor over the unit."""
     u, strain, feet, descent = frame(3)
     V, x = u.function_space, ufl.SpatialCoordinate(u.function_space.mesh)
     top = fem.locate_dofs_geometrical(V, lambda x: np.isclose(x[1], RISE + LENGTH))
     pressed = fem.Constant(V.mesh, np.zeros(2))
     bcs = [feet, fem.dirichletbc(pressed, top, V)]
-    EA = ufl.conditional(ufl.gt(x[1], RISE), SOFT, STIFFNESS)
+    EA = ufl.conditional(ufl.gt(x[1], RISE), fem.Constant(V.mesh, soft), STIFFNESS)
     problem = EnergyProblem(0.5 * EA * strain**2 * ufl.dx, u, bcs=bcs, petsc_options_prefix=f"back_{id(u)}_")
 
     def press(end):
         pressed.value[1] = -end / unit
 
-    path = ArcLength(problem, press, 0.02, {"w": descent, "force": lambda: -problem.reaction(bcs[1])})
+    observed = {"w": descent, "force": lambda: -problem.reaction(bcs[1])}
+    return ArcLength(problem, press, 0.02, observed, **options)
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize("unit", [1.0, 1e3])
+def test_a_displacement_prescribed_through_a_soft_bar_snaps_back(unit):
+    """The bar is softer than the truss is negative: its end must turn back, and a path of growing ends jumps there."""
+    path = snapping_back(unit)
+    descent = path.observe["w"]
     while descent() < 2.0 * RISE:
         path.run(1)
     table = path.arrays()
@@ -228,6 +237,71 @@ def test_a_balloon_passes_its_largest_pressure():
     assert peak.maximum
     assert (np.diff(table["volume"]) > 0.0).all()
     assert np.array_equal(table["negative"] > 0, pressure(a + 1e-6) < pressure(a))  # unstable where the pressure falls
+
+
+@pytest.mark.mpi
+def test_a_path_that_was_interrupted_goes_on_where_it_was_in_direction_and_length_of_its_steps(tmp_path):
+    file = WORLD.bcast(str(tmp_path / "path.npz"))
+    few = {"iterations": 3}  # some steps take more, and are halved
+    whole = snapping_back(**few)
+    table = whole.run(24)
+    forth, back = whole.limit_points()
+    interrupted = snapping_back(checkpoint=file, **few)
+    assert interrupted.resume() == 0  # there is no file
+    interrupted.run((forth.step + back.step) // 2)  # on the way back
+    resumed = snapping_back(checkpoint=file, **few)
+    rows = resumed.resume()
+    assert rows == len(interrupted.history) > forth.step
+    assert resumed.failed == interrupted.failed > 0
+    found = resumed.run(25 - rows)
+    for name in table:
+        np.testing.assert_allclose(found[name], table[name], rtol=1e-9, atol=1e-12, err_msg=name)
+    other = snapping_back(soft=0.13, checkpoint=file)
+    with pytest.raises(lse.FormatError, match="constant 0 of the energy"):
+        other.resume()
+    assert other.table["factor"] == []
+    with pytest.raises(lse.FormatError, match="Dirichlet values"):
+        snapping_back(2.0, checkpoint=file).resume()
+    with pytest.raises(lse.FormatError, match="another mesh"):
+        ArcLength(*truss()[:2], 0.02, observe=resumed.observe, checkpoint=file).resume()
+    with pytest.raises(lse.InvalidInputError, match="there is no checkpoint"):
+        snapping_back().resume()
+
+
+def two_fields(comm, traction=1.0, **options):
+    """A block pulled at an end, with a strain-like field that couples to its elongation: entries of two units."""
+    domain = mesh.create_unit_square(comm, 3, 3)
+    domain.geometry.x[:] *= 1e-3
+    P1, P1_vector = (basix.ufl.element("Lagrange", "triangle", 1, shape=shape) for shape in ((), (2,)))
+    V = fem.functionspace(domain, basix.ufl.mixed_element([P1_vector, P1]))
+    w = fem.Function(V)
+    u, chi = ufl.split(w)
+    C = (ufl.Identity(2) + ufl.grad(u)).T * (ufl.Identity(2) + ufl.grad(u))
+    W = 0.25 * ufl.inner(C - ufl.Identity(2), C - ufl.Identity(2)) + 0.5 * (chi - u[0].dx(0)) ** 2
+    W += 0.5 * 1e-7 * ufl.inner(ufl.grad(chi), ufl.grad(chi))
+    left = mesh.locate_entities_boundary(domain, 1, lambda x: np.isclose(x[0], 0.0))
+    zero = fem.Function(V.sub(0).collapse()[0])
+    fixed = fem.dirichletbc(zero, fem.locate_dofs_topological((V.sub(0), zero.function_space), 1, left), V.sub(0))
+    problem = EnergyProblem(W * ufl.dx(degree=2), w, bcs=[fixed], petsc_options_prefix=f"two_{id(w)}_")
+    x = ufl.SpatialCoordinate(domain)
+    load = fem.Constant(domain, traction) * x[0] / 1e-3 * u[0] * ufl.ds
+    return ArcLength(problem, load, 2e-5, **options)
+
+
+@pytest.mark.mpi
+def test_a_path_of_two_fields_goes_on_on_another_number_of_ranks_in_the_same_units(tmp_path):
+    file = WORLD.bcast(str(tmp_path / "path.npz"))
+    whole = two_fields(WORLD)
+    table, resumed = whole.run(5), two_fields(MPI.COMM_SELF, checkpoint=f"{file}.{WORLD.rank}")
+    two_fields(WORLD, checkpoint=file).run(3)
+    shutil.copy(file, resumed.checkpoint)
+    assert resumed.resume() == 4
+    found = resumed.run(2)
+    for name in table:
+        np.testing.assert_allclose(found[name], table[name], rtol=1e-9, atol=1e-15, err_msg=name)
+    assert (table["energy"][1:] > 0.0).all()
+    with pytest.raises(lse.FormatError, match="constant 0 of the work of the load"):
+        two_fields(WORLD, 2.0, checkpoint=file).resume()
 
 
 def test_bad_input_is_refused():

@@ -355,9 +355,8 @@ def test_a_price_that_is_a_field_or_a_constant_must_not_be_negative_either():
     assert hysteresis.dissipated() == 0.0
 
 
-@pytest.mark.mpi
-def test_arc_length_follows_the_force_with_hysteresis_over_its_peak():
-    """A bar of one cell strains homogeneously: the force is W'(e) + price w'(e) while the second phase grows."""
+def arc_length(checkpoint=None):
+    """The path of a bar of one cell that a force pulls."""
     domain = mesh.create_interval(MPI.COMM_WORLD, 1, [0.0, 1.0])
     V = fem.functionspace(domain, ("Lagrange", 1))
     u = fem.Function(V)
@@ -369,8 +368,20 @@ def test_arc_length_follows_the_force_with_hysteresis_over_its_peak():
     )
     end = fem.form(u.dx(0) * ufl.dx)
     observed = {"strain": lambda: domain.comm.allreduce(fem.assemble_scalar(end)), "paid": hysteresis.dissipated}
-    path = lse.fem.ArcLength(problem, u.dx(0) * ufl.dx, 0.015, observed, internal=[hysteresis])
-    table = path.run(60)
+    return lse.fem.ArcLength(problem, u.dx(0) * ufl.dx, 0.015, observed, internal=[hysteresis], checkpoint=checkpoint)
+
+
+@pytest.mark.mpi
+def test_arc_length_follows_the_force_with_hysteresis_over_its_peak_and_goes_on_from_its_checkpoint(tmp_path):
+    """A bar of one cell strains homogeneously: the force is W'(e) + price w'(e) while the second phase grows."""
+    file = MPI.COMM_WORLD.bcast(str(tmp_path / "path.npz"))
+    whole, path = arc_length(), arc_length(file)
+    whole.run(60)
+    arc_length(file).run(30)  # it is interrupted while the second phase grows
+    assert path.resume() == 31
+    table = path.run(30)
+    for name in table:
+        np.testing.assert_allclose(table[name], whole.table[name], rtol=1e-9, atol=1e-12, err_msg=name)
     assert [point.maximum for point in path.limit_points()] == [True, False]
     e = table["strain"]
     growing = np.flatnonzero(np.diff(table["paid"]) > 1e-6) + 1

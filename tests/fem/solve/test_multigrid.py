@@ -55,6 +55,29 @@ def test_sliding_ends_give_the_states_that_a_direct_solver_finds():
 
 
 @pytest.mark.mpi
+def test_a_preconditioner_that_is_kept_through_a_solve_leads_to_the_same_states():
+    _, anew = pulled_block({**MULTIGRID, "snes_lag_preconditioner": 1}, tolerance=1e-8, fallback=False)
+    _, kept = pulled_block(MULTIGRID, tolerance=1e-8, fallback=False)
+    for strain in (-0.045, -0.015):
+        assert kept(strain) == pytest.approx(anew(strain), rel=1e-6)
+
+
+@pytest.mark.mpi
+def test_a_linear_solve_that_fails_by_a_kept_preconditioner_is_repeated_by_a_new_one():
+    _, direct = pulled_block({})
+    problem, pull = pulled_block(MULTIGRID, tolerance=1e-8, fallback=False)
+    limits = []
+
+    def fail_at_the_second_iteration(snes, iteration, norm):
+        limits.append(1 if iteration == 1 and 1 not in limits else 200)
+        snes.getKSP().setTolerances(max_it=limits[-1])
+
+    problem.solver.setMonitor(fail_at_the_second_iteration)
+    assert pull(-0.03) == pytest.approx(direct(-0.03), rel=1e-6)
+    assert 1 in limits
+
+
+@pytest.mark.mpi
 def test_what_is_held_stays_held_where_conjugate_gradients_stop_early():
     problem, pull = pulled_block({**MULTIGRID, "ksp_rtol": 0.3}, tolerance=1e-7, fallback=False)
     pull(-0.02)

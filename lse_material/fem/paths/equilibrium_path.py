@@ -1,0 +1,110 @@
+"""What paths of equilibria share, by load steps and by arc length: the checkpoint of a problem under its last load."""
+
+from abc import abstractmethod
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import ufl
+from mpi4py import MPI
+
+from lse_material._arrays import Array
+from lse_material.errors import FormatError
+from lse_material.fem.paths.fingerprint import EQUAL, Fingerprint, differences_from, fingerprint
+from lse_material.fem.paths.history import FINGERPRINT, InternalVariables, RecordedPath, fingerprints_of, memory_of
+from lse_material.fem.solve._energy import FieldEnergy
+
+DIRICHLET = "Dirichlet values"
+
+
+class EquilibriumPath(RecordedPath):
+    """A path of equilibria of one problem, each under the load that the first column of the table has.
+
+    Attributes:
+        problem: whose equilibria they are.
+        internal: internal variables that follow each state.
+        checkpoint: npz file, written after each step.
+    """
+
+    problem: FieldEnergy
+    internal: Sequence[InternalVariables]
+    checkpoint: Path | str | None
+
+    def resume(self, *, changed: Collection[str] = ()) -> int:
+        """Read state and table from the checkpoint if there is one; returns the number of states in it. Collective.
+
+        The checkpoint must be of this problem: the same formula and potentials, mesh and tags, the same values of constants
+        and coefficients under the last load, and u must have the Dirichlet values of that load. The tolerance and other
+        options of the solvers, further steps, halvings and the like may differ: they apply from there on.
+
+        Args:
+            changed: parts that may differ, by the names that the error gives them, to continue with another material, say.
+
+        Raises:
+            FormatError: the checkpoint cannot be read, or is of another mesh, space, table or problem; u and table are then as
+                before the call.
+        """
+        u = self.problem.u
+        before = u.x.array.copy()
+        try:
+            data = self.history.resume(self._differences, changed)
+        except FormatError:
+            if len(self.history):
+                self._set_load(next(iter(self.table.values()))[-1])
+                u.x.array[:] = before
+            raise
+        if data is None:
+            return 0
+        self._continue_from(data)
+        return len(self.history)
+
+    @abstractmethod
+    def _set_load(self, load: float) -> None:
+        """Set the load of a state."""
+
+    def _functionals(self) -> dict[str, ufl.Form]:
+        """What must be the same where a checkpoint is resumed, by names."""
+        return {"energy": self.problem.functional}
+
+    def _numbers(self) -> dict[str, Any]:
+        """What a checkpoint has beside state and table."""
+        return {"force_scale": self.problem.force_scale}
+
+    def _continue_from(self, data: Mapping[str, Array]) -> None:
+        """Take these numbers from a checkpoint whose state is in u."""
+        self.problem.force_scale = float(data["force_scale"])
+
+    def _save(self) -> None:
+        """Write the checkpoint if there is to be one."""
+        if self.checkpoint is not None:
+            self.history.save(self._fingerprint(), **self._numbers())
+
+    def _differences(self, data: Mapping[str, Array]) -> list[str]:
+        """Parts in which a checkpoint, whose state is in u, differs from this problem under its last load; collective."""
+        values = self.problem.u.x.array.copy()
+        loads = data[next(iter(self.table))]
+        if len(loads):
+            self._set_load(float(loads[-1]))
+        self.problem.u.x.array[:] = values
+        self.problem.energy()  # brings stored energies, which are in the fingerprint, up to date
+        other = differences_from(data[FINGERPRINT], self._fingerprint())
+        if len(loads) and not self._keeps_dirichlet_values(values):
+            other.append(DIRICHLET)
+        self.problem.u.x.array[:] = values
+        return other
+
+    def _fingerprint(self) -> Fingerprint:
+        problem = self.problem
+        memory = memory_of(self.internal).values()
+        parts = fingerprint(self._functionals(), unknown=problem.u, bcs=problem.bcs, without=memory)
+        return {**parts, **fingerprints_of(self.internal)}
+
+    def _keeps_dirichlet_values(self, values: Array) -> bool:
+        """Whether values of u are those that the Dirichlet conditions prescribe now; collective."""
+        wanted = values.copy()
+        for bc in self.problem.bcs:
+            bc.set(wanted, None, 1.0)
+        comm = self.problem.u.function_space.mesh.comm
+        apart, largest = (comm.allreduce(float(np.abs(v).max(initial=0.0)), MPI.MAX) for v in (wanted - values, wanted))
+        return apart <= EQUAL * largest
