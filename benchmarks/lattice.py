@@ -94,6 +94,7 @@ def plain_network(train: lse.Samples, test: lse.Samples, options: Any) -> float:
     unit, size = train.energy.std(), np.sqrt((train.stress**2).mean())
 
     def response(data: lse.Samples) -> Callable[[], tuple[Any, Any]]:
+        assert data.F is not None
         at = torch_of((data.inputs(measure) - shift) / scale, requires_grad=True)
         derivative = torch_of(measure.derivative(data.F).reshape(len(data), 6, 9) / scale[3:, None] * unit / size)
 
