@@ -9,8 +9,6 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 
-import numpy as np
-
 from lse_material._arrays import Array, float_array, whole_number
 from lse_material._progress import progress_bar
 from lse_material.errors import ConvergenceError, InvalidInputError
