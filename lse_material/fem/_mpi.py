@@ -1,5 +1,6 @@
 """What all ranks do together: work of rank 0 for all of them, warnings, and forms summed over the ranks."""
 
+import pickle
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -9,6 +10,7 @@ from dolfinx.la import InsertMode
 from mpi4py import MPI
 
 from lse_material._arrays import Array
+from lse_material.errors import InvalidInputError
 
 
 def on_rank_0(comm: MPI.Comm, work: Callable[[], Any]) -> Any:
@@ -34,9 +36,32 @@ def on_every_rank(comm: MPI.Comm, work: Callable[[], Any]) -> Any:
         error = caught
     first = comm.allreduce(comm.size if error is None else comm.rank, MPI.MIN)
     if first < comm.size:
-        there = comm.bcast(error if comm.rank == first else None, first)
+        there = comm.bcast(_sendable(error) if comm.rank == first else None, first)
         raise there if error is None else error
     return result
+
+
+def _sendable(error: Exception | None) -> Exception | None:
+    """The error, or where pickle cannot take it, one with its text."""
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        return RuntimeError(f"{type(error).__name__}: {error}")
+    return error
+
+
+def expect_same(comm: MPI.Comm, name: str, value: Any) -> None:
+    """Check that an argument is the same on all ranks, which would else wait for each other for ever. Collective.
+
+    Raises:
+        InvalidInputError: on all ranks, with the values of two.
+    """
+    values = comm.allgather(repr(value))
+    other = next((rank for rank, there in enumerate(values) if there != values[0]), None)
+    if other is not None:
+        raise InvalidInputError(
+            f"{name} is {values[0]} on rank 0 and {values[other]} on rank {other}: it must be the same on all."
+        )
 
 
 def warn_together(comm: MPI.Comm, message: str, category: type[Warning], *, stacklevel: int = 2) -> None:

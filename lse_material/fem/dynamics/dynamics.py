@@ -24,6 +24,7 @@ from lse_material.fem.paths.history import (
     InternalVariables,
     RecordedPath,
     advance,
+    check_end,
     check_memory,
     memory_of,
 )
@@ -113,8 +114,10 @@ class Dynamics(RecordedPath):
         """Continue to the time `until`, or for `steps` steps if that is less; returns the table as arrays.
 
         Raises:
+            InvalidInputError: `until` is not finite, `steps` no whole number, or ranks have others.
             ConvergenceError: a step would have to be shorter than `shortest`; table and state end with the last one.
         """
+        check_end(self.motion.comm, until, steps)
         if not self.table["time"]:
             self._note(0.0, 0.0, 0.0, 0.0, 0.0)
             if self.tolerance > 0.0:

@@ -22,8 +22,9 @@ from petsc4py import PETSc
 from scipy.interpolate import BarycentricInterpolator
 from scipy.optimize import minimize_scalar
 
-from lse_material._arrays import Array
+from lse_material._arrays import Array, whole_number
 from lse_material.errors import ConvergenceError, InvalidInputError
+from lse_material.fem._mpi import expect_same
 from lse_material.fem.paths.equilibrium_path import EquilibriumPath
 from lse_material.fem.paths.history import History, InternalVariables, advance, check_memory, memory_of
 from lse_material.fem.paths.loads import AppliedLoad, Load, load_of
@@ -146,11 +147,11 @@ class ArcLength(EquilibriumPath):
         calls continue the path, and so does a call after `resume`.
 
         Raises:
-            InvalidInputError: no steps, or the path does not lie between `low` and `high`.
+            InvalidInputError: no steps, the path does not lie between `low` and `high`, or ranks have others.
             ConvergenceError: a step failed even with the shortest length; table and u end with the state before.
         """
-        if steps < 1:
-            raise InvalidInputError(f"steps is {steps}; it must be >= 1.")
+        expect_same(self.problem.comm, "(steps, low, high)", (steps, low, high))
+        whole_number("steps", steps, 1)
         at = self.history.last("factor")
         if not low <= at <= high or low >= high:
             raise InvalidInputError(

@@ -12,7 +12,7 @@ from pathlib import Path
 from lse_material._arrays import Array, float_array, whole_number
 from lse_material._progress import progress_bar
 from lse_material.errors import ConvergenceError, InvalidInputError
-from lse_material.fem._mpi import on_every_rank
+from lse_material.fem._mpi import expect_same, on_every_rank
 from lse_material.fem.paths.equilibrium_path import EquilibriumPath
 from lse_material.fem.paths.history import History, InternalVariables, advance, check_memory, memory_of
 from lse_material.fem.paths.step_work import StepWork
@@ -99,10 +99,12 @@ class LoadPath(EquilibriumPath):
         Levels already in the table, after `resume` for example, are skipped. At the end u is at the last level.
 
         Raises:
-            InvalidInputError: a level is not finite or equal to the one before it, or the table is not a start of these levels.
+            InvalidInputError: a level is not finite or equal to the one before it, the table is not a start of these levels, or
+                ranks have other levels.
             ConvergenceError: a step failed even with its smallest parts; the table ends before it.
         """
-        levels = float_array("levels", levels, 1).tolist()
+        levels = on_every_rank(self.problem.comm, lambda: float_array("levels", levels, 1).tolist())
+        expect_same(self.problem.comm, "levels", levels)
         still = [i for i in range(1, len(levels)) if levels[i] == levels[i - 1]]
         if still:
             raise InvalidInputError(

@@ -24,7 +24,7 @@ from lse_material.errors import ConvergenceError, InvalidInputError
 from lse_material.fem._mpi import integral
 from lse_material.fem.output.extrapolation import ExtrapolationMonitor
 from lse_material.fem.paths.fingerprint import Fingerprint, differences_from, fingerprint
-from lse_material.fem.paths.history import FINGERPRINT, History, RecordedPath
+from lse_material.fem.paths.history import FINGERPRINT, History, RecordedPath, check_end
 from lse_material.fem.phase_field.cahn_hilliard import CahnHilliard
 from lse_material.fem.quadrature.dissipation import Memory
 
@@ -157,8 +157,10 @@ class Evolution(RecordedPath):
         """Continue to the time `until`, or for `steps` accepted steps if that is less; returns the table as arrays.
 
         Raises:
+            InvalidInputError: `until` is not finite, `steps` no whole number, or ranks have others.
             ConvergenceError: a step would have to be shorter than `shortest`; table and state end with the last accepted step.
         """
+        check_end(self.flow.comm, until, steps)
         if not self.table["time"]:
             self._note(0.0, 0.0, _Trial(1.0, None))
         made = 0
