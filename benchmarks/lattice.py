@@ -164,7 +164,8 @@ def main() -> None:
         options.modes, options.width, options.members, options.steps = 1, 2, 2, 150
     data = dict(np.load(options.file, allow_pickle=False))
     cells = np.unique(data["cell"])
-    shape = Architecture(options.modes, options.width, activation="softplus", quadratic=False)
+    few = options.quick  # neurons, which need a quadratic term beside them
+    shape = Architecture(options.modes, options.width, activation="softplus", quadratic=few)
     fits: dict[str, Callable[[Any, Any], float]] = {
         "test": lambda train, test: soft_minimum(train, test, shape, options)
     }

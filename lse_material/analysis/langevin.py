@@ -71,7 +71,7 @@ def trajectories(
     >>> paths.shape
     (11, 5, 3)
     """
-    return _run(potential, start, dynamics, records, every, seed, averaged=False)
+    return _run(potential, start, dynamics, records, every, generator(seed), averaged=False)
 
 
 def stationary_samples(
@@ -162,7 +162,7 @@ def _run(
     dynamics: Dynamics,
     records: int,
     every: int,
-    seed: int | np.random.Generator,
+    rng: np.random.Generator,
     *,
     averaged: bool,
 ) -> Array:
@@ -171,7 +171,6 @@ def _run(
     for name, value in (("records", records), ("every", every)):
         if value < 1:
             raise InvalidInputError(f"{name} is {value}; it must be at least 1.")
-    rng = generator(seed)
     drift = dynamics.step / dynamics.friction
     noise = np.sqrt(2.0 * dynamics.temperature * drift)
     kept = np.empty((records + 1, *x.shape))

@@ -107,7 +107,6 @@ def test_cells_are_left_out_whole_where_there_are_parameters():
     assert list(shapes(data, parameters=parameters)) == ["one mode", "two modes", "three modes"]
 
 
-@pytest.mark.parametrize("folds", [1, 4])
-def test_more_folds_than_groups_are_refused(folds):
-    with pytest.raises(lse.InvalidInputError, match=f"folds is {folds}; it must be from 2 to the number of groups, 3"):
-        select(lattice(PATHS), {"any": ANY}, folds=folds, progress=False)
+def test_more_folds_than_groups_are_refused():
+    with pytest.raises(lse.InvalidInputError, match="folds is 4; it must be from 2 to the number of groups, 3"):
+        select(lattice(PATHS), {"any": ANY}, folds=4, progress=False)
