@@ -1,5 +1,7 @@
 """Cahn-Hilliard steps against what is exact: interfaces, growth of small waves, mass, energy, restarts."""
 
+import contextlib
+
 import numpy as np
 import pytest
 import ufl
@@ -205,7 +207,8 @@ def test_leaving_the_training_box_is_told_once_and_recorded():
     box = lse.Box([0.0, -0.1, -0.1, -0.1], [0.4, 0.1, 0.1, 0.1])
     watch = ExtrapolationMonitor(solid.x, box, names=["c", "e1", "e2", "e6"])
     run = Evolution(solid.flow, 1e-5, watch=watch)
-    with pytest.warns(ExtrapolationWarning, match=r"c is 0\.[45].*outside the box \[0, 0\.4\]"):
+    warns = pytest.warns(ExtrapolationWarning, match=r"c is 0\.[45].*outside the box \[0, 0\.4\]")
+    with warns if WORLD.rank == 0 else contextlib.nullcontext():  # which warns for all
         run.run(1e-5)
     assert run.table["excess"][0] == pytest.approx((0.53 - 0.4) / 0.4, rel=0.1)
     run.run(2e-5)  # no second warning
