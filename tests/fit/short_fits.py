@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 
+import numpy as np
 import torch
 
 from lse_material.fit import Architecture, TrainablePotential, Training
@@ -47,16 +48,24 @@ def ctrl_c_after(seconds):
         timer.cancel()
 
 
+def arrays_in(path):
+    """Number of whole arrays, one after another, in a file that may be in the making."""
+    number = 0
+    with contextlib.suppress(OSError, ValueError, EOFError), path.open("rb") as file:
+        while True:
+            np.lib.format.read_array(file, allow_pickle=False)
+            number += 1
+    return number
+
+
 @contextlib.contextmanager
 def ctrl_c_after_stages(path, count):
     """Interrupt what runs inside, as Ctrl-C does, when the checkpoint has so many stages."""
-    over, sizes = threading.Event(), set()
+    over = threading.Event()
 
     def watch():
         while not over.wait(0.01):
-            if path.exists():
-                sizes.add(path.stat().st_size)
-            if len(sizes) > count:  # the first is that of the header
+            if arrays_in(path) > count:  # the first is the header
                 os.kill(os.getpid(), signal.SIGINT)
                 return
 
