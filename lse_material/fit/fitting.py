@@ -36,7 +36,7 @@ from lse_material.fit.problem.parameters import Parameters, architecture_of, dec
 from lse_material.fit.problem.prepare import Problem, prepare
 from lse_material.fit.problem.unseen_shears import with_unseen_shears
 from lse_material.fit.result import USELESS_ERROR, Errors, FitResult, FitWarning, errors_by_group, errors_of
-from lse_material.fit.session import ENDS, Checkpoint, Session, TimeUpError, reason_of
+from lse_material.fit.session import ENDS, Checkpoint, Session, TimeUpError, ctrl_c_interrupts, reason_of
 from lse_material.model.box import Box
 from lse_material.model.growth import Growth
 from lse_material.model.material import Material, potential_of
@@ -124,8 +124,9 @@ def fit(
     of_fit = architecture, training, sparsity, growth, kinematics and kinematics.to_dict(), symmetry, periods, seed
     stages = None if checkpoint is None else Checkpoint(checkpoint, _name(problem.digest, *of_fit, temperature))
     problem = problem.within(Session(began + (training.time_limit or math.inf), stages))
-    found = _search(problem, first, architecture, training, sparsity, rng, progress)
-    result = _finished(problem, found, sparsity.tolerance, training, seed, progress)
+    with ctrl_c_interrupts():
+        found = _search(problem, first, architecture, training, sparsity, rng, progress)
+        result = _finished(problem, found, sparsity.tolerance, training, seed, progress)
     if stages is not None and not result.stopped:
         stages.path.unlink(missing_ok=True)
     if result.ending:

@@ -39,7 +39,7 @@ from lse_material.fit.optimise.multistart import multistart
 from lse_material.fit.options import Architecture, Options, Training, expect_options, option
 from lse_material.fit.problem.loss import Loss
 from lse_material.fit.problem.rows import Scales, rows_of, scales_of
-from lse_material.fit.session import ENDS, Session, reason_of
+from lse_material.fit.session import ENDS, Session, ctrl_c_interrupts, reason_of
 from lse_material.model.box import Box
 
 GAP = 3.0  # ratio of successive links between points above which they part groups
@@ -207,22 +207,23 @@ def infer(
     session = Session(time.monotonic() + (inference.time_limit or math.inf))
     best: Inferred | None = None
     stopped = failed = ""
-    try:
-        search = _Search(target, annealed(target, box, inference, rng, session), inference, rng)
-        for _ in range(inference.attempts):
-            session.expect_time()
-            try:
-                result = search.attempt(Regression(architecture, training, rng, session))
-            except ConvergenceError as error:  # another start may end better
-                failed = str(error)
-                continue
-            best = result if best is None or result.met > best.met else best
-            if best.met >= inference.least or result.stopped:
-                break
-    except ENDS as end:
-        stopped = reason_of(end)
-        if best is None and isinstance(end, KeyboardInterrupt):
-            raise
+    with ctrl_c_interrupts():
+        try:
+            search = _Search(target, annealed(target, box, inference, rng, session), inference, rng)
+            for _ in range(inference.attempts):
+                session.expect_time()
+                try:
+                    result = search.attempt(Regression(architecture, training, rng, session))
+                except ConvergenceError as error:  # another start may end better
+                    failed = str(error)
+                    continue
+                best = result if best is None or result.met > best.met else best
+                if best.met >= inference.least or result.stopped:
+                    break
+        except ENDS as end:
+            stopped = reason_of(end)
+            if best is None and isinstance(end, KeyboardInterrupt):
+                raise
     if best is None:
         raise ConvergenceError(_nothing(failed, inference))
     result = replace(best, evaluations=target.evaluations, stopped=stopped or result.stopped)

@@ -11,6 +11,8 @@ import contextlib
 import io
 import math
 import os
+import signal
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -43,6 +45,20 @@ CTRL_C = "Ctrl-C"
 def reason_of(end: BaseException) -> str:
     """What has ended a search, in words: the text of the exception, or Ctrl-C."""
     return str(end) or CTRL_C
+
+
+@contextlib.contextmanager
+def ctrl_c_interrupts() -> Iterator[None]:
+    """Ctrl-C raises KeyboardInterrupt inside, also where a library has left it to end the process, as gmsh does."""
+    main = threading.current_thread() is threading.main_thread()
+    if not main or signal.getsignal(signal.SIGINT) is not signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 class Checkpoint:

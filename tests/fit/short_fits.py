@@ -60,11 +60,8 @@ def arrays_in(path):
 
 @contextlib.contextmanager
 def ctrl_c_after_stages(path, count):
-    """Interrupt what runs inside, as Ctrl-C does, when the checkpoint has so many stages.
-
-    Python's own handler is set: gmsh, of another test, may have left that which ends the process.
-    """
-    over, before = threading.Event(), signal.signal(signal.SIGINT, signal.default_int_handler)
+    """Interrupt what runs inside, as Ctrl-C does, when the checkpoint has so many stages."""
+    over = threading.Event()
 
     def watch():
         while not over.wait(0.01):
@@ -79,4 +76,3 @@ def ctrl_c_after_stages(path, count):
     finally:
         over.set()
         watcher.join()
-        signal.signal(signal.SIGINT, signal.default_int_handler if before is None else before)

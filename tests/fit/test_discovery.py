@@ -1,5 +1,6 @@
 """Discovery finds how many modes made the data and how sharp their transitions are, and says what it cannot know."""
 
+import signal
 from dataclasses import replace
 
 import numpy as np
@@ -100,8 +101,10 @@ def test_ctrl_c_ends_a_discovery_with_the_best_so_far(tmp_path):
     data = lse.Samples(x=data.x, energy=data.energy + noise, gradient=data.gradient)
     long = Sparsity(adam_steps=50, tolerance=1e-6, restarts=50)  # 20 s
     options = {"sparsity": long, "seed": 0, "progress": False, "checkpoint": tmp_path / "stages"}
+    before = signal.signal(signal.SIGINT, signal.SIG_DFL)  # as gmsh leaves it: Ctrl-C would end the process
     with ctrl_c_after_stages(tmp_path / "stages", 3):
         result = fit(data, architecture=Architecture(modes="auto", width=8), **options)
+    signal.signal(signal.SIGINT, before)
     assert result.interrupted
     assert result.error(samples_of(two_wells(2), 100, 1)).energy < 0.2
 

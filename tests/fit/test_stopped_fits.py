@@ -16,12 +16,30 @@ from lse_material.errors import InvalidInputError
 from lse_material.fit import Architecture, FitWarning, Sparsity, Training, fit
 from lse_material.fit.discovery import schedule
 from lse_material.fit.optimise import multistart
+from lse_material.fit.session import ctrl_c_interrupts
 from tests.fit.short_fits import SHORT, parameters
 from tests.materials import samples_of, two_wells
 
 AUTO = Architecture(modes="auto", max_modes=2, width=2)
 SHALLOW = Sparsity(restarts=1, adam_steps=20, trials=1, prune=1.0, tolerance=0.05)
 ENDLESS = Training(restarts=2, adam_steps=100_000, lbfgs_steps=100_000, patience=100_000)
+
+
+@pytest.fixture
+def sigint_of_the_system():
+    """Ctrl-C ends the process, as after gmsh.initialize."""
+    before = signal.signal(signal.SIGINT, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("sigint_of_the_system")
+def test_ctrl_c_interrupts_a_search_also_where_a_library_has_left_it_to_end_the_process():
+    with ctrl_c_interrupts():
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_DFL
 
 
 @pytest.mark.parametrize("architecture", [Architecture(), AUTO], ids=["two modes", "auto"])

@@ -101,7 +101,8 @@ class CellSystem:
         if stresses is not None:
             residual = sum((ufl.inner(P.operator, ufl.grad(v)) * P.dx for P in self._stresses), ufl.Form([]))
             residual += ufl.derivative(costs, self.state, test) if self.internal else ufl.Form([])
-        less, self._constants = without_constants(W, self.state)
+        less, constants = without_constants(W, self.state)
+        self._constants = None if constants is None else fem.form(constants)
         self._value_form = fem.form(less)
         self._residual_form = fem.form(with_stored_values(residual, self._stresses))
         self._tangent_form = fem.form(with_stored_values(ufl.derivative(residual, self.state, trial), self._stresses))
@@ -245,7 +246,7 @@ class CellSystem:
     def energy(self) -> float:
         """Energy of the cell; collective."""
         self.push()
-        constants = 0.0 if self._constants is None else integral(self.comm, fem.form(self._constants))
+        constants = 0.0 if self._constants is None else integral(self.comm, self._constants)
         return integral(self.comm, self._value_form) + constants
 
     def value(self) -> float:

@@ -26,7 +26,7 @@ from lse_material._arrays import Array, whole_number
 from lse_material.errors import ConvergenceError, InvalidInputError
 from lse_material.fem._mpi import expect_same
 from lse_material.fem.paths.equilibrium_path import EquilibriumPath
-from lse_material.fem.paths.history import History, InternalVariables, advance, check_memory, memory_of
+from lse_material.fem.paths.history import History, InternalVariables, advance, check_memory
 from lse_material.fem.paths.loads import AppliedLoad, Load, load_of
 from lse_material.fem.solve._energy import FieldEnergy
 from lse_material.fem.solve.inertia import SymmetricFactor
@@ -122,14 +122,7 @@ class ArcLength(EquilibriumPath):
     @cached_property
     def history(self) -> History:
         """What has happened so far."""
-        return History(
-            self.problem.u,
-            COLUMNS,
-            self.observe,
-            numbers=self._numbers(),
-            checkpoint=self.checkpoint,
-            memory={"last step": self._continuation.last, **memory_of(self.internal), **self.problem.start_values},
-        )
+        return self._new_history(COLUMNS, last_step=self._continuation.last)
 
     @cached_property
     def _continuation(self) -> _Continuation:

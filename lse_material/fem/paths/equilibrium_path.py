@@ -1,18 +1,26 @@
 """What paths of equilibria share, by load steps and by arc length: the checkpoint of a problem under its last load."""
 
 from abc import abstractmethod
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import ufl
+from dolfinx import fem
 from mpi4py import MPI
 
 from lse_material._arrays import Array
 from lse_material.errors import FormatError
 from lse_material.fem.paths.fingerprint import EQUAL, Fingerprint, differences_from, fingerprint
-from lse_material.fem.paths.history import FINGERPRINT, InternalVariables, RecordedPath, fingerprints_of, memory_of
+from lse_material.fem.paths.history import (
+    FINGERPRINT,
+    History,
+    InternalVariables,
+    RecordedPath,
+    fingerprints_of,
+    memory_of,
+)
 from lse_material.fem.solve._energy import FieldEnergy
 
 DIRICHLET = "Dirichlet values"
@@ -23,11 +31,13 @@ class EquilibriumPath(RecordedPath):
 
     Attributes:
         problem: whose equilibria they are.
+        observe: name -> number to record with each state.
         internal: internal variables that follow each state.
         checkpoint: npz file, written after each step.
     """
 
     problem: FieldEnergy
+    observe: Mapping[str, Callable[[], float]]
     internal: Sequence[InternalVariables]
     checkpoint: Path | str | None
 
@@ -58,6 +68,12 @@ class EquilibriumPath(RecordedPath):
             return 0
         self._continue_from(data)
         return len(self.history)
+
+    def _new_history(self, columns: Sequence[str], **memory: fem.Function) -> History:
+        """A history with these columns, whose checkpoint has what the problem and the path remember beside u."""
+        memory |= {**memory_of(self.internal), **self.problem.start_values}
+        numbers, file = self._numbers(), self.checkpoint
+        return History(self.problem.u, columns, self.observe, numbers=numbers, checkpoint=file, memory=memory)
 
     @abstractmethod
     def _set_load(self, load: float) -> None:

@@ -6,6 +6,7 @@ Load paths, arc length and evolution each define how states follow one another. 
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from numbers import Real
 from pathlib import Path
 from typing import Any, Protocol
@@ -160,8 +161,8 @@ class History:
     def add(self, **values: float) -> None:
         """Add a row, with the present values of what is observed; collective."""
         comm = self._state.function_space.mesh.comm
-        row = {**values, **{name: float(on_every_rank(comm, function)) for name, function in self._observe.items()}}
-        for name, value in row.items():
+        observed = {name: on_every_rank(comm, partial(_number, of)) for name, of in self._observe.items()}
+        for name, value in {**values, **observed}.items():
             self.table[name].append(value)
 
     def arrays(self) -> dict[str, Array]:
@@ -253,3 +254,7 @@ class RecordedPath(ABC):
     def save_table(self, path: Path | str) -> None:
         """Write the table as .csv or .npz; see `History.save_table`. Collective."""
         self.history.save_table(path)
+
+
+def _number(observable: Callable[[], float]) -> float:
+    return float(observable())

@@ -14,7 +14,7 @@ from lse_material._progress import progress_bar
 from lse_material.errors import ConvergenceError, InvalidInputError
 from lse_material.fem._mpi import expect_same, on_every_rank
 from lse_material.fem.paths.equilibrium_path import EquilibriumPath
-from lse_material.fem.paths.history import History, InternalVariables, advance, check_memory, memory_of
+from lse_material.fem.paths.history import History, InternalVariables, advance, check_memory
 from lse_material.fem.paths.step_work import StepWork
 from lse_material.fem.solve._energy import FieldEnergy
 from lse_material.fem.solve.stability import is_stable, perturb_along_mode
@@ -84,14 +84,7 @@ class LoadPath(EquilibriumPath):
     @cached_property
     def history(self) -> History:
         """What has happened so far."""
-        return History(
-            self.problem.u,
-            COLUMNS,
-            self.observe,
-            numbers=self._numbers(),
-            checkpoint=self.checkpoint,
-            memory={**memory_of(self.internal), **self.problem.start_values},
-        )
+        return self._new_history(COLUMNS)
 
     def run(self, levels: Sequence[float]) -> dict[str, Array]:
         """Solve at each level, from the end of the table on; returns the table as arrays.

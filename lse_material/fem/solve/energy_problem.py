@@ -177,7 +177,8 @@ class EnergyProblem(MaterialProblem):
         )
         self._unchecked = None if residual is None else energy  # until the given residual is found to be its derivative
         self._options = {k: v for k, v in kwargs.items() if k != "kind"}
-        energy, self._constants = without_constants(energy, u)
+        energy, constants = without_constants(energy, u)
+        self._constants = None if constants is None else self.compiled(constants)
         self._smoother = [SmootherEnergy(energy, f, u, self.fields, self.compiled) for f in continuation]
         self._value = self.compiled(energy)
         self.convex_form = None if convex is None else self.compiled(convex)
@@ -209,8 +210,7 @@ class EnergyProblem(MaterialProblem):
 
     def energy(self) -> float:
         """The energy of the present u, the same on every rank; NaN where an element is turned inside out."""
-        constants = 0.0 if self._constants is None else integral(self.comm, self.compiled(self._constants))
-        return self.value() + constants
+        return self.value() + (0.0 if self._constants is None else integral(self.comm, self._constants))
 
     def value(self) -> float:
         """The energy less large constants of its potentials, whose rounding would hide how it changes; collective."""

@@ -29,9 +29,7 @@ from lse_material.fit.problem.sums import ROWS, Sums
 from lse_material.fit.session import Session
 
 Linearised = Callable[[Tensor], tuple[Tensor, Tensor, Tensor]]
-Residuals = tuple[
-    Tensor, Tensor, Tensor | None
-]  # residuals, their Jacobian, and their derivative in a growth coefficient
+Residuals = tuple[Tensor, Tensor, Tensor | None]  # with their Jacobian and derivative in a growth coefficient
 
 
 def _tensor(array: Array) -> Tensor:
