@@ -29,7 +29,7 @@ class FitWarning(UserWarning):
     """The time limit, or SIGTERM, has ended a fit; the message is also in `FitResult.warnings`.
 
     >>> import warnings
-    >>> soon = lse.fit.Training(time_limit=0.5)
+    >>> soon = lse.fit.Training(time_limit=0.01)
     >>> with warnings.catch_warnings(record=True) as caught:
     ...     warnings.simplefilter("always")
     ...     _ = lse.fit.fit(samples, kinematics=lse.GreenLagrange(2), training=soon, progress=False)
