@@ -1,6 +1,6 @@
 """Checks of arrays given by users: one place for the wording of shape and finiteness errors."""
 
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
@@ -40,6 +40,16 @@ def whole_number(name: str, value: Any, least: int = 0) -> int:
     if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
         raise InvalidInputError(f"{name} is {value!r}; it must be a whole number >= {least}.")
     return int(value)
+
+
+def expect_positive(**values: Any) -> None:
+    """Raise InvalidInputError naming the first of these values that is not a finite number > 0."""
+    for name, value in values.items():
+        number = isinstance(value, Real) or (
+            isinstance(value, np.ndarray) and value.ndim == 0 and value.dtype.kind in "iuf"
+        )
+        if not number or not 0.0 < float(value) < np.inf:
+            raise InvalidInputError(f"{name} is {value!r}; it must be a finite number > 0.")
 
 
 def generator(seed: Any) -> np.random.Generator:

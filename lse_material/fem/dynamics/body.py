@@ -6,13 +6,12 @@ import numpy as np
 import ufl
 from dolfinx import fem
 from mpi4py import MPI
+from ufl.core.expr import Expr
 
 from lse_material._arrays import Array
 from lse_material.errors import InvalidInputError
 from lse_material.fem._mpi import integral
 from lse_material.fem.forms.measures import with_quadrature_degree
-
-Expr = Any  # a UFL expression
 
 
 class MovingBody:

@@ -24,6 +24,7 @@ import ufl
 from dolfinx import fem
 from ufl.algorithms.apply_algebra_lowering import apply_algebra_lowering
 from ufl.algorithms.apply_derivatives import apply_derivatives
+from ufl.core.expr import Expr
 from ufl.variable import Variable
 
 from lse_material.errors import InvalidInputError
@@ -32,8 +33,6 @@ from lse_material.fem.forms.operator import PotentialComponent, frozen_hessian
 from lse_material.fem.forms.transformation import cost_curvature, costs_in
 from lse_material.model.growth import Growth
 from lse_material.model.strain import IsotropicInvariants, StrainMeasure, tensor
-
-Expr = Any  # a UFL expression
 
 
 def frozen_tangent(energy: ufl.Form, u: fem.Function) -> ufl.Form | None:

@@ -7,15 +7,13 @@ rough start to a minimum that is lower than the one next to the start.
 """
 
 import dataclasses
-from typing import Any
 
 import ufl
+from ufl.core.expr import Expr
 
 from lse_material.errors import InvalidInputError
 from lse_material.fem.forms import operator
 from lse_material.fem.forms.operator import PotentialComponent
-
-Expr = Any  # a UFL expression
 
 
 def smoothed(energy: ufl.Form, factor: float) -> ufl.Form:

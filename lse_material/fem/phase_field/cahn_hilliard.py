@@ -22,13 +22,13 @@ K. Garikipati, npj Comput. Mater. 2, 16012 (2016).
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import ufl
 from dolfinx import fem
 from mpi4py import MPI
 from petsc4py import PETSc
 from ufl.core.expr import Expr
 
+from lse_material._arrays import expect_positive
 from lse_material.errors import InvalidInputError
 from lse_material.fem._mpi import integral
 from lse_material.fem.forms.lagged import lagged
@@ -181,8 +181,7 @@ class CahnHilliard:
             InvalidInputError: dt is not positive.
             ConvergenceError: Newton did not converge; the state is as before.
         """
-        if not (np.isfinite(dt) and dt > 0.0):
-            raise InvalidInputError(f"dt is {dt!r}; it must be > 0.")
+        expect_positive(dt=dt)
         self.dt.value = dt
         now = self.before.x.array
         now[:] = self.state.x.array

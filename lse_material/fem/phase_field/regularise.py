@@ -15,6 +15,7 @@ from dolfinx import fem, mesh
 from mpi4py import MPI
 from ufl.core.expr import Expr
 
+from lse_material._arrays import expect_positive
 from lse_material.errors import InvalidInputError
 from lse_material.fem._mpi import warn_together
 from lse_material.fem.forms.measures import with_quadrature_degree
@@ -53,7 +54,7 @@ def micromorphic(gradient: Expr, phi: Expr, *, length: float, modulus: float, pe
     >>> round(fem.assemble_scalar(fem.form(energy * dx)), 6)
     0.004307
     """
-    _positive(length=length, modulus=modulus, penalty=penalty)
+    expect_positive(length=length, modulus=modulus, penalty=penalty)
     if gradient.ufl_shape != phi.ufl_shape:
         raise InvalidInputError(
             f"phi has the shape {phi.ufl_shape}, the gradient {gradient.ufl_shape}: they must be equal."
@@ -81,7 +82,7 @@ def interior_penalty(u: fem.Function, *, length: float, modulus: float, degree: 
     >>> round(fem.assemble_scalar(fem.form(energy)), 6)
     0.004307
     """
-    _positive(length=length, modulus=modulus, penalty=penalty)
+    expect_positive(length=length, modulus=modulus, penalty=penalty)
     if u.function_space.element.basix_element.degree < 2:
         raise InvalidInputError("second gradients need u of degree 2 or more; take `micromorphic` for degree 1.")
     kappa, n = modulus * length**2, ufl.FacetNormal(u.function_space.mesh)
@@ -104,7 +105,7 @@ def viscous(gradient: Expr, before: Expr, *, viscosity: float, dt: float) -> Exp
     >>> round(fem.assemble_scalar(fem.form(energy * dx)), 6)
     0.004307
     """
-    _positive(viscosity=viscosity, dt=dt)
+    expect_positive(viscosity=viscosity, dt=dt)
     return viscosity / (2.0 * dt) * ufl.inner(gradient - before, gradient - before)
 
 
@@ -117,7 +118,7 @@ def check_resolution(domain: mesh.Mesh, length: float) -> float:
     >>> float(lse.fem.check_resolution(domain, 1.0))
     4.0
     """
-    _positive(length=length)
+    expect_positive(length=length)
     tdim = domain.topology.dim
     cells = np.arange(domain.topology.index_map(tdim).size_local, dtype=np.int32)
     largest = float(domain.h(tdim, cells).max()) if len(cells) else 0.0
@@ -131,9 +132,3 @@ def check_resolution(domain: mesh.Mesh, length: float) -> float:
         )
         warn_together(domain.comm, text, MeshWarning)
     return length / largest
-
-
-def _positive(**values: float) -> None:
-    for name, value in values.items():
-        if not (np.isfinite(value) and value > 0.0):
-            raise InvalidInputError(f"{name} is {value!r}; it must be > 0.")

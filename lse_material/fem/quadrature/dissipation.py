@@ -31,17 +31,16 @@ import numpy as np
 import ufl
 from dolfinx import fem
 from dolfinx.mesh import MeshTags
+from ufl.core.expr import Expr
 
 from lse_material._arrays import Array
 from lse_material.errors import InvalidInputError
-from lse_material.fem._cells import functions_of, marked_cells, mesh_of, owned_cells, require_double
+from lse_material.fem._cells import functions_of, material_cells, mesh_of, require_degree, require_double
 from lse_material.fem._mpi import integral
 from lse_material.fem.forms.energy import expect_shape, inputs
 from lse_material.fem.forms.transformation import cost, smooth_weights
 from lse_material.model.material import Material
 from lse_material.model.soft_minimum import SoftMinimum
-
-Expr = Any  # a UFL expression
 
 ROUNDING = 1e-12  # of prices of pairs, relative to the largest
 
@@ -147,19 +146,12 @@ class Dissipation:
             raise InvalidInputError("a potential of one mode has no transformation whose price could be given.")
         if not 0.0 < reversible < 1.0:
             raise InvalidInputError(f"reversible is {reversible}; it is a share of a mode weight, between 0 and 1.")
-        if degree < 1:
-            raise InvalidInputError(f"quadrature degree is {degree}; it must be at least 1.")
-        if (tags is None) != (tag is None):
-            raise InvalidInputError("give both tags and tag, or neither.")
+        require_degree(degree, 1)
         prices = prices_of_modes(price, modes)
         require_double(*functions_of(ufl.as_vector(x)), what="a Dissipation", real=True)
         self._mesh = domain = mesh_of(ufl.as_vector(x))
-        marks = tuple(int(t) for t in np.atleast_1d(() if tag is None else tag))
-        self._cells = owned_cells(domain) if tags is None else marked_cells(domain, tags, marks)
+        self._cells, self.dx = material_cells(domain, tags, tag, degree=degree)
         self.reversible = reversible
-        metadata = {"quadrature_degree": degree, "quadrature_scheme": "default"}
-        measure = ufl.Measure("dx", domain=domain, subdomain_data=tags, metadata=metadata)
-        self.dx = measure if tag is None else measure(marks)
 
         def at_points(*shape: int) -> fem.FunctionSpace:
             element = basix.ufl.quadrature_element(domain.basix_cell(), value_shape=shape, degree=degree)
