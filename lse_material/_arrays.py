@@ -1,6 +1,6 @@
 """Checks of arrays given by users: one place for the wording of shape and finiteness errors."""
 
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
@@ -45,10 +45,8 @@ def whole_number(name: str, value: Any, least: int = 0) -> int:
 def expect_positive(**values: Any) -> None:
     """Raise InvalidInputError naming the first of these values that is not a finite number > 0."""
     for name, value in values.items():
-        number = isinstance(value, Real) or (
-            isinstance(value, np.ndarray) and value.ndim == 0 and value.dtype.kind in "iuf"
-        )
-        if not number or not 0.0 < float(value) < np.inf:
+        number = np.asarray(value)
+        if number.shape != () or number.dtype.kind not in "iuf" or not 0.0 < number < np.inf:
             raise InvalidInputError(f"{name} is {value!r}; it must be a finite number > 0.")
 
 
