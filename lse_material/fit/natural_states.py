@@ -126,8 +126,7 @@ def _minima(
 def _symmetric(U: Array) -> Array:
     """The symmetric stretches (U^T U)^(1/2) of given ones, (n, dim, dim)."""
     squares, axes = np.linalg.eigh(np.swapaxes(U, 1, 2) @ U)
-    result: Array = axes * np.sqrt(squares)[:, None] @ np.swapaxes(axes, 1, 2)
-    return result
+    return axes * np.sqrt(squares)[:, None] @ np.swapaxes(axes, 1, 2)
 
 
 def _together(

@@ -33,7 +33,7 @@ def mode_energies(potential: SoftMinimum, x: list[Expr]) -> list[Expr]:
 
 
 def lagged(energy: ufl.Form, state: fem.Function, before: fem.Function) -> ufl.Form:
-    """The functional with the mode weights of every compiled potential in it held at `before`.
+    """The functional with the mode weights of every compiled potential in it fixed at those of `before`.
 
     It differs from `energy` by a number that depends on `before` alone, is never below it, and has the same derivative at
     `before`. Terms without a potential stay as they are.

@@ -361,8 +361,7 @@ class CellSystem:
                         A[i, j] -= sides[i].dot(x)
             for item in (K_ww, x, *columns):
                 item.destroy()
-        result: Array = (0.5 * (A + A.T) / self.volume).reshape((self.dim,) * 4)
-        return result
+        return (0.5 * (A + A.T) / self.volume).reshape((self.dim,) * 4)
 
     # ---- stability -------------------------------------------------------------------------------------------------------
 

@@ -30,6 +30,7 @@ from lse_material.fem.paths.history import History, InternalVariables, advance, 
 from lse_material.fem.paths.loads import AppliedLoad, Load, load_of
 from lse_material.fem.solve._energy import FieldEnergy
 from lse_material.fem.solve.inertia import SymmetricFactor
+from lse_material.fem.solve.newton_inertia import norm_of
 from lse_material.fem.solve.options import WORK_SPACES
 
 COLUMNS = ("factor", "length", "energy", "negative", "iterations")
@@ -182,8 +183,8 @@ class ArcLength(EquilibriumPath):
             self._load.rate(Q)
             self._check_load()
             if not isinstance(self._load, AppliedLoad):
-                problem.force_scale = max(scale, _norm(Q))
-            if _norm(Q) == 0.0:
+                problem.force_scale = max(scale, norm_of(Q))
+            if norm_of(Q) == 0.0:
                 raise InvalidInputError("the load does no work in any displacement that is free.")
             problem.solve()
             self._note(0.0, 0.0, problem.iterations)
@@ -358,7 +359,3 @@ class ArcLength(EquilibriumPath):
         self._continuation.step = min(float(data["next_step"]), self.size)
         self._continuation.sign = float(data["direction"])
         self._check_load()
-
-
-def _norm(b: PETSc.Vec) -> float:
-    return float(b.norm(PETSc.NormType.NORM_2))  # type: ignore[arg-type]

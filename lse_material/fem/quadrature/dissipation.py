@@ -206,8 +206,7 @@ class Dissipation:
     @property
     def _anchors(self) -> Array:
         """The anchors, (points, modes)."""
-        found: Array = self.anchors.x.array.reshape(-1, self.anchors.function_space.dofmap.bs)
-        return found
+        return self.anchors.x.array.reshape(-1, self.anchors.function_space.dofmap.bs)
 
     def _at_points(self, expression: fem.Expression) -> tuple[Array, Array]:
         """Weights or their changes, and prices, (points, modes) each."""

@@ -105,8 +105,7 @@ class Fields:
 
     def values(self, field: Field) -> Array:
         """The present values of a field that this rank owns."""
-        result: Array = self._unknowns[field.block].x.array[field.dofs]
-        return result
+        return self._unknowns[field.block].x.array[field.dofs]
 
     def is_free(self, field: Field) -> Any:
         """Which of `field.dofs` no condition prescribes."""
@@ -123,16 +122,14 @@ class Fields:
         for field in self.fields:
             chosen = field.dofs[self.is_free(field) != prescribed]
             squares.append(float((np.abs(blocks[field.block][chosen]) ** 2).sum()))
-        result: Array = np.sqrt(self.comm.allreduce(np.array(squares)))
-        return result
+        return np.sqrt(self.comm.allreduce(np.array(squares)))
 
     def mean_stiffnesses(self, diagonal: PETSc.Vec | Array) -> Array:
         """Mean |A_ii| over the free entries of each field, 0 for a field without any; collective."""
         blocks = self.split(diagonal)
         free = [blocks[field.block][field.dofs[self.is_free(field)]] for field in self.fields]
         total, count = self.comm.allreduce(np.array([(np.abs(values).sum(), len(values)) for values in free])).T
-        result: Array = total / np.maximum(count, 1.0)
-        return result
+        return total / np.maximum(count, 1.0)
 
     def note(self) -> None:
         """Record the size of the unknowns: a field that is no displacement has no other scale once it vanishes."""
@@ -243,8 +240,7 @@ def owned_entries(values: Any) -> Array:
         return values
     if values.getType() == PETSc.Vec.Type.NEST:
         return np.concatenate([part.array_r for part in values.getNestSubVecs()])
-    result: Array = values.array_r
-    return result
+    return values.array_r
 
 
 def product(A: PETSc.Mat, x: list[Array], *, absolute: bool = False) -> list[Array]:
