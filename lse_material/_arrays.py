@@ -42,12 +42,12 @@ def whole_number(name: str, value: Any, least: int = 0) -> int:
     return int(value)
 
 
-def expect_positive(**values: Any) -> None:
-    """Raise InvalidInputError naming the first of these values that is not a finite number > 0."""
-    for name, value in values.items():
-        number = np.asarray(value)
-        if number.shape != () or number.dtype.kind not in "iuf" or not 0.0 < number < np.inf:
-            raise InvalidInputError(f"{name} is {value!r}; it must be a finite number > 0.")
+def positive(name: str, value: Any, *, finite: bool = True) -> float:
+    """Return `value` as a float, or raise InvalidInputError naming `name` unless it is one number > 0."""
+    number = np.asarray(value)
+    if number.shape != () or number.dtype.kind not in "iuf" or not number > 0.0 or (finite and np.isinf(number)):
+        raise InvalidInputError(f"{name} is {value!r}; it must be {'a finite' if finite else 'a'} number > 0.")
+    return float(number)
 
 
 def generator(seed: Any) -> np.random.Generator:

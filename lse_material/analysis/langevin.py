@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from lse_material._arrays import Array, expect_positive, float_array, frozen, generator, whole_number
+from lse_material._arrays import Array, float_array, frozen, generator, positive, whole_number
 from lse_material.analysis.stationary import StationaryPoint
 from lse_material.errors import InvalidInputError
 
@@ -44,7 +44,8 @@ class Dynamics:
     friction: float = 1.0
 
     def __post_init__(self) -> None:
-        expect_positive(temperature=self.temperature, step=self.step, friction=self.friction)
+        for name in ("temperature", "step", "friction"):
+            positive(name, getattr(self, name))
 
 
 def trajectories(
@@ -106,7 +107,7 @@ def first_passage_times(
     True
     """
     x, goals = float_array("start", start, 2).copy(), float_array("target", target, 2)
-    expect_positive(radius=radius, longest=longest)
+    radius, longest = positive("radius", radius), positive("longest", longest)
     rng = generator(seed)
     drift = dynamics.step / dynamics.friction
     noise = np.sqrt(2.0 * dynamics.temperature * drift)
@@ -144,7 +145,7 @@ def kramers_rate(well: StationaryPoint, saddle: StationaryPoint, temperature: fl
         raise InvalidInputError(f"the point at {saddle.x.tolist()} is no saddle of index 1.")
     if not saddle.energy > well.energy:
         raise InvalidInputError("the saddle does not lie above the well.")
-    expect_positive(temperature=temperature, friction=friction)
+    temperature, friction = positive("temperature", temperature), positive("friction", friction)
     log_ratio = np.log(well.eigenvalues).sum() - np.log(np.abs(saddle.eigenvalues)).sum()
     frequency = -saddle.eigenvalues[0] / (2.0 * np.pi * friction)
     return float(frequency * np.exp(0.5 * log_ratio - (saddle.energy - well.energy) / temperature))

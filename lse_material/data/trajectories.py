@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from lse_material._arrays import Array, expect_positive, float_array, whole_number
+from lse_material._arrays import Array, float_array, positive, whole_number
 from lse_material.data.samples import Samples
 from lse_material.errors import InvalidInputError
 
@@ -54,7 +54,7 @@ def from_trajectories(
     if np.isinf(array).any():
         raise InvalidInputError("x holds infinite values; NaN marks a record that is missing.")
     step = _steps(dt, times, len(array))
-    expect_positive(friction=friction)
+    friction = positive("friction", friction)
     d = array.shape[2]
     change = np.diff(array, axis=0)
     known = np.isfinite(change).all(axis=2)
@@ -93,8 +93,7 @@ def _steps(dt: float | None, times: Any, records: int) -> Array:
         return steps
     if np.ndim(dt):
         raise InvalidInputError(f"dt is {dt!r}; it is one number. Records at other times take `times`.")
-    expect_positive(dt=dt)
-    return np.full(records - 1, float(dt))
+    return np.full(records - 1, positive("dt", dt))
 
 
 def _temperature_of_neighbours(change: Array, step: Array, friction: float) -> float:

@@ -34,7 +34,7 @@ from dolfinx import fem
 from mpi4py import MPI
 from scipy import sparse
 
-from lse_material._arrays import Array, expect_positive, float_array, frozen
+from lse_material._arrays import Array, float_array, frozen, positive
 from lse_material.data.observations import Observations
 from lse_material.errors import ConvergenceError, InvalidInputError
 from lse_material.fem._compat import geometry_dofmap
@@ -281,7 +281,8 @@ class FullField:
             )
         if degree is not None and not degree >= 1:
             raise InvalidInputError(f"degree is {degree!r}; elements in which balance is met have a degree >= 1.")
-        expect_positive(displacement_error=self.displacement_error, force_error=self.force_error)
+        for name in ("displacement_error", "force_error"):
+            positive(name, getattr(self, name))
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from lse_material._arrays import expect_positive
+from lse_material._arrays import positive
 from lse_material.model.hyperdual import log
 
 
@@ -27,8 +27,7 @@ class Caloric:
 
     def __post_init__(self) -> None:
         for name in ("heat_capacity", "reference"):
-            expect_positive(**{f"caloric {name}": getattr(self, name)})
-            object.__setattr__(self, name, float(getattr(self, name)))
+            object.__setattr__(self, name, positive(f"caloric {name}", getattr(self, name)))
 
     def energy(self, T: Any) -> Any:
         """The term at an absolute temperature, a scalar of any kind or an array."""

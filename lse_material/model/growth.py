@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from lse_material._arrays import Array, expect_positive
+from lse_material._arrays import Array, positive
 from lse_material.model.hyperdual import HyperDual, log, sqrt, variables
 from lse_material.model.strain import cofactor, determinant_second_derivative, positive_determinant
 
@@ -27,8 +27,7 @@ class Growth:
     coefficient: float
 
     def __post_init__(self) -> None:
-        expect_positive(**{"growth coefficient": self.coefficient})
-        object.__setattr__(self, "coefficient", float(self.coefficient))
+        object.__setattr__(self, "coefficient", positive("growth coefficient", self.coefficient))
 
     def of_volume(self, J: Any) -> Any:
         """The term as a function of J, a scalar of any kind; NaN with its derivatives where J < 0, as sqrt(J) is."""

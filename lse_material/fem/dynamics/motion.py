@@ -16,7 +16,7 @@ import ufl
 from dolfinx import fem
 from mpi4py import MPI
 
-from lse_material._arrays import expect_positive
+from lse_material._arrays import positive
 from lse_material.fem._mpi import assembled, integral
 from lse_material.fem.dynamics.body import MovingBody
 from lse_material.fem.dynamics.discrete_gradient import discrete_gradient
@@ -116,7 +116,7 @@ class Motion(MovingBody):
             InvalidInputError: dt is not positive.
             ConvergenceError: Newton did not converge, or a cell was turned inside out; the state is as before.
         """
-        expect_positive(dt=dt)
+        dt = positive("dt", dt)
         self.dt.value = dt
         u, start = self.u.x.array, self.before.x.array
         start[:] = u

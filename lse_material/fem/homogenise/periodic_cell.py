@@ -19,7 +19,7 @@ from dolfinx import mesh
 from petsc4py import PETSc
 from scipy.optimize import brentq
 
-from lse_material._arrays import Array, expect_positive, float_array, frozen
+from lse_material._arrays import Array, float_array, frozen, positive
 from lse_material.errors import ConvergenceError, InvalidInputError
 from lse_material.fem.homogenise.cell import CellSystem
 from lse_material.fem.paths.fingerprint import Fingerprint, fingerprint
@@ -159,7 +159,7 @@ class PeriodicCell:
         internal: Callable[..., Sequence[Dissipation]] | None = None,
     ) -> None:
         size = 1.0 if perturbation_size is None else perturbation_size
-        expect_positive(tolerance=tolerance, perturbation_size=size)
+        tolerance, size = positive("tolerance", tolerance), positive("perturbation_size", size)
         if fields and stresses is not None:
             raise InvalidInputError(
                 "give either `fields` of a mixed energy or `stresses`: stored ones have no mixed form here."

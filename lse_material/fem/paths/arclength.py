@@ -22,7 +22,7 @@ from petsc4py import PETSc
 from scipy.interpolate import BarycentricInterpolator
 from scipy.optimize import minimize_scalar
 
-from lse_material._arrays import Array, expect_positive, whole_number
+from lse_material._arrays import Array, positive, whole_number
 from lse_material.errors import ConvergenceError, InvalidInputError
 from lse_material.fem._mpi import expect_same
 from lse_material.fem.paths.equilibrium_path import EquilibriumPath
@@ -114,7 +114,7 @@ class ArcLength(EquilibriumPath):
     checkpoint: Path | str | None = None
 
     def __post_init__(self) -> None:
-        expect_positive(size=self.size)
+        positive("size", self.size)
         check_memory(self.problem.functional, self.internal)
         self.history  # noqa: B018 (it checks the names of what is observed)
         self._load  # noqa: B018 (it checks the load)

@@ -28,7 +28,7 @@ from mpi4py import MPI
 from petsc4py import PETSc
 from ufl.core.expr import Expr
 
-from lse_material._arrays import expect_positive
+from lse_material._arrays import positive
 from lse_material.errors import InvalidInputError
 from lse_material.fem._mpi import integral
 from lse_material.fem.forms.lagged import lagged
@@ -181,7 +181,7 @@ class CahnHilliard:
             InvalidInputError: dt is not positive.
             ConvergenceError: Newton did not converge; the state is as before.
         """
-        expect_positive(dt=dt)
+        dt = positive("dt", dt)
         self.dt.value = dt
         now = self.before.x.array
         now[:] = self.state.x.array

@@ -19,7 +19,7 @@ import ufl
 from dolfinx import fem
 from ufl.core.expr import Expr
 
-from lse_material._arrays import Array, expect_positive, whole_number
+from lse_material._arrays import Array, positive, whole_number
 from lse_material.errors import ConvergenceError, InvalidInputError
 from lse_material.fem._mpi import integral
 from lse_material.fem.output.extrapolation import ExtrapolationMonitor
@@ -121,7 +121,8 @@ class Evolution(RecordedPath):
     every: int = 1
 
     def __post_init__(self) -> None:
-        expect_positive(dt=self.dt, tolerance=self.tolerance)
+        for name in ("dt", "tolerance"):
+            positive(name, getattr(self, name))
         whole_number("every", self.every, 1)
         if not self._shortest <= self.dt <= self.longest:
             raise InvalidInputError(f"dt is {self.dt}; it must lie between {self._shortest} and {self.longest}.")

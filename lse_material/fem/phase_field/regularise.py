@@ -15,7 +15,7 @@ from dolfinx import fem, mesh
 from mpi4py import MPI
 from ufl.core.expr import Expr
 
-from lse_material._arrays import expect_positive
+from lse_material._arrays import positive
 from lse_material.errors import InvalidInputError
 from lse_material.fem._mpi import warn_together
 from lse_material.fem.forms.measures import with_quadrature_degree
@@ -54,7 +54,7 @@ def micromorphic(gradient: Expr, phi: Expr, *, length: float, modulus: float, pe
     >>> round(fem.assemble_scalar(fem.form(energy * dx)), 6)
     0.004307
     """
-    expect_positive(length=length, modulus=modulus, penalty=penalty)
+    _positive(length=length, modulus=modulus, penalty=penalty)
     if gradient.ufl_shape != phi.ufl_shape:
         raise InvalidInputError(
             f"phi has the shape {phi.ufl_shape}, the gradient {gradient.ufl_shape}: they must be equal."
@@ -82,7 +82,7 @@ def interior_penalty(u: fem.Function, *, length: float, modulus: float, degree: 
     >>> round(fem.assemble_scalar(fem.form(energy)), 6)
     0.004307
     """
-    expect_positive(length=length, modulus=modulus, penalty=penalty)
+    _positive(length=length, modulus=modulus, penalty=penalty)
     if u.function_space.element.basix_element.degree < 2:
         raise InvalidInputError("second gradients need u of degree 2 or more; take `micromorphic` for degree 1.")
     kappa, n = modulus * length**2, ufl.FacetNormal(u.function_space.mesh)
@@ -105,7 +105,7 @@ def viscous(gradient: Expr, before: Expr, *, viscosity: float, dt: float) -> Exp
     >>> round(fem.assemble_scalar(fem.form(energy * dx)), 6)
     0.004307
     """
-    expect_positive(viscosity=viscosity, dt=dt)
+    viscosity, dt = positive("viscosity", viscosity), positive("dt", dt)
     return viscosity / (2.0 * dt) * ufl.inner(gradient - before, gradient - before)
 
 
@@ -118,7 +118,7 @@ def check_resolution(domain: mesh.Mesh, length: float) -> float:
     >>> float(lse.fem.check_resolution(domain, 1.0))
     4.0
     """
-    expect_positive(length=length)
+    positive("length", length)
     tdim = domain.topology.dim
     cells = np.arange(domain.topology.index_map(tdim).size_local, dtype=np.int32)
     largest = float(domain.h(tdim, cells).max()) if len(cells) else 0.0
@@ -132,3 +132,8 @@ def check_resolution(domain: mesh.Mesh, length: float) -> float:
         )
         warn_together(domain.comm, text, MeshWarning)
     return length / largest
+
+
+def _positive(**values: float) -> None:
+    for name, value in values.items():
+        positive(name, value)
