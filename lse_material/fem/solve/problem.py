@@ -256,9 +256,10 @@ class MaterialProblem(NonlinearProblem):
 
     def _wrap_callbacks(self) -> None:
         """Update stresses before the base class assembles the residual, and tangents before the Jacobian."""
-        vector, (assemble_residual, args, kargs) = self.solver.getFunction()
+        snes = self.solver
+        vector, (assemble_residual, args, kargs) = snes.getFunction()
         A, P, (assemble_jacobian, more_args, more_kargs) = self.solver.getJacobian()
-        self._assemble_residual: Callable[..., None] = lambda snes, x, b: assemble_residual(snes, x, b, *args, **kargs)
+        self._dolfinx_residual: Callable[..., None] = lambda x, b: assemble_residual(snes, x, b, *args, **kargs)
         self._assemble_jacobian: Callable[..., None] = lambda snes, x, A, P: assemble_jacobian(
             snes, x, A, P, *more_args, **more_kargs
         )
@@ -273,9 +274,13 @@ class MaterialProblem(NonlinearProblem):
             self._update_tangents()
         else:
             self._update_stresses()
-        self._assemble_residual(snes, x, b)
+        self._assemble_residual(x, b)
         if self._row_scale is not None:
             multiply_rows(b, self._row_scale)
+
+    def _assemble_residual(self, x: PETSc.Vec, b: PETSc.Vec) -> None:
+        """Assemble the residual of x, which is in u; in rows of conditions it is u less the prescribed value."""
+        self._dolfinx_residual(x, b)
 
     def _jacobian_at(self, snes: PETSc.SNES, x: PETSc.Vec, A: PETSc.Mat, P: PETSc.Mat) -> None:
         self._take_iterate(x)
@@ -446,8 +451,8 @@ class MaterialProblem(NonlinearProblem):
             self.failure = f"{type(error).__name__}: {error}"
             stress.invalidate()
 
-    def _lifting_needs_tangent(self) -> bool:
-        """Whether u differs from the Dirichlet values on this rank by more than rounding of both.
+    def _lifting_needs_tangent(self, rounding: float = ROUNDING) -> bool:
+        """Whether u differs from the Dirichlet values on this rank by more than rounding of both, as a share of them.
 
         DOLFINx then lifts the residual with the Jacobian.
         """
@@ -461,7 +466,7 @@ class MaterialProblem(NonlinearProblem):
                 dofs = bc.dof_indices()[0]
                 gap = np.abs(prescribed[dofs] - u[dofs])
                 size = np.maximum(np.abs(prescribed[dofs]), np.abs(u[dofs])).max(initial=0.0)
-                if (gap > ROUNDING * size).any():
+                if (gap > rounding * size).any():
                     return True
         return False
 
