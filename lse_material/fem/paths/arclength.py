@@ -22,13 +22,14 @@ from petsc4py import PETSc
 from scipy.interpolate import BarycentricInterpolator
 from scipy.optimize import minimize_scalar
 
-from lse_material._arrays import Array, whole_number
+from lse_material._arrays import Array, positive, whole_number
 from lse_material.errors import ConvergenceError, InvalidInputError
 from lse_material.fem._mpi import expect_same
 from lse_material.fem.paths.equilibrium_path import EquilibriumPath
 from lse_material.fem.paths.history import History, InternalVariables, advance, check_memory
 from lse_material.fem.paths.loads import AppliedLoad, Load, load_of
 from lse_material.fem.solve._energy import FieldEnergy
+from lse_material.fem.solve.arguments import check_energy_problem, checked_options
 from lse_material.fem.solve.inertia import SymmetricFactor
 from lse_material.fem.solve.options import WORK_SPACES
 
@@ -113,8 +114,11 @@ class ArcLength(EquilibriumPath):
     checkpoint: Path | str | None = None
 
     def __post_init__(self) -> None:
-        if not (np.isfinite(self.size) and self.size > 0.0):
-            raise InvalidInputError(f"size is {self.size!r}; the length of a step must be > 0.")
+        positive("size", self.size)
+        whole_number("halvings", self.halvings)
+        whole_number("iterations", self.iterations, 1)
+        check_energy_problem(self.problem, "an ArcLength")
+        checked_options("arc_", self.petsc_options)
         check_memory(self.problem.functional, self.internal)
         self.history  # noqa: B018 (it checks the names of what is observed)
         self._load  # noqa: B018 (it checks the load)

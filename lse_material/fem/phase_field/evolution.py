@@ -19,7 +19,7 @@ import numpy as np
 import ufl
 from dolfinx import fem
 
-from lse_material._arrays import Array
+from lse_material._arrays import Array, positive, whole_number
 from lse_material.errors import ConvergenceError, InvalidInputError
 from lse_material.fem._mpi import integral
 from lse_material.fem.output.extrapolation import ExtrapolationMonitor
@@ -122,9 +122,10 @@ class Evolution(RecordedPath):
     every: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("dt", "tolerance", "longest", "every"):
-            if not getattr(self, name) > 0.0:
-                raise InvalidInputError(f"{name} is {getattr(self, name)!r}; it must be > 0.")
+        for name in ("dt", "tolerance"):
+            positive(name, getattr(self, name))
+        positive("longest", self.longest, finite=False)
+        whole_number("every", self.every, 1)
         if not self._shortest <= self.dt <= self.longest:
             raise InvalidInputError(f"dt is {self.dt}; it must lie between {self._shortest} and {self.longest}.")
         if any(isinstance(f, Memory) for f in self.flow.residual.coefficients()):

@@ -24,7 +24,7 @@ from dolfinx.fem.petsc import assign
 from mpi4py import MPI
 from petsc4py import PETSc
 
-from lse_material._arrays import Array
+from lse_material._arrays import Array, float_array
 from lse_material.errors import ConvergenceError, InvalidInputError
 from lse_material.fem._lifetime import collect_garbage, weak_method
 from lse_material.fem._mpi import assembled, integral
@@ -35,7 +35,7 @@ from lse_material.fem.forms.marks import marks_in
 from lse_material.fem.forms.measures import with_quadrature_degree
 from lse_material.fem.quadrature.stress import QuadratureStress
 from lse_material.fem.solve.advice import explain, explain_error
-from lse_material.fem.solve.arguments import check_energy
+from lse_material.fem.solve.arguments import check_energy, checked_options, stored_stresses
 from lse_material.fem.solve.continuation import SMOOTHER_REMAINDER, SmootherEnergy, positive_preconditioner
 from lse_material.fem.solve.convergence import Convergence
 from lse_material.fem.solve.dirichlet import enter_dirichlet_values
@@ -145,8 +145,9 @@ class EnergyProblem(MaterialProblem):
         **kwargs: Any,
     ) -> None:
         check_energy(energy, u, tolerance)
-        chosen = dict(petsc_options or {})
+        chosen = checked_options(petsc_options_prefix, petsc_options)
         saddle = bool(marks_in(energy, Multiplier))
+        continuation = float_array("continuation", continuation, 1).tolist()
         if saddle and continuation:
             raise InvalidInputError("a mixed energy has no minimum to which continuation could lead: leave it out.")
         self.default_options = energy_defaults(chosen, saddle=saddle)
@@ -156,7 +157,9 @@ class EnergyProblem(MaterialProblem):
         self._descents_left, self._slow = 0, False
         self.force_scale = self.energy_scale = 0.0
         energy = with_quadrature_degree(energy)
-        self._reads_stored_energy = any(stress.is_read_by(energy.coefficients()) for stress in stresses)
+        self._reads_stored_energy = any(
+            stress.is_read_by(energy.coefficients()) for stress in stored_stresses(stresses)
+        )
         if self._reads_stored_energy and residual is None:
             raise InvalidInputError(
                 "the energy holds values stored at points, whose derivative UFL does not know: give residual=, "
@@ -164,7 +167,6 @@ class EnergyProblem(MaterialProblem):
             )
         convex = frozen_tangent(energy, u) if frozen is None and not saddle else frozen
         direct = {**self.default_options, **chosen}.get("ksp_type") == "preonly"  # it applies the preconditioner alone
-        self._chosen = frozenset(chosen)  # options
         super().__init__(
             ufl.derivative(energy, u) if residual is None else residual,
             u,
@@ -281,8 +283,6 @@ class EnergyProblem(MaterialProblem):
         matrix.zeroEntries()
         dolfinx.fem.petsc.assemble_matrix(matrix, form, bcs=self.bcs)
         matrix.assemble()
-
-    # ---- solving ---------------------------------------------------------------------------------------------------------
 
     def solve(self) -> fem.Function:
         """Minimise from the present values of `u`, and return `u`.
@@ -472,7 +472,7 @@ class EnergyProblem(MaterialProblem):
         if newtontr:
             self.residual(self.b)
             size = self.scales.largest_step(self.u, self.b.array_r.copy(), A)
-            first = self.solver.getTRTolerances()[2] if "snes_tr_delta0" in self._chosen else size
+            first = self.solver.getTRTolerances()[2] if "snes_tr_delta0" in self._given_options else size
             self.solver.setTRTolerances(delta_min=1e-12 * size, delta_0=first)
 
     def _require_stable(self) -> None:
