@@ -1,5 +1,6 @@
 """A body with inertia: its displacement and velocity, its energies and momenta."""
 
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,8 @@ class MovingBody:
     ) -> None:
         if not isinstance(energy, ufl.Form) or energy.arguments():
             raise InvalidInputError("a motion takes an energy: a UFL form without test function.")
+        if not isinstance(density, (Real, ufl.core.expr.Expr)):
+            raise InvalidInputError(f"density is {density!r}; it must be a number or a UFL scalar > 0.")
         V = u.function_space
         self.u, self.before, self.velocity = u, fem.Function(V), fem.Function(V, name="velocity")
         self.before.x.array[:] = u.x.array

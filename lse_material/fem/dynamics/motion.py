@@ -21,6 +21,7 @@ from lse_material.fem._mpi import assembled, integral
 from lse_material.fem.dynamics.body import MovingBody
 from lse_material.fem.dynamics.discrete_gradient import discrete_gradient
 from lse_material.fem.forms.measures import with_quadrature_degree
+from lse_material.fem.solve.arguments import checked_options
 from lse_material.fem.solve.problem import MaterialProblem
 
 # The residual of a step times its displacement is the error of the energy: it must fall far. Steps are short, so that the first
@@ -80,6 +81,7 @@ class Motion(MovingBody):
         petsc_options: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
+        options = {**STEP_OPTIONS, **checked_options(petsc_options_prefix, petsc_options)}
         compiled = {k: w for k, w in kwargs.items() if k != "kind"}
         super().__init__(energy, u, density=density, lumped=lumped, options=compiled)
         V, dx = u.function_space, self.mass_measure
@@ -99,7 +101,7 @@ class Motion(MovingBody):
             u,
             bcs=bcs,
             petsc_options_prefix=petsc_options_prefix,
-            petsc_options={**STEP_OPTIONS, **(petsc_options or {})},
+            petsc_options=options,
             **kwargs,
         )
         self._power = None if power is None else fem.form(power, **compiled)

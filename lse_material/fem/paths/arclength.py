@@ -29,6 +29,7 @@ from lse_material.fem.paths.equilibrium_path import EquilibriumPath
 from lse_material.fem.paths.history import History, InternalVariables, advance, check_memory
 from lse_material.fem.paths.loads import AppliedLoad, Load, load_of
 from lse_material.fem.solve._energy import FieldEnergy
+from lse_material.fem.solve.arguments import check_energy_problem, checked_options
 from lse_material.fem.solve.inertia import SymmetricFactor
 from lse_material.fem.solve.newton_inertia import norm_of
 from lse_material.fem.solve.options import WORK_SPACES
@@ -115,6 +116,10 @@ class ArcLength(EquilibriumPath):
 
     def __post_init__(self) -> None:
         positive("size", self.size)
+        whole_number("halvings", self.halvings)
+        whole_number("iterations", self.iterations, 1)
+        check_energy_problem(self.problem, "an ArcLength")
+        checked_options("arc_", self.petsc_options)
         check_memory(self.problem.functional, self.internal)
         self.history  # noqa: B018 (it checks the names of what is observed)
         self._load  # noqa: B018 (it checks the load)

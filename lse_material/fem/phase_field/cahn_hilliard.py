@@ -34,6 +34,7 @@ from lse_material.fem._mpi import integral
 from lse_material.fem.forms.lagged import lagged
 from lse_material.fem.forms.measures import with_quadrature_degree
 from lse_material.fem.phase_field.fieldwise import FieldwiseTest
+from lse_material.fem.solve.arguments import checked_options
 from lse_material.fem.solve.problem import MaterialProblem
 
 # Convergence is a small last Newton step in each field (`lse_material.fem.phase_field.fieldwise`); the remaining error is its
@@ -111,6 +112,7 @@ class CahnHilliard:
         for name, form in (("energy", energy), ("supply", supply)):
             if form is not None and (not isinstance(form, ufl.Form) or form.arguments()):
                 raise InvalidInputError(f"{name} must be a functional: a UFL form without test function.")
+        given = checked_options(petsc_options_prefix, petsc_options)
         V = state.function_space
         parts = ufl.split(state)
         if len(parts) < 2 or parts[0].ufl_shape or parts[1].ufl_shape:
@@ -136,7 +138,7 @@ class CahnHilliard:
             supply = ufl.Form([integral.reconstruct(metadata=with_mu.metadata()) for integral, with_mu in pairs])
             residual += _times(supply, self.dt * ufl.split(test)[1])
         self.residual, self.bcs = residual, tuple(bcs)
-        options = {**STEP_OPTIONS, "pc_type": "cholesky" if symmetric else "lu", **(petsc_options or {})}
+        options = {**STEP_OPTIONS, "pc_type": "cholesky" if symmetric else "lu", **given}
         self.problem = MaterialProblem(
             residual, state, bcs=bcs, petsc_options_prefix=petsc_options_prefix, petsc_options=options, **kwargs
         )

@@ -123,6 +123,7 @@ class Evolution(RecordedPath):
     def __post_init__(self) -> None:
         for name in ("dt", "tolerance"):
             positive(name, getattr(self, name))
+        positive("longest", self.longest, finite=False)
         whole_number("every", self.every, 1)
         if not self._shortest <= self.dt <= self.longest:
             raise InvalidInputError(f"dt is {self.dt}; it must lie between {self._shortest} and {self.longest}.")

@@ -17,6 +17,7 @@ from ufl.core.expr import Expr
 
 from lse_material._arrays import positive
 from lse_material.errors import InvalidInputError
+from lse_material.fem._cells import require_degree
 from lse_material.fem._mpi import warn_together
 from lse_material.fem.forms.measures import with_quadrature_degree
 
@@ -83,6 +84,9 @@ def interior_penalty(u: fem.Function, *, length: float, modulus: float, degree: 
     0.004307
     """
     _positive(length=length, modulus=modulus, penalty=penalty)
+    require_degree(degree)
+    if not isinstance(u, fem.Function):
+        raise InvalidInputError(f"u is a {type(u).__name__}; interior_penalty takes a Function of its own space.")
     if u.function_space.element.basix_element.degree < 2:
         raise InvalidInputError("second gradients need u of degree 2 or more; take `micromorphic` for degree 1.")
     kappa, n = modulus * length**2, ufl.FacetNormal(u.function_space.mesh)
@@ -119,6 +123,8 @@ def check_resolution(domain: mesh.Mesh, length: float) -> float:
     4.0
     """
     positive("length", length)
+    if not isinstance(domain, mesh.Mesh):
+        raise InvalidInputError(f"check_resolution takes a dolfinx mesh, and not a {type(domain).__name__}.")
     tdim = domain.topology.dim
     cells = np.arange(domain.topology.index_map(tdim).size_local, dtype=np.int32)
     largest = float(domain.h(tdim, cells).max()) if len(cells) else 0.0

@@ -33,7 +33,7 @@ from dolfinx import fem
 from dolfinx.mesh import MeshTags
 from ufl.core.expr import Expr
 
-from lse_material._arrays import Array
+from lse_material._arrays import Array, float_array
 from lse_material.errors import InvalidInputError
 from lse_material.fem._cells import functions_of, material_cells, mesh_of, require_degree, require_double
 from lse_material.fem._mpi import integral
@@ -230,9 +230,11 @@ def prices_of_modes(price: Any, modes: int) -> list[Any]:
 
     Raises InvalidInputError: prices are negative, not symmetric, or no such sums.
     """
-    if not isinstance(price, (int, float, list, tuple, np.ndarray)):
-        return [0.5 * price] * modes  # UFL
-    table = np.asarray(price, dtype=float)
+    if isinstance(price, ufl.core.expr.Expr):
+        if price.ufl_shape:
+            raise InvalidInputError(f"price has UFL shape {price.ufl_shape}; give a number, a table, or a UFL scalar.")
+        return [0.5 * price] * modes
+    table = float_array("price", price).copy()
     if table.ndim == 0:
         table = np.where(np.eye(modes) > 0, 0.0, table)
     if table.shape != (modes, modes) or not np.isfinite(table).all():
