@@ -64,7 +64,7 @@ class AssignedColumns:
         return any(self.parts.get(quantity) for quantity in quantities)
 
     def take(self, meaning: Meaning, column: int) -> None:
-        """A ambiguous column for one of its meanings."""
+        """Take an ambiguous column for one of its meanings."""
         del self.ambiguous[column]
         self.add(meaning, column)
 

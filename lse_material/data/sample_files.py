@@ -1,6 +1,6 @@
 """Samples from files and to files: .npz archives, tables of text, JSON, spreadsheets.
 
-What the columns of a table are is told by their names (`column_names`) or by the user. The arrays of an archive have the same
+The names of the columns of a table say what they are (`column_names`), or the user does. The arrays of an archive have the same
 names, `F` (n, dim, dim) or F11 (n,), or those of `Samples`. A `Reading` says what was taken for what.
 """
 

@@ -11,7 +11,7 @@ import numpy as np
 import ufl
 from dolfinx import fem
 
-from lse_material._arrays import Array
+from lse_material._arrays import Array, float_array, positive, whole_number
 from lse_material._progress import progress_bar
 from lse_material.errors import ConvergenceError, InvalidInputError
 from lse_material.fem._mpi import integral, on_every_rank
@@ -80,10 +80,9 @@ class Dynamics(RecordedPath):
     progress: bool = True
 
     def __post_init__(self) -> None:
-        for name in ("dt", "every"):
-            if not getattr(self, name) > 0.0:
-                raise InvalidInputError(f"{name} is {getattr(self, name)!r}; it must be > 0.")
-        if not (np.isfinite(self.tolerance) and self.tolerance >= 0.0):
+        positive("dt", self.dt)
+        whole_number("every", self.every, 1)
+        if not float_array("tolerance", self.tolerance, 0) >= 0.0:
             raise InvalidInputError(f"tolerance is {self.tolerance!r}; it must be >= 0.")
         check_memory(self.motion.functional, self.internal)
         self.history  # noqa: B018 (it checks the names of what is observed)

@@ -11,17 +11,14 @@ long it is; it lags behind where the weights change fast. The same idea as the s
 Am. Stat. 58, 30 (2004).
 """
 
-from typing import Any
-
 import ufl
 from dolfinx import fem
+from ufl.core.expr import Expr
 
 from lse_material.errors import InvalidInputError
 from lse_material.fem.forms import operator
 from lse_material.fem.forms.operator import PotentialComponent
 from lse_material.model.soft_minimum import SoftMinimum
-
-Expr = Any  # a UFL expression
 
 
 def mode_energies(potential: SoftMinimum, x: list[Expr]) -> list[Expr]:
@@ -36,7 +33,7 @@ def mode_energies(potential: SoftMinimum, x: list[Expr]) -> list[Expr]:
 
 
 def lagged(energy: ufl.Form, state: fem.Function, before: fem.Function) -> ufl.Form:
-    """The functional with the mode weights of every compiled potential in it held at `before`.
+    """The functional with the mode weights of every compiled potential in it fixed at those of `before`.
 
     It differs from `energy` by a number that depends on `before` alone, is never below it, and has the same derivative at
     `before`. Terms without a potential stay as they are.

@@ -15,7 +15,7 @@ import numpy as np
 import ufl
 from dolfinx import fem
 
-from lse_material._arrays import Array, whole_number
+from lse_material._arrays import Array, float_array, whole_number
 from lse_material._files import write_table
 from lse_material.errors import FormatError, InvalidInputError
 from lse_material.fem._mpi import expect_same, on_every_rank, on_rank_0
@@ -63,6 +63,10 @@ def check_memory(energy: ufl.Form, internal: Sequence[InternalVariables]) -> Non
     Raises:
         InvalidInputError: one of both.
     """
+    if not isinstance(internal, Sequence) or not all(hasattr(one, "functions") for one in internal):
+        raise InvalidInputError(
+            f"internal is {internal!r}; give a list of what remembers, a Dissipation or a CellStress: internal=[hysteresis]."
+        )
     known = [f for f in memory_of(internal).values() if isinstance(f, Memory)]
     read = [f for f in energy.coefficients() if isinstance(f, Memory)]
     for one, others, wrong in (
@@ -141,7 +145,9 @@ class History:
         checkpoint: Path | str | None = None,
         memory: Mapping[str, fem.Function] | None = None,
     ) -> None:
-        for name in observe:
+        if checkpoint is not None and not isinstance(checkpoint, (str, Path)):
+            raise InvalidInputError(f"checkpoint is {checkpoint!r}; it must be the name of a file, or a Path.")
+        for name in _names(observe):
             if name in (*columns, *numbers, FINGERPRINT, COUNTS):
                 raise InvalidInputError(f"the table has a column {name!r} of its own; observe it under another name.")
         self._functions = {"u": state, **(memory or {})}
@@ -161,7 +167,7 @@ class History:
     def add(self, **values: float) -> None:
         """Add a row, with the present values of what is observed; collective."""
         comm = self._state.function_space.mesh.comm
-        observed = {name: on_every_rank(comm, partial(_number, of)) for name, of in self._observe.items()}
+        observed = {name: on_every_rank(comm, partial(_number, name, of)) for name, of in self._observe.items()}
         for name, value in {**values, **observed}.items():
             self.table[name].append(value)
 
@@ -256,5 +262,19 @@ class RecordedPath(ABC):
         self.history.save_table(path)
 
 
-def _number(observable: Callable[[], float]) -> float:
-    return float(observable())
+def _names(observe: Mapping[str, Callable[[], float]]) -> list[str]:
+    """The names of what is observed, if they are names of functions."""
+    if not isinstance(observe, Mapping) or not all(isinstance(k, str) and callable(of) for k, of in observe.items()):
+        raise InvalidInputError(
+            f"observe is {observe!r}; give names and functions without arguments, such as "
+            '{"force": lambda: problem.reaction(bc)}.'
+        )
+    return list(observe)
+
+
+def _number(name: str, observable: Callable[[], float]) -> float:
+    """What is observed, as a float; infinite and NaN are facts too."""
+    found = observable()
+    if found is None:
+        raise InvalidInputError(f"the function observe[{name!r}] returns nothing; it must return a number.")
+    return float(float_array(f"observe[{name!r}]()", found, 0, finite=False))

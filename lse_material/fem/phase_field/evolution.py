@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import ufl
 from dolfinx import fem
+from ufl.core.expr import Expr
 
-from lse_material._arrays import Array
+from lse_material._arrays import Array, positive, whole_number
 from lse_material.errors import ConvergenceError, InvalidInputError
 from lse_material.fem._mpi import integral
 from lse_material.fem.output.extrapolation import ExtrapolationMonitor
@@ -28,7 +28,6 @@ from lse_material.fem.paths.history import FINGERPRINT, History, RecordedPath, c
 from lse_material.fem.phase_field.cahn_hilliard import CahnHilliard
 from lse_material.fem.quadrature.dissipation import Memory
 
-Expr = Any  # a UFL expression
 SAFETY = 0.8  # share of the step that the error estimate allows
 SMALLEST_FACTOR, LARGEST_FACTOR = 0.3, 1.4  # from one step to the next
 ENERGY_ROUNDING = 1e-11  # relative to the integrals of absolute values in the energy
@@ -122,9 +121,10 @@ class Evolution(RecordedPath):
     every: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("dt", "tolerance", "longest", "every"):
-            if not getattr(self, name) > 0.0:
-                raise InvalidInputError(f"{name} is {getattr(self, name)!r}; it must be > 0.")
+        for name in ("dt", "tolerance"):
+            positive(name, getattr(self, name))
+        positive("longest", self.longest, finite=False)
+        whole_number("every", self.every, 1)
         if not self._shortest <= self.dt <= self.longest:
             raise InvalidInputError(f"dt is {self.dt}; it must lie between {self._shortest} and {self.longest}.")
         if any(isinstance(f, Memory) for f in self.flow.residual.coefficients()):
