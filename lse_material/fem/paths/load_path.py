@@ -59,7 +59,8 @@ class LoadPath(EquilibriumPath):
 
     >>> def stretch(e):
     ...     pull.value[0] = e
-    >>> path = lse.fem.LoadPath(problem, stretch, {"force": lambda: problem.reaction(bcs[1])}, progress=False)
+    >>> force = {"force": lambda: problem.reaction(bcs[1])}
+    >>> path = lse.fem.LoadPath(problem, stretch, force, perturbation_size=1e-3, progress=False)
     >>> table = path.run([0.0, 0.05, 0.1])
     >>> table["load"]
     array([0.  , 0.05, 0.1 ])
