@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 from scipy.spatial import cKDTree
 
-from lse_material._arrays import Array
+from lse_material._arrays import Array, rms
 from lse_material.data.samples import Samples
 from lse_material.errors import InvalidInputError
 from lse_material.fit.problem.rows import DEPENDENT, Index, Rows, gradients_of, input_scales, spread_of
@@ -133,7 +133,7 @@ def _rotated(samples: Samples, rows: Rows) -> list[str]:
         return []
     size = np.sqrt((rows.stress**2).sum(axis=1).mean()) or 1.0
     missed = np.sqrt((_missed(rows.stress, rows.derivative) ** 2).sum(axis=1)) / size
-    share = float(np.sqrt((missed**2).mean()))
+    share = rms(missed)
     if share <= ROTATED:
         return []
     row = int(rows.stress_rows[int(missed.argmax())])
