@@ -52,7 +52,10 @@ _TENSORS = {  # words before two indices, in lower case
     "tau": _words("tau, kirchhoff, kirchhoff stress, τ"),
     "Biot": _words("biot, biot stress"),
 }
-_ANY_STRAIN = _words("e, eps, epsilon, ε, strain, h, le, ne, hencky, log strain")
+_ANY_STRAIN = _words("e, eps, epsilon, ε, strain, h, ne")
+_LOGARITHMIC = re.compile(
+    r"(?:le|hencky|log(?:arithmic)? strain|true strain|ln ?v|ln ?u)[ ,]*[1-3xyz]{2}", re.IGNORECASE
+)
 _ANY_STRESS = _words("s, t, n, stress, nominal stress, nominal, engineering stress")
 # words that make sense before x, y and z alone
 _NORMAL = _words("sigma, sig, σ, cauchy, stress, nominal stress, engineering stress, eps, epsilon, ε, strain")
@@ -176,6 +179,11 @@ def declared(name: str) -> Meaning:
         f"columns names {name!r}, which is no quantity: F11, H11 (F - I), C11, E11, gamma12 (2 E12), U11, stretch1, P11, S11, "
         "sigma11, tau11, Biot11 and their like; W, x1, g1, weight, group, field NAME, conjugate NAME, unused."
     )
+
+
+def is_logarithmic(name: str) -> bool:
+    """Whether a name is that of a component of the logarithmic strain ln U, or ln V: LE11 of Abaqus."""
+    return bool(_LOGARITHMIC.fullmatch(_plain(name)))
 
 
 def _plain(name: str) -> str:

@@ -29,7 +29,7 @@ from ufl.variable import Variable
 
 from lse_material.errors import InvalidInputError
 from lse_material.fem.forms.marks import marked, marks_in
-from lse_material.fem.forms.operator import PotentialComponent, frozen_hessian
+from lse_material.fem.forms.operator import PotentialComponent, energies_in, frozen_hessian
 from lse_material.fem.forms.transformation import cost_curvature, costs_in
 from lse_material.model.growth import Growth
 from lse_material.model.strain import IsotropicInvariants, StrainMeasure, tensor
@@ -53,14 +53,10 @@ def frozen_tangent(energy: ufl.Form, u: fem.Function) -> ufl.Form | None:
     2
     """
     costs = costs_in(energy)
-    found = sorted(ufl.algorithms.extract_type(_without(energy, costs), PotentialComponent), key=repr)
+    purpose = "a frozen-weight tangent is known of energies only. Pass frozen= with a bilinear form of your own"
+    found = energies_in(_without(energy, costs), purpose)
     if not found and not costs:
         return None
-    if any(W.code for W in found):
-        raise InvalidInputError(
-            "the energy holds a stress or mode weights of a compiled potential; a frozen-weight tangent is known of energies "
-            "only. Pass frozen= with a bilinear form of your own."
-        )
     v, du = ufl.TestFunction(u.function_space), ufl.TrialFunction(u.function_space)
     terms = {W: _potential_curvature(W, u, v, du) for W in found}
     terms |= {term: _growth_curvature(term, u, v, du) for term, _ in marks_in(energy, _Term)}

@@ -15,9 +15,8 @@ import ufl
 from dolfinx import fem
 from ufl.core.expr import Expr
 
-from lse_material.errors import InvalidInputError
 from lse_material.fem.forms import operator
-from lse_material.fem.forms.operator import PotentialComponent
+from lse_material.fem.forms.operator import energies_in
 from lse_material.model.soft_minimum import SoftMinimum
 
 
@@ -52,13 +51,8 @@ def lagged(energy: ufl.Form, state: fem.Function, before: fem.Function) -> ufl.F
     >>> fem.assemble_scalar(fem.form(above)) > fem.assemble_scalar(fem.form(W * dx))
     True
     """
-    found = sorted(ufl.algorithms.extract_type(energy, PotentialComponent), key=repr)
-    if any(W.code for W in found):
-        raise InvalidInputError(
-            "the energy holds a stress or mode weights of a compiled potential; weights can be lagged of energies only."
-        )
     above = {}
-    for W in found:
+    for W in energies_in(energy, "weights can be lagged of energies only"):
         potential, x = W.numbered.potential, list(W.x)
         then = operator.weights(potential, [ufl.replace(xi, {state: before}) for xi in x])
         above[W] = sum(w * psi for w, psi in zip(then, mode_energies(potential, x)))

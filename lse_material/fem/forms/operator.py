@@ -323,6 +323,14 @@ def _mesh_types(item: Any) -> list[Any]:
     return [domain.geometry.x.dtype for domain in cargo if domain is not None]
 
 
+def energies_in(form: Any, purpose: str) -> list[PotentialComponent]:
+    """Return the compiled energies of a form, in one order on every rank, or raise InvalidInputError at a derivative of one."""
+    found = sorted(ufl.algorithms.extract_type(form, PotentialComponent), key=repr)
+    if any(W.code for W in found):
+        raise InvalidInputError(f"the energy holds a stress or mode weights of a compiled potential; {purpose}.")
+    return found
+
+
 def potentials_in(item: Any) -> set[int]:
     """Numbers of the potentials in a form, an expression, or a pair (expression, points)."""
     return {o.number for o in ufl.algorithms.extract_type(_expression(item), PotentialComponent)}

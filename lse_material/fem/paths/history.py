@@ -3,11 +3,9 @@
 Load paths, arc length and evolution each define how states follow one another. Each is a `RecordedPath` with a `History`.
 """
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
-from numbers import Real
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,10 +13,10 @@ import numpy as np
 import ufl
 from dolfinx import fem
 
-from lse_material._arrays import Array, float_array, whole_number
+from lse_material._arrays import Array, float_array
 from lse_material._files import write_table
 from lse_material.errors import FormatError, InvalidInputError
-from lse_material.fem._mpi import expect_same, on_every_rank, on_rank_0
+from lse_material.fem._mpi import on_every_rank, on_rank_0
 from lse_material.fem.paths.checkpoint import load_state, save_state
 from lse_material.fem.paths.fingerprint import Fingerprint, to_text
 from lse_material.fem.quadrature.dissipation import Memory
@@ -37,19 +35,6 @@ class InternalVariables(Protocol):
     def advance(self) -> None:
         """Take the present state into the memory; collective."""
         ...
-
-
-def check_end(comm: Any, until: Any, steps: Any) -> None:
-    """A run in time ends at a finite time, or after so many steps, the same on all ranks. Collective.
-
-    Raises:
-        InvalidInputError: otherwise.
-    """
-    expect_same(comm, "(until, steps)", (until, steps))
-    if isinstance(until, bool) or not isinstance(until, Real) or not math.isfinite(until):
-        raise InvalidInputError(f"until is {until!r}; it must be a finite time.")
-    if steps is not None:
-        whole_number("steps", steps)
 
 
 def memory_of(internal: Sequence[InternalVariables]) -> dict[str, fem.Function]:

@@ -6,7 +6,7 @@ Jacobian (3 and 6 in 2D, 6 and 21 in 3D; P and dP/dF in 3D have 9 and 81), and U
 any other evaluator P and dP/dF are stored.
 
 The operator is a stress, never W, because two derivatives of W through an external operator silently give a zero Jacobian
-(FEniCS/ufl issue 456).
+(FEniCS/ufl issue 449).
 """
 
 import weakref

@@ -130,7 +130,7 @@ def test_reactions_modes_and_lengths_refuse_what_they_cannot_take(square):
     for wrong, message in (
         (lambda: problem.reaction(None), "one Dirichlet condition"),
         (lambda: lse.fem.stability.is_stable(problem), "an EnergyProblem, and not a MaterialProblem"),
-        (lambda: lse.fem.check_resolution(square.domain, "a"), "length cannot be read"),
+        (lambda: lse.fem.check_resolution(square.domain, "a"), "length is 'a'"),
         (lambda: lse.fem.check_resolution(None, 1.0), "takes a dolfinx mesh"),
         (lambda: lse.fem.smoothed(square.W, "x"), "factor of the transition scale"),
         (lambda: lse.fem.save_state("state.npz", [square.u]), "names and Functions"),
