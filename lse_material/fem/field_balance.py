@@ -32,13 +32,7 @@ from lse_material.model.soft_minimum import SoftMinimum
 
 Index = npt.NDArray[np.int32]
 
-STRESS_ERRORS = (
-    0.01,
-    0.03,
-    0.1,
-    0.3,
-    1.0,
-)  # of a cell, in RMS stresses: the first with which balance is met to its errors
+STRESS_ERRORS = (0.01, 0.03, 0.1, 0.3, 1.0)  # of a cell, in RMS stresses: the first that meets balance to its errors
 MET = 1.2  # mean square of the equations over their errors that counts as met
 BISECTIONS = 20  # of the logarithm of the error of stresses of a linear elastic body, over `DECADES`
 DECADES = 12
@@ -226,16 +220,14 @@ def _of_phases(material: Material, F: Array, nearby: sparse.csr_array) -> tuple[
 
 def _gradients(potential: SoftMinimum, x: Array) -> Iterator[Array]:
     """Of each mode by itself, (n, d)."""
-    for mode in potential.modes:
-        alone = SoftMinimum((mode,), 1.0, potential.input_shift, potential.input_scale, potential.energy_scale)
-        yield alone.gradient(x)
+    for k in range(len(potential.modes)):
+        yield potential.alone(k).gradient(x)
 
 
 def _spread(values: Array, weights: Array) -> Array:
     """Covariance of values (n, k, q) with weights (n, k) whose sums are 1: (n, q, q)."""
     away = values - np.einsum("nk,nkq->nq", weights, values)[:, None]
-    result: Array = np.einsum("nk,nkq,nkr->nqr", weights, away, away)
-    return result
+    return np.einsum("nk,nkq,nkr->nqr", weights, away, away)
 
 
 def _solver(matrix: sparse.csc_array) -> Callable[[Array], Array]:

@@ -34,7 +34,7 @@ from dolfinx import fem
 from mpi4py import MPI
 from scipy import sparse
 
-from lse_material._arrays import Array, float_array, frozen
+from lse_material._arrays import Array, float_array, frozen, positive
 from lse_material.data.observations import Observations
 from lse_material.errors import ConvergenceError, InvalidInputError
 from lse_material.fem._compat import geometry_dofmap
@@ -282,8 +282,7 @@ class FullField:
         if degree is not None and not degree >= 1:
             raise InvalidInputError(f"degree is {degree!r}; elements in which balance is met have a degree >= 1.")
         for name in ("displacement_error", "force_error"):
-            if not 0.0 < getattr(self, name) < np.inf:
-                raise InvalidInputError(f"{name} is {getattr(self, name)!r}; it must be > 0 and finite.")
+            positive(name, getattr(self, name))
 
 
 @dataclass(frozen=True, eq=False)

@@ -39,7 +39,7 @@ def minimise(problem: Energy, iterations: int = MAX_ITERATIONS, multipliers: int
     residual, d, here = (problem.x.duplicate() for _ in range(3))
     energy = problem.value()
     problem.residual(residual)
-    norm = _norm(residual)
+    norm = norm_of(residual)
     try:
         for iteration in range(iterations + 1):
             A = problem.tangent()
@@ -53,8 +53,8 @@ def minimise(problem: Energy, iterations: int = MAX_ITERATIONS, multipliers: int
             if length == 0.0 and plain:  # rounding hides the decrease; the residual still shows it
                 _set_along(problem, here, d, 1.0)
                 problem.residual(residual)
-                if _norm(residual) < 0.5 * norm and np.isfinite(problem.value()):
-                    energy, norm = problem.value(), _norm(residual)
+                if norm_of(residual) < 0.5 * norm and np.isfinite(problem.value()):
+                    energy, norm = problem.value(), norm_of(residual)
                     continue
                 problem.set_iterate(here)
             if length == 0.0 and inverted:
@@ -71,7 +71,7 @@ def minimise(problem: Energy, iterations: int = MAX_ITERATIONS, multipliers: int
                     iterations=iteration,
                 )
             problem.residual(residual)
-            norm = _norm(residual)
+            norm = norm_of(residual)
     finally:
         for vector in (residual, d, here):
             vector.destroy()
@@ -101,10 +101,10 @@ def newton(problem: Energy, iterations: int) -> int:
             if _armijo(problem, here, d, np.inf, 0.0)[0] == 0.0:
                 raise ConvergenceError(
                     f"no step along Newton's direction has a finite energy after {iteration} iterations, residual norm "
-                    f"{_norm(residual):.3e}: take smaller load steps.",
+                    f"{norm_of(residual):.3e}: take smaller load steps.",
                     iterations=iteration,
                 )
-        norm = _norm(residual)
+        norm = norm_of(residual)
     finally:
         for vector in (residual, d, here):
             vector.destroy()
@@ -156,10 +156,6 @@ def blended_and_raised(A: PETSc.Mat, P: PETSc.Mat | None) -> Generator[PETSc.Mat
         yield from with_raised_diagonal(C, DIAGONAL_SHARES)
     finally:
         C.destroy()
-
-
-def _norm(b: PETSc.Vec) -> float:
-    return float(b.norm(PETSc.NormType.NORM_2))  # type: ignore[arg-type]
 
 
 def _positive_direction(problem: Energy, A: PETSc.Mat, residual: PETSc.Vec, d: PETSc.Vec, multipliers: int) -> bool:
@@ -218,3 +214,8 @@ def _set_along(problem: Energy, here: PETSc.Vec, d: PETSc.Vec, length: float) ->
     there.array[:] = here.array_r + length * d.array_r
     problem.set_iterate(there)
     there.destroy()
+
+
+def norm_of(b: PETSc.Vec) -> float:
+    """The 2-norm of a vector; collective."""
+    return float(b.norm(PETSc.NormType.NORM_2))  # type: ignore[arg-type]

@@ -164,5 +164,4 @@ def _pushed_prefix() -> str:
     (name,) = set(database.getAll()) - before
     database.delValue(PROBE)
     database.delValue(name)
-    prefix: str = name.removesuffix(PROBE)
-    return prefix
+    return name.removesuffix(PROBE)

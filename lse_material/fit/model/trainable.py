@@ -24,6 +24,7 @@ from lse_material.fit.model.constraints import Constraints, Reference
 from lse_material.fit.options import Architecture
 from lse_material.model.mode import Mode
 from lse_material.model.soft_minimum import SoftMinimum
+from lse_material.model.strain import StrainMeasure
 
 RHO_BOUNDS = (2e-3, 5.0)  # of the transition scale, in units of the energy scale
 MODES: dict[str, type[TrainablePotential]] = {}  # by the mode type
@@ -111,6 +112,10 @@ class TrainablePotential(torch.nn.Module, ABC):
     def adapted(cls, architecture: Architecture) -> Architecture:
         """The architecture without layers and quadratic terms if these modes have none."""
         return architecture if cls.layered else replace(architecture, depth=0, quadratic=False)
+
+    @classmethod
+    def expect_inputs(cls, kinematics: StrainMeasure | None, inputs: int, seen: int) -> None:
+        """Raise InvalidInputError where modes cannot read these inputs: fields and strains, of which the data show `seen`."""
 
     def masks_of_states(self) -> dict[str, Tensor]:
         """The masks by which each mode reads the inputs of its natural state alone; none without such states."""
@@ -220,7 +225,7 @@ class TrainablePotential(torch.nn.Module, ABC):
     def stiffening(self) -> tuple[Tensor, Tensor]:
         """Of a stiffness 1: gradient and second derivatives, (d,) each, at xh = 0."""
         quadratic = torch.ones(self.size, dtype=torch.float64)
-        quadratic[: self.temperatures] = 0.0
+        quadratic[: self.temperatures + self.architecture.design] = 0.0
         return torch.zeros_like(quadratic), quadratic
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -145,8 +145,7 @@ def _rotated(samples: Samples, rows: Rows) -> list[str]:
 
 def _missed(stress: Array, derivative: Array) -> Array:
     """The part of the stress (m, q) that no energy of inputs with dx/dF (m, d, q) gives, by least squares."""
-    result: Array = stress - np.einsum("nq,nqr->nr", stress, np.linalg.pinv(derivative, rcond=DEPENDENT) @ derivative)
-    return result
+    return stress - np.einsum("nq,nqr->nr", stress, np.linalg.pinv(derivative, rcond=DEPENDENT) @ derivative)
 
 
 def expect_pressure(samples: Samples, rows: Rows) -> None:
