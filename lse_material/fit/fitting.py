@@ -19,7 +19,8 @@ from lse_material._progress import progress_bar
 from lse_material.data.observations import Observations
 from lse_material.data.samples import Samples
 from lse_material.errors import InvalidInputError
-from lse_material.fit.discovery.candidates import Candidates, Discovery
+from lse_material.fit.discovery.candidates import Candidates, Discovery, silent
+from lse_material.fit.discovery.moves import prune_weights
 from lse_material.fit.discovery.schedule import Schedule
 from lse_material.fit.discovery.search import discover
 from lse_material.fit.judgement import judged
@@ -80,10 +81,12 @@ def fit(
         training: how to search for the weights of a given number of modes, the share of rows held back, and the weights of
             energies and stresses; `Training()` if left out.
         sparsity: how to discover the number of modes, with modes="auto"; `Sparsity()`, at observations' errors, if left out.
+            With modes="auto", or if it is given, modes do not depend on designs that the data do not need: see
+            `FitResult.summary`.
         growth: a term of W that the network need not learn. With "auto" its coefficient, >= 0, is fitted along.
         parameters: which of the fields is a temperature, {"T": Temperature()}, or which are designs, {"porosity": Design()};
             modes are convex in the others and the strain. Of samples of x they are the first inputs, "x1" and so on. A fit from
-            `start` keeps the temperature of the start.
+            `start` keeps the temperature of the start, and what its modes do not depend on.
         symmetry: of the parent phase and of its variants: each mode then stands for all its variants, which share its
             weights. The numbers of modes in `architecture` count such families.
         start: an earlier fit, whose modes, weights and scales this one begins with; `architecture` is then left out. What
@@ -112,7 +115,7 @@ def fit(
     began = time.monotonic()
     expect_options(architecture=architecture, training=training, sparsity=sparsity, kinematics=kinematics, seed=seed)
     expect_options(symmetry=symmetry, growth=growth, parameters=parameters, checkpoint=checkpoint)
-    training, sparsity = training or Training(), sparsity or _sparsity(samples)
+    training, leave_out, sparsity = training or Training(), sparsity is not None, sparsity or _sparsity(samples)
     first = None if start is None else from_start(start, kinematics, architecture, symmetry)
     samples, temperature, designs = declared(parameters, samples, start, periods)
     architecture = architecture_of(architecture, temperature, designs) if first is None else first.architecture
@@ -127,6 +130,8 @@ def fit(
     problem = problem.within(Session(began + (training.time_limit or math.inf), stages))
     with ctrl_c_interrupts():
         found = _search(problem, first, architecture, training, sparsity, rng, progress)
+        if leave_out and not (found.path or found.stopped) and architecture.design:
+            found = _without_dependences(problem, found, training, sparsity, rng)
         result = _finished(problem, found, sparsity.tolerance, training, seed, progress)
     if stages is not None and not result.stopped:
         stages.path.unlink(missing_ok=True)
@@ -260,6 +265,21 @@ def _discover(
         if len(some.inputs) < len(train.inputs):
             levenberg_marquardt(model, train, LAST_ITERATIONS)
     return Found(model, tuple(history), stopped, candidates.errors, interval)
+
+
+def _without_dependences(
+    problem: Problem, found: Found, training: Training, sparsity: Sparsity, rng: np.random.Generator
+) -> Found:
+    """The same number of modes, which depend on designs only where the data need it."""
+    train, schedule, model = problem.train.part(slice(0, training.rows)), Schedule(), found.model
+    candidates, constraints = Candidates(sparsity.tolerance, schedule), problem.constraints
+    search = Discovery(
+        model.architecture, train, problem.validation, constraints, sparsity, rng, silent, schedule, candidates
+    )
+    try:
+        return replace(found, model=prune_weights(search, search.candidate(model, "given")))
+    except ENDS as end:
+        return replace(found, stopped=reason_of(end))
 
 
 def _package(problem: Problem, found: Found, tolerance: float, seed: int) -> FitResult:
