@@ -47,7 +47,7 @@ from lse_material.model.symmetry import Symmetry
 
 REFIT_ITERATIONS = 60  # of Levenberg-Marquardt on all rows, after a discovery that held some back
 SHARE_OF_SEARCH = 0.85  # of the time, where it is limited: the rest is for the refit of what was found
-SHARE_OF_NOISE = 0.4  # of observations, that a smaller number of modes may add: 16 % of the squares of their errors
+SHARE_OF_NOISE = 0.7  # of observations, that a smaller number of modes may add: half of the squares of their errors
 MOST_TOLERANCE = 0.5  # where they are mostly noise
 ROUNDING = 1e-9  # of the largest strain, up to which a component of the data does not vary
 LAST_ITERATIONS = 5  # of Levenberg-Marquardt on all rows, where a discovery saw only some
@@ -142,8 +142,12 @@ def fit(
 
 def _sparsity(samples: Samples | Observations) -> Sparsity:
     """The default, whose tolerance is not finer than the errors of observations."""
-    noise = samples.noise if isinstance(samples, Observations) else 0.0
-    return Sparsity(tolerance=min(max(Sparsity().tolerance, SHARE_OF_NOISE * noise), MOST_TOLERANCE))
+    return Sparsity(tolerance=min(max(Sparsity().tolerance, SHARE_OF_NOISE * _noise(samples)), MOST_TOLERANCE))
+
+
+def _noise(samples: Samples | Observations | None) -> float:
+    """The relative error that is stated; 0 where none is."""
+    return samples.noise if isinstance(samples, Observations) else 0.0
 
 
 def _search(
@@ -247,8 +251,9 @@ def _discover(
             bar(1, f"{step}: validation error {error:.2e}")
 
         limited = replace(some, session=some.session.part(SHARE_OF_SEARCH))
+        noise = _noise(problem.used), _noise(problem.validation_samples or problem.used)
         search = Discovery(
-            architecture, limited, validation, problem.constraints, sparsity, rng, report, schedule, candidates
+            architecture, limited, validation, problem.constraints, sparsity, rng, report, schedule, candidates, noise
         )
         interval, stopped = None, ""
         try:
