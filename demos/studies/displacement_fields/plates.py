@@ -175,7 +175,7 @@ def identified(field: FullField, *, seed: int, rounds: int, modes: int | Literal
         kinematics=lse.GreenLagrange(2),
         architecture=Architecture(modes=modes, max_modes=4, depth=0),
         training=Training(restarts=4, adam_steps=60, lbfgs_steps=60, validation=0.0),
-        sparsity=Sparsity(tolerance=0.4 * observed.noise, restarts=1, adam_steps=100, trials=1, prune=1.0),
+        sparsity=Sparsity(tolerance=0.7 * observed.noise, restarts=1, adam_steps=100, trials=1, prune=1.0),
         seed=seed,
         progress=False,
     )
