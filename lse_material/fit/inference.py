@@ -5,9 +5,9 @@
 The first term, with samples of the present q held fixed, has the gradient of the reverse divergence KL(q || p), times 2, and
 much less noise (L. Richter et al., "VarGrad", NeurIPS 2020); the second is the Fisher divergence of score matching (A.
 Hyvarinen, J. Mach. Learn. Res. 6, 695 (2005)), which alone is blind to how much each of several separate modes weighs. The
-first points come from particles that are annealed from a box to the target, p^b with b from 0 to 1 (P. Del Moral, A. Doucet,
-A. Jasra, J. R. Stat. Soc. B 68, 411 (2006)): they find the modes, and the first
-modes of the potential are fitted to groups of them; then q is sampled and fitted again.
+first points come from particles that are annealed from a box to the target, p^b with b from 0 to 1 (P. Del Moral, A. Doucet, A.
+Jasra, J. R. Stat. Soc. B 68, 411 (2006)): they find the modes, and the first modes of the potential are fitted to groups of
+them; then q is sampled and fitted again.
 
 The target's normaliser Z is estimated from samples of q, ln Z = ln E_q(p/q), and checked by the particles, which are near p:
 ln Z = -ln E_p(q/p). Where q lacks a mode or a tail of p, the first is too low by ln of what q covers, with weights that look
