@@ -42,6 +42,19 @@ def whole_number(name: str, value: Any, least: int = 0) -> int:
     return int(value)
 
 
+def positive(name: str, value: Any, *, finite: bool = True) -> float:
+    """Return `value` as a float, or raise InvalidInputError naming `name` unless it is one number > 0."""
+    number = np.asarray(value)
+    if number.shape != () or number.dtype.kind not in "iuf" or not number > 0.0 or (finite and np.isinf(number)):
+        raise InvalidInputError(f"{name} is {value!r}; it must be {'a finite' if finite else 'a'} number > 0.")
+    return float(number)
+
+
+def rms(values: Array) -> float:
+    """The root of the mean square."""
+    return float(np.sqrt(np.mean(values**2)))
+
+
 def generator(seed: Any) -> np.random.Generator:
     """Random numbers of a seed, or InvalidInputError unless it is a whole number >= 0."""
     return np.random.default_rng(whole_number("seed", seed))

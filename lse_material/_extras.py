@@ -3,11 +3,15 @@
 import contextlib
 from collections.abc import Iterator
 
-FENICSX = "DOLFINx is not on PyPI: conda install -c conda-forge fenics-dolfinx, or apt install fenicsx"
+FENICSX = (
+    "DOLFINx is not on PyPI: conda install -c conda-forge fenics-dolfinx, apt install fenicsx, "
+    "the container dolfinx/dolfinx:stable, or ./fenicsx of a checkout"
+)
 _EXTRAS = {
     "torch": "fit",
     "scipy": "fit",
     "rich": "fit",
+    "pandas": "data",
     "matplotlib": "plot",
     "pyvista": "plot",
     "cffi": "kernel",

@@ -10,7 +10,7 @@ code: such a file holds numbers and text only (https://github.com/huggingface/sa
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +22,9 @@ from lse_material._arrays import Array, expect_shape
 from lse_material._files import write_atomically
 from lse_material.errors import FormatError, InvalidInputError
 from lse_material.model.box import Box
-from lse_material.model.caloric import caloric_from_dict
+from lse_material.model.caloric import Caloric
 from lse_material.model.convex_network import ConvexNetwork
-from lse_material.model.growth import growth_from_dict
+from lse_material.model.growth import Growth
 from lse_material.model.material import Material, potential_of
 from lse_material.model.mode import BUILT_IN as MODE_TYPES
 from lse_material.model.mode import Mode
@@ -113,10 +113,10 @@ def load(
         material = Material(
             potential,
             strain_measure_from_dict(measure, kinematics),
-            growth_from_dict(_json(metadata, "growth")),
+            _term(Growth, _json(metadata, "growth")),
             fields=tuple(_json(metadata, "fields", list)) if "fields" in metadata else (),
             symmetry=Symmetry.from_dict(_json(metadata, "symmetry")) if "symmetry" in metadata else None,
-            caloric=caloric_from_dict(_json(metadata, "caloric")) if "caloric" in metadata else None,
+            caloric=_term(Caloric, _json(metadata, "caloric")) if "caloric" in metadata else None,
             **_origin(metadata),
         )
         with np.errstate(all="ignore"):
@@ -267,6 +267,16 @@ def _mode(k: int, kind: dict[str, Any], tensors: dict[str, Array], own: Sequence
     if not isinstance(mode, Mode):
         raise FormatError(f"mode.{k}: {name}.from_tensors gives a {type(mode).__name__}, not a Mode.")
     return mode
+
+
+def _term(kind: type[Any], data: Any) -> Any:
+    """The growth or caloric term that its `to_dict` described, None for none."""
+    if data is None:
+        return None
+    names = [field.name for field in fields(kind)]
+    if not isinstance(data, dict) or set(data) != {"type", *names} or data["type"] != kind.__name__:
+        raise FormatError(f"the {kind.__name__.lower()} term {data!r} is not known to this version.")
+    return kind(*(data[name] for name in names))
 
 
 def _expect_finite(tensors: dict[str, Array], where: str, *values: Array) -> None:

@@ -20,10 +20,17 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.xdist_group(str(item.path)))
 
 
+def alone():
+    """Whether there is one rank. Tests of the numpy floor load no MPI."""
+    from mpi4py import MPI
+
+    return MPI.COMM_WORLD.size == 1
+
+
 @pytest.fixture(autouse=True)
 def _collect_garbage_together(request):
     """Destroying PETSc objects is collective: cycles that pytest's tracebacks make are collected on all ranks at once."""
-    if request.node.get_closest_marker("mpi") is None:
+    if request.node.get_closest_marker("mpi") is None or alone():
         yield
         return
     gc.disable()

@@ -374,14 +374,14 @@ def test_demo_lists_what_there_is_and_refuses_what_there_is_not(capsys):
 
 
 def test_doctor_says_what_is_there_what_is_not_and_what_is_broken(tmp_path, monkeypatch, capsys):
-    packages = ("numpy", "everything", "pip"), ("none_such", "nothing", "pip install it")
+    packages = {"numpy": "everything", "none_such": "nothing"}
     monkeypatch.setattr("lse_material.cli.doctor.PACKAGES", packages)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     found = figures(capsys, "doctor")
     assert found["works"] is True
     states = {f["name"]: (f["state"], f["remedy"]) for f in found["findings"]}
     assert states["numpy"] == states["lse_material.fem"] == states["C compiler"] == ("works", "")
-    assert states["none_such"] == ("missing", "pip install it")
+    assert states["none_such"] == ("missing", "pip install none_such")
     (tmp_path / "none_such.py").write_text("raise RuntimeError('too old')")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     broken = figures(capsys, "doctor", code=FAILED)["findings"][1]
@@ -389,7 +389,7 @@ def test_doctor_says_what_is_there_what_is_not_and_what_is_broken(tmp_path, monk
 
 
 def test_doctor_finds_what_killed_compilations_left(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("lse_material.cli.doctor.PACKAGES", ())
+    monkeypatch.setattr("lse_material.cli.doctor.PACKAGES", {})
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     folder, old = tmp_path / "fenics", (1e9, 1e9)
     folder.mkdir()

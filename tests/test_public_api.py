@@ -130,6 +130,7 @@ PACKAGES = {
         "PlaneValues",
         "QuadratureStress",
         "Rejected",
+        "StabilityWarning",
         "Support",
         "axisymmetric_gradient",
         "check_resolution",

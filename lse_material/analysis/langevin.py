@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from lse_material._arrays import Array, float_array, frozen, generator
+from lse_material._arrays import Array, float_array, frozen, generator, positive, whole_number
 from lse_material.analysis.stationary import StationaryPoint
 from lse_material.errors import InvalidInputError
 
@@ -45,9 +45,7 @@ class Dynamics:
 
     def __post_init__(self) -> None:
         for name in ("temperature", "step", "friction"):
-            value = getattr(self, name)
-            if not 0.0 < value < np.inf:
-                raise InvalidInputError(f"Dynamics.{name} is {value!r}; it must be > 0 and finite.")
+            positive(name, getattr(self, name))
 
 
 def trajectories(
@@ -109,8 +107,7 @@ def first_passage_times(
     True
     """
     x, goals = float_array("start", start, 2).copy(), float_array("target", target, 2)
-    if not (radius > 0.0 and longest > 0.0):
-        raise InvalidInputError(f"radius {radius} and longest {longest} must be > 0.")
+    radius, longest = positive("radius", radius), positive("longest", longest)
     rng = generator(seed)
     drift = dynamics.step / dynamics.friction
     noise = np.sqrt(2.0 * dynamics.temperature * drift)
@@ -148,9 +145,7 @@ def kramers_rate(well: StationaryPoint, saddle: StationaryPoint, temperature: fl
         raise InvalidInputError(f"the point at {saddle.x.tolist()} is no saddle of index 1.")
     if not saddle.energy > well.energy:
         raise InvalidInputError("the saddle does not lie above the well.")
-    for name, value in (("temperature", temperature), ("friction", friction)):
-        if not 0.0 < value < np.inf:
-            raise InvalidInputError(f"{name} is {value!r}; it must be > 0 and finite.")
+    temperature, friction = positive("temperature", temperature), positive("friction", friction)
     log_ratio = np.log(well.eigenvalues).sum() - np.log(np.abs(saddle.eigenvalues)).sum()
     frequency = -saddle.eigenvalues[0] / (2.0 * np.pi * friction)
     return float(frequency * np.exp(0.5 * log_ratio - (saddle.energy - well.energy) / temperature))
@@ -168,9 +163,8 @@ def _run(
 ) -> Array:
     """Positions (records + 1, n, d); `averaged` takes the mean of two successive random forces for each step."""
     x = float_array("start", start, 2).copy()
-    for name, value in (("records", records), ("every", every)):
-        if value < 1:
-            raise InvalidInputError(f"{name} is {value}; it must be at least 1.")
+    whole_number("records", records, 1)
+    whole_number("every", every, 1)
     drift = dynamics.step / dynamics.friction
     noise = np.sqrt(2.0 * dynamics.temperature * drift)
     kept = np.empty((records + 1, *x.shape))

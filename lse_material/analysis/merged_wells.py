@@ -6,7 +6,6 @@ which is twice the height E e^2/8 of the ridge between them.
 """
 
 import itertools
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,10 +15,6 @@ from lse_material.model.box import Box
 from lse_material.model.soft_minimum import SoftMinimum
 
 STILL = 1e-6  # slope, in scaled units, of a mode at its minimum
-
-
-class MergingWarning(UserWarning):
-    """Modes of a potential have no wells of their own."""
 
 
 @dataclass(frozen=True)
@@ -81,11 +76,3 @@ def merged_modes(potential: SoftMinimum, lower: object = None, upper: object = N
             ridge = max(float(sharp.max() - max(sharp[0], sharp[-1])), 0.0)
             merged.append(MergedModes((j, k), ridge, potential.transition_scale))
     return tuple(merged)
-
-
-def warn_of_merged_modes(potential: SoftMinimum, lower: object = None, upper: object = None) -> tuple[MergedModes, ...]:
-    """`merged_modes`, with a `MergingWarning` that names them if there are any."""
-    merged = merged_modes(potential, lower, upper)
-    if merged:
-        warnings.warn("; ".join(map(str, merged)) + ". Lower rho, or fit fewer modes.", MergingWarning, stacklevel=2)
-    return merged

@@ -4,10 +4,11 @@ A minimum-energy path x(s) has no slope across its tangent t,
 
     (I - t t^T) grad Psi(x(s)) = 0,
 
-so that it consists of descents from saddles. A string of images, moved across itself and kept at equal distances, shows which
-saddles (W. E, W. Ren, E. Vanden-Eijnden, J. Chem. Phys. 126, 164103 (2007); tangents from the higher neighbour: G. Henkelman,
-H. Jonsson, J. Chem. Phys. 113, 9978 (2000)). Each crest of it is brought to its saddle by Newton's method, and the path is
-made of the descents from there: it is as exact as they are, however coarse the string.
+so that it consists of descents from saddles. The string method finds which saddles lie on the path: a chain of images relaxes
+across its tangent while it is spaced evenly (W. E, W. Ren, E. Vanden-Eijnden, J. Chem. Phys. 126, 164103 (2007); tangents from
+the higher neighbour: G. Henkelman, H. Jonsson, J. Chem. Phys. 113, 9978 (2000)). Newton's method then finds the saddle near
+each maximum along the string, and the path is made of the descents from there: it is as exact as they are, however coarse the
+string.
 """
 
 from collections.abc import Sequence

@@ -3,8 +3,9 @@
     grad Psi(x) = 0;    a well has no negative eigenvalue of Hess Psi, the saddle of a barrier has one.
 
 Newton's method in the eigenvectors of the Hessian: along the `index` lowest of them a step goes uphill, along the others
-downhill, whatever the signs of the curvatures are; a trust radius holds it where the quadratic model is true. It starts from
-the modes' own minima, which a soft minimum has its wells near. C. J. Cerjan, W. H. Miller, J. Chem. Phys. 75, 2800 (1981).
+downhill, whatever the signs of the curvatures are. A trust radius keeps steps where the quadratic model is true. The search
+starts from the minima of the single modes: the wells of their soft minimum lie close to them. C. J. Cerjan, W. H. Miller,
+J. Chem. Phys. 75, 2800 (1981).
 Lengths are measured in units of the potential's `input_scale`; inputs whose sizes differ by more than 1e4 need it.
 """
 
@@ -37,7 +38,7 @@ POINTS_BETWEEN_WELLS = 65  # on the line between two wells, on which a search fo
 
 @dataclass(frozen=True, eq=False)
 class StationaryPoint:
-    """A point where the slope vanishes.
+    """A point where the gradient vanishes.
 
     Attributes:
         x: (d,).
@@ -176,7 +177,7 @@ def mode_minima(potential: SoftMinimum, box: Box | None = None, span: float | No
 def _minimum(mode: SoftMinimum, span: float) -> Array | None:
     """Where a single mode is lowest, searched for farther and farther away: inputs may be hundreds of `input_scale`.
 
-    Far away it must be a bowl. A function that falls for ever comes to rest where it has no digits left.
+    Far away its curvature must be positive: a function that falls for ever also comes to rest, where it has no digits left.
     """
     for reach in REACHES:
         (end,), (done,) = follow_eigenvectors(mode, mode.input_shift[None], 0, reach * span)
@@ -273,7 +274,7 @@ def described(potential: SoftMinimum, x: Array, box: Box | None = None) -> Stati
 def _points(
     potential: SoftMinimum, ends: tuple[Array, npt.NDArray[np.bool_]], index: int, box: Box | None
 ) -> tuple[StationaryPoint, ...]:
-    """The different ones among the ends of walks, by energy."""
+    """The different ones among the ends of searches, by energy."""
     x, done = ends
     same = SAME_POINT * length(potential, box) * potential.input_scale
     kept: list[Array] = []

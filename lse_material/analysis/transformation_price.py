@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from lse_material._arrays import Array, float_array
+from lse_material._arrays import Array, float_array, positive
 from lse_material.errors import InvalidInputError
 
 
@@ -64,9 +64,8 @@ def transformation_price(
             f"strains have shape {e.shape} and stresses {sigma.shape}: give as many finite numbers of each, in the order of "
             "the test."
         )
-    for name, value in (("modulus", modulus), ("strain", strain), ("reversible", reversible)):
-        if not (np.isfinite(value) and value > 0.0):
-            raise InvalidInputError(f"{name} is {value!r}; it must be > 0.")
+    modulus, strain = positive("modulus", modulus), positive("strain", strain)
+    reversible = positive("reversible", reversible)
     w = (e - sigma / modulus) / strain
     change, middle = np.diff(_followed(w, reversible)), 0.5 * (sigma[1:] + sigma[:-1])
     plateaus = []

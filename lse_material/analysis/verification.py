@@ -145,11 +145,11 @@ def check_concavity(material: Material, n: int = 1000, *, seed: int = 0) -> Chec
 def check_derivatives(material: Material, F: Any) -> Check:
     """P = dW/dF and A = dP/dF by central differences at F (..., dim, dim), det F > 0.
 
-    A central difference errs by h^2 (the third derivative, large where modes meet on a sharp ridge) and by eps/h
-    (rounding), so no one step h serves all materials and points. Each point takes the best of `STEPS`: where a
-    derivative is right some step shows it, and where it is wrong none does. The error of P is a share of the largest
-    stress, or of the stress that the largest tangent makes with a strain of 1e-3 if that is more (points may all be
-    stress-free wells); the error of A is a share of the largest of A and P.
+    A central difference errs by h^2 (the third derivative, large where modes meet on a sharp ridge) and by eps/h (rounding), so
+    no one step h serves all materials and points. Every point is tested with each of `STEPS`, and the smallest error counts: a
+    correct derivative agrees with one step at least, a wrong one with none. The error of P is a share of the largest stress, or
+    of the stress that the largest tangent makes with a strain of 1e-3 if that is more (points may all be stress-free wells);
+    the error of A is a share of the largest of A and P.
 
     >>> lse.analysis.check_derivatives(material, np.diag([1.1, 0.95])).passed
     True

@@ -8,26 +8,26 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from lse_material._extras import how_to_install
 from lse_material.cli.codes import FAILED
 from lse_material.cli.output import Json, print_json, print_table
 
-FENICSX = "conda env create -f environment.yml, the container dolfinx/dolfinx:stable, or ./fenicsx of a checkout"
-PACKAGES = (  # import name, what for, how to get it
-    ("numpy", "everything", "pip install numpy"),
-    ("safetensors", "everything", "pip install safetensors"),
-    ("torch", "fit", "pip install 'lse-material[fit]'"),
-    ("scipy", "fit, periodic cells", "pip install 'lse-material[fit]'"),
-    ("pandas", "spreadsheets", "pip install 'lse-material[data]'"),
-    ("cffi", "compiled kernels", "pip install 'lse-material[kernel]'"),
-    ("matplotlib", "plot", "pip install 'lse-material[plot]'"),
-    ("pyvista", "pictures of meshes", "pip install 'lse-material[plot]'"),
-    ("dolfinx", "FEniCSx forms and problems", FENICSX),
-    ("dolfinx_external_operator", "FEniCSx forms and problems", "pip install 'lse-material[fem]'"),
-    ("petsc4py", "FEniCSx forms and problems", FENICSX),
-    ("mpi4py", "FEniCSx forms and problems", FENICSX),
-    ("slepc4py", "stability: lowest modes", FENICSX),
-    ("gmsh", "meshes of the demos", "pip install gmsh"),
-)
+PACKAGES = {  # import name: what for
+    "numpy": "everything",
+    "safetensors": "everything",
+    "torch": "fit",
+    "scipy": "fit, periodic cells",
+    "pandas": "spreadsheets",
+    "cffi": "compiled kernels",
+    "matplotlib": "plot",
+    "pyvista": "pictures of meshes",
+    "dolfinx": "FEniCSx forms and problems",
+    "dolfinx_external_operator": "FEniCSx forms and problems",
+    "petsc4py": "FEniCSx forms and problems",
+    "mpi4py": "FEniCSx forms and problems",
+    "slepc4py": "stability: lowest modes",
+    "gmsh": "meshes of the demos",
+}
 # in seconds: a source that is older and not compiled was left by a process that was killed
 LONGEST_COMPILATION = 3600.0
 _CODE = """
@@ -64,7 +64,7 @@ def doctor(json: Json = False) -> int:
     """Say what is installed, what is missing and how to get it; exit code 1 if something installed does not work."""
     with ThreadPoolExecutor(4) as pool:
         findings = [
-            *pool.map(lambda package: _package(*package), PACKAGES),
+            *pool.map(_package, PACKAGES, PACKAGES.values()),
             _floor_of_fem(),
             _compiler(),
             _cache(),
@@ -80,14 +80,14 @@ def doctor(json: Json = False) -> int:
     return FAILED if broken else 0
 
 
-def _package(name: str, purpose: str, remedy: str) -> Finding:
+def _package(name: str, purpose: str) -> Finding:
     """Import a package in a process of its own, where it can hang or crash without harm."""
     done = _run([sys.executable, "-W", "ignore", "-c", _CODE, name])
     if done.returncode == 0:
         return Finding(name, purpose, "works", (done.stdout.strip().splitlines() or [""])[-1], "")
     last = (done.stderr.strip().splitlines() or ["it gave no reason"])[-1]
     if f"No module named '{name}'" in last:
-        return Finding(name, purpose, "missing", "", remedy)
+        return Finding(name, purpose, "missing", "", how_to_install(name))
     return Finding(name, purpose, "broken", "", f"importing it fails: {last}")
 
 

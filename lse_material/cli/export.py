@@ -32,7 +32,9 @@ def export(
     ] = None,
     field: Annotated[
         list[float] | None,
-        typer.Option(help="Value that a field is held at, one for each in their order.", show_default=False),
+        typer.Option(
+            help="Value of a field, one for each in their order: the source is then of F alone.", show_default=False
+        ),
     ] = None,
     json: Json = False,
 ) -> None:

@@ -1,6 +1,7 @@
 """Which column of a table is what: by what the user says, then by its name; what a name leaves open is never guessed."""
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -33,6 +34,7 @@ ALSO_CAUCHY = {  # names beside which S is the Cauchy stress, and P minus it, fo
     ),
     "P": (re.compile(r"(?:Pot|Kin|Tot)Eng|Press|L[xyz]|[xyz](?:lo|hi)"), -1.0),
 }  # of Abaqus, ANSYS and LAMMPS
+SIGNED = re.compile(r"\b(?:compress|tensi|neg|pos|minus|plus)", re.IGNORECASE)  # where a unit stands
 _STRESS_COMPONENT = re.compile(r"(?:stress|sigma|piola|pk[12]|kirchhoff).*?[\W_]?(?:[xyz]{2}|[0-3]{2})\W*$", re.I)
 
 
@@ -64,7 +66,7 @@ class AssignedColumns:
         return any(self.parts.get(quantity) for quantity in quantities)
 
     def take(self, meaning: Meaning, column: int) -> None:
-        """A ambiguous column for one of its meanings."""
+        """Take an ambiguous column for one of its meanings."""
         del self.ambiguous[column]
         self.add(meaning, column)
 
@@ -104,7 +106,11 @@ class AssignedColumns:
 
     def settle_shears(self) -> None:
         """Take columns whose meanings differ by a factor alone if their values are zero, or if 12 and 21 are both given."""
-        by_factor = {k: of[0] for k, of in self.ambiguous.items() if len({(m.quantity, m.index) for m in of}) == 1}
+        by_factor = {
+            k: of[0]
+            for k, of in self.ambiguous.items()
+            if len({(m.quantity, m.index) for m in of}) == 1 and all(m.factor > 0.0 for m in of)
+        }
         for column, meaning in by_factor.items():
             transposed = any(
                 m.quantity == meaning.quantity and m.index == meaning.index[::-1]
@@ -231,6 +237,9 @@ def _assign_by_name(given: AssignedColumns, columns: Sequence[int]) -> None:
     table = given.table
     plain = {k: name_and_unit(table.names[k])[0] for k in columns}
     found = {k: meanings(name) for k, name in plain.items()}
+    for k, each in found.items():
+        if len(each) == 1 and SIGNED.search(name_and_unit(table.names[k])[1]):  # P11 (compression positive)
+            found[k] = (*each, Meaning(each[0].quantity, each[0].index, -each[0].factor))
     if len(set(table.names)) < len(table.names):
         name = next(n for n in table.names if table.names.count(n) > 1)
         if name and found.get(table.names.index(name)):
@@ -243,7 +252,12 @@ def _assign_by_name(given: AssignedColumns, columns: Sequence[int]) -> None:
             for m in each
             if m.quantity in quantities and any(c.isdigit() for c in plain[k])
         }
-        from_zero = {m.quantity for m in numbered.values() if 0 in m.index}
+        counts = Counter((m.quantity, len(m.index)) for m in numbered.values())
+        from_zero = {  # E0 alone is no component of a tensor
+            m.quantity
+            for m in numbered.values()
+            if 0 in m.index and (m.quantity in ("x", "g") or counts[m.quantity, len(m.index)] > 1)
+        }
         shifted.update({k: 1 for k, m in numbered.items() if m.quantity in from_zero})
         for k, m in numbered.items() if from_zero else ():
             if m.quantity not in from_zero:  # P11 beside F00: the first component, or the one that P00 would be before

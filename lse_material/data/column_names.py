@@ -34,68 +34,37 @@ MEANINGS = {  # of the quantities, for reports and messages
     "unused": "left alone",
 }
 FIELDS = ("field ", "conjugate ")  # before the names of scalars
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.split(", "))
+
+
 _TENSORS = {  # words before two indices, in lower case
-    "F": ("f", "defgrad", "def grad", "deformation gradient", "dg", "fdl"),
-    "H": ("gradu", "grad u", "disp grad", "displacement gradient"),
-    "C": ("c", "right cauchy green"),
-    "E": ("green lagrange", "green lagrange strain", "green strain", "egl"),
-    "U": ("u", "right stretch"),
-    "P": (
-        "p",
-        "pk1",
-        "1pk",
-        "pk1 stress",
-        "first piola",
-        "first piola kirchhoff",
-        "first piola kirchhoff stress",
-        "dw/df",
-    ),
-    "S": ("pk2", "2pk", "pk2 stress", "second piola", "second piola kirchhoff", "second piola kirchhoff stress"),
-    "sigma": ("sigma", "sig", "cauchy", "cauchy stress", "true stress", "σ"),
-    "tau": ("tau", "kirchhoff", "kirchhoff stress", "τ"),
-    "Biot": ("biot", "biot stress"),
+    "F": _words("f, defgrad, def grad, deformation gradient, dg, fdl"),
+    "H": _words("gradu, grad u, disp grad, displacement gradient"),
+    "C": _words("c, right cauchy green"),
+    "E": _words("green lagrange, green lagrange strain, green strain, egl"),
+    "U": _words("u, right stretch"),
+    "P": _words("p, pk1, 1pk, pk1 stress, first piola, first piola kirchhoff, first piola kirchhoff stress, dw/df"),
+    "S": _words("pk2, 2pk, pk2 stress, second piola, second piola kirchhoff, second piola kirchhoff stress"),
+    "sigma": _words("sigma, sig, cauchy, cauchy stress, true stress, σ"),
+    "tau": _words("tau, kirchhoff, kirchhoff stress, τ"),
+    "Biot": _words("biot, biot stress"),
 }
-_ANY_STRAIN = ("e", "eps", "epsilon", "ε", "strain", "h", "le", "ne", "hencky", "log strain")
-_ANY_STRESS = ("s", "t", "n", "stress", "nominal stress", "nominal", "engineering stress")
-_NORMAL: tuple[str, ...] = ("sigma", "sig", "σ", "cauchy", "stress", "nominal stress", "engineering stress")
-_NORMAL += ("eps", "epsilon", "ε", "strain")  # words that make sense before x, y and z alone
-_ANY_STRESS_ALONE = ("p", "stress", "nominal stress", "nominal", "engineering stress")
-_ENERGIES: tuple[str, ...] = (
-    "w",
-    "ws",
-    "psi",
-    "ψ",
-    "energy",
-    "strain energy",
-    "strain energy density",
-    "energy density",
-    "sed",
+_ANY_STRAIN = _words("e, eps, epsilon, ε, strain, h, ne")
+_LOGARITHMIC = re.compile(
+    r"(?:le|hencky|log(?:arithmic)? strain|true strain|ln ?v|ln ?u)[ ,]*[1-3xyz]{2}", re.IGNORECASE
 )
-_ENERGIES += ("free energy", "free energy density", "helmholtz energy", "elastic energy density")
-_ANY_ENERGY = (
-    "e",
-    "u",
-    "v",
-    "f",
-    "a",
-    "potential",
-    "potential energy",
-    "total energy",
-    "internal energy",
-    "elastic energy",
-)
-_GROUPS: tuple[str, ...] = (
-    "group",
-    "path",
-    "load path",
-    "loading path",
-    "case",
-    "load case",
-    "simulation",
-    "sim",
-    "test",
-)
-_GROUPS += ("experiment", "specimen", "trajectory", "run")
+_ANY_STRESS = _words("s, t, n, stress, nominal stress, nominal, engineering stress")
+# words that make sense before x, y and z alone
+_NORMAL = _words("sigma, sig, σ, cauchy, stress, nominal stress, engineering stress, eps, epsilon, ε, strain")
+_ANY_STRESS_ALONE = _words("p, stress, nominal stress, nominal, engineering stress")
+_ENERGIES = _words("w, ws, psi, ψ, energy, strain energy, strain energy density, energy density, sed")
+_ENERGIES += _words("free energy, free energy density, helmholtz energy, elastic energy density")
+_ANY_ENERGY = _words("e, u, v, f, a, potential, potential energy, total energy, internal energy, elastic energy")
+_GROUPS = _words("group, path, load path, loading path, case, load case, simulation, sim, test")
+_GROUPS += _words("experiment, specimen, trajectory, run")
 _STATES = ("T", "temp", "temperature", "theta", "θ", "c", "conc", "concentration", "soc", "porosity")
 _SHEAR = r"(?P<double>2 ?\*? ?)|(?P<mandel>(?:sqrt\(?2\)?|√2) ?[*·]? ?)"
 _TENSOR = re.compile(
@@ -210,6 +179,11 @@ def declared(name: str) -> Meaning:
         f"columns names {name!r}, which is no quantity: F11, H11 (F - I), C11, E11, gamma12 (2 E12), U11, stretch1, P11, S11, "
         "sigma11, tau11, Biot11 and their like; W, x1, g1, weight, group, field NAME, conjugate NAME, unused."
     )
+
+
+def is_logarithmic(name: str) -> bool:
+    """Whether a name is that of a component of the logarithmic strain ln U, or ln V: LE11 of Abaqus."""
+    return bool(_LOGARITHMIC.fullmatch(_plain(name)))
 
 
 def _plain(name: str) -> str:

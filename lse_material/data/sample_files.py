@@ -1,6 +1,6 @@
 """Samples from files and to files: .npz archives, tables of text, JSON, spreadsheets.
 
-What the columns of a table are is told by their names (`column_names`) or by the user. The arrays of an archive have the same
+The names of the columns of a table say what they are (`column_names`), or the user does. The arrays of an archive have the same
 names, `F` (n, dim, dim) or F11 (n,), or those of `Samples`. A `Reading` says what was taken for what.
 """
 
@@ -23,7 +23,7 @@ from lse_material._files import npz, write_atomically
 from lse_material.data.assigned_columns import Columns
 from lse_material.data.column_names import DEFORMATIONS, FIELDS, STRESSES, meanings, name_and_unit
 from lse_material.data.samples import ARRAYS, Samples
-from lse_material.data.table_numbers import decimal_mark, is_number, to_number
+from lse_material.data.table_numbers import decimal_mark, is_value, to_number
 from lse_material.data.table_reader import Missing, Table, table_of_text, unzipped
 from lse_material.data.table_samples import Reading, samples_of_table
 from lse_material.errors import FormatError, InvalidInputError
@@ -189,7 +189,7 @@ def _table_of_spreadsheet(path: Path, decimal: str | None, missing: Missing, she
 
     Raises FormatError: there is no such sheet, several sheets hold tables, or what is wrong with the table.
     """
-    frames = _by_pandas("read_excel", path, header=None, sheet_name=None)
+    frames = _by_pandas("read_excel", path, header=None, sheet_name=None, dtype=object)  # 2E12 is a name
     if sheet is not None and sheet not in frames:
         raise FormatError(f"{path} has no sheet {sheet!r}: its sheets are {list(frames)}.")
     tables: dict[str, Table] = {}
@@ -216,11 +216,11 @@ def _table_of_spreadsheet(path: Path, decimal: str | None, missing: Missing, she
 def _table_of_sheet(path: Path, name: str, frame: Any, decimal: str | None, missing: Missing) -> Table:
     """The cells as text, in which the table is found as in a file."""
     source = f"{path}, sheet {name}"
-    texts = [cell for column in frame for cell in frame[column] if isinstance(cell, str) and is_number(cell.strip())]
+    texts = [cell for column in frame for cell in frame[column] if isinstance(cell, str) and is_value(cell.strip())]
     if (decimal or decimal_mark(texts, source)) == ",":  # numbers that were typed as text
 
         def with_point(cell: Any) -> Any:
-            return repr(to_number(cell.strip(), ",")) if isinstance(cell, str) and is_number(cell.strip()) else cell
+            return repr(to_number(cell.strip(), ",")) if isinstance(cell, str) and is_value(cell.strip()) else cell
 
         try:
             frame = frame.apply(lambda column: column.map(with_point))

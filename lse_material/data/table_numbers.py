@@ -30,6 +30,11 @@ def is_number(cell: str) -> bool:
     return any(pattern.fullmatch(cell) for pattern in _NUMBER.values())
 
 
+def is_value(cell: str) -> bool:
+    """Whether a cell is a number and no name: 2E12 alone can be that of an engineering shear."""
+    return is_number(cell) and not re.fullmatch("2E[1-3]{2}", cell)
+
+
 def is_missing(cell: str, missing: Iterable[str] = ()) -> bool:
     """Whether the cell says that there is no value; `missing` are further texts that do."""
     return cell.translate(_SIGNS).lower() in MISSING or cell in missing

@@ -18,16 +18,18 @@ from typing import Any
 import numpy as np
 
 from lse_material._arrays import Array, expect_shape, float_array
-from lse_material.data.table_numbers import decimal_mark, is_missing, is_number, numbers
+from lse_material.data.table_numbers import decimal_mark, is_missing, is_number, is_value, numbers
 from lse_material.errors import FormatError, InvalidInputError
 
 SEPARATORS = {"\t": "tabs", ";": "semicolons", "|": "bars", ",": "commas", " ": "blanks"}
 LOOKED_AT = 500  # lines that decide on the separator
 MOSTLY_WORDS = 0.5  # share of cells that are no numbers; above it the separator is not the right one
+SUMMARIES = frozenset({"mean", "average", "avg", "median", "std", "stdev", "sd", "min", "max", "sum", "total", "count"})
+SUMMARIES |= {"minimum", "maximum", "std dev", "standard deviation", "mittelwert", "standardabweichung", "moyenne"}
 NO_LABEL = ("", "nan", "<na>", "n/a", "#n/a", "null", "nat")  # of a group
 _HASH = r"#(?!N/A|VALUE!|DIV/0!|NUM!)"  # those are missing values of spreadsheets
 _COMMENT = re.compile(rf"[\s\ufeff]*(?:{_HASH}|%|!|//)[#%!/\s]*(.*)", re.IGNORECASE)
-_RULE = re.compile(r"[\s|+]*--[-\s|+:]*[|+][-\s|+:]*")  # below the header of a table of Markdown
+_RULE = re.compile(r"[\s|+:]*--[-\s|+:]*[|+][-\s|+:]*|\s*(?:-{8,}|={8,})\s*")  # of a table of Markdown, or all across
 _INLINE = re.compile(rf"\s{_HASH}", re.IGNORECASE)
 _UNIT_PART = r"(?:[kMGmuµn]?(?:Pa|N|J|m|g|s|K|bar|psi|eV)|lbf?|in|min|h|°C)(?:\^?-?[23]|[²³])?"
 _UNIT = re.compile(rf"[\[(]?(?:-|1|%|percent|{_UNIT_PART}(?:[·*./ ]{_UNIT_PART})*)?[\])]?")  # in a line of units
@@ -125,7 +127,7 @@ def table_of_text(
         dialect=", ".join(found),
         decimal=decimal,
         missing=(missing,) if isinstance(missing, str) else None if missing is None else tuple(missing),
-        units=tuple(unit.strip("[]() ") for unit in units),
+        units=tuple("" if unit.startswith("@") else unit.strip("[]() ") for unit in units),  # @Loc 1 of Abaqus
         comments=tuple(text for _, text in comments),
     )
 
@@ -147,7 +149,7 @@ def _decoded(content: bytes, source: str) -> str:
             continue
         if not re.search(r"[\x00-\x08\x0e-\x1b\x7f\ufffe\uffff]", text):
             return text
-    archive = " A zip archive: a spreadsheet ends in .xlsx or .ods, arrays in .npz." if content[:2] == b"PK" else ""
+    archive = " A zip archive: a spreadsheet ends in .xlsx or .ods; unpack others." if content[:2] == b"PK" else ""
     raise FormatError(
         f"{source} is not a text file. Samples are read from tables of text, .npz archives and spreadsheets.{archive}"
     )
@@ -257,7 +259,7 @@ def _size_and_start(records: Sequence[Record]) -> tuple[int, int]:
 
     Their end if no line has a number.
     """
-    numeric = [k for k, (_, cells) in enumerate(records) if any(map(_is_value, cells))]
+    numeric = [k for k, (_, cells) in enumerate(records) if any(map(is_value, cells))]
     sizes = Counter(len(records[k][1]) for k in numeric) or Counter(len(cells) for _, cells in records)
     if not sizes:
         return 0, 0
@@ -265,15 +267,10 @@ def _size_and_start(records: Sequence[Record]) -> tuple[int, int]:
     below_header = [
         len(records[k][1])
         for k in numeric
-        if k > 0 and len(records[k - 1][1]) == len(records[k][1]) and not any(map(_is_value, records[k - 1][1]))
+        if k > 0 and len(records[k - 1][1]) == len(records[k][1]) and not any(map(is_value, records[k - 1][1]))
     ]
     size = max(below_header or sizes, key=lambda size: sizes[size])
     return size, starts.get(size, len(records))
-
-
-def _is_value(cell: str) -> bool:
-    """Whether a cell is a number: 2E12 alone can be the name of an engineering shear."""
-    return is_number(cell) and not re.fullmatch("2E[1-3]{2}", cell)
 
 
 def _parts(
@@ -291,13 +288,13 @@ def _parts(
         found = _names(lines[records[at][0] - 1], records[at][1], size)
         if found is None and len(records[at][1]) == size - 1 and _are_row_names([cells[0] for _, cells in rows]):
             found = ["", *records[at][1]]
-        if found is None or any(map(_is_value, found)) or (line > 0 and not _are_units(names)):
+        if found is None or any(map(is_value, found)) or (line > 0 and not _are_units(names)):
             break
         units = names if line > 0 and not (units and all(map(_is_unit, units))) else units
         line, names = records[at][0], found
     if line < 0:
         line, names = next(((0, n) for _, text in reversed(comments) if (n := _names(text, [], size))), (line, names))
-    if line < 0 and start > 0 and not any(map(_is_value, records[start - 1][1])):
+    if line < 0 and start > 0 and not any(map(is_value, records[start - 1][1])):
         line, cells = records[start - 1]
         raise FormatError(f"{source}, line {line}: a header of {len(cells)} names; the lines below have {size} cells.")
     first = [cell.removesuffix(".0") for cell in rows[0][1]]
@@ -307,6 +304,12 @@ def _parts(
         units, rows = rows[0][1], rows[1:]
     if (joined := _names_of_two_levels(names, rows[0][1])) and len(rows) > 1:
         names, rows = joined, rows[1:]
+        if len(rows) > 1 and all(bool(cell) != bool(name) for cell, name in zip(rows[0][1], names)):
+            names, rows = (
+                [name or cell for cell, name in zip(rows[0][1], names)],
+                rows[1:],
+            )  # of the index, a line below
+    _expect_no_summary(rows, source)
     for at, cells in rows:
         if len(cells) != size:
             which = "but the header names" if any(names) else "where the others have"
@@ -335,11 +338,21 @@ def _names(line: str, cells: list[str], size: int) -> list[str] | None:
 
 def _names_of_two_levels(names: Sequence[str], cells: Sequence[str]) -> list[str] | None:
     """Names F, F, ... above indices 11, 12, ... joined, as pandas writes them; None if the cells are no indices."""
-    below = [cell for name, cell in zip(names, cells) if names.count(name) > 1]
+    below = [cell for name, cell in zip(names, cells) if name and names.count(name) > 1]
     if not below or len(cells) != len(names) or not all(re.fullmatch("[0-3xyz]{2}", cell) for cell in below):
         return None
-    joined = [f"{name} {cell}" if names.count(name) > 1 else name for name, cell in zip(names, cells)]
-    return joined if len(set(joined)) == len(joined) else None
+    joined = [f"{name} {cell}" if name and names.count(name) > 1 else name for name, cell in zip(names, cells)]
+    return joined if len(set(filter(None, joined))) == len(list(filter(None, joined))) else None
+
+
+def _expect_no_summary(rows: Sequence[Record], source: str) -> None:
+    """Raise FormatError if one of the last rows is named as the mean, the largest value and so on of those above."""
+    for line, cells in rows[-len(SUMMARIES) :]:
+        word = next((cell for cell in cells if cell.lower().strip(" :.") in SUMMARIES), None)
+        if word is not None and sum(word in other for _, other in rows) == 1:
+            raise FormatError(
+                f"{source}, line {line}: {word!r} names a summary of the rows above. Remove or rename it."
+            )
 
 
 def _are_row_names(cells: Sequence[str]) -> bool:

@@ -8,7 +8,15 @@ import numpy as np
 
 from lse_material._arrays import Array
 from lse_material.data.assigned_columns import AssignedColumns, Columns, assigned, sources_of
-from lse_material.data.column_names import DEFORMATIONS, MEANINGS, STRESSES, Meaning, meanings, name_and_unit
+from lse_material.data.column_names import (
+    DEFORMATIONS,
+    MEANINGS,
+    STRESSES,
+    Meaning,
+    is_logarithmic,
+    meanings,
+    name_and_unit,
+)
 from lse_material.data.samples import Samples
 from lse_material.data.stress_measures import first_piola_kirchhoff, stretch_of, symmetric
 from lse_material.data.table_reader import Table
@@ -158,6 +166,11 @@ def _no_deformation(given: AssignedColumns, found: list[str]) -> str:
     if not found:
         if ways := _orders(given):
             return f"{where}{ways}"
+        if logarithmic := [name for name in given.table.names if is_logarithmic(name_and_unit(name)[0])]:
+            return (
+                f"{where}{logarithmic} are logarithmic strains, which are not read (their shears can be the engineer's): write "
+                "the stretch U = exp(ln U), as columns U11, U22, U12, ..., or F."
+            )
         return (
             f"{where}no column is a deformation gradient (F11, ...), a strain (E11, C11, U11, ...) or an input of a potential "
             f'(x1, ...): its columns are {list(given.table.names)}. Say which are, by columns={{"F11": NAME, ...}}.'
@@ -306,7 +319,7 @@ def _add_potential(given: AssignedColumns, data: dict[str, Any]) -> None:
 def _add_energy(given: AssignedColumns, data: dict[str, Any], of_points: bool) -> None:
     if not given.has("W"):
         ambiguous = [k for k, found in given.ambiguous.items() if found[0].quantity == "W"]
-        if of_points and len(ambiguous) == 1:
+        if of_points and len(ambiguous) == 1 and all(m.factor > 0.0 for m in given.ambiguous[ambiguous[0]]):
             given.take(Meaning("W"), ambiguous[0])
         else:
             given.refuse_ambiguous("W")

@@ -31,6 +31,7 @@ PASCALS = {  # pressures, which are energies per volume
     "eV/A^3": 1.602176634e11,
     "eV/nm^3": 1.602176634e8,
     "Ha/bohr^3": 2.9421015697e13,
+    "Ry/bohr^3": 1.47105078485e13,
 }
 IN_ANY_CASE = {"mpa": "MPa", "kpa": "kPa", "gpa": "GPa", "pa": "Pa", "ksi": "kpsi", "kb": "kbar"}  # mPa is none of them
 
@@ -117,7 +118,7 @@ def _literal(text: str, source: str) -> Any:
 def _plain(unit: str) -> str:
     """A unit with plain digits and powers: J/m³ and J/m3 are J/m^3."""
     plain = unicodedata.normalize("NFKC", unit.replace("²", "^2").replace("³", "^3")).replace("\u00c5", "A")
-    plain = re.sub(r"[·*. ]", "", re.sub("Ang(strom)?", "A", plain))
+    plain = re.sub(r"[·*. ]", "", re.sub("Ang(strom)?", "A", plain)).replace("Bohr", "bohr")
     return re.sub(r"(?<=m|A|n|r)(?=[23]$)", "^", plain)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from lse_material._arrays import Array, float_array
+from lse_material._arrays import Array, float_array, positive, whole_number
 from lse_material.data.samples import Samples
 from lse_material.errors import InvalidInputError
 
@@ -54,8 +54,7 @@ def from_trajectories(
     if np.isinf(array).any():
         raise InvalidInputError("x holds infinite values; NaN marks a record that is missing.")
     step = _steps(dt, times, len(array))
-    if np.ndim(friction) or not 0.0 < friction < np.inf:
-        raise InvalidInputError(f"friction is {friction!r}; it must be a number > 0.")
+    friction = positive("friction", friction)
     d = array.shape[2]
     change = np.diff(array, axis=0)
     known = np.isfinite(change).all(axis=2)
@@ -66,8 +65,7 @@ def from_trajectories(
         temperature = _temperature_of_neighbours(change, step, friction)
         duration, mean = time, increment
     else:
-        if bins < 1:
-            raise InvalidInputError(f"bins is {bins}; it must be at least 1.")
+        whole_number("bins", bins, 1)
         low, span = place.min(axis=0), np.ptp(place, axis=0)
         cell = np.minimum((bins * (place - low) / np.where(span > 0.0, span, 1.0)).astype(np.int64), bins - 1)
         _, which, number = np.unique(cell, axis=0, return_inverse=True, return_counts=True)
@@ -93,9 +91,9 @@ def _steps(dt: float | None, times: Any, records: int) -> Array:
         if len(steps) != records - 1 or not (steps > 0.0).all():
             raise InvalidInputError(f"times must be {records} increasing numbers, one for each record.")
         return steps
-    if np.ndim(dt) or not 0.0 < dt < np.inf:
-        raise InvalidInputError(f"dt is {dt!r}; it must be a number > 0. Records at other times take `times`.")
-    return np.full(records - 1, float(dt))
+    if np.ndim(dt):
+        raise InvalidInputError(f"dt is {dt!r}; it is one number. Records at other times take `times`.")
+    return np.full(records - 1, positive("dt", dt))
 
 
 def _temperature_of_neighbours(change: Array, step: Array, friction: float) -> float:

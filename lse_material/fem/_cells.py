@@ -55,6 +55,26 @@ def marked_cells(
     return np.sort(cells[np.isin(values, wanted)]).astype(np.int32)
 
 
+def material_cells(
+    domain: mesh.Mesh, tags: mesh.MeshTags | None, tag: int | Sequence[int] | None, *, degree: int
+) -> tuple[Array, ufl.Measure]:
+    """The owned cells of a material, those of the tags or all, and the measure dx on them with a quadrature rule. Collective.
+
+    Raises:
+        InvalidInputError: on every rank, if one of `tags` and `tag` is missing or a tag is given twice; and as `marked_cells`.
+    """
+    if (tags is None) != (tag is None):
+        raise InvalidInputError("give both tags and tag for a material of some cells, or neither for all.")
+    metadata = {"quadrature_degree": degree, "quadrature_scheme": "default"}
+    measure = ufl.Measure("dx", domain=domain, subdomain_data=tags, metadata=metadata)
+    if tags is None or tag is None:
+        return owned_cells(domain), measure
+    marks = tuple(int(t) for t in np.atleast_1d(tag))
+    if not marks or len(set(marks)) < len(marks):
+        raise InvalidInputError(f"tag is {tag!r}: give one value, or several that differ.")
+    return marked_cells(domain, tags, marks), measure(marks)
+
+
 def covered_cells(integral: ufl.Integral, domain: mesh.Mesh) -> Array:
     """The owned cells of `domain` that a cell integral covers, in ascending order."""
     marks, data, cells = integral.subdomain_id(), integral.subdomain_data(), owned_cells(domain)

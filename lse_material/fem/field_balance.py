@@ -26,19 +26,13 @@ import scipy.sparse as sparse
 from petsc4py import PETSc
 from scipy.sparse.linalg import LinearOperator, eigsh
 
-from lse_material._arrays import Array
+from lse_material._arrays import Array, rms
 from lse_material.model.material import Material
 from lse_material.model.soft_minimum import SoftMinimum
 
 Index = npt.NDArray[np.int32]
 
-STRESS_ERRORS = (
-    0.01,
-    0.03,
-    0.1,
-    0.3,
-    1.0,
-)  # of a cell, in RMS stresses: the first with which balance is met to its errors
+STRESS_ERRORS = (0.01, 0.03, 0.1, 0.3, 1.0)  # of a cell, in RMS stresses: the first that meets balance to its errors
 MET = 1.2  # mean square of the equations over their errors that counts as met
 BISECTIONS = 20  # of the logarithm of the error of stresses of a linear elastic body, over `DECADES`
 DECADES = 12
@@ -153,7 +147,7 @@ class FieldBalance:
     def _elastic_stress(self, u: Array) -> float:
         """RMS stress of the linear elastic body."""
         strain = (self.deformation_gradients(u) - np.eye(self.dim)).reshape(len(self._volumes), -1, 1)
-        return float(np.sqrt(np.mean((self._elastic @ strain) ** 2)))
+        return rms(self._elastic @ strain)
 
     def filtered(
         self, material: Material, u: Array, measured: Array, forces: Array, stress: float
@@ -226,16 +220,14 @@ def _of_phases(material: Material, F: Array, nearby: sparse.csr_array) -> tuple[
 
 def _gradients(potential: SoftMinimum, x: Array) -> Iterator[Array]:
     """Of each mode by itself, (n, d)."""
-    for mode in potential.modes:
-        alone = SoftMinimum((mode,), 1.0, potential.input_shift, potential.input_scale, potential.energy_scale)
-        yield alone.gradient(x)
+    for k in range(len(potential.modes)):
+        yield potential.alone(k).gradient(x)
 
 
 def _spread(values: Array, weights: Array) -> Array:
     """Covariance of values (n, k, q) with weights (n, k) whose sums are 1: (n, q, q)."""
     away = values - np.einsum("nk,nkq->nq", weights, values)[:, None]
-    result: Array = np.einsum("nk,nkq,nkr->nqr", weights, away, away)
-    return result
+    return np.einsum("nk,nkq,nkr->nqr", weights, away, away)
 
 
 def _solver(matrix: sparse.csc_array) -> Callable[[Array], Array]:

@@ -14,12 +14,13 @@ import numpy as np
 import torch
 
 import lse_material
-from lse_material._arrays import generator
+from lse_material._arrays import Array, generator
 from lse_material._progress import progress_bar
 from lse_material.data.observations import Observations
 from lse_material.data.samples import Samples
 from lse_material.errors import InvalidInputError
-from lse_material.fit.discovery.candidates import Candidates, Discovery
+from lse_material.fit.discovery.candidates import Candidates, Discovery, silent
+from lse_material.fit.discovery.moves import prune_weights
 from lse_material.fit.discovery.schedule import Schedule
 from lse_material.fit.discovery.search import discover
 from lse_material.fit.judgement import judged
@@ -48,6 +49,7 @@ REFIT_ITERATIONS = 60  # of Levenberg-Marquardt on all rows, after a discovery t
 SHARE_OF_SEARCH = 0.85  # of the time, where it is limited: the rest is for the refit of what was found
 SHARE_OF_NOISE = 0.7  # of observations, that a smaller number of modes may add: half of the squares of their errors
 MOST_TOLERANCE = 0.5  # where they are mostly noise
+ROUNDING = 1e-9  # of the largest strain, up to which a component of the data does not vary
 LAST_ITERATIONS = 5  # of Levenberg-Marquardt on all rows, where a discovery saw only some
 
 
@@ -79,10 +81,12 @@ def fit(
         training: how to search for the weights of a given number of modes, the share of rows held back, and the weights of
             energies and stresses; `Training()` if left out.
         sparsity: how to discover the number of modes, with modes="auto"; `Sparsity()`, at observations' errors, if left out.
+            With modes="auto", or if it is given, modes do not depend on designs that the data do not need: see
+            `FitResult.summary`.
         growth: a term of W that the network need not learn. With "auto" its coefficient, >= 0, is fitted along.
         parameters: which of the fields is a temperature, {"T": Temperature()}, or which are designs, {"porosity": Design()};
             modes are convex in the others and the strain. Of samples of x they are the first inputs, "x1" and so on. A fit from
-            `start` keeps the temperature of the start.
+            `start` keeps the temperature of the start, and what its modes do not depend on.
         symmetry: of the parent phase and of its variants: each mode then stands for all its variants, which share its
             weights. The numbers of modes in `architecture` count such families.
         start: an earlier fit, whose modes, weights and scales this one begins with; `architecture` is then left out. What
@@ -111,7 +115,7 @@ def fit(
     began = time.monotonic()
     expect_options(architecture=architecture, training=training, sparsity=sparsity, kinematics=kinematics, seed=seed)
     expect_options(symmetry=symmetry, growth=growth, parameters=parameters, checkpoint=checkpoint)
-    training, sparsity = training or Training(), sparsity or _sparsity(samples)
+    training, leave_out, sparsity = training or Training(), sparsity is not None, sparsity or _sparsity(samples)
     first = None if start is None else from_start(start, kinematics, architecture, symmetry)
     samples, temperature, designs = declared(parameters, samples, start, periods)
     architecture = architecture_of(architecture, temperature, designs) if first is None else first.architecture
@@ -126,6 +130,8 @@ def fit(
     problem = problem.within(Session(began + (training.time_limit or math.inf), stages))
     with ctrl_c_interrupts():
         found = _search(problem, first, architecture, training, sparsity, rng, progress)
+        if leave_out and not (found.path or found.stopped) and architecture.design:
+            found = _without_dependences(problem, found, training, sparsity, rng)
         result = _finished(problem, found, sparsity.tolerance, training, seed, progress)
     if stages is not None and not result.stopped:
         stages.path.unlink(missing_ok=True)
@@ -266,6 +272,21 @@ def _discover(
     return Found(model, tuple(history), stopped, candidates.errors, interval)
 
 
+def _without_dependences(
+    problem: Problem, found: Found, training: Training, sparsity: Sparsity, rng: np.random.Generator
+) -> Found:
+    """The same number of modes, which depend on designs only where the data need it."""
+    train, schedule, model = problem.train.part(slice(0, training.rows)), Schedule(), found.model
+    candidates, constraints = Candidates(sparsity.tolerance, schedule), problem.constraints
+    search = Discovery(
+        model.architecture, train, problem.validation, constraints, sparsity, rng, silent, schedule, candidates
+    )
+    try:
+        return replace(found, model=prune_weights(search, search.candidate(model, "given")))
+    except ENDS as end:
+        return replace(found, stopped=reason_of(end))
+
+
 def _package(problem: Problem, found: Found, tolerance: float, seed: int) -> FitResult:
     """The result: a material for samples of F, a potential for samples of x, with errors and the story of the fit."""
     scales, variants = problem.scales, problem.constraints.variants
@@ -274,8 +295,7 @@ def _package(problem: Problem, found: Found, tolerance: float, seed: int) -> Fit
     fitted: Material | SoftMinimum = potential
     if problem.kinematics is not None:
         fitted = _material(problem, found, potential, problem.kinematics)
-    known = x if problem.symmetry is None else problem.symmetry.images(x)
-    box = Box(known.min(axis=0), known.max(axis=0)) if problem.periods is None else problem.periods.box(x)
+    box = _training_box(problem, x) if problem.periods is None else problem.periods.box(x)
     fitted = replace(fitted, units=problem.samples.units, training_box=box)
     train_errors = errors_of(fitted, problem.used)
     fitted = replace(fitted, provenance=_provenance(problem, train_errors, seed))
@@ -341,6 +361,18 @@ def _material(problem: Problem, found: Found, potential: SoftMinimum, kinematics
         caloric = replace(caloric, heat_capacity=coefficient) if coefficient > 0.0 else None
     fields = samples.field_names if isinstance(samples, Samples) else ()
     return Material(potential, kinematics, growth, fields=fields, symmetry=problem.symmetry, caloric=caloric)
+
+
+def _training_box(problem: Problem, x: Array) -> Box:
+    """Of all images of x. Strains that vary by rounding alone get a width: the rounding of another F is no new state."""
+    known = x if problem.symmetry is None else problem.symmetry.images(x)
+    lower, upper = known.min(axis=0), known.max(axis=0)
+    if problem.kinematics is None:
+        return Box(lower, upper)
+    first = known.shape[1] - problem.kinematics.size
+    slack = ROUNDING * np.abs(known[:, first:]).max()
+    flat = (upper - lower <= slack) & (np.arange(len(lower)) >= first)
+    return Box(lower - slack * flat, upper + slack * flat)
 
 
 def _provenance(problem: Problem, errors: Errors, seed: int) -> dict[str, Any]:

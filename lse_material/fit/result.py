@@ -1,6 +1,6 @@
 """What a fit found: the material, how good it is, and how the search went."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,6 +12,7 @@ from lse_material.errors import InvalidInputError
 from lse_material.fit.optimise.found import Record
 from lse_material.fit.options import Architecture
 from lse_material.fit.session import CTRL_C
+from lse_material.model.design_network import independence
 from lse_material.model.material import Material
 from lse_material.model.soft_minimum import SoftMinimum
 
@@ -149,6 +150,13 @@ class FitResult:
         """Transition scale in energy units."""
         return self.potential.transition_scale
 
+    @property
+    def _names(self) -> Sequence[str]:
+        """Of the fields, or of the inputs."""
+        return (
+            self.fitted.fields if isinstance(self.fitted, Material) else [f"x{i + 1}" for i in range(self.fitted.size)]
+        )
+
     def error(self, samples: Samples | Observations) -> Errors:
         """Relative errors on `samples`, which must be of the kind that was fitted."""
         return errors_of(self.fitted, samples)
@@ -164,6 +172,7 @@ class FitResult:
         if modes > 1:
             lines.append(f"transition scale rho = {self.transition_scale:.4g}" + self._rho_range())
             lines.append("mode usage: " + ", ".join(f"{u:.1%}" for u in self.usage))
+        lines += [f"{sentence}." for sentence in independence(self.potential, self._names)]
         if self.path:
             lines.append("error by number of modes: " + ", ".join(f"{k}: {e:.2%}" for k, e in self.path))
         lines += self.warnings()

@@ -1,7 +1,16 @@
 """Which shape of a material to take, where load paths are few: the one that meets best the paths which it has not seen.
 
-All shapes meet the paths of the data; they differ on others. Each path is left out in turn, for each candidate, and the one
-whose fits miss them least is fitted to all of them (cross-validation by groups).
+All shapes meet the paths of the data; they differ on others. Each path is left out in turn, for each candidate
+(cross-validation by groups). With e_g the relative RMS error of a candidate on the path g, which its fit has not seen, it is
+judged by
+
+    m = mean_g ln min(e_g, 1),    exp(m) its typical error.
+
+All paths count alike, and a path that is missed by more than its own stress is no guide, whatever the factor. Paths are few, so
+that the least m is in part chance. A constrained shape has fewer ways to go wrong where no path is. So the most constrained
+candidate is taken unless a freer one is shown to be better: by Student's t test of the differences over the paths, or by a
+typical error of less than half. (It is a form of the one-standard-error rule: L. Breiman et al., Classification and Regression
+Trees, 1984.)
 """
 
 from collections.abc import Mapping
@@ -9,8 +18,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from scipy.stats import t as student_t
 
-from lse_material._arrays import generator, whole_number
+from lse_material._arrays import Array, generator, whole_number
 from lse_material._progress import progress_bar
 from lse_material.data.observations import Observations
 from lse_material.data.samples import Samples
@@ -30,14 +40,19 @@ LONGER = Training(restarts=1, adam_steps=300, lbfgs_steps=600, validation=0.0)
 OF_DESIGNS = Training(restarts=1, adam_steps=3000, learning_rate=0.02, lbfgs_steps=300, validation=0.0)
 
 
+CHANCE = 0.05  # of a freer candidate to be taken where both are equally good
+MUCH_WORSE = 2.0  # ratio of typical errors from which a candidate is worse, however few the groups
+LEAST = 1e-3  # relative error below which candidates are equally good: no data are known better
+
+
 @dataclass(frozen=True, eq=False)
 class Selection:
-    """Candidates, and fits to all groups of the one that is best on groups left out.
+    """Candidates, and fits to all groups of the most constrained of those that are best on groups left out.
 
     Attributes:
-        left_out: by name of the candidate.
-        best: its name.
-        ensemble: fits of the best candidate to all groups.
+        left_out: by name of the candidate, in the order given.
+        alike: names of those whose typical errors the groups do not tell apart; the first, most constrained one is taken.
+        ensemble: fits of that one to all groups.
 
     >>> paths = lse.Samples(F=samples.F, stress=samples.stress, group=np.arange(200) // 100)
     >>> one, two = (lse.fit.Architecture(modes=modes, width=4) for modes in (1, 2))
@@ -51,8 +66,13 @@ class Selection:
     """
 
     left_out: Mapping[str, LeftOut]
-    best: str
+    alike: tuple[str, ...]
     ensemble: Ensemble
+
+    @property
+    def best(self) -> str:
+        """The name of the candidate that is taken."""
+        return self.alike[0]
 
     @property
     def material(self) -> Material:
@@ -60,11 +80,14 @@ class Selection:
         return self.ensemble.material
 
     def summary(self) -> str:
-        """A line for each candidate, the best first, and what the best misses in each group."""
+        """A line for each candidate, the least typical error first, and what the one taken misses in each group."""
+        typical = {name: typical_error(left_out) for name, left_out in self.left_out.items()}
         lines = [
-            f"{name}: {_error(self.left_out[name]):.1%} of what was left out"
-            for name in sorted(self.left_out, key=lambda name: _error(self.left_out[name]))
+            f"{name}: typical error {typical[name]:.1%} on a group left out"
+            for name in sorted(typical, key=lambda name: typical[name])
         ]
+        if len(self.alike) > 1:
+            lines.append(f"not told apart by {len(self.left_out[self.best].errors)} groups: {'; '.join(self.alike)}")
         return "\n".join([*lines, f"taken: {self.best}", self.left_out[self.best].summary()])
 
 
@@ -78,16 +101,17 @@ def select(
     progress: bool = True,
     **options: Any,
 ) -> Selection:
-    """Compare candidates by `leave_one_group_out`, and fit the best one to all groups, `members` times.
+    """Compare candidates by `leave_one_group_out`, and fit the one that is taken to all groups, `members` times.
 
     Where a material depends on designs, give as groups the cells that were sampled, so that whole designs are left out.
 
-    The measure is the error of all rows left out, `LeftOut.stress`: the rows beyond the strains of the other paths count, since
-    candidates differ there most. It takes (number of candidates) times (number of groups, or of folds) fits.
+    The measure is the typical error of a group left out, in the stress (see the module): rows beyond the strains of the other
+    groups count, since candidates differ there most. Where the groups do not tell candidates apart, the first of them is taken.
+    It takes (number of candidates) times (number of groups, or of folds) fits.
 
     Args:
         samples: of F, with `group`, or with rows that follow load paths; or observations with `group`.
-        candidates: options of `fit` by a name of your own; `shapes(...)` if left out.
+        candidates: options of `fit` by a name of your own, the most constrained first; `shapes(...)` if left out.
         members: of the ensemble of the best; 2 or more.
         folds: into how many parts the groups are dealt at random, where there are many: each part is left out as a whole.
         seed: of the fits, and of the folds.
@@ -123,11 +147,11 @@ def select(
         for name, of_fit in choices.items():
             advance(0, name)
             left_out[name] = leave_one_group_out(parts, seed=seed, **of_fit)
-            advance(1, f"{name}: {_error(left_out[name]):.1%}")
-        best = min(left_out, key=lambda name: _error(left_out[name]))
-        ensemble = fit_ensemble(samples, members=members, seed=seed, **choices[best])
-        advance(1, best)
-    return Selection(left_out, best, ensemble)
+            advance(1, f"{name}: {typical_error(left_out[name]):.1%}")
+        alike = unbeaten(left_out)
+        ensemble = fit_ensemble(samples, members=members, seed=seed, **choices[alike[0]])
+        advance(1, alike[0])
+    return Selection(left_out, alike, ensemble)
 
 
 def _dealt(samples: Samples | Observations, folds: int, seed: int) -> Samples | Observations:
@@ -183,8 +207,26 @@ def shapes(
     return found
 
 
-def _error(left_out: LeftOut) -> float:
-    """Of all rows left out together: in the stress, or in the energy where there is none."""
-    if left_out.stress is not None:
-        return left_out.stress
-    return float(np.sqrt(np.mean([(errors.energy or 0.0) ** 2 for errors in left_out.errors.values()])))
+def typical_error(left_out: LeftOut) -> float:
+    """Geometric mean over the groups of the relative RMS errors, none counted as more than 1."""
+    return float(np.exp(_logarithms(left_out).mean()))
+
+
+def _logarithms(left_out: LeftOut) -> Array:
+    """ln of the relative RMS error of each group, in the stress, or in the energy where there is none."""
+    errors = [each.energy if each.stress is None else each.stress for each in left_out.errors.values()]
+    return np.log(np.clip(np.array(errors, dtype=float), LEAST, 1.0))
+
+
+def unbeaten(left_out: Mapping[str, LeftOut]) -> tuple[str, ...]:
+    """Candidates that are not shown to be worse than the one of least typical error, in their order."""
+    logarithms = {name: _logarithms(each) for name, each in left_out.items()}
+    least = min(logarithms.values(), key=np.mean)
+    quantile = float(student_t.ppf(1.0 - CHANCE, len(least) - 1))
+    found = []
+    for name, each in logarithms.items():
+        difference = each - least
+        by_chance = quantile * difference.std(ddof=1) / np.sqrt(len(difference))
+        if difference.mean() <= min(by_chance, np.log(MUCH_WORSE)):
+            found.append(name)
+    return tuple(found)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from lse_material._arrays import Array, deformation_gradients, points
+from lse_material._arrays import Array, deformation_gradients, points, whole_number
 from lse_material.errors import CompilerNotFoundError, InvalidInputError
 from lse_material.kernel.batch import DECLARATIONS, KernelShape, source
 from lse_material.kernel.c_writer import upper_triangle
@@ -57,45 +57,6 @@ def kernel_source(architecture: KernelShape) -> str:
     return source(architecture, lanes=chosen.lanes, registers=chosen.registers)
 
 
-class _Kernel:
-    """A loaded library, the weights it is called with, and the checks of arrays that it is handed."""
-
-    def __init__(self, architecture: KernelShape, data: Array, threads: int) -> None:
-        if not isinstance(threads, (int, np.integer)) or threads < 1:
-            raise InvalidInputError(f"threads is {threads!r}; it must be a whole number >= 1.")
-        self._ffi = _ffi()
-        self.library = load(build(kernel_source(architecture)))
-        self._data, self._threads = data, int(threads)
-        self._weights = self._ffi.from_buffer("double[]", data)
-
-    def __call__(self, name: str, entry: Array, shape: tuple[int, ...], outputs: dict[str, Any]) -> None:
-        """Call `name` on points of `shape`; outputs: name -> (array or None, shape per point)."""
-        n = self._count(entry, shape)
-        arrays = [self._array(key, array, (n, *each)) for key, (array, each) in outputs.items()]
-        points = self._ffi.from_buffer("double[]", entry)
-        if getattr(self.library, name)(self._weights, n, self._threads, points, *arrays):
-            raise MemoryError(f"{name}: no memory for the scratch of {self._threads} threads.")
-
-    def _count(self, entry: Array, shape: tuple[int, ...]) -> int:
-        kind = isinstance(entry, np.ndarray) and entry.dtype == np.float64 and entry.flags.c_contiguous
-        if not kind or entry.ndim != len(shape) + 1 or entry.shape[1:] != shape:
-            raise InvalidInputError(
-                f"the points are {_describe(entry)}; the kernel reads a C-contiguous float64 array of shape (n, "
-                f"{', '.join(map(str, shape))}): use numpy.ascontiguousarray."
-            )
-        return len(entry)
-
-    def _array(self, name: str, array: Array | None, shape: tuple[int, ...]) -> Any:
-        if array is None:
-            return self._ffi.NULL
-        kind = isinstance(array, np.ndarray) and array.dtype == np.float64 and array.flags.c_contiguous
-        if not kind or array.shape != shape or not array.flags.writeable:
-            raise InvalidInputError(
-                f"{name} is {_describe(array)}; the kernel writes a C-contiguous, writeable float64 array of shape {shape}."
-            )
-        return self._ffi.from_buffer("double[]", array)
-
-
 def _describe(array: Any) -> str:
     if not isinstance(array, np.ndarray):
         return f"a {type(array).__name__}"
@@ -122,8 +83,10 @@ class CompiledPotential:
 
     def __init__(self, potential: SoftMinimum, *, threads: int = 1) -> None:
         architecture = KernelShape.of(potential)
-        self.potential = potential
-        self._kernel = _Kernel(architecture, architecture.pack(potential), threads)
+        self.potential, self._threads = potential, whole_number("threads", threads, 1)
+        self._ffi, self._library = _ffi(), load(build(kernel_source(architecture)))
+        self._data = architecture.pack(potential)
+        self._weights = self._ffi.from_buffer("double[]", self._data)
 
     def energy_gradient_hessian(
         self, x: Array, W: Array | None, g: Array | None = None, H: Array | None = None, weights: Array | None = None
@@ -133,8 +96,12 @@ class CompiledPotential:
         W (n,), gradient g (n, d), upper triangle of the Hessian H (n, d(d+1)/2), row by row, mode weights (n, K).
         """
         d, K = self.potential.size, len(self.potential.modes)
+        n = len(x) if np.ndim(x) else 0
+        points = self._pointer("x", x, (n, d), written=False)
         outputs = {"W": (W, ()), "g": (g, (d,)), "H": (H, (d * (d + 1) // 2,)), "weights": (weights, (K,))}
-        self._kernel("lse_potential", x, (d,), outputs)
+        pointers = [self._pointer(name, array, (n, *each)) for name, (array, each) in outputs.items()]
+        if self._library.lse_potential(self._weights, n, self._threads, points, *pointers):
+            raise MemoryError(f"there is no memory for the scratch arrays of {self._threads} threads.")
 
     def evaluate(self, x: Array) -> CompiledPotentialValues:
         """As `SoftMinimum.evaluate`: values at x (n, d), each computed when asked for."""
@@ -156,6 +123,19 @@ class CompiledPotential:
     def mode_weights(self, x: Any) -> Array:
         """Softmax(-psi_k / rho), the phase fractions: x (..., d) -> (..., K); rows sum to 1."""
         return self._at(x, "weights", (len(self.potential.modes),))
+
+    def _pointer(self, name: str, array: Array | None, shape: tuple[int, ...], *, written: bool = True) -> Any:
+        """An array for C; NULL for None. Raises InvalidInputError: it is of another shape, type or layout."""
+        if array is None:
+            return self._ffi.NULL
+        kind = isinstance(array, np.ndarray) and array.dtype == np.float64 and array.flags.c_contiguous
+        if not kind or array.shape != shape or (written and not array.flags.writeable):
+            does, writeable = ("writes", ", writeable") if written else ("reads", "")
+            raise InvalidInputError(
+                f"{name} is {_describe(array)}; the kernel {does} a C-contiguous{writeable} float64 array of shape {shape}: "
+                "use numpy.ascontiguousarray."
+            )
+        return self._ffi.from_buffer("double[]", array)
 
     def _at(self, x: Any, name: str, shape: tuple[int, ...]) -> Array:
         """One output of the kernel: x (..., d) -> (..., *shape)."""

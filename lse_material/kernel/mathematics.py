@@ -4,8 +4,8 @@ Only vector extensions of GCC and Clang are used, so the code runs on any CPU th
 one AVX-512 register, two AVX or four SSE/NEON registers. Everything is correct to a few units in the last place for normal
 numbers, and NaN stays NaN wherever a result of the network depends on it.
 
-An activation is one long chain of dependent operations. Several are therefore written together, statement by statement, so
-that a CPU always finds independent ones near each other; and the exponentials of the next before the results of the last.
+An activation is one long chain of dependent operations, so a single one leaves the units of the CPU idle. Several are therefore
+written together, statement by statement, and the exponentials of the next group stand before the results of the last.
 """
 
 from collections.abc import Sequence

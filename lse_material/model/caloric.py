@@ -3,9 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from lse_material.errors import FormatError, InvalidInputError
+from lse_material._arrays import positive
 from lse_material.model.hyperdual import log
 
 
@@ -29,11 +27,7 @@ class Caloric:
 
     def __post_init__(self) -> None:
         for name in ("heat_capacity", "reference"):
-            value = getattr(self, name)
-            number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool) and np.isfinite(value)
-            if not number or not value > 0.0:
-                raise InvalidInputError(f"caloric {name} is {value!r}; it must be > 0 (or leave the term out).")
-            object.__setattr__(self, name, float(value))
+            object.__setattr__(self, name, positive(f"caloric {name}", getattr(self, name)))
 
     def energy(self, T: Any) -> Any:
         """The term at an absolute temperature, a scalar of any kind or an array."""
@@ -50,15 +44,3 @@ class Caloric:
     def to_dict(self) -> dict[str, Any]:
         """Type and parameters, for the file."""
         return {"type": "Caloric", "heat_capacity": self.heat_capacity, "reference": self.reference}
-
-
-def caloric_from_dict(data: Any) -> Caloric | None:
-    """The term that `Caloric.to_dict` described, None for none; FormatError if it is neither."""
-    if data is None:
-        return None
-    if not isinstance(data, dict) or set(data) != {"type", "heat_capacity", "reference"} or data["type"] != "Caloric":
-        raise FormatError(f"the caloric term {data!r} is not known to this version.")
-    try:
-        return Caloric(data["heat_capacity"], data["reference"])
-    except InvalidInputError as error:
-        raise FormatError(str(error)) from None

@@ -5,8 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from lse_material._arrays import Array
-from lse_material.errors import FormatError, InvalidInputError
+from lse_material._arrays import Array, positive
 from lse_material.model.hyperdual import HyperDual, log, sqrt, variables
 from lse_material.model.strain import cofactor, determinant_second_derivative, positive_determinant
 
@@ -28,10 +27,7 @@ class Growth:
     coefficient: float
 
     def __post_init__(self) -> None:
-        number = isinstance(self.coefficient, (int, float, np.number)) and np.isfinite(self.coefficient)
-        if not number or not self.coefficient > 0.0:
-            raise InvalidInputError(f"growth coefficient is {self.coefficient!r}; it must be > 0, or leave growth out.")
-        object.__setattr__(self, "coefficient", float(self.coefficient))
+        object.__setattr__(self, "coefficient", positive("growth coefficient", self.coefficient))
 
     def of_volume(self, J: Any) -> Any:
         """The term as a function of J, a scalar of any kind; NaN with its derivatives where J < 0, as sqrt(J) is."""
@@ -65,15 +61,3 @@ class Growth:
     def to_dict(self) -> dict[str, Any]:
         """Type and parameters, for the file."""
         return {"type": "Growth", "coefficient": self.coefficient}
-
-
-def growth_from_dict(data: Any) -> Growth | None:
-    """The growth term that `Growth.to_dict` described, None for none; FormatError if it is neither."""
-    if data is None:
-        return None
-    if not isinstance(data, dict) or set(data) != {"type", "coefficient"} or data["type"] != "Growth":
-        raise FormatError(f"the growth term {data!r} is not known to this version.")
-    try:
-        return Growth(data["coefficient"])
-    except InvalidInputError as error:
-        raise FormatError(str(error)) from None

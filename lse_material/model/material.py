@@ -192,8 +192,8 @@ class Material:
         if not self.fields or len(values) != len(self.fields):
             raise InvalidInputError(f"{len(values)} values for the fields {list(self.fields)}: one each is needed.")
         m, box = len(values), self.training_box
-        held = dict(zip(self.fields, values.tolist()))
-        self.check_fields(held, extrapolate=extrapolate)
+        fixed = dict(zip(self.fields, values.tolist()))
+        self.check_fields(fixed, extrapolate=extrapolate)
         potential = self.potential.at(values)
         if self.caloric is not None:
             level = float(self.caloric.energy(values[self.temperature("a caloric term")]))
@@ -204,7 +204,7 @@ class Material:
             self.growth,
             self.units,
             None if box is None else box.without(m),
-            {**self.provenance, "fields held": held},
+            {**self.provenance, "fields fixed": fixed},
             symmetry=None if self.symmetry is None else self.symmetry.without(m),
         )
 
@@ -233,14 +233,14 @@ class Material:
                 raise InvalidInputError(f"{name} = {value:g} is outside {where}, {lower:g} to {upper:g}{advice}.")
 
     def without_fields(self, what: str) -> Material:
-        """The material itself, for `what` needs one of F alone.
+        """The material itself if W depends on F alone; `what` names the caller in the error.
 
         Raises:
             InvalidInputError: it has fields.
         """
         if self.fields:
             raise InvalidInputError(
-                f"{what} takes materials of F alone, and this one also depends on {', '.join(self.fields)}: hold them by "
+                f"{what} takes materials of F alone, and this one also depends on {', '.join(self.fields)}: fix them by "
                 "material.at(values), or use energy(material, F, fields=...) in a form."
             )
         return self
@@ -305,14 +305,14 @@ class Material:
     def _by_chunks(self, F: Any, fields: Any, shape: tuple[int, ...], pick: Callable[[MaterialValues], Array]) -> Array:
         array = deformation_gradients(F, self.dim)
         flat = array.reshape(-1, self.dim, self.dim)
-        held = _field_values(self, fields, array.shape[:-2])
+        values = _field_values(self, fields, array.shape[:-2])
         determinant = positive_determinant(flat)
         if np.isnan(determinant).any():
             _refuse_deformation(flat, int(np.argmax(np.isnan(determinant))))
         result = np.empty((len(flat), *shape))
         for start in range(0, len(flat), CHUNK):
             part = slice(start, start + CHUNK)
-            result[part] = pick(MaterialValues(self, flat[part], held[part]))
+            result[part] = pick(MaterialValues(self, flat[part], values[part]))
         return result.reshape((*array.shape[:-2], *shape))
 
 

@@ -5,7 +5,6 @@ import pytest
 
 import lse_material as lse
 from lse_material.analysis import merged_modes
-from lse_material.analysis.merged_wells import MergingWarning, warn_of_merged_modes
 
 
 def parabola(centre, level=0.0, stiffness=2.0):
@@ -28,10 +27,10 @@ def test_two_parabolas_merge_at_the_exact_scale(share, merged):
 
 def test_three_modes_of_which_two_merge_are_named():
     modes = parabola(-1.0), parabola(0.0), parabola(0.25)
-    with pytest.warns(MergingWarning, match="modes 1 and 2 share a well: the ridge"):
-        (pair,) = warn_of_merged_modes(lse.SoftMinimum(modes, 0.1), [-2.0], [2.0])
+    (pair,) = merged_modes(lse.SoftMinimum(modes, 0.1), [-2.0], [2.0])
     assert pair.modes == (1, 2)
-    assert warn_of_merged_modes(lse.SoftMinimum(modes[:2], 0.1)) == ()
+    assert str(pair).startswith("modes 1 and 2 share a well: the ridge")
+    assert merged_modes(lse.SoftMinimum(modes[:2], 0.1)) == ()
 
 
 def test_a_mode_above_another_has_no_well_at_any_scale():

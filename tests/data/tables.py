@@ -134,6 +134,29 @@ READ = {
         {"F": U, "energy": W, "units": {"energy": "MPa"}},
     ),
     "two levels of pandas": (in_words("F,F,F,F,W,P,P,P,P\n11,12,21,22,,11,12,21,22"), {}, ROWS),
+    "two levels of pandas, above those of an index": (
+        ",,F,F,F,F,W,P,P,P,P\n,,11,12,21,22,,11,12,21,22\npath,step,,,,,,,,,\n"
+        + "".join(f"a,{k},{row}\n" for k, row in enumerate(BODY.strip().split("\n"))),
+        {},
+        {**ROWS, "group": ["a", "a"]},
+    ),
+    "Markdown with alignment": (
+        f"|{HEAD.replace(',', '|')}|\n|{':---|' * 9}\n" + "".join(f"|{r.replace(',', '|')}|\n" for r in BODY.split()),
+        {},
+        ROWS,
+    ),
+    "field report of Abaqus": (
+        "Field Output Report\n\nSource 1\n---------\n\nLoc 1 : Integration points\n\n"
+        + "  Element  "
+        + "  ".join(f"DG.DG{n[1:]}" if n[0] == "F" else n for n in NAMES)
+        + "\n  Label  "
+        + "  ".join(["@Loc 1"] * 9)
+        + f"\n{'-' * 80}\n"
+        + "".join(f"  {k}  {row.replace(',', '  ')}\n" for k, row in enumerate(BODY.split())),
+        {},
+        ROWS,
+    ),
+    "E0 beside stresses": (inserted("E0 [eV]", "-3.5", "-3.4"), {}, ROWS),
     "tuples of pandas": (
         in_words(",".join(f"\"('{n[0]}', '{n[1]}', '{n[2]}')\"" if len(n) == 3 else n for n in HEAD.split(","))),
         {},
@@ -482,6 +505,17 @@ REFUSED = {
         {},
         "'S1' can be a component of the second Piola.* in an order",
     ),
+    "compression counted positive": (
+        in_words("F11,F12,F21,F22,W,P11 (compression positive),P12 (compression positive),P21,P22"),
+        {},
+        "'P11 .compression positive.' can be read in 2 ways.*\"-P11\"",
+    ),
+    "a mean below the rows": (
+        inserted("id", "1", "2") + "mean" + ",1" * 9 + "\n",
+        {},
+        "line 4: 'mean' names a summary",
+    ),
+    "logarithmic strains": (table(LE11=0.1, LE22=0.1, LE12=0.01, W=W), {}, "are logarithmic strains.*U11"),
     "S of Abaqus": (
         table(**components("DG", F), W=W, **components("S", SIGMA, SYMMETRIC)),
         {},

@@ -214,6 +214,10 @@ def test_spreadsheets_are_read_as_tables_of_text(tmp_path):
     for name, right in ARRAYS.items():
         np.testing.assert_array_equal(getattr(samples, name), right)
     assert samples.units == {"energy": "MPa"}
+    pandas.DataFrame({"E11": [0.1], "E22": [0.0], "2E12": [0.0], "W": [1.0]}).to_excel(
+        tmp_path / "2E12.xlsx", index=False
+    )
+    np.testing.assert_allclose(read_samples(tmp_path / "2E12.xlsx").F[0], np.diag([np.sqrt(1.2), 1.0]))
     (tmp_path / "broken.xlsx").write_bytes(b"PK")
     with pytest.raises(LseError, match="cannot be read by pandas"):
         read_samples(tmp_path / "broken.xlsx")

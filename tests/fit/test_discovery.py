@@ -51,6 +51,7 @@ def test_one_convex_well_needs_one_mode_and_has_no_transition_scale():
     assert result.error(samples_of(exact, 200, 1)).energy < 1e-3
 
 
+@pytest.mark.slow
 def test_discovery_is_deterministic_and_noise_adds_no_modes():
     exact = two_wells(1)
     data = samples_of(exact, 200, 0)

@@ -74,7 +74,22 @@ def test_a_shear_is_met_that_no_path_has_shown():
     assert general.error(shear).stress > 0.9  # it knows nothing of shears
 
 
-def test_inputs_that_are_no_strain_are_refused():
-    samples = lse.Samples(x=np.random.default_rng(0).uniform(size=(60, 5)), energy=np.arange(60.0))
-    with pytest.raises(lse.InvalidInputError, match="FibreNetwork reads a strain"):
-        fit(samples, architecture=FIBRES, training=SHORT, progress=False)
+F = np.eye(2) + 0.1 * np.random.default_rng(0).uniform(-1.0, 1.0, (60, 2, 2))
+PRINCIPAL = np.eye(3) + 0.1 * np.random.default_rng(0).uniform(-1.0, 1.0, (60, 3, 1)) * np.eye(3)
+OTHERS = {  # of as many inputs as a strain has
+    "5 inputs x": (lse.Samples(x=np.random.default_rng(0).uniform(size=(60, 5)), energy=np.arange(60.0)), None),
+    "3 inputs x": (lse.Samples(x=F[:, 0, :1] * [1.0, 2.0, 3.0], energy=np.arange(60.0)), None),
+    "1 of them": (
+        lse.Samples(F=F, energy=np.arange(60.0), fields=F[:, :1, 0], field_names=("c",)),
+        lse.GreenLagrange(2),
+    ),
+    "inputs of IsotropicInvariants": (lse.Samples(F=F, energy=np.arange(60.0)), lse.IsotropicInvariants(2)),
+    "a shear that is 0 in all rows": (lse.Samples(F=PRINCIPAL, energy=np.arange(60.0)), lse.GreenLagrange(3)),
+}
+
+
+@pytest.mark.parametrize("what", OTHERS)
+def test_inputs_that_are_no_strain_are_refused(what):
+    samples, measure = OTHERS[what]
+    with pytest.raises(lse.InvalidInputError, match=f"FibreNetwork reads .*{what}"):
+        fit(samples, kinematics=measure, architecture=FIBRES, training=SHORT, progress=False)

@@ -139,6 +139,7 @@ def quick(target, d, seed, modes, accept=0.9):
     )
 
 
+@pytest.mark.slow
 def test_the_stated_error_of_the_evidence_is_that_of_gaussians_and_mixtures_in_one_to_four_dimensions():
     scaled = []
     for components in (1, 2, 3):

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 import lse_material as lse
-from lse_material.fit import Architecture, Design, Training, select, shapes
+from lse_material.fit import Architecture, Design, Errors, LeftOut, Training, select, shapes
+from lse_material.fit.selection import typical_error, unbeaten
 
 SQUARE = lse.Symmetry.crystal("square", "square", dim=2)
 QUICK = Training(restarts=1, adam_steps=30, lbfgs_steps=60, validation=0.0)
@@ -53,9 +54,33 @@ def test_the_best_is_fitted_to_all_paths(selection):
 
 def test_the_summary_ranks_the_candidates(selection):
     first, second, taken = selection.summary().splitlines()[:3]
-    assert first.startswith(f"square: {selection.left_out['square'].stress:.1%}")
+    assert first.startswith(f"square: typical error {typical_error(selection.left_out['square']):.1%}")
     assert second.startswith("no symmetry:")
     assert taken == "taken: square"
+
+
+def missed(*errors):
+    """Groups that were missed by these relative errors in the stress."""
+    return LeftOut({str(g): Errors(None, e) for g, e in enumerate(errors)}, {}, {}, None, None)
+
+
+@pytest.mark.parametrize(
+    ("constrained", "freer", "found"),
+    [
+        ((0.1, 0.1, 0.1, 0.1), (0.07, 0.07, 0.07, 0.3), ("constrained", "freer")),  # better on most, much worse on one
+        ((0.1, 0.1, 0.1, 0.1), (0.07, 0.07, 0.06, 0.08), ("freer",)),  # better by more than the scatter
+        ((0.3, 0.3), (0.2, 0.01), ("freer",)),  # better by more than a factor of 2
+        ((0.1, 0.1), (0.1, 0.9), ("constrained",)),
+        ((0.1, 2.0), (0.1, 50.0), ("constrained", "freer")),  # neither is a guide to the second group
+    ],
+)
+def test_a_freer_shape_is_taken_where_it_is_shown_to_be_better(constrained, freer, found):
+    assert unbeaten({"constrained": missed(*constrained), "freer": missed(*freer)}) == found
+
+
+def test_groups_count_alike_whatever_their_stresses():
+    assert typical_error(missed(0.02, 0.08)) == pytest.approx(0.04)
+    assert typical_error(missed(0.25, 7.0)) == pytest.approx(0.5)  # not more than all of the stress of a group
 
 
 def test_fibres_are_candidates_of_strains_alone():

@@ -84,9 +84,9 @@ def test_what_needs_a_material_of_deformation_alone_says_so():
         m.energy(np.eye(2))
     with pytest.raises(lse.InvalidInputError, match="fields has shape"):
         m.energy(np.eye(2)[None], np.zeros((2, 2)))
-    with pytest.raises(lse.InvalidInputError, match=r"hold them by material\.at"):
+    with pytest.raises(lse.InvalidInputError, match=r"fix them by material\.at"):
         CompiledEvaluator(m)
-    with pytest.raises(lse.InvalidInputError, match=r"hold them by material\.at"):
+    with pytest.raises(lse.InvalidInputError, match=r"fix them by material\.at"):
         source(m, "c")
     with pytest.raises(lse.InvalidInputError, match="one each"):
         m.at([0.1])

@@ -1,18 +1,18 @@
 """A body with inertia: its displacement and velocity, its energies and momenta."""
 
+from numbers import Real
 from typing import Any
 
 import numpy as np
 import ufl
 from dolfinx import fem
 from mpi4py import MPI
+from ufl.core.expr import Expr
 
 from lse_material._arrays import Array
 from lse_material.errors import InvalidInputError
 from lse_material.fem._mpi import integral
 from lse_material.fem.forms.measures import with_quadrature_degree
-
-Expr = Any  # a UFL expression
 
 
 class MovingBody:
@@ -40,6 +40,8 @@ class MovingBody:
     ) -> None:
         if not isinstance(energy, ufl.Form) or energy.arguments():
             raise InvalidInputError("a motion takes an energy: a UFL form without test function.")
+        if not isinstance(density, (Real, ufl.core.expr.Expr)):
+            raise InvalidInputError(f"density is {density!r}; it must be a number or a UFL scalar > 0.")
         V = u.function_space
         self.u, self.before, self.velocity = u, fem.Function(V), fem.Function(V, name="velocity")
         self.before.x.array[:] = u.x.array

@@ -14,12 +14,11 @@ from typing import Any
 
 import ufl
 from dolfinx import fem
+from ufl.core.expr import Expr
 
 from lse_material.errors import InvalidInputError
 from lse_material.fem.forms.constants import without_constants
 from lse_material.fem.forms.measures import expanded_derivatives, with_quadrature_degree
-
-Expr = Any  # a UFL expression
 
 SMALLEST_CHANGE = 1e-5  # of a strain; below it the term with a is left out: its work is of fourth order in the strain
 

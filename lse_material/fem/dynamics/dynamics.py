@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
@@ -10,24 +10,16 @@ from pathlib import Path
 import numpy as np
 import ufl
 from dolfinx import fem
+from mpi4py import MPI
 
-from lse_material._arrays import Array
-from lse_material._progress import progress_bar
+from lse_material._arrays import Array, float_array, positive, whole_number
 from lse_material.errors import ConvergenceError, InvalidInputError
 from lse_material.fem._mpi import integral, on_every_rank
 from lse_material.fem.dynamics.explicit import ExplicitMotion
 from lse_material.fem.dynamics.motion import Motion
-from lse_material.fem.paths.fingerprint import Fingerprint, differences_from, fingerprint
-from lse_material.fem.paths.history import (
-    FINGERPRINT,
-    History,
-    InternalVariables,
-    RecordedPath,
-    advance,
-    check_end,
-    check_memory,
-    memory_of,
-)
+from lse_material.fem.paths.fingerprint import Fingerprint, fingerprint
+from lse_material.fem.paths.history import History, InternalVariables, advance, check_memory, memory_of
+from lse_material.fem.paths.time_path import StepEstimate, TimePath
 
 COLUMNS = ("time", "dt", "kinetic", "energy", "dissipated", "work", "error", "iterations")
 LARGEST_GROWTH = 2.0  # of a step over the one before
@@ -37,7 +29,7 @@ PROBE = 1e-3  # of the longest step: one that measures the initial acceleration
 
 
 @dataclass(frozen=True, eq=False)
-class Dynamics(RecordedPath):
+class Dynamics(TimePath):
     """A run of a `Motion`, or an `ExplicitMotion`, from its present state, at time 0.
 
     Attributes:
@@ -80,10 +72,9 @@ class Dynamics(RecordedPath):
     progress: bool = True
 
     def __post_init__(self) -> None:
-        for name in ("dt", "every"):
-            if not getattr(self, name) > 0.0:
-                raise InvalidInputError(f"{name} is {getattr(self, name)!r}; it must be > 0.")
-        if not (np.isfinite(self.tolerance) and self.tolerance >= 0.0):
+        positive("dt", self.dt)
+        whole_number("every", self.every, 1)
+        if not float_array("tolerance", self.tolerance, 0) >= 0.0:
             raise InvalidInputError(f"tolerance is {self.tolerance!r}; it must be >= 0.")
         check_memory(self.motion.functional, self.internal)
         self.history  # noqa: B018 (it checks the names of what is observed)
@@ -110,64 +101,21 @@ class Dynamics(RecordedPath):
     def _estimate(self) -> _Estimate:
         return _Estimate(self.motion, self.dt)
 
-    def run(self, until: float, *, steps: int | None = None) -> dict[str, Array]:
-        """Continue to the time `until`, or for `steps` steps if that is less; returns the table as arrays.
+    @property
+    def _comm(self) -> MPI.Comm:
+        return self.motion.comm
 
-        Raises:
-            InvalidInputError: `until` is not finite, `steps` no whole number, or ranks have others.
-            ConvergenceError: a step would have to be shorter than `shortest`; table and state end with the last one.
-        """
-        check_end(self.motion.comm, until, steps)
-        if not self.table["time"]:
-            self._note(0.0, 0.0, 0.0, 0.0, 0.0)
-            if self.tolerance > 0.0:
-                self._estimate.start(PROBE * self.dt)
-        made = 0
-        show = self.progress and self.motion.comm.rank == 0
-        with progress_bar("time", round(until / self.dt), show=show, done=round(self._time / self.dt)) as show_progress:
-            shown = round(self._time / self.dt)
-            while self._time < until * (1.0 - 1e-12) and (steps is None or made < steps):
-                self._advance(until)
-                made += 1
-                show_progress(round(self._time / self.dt) - shown, f"t = {self._time:.4g}")
-                shown = round(self._time / self.dt)
-                if self.checkpoint is not None and (len(self.history) - 1) % self.every == 0:
-                    self.save()
-        return self.arrays()
-
-    def save(self) -> None:
-        """Write the checkpoint now."""
-        self.history.save(self._fingerprint(), next_dt=self._estimate.next_dt)
-
-    def resume(self, *, changed: Collection[str] = ()) -> int:
-        """Read state and table from the checkpoint if there is one; returns the number of steps in it. Collective.
-
-        The checkpoint must be of this problem, as for `LoadPath.resume`.
-
-        Args:
-            changed: parts that may differ, by the names that the error gives them.
-
-        Raises:
-            FormatError: the checkpoint cannot be read, or is of another mesh, space, table or problem; the state is then as
-                before the call.
-        """
-        data = self.history.resume(lambda data: differences_from(data[FINGERPRINT], self._fingerprint()), changed)
-        if data is None:
-            return 0
-        self._estimate.next_dt = float(data["next_dt"])
-        return len(self.history) - 1
+    def _begin(self) -> None:
+        self._note(0.0, 0.0, 0.0, 0.0, 0.0)
+        if self.tolerance > 0.0:
+            self._estimate.start(PROBE * self.dt)
 
     def _fingerprint(self) -> Fingerprint:
         motion = self.motion
         without = (motion.before, motion.velocity, *memory_of(self.internal).values())
         return fingerprint(motion.formulas, unknown=motion.u, bcs=motion.bcs, without=without)
 
-    @property
-    def _time(self) -> float:
-        return self.table["time"][-1]
-
     def _advance(self, until: float) -> None:
-        """Make one step that is right, and choose the next."""
         motion, estimate, history, start = self.motion, self._estimate, self.history, self._time
         shortest = self.shortest or 1e-6 * self.dt
         before, velocity = motion.u.x.array.copy(), motion.velocity.x.array.copy()
@@ -212,7 +160,7 @@ class Dynamics(RecordedPath):
         )
 
 
-class _Estimate:
+class _Estimate(StepEstimate):
     """The error of a step, dt^2 (a1 - a0) / 12 with the mean accelerations of two steps; and the next step.
 
     A step with the exact acceleration a(t) errs by dt^3 da/dt / 12 in u.

@@ -16,7 +16,7 @@ import ufl
 from dolfinx import fem
 from mpi4py import MPI
 
-from lse_material._arrays import Array
+from lse_material._arrays import Array, positive
 from lse_material.errors import ConvergenceError, InvalidInputError
 from lse_material.fem._mpi import assembled
 from lse_material.fem.dynamics.body import MovingBody
@@ -91,8 +91,7 @@ class ExplicitMotion(MovingBody):
             InvalidInputError: dt is not positive.
             ConvergenceError: the forces are not finite after it; the state is as before.
         """
-        if not (np.isfinite(dt) and dt > 0.0):
-            raise InvalidInputError(f"dt is {dt!r}; it must be > 0.")
+        dt = positive("dt", dt)
         u, v, owned, fixed = self.u.x.array, self.velocity.x.array, self._owned, self._fixed
         self.before.x.array[:] = u
         forces = self._forces_now()

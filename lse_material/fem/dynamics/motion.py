@@ -16,14 +16,13 @@ import ufl
 from dolfinx import fem
 from mpi4py import MPI
 
-from lse_material.errors import InvalidInputError
+from lse_material._arrays import positive
 from lse_material.fem._mpi import assembled, integral
 from lse_material.fem.dynamics.body import MovingBody
 from lse_material.fem.dynamics.discrete_gradient import discrete_gradient
 from lse_material.fem.forms.measures import with_quadrature_degree
+from lse_material.fem.solve.arguments import checked_options
 from lse_material.fem.solve.problem import MaterialProblem
-
-Expr = Any  # a UFL expression
 
 # The residual of a step times its displacement is the error of the energy: it must fall far. Steps are short, so that the first
 # Newton step is near enough; a search on the norm of the residual, which carries the inertia, would only shorten it.
@@ -82,6 +81,7 @@ class Motion(MovingBody):
         petsc_options: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
+        options = {**STEP_OPTIONS, **checked_options(petsc_options_prefix, petsc_options)}
         compiled = {k: w for k, w in kwargs.items() if k != "kind"}
         super().__init__(energy, u, density=density, lumped=lumped, options=compiled)
         V, dx = u.function_space, self.mass_measure
@@ -101,7 +101,7 @@ class Motion(MovingBody):
             u,
             bcs=bcs,
             petsc_options_prefix=petsc_options_prefix,
-            petsc_options={**STEP_OPTIONS, **(petsc_options or {})},
+            petsc_options=options,
             **kwargs,
         )
         self._power = None if power is None else fem.form(power, **compiled)
@@ -118,8 +118,7 @@ class Motion(MovingBody):
             InvalidInputError: dt is not positive.
             ConvergenceError: Newton did not converge, or a cell was turned inside out; the state is as before.
         """
-        if not (np.isfinite(dt) and dt > 0.0):
-            raise InvalidInputError(f"dt is {dt!r}; it must be > 0.")
+        dt = positive("dt", dt)
         self.dt.value = dt
         u, start = self.u.x.array, self.before.x.array
         start[:] = u

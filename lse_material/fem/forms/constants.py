@@ -15,8 +15,6 @@ from lse_material.fem.forms.measures import expanded_derivatives
 from lse_material.fem.forms.operator import PotentialComponent
 from lse_material.fem.forms.orientation import Determinant
 
-Expr = Any  # a UFL expression
-
 SMALL = 1e3  # transition scales: a smaller constant costs fewer digits than wells have beyond this scale, and stays
 
 

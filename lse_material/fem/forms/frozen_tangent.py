@@ -1,12 +1,12 @@
-"""The frozen-weight tangent of an energy: symmetric, positive where the rest is, and right up to how mode weights change.
+"""The tangent of an energy with mode weights that do not change: symmetric, and positive if the other terms are.
 
 With W = -rho ln sum_k exp(-psi_k(x)/rho), the strain x(F), w_k the mode weights and g = dW/dx,
 
     d2W = dx . [sum_k w_k d2psi_k/dx2] . dx  -  dx . [sum_k w_k g_k g_k^T - g g^T] . dx / rho  +  g . d2x.
 
-The tangent keeps the first sum, which is positive since each mode is convex, and leaves the second out. Of the third it keeps
-what is positive for certain. For strains that are affine in F^T F that is nothing. Isotropic invariants have dx = 0 at F = I,
-where all stiffness is in the third sum; with L = dF F^-1, D = sym(dev L), b = J^(-2/3) F F^T (F33 = 1 in 2D),
+The frozen-weight tangent keeps the first sum, which is positive since each mode is convex, and leaves the second out. Of the
+third it keeps what is positive for certain. For strains that are affine in F^T F that is nothing. Isotropic invariants have dx
+= 0 at F = I, where all stiffness is in the third sum; with L = dF F^-1, D = sym(dev L), b = J^(-2/3) F F^T (F33 = 1 in 2D),
 
     d2(I1 J^(-2/3)) ~ 4 tr(D b D),    d2(I2 J^(-4/3)) ~ 4 tr(D b^-1 D),    d2((J-1)^2) ~ 2 J^2 tr(L)^2,
 
@@ -24,16 +24,15 @@ import ufl
 from dolfinx import fem
 from ufl.algorithms.apply_algebra_lowering import apply_algebra_lowering
 from ufl.algorithms.apply_derivatives import apply_derivatives
+from ufl.core.expr import Expr
 from ufl.variable import Variable
 
 from lse_material.errors import InvalidInputError
 from lse_material.fem.forms.marks import marked, marks_in
-from lse_material.fem.forms.operator import PotentialComponent, frozen_hessian
+from lse_material.fem.forms.operator import PotentialComponent, energies_in, frozen_hessian
 from lse_material.fem.forms.transformation import cost_curvature, costs_in
 from lse_material.model.growth import Growth
 from lse_material.model.strain import IsotropicInvariants, StrainMeasure, tensor
-
-Expr = Any  # a UFL expression
 
 
 def frozen_tangent(energy: ufl.Form, u: fem.Function) -> ufl.Form | None:
@@ -54,14 +53,10 @@ def frozen_tangent(energy: ufl.Form, u: fem.Function) -> ufl.Form | None:
     2
     """
     costs = costs_in(energy)
-    found = sorted(ufl.algorithms.extract_type(_without(energy, costs), PotentialComponent), key=repr)
+    purpose = "a frozen-weight tangent is known of energies only. Pass frozen= with a bilinear form of your own"
+    found = energies_in(_without(energy, costs), purpose)
     if not found and not costs:
         return None
-    if any(W.code for W in found):
-        raise InvalidInputError(
-            "the energy holds a stress or mode weights of a compiled potential; a frozen-weight tangent is known of energies "
-            "only. Pass frozen= with a bilinear form of your own."
-        )
     v, du = ufl.TestFunction(u.function_space), ufl.TrialFunction(u.function_space)
     terms = {W: _potential_curvature(W, u, v, du) for W in found}
     terms |= {term: _growth_curvature(term, u, v, du) for term, _ in marks_in(energy, _Term)}

@@ -19,7 +19,7 @@ from mpi4py import MPI
 from ufl.core.expr import Expr
 from ufl.indexed import Indexed
 
-from lse_material._arrays import Array
+from lse_material._arrays import Array, whole_number
 from lse_material.errors import InvalidInputError
 from lse_material.fem._mpi import integral
 from lse_material.fem.forms.incompressible import Multiplier
@@ -46,8 +46,9 @@ def with_global_unknowns(V: fem.FunctionSpace, count: int = 1) -> fem.FunctionSp
     >>> space.dofmap.index_map.size_global - V.dofmap.index_map.size_global * V.dofmap.index_map_bs
     1
     """
-    if count < 1:
-        raise InvalidInputError(f"count is {count}; there must be at least one global unknown.")
+    whole_number("count", count, 1)
+    if not isinstance(V, fem.FunctionSpace):
+        raise InvalidInputError(f"V is a {type(V).__name__}; give the function space of the fields.")
     if V.component():
         raise InvalidInputError("V is a sub-space: collapse it first, or give the whole space.")
     domain, own = V.mesh, V.ufl_element()

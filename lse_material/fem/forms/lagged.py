@@ -11,17 +11,13 @@ long it is; it lags behind where the weights change fast. The same idea as the s
 Am. Stat. 58, 30 (2004).
 """
 
-from typing import Any
-
 import ufl
 from dolfinx import fem
+from ufl.core.expr import Expr
 
-from lse_material.errors import InvalidInputError
 from lse_material.fem.forms import operator
-from lse_material.fem.forms.operator import PotentialComponent
+from lse_material.fem.forms.operator import energies_in
 from lse_material.model.soft_minimum import SoftMinimum
-
-Expr = Any  # a UFL expression
 
 
 def mode_energies(potential: SoftMinimum, x: list[Expr]) -> list[Expr]:
@@ -36,7 +32,7 @@ def mode_energies(potential: SoftMinimum, x: list[Expr]) -> list[Expr]:
 
 
 def lagged(energy: ufl.Form, state: fem.Function, before: fem.Function) -> ufl.Form:
-    """The functional with the mode weights of every compiled potential in it held at `before`.
+    """The functional with the mode weights of every compiled potential in it fixed at those of `before`.
 
     It differs from `energy` by a number that depends on `before` alone, is never below it, and has the same derivative at
     `before`. Terms without a potential stay as they are.
@@ -55,13 +51,8 @@ def lagged(energy: ufl.Form, state: fem.Function, before: fem.Function) -> ufl.F
     >>> fem.assemble_scalar(fem.form(above)) > fem.assemble_scalar(fem.form(W * dx))
     True
     """
-    found = sorted(ufl.algorithms.extract_type(energy, PotentialComponent), key=repr)
-    if any(W.code for W in found):
-        raise InvalidInputError(
-            "the energy holds a stress or mode weights of a compiled potential; weights can be lagged of energies only."
-        )
     above = {}
-    for W in found:
+    for W in energies_in(energy, "weights can be lagged of energies only"):
         potential, x = W.numbered.potential, list(W.x)
         then = operator.weights(potential, [ufl.replace(xi, {state: before}) for xi in x])
         above[W] = sum(w * psi for w, psi in zip(then, mode_energies(potential, x)))

@@ -11,6 +11,7 @@ from ufl.algorithms.apply_derivatives import apply_derivatives
 from ufl.algorithms.estimate_degrees import estimate_total_polynomial_degree
 from ufl.core.expr import Expr
 
+from lse_material.errors import InvalidInputError
 from lse_material.fem._cells import require_points, stored_at_points
 
 
@@ -32,6 +33,8 @@ def with_quadrature_degree(form: ufl.Form) -> ufl.Form:
     >>> form.integrals()[0].metadata()["quadrature_degree"]
     2
     """
+    if not isinstance(form, ufl.Form):
+        raise InvalidInputError(f"the form is {form!r}; it must be a UFL form, such as W * dx.")
     return ufl.Form([_with_degree(integral) for integral in form.integrals()])
 
 

@@ -33,7 +33,7 @@ from ufl.algorithms.estimate_degrees import SumDegreeEstimator
 from ufl.algorithms.expand_indices import IndexExpander
 from ufl.algorithms.transformer import Transformer
 from ufl.constantvalue import IntValue, Zero
-from ufl.core.expr import Expr as UFLExpr
+from ufl.core.expr import Expr
 from ufl.core.operator import Operator
 from ufl.core.ufl_type import ufl_type
 from ufl.corealg.dag_traverser import DAGTraverser
@@ -47,8 +47,6 @@ from lse_material.fem.forms.strain import parts_of_multiple, pull_back, strain_c
 from lse_material.kernel.c_writer import upper_triangle
 from lse_material.model.soft_minimum import SoftMinimum
 from lse_material.model.strain import StrainMeasure
-
-Expr = Any  # a UFL expression
 
 
 @ufl_type(is_scalar=True, num_ops="varying")
@@ -325,6 +323,14 @@ def _mesh_types(item: Any) -> list[Any]:
     return [domain.geometry.x.dtype for domain in cargo if domain is not None]
 
 
+def energies_in(form: Any, purpose: str) -> list[PotentialComponent]:
+    """Return the compiled energies of a form, in one order on every rank, or raise InvalidInputError at a derivative of one."""
+    found = sorted(ufl.algorithms.extract_type(form, PotentialComponent), key=repr)
+    if any(W.code for W in found):
+        raise InvalidInputError(f"the energy holds a stress or mode weights of a compiled potential; {purpose}.")
+    return found
+
+
 def potentials_in(item: Any) -> set[int]:
     """Numbers of the potentials in a form, an expression, or a pair (expression, points)."""
     return {o.number for o in ufl.algorithms.extract_type(_expression(item), PotentialComponent)}
@@ -373,7 +379,7 @@ def refresh_visitors() -> None:
     before then ends in `IndexError: list index out of range`. Its transformers (lhs, rhs, system, expand_indices) and the
     precedences of its printer read a list made at its own import. UFL fills the caches again when they are needed.
     """
-    ufl.classes.all_ufl_classes.update(UFLExpr._ufl_all_classes_)
+    ufl.classes.all_ufl_classes.update(Expr._ufl_all_classes_)
     for visitor in (MultiFunction, Transformer):
         visitor._handlers_cache.clear()
     ufl2unicode._precrules.__init__()  # the only visitor that UFL keeps

@@ -80,11 +80,17 @@ def circumference(domain: Any) -> Expr:
     >>> round(fem.assemble_scalar(fem.form(ring * dx)) / np.pi, 6)  # a cylinder of radius 1 and height 1
     1.0
     """
+    if not isinstance(domain, (Mesh, ufl.Mesh)):
+        raise InvalidInputError(f"the domain is {domain!r}; it must be a mesh of (r, z).")
     return 2.0 * ufl.pi * _radius(domain.ufl_domain() if isinstance(domain, Mesh) else domain)
 
 
 def _expect_plane(u: Expr) -> Any:
     """The UFL domain of a displacement in a plane."""
+    if not isinstance(u, Expr):
+        raise InvalidInputError(
+            f"the displacement is {u!r}; it must be a UFL expression: a Function, or a part of one."
+        )
     domain = ufl.domain.extract_unique_domain(u)
     if u.ufl_shape != (2,) or domain is None or domain.geometric_dimension != 2:
         raise InvalidInputError(

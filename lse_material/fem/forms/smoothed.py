@@ -7,15 +7,14 @@ rough start to a minimum that is lower than the one next to the start.
 """
 
 import dataclasses
-from typing import Any
 
 import ufl
+from ufl.core.expr import Expr
 
+from lse_material._arrays import float_array
 from lse_material.errors import InvalidInputError
 from lse_material.fem.forms import operator
-from lse_material.fem.forms.operator import PotentialComponent
-
-Expr = Any  # a UFL expression
+from lse_material.fem.forms.operator import PotentialComponent, energies_in
 
 
 def smoothed(energy: ufl.Form, factor: float) -> ufl.Form:
@@ -32,14 +31,14 @@ def smoothed(energy: ufl.Form, factor: float) -> ufl.Form:
     >>> fem.assemble_scalar(fem.form(smoother)) < fem.assemble_scalar(fem.form(W * dx))
     True
     """
-    found = sorted(ufl.algorithms.extract_type(energy, PotentialComponent), key=repr)
+    factor = float(float_array("a factor of the transition scale", factor, 0))
+    if not isinstance(energy, ufl.Form):
+        raise InvalidInputError(f"the energy is {energy!r}; it must be a functional, such as W * dx.")
     if not factor >= 1.0:
         raise InvalidInputError(f"a factor of the transition scale is {factor}; it must be at least 1.")
-    if not found or any(W.code for W in found):
-        raise InvalidInputError(
-            "the energy holds no compiled potential (lse.fem.energy), or a stress or mode weights of one; only energies can be "
-            "smoothed."
-        )
+    found = energies_in(energy, "only energies can be smoothed")
+    if not found:
+        raise InvalidInputError("the energy holds no compiled potential (lse.fem.energy): there is nothing to smooth.")
 
     def smoother(W: PotentialComponent) -> Expr:
         potential = W.numbered.potential

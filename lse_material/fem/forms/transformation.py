@@ -11,13 +11,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import ufl
+from ufl.core.expr import Expr
 from ufl.variable import Variable
 
 from lse_material.fem.forms.lagged import mode_energies
 from lse_material.fem.forms.marks import marked, marks_in
 from lse_material.model.soft_minimum import SoftMinimum
-
-Expr = Any  # a UFL expression
 
 FARTHEST = 150.0  # exponents are cut off there: the cube of exp(150), which second derivatives hold, is a double
 

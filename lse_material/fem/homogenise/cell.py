@@ -74,6 +74,11 @@ class CellSystem:
         fields: Sequence[Any] = (),
         internal: Callable[..., Sequence[Dissipation]] | None = None,
     ) -> None:
+        if not isinstance(domain, mesh.Mesh) or not callable(energy):
+            raise InvalidInputError(
+                f"the domain is a {type(domain).__name__} and the energy a {type(energy).__name__}: a cell takes a mesh, and a "
+                "function of F that returns its energy density."
+            )
         dim = self.dim = domain.geometry.dim
         shape = element("Lagrange", domain.basix_cell(), degree, shape=(dim,))
         V = fem.functionspace(domain, mixed_element([shape, *fields]) if fields else shape)
@@ -361,8 +366,7 @@ class CellSystem:
                         A[i, j] -= sides[i].dot(x)
             for item in (K_ww, x, *columns):
                 item.destroy()
-        result: Array = (0.5 * (A + A.T) / self.volume).reshape((self.dim,) * 4)
-        return result
+        return (0.5 * (A + A.T) / self.volume).reshape((self.dim,) * 4)
 
     # ---- stability -------------------------------------------------------------------------------------------------------
 

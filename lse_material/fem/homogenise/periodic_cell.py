@@ -19,7 +19,7 @@ from dolfinx import mesh
 from petsc4py import PETSc
 from scipy.optimize import brentq
 
-from lse_material._arrays import Array, float_array, frozen
+from lse_material._arrays import Array, float_array, frozen, positive
 from lse_material.errors import ConvergenceError, InvalidInputError
 from lse_material.fem.homogenise.cell import CellSystem
 from lse_material.fem.paths.fingerprint import Fingerprint, fingerprint
@@ -158,9 +158,8 @@ class PeriodicCell:
         fields: Sequence[Any] = (),
         internal: Callable[..., Sequence[Dissipation]] | None = None,
     ) -> None:
-        for name, value in (("perturbation_size", perturbation_size), ("tolerance", tolerance)):
-            if value is not None and not (np.isfinite(value) and value > 0.0):
-                raise InvalidInputError(f"{name} is {value!r}; it must be > 0.")
+        size = 1.0 if perturbation_size is None else perturbation_size
+        tolerance, size = positive("tolerance", tolerance), positive("perturbation_size", size)
         if fields and stresses is not None:
             raise InvalidInputError(
                 "give either `fields` of a mixed energy or `stresses`: stored ones have no mixed form here."

@@ -243,13 +243,8 @@ def _gathered(
 ) -> tuple[list[Array], list[Array], list[Array], Array]:
     """VTK cells, their types, positions (all per rank) and values of the whole mesh on rank 0; collective."""
     domain = field.function_space.mesh
-    nodes = fem.functionspace(domain, ("Lagrange", 1, (domain.geometry.dim,)))
-    topology, kinds, x = plot.vtk_mesh(nodes)
-    if displacement is not None:
-        u = fem.Function(nodes)
-        u.interpolate(displacement)
-        x = x.copy()
-        x[:, : domain.geometry.dim] += u.x.array.reshape(-1, domain.geometry.dim)[: len(x)]
+    nodes, x = _positions(domain, displacement)
+    topology, kinds, _ = plot.vtk_mesh(nodes)
     place = field.function_space.dofmap.list[: len(kinds), 0]
     values = field.x.array.reshape(-1, field.function_space.dofmap.bs)[place, component]
     parts = domain.comm.gather((topology, kinds, x, values))

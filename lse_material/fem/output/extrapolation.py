@@ -1,20 +1,18 @@
 """Detects extrapolation: records quadrature points whose inputs lie outside the training data, and warns once."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import basix
 import numpy as np
 import ufl
 from dolfinx import fem, mesh
+from ufl.core.expr import Expr
 
 from lse_material._arrays import Array
 from lse_material.errors import InvalidInputError
-from lse_material.fem._cells import marked_cells, mesh_of, owned_cells, require_degree, require_points
+from lse_material.fem._cells import material_cells, mesh_of, require_degree, require_points
 from lse_material.fem._mpi import warn_together
 from lse_material.model.box import Box
-
-Expr = Any  # a UFL expression
 
 
 class ExtrapolationWarning(UserWarning):
@@ -77,9 +75,7 @@ class ExtrapolationMonitor:
         require_points(vector, degree, "this ExtrapolationMonitor")
         points, _ = basix.make_quadrature(self._mesh.basix_cell(), degree)
         self._expression = fem.Expression(vector, points)
-        if (tags is None) != (tag is None):
-            raise InvalidInputError("give both tags and tag, or neither to watch all cells.")
-        self._cells = owned_cells(self._mesh) if tags is None or tag is None else marked_cells(self._mesh, tags, tag)
+        self._cells, _ = material_cells(self._mesh, tags, tag, degree=degree)
 
     def excess(self) -> float:
         """How far x lies outside now, as a share of the box's width; 0 inside; the same on every rank. Collective.

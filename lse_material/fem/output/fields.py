@@ -11,6 +11,7 @@ import basix
 import numpy as np
 import ufl
 from dolfinx import fem, io, mesh
+from ufl.core.expr import Expr
 
 from lse_material._arrays import Array
 from lse_material.analysis.ellipticity import acoustic_minimum
@@ -31,7 +32,6 @@ from lse_material.fem.forms.energy import expect_shape
 from lse_material.model.material import Material
 from lse_material.model.strain import SmallStrain, cofactor
 
-Expr = Any  # a UFL expression
 Tag = int | tuple[int, ...]
 
 

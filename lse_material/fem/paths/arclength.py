@@ -22,14 +22,16 @@ from petsc4py import PETSc
 from scipy.interpolate import BarycentricInterpolator
 from scipy.optimize import minimize_scalar
 
-from lse_material._arrays import Array, whole_number
+from lse_material._arrays import Array, positive, whole_number
 from lse_material.errors import ConvergenceError, InvalidInputError
 from lse_material.fem._mpi import expect_same
 from lse_material.fem.paths.equilibrium_path import EquilibriumPath
 from lse_material.fem.paths.history import History, InternalVariables, advance, check_memory
 from lse_material.fem.paths.loads import AppliedLoad, Load, load_of
 from lse_material.fem.solve._energy import FieldEnergy
+from lse_material.fem.solve.arguments import check_energy_problem, checked_options
 from lse_material.fem.solve.inertia import SymmetricFactor
+from lse_material.fem.solve.newton_inertia import norm_of
 from lse_material.fem.solve.options import WORK_SPACES
 
 COLUMNS = ("factor", "length", "energy", "negative", "iterations")
@@ -113,8 +115,11 @@ class ArcLength(EquilibriumPath):
     checkpoint: Path | str | None = None
 
     def __post_init__(self) -> None:
-        if not (np.isfinite(self.size) and self.size > 0.0):
-            raise InvalidInputError(f"size is {self.size!r}; the length of a step must be > 0.")
+        positive("size", self.size)
+        whole_number("halvings", self.halvings)
+        whole_number("iterations", self.iterations, 1)
+        check_energy_problem(self.problem, "an ArcLength")
+        checked_options("arc_", self.petsc_options)
         check_memory(self.problem.functional, self.internal)
         self.history  # noqa: B018 (it checks the names of what is observed)
         self._load  # noqa: B018 (it checks the load)
@@ -183,8 +188,8 @@ class ArcLength(EquilibriumPath):
             self._load.rate(Q)
             self._check_load()
             if not isinstance(self._load, AppliedLoad):
-                problem.force_scale = max(scale, _norm(Q))
-            if _norm(Q) == 0.0:
+                problem.force_scale = max(scale, norm_of(Q))
+            if norm_of(Q) == 0.0:
                 raise InvalidInputError("the load does no work in any displacement that is free.")
             problem.solve()
             self._note(0.0, 0.0, problem.iterations)
@@ -359,7 +364,3 @@ class ArcLength(EquilibriumPath):
         self._continuation.step = min(float(data["next_step"]), self.size)
         self._continuation.sign = float(data["direction"])
         self._check_load()
-
-
-def _norm(b: PETSc.Vec) -> float:
-    return float(b.norm(PETSc.NormType.NORM_2))  # type: ignore[arg-type]

@@ -47,7 +47,7 @@ def save_state(path: Path | str, states: States, values: Mapping[str, Any] | Non
     >>> lse.fem.load_state("state.npz", {"u": u})
     {'load': array(0.1)}
     """
-    path, functions = Path(path), _by_name(states)
+    path, functions = _file(path), _by_name(states)
     arrays = {name: np.asarray(value) for name, value in (values or {}).items()}
     _check(functions, arrays)
     comm = next(iter(functions.values())).function_space.mesh.comm
@@ -89,7 +89,7 @@ def load_state(path: Path | str, states: States, names: Collection[str] | None =
     >>> float(u.x.array.max())
     0.0
     """
-    path, functions = Path(path), _by_name(states)
+    path, functions = _file(path), _by_name(states)
     _check(functions, {})
     comm = next(iter(functions.values())).function_space.mesh.comm
     tables = {name: _tables(f) for name, f in functions.items()}
@@ -131,8 +131,18 @@ def load_state(path: Path | str, states: States, names: Collection[str] | None =
     return data
 
 
+def _file(path: Any) -> Path:
+    if not isinstance(path, (str, Path)):
+        raise InvalidInputError(f"path is {path!r}; it must be the name of a file, or a Path.")
+    return Path(path)
+
+
 def _by_name(states: States) -> dict[str, fem.Function]:
-    return {"u": states} if isinstance(states, fem.Function) else dict(states)
+    if isinstance(states, fem.Function):
+        return {"u": states}
+    if not isinstance(states, Mapping) or not all(isinstance(f, fem.Function) for f in states.values()):
+        raise InvalidInputError(f'states is {states!r}; give a Function, or names and Functions: {{"u": u}}.')
+    return dict(states)
 
 
 def _read(
@@ -170,6 +180,8 @@ def _check(functions: Mapping[str, fem.Function], values: Mapping[str, Array]) -
         raise InvalidInputError(f"names in a checkpoint do not begin with {OWN}; {taken[0]!r} does.")
     comm = next(iter(functions.values())).function_space.mesh.comm
     for f in functions.values():
+        if not isinstance(f, fem.Function):
+            raise InvalidInputError(f"a state is a {type(f).__name__}; give a Function, or names and Functions.")
         if not _plain(f.function_space.ufl_element()):
             raise InvalidInputError(
                 f"states in {_space(f)} cannot be stored: their values depend on the orientation of edges and faces."

@@ -3,11 +3,9 @@
 Load paths, arc length and evolution each define how states follow one another. Each is a `RecordedPath` with a `History`.
 """
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
-from numbers import Real
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,10 +13,10 @@ import numpy as np
 import ufl
 from dolfinx import fem
 
-from lse_material._arrays import Array, whole_number
+from lse_material._arrays import Array, float_array
 from lse_material._files import write_table
 from lse_material.errors import FormatError, InvalidInputError
-from lse_material.fem._mpi import expect_same, on_every_rank, on_rank_0
+from lse_material.fem._mpi import on_every_rank, on_rank_0
 from lse_material.fem.paths.checkpoint import load_state, save_state
 from lse_material.fem.paths.fingerprint import Fingerprint, to_text
 from lse_material.fem.quadrature.dissipation import Memory
@@ -39,19 +37,6 @@ class InternalVariables(Protocol):
         ...
 
 
-def check_end(comm: Any, until: Any, steps: Any) -> None:
-    """A run in time ends at a finite time, or after so many steps, the same on all ranks. Collective.
-
-    Raises:
-        InvalidInputError: otherwise.
-    """
-    expect_same(comm, "(until, steps)", (until, steps))
-    if isinstance(until, bool) or not isinstance(until, Real) or not math.isfinite(until):
-        raise InvalidInputError(f"until is {until!r}; it must be a finite time.")
-    if steps is not None:
-        whole_number("steps", steps)
-
-
 def memory_of(internal: Sequence[InternalVariables]) -> dict[str, fem.Function]:
     """The functions of internal variables, by names in a checkpoint."""
     return {f"{name} {k}": function for k, one in enumerate(internal) for name, function in one.functions.items()}
@@ -63,6 +48,10 @@ def check_memory(energy: ufl.Form, internal: Sequence[InternalVariables]) -> Non
     Raises:
         InvalidInputError: one of both.
     """
+    if not isinstance(internal, Sequence) or not all(hasattr(one, "functions") for one in internal):
+        raise InvalidInputError(
+            f"internal is {internal!r}; give a list of what remembers, a Dissipation or a CellStress: internal=[hysteresis]."
+        )
     known = [f for f in memory_of(internal).values() if isinstance(f, Memory)]
     read = [f for f in energy.coefficients() if isinstance(f, Memory)]
     for one, others, wrong in (
@@ -141,7 +130,9 @@ class History:
         checkpoint: Path | str | None = None,
         memory: Mapping[str, fem.Function] | None = None,
     ) -> None:
-        for name in observe:
+        if checkpoint is not None and not isinstance(checkpoint, (str, Path)):
+            raise InvalidInputError(f"checkpoint is {checkpoint!r}; it must be the name of a file, or a Path.")
+        for name in _names(observe):
             if name in (*columns, *numbers, FINGERPRINT, COUNTS):
                 raise InvalidInputError(f"the table has a column {name!r} of its own; observe it under another name.")
         self._functions = {"u": state, **(memory or {})}
@@ -161,7 +152,7 @@ class History:
     def add(self, **values: float) -> None:
         """Add a row, with the present values of what is observed; collective."""
         comm = self._state.function_space.mesh.comm
-        observed = {name: on_every_rank(comm, partial(_number, of)) for name, of in self._observe.items()}
+        observed = {name: on_every_rank(comm, partial(_number, name, of)) for name, of in self._observe.items()}
         for name, value in {**values, **observed}.items():
             self.table[name].append(value)
 
@@ -256,5 +247,19 @@ class RecordedPath(ABC):
         self.history.save_table(path)
 
 
-def _number(observable: Callable[[], float]) -> float:
-    return float(observable())
+def _names(observe: Mapping[str, Callable[[], float]]) -> list[str]:
+    """The names of what is observed, if they are names of functions."""
+    if not isinstance(observe, Mapping) or not all(isinstance(k, str) and callable(of) for k, of in observe.items()):
+        raise InvalidInputError(
+            f"observe is {observe!r}; give names and functions without arguments, such as "
+            '{"force": lambda: problem.reaction(bc)}.'
+        )
+    return list(observe)
+
+
+def _number(name: str, observable: Callable[[], float]) -> float:
+    """What is observed, as a float; infinite and NaN are facts too."""
+    found = observable()
+    if found is None:
+        raise InvalidInputError(f"the function observe[{name!r}] returns nothing; it must return a number.")
+    return float(float_array(f"observe[{name!r}]()", found, 0, finite=False))

@@ -12,12 +12,13 @@ from pathlib import Path
 from lse_material._arrays import Array, float_array, whole_number
 from lse_material._progress import progress_bar
 from lse_material.errors import ConvergenceError, InvalidInputError
-from lse_material.fem._mpi import expect_same, on_every_rank
+from lse_material.fem._mpi import expect_same, on_every_rank, warn_together
 from lse_material.fem.paths.equilibrium_path import EquilibriumPath
 from lse_material.fem.paths.history import History, InternalVariables, advance, check_memory
 from lse_material.fem.paths.step_work import StepWork
 from lse_material.fem.solve._energy import FieldEnergy
-from lse_material.fem.solve.stability import is_stable, perturb_along_mode
+from lse_material.fem.solve.arguments import check_energy_problem
+from lse_material.fem.solve.stability import StabilityWarning, is_stable, perturb_along_mode
 
 MAX_PERTURBATIONS = 5  # after one solve
 JUMP_HALVINGS = 8  # of the step between two levels, within which a jump is located
@@ -39,7 +40,8 @@ class LoadPath(EquilibriumPath):
         apply: sets the load; u is then that of the step before, unless `apply` changes it.
         observe: name -> number to record after each step, the same on every rank: a reaction, a fraction,
             `lambda: lowest_modes(problem).values[0]`.
-        perturbation_size: largest displacement of the perturbation that leaves a saddle; 0 turns the stability check off.
+        perturbation_size: largest displacement of the perturbation that leaves a saddle, about a thousandth of the body. Left
+            out, the path goes on from a saddle, and the first one raises a `StabilityWarning`; 0 turns the check off.
         halvings: how often a step may be halved before the path fails.
         checkpoint: npz file, written after each step; any number of ranks can go on from it.
         internal: internal variables that follow each state that is accepted, a `Dissipation`, say; checkpoints contain them.
@@ -57,7 +59,8 @@ class LoadPath(EquilibriumPath):
 
     >>> def stretch(e):
     ...     pull.value[0] = e
-    >>> path = lse.fem.LoadPath(problem, stretch, {"force": lambda: problem.reaction(bcs[1])}, progress=False)
+    >>> force = {"force": lambda: problem.reaction(bcs[1])}
+    >>> path = lse.fem.LoadPath(problem, stretch, force, perturbation_size=1e-3, progress=False)
     >>> table = path.run([0.0, 0.05, 0.1])
     >>> table["load"]
     array([0.  , 0.05, 0.1 ])
@@ -66,7 +69,7 @@ class LoadPath(EquilibriumPath):
     problem: FieldEnergy
     apply: Callable[[float], None]
     observe: Mapping[str, Callable[[], float]] = field(default_factory=dict)
-    perturbation_size: float = 0.0
+    perturbation_size: float | None = None
     halvings: int = 6
     checkpoint: Path | str | None = None
     progress: bool = True
@@ -74,10 +77,12 @@ class LoadPath(EquilibriumPath):
 
     def __post_init__(self) -> None:
         whole_number("halvings", self.halvings)
-        if not float_array("perturbation_size", self.perturbation_size, 0) >= 0.0:
-            raise InvalidInputError(f"perturbation_size is {self.perturbation_size}; it must be >= 0.")
+        size = self.perturbation_size
+        if size is not None and not float_array("perturbation_size", size, 0) >= 0.0:
+            raise InvalidInputError(f"perturbation_size is {size}; it must be >= 0.")
         if not callable(self.apply):
             raise InvalidInputError(f"apply is {self.apply!r}; it must be a function of the load.")
+        check_energy_problem(self.problem, "a LoadPath")
         check_memory(self.problem.functional, self.internal)
         self.history  # noqa: B018 (it checks the names of what is observed)
 
@@ -85,6 +90,11 @@ class LoadPath(EquilibriumPath):
     def history(self) -> History:
         """What has happened so far."""
         return self._new_history(COLUMNS)
+
+    @cached_property
+    def _saddles(self) -> list[str]:
+        """What was said of states that are no minima."""
+        return []
 
     def run(self, levels: Sequence[float]) -> dict[str, Array]:
         """Solve at each level, from the end of the table on; returns the table as arrays.
@@ -154,6 +164,19 @@ class LoadPath(EquilibriumPath):
             if (jump - at) * step > 0.0:
                 step = (jump - at) * (1.0 if abs(jump - at) <= located else 0.5)
 
+    def _warn_of_saddle(self) -> None:
+        """Warn, once, of a state that is no minimum; collective."""
+        if self._saddles:
+            return
+        try:
+            found = "" if is_stable(self.problem) else "the path goes on from a state that is no minimum: a saddle."
+        except ConvergenceError as error:
+            found = f"it is not known whether the states of this path are minima: {error}"
+        if found:
+            self._saddles.append(found)
+            text = f"{found} Give perturbation_size=, about a thousandth of the body, to leave saddles, or 0 to follow them."
+            warn_together(self.problem.comm, text, StabilityWarning)
+
     def _set_load(self, load: float) -> None:
         """Set a level, whatever that does to u."""
         on_every_rank(self.problem.comm, partial(self.apply, load))
@@ -177,17 +200,21 @@ class LoadPath(EquilibriumPath):
     def _minimum(self, *, seek: bool) -> tuple[int, int]:
         """Solve, and leave saddles unless they are sought; returns iterations and perturbations."""
         self.problem.solve()
-        iterations = self.problem.iterations
+        iterations, size = self.problem.iterations, self.perturbation_size
+        if not size:
+            if size is None:
+                self._warn_of_saddle()
+            return iterations, 0
         for perturbations in range(MAX_PERTURBATIONS + 1):
-            if self.perturbation_size == 0.0 or is_stable(self.problem):
+            if is_stable(self.problem):
                 return iterations, perturbations
             if seek:
                 raise _JumpError
             if perturbations < MAX_PERTURBATIONS:
-                perturb_along_mode(self.problem, self.perturbation_size)
+                perturb_along_mode(self.problem, size)
                 self.problem.solve()
                 iterations += self.problem.iterations
         raise ConvergenceError(
-            f"still a saddle after {MAX_PERTURBATIONS} perturbations of {self.perturbation_size:g} along the lowest mode: take "
+            f"still a saddle after {MAX_PERTURBATIONS} perturbations of {size:g} along the lowest mode: take "
             "another perturbation_size."
         )

@@ -88,8 +88,8 @@ class WorkOfLoad:
         out.array[:] = self._forces()
 
     def _forces(self) -> Array:
-        free = self._problem.fields.free[0]
-        return np.zeros(len(free)) if self._first is None else np.where(free, assembled(self._first)[: len(free)], 0.0)
+        fields = self._problem.fields
+        return np.zeros(fields.sizes[0]) if self._first is None else fields.where_free(assembled(self._first))
 
 
 class AppliedLoad:
@@ -139,7 +139,7 @@ class AppliedLoad:
 
     def _rate(self, step: float) -> Array:
         """q by the difference over a step of the factor: exact for what is affine in it, up to rounding."""
-        problem, free = self._problem, self._problem.fields.free[0]
+        problem = self._problem
         u = problem.u.x.array.copy()
         problem.update_stored()
         before = problem.forces()
@@ -151,7 +151,7 @@ class AppliedLoad:
         change = moved.x.array - (problem.forces() - before)
         self._apply(self._factor)
         problem.u.x.array[:] = u
-        return np.where(free, change[: len(free)], 0.0) / step
+        return problem.fields.where_free(change) / step
 
 
 def load_of(problem: FieldEnergy, load: ufl.Form | Callable[[float], None]) -> Load:

@@ -22,18 +22,19 @@ K. Garikipati, npj Comput. Mater. 2, 16012 (2016).
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import ufl
 from dolfinx import fem
 from mpi4py import MPI
 from petsc4py import PETSc
 from ufl.core.expr import Expr
 
+from lse_material._arrays import positive
 from lse_material.errors import InvalidInputError
 from lse_material.fem._mpi import integral
 from lse_material.fem.forms.lagged import lagged
 from lse_material.fem.forms.measures import with_quadrature_degree
 from lse_material.fem.phase_field.fieldwise import FieldwiseTest
+from lse_material.fem.solve.arguments import checked_options
 from lse_material.fem.solve.problem import MaterialProblem
 
 # Convergence is a small last Newton step in each field (`lse_material.fem.phase_field.fieldwise`); the remaining error is its
@@ -111,6 +112,7 @@ class CahnHilliard:
         for name, form in (("energy", energy), ("supply", supply)):
             if form is not None and (not isinstance(form, ufl.Form) or form.arguments()):
                 raise InvalidInputError(f"{name} must be a functional: a UFL form without test function.")
+        given = checked_options(petsc_options_prefix, petsc_options)
         V = state.function_space
         parts = ufl.split(state)
         if len(parts) < 2 or parts[0].ufl_shape or parts[1].ufl_shape:
@@ -136,7 +138,7 @@ class CahnHilliard:
             supply = ufl.Form([integral.reconstruct(metadata=with_mu.metadata()) for integral, with_mu in pairs])
             residual += _times(supply, self.dt * ufl.split(test)[1])
         self.residual, self.bcs = residual, tuple(bcs)
-        options = {**STEP_OPTIONS, "pc_type": "cholesky" if symmetric else "lu", **(petsc_options or {})}
+        options = {**STEP_OPTIONS, "pc_type": "cholesky" if symmetric else "lu", **given}
         self.problem = MaterialProblem(
             residual, state, bcs=bcs, petsc_options_prefix=petsc_options_prefix, petsc_options=options, **kwargs
         )
@@ -181,8 +183,7 @@ class CahnHilliard:
             InvalidInputError: dt is not positive.
             ConvergenceError: Newton did not converge; the state is as before.
         """
-        if not (np.isfinite(dt) and dt > 0.0):
-            raise InvalidInputError(f"dt is {dt!r}; it must be > 0.")
+        dt = positive("dt", dt)
         self.dt.value = dt
         now = self.before.x.array
         now[:] = self.state.x.array

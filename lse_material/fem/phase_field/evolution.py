@@ -8,27 +8,28 @@ is the error of the halves to leading order (E. Hairer, S. P. Norsett, G. Wanner
 II.4). It includes the lag of the mode weights, which estimates from earlier states miss.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import ufl
 from dolfinx import fem
+from mpi4py import MPI
+from ufl.core.expr import Expr
 
-from lse_material._arrays import Array
+from lse_material._arrays import positive, whole_number
 from lse_material.errors import ConvergenceError, InvalidInputError
 from lse_material.fem._mpi import integral
 from lse_material.fem.output.extrapolation import ExtrapolationMonitor
-from lse_material.fem.paths.fingerprint import Fingerprint, differences_from, fingerprint
-from lse_material.fem.paths.history import FINGERPRINT, History, RecordedPath, check_end
+from lse_material.fem.paths.fingerprint import Fingerprint, fingerprint
+from lse_material.fem.paths.history import History
+from lse_material.fem.paths.time_path import StepEstimate, TimePath
 from lse_material.fem.phase_field.cahn_hilliard import CahnHilliard
 from lse_material.fem.quadrature.dissipation import Memory
 
-Expr = Any  # a UFL expression
 SAFETY = 0.8  # share of the step that the error estimate allows
 SMALLEST_FACTOR, LARGEST_FACTOR = 0.3, 1.4  # from one step to the next
 ENERGY_ROUNDING = 1e-11  # relative to the integrals of absolute values in the energy
@@ -60,7 +61,7 @@ class _Trial:
     iterations: int = 0
 
 
-class _Estimate:
+class _Estimate(StepEstimate):
     """The error of a step of `flow`, in the UFL scalars `compare` or the concentration, and the next step, `next_dt`."""
 
     def __init__(self, flow: CahnHilliard, compare: Sequence[Expr], dt: float) -> None:
@@ -77,7 +78,7 @@ class _Estimate:
 
 
 @dataclass(frozen=True, eq=False)
-class Evolution(RecordedPath):
+class Evolution(TimePath):
     """A run of a `CahnHilliard` problem from its present state, at time 0.
 
     Attributes:
@@ -122,9 +123,10 @@ class Evolution(RecordedPath):
     every: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("dt", "tolerance", "longest", "every"):
-            if not getattr(self, name) > 0.0:
-                raise InvalidInputError(f"{name} is {getattr(self, name)!r}; it must be > 0.")
+        for name in ("dt", "tolerance"):
+            positive(name, getattr(self, name))
+        positive("longest", self.longest, finite=False)
+        whole_number("every", self.every, 1)
         if not self._shortest <= self.dt <= self.longest:
             raise InvalidInputError(f"dt is {self.dt}; it must lie between {self._shortest} and {self.longest}.")
         if any(isinstance(f, Memory) for f in self.flow.residual.coefficients()):
@@ -153,58 +155,18 @@ class Evolution(RecordedPath):
     def _estimate(self) -> _Estimate:
         return _Estimate(self.flow, self.compare, self.dt)
 
-    def run(self, until: float, *, steps: int | None = None) -> dict[str, Array]:
-        """Continue to the time `until`, or for `steps` accepted steps if that is less; returns the table as arrays.
+    @property
+    def _comm(self) -> MPI.Comm:
+        return self.flow.comm
 
-        Raises:
-            InvalidInputError: `until` is not finite, `steps` no whole number, or ranks have others.
-            ConvergenceError: a step would have to be shorter than `shortest`; table and state end with the last accepted step.
-        """
-        check_end(self.flow.comm, until, steps)
-        if not self.table["time"]:
-            self._note(0.0, 0.0, _Trial(1.0, None))
-        made = 0
-        while self._time < until * (1.0 - 1e-12) and (steps is None or made < steps):
-            self._advance(until)
-            made += 1
-            if self.checkpoint is not None and (len(self.history) - 1) % self.every == 0:
-                self.save()
-        return self.arrays()
-
-    def save(self) -> None:
-        """Write the checkpoint now."""
-        self.history.save(self._fingerprint(), next_dt=self._estimate.next_dt)
-
-    def resume(self, *, changed: Collection[str] = ()) -> int:
-        """Read state and table from the checkpoint if there is one; returns the number of steps in it. Collective.
-
-        The checkpoint must be of this problem: the same formula and potentials, mesh and tags, and the same values of constants
-        and coefficients as when it was written. If your script changes a value in time (a current, say), set it to its value
-        at the checkpoint, or name it in `changed`. Steps, tolerances and options of the solver may differ.
-
-        Args:
-            changed: parts that may differ, by the names that the error gives them.
-
-        Raises:
-            FormatError: the checkpoint cannot be read, or is of another mesh, space, table or problem; the state is then as
-                before the call.
-        """
-        data = self.history.resume(lambda data: differences_from(data[FINGERPRINT], self._fingerprint()), changed)
-        if data is None:
-            return 0
-        self._estimate.next_dt = float(data["next_dt"])
-        return len(self.history) - 1
+    def _begin(self) -> None:
+        self._note(0.0, 0.0, _Trial(1.0, None))
 
     def _fingerprint(self) -> Fingerprint:
         flow = self.flow
         return fingerprint({"step": flow.residual}, unknown=flow.state, bcs=flow.bcs, without=(flow.before, flow.dt))
 
-    @property
-    def _time(self) -> float:
-        return self.table["time"][-1]
-
     def _advance(self, until: float) -> None:
-        """Make one accepted step, and choose the next."""
         flow, estimate, history, left = self.flow, self._estimate, self.history, until - self._time
         start = flow.state.x.array.copy()
         while True:

@@ -15,7 +15,9 @@ from dolfinx import fem, mesh
 from mpi4py import MPI
 from ufl.core.expr import Expr
 
+from lse_material._arrays import positive
 from lse_material.errors import InvalidInputError
+from lse_material.fem._cells import require_degree
 from lse_material.fem._mpi import warn_together
 from lse_material.fem.forms.measures import with_quadrature_degree
 
@@ -82,6 +84,9 @@ def interior_penalty(u: fem.Function, *, length: float, modulus: float, degree: 
     0.004307
     """
     _positive(length=length, modulus=modulus, penalty=penalty)
+    require_degree(degree)
+    if not isinstance(u, fem.Function):
+        raise InvalidInputError(f"u is a {type(u).__name__}; interior_penalty takes a Function of its own space.")
     if u.function_space.element.basix_element.degree < 2:
         raise InvalidInputError("second gradients need u of degree 2 or more; take `micromorphic` for degree 1.")
     kappa, n = modulus * length**2, ufl.FacetNormal(u.function_space.mesh)
@@ -104,7 +109,7 @@ def viscous(gradient: Expr, before: Expr, *, viscosity: float, dt: float) -> Exp
     >>> round(fem.assemble_scalar(fem.form(energy * dx)), 6)
     0.004307
     """
-    _positive(viscosity=viscosity, dt=dt)
+    viscosity, dt = positive("viscosity", viscosity), positive("dt", dt)
     return viscosity / (2.0 * dt) * ufl.inner(gradient - before, gradient - before)
 
 
@@ -117,7 +122,9 @@ def check_resolution(domain: mesh.Mesh, length: float) -> float:
     >>> float(lse.fem.check_resolution(domain, 1.0))
     4.0
     """
-    _positive(length=length)
+    positive("length", length)
+    if not isinstance(domain, mesh.Mesh):
+        raise InvalidInputError(f"check_resolution takes a dolfinx mesh, and not a {type(domain).__name__}.")
     tdim = domain.topology.dim
     cells = np.arange(domain.topology.index_map(tdim).size_local, dtype=np.int32)
     largest = float(domain.h(tdim, cells).max()) if len(cells) else 0.0
@@ -135,5 +142,4 @@ def check_resolution(domain: mesh.Mesh, length: float) -> float:
 
 def _positive(**values: float) -> None:
     for name, value in values.items():
-        if not (np.isfinite(value) and value > 0.0):
-            raise InvalidInputError(f"{name} is {value!r}; it must be > 0.")
+        positive(name, value)

@@ -31,17 +31,16 @@ import numpy as np
 import ufl
 from dolfinx import fem
 from dolfinx.mesh import MeshTags
+from ufl.core.expr import Expr
 
-from lse_material._arrays import Array
+from lse_material._arrays import Array, float_array
 from lse_material.errors import InvalidInputError
-from lse_material.fem._cells import functions_of, marked_cells, mesh_of, owned_cells, require_double
+from lse_material.fem._cells import functions_of, material_cells, mesh_of, require_degree, require_double
 from lse_material.fem._mpi import integral
 from lse_material.fem.forms.energy import expect_shape, inputs
 from lse_material.fem.forms.transformation import cost, smooth_weights
 from lse_material.model.material import Material
 from lse_material.model.soft_minimum import SoftMinimum
-
-Expr = Any  # a UFL expression
 
 ROUNDING = 1e-12  # of prices of pairs, relative to the largest
 
@@ -147,19 +146,12 @@ class Dissipation:
             raise InvalidInputError("a potential of one mode has no transformation whose price could be given.")
         if not 0.0 < reversible < 1.0:
             raise InvalidInputError(f"reversible is {reversible}; it is a share of a mode weight, between 0 and 1.")
-        if degree < 1:
-            raise InvalidInputError(f"quadrature degree is {degree}; it must be at least 1.")
-        if (tags is None) != (tag is None):
-            raise InvalidInputError("give both tags and tag, or neither.")
+        require_degree(degree, 1)
         prices = prices_of_modes(price, modes)
         require_double(*functions_of(ufl.as_vector(x)), what="a Dissipation", real=True)
         self._mesh = domain = mesh_of(ufl.as_vector(x))
-        marks = tuple(int(t) for t in np.atleast_1d(() if tag is None else tag))
-        self._cells = owned_cells(domain) if tags is None else marked_cells(domain, tags, marks)
+        self._cells, self.dx = material_cells(domain, tags, tag, degree=degree)
         self.reversible = reversible
-        metadata = {"quadrature_degree": degree, "quadrature_scheme": "default"}
-        measure = ufl.Measure("dx", domain=domain, subdomain_data=tags, metadata=metadata)
-        self.dx = measure if tag is None else measure(marks)
 
         def at_points(*shape: int) -> fem.FunctionSpace:
             element = basix.ufl.quadrature_element(domain.basix_cell(), value_shape=shape, degree=degree)
@@ -214,8 +206,7 @@ class Dissipation:
     @property
     def _anchors(self) -> Array:
         """The anchors, (points, modes)."""
-        found: Array = self.anchors.x.array.reshape(-1, self.anchors.function_space.dofmap.bs)
-        return found
+        return self.anchors.x.array.reshape(-1, self.anchors.function_space.dofmap.bs)
 
     def _at_points(self, expression: fem.Expression) -> tuple[Array, Array]:
         """Weights or their changes, and prices, (points, modes) each."""
@@ -239,9 +230,11 @@ def prices_of_modes(price: Any, modes: int) -> list[Any]:
 
     Raises InvalidInputError: prices are negative, not symmetric, or no such sums.
     """
-    if not isinstance(price, (int, float, list, tuple, np.ndarray)):
-        return [0.5 * price] * modes  # UFL
-    table = np.asarray(price, dtype=float)
+    if isinstance(price, ufl.core.expr.Expr):
+        if price.ufl_shape:
+            raise InvalidInputError(f"price has UFL shape {price.ufl_shape}; give a number, a table, or a UFL scalar.")
+        return [0.5 * price] * modes
+    table = float_array("price", price).copy()
     if table.ndim == 0:
         table = np.where(np.eye(modes) > 0, 0.0, table)
     if table.shape != (modes, modes) or not np.isfinite(table).all():

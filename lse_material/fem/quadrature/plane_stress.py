@@ -166,8 +166,7 @@ class PlaneStress:
 
 def _forces(F3: Array, A: Array) -> Array:
     """|A| |F|, (n,): the size of forces that cancel where the stress vanishes."""
-    size: Array = np.linalg.norm(A.reshape(len(A), -1), axis=1) * np.linalg.norm(F3, axis=(1, 2))
-    return size
+    return np.linalg.norm(A.reshape(len(A), -1), axis=1) * np.linalg.norm(F3, axis=(1, 2))
 
 
 def _steps(F3: Array, P: Array, A: Array) -> tuple[Array, Array, Mask]:

@@ -6,7 +6,7 @@ Jacobian (3 and 6 in 2D, 6 and 21 in 3D; P and dP/dF in 3D have 9 and 81), and U
 any other evaluator P and dP/dF are stored.
 
 The operator is a stress, never W, because two derivatives of W through an external operator silently give a zero Jacobian
-(FEniCS/ufl issue 456).
+(FEniCS/ufl issue 449).
 """
 
 import weakref
@@ -27,9 +27,8 @@ from lse_material.errors import InvalidInputError
 from lse_material.fem._cells import (
     covered_cells,
     functions_of,
-    marked_cells,
+    material_cells,
     mesh_of,
-    owned_cells,
     require_degree,
     require_double,
     require_points,
@@ -107,8 +106,6 @@ class QuadratureStress:
             raise InvalidInputError(f"F has UFL shape {shape}; this material needs {wanted}.")
         expect_solid_cells(F)
         require_degree(degree, 1)
-        if (tags is None) != (tag is None):
-            raise InvalidInputError("give both tags and tag, or neither.")
         self.material, self.degree = material, degree
         self._mesh = mesh = mesh_of(F, domain)
         if isinstance(material, Material):
@@ -120,10 +117,7 @@ class QuadratureStress:
         require_double(*read, what="a QuadratureStress", real=True)
         for expression in (F, *fields):
             require_points(expression, degree, "this QuadratureStress")
-        marks = tuple(int(t) for t in np.atleast_1d(() if tag is None else tag))
-        if tags is not None and (not marks or len(set(marks)) < len(marks)):
-            raise InvalidInputError(f"tag is {tag!r}: give one value, or several that differ.")
-        self._cells = owned_cells(mesh) if tags is None else marked_cells(mesh, tags, marks)
+        self._cells, self.dx = material_cells(mesh, tags, tag, degree=degree)
         self._stored: PotentialStress | EvaluatorStress = (
             PotentialStress(material, mesh.comm, fields)
             if isinstance(material, Material)
@@ -137,9 +131,6 @@ class QuadratureStress:
         self.conjugates: Any = None
         if isinstance(self._stored, PotentialStress) and fields:
             self.conjugates = self._stored.conjugates(F, self._external)
-        metadata = {"quadrature_degree": degree, "quadrature_scheme": "default"}
-        measure = ufl.Measure("dx", domain=mesh, subdomain_data=tags, metadata=metadata)
-        self.dx = measure if tag is None else measure(marks)
         dofs = space.dofmap.list[self._cells].ravel()  # scalar positions of the evaluated points
         self.inputs = self._external.ufl_operands[0]
         self.values = self._external.ref_coefficient

@@ -8,7 +8,7 @@ from petsc4py import PETSc
 
 from lse_material.fem.solve.fields import Fields
 from lse_material.fem.solve.missing_stiffness import missing_stiffness
-from lse_material.fem.solve.options import mumps_error
+from lse_material.fem.solve.options import NEEDS_WORK_SPACE, mumps_error
 
 NAN_RESIDUAL = "the residual is not finite: {}, or a load, coefficient or Dirichlet value holds NaN. {}"
 SNES_ADVICE: Mapping[str, str] = {
@@ -27,17 +27,22 @@ SNES_ADVICE: Mapping[str, str] = {
     ),
     "INNER": "the solver inside it (npc_) failed: npc_snes_monitor shows its iterations",
 }
+OUT_OF_ITERATIONS = (
+    "it ran out of iterations: raise ksp_max_it, or take a stronger preconditioner (pc_type lu is direct)"
+)
 KSP_ADVICE: Mapping[str, str] = {
-    "ITS": "it ran out of iterations: raise ksp_max_it, or take a stronger preconditioner (pc_type lu is direct)",
-    "MAX_IT": "it ran out of iterations: raise ksp_max_it, or take a stronger preconditioner (pc_type lu is direct)",
+    "ITS": OUT_OF_ITERATIONS,
+    "MAX_IT": OUT_OF_ITERATIONS,
     "INDEFINITE_PC": "the preconditioner is not positive, which this ksp_type needs: take gmres, or pc_type lu with preonly",
     "INDEFINITE_MAT": "the tangent is not positive, which this ksp_type needs: take gmres, or pc_type lu with preonly",
     "NANORINF": "the tangent or the residual is not finite",
     "PCSETUP_FAILED": "the preconditioner could not be set up with this tangent",
 }
+OUT_OF_SPACE = (
+    "MUMPS ran out of its own work space: raise mat_mumps_icntl_14 (per cent), or give the fields similar units"
+)
 MUMPS_ADVICE: Mapping[int, str] = {
-    -8: "MUMPS ran out of its own work space: raise mat_mumps_icntl_14 (per cent), or give the fields similar units",
-    -9: "MUMPS ran out of its own work space: raise mat_mumps_icntl_14 (per cent), or give the fields similar units",
+    **dict.fromkeys(NEEDS_WORK_SPACE, OUT_OF_SPACE),
     -6: "MUMPS found that the tangent has empty rows",
     -10: "MUMPS found the tangent singular",
     -13: "MUMPS could not get the memory that it needs: use more ranks, or an iterative solver",

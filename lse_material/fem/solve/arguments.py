@@ -4,7 +4,7 @@ UFL differentiates in a function itself. A form of another function, or of the v
 no derivative in w: its tangent is zero, and any state without load counts as solved.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from numbers import Real
 from typing import Any
 
@@ -15,6 +15,7 @@ from mpi4py import MPI
 from ufl.classes import ExprList
 
 from lse_material.errors import InvalidInputError
+from lse_material.fem.quadrature.stress import QuadratureStress
 
 RANKS = ("no test function", "a test function", "a test and a trial function")
 
@@ -31,8 +32,41 @@ def conditions(bcs: Sequence[fem.DirichletBC] | None) -> tuple[fem.DirichletBC, 
     return tuple(given)
 
 
-def check_blocks(residual: Any, u: Any) -> None:
-    """A list of residuals needs as many unknowns, and a form one; an unknown is no part of another function.
+def stored_stresses(stresses: Any) -> tuple[QuadratureStress, ...]:
+    """The stresses that are stored at quadrature points.
+
+    Raises:
+        InvalidInputError: it is no list of them.
+    """
+    if not isinstance(stresses, Sequence) or not all(isinstance(P, QuadratureStress) for P in stresses):
+        raise InvalidInputError(f"stresses is {stresses!r}: give a list of every QuadratureStress, stresses=[P].")
+    return tuple(stresses)
+
+
+def checked_options(prefix: Any, options: Any) -> dict[str, Any]:
+    """The PETSc options of a problem, whose names have neither spaces nor dashes in front; none for None.
+
+    Raises:
+        InvalidInputError: otherwise.
+    """
+    if not _is_name(prefix):
+        raise InvalidInputError(
+            f'petsc_options_prefix is {prefix!r}; it must be a text without spaces, such as "plate_", of this problem alone.'
+        )
+    if options is not None and not (isinstance(options, Mapping) and all(_is_name(key) for key in options)):
+        raise InvalidInputError(
+            f"petsc_options is {options!r}; it must be a dictionary of names without spaces and dashes in front, such as "
+            '{"ksp_type": "cg", "pc_type": "gamg"}.'
+        )
+    return dict(options or {})
+
+
+def _is_name(text: Any) -> bool:
+    return isinstance(text, str) and text != "" and not text.startswith("-") and not any(c.isspace() for c in text)
+
+
+def check_blocks(residual: Any, u: Any, kind: Any) -> None:
+    """A list of residuals needs as many unknowns, and a form one without nests; an unknown is no part of another function.
 
     Raises:
         InvalidInputError: otherwise.
@@ -44,6 +78,8 @@ def check_blocks(residual: Any, u: Any) -> None:
             f"residual is {said[0]} and u is {said[1]}: give a form and a function, or a list of forms and as many functions "
             "(ufl.extract_blocks parts a form over a MixedFunctionSpace)."
         )
+    if kind == "nest" and not lists[1]:
+        raise InvalidInputError('kind="nest" is for lists of residuals and of unknowns: leave it out.')
     for unknown in u if lists[1] else [u]:
         if not isinstance(unknown, fem.Function) or len(unknown.function_space.component()):
             raise InvalidInputError(
@@ -69,6 +105,12 @@ def check_energy(energy: Any, u: Any, tolerance: Any) -> None:
         )
     if not isinstance(tolerance, Real) or not 0.0 < float(tolerance) < 1.0:
         raise InvalidInputError(f"tolerance is {tolerance}; it must lie between 0 and 1.")
+
+
+def check_energy_problem(problem: Any, what: str) -> None:
+    """Raise InvalidInputError unless a problem has an energy, of which paths and stability checks know more than a residual."""
+    if not hasattr(problem, "functional"):
+        raise InvalidInputError(f"{what} takes an EnergyProblem, and not a {type(problem).__name__}.")
 
 
 def check_rank(form: ufl.Form, rank: int, what: str) -> None:

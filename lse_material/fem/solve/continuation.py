@@ -8,7 +8,6 @@ frozen-weight tangent at the start: what differs between these energies, the mod
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing, contextmanager
 
-import numpy as np
 import ufl
 from dolfinx import fem
 from petsc4py import PETSc
@@ -47,7 +46,7 @@ class SmootherEnergy:
 
     def residual(self, out: PETSc.Vec) -> None:
         """Write its gradient to `out`, zero where u is prescribed; collective."""
-        out.array[:] = np.where(self._fields.free[0], assembled(self._gradient)[: out.getLocalSize()], 0.0)
+        out.array[:] = self._fields.where_free(assembled(self._gradient))
 
 
 @contextmanager

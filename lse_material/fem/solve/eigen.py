@@ -131,7 +131,7 @@ def _below(K: PETSc.Mat, M: PETSc.Mat, shift: float, *, zero: bool = False) -> i
 def _nearest(
     K: PETSc.Mat, M: PETSc.Mat, shift: float, count: int, basis: int, start: PETSc.Vec | None
 ) -> tuple[Array, list[PETSc.Vec]]:
-    """Up to `count` eigenpairs next above the shift, ascending, as far as SLEPc finds them with so large a basis."""
+    """Up to `count` eigenpairs nearest to the shift, ascending, as far as SLEPc finds them with so large a basis."""
     eps = SLEPc.EPS().create(K.comm)
     first = _start(M, start)
     x, y = K.createVecRight(), K.createVecRight()

@@ -24,7 +24,7 @@ from dolfinx.fem.petsc import assign
 from mpi4py import MPI
 from petsc4py import PETSc
 
-from lse_material._arrays import Array
+from lse_material._arrays import Array, float_array
 from lse_material.errors import ConvergenceError, InvalidInputError
 from lse_material.fem._lifetime import collect_garbage, weak_method
 from lse_material.fem._mpi import assembled, integral
@@ -35,8 +35,9 @@ from lse_material.fem.forms.marks import marks_in
 from lse_material.fem.forms.measures import with_quadrature_degree
 from lse_material.fem.quadrature.stress import QuadratureStress
 from lse_material.fem.solve.advice import explain, explain_error
-from lse_material.fem.solve.arguments import check_energy
+from lse_material.fem.solve.arguments import check_energy, checked_options, stored_stresses
 from lse_material.fem.solve.continuation import SMOOTHER_REMAINDER, SmootherEnergy, positive_preconditioner
+from lse_material.fem.solve.convergence import Convergence
 from lse_material.fem.solve.dirichlet import enter_dirichlet_values
 from lse_material.fem.solve.fields import ROUNDING
 from lse_material.fem.solve.given_residual import check_given_residual
@@ -56,7 +57,6 @@ SLOW = 0.3  # of the last residual norm: an iteration of the trust region that l
 FINISHING_ITERATIONS = 3  # of `minimise` after a failure that count as the end of a solve, not as a fallback
 AT_BOUNDARY = (PETSc.KSP.ConvergedReason.CONVERGED_NEG_CURVE, PETSc.KSP.ConvergedReason.CONVERGED_STEP_LENGTH)
 INFINITE_RESIDUAL = 1e150  # entries of the residual where the energy is not finite; their square is finite
-TOLERANCE_STRAIN = 1e-4  # the tolerance is relative to reactions, or to the forces of this strain if they are larger
 
 logger = logging.getLogger("lse_material")
 
@@ -145,8 +145,9 @@ class EnergyProblem(MaterialProblem):
         **kwargs: Any,
     ) -> None:
         check_energy(energy, u, tolerance)
-        chosen = dict(petsc_options or {})
+        chosen = checked_options(petsc_options_prefix, petsc_options)
         saddle = bool(marks_in(energy, Multiplier))
+        continuation = float_array("continuation", continuation, 1).tolist()
         if saddle and continuation:
             raise InvalidInputError("a mixed energy has no minimum to which continuation could lead: leave it out.")
         self.default_options = energy_defaults(chosen, saddle=saddle)
@@ -156,7 +157,9 @@ class EnergyProblem(MaterialProblem):
         self._descents_left, self._slow = 0, False
         self.force_scale = self.energy_scale = 0.0
         energy = with_quadrature_degree(energy)
-        self._reads_stored_energy = any(stress.is_read_by(energy.coefficients()) for stress in stresses)
+        self._reads_stored_energy = any(
+            stress.is_read_by(energy.coefficients()) for stress in stored_stresses(stresses)
+        )
         if self._reads_stored_energy and residual is None:
             raise InvalidInputError(
                 "the energy holds values stored at points, whose derivative UFL does not know: give residual=, "
@@ -164,7 +167,6 @@ class EnergyProblem(MaterialProblem):
             )
         convex = frozen_tangent(energy, u) if frozen is None and not saddle else frozen
         direct = {**self.default_options, **chosen}.get("ksp_type") == "preonly"  # it applies the preconditioner alone
-        self._chosen = frozenset(chosen)  # options
         super().__init__(
             ufl.derivative(energy, u) if residual is None else residual,
             u,
@@ -184,8 +186,7 @@ class EnergyProblem(MaterialProblem):
         self.convex_form = None if convex is None else self.compiled(convex)
         self._convex_matrix: PETSc.Mat | None = None
         self.scales = FieldScales(self.fields)
-        self._uncancelled = np.zeros(len(self.fields))  # forces of the tangent that was assembled last
-        self._first_norm = self._last_norm = np.inf
+        self._convergence, self._last_norm = Convergence(self.fields, self.solver, chosen), np.inf
         self._unsupported = not self.comm.allreduce(not self.fields.free[0].all(), MPI.LOR)  # may move rigidly
         for matrix in (self.A, self.P_mat):
             if matrix is not None:
@@ -220,7 +221,7 @@ class EnergyProblem(MaterialProblem):
 
     def residual(self, out: PETSc.Vec) -> None:
         """Write the gradient of the energy to `out`, zero where u is prescribed; collective."""
-        out.array[:] = np.where(self.fields.free[0], self.forces()[: out.getLocalSize()], 0.0)
+        out.array[:] = self.fields.where_free(self.forces())
 
     def tangent(self) -> PETSc.Mat:
         """The second derivative of the energy, with a 1 on the diagonal where u is prescribed; collective.
@@ -229,7 +230,7 @@ class EnergyProblem(MaterialProblem):
         """
         self._update_tangents()
         self._assemble(self.A, self.J)
-        self._note_forces(self.A)
+        self._note_tangent(self.A)
         return self.A
 
     def convex_tangent(self) -> PETSc.Mat | None:
@@ -257,20 +258,12 @@ class EnergyProblem(MaterialProblem):
         """Set u, ghosts included, to the values of a vector of its layout; collective."""
         self._take_iterate(x)
 
-    def is_converged(self, residual: PETSc.Vec, rounding: float = ROUNDING) -> bool:
+    def is_converged(self, residual: PETSc.Vec, rounding: float = ROUNDING, *, reactions: Array | None = None) -> bool:
         """Whether the residual of the present u counts as zero: in each field by `tolerance`, or as rounding; collective."""
-        norms = self.fields.norms(residual)
-        if bool((norms <= self.allowed_residuals(rounding)).all()):
-            return True
-        whole = float(np.linalg.norm(norms))
-        absolute = "snes_atol" in self._chosen and whole <= self.solver.atol
-        return absolute or ("snes_rtol" in self._chosen and whole <= self.solver.rtol * self._first_norm)
-
-    def allowed_residuals(self, rounding: float = ROUNDING) -> Array:
-        """Norms of the residuals, by field, that count as zero at the present u, with a share of all forces; collective."""
-        reactions = self.fields.norms(self.forces(), prescribed=True)
-        forces = np.maximum(reactions, TOLERANCE_STRAIN * self._uncancelled)
-        return np.asarray(self.tolerance * np.maximum(forces, self.force_scale) + rounding * self._uncancelled)
+        if reactions is None:
+            reactions = self._convergence.reactions(self.forces())
+        relative = {"tolerance": self.tolerance, "force_scale": self.force_scale}
+        return self._convergence.is_reached(residual, reactions, **relative, rounding=rounding)
 
     def apply_bcs(self) -> None:
         """Set u to its Dirichlet values."""
@@ -283,17 +276,13 @@ class EnergyProblem(MaterialProblem):
         self._update_stresses()
         return assembled(self.F)
 
-    def _note_forces(self, A: PETSc.Mat) -> None:
-        """Record the size of the forces that cancel in the residual; large bodies without factors must save memory."""
-        diagonal_only = not is_direct(self.solver.getKSP())
-        self._uncancelled = self.fields.rounding(A, diagonal_only=diagonal_only) / ROUNDING
+    def _note_tangent(self, A: PETSc.Mat) -> None:
+        self._convergence.note_tangent(A, diagonal_only=not is_direct(self.solver.getKSP()))
 
     def _assemble(self, matrix: PETSc.Mat, form: fem.Form) -> None:
         matrix.zeroEntries()
         dolfinx.fem.petsc.assemble_matrix(matrix, form, bcs=self.bcs)
         matrix.assemble()
-
-    # ---- solving ---------------------------------------------------------------------------------------------------------
 
     def solve(self) -> fem.Function:
         """Minimise from the present values of `u`, and return `u`.
@@ -353,7 +342,7 @@ class EnergyProblem(MaterialProblem):
 
     def _solve_scaled(self) -> None:
         """Run the PETSc solver, whose unknowns are those of u divided by their field's scale; u ends as its last iterate."""
-        self._first_norm, self.failure = np.inf, None
+        self._convergence.first_norm, self.failure = np.inf, None
         assign(self.u, self.x)
         self.scales.divide(self.x.array)
         failure: PETSc.Error | None = None
@@ -380,6 +369,7 @@ class EnergyProblem(MaterialProblem):
         """Run the PETSc solver from `x` until it ends or is slow; returns PETSc's reason."""
         self._slow, self._last_norm = False, np.inf
         self._objective.restart()
+        self._convergence.forget_forces()
         limit = self.solver.getTolerances()[3]
         self.solver.setTolerances(max_it=limit - self.iterations)
         try:
@@ -416,13 +406,22 @@ class EnergyProblem(MaterialProblem):
         if snes.getType() == "newtontr" and not np.isfinite(b.norm()):
             b.set(INFINITE_RESIDUAL)  # the trial is refused by its energy; NaN would end the solver
 
+    def _assemble_residual(self, x: PETSc.Vec, b: PETSc.Vec) -> None:
+        """Assemble the forces once, for the residual and for the reactions that its tolerance is relative to."""
+        if self.comm.allreduce(self._lifting_needs_tangent(0.0), MPI.LOR):
+            super()._assemble_residual(x, b)
+            return
+        forces = assembled(self.F)
+        self._convergence.note_forces(x, forces)
+        b.array[:] = self.fields.where_free(forces)
+
     def _jacobian_at(self, snes: PETSc.SNES, x: PETSc.Vec, A: PETSc.Mat, P: PETSc.Mat) -> None:
         if self._kept.serves(snes.getKSP()):
             self.set_iterate(self.scales.to_physical(x, self._physical))
             self.scales.scale(self.tangent())
             return
         super()._jacobian_at(snes, self.scales.to_physical(x, self._physical), A, P)
-        self._note_forces(A)
+        self._note_tangent(A)
         for matrix in (A, P) if P.handle != A.handle else (A,):
             self.scales.scale(matrix)
 
@@ -445,10 +444,11 @@ class EnergyProblem(MaterialProblem):
         norm = float(np.linalg.norm(self.fields.norms(residual)))
         if not norm < INFINITE_RESIDUAL:
             return reason.DIVERGED_FUNCTION_NANORINF
-        if not np.isfinite(self._first_norm):
-            self._first_norm = norm
+        if not np.isfinite(self._convergence.first_norm):
+            self._convergence.first_norm = norm
         falls = iteration > 0 and norm <= SLOW * self._last_norm  # what rounding may have made is none while it falls
-        if self.is_converged(residual, 0.0 if falls else ROUNDING):
+        reactions = self._convergence.reactions_at(self._physical)
+        if self.is_converged(residual, 0.0 if falls else ROUNDING, reactions=reactions):
             return reason.CONVERGED_FNORM_ABS
         self._slow = self._is_slow(iteration, norm)
         if self._slow:  # the solver would end with its last trial, even if it has refused it
@@ -472,7 +472,7 @@ class EnergyProblem(MaterialProblem):
         if newtontr:
             self.residual(self.b)
             size = self.scales.largest_step(self.u, self.b.array_r.copy(), A)
-            first = self.solver.getTRTolerances()[2] if "snes_tr_delta0" in self._chosen else size
+            first = self.solver.getTRTolerances()[2] if "snes_tr_delta0" in self._given_options else size
             self.solver.setTRTolerances(delta_min=1e-12 * size, delta_0=first)
 
     def _require_stable(self) -> None:

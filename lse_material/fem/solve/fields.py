@@ -77,6 +77,7 @@ class Fields:
             self.free.append(free)
             for leaf, dofs in _leaves(V):
                 self.fields.append(Field(block, dofs[dofs < size], leaf, _is_displacement(leaf)))
+        self._parts = [(f.dofs[self.is_free(f)], f.dofs[~self.is_free(f)]) for f in self.fields]  # free and prescribed
         self._node_sizes: list[Array] | None = None
         self._largest = [np.zeros(size) for size in self.sizes]
         for meaning in (Multiplier, Dilatation):  # which are no displacements, in one dimension either
@@ -105,12 +106,16 @@ class Fields:
 
     def values(self, field: Field) -> Array:
         """The present values of a field that this rank owns."""
-        result: Array = self._unknowns[field.block].x.array[field.dofs]
-        return result
+        return self._unknowns[field.block].x.array[field.dofs]
 
     def is_free(self, field: Field) -> Any:
         """Which of `field.dofs` no condition prescribes."""
         return self.free[field.block][field.dofs]
+
+    def where_free(self, values: Array) -> Array:
+        """Values at the entries of the one unknown that this rank owns, zero where it is prescribed."""
+        free = self.free[0]
+        return np.where(free, values[: len(free)], 0.0)
 
     def norms(self, values: PETSc.Vec | Array, *, prescribed: bool = False) -> Array:
         """Norm of a residual over the free entries of each field; collective.
@@ -120,19 +125,16 @@ class Fields:
             prescribed: over the entries that conditions prescribe instead: of forces, these are the reactions.
         """
         blocks, squares = self.split(values), []
-        for field in self.fields:
-            chosen = field.dofs[self.is_free(field) != prescribed]
-            squares.append(float((np.abs(blocks[field.block][chosen]) ** 2).sum()))
-        result: Array = np.sqrt(self.comm.allreduce(np.array(squares)))
-        return result
+        for field, parts in zip(self.fields, self._parts):
+            squares.append(float((np.abs(blocks[field.block][parts[prescribed]]) ** 2).sum()))
+        return np.sqrt(self.comm.allreduce(np.array(squares)))
 
     def mean_stiffnesses(self, diagonal: PETSc.Vec | Array) -> Array:
         """Mean |A_ii| over the free entries of each field, 0 for a field without any; collective."""
         blocks = self.split(diagonal)
         free = [blocks[field.block][field.dofs[self.is_free(field)]] for field in self.fields]
         total, count = self.comm.allreduce(np.array([(np.abs(values).sum(), len(values)) for values in free])).T
-        result: Array = total / np.maximum(count, 1.0)
-        return result
+        return total / np.maximum(count, 1.0)
 
     def note(self) -> None:
         """Record the size of the unknowns: a field that is no displacement has no other scale once it vanishes."""
@@ -243,8 +245,7 @@ def owned_entries(values: Any) -> Array:
         return values
     if values.getType() == PETSc.Vec.Type.NEST:
         return np.concatenate([part.array_r for part in values.getNestSubVecs()])
-    result: Array = values.array_r
-    return result
+    return values.array_r
 
 
 def product(A: PETSc.Mat, x: list[Array], *, absolute: bool = False) -> list[Array]:
@@ -259,7 +260,7 @@ def product(A: PETSc.Mat, x: list[Array], *, absolute: bool = False) -> list[Arr
     right.array[:] = np.concatenate(x)
     if absolute:
         pointers, columns, values = A.getValuesCSR()
-        entries = PETSc.Mat().createAIJ(A.getSizes(), csr=(pointers, columns, np.abs(values)), comm=A.comm)
+        entries = PETSc.Mat().createAIJWithArrays(A.getSizes(), csr=(pointers, columns, np.abs(values)), comm=A.comm)
         entries.mult(right, left)
         entries.destroy()
     else:

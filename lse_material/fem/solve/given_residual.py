@@ -5,20 +5,20 @@ one of the two show at the other.
 """
 
 import itertools
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import ufl
 from dolfinx import fem
-from petsc4py import PETSc
 
 from lse_material._arrays import Array
 from lse_material.errors import InvalidInputError
 from lse_material.fem._mpi import integral
 from lse_material.fem.quadrature.derivatives import with_stored_values
 from lse_material.fem.quadrature.stress import QuadratureStress
-from lse_material.fem.solve.fields import Field, Fields
+from lse_material.fem.solve._energy import FieldEnergy
+from lse_material.fem.solve.fields import Field
 from lse_material.fem.solve.scaling import FieldScales
 
 EQUAL = 1e-6  # of the forces in a field: two residuals that differ by less are one
@@ -27,28 +27,7 @@ DIRECTIONS = 3  # in each field: one alone may be almost normal to a difference
 HALVINGS = 5  # at most, of a perturbation whose energy is not finite
 
 
-class ProblemWithResidual(Protocol):
-    """What is needed of a problem whose residual was given; see `FieldEnergy`."""
-
-    u: fem.Function
-    comm: Any
-    fields: Fields
-    start_values: Mapping[str, fem.Function]
-
-    def value(self) -> float:
-        """The energy of the present u."""
-
-    def forces(self) -> Array:
-        """The residual at the present u, also where u is prescribed."""
-
-    def tangent(self) -> PETSc.Mat:
-        """The derivative of the residual."""
-
-    def compiled(self, form: ufl.Form) -> fem.Form:
-        """A form compiled as those of the problem are."""
-
-
-def check_given_residual(problem: ProblemWithResidual, energy: ufl.Form, stresses: Sequence[QuadratureStress]) -> bool:
+def check_given_residual(problem: FieldEnergy, energy: ufl.Form, stresses: Sequence[QuadratureStress]) -> bool:
     """Compare the residual of a problem with the derivative of its energy; u is unchanged at the end. Collective.
 
     Returns:
@@ -90,7 +69,7 @@ def check_given_residual(problem: ProblemWithResidual, energy: ufl.Form, stresse
     return True
 
 
-def _works(problem: ProblemWithResidual, rate: fem.Form, direction: fem.Function, noise: Any) -> Array:
+def _works(problem: FieldEnergy, rate: fem.Form, direction: fem.Function, noise: Any) -> Array:
     """Work of the residual at the present u, that of the energy, and their size: (3, directions, fields)."""
     problem.value()  # brings stored values up to date
     forces, values = problem.forces(), direction.x.array
@@ -106,7 +85,7 @@ def _works(problem: ProblemWithResidual, rate: fem.Form, direction: fem.Function
     return works
 
 
-def _perturbation(problem: ProblemWithResidual, noise: Any) -> Array:
+def _perturbation(problem: FieldEnergy, noise: Any) -> Array:
     """A change of the owned entries of u: waves of displacements, random values in the units of the other fields."""
     fields, A = problem.fields, problem.tangent()
     scales, change = FieldScales(fields), np.zeros(fields.sizes[0])

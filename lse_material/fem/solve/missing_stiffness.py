@@ -169,8 +169,7 @@ def _rigid_motions(x: Array, inside: Array, comm: MPI.Comm) -> Array:
 
 def _owned_nodes(field: Field) -> Array:
     """Coordinates of the nodes that this rank owns."""
-    result: Array = field.space.tabulate_dof_coordinates()[: field.space.dofmap.index_map.size_local]
-    return result
+    return field.space.tabulate_dof_coordinates()[: field.space.dofmap.index_map.size_local]
 
 
 def _rounded(place: Array) -> list[float]:

@@ -19,14 +19,21 @@ from lse_material._arrays import Array
 from lse_material.errors import ConvergenceError, InvalidInputError
 from lse_material.fem._cells import require_double
 from lse_material.fem._lifetime import collect_garbage, keeper_of, weak_method
-from lse_material.fem._mpi import assembled, warn_together
+from lse_material.fem._mpi import assembled
 from lse_material.fem.forms.header import machine_arguments
 from lse_material.fem.forms.measures import with_quadrature_degree
 from lse_material.fem.forms.orientation import InvertedCells
 from lse_material.fem.quadrature.derivatives import check_operators, with_stored_values
 from lse_material.fem.quadrature.stress import QuadratureStress
 from lse_material.fem.solve.advice import explain, explain_error
-from lse_material.fem.solve.arguments import check_blocks, check_rank, check_unknowns, conditions
+from lse_material.fem.solve.arguments import (
+    check_blocks,
+    check_rank,
+    check_unknowns,
+    checked_options,
+    conditions,
+    stored_stresses,
+)
 from lse_material.fem.solve.fields import ROUNDING, Fields, bcs_by_block, owned_entries
 from lse_material.fem.solve.options import (
     DEFAULT_OPTIONS,
@@ -36,27 +43,16 @@ from lse_material.fem.solve.options import (
     needs_symmetry,
     run_with_work_space,
     solver_options,
-    unread_options,
+    warn_of_unread_options,
 )
 from lse_material.fem.solve.scaling import condition_factors, field_factors, multiply_rows, scale_rows
 
-__all__ = ["DEFAULT_OPTIONS", "MaterialProblem", "OptionWarning"]
+__all__ = ["DEFAULT_OPTIONS", "MaterialProblem"]
 
 STALLED = 0.5  # of the last residual norm: an iteration that leaves more has not lowered the residual
 FINER = "smaller load steps, a quadrature rule of higher degree, or a finer mesh there"
+FORMS = ("an energy", "the residual", "a Jacobian")  # by the number of arguments
 Forms = Any  # a UFL form, a list of them, or a list of lists
-
-
-class OptionWarning(UserWarning):
-    """A PETSc option that was given has no effect: it is misspelt, or belongs to a solver that was not chosen.
-
-    The first process alone prints it; where a filter makes it an error, all processes raise it. To say nothing:
-
-    >>> import warnings
-    >>> with warnings.catch_warnings():
-    ...     warnings.simplefilter("ignore", lse.fem.OptionWarning)
-    ...     _ = problem.solve()
-    """
 
 
 class MaterialProblem(NonlinearProblem):
@@ -128,14 +124,13 @@ class MaterialProblem(NonlinearProblem):
         **kwargs: Any,
     ) -> None:
         self._unknowns: tuple[fem.Function, ...] = tuple(u) if isinstance(u, Sequence) else (u,)
-        check_blocks(residual, u)
+        given_options = checked_options(petsc_options_prefix, petsc_options)
+        check_blocks(residual, u, kwargs.get("kind"))
         self.comm = self._unknowns[0].function_space.mesh.comm
         collect_garbage(self.comm)
         require_double(*self._unknowns, what="a MaterialProblem")
         self.failure: str | None = None
-        if isinstance(stresses, QuadratureStress):
-            raise InvalidInputError("stresses is one QuadratureStress: give a list of them, stresses=[P].")
-        self._stresses = tuple(stresses)
+        self._stresses = stored_stresses(stresses)
         self.start_values = {f"across {k}": P.across for k, P in enumerate(self._stresses) if P.across is not None}
         residual = _each(lambda form: self._checked(form, 1, with_quadrature_degree), residual)
         check_unknowns(residual, self._unknowns)
@@ -149,8 +144,8 @@ class MaterialProblem(NonlinearProblem):
         self._assembled_at: Array | None = None  # the iterate that A belongs to already
         self.norms: list[float] = []
         self._first_norms: Array = np.zeros(len(self.fields))
-        self._given_options, self._options_checked = tuple(petsc_options or ()), False
-        options = solver_options(self.default_options, petsc_options or {})
+        self._given_options, self._options_checked = tuple(given_options), False
+        options = solver_options(self.default_options, given_options)
         with in_database(petsc_options_prefix, options):
             super().__init__(
                 _each(self._with_values, residual),
@@ -227,6 +222,10 @@ class MaterialProblem(NonlinearProblem):
         With a condition on one component, this is the force in that direction that the support exerts on the body
         (per unit thickness in 2D).
         """
+        if not isinstance(bc, fem.DirichletBC):
+            raise InvalidInputError(
+                f"a reaction is that of one Dirichlet condition, of problem.bcs say, and not of {bc!r}."
+            )
         self._update_stresses()
         spaces = [unknown.function_space for unknown in self._unknowns]
         total = 0.0
@@ -243,10 +242,12 @@ class MaterialProblem(NonlinearProblem):
 
     def _checked(self, form: Any, rank: int, prepare: Callable[[ufl.Form], ufl.Form] = lambda form: form) -> Any:
         """The form, prepared, if its stored stresses are known and under their own measure; collective."""
-        if form is None:
+        if form is None and rank > 1:
             return None
+        if not isinstance(form, ufl.Form):
+            raise InvalidInputError(f"{FORMS[rank]} is {form!r}; it must be a UFL form, or a list of forms.")
         check_operators(form, self._stresses)
-        check_rank(form, rank, ("", "the residual", "a Jacobian")[rank])
+        check_rank(form, rank, FORMS[rank])
         return prepare(form)
 
     def _with_values(self, form: Any) -> Any:
@@ -256,9 +257,10 @@ class MaterialProblem(NonlinearProblem):
 
     def _wrap_callbacks(self) -> None:
         """Update stresses before the base class assembles the residual, and tangents before the Jacobian."""
-        vector, (assemble_residual, args, kargs) = self.solver.getFunction()
+        snes = self.solver
+        vector, (assemble_residual, args, kargs) = snes.getFunction()
         A, P, (assemble_jacobian, more_args, more_kargs) = self.solver.getJacobian()
-        self._assemble_residual: Callable[..., None] = lambda snes, x, b: assemble_residual(snes, x, b, *args, **kargs)
+        self._dolfinx_residual: Callable[..., None] = lambda x, b: assemble_residual(snes, x, b, *args, **kargs)
         self._assemble_jacobian: Callable[..., None] = lambda snes, x, A, P: assemble_jacobian(
             snes, x, A, P, *more_args, **more_kargs
         )
@@ -273,9 +275,13 @@ class MaterialProblem(NonlinearProblem):
             self._update_tangents()
         else:
             self._update_stresses()
-        self._assemble_residual(snes, x, b)
+        self._assemble_residual(x, b)
         if self._row_scale is not None:
             multiply_rows(b, self._row_scale)
+
+    def _assemble_residual(self, x: PETSc.Vec, b: PETSc.Vec) -> None:
+        """Assemble the residual of x, which is in u; in rows of conditions it is u less the prescribed value."""
+        self._dolfinx_residual(x, b)
 
     def _jacobian_at(self, snes: PETSc.SNES, x: PETSc.Vec, A: PETSc.Mat, P: PETSc.Mat) -> None:
         self._take_iterate(x)
@@ -347,11 +353,7 @@ class MaterialProblem(NonlinearProblem):
         if self._options_checked or self.solver.getIterationNumber() == 0:
             return
         self._options_checked = True
-        here = unread_options(self.solver.getOptionsPrefix(), self._given_options)
-        unread = sorted(set().union(*self.comm.allgather(here)))
-        if unread:
-            text = f"PETSc has not read {unread} of petsc_options: misspelt, or options of another solver than the one chosen."
-            warn_together(self.comm, text, OptionWarning, stacklevel=3)
+        warn_of_unread_options(self.solver, self._given_options, stacklevel=4)
 
     def _failed_at_rounding(self) -> bool:
         """Whether only rounding stopped the solver, so that its last iterate, which is in u, is a solution; collective."""
@@ -446,8 +448,8 @@ class MaterialProblem(NonlinearProblem):
             self.failure = f"{type(error).__name__}: {error}"
             stress.invalidate()
 
-    def _lifting_needs_tangent(self) -> bool:
-        """Whether u differs from the Dirichlet values on this rank by more than rounding of both.
+    def _lifting_needs_tangent(self, rounding: float = ROUNDING) -> bool:
+        """Whether u differs from the Dirichlet values on this rank by more than rounding of both, as a share of them.
 
         DOLFINx then lifts the residual with the Jacobian.
         """
@@ -461,14 +463,14 @@ class MaterialProblem(NonlinearProblem):
                 dofs = bc.dof_indices()[0]
                 gap = np.abs(prescribed[dofs] - u[dofs])
                 size = np.maximum(np.abs(prescribed[dofs]), np.abs(u[dofs])).max(initial=0.0)
-                if (gap > ROUNDING * size).any():
+                if (gap > rounding * size).any():
                     return True
         return False
 
 
 def _each(change: Callable[[Any], Any], forms: Any) -> Any:
     """A form, or each of a nested list of forms, changed."""
-    if isinstance(forms, Sequence):
+    if isinstance(forms, Sequence) and not isinstance(forms, str):
         return [_each(change, form) for form in forms]
     return change(forms)
 

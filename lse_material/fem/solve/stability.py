@@ -17,9 +17,10 @@ from mpi4py import MPI
 from petsc4py import PETSc
 from scipy.optimize import brentq
 
-from lse_material._arrays import Array, whole_number
+from lse_material._arrays import Array, float_array, positive, whole_number
 from lse_material.errors import ConvergenceError, InvalidInputError
 from lse_material.fem.solve._energy import FieldEnergy
+from lse_material.fem.solve.arguments import check_energy_problem
 from lse_material.fem.solve.eigen import lowest_eigenpairs, nearest_eigenpairs
 from lse_material.fem.solve.inertia import SymmetricFactor
 from lse_material.fem.solve.iterative_inertia import iterative_inertia
@@ -30,6 +31,18 @@ from lse_material.fem.solve.scaling import FieldScales
 
 MOST_ROWS = 100_000  # of a tangent that is factored although the problem has an iterative solver
 NO_DISPLACEMENT = 1e-6  # of the largest entry of a mode, in one unit: a smaller displacement is rounding
+
+
+class StabilityWarning(UserWarning):
+    """A path follows states that are no minima; the first process alone prints it.
+
+    >>> import warnings
+    >>> with warnings.catch_warnings(record=True) as caught:
+    ...     warnings.simplefilter("always")
+    ...     table = lse.fem.LoadPath(problem, lambda load: None, progress=False).run([0.0])  # F = I lies between the wells
+    >>> [each.category.__name__ for each in caught]
+    ['StabilityWarning']
+    """
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,6 +104,7 @@ def is_stable(problem: FieldEnergy, *, factor: bool | None = None) -> bool:
 
 def _inertia(problem: FieldEnergy, use_factor: bool | None, *, count_all: bool) -> tuple[int, int]:
     """Numbers of negative and of vanishing eigenvalues of the tangent."""
+    check_energy_problem(problem, "a check of stability")
     iterative = not is_direct(problem.solver.getKSP()) and problem.convex_form is not None and not problem.multipliers
     if use_factor is False and not iterative:
         raise InvalidInputError(
@@ -131,8 +145,9 @@ def lowest_modes(problem: FieldEnergy, count: int = 1, *, target: float | None =
     True
     """
     count = whole_number("count", count, 1)
-    if target is not None and not np.isfinite(target):
-        raise InvalidInputError(f"target is {target}; it must be finite.")
+    if target is not None:
+        target = float(float_array("target", target, 0))
+    check_energy_problem(problem, "lowest_modes")
     A = problem.tangent()
     scales = FieldScales(problem.fields)
     if problem.multipliers:
@@ -203,6 +218,10 @@ def critical_load(
     >>> round(load, 3)
     0.009
     """
+    if not callable(apply):
+        raise InvalidInputError(f"apply is {apply!r}; it must be a function of the load.")
+    low, high = (float(float_array(name, load, 0)) for name, load in (("low", low), ("high", high)))
+    tolerance = positive("tolerance", tolerance)
     nearest: dict[float, Modes] = {}
 
     def eigenvalue(load: float) -> float:
@@ -237,6 +256,7 @@ def perturb_along_mode(problem: FieldEnergy, size: float, mode: fem.Function | N
     >>> problem.energy() < before
     True
     """
+    size = float(float_array("size", size, 0))
     mode = lowest_modes(problem).shapes[0] if mode is None else mode
     if mode.function_space != problem.u.function_space:
         raise InvalidInputError(
@@ -265,6 +285,7 @@ def solve_to_minimum(problem: FieldEnergy, *, size: float, perturbations: int = 
     >>> lse.fem.stability.is_stable(problem)
     True
     """
+    size, perturbations = positive("size", size), whole_number("perturbations", perturbations)
     for done in range(perturbations + 1):
         problem.solve()
         if is_stable(problem):

@@ -8,6 +8,7 @@ import numpy as np
 
 from lse_material.analysis.stationary import wells
 from lse_material.fit.discovery.candidates import Candidate, Discovery, alike, attempt
+from lse_material.fit.discovery.independence import independent
 from lse_material.fit.discovery.prune import active_weights, prune
 from lse_material.fit.discovery.schedule import Refit, Schedule, as_stage
 from lse_material.fit.model import edit
@@ -284,12 +285,15 @@ def profile_transition_scale(
 
 
 def prune_weights(search: Discovery, candidate: Candidate) -> TrainablePotential:
-    """Weights and neurons left out for as long as the errors stay within the factor that is allowed."""
-    if search.sparsity.prune <= 1.0:
+    """Weights, neurons and dependences on designs left out while the errors stay within the factor that is allowed."""
+    factor, s, exact = search.sparsity.prune, search.schedule, search.schedule.exact * search.sparsity.tolerance
+    if factor <= 1.0:
         return candidate.model
-    passes = fits_alike(search, candidate, search.sparsity.prune, lambda model: f"{active_weights(model)} weights")
-    target = search.schedule.prune_target * (search.schedule.exact * search.sparsity.tolerance) ** 2
-    return prune(candidate.model, search.train, passes, search.schedule, target)
+    passes = fits_alike(search, candidate, factor, lambda model: f"{active_weights(model)} weights")
+    if candidate.model.layered:
+        return prune(candidate.model, search.train, passes, s, s.prune_target * exact**2)
+    limit = max(factor * search.train.worst_error(candidate.model), exact)
+    return independent(candidate.model, search.train, passes, s, s.prune_target * limit**2)
 
 
 def fits_alike(

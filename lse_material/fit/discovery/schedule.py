@@ -132,6 +132,9 @@ class Schedule:
     margin: float = 1.05  # ratio to its bounds at which the transition scale stops: the sigmoid saturates there
     profile_target: float = 1e-12  # loss at which a refit stops: errors of 1e-6 are far below any tolerance
 
+    # What depends on designs.
+    independent: Refit = Refit(30, tolerance=5e-3, patience=5)  # some dozens of groups are tried, and most fail
+
     # Pruning.
     pruned: Refit = Refit(60, tolerance=2e-3, patience=6)  # most attempts fail: an early end costs little
     prune_target: float = 0.4  # of the loss of an exact fit, at which a refit stops: the limit is met with room

@@ -56,8 +56,7 @@ class Orbit:
         single = np.einsum("cij,nj->cni", maps[:, 0], x)
         mean = np.einsum("cij,nj->cni", maps.mean(axis=1), x)
         nearest = ((single - mean) ** 2).sum(axis=2).argmin(axis=0)
-        result: Array = mean[nearest, np.arange(len(x))]
-        return result
+        return mean[nearest, np.arange(len(x))]
 
 
 @dataclass(frozen=True, eq=False)

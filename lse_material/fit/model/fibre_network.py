@@ -19,7 +19,7 @@ from lse_material.errors import InvalidInputError
 from lse_material.fit.model.convex_network import TrainableNetworks, zeros
 from lse_material.fit.model.trainable import MODES
 from lse_material.fit.options import Architecture
-from lse_material.model.strain import MANDEL
+from lse_material.model.strain import MANDEL, GreenLagrange, SmallStrain, StrainAndVolume, StrainMeasure
 
 DIM_AND_SCALARS = {3: (2, 0), 4: (2, 1), 6: (3, 0), 7: (3, 1)}  # by the number of inputs: a strain, and J - 1 beside it
 SHARE = 3  # one neuron of so many reads the volume, and one of so many others grows as its fibre shortens
@@ -37,6 +37,21 @@ class TrainableFibres(TrainableNetworks):
     def adapted(cls, architecture: Architecture) -> Architecture:
         """The architecture with one hidden layer of softplus, and no quadratic term."""
         return replace(architecture, depth=1, activation="softplus", quadratic=False)
+
+    @classmethod
+    def expect_inputs(cls, kinematics: StrainMeasure | None, inputs: int, seen: int) -> None:  # noqa: D102
+        of_strain = isinstance(kinematics, GreenLagrange | SmallStrain | StrainAndVolume)
+        if kinematics is None or not of_strain or inputs != kinematics.size:
+            name, fields = type(kinematics).__name__, inputs - (kinematics.size if kinematics else 0)
+            raise InvalidInputError(
+                "FibreNetwork reads a strain, or StrainAndVolume, without fields beside it; these data have "
+                + (f"{fields} of them." if of_strain else f"inputs of {name}." if kinematics else f"{inputs} inputs x.")
+            )
+        if seen < inputs:
+            raise InvalidInputError(
+                "FibreNetwork reads the whole strain, and the data have a shear that is 0 in all rows: take StrainAndVolume, "
+                "which leaves none out."
+            )
 
     def set_up(self, architecture: Architecture, size: int) -> None:  # noqa: D102
         if size not in DIM_AND_SCALARS:

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 from scipy.spatial import cKDTree
 
-from lse_material._arrays import Array
+from lse_material._arrays import Array, rms
 from lse_material.data.samples import Samples
 from lse_material.errors import InvalidInputError
 from lse_material.fit.problem.rows import DEPENDENT, Index, Rows, gradients_of, input_scales, spread_of
@@ -133,7 +133,7 @@ def _rotated(samples: Samples, rows: Rows) -> list[str]:
         return []
     size = np.sqrt((rows.stress**2).sum(axis=1).mean()) or 1.0
     missed = np.sqrt((_missed(rows.stress, rows.derivative) ** 2).sum(axis=1)) / size
-    share = float(np.sqrt((missed**2).mean()))
+    share = rms(missed)
     if share <= ROTATED:
         return []
     row = int(rows.stress_rows[int(missed.argmax())])
@@ -145,8 +145,7 @@ def _rotated(samples: Samples, rows: Rows) -> list[str]:
 
 def _missed(stress: Array, derivative: Array) -> Array:
     """The part of the stress (m, q) that no energy of inputs with dx/dF (m, d, q) gives, by least squares."""
-    result: Array = stress - np.einsum("nq,nqr->nr", stress, np.linalg.pinv(derivative, rcond=DEPENDENT) @ derivative)
-    return result
+    return stress - np.einsum("nq,nqr->nr", stress, np.linalg.pinv(derivative, rcond=DEPENDENT) @ derivative)
 
 
 def expect_pressure(samples: Samples, rows: Rows) -> None:

@@ -13,7 +13,7 @@ from lse_material.data.observations import Observations
 from lse_material.data.samples import Samples
 from lse_material.errors import InvalidInputError
 from lse_material.fit.model.constraints import Constraints, Orbit, Reference, monotone_inputs, of_states
-from lse_material.fit.model.trainable import TrainablePotential
+from lse_material.fit.model.trainable import TrainablePotential, trainable_kind
 from lse_material.fit.options import Architecture, Training
 from lse_material.fit.problem.diagnostics import data_warnings, expect_pressure
 from lse_material.fit.problem.held_back import has_enough_groups, path_warnings, split, split_observations, with_groups
@@ -110,7 +110,7 @@ def prepare(
     warnings = (*of_outliers, *found[0], *found[1], *(circles.warnings(samples.inputs(None)) if circles else ()))
     samples = samples.take(np.flatnonzero(rows.weight > 0.0))
     used, validation_samples = split(samples, samples.inputs(kinematics), training.validation, rng)
-    seen, acting, monotone = _inputs_in_use(rows, symmetry, start is not None, architecture, monotone)
+    seen, acting, monotone = _inputs_in_use(rows, kinematics, symmetry, start is not None, architecture, monotone)
     parts = min(PARTS_FROM, training.batch, training.rows)
     used = in_random_order(used, parts)
     rows = rows_from(used).with_inputs(seen)
@@ -145,10 +145,16 @@ def prepare(
 
 
 def _inputs_in_use(
-    rows: Rows, symmetry: Symmetry | None, goes_on: bool, architecture: Architecture, monotone: Any
+    rows: Rows,
+    kinematics: StrainMeasure | None,
+    symmetry: Symmetry | None,
+    goes_on: bool,
+    architecture: Architecture,
+    monotone: Any,
 ) -> tuple[Index, Symmetry | None, Any]:
     """The inputs that the rows show, the symmetry that acts on them, and which of them modes must not decrease in."""
     seen, acting, d = seen_inputs(rows), symmetry, rows.x.shape[1]
+    trainable_kind(architecture.mode_type).expect_inputs(kinematics, d, len(seen))
     if symmetry is not None:
         acting = on_seen_inputs(symmetry, seen)
     if goes_on or (symmetry is not None and acting is None):  # the inputs of a start stay as they are
@@ -188,6 +194,7 @@ def _prepare_observations(
     _check(len(observations), symmetry, kinematics, x.shape[1])
     used, validation_samples = split_observations(observations, training.validation, rng)
     seen = np.arange(kinematics.size)
+    trainable_kind(architecture.mode_type).expect_inputs(kinematics, kinematics.size, len(seen))
     scales = scales_of_observations(used, kinematics) if start is None else _scales_of_start(start)
     constraints = _constraints(architecture, symmetry, scales, kinematics, seen)
     constraints = replace(constraints, monotone=_monotone(architecture, kinematics, x.shape[1]))

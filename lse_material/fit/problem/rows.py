@@ -68,8 +68,7 @@ class Rows:
 
     def mean(self, values: Array, rows: Index) -> Array:
         """Weighted mean of values (m, ...) that belong to these rows."""
-        result: Array = np.tensordot(self.weight[rows], values, 1) / self.weight[rows].sum()
-        return result
+        return np.tensordot(self.weight[rows], values, 1) / self.weight[rows].sum()
 
 
 def rows_of(
@@ -186,8 +185,7 @@ def gradients_of(rows: Rows, scale: Array | float = 1.0) -> Array:
     """dW/d(x/scale) from stresses, by least squares: (m, d); 0 in directions that the stress does not show."""
     of_scaled = rows.derivative / np.broadcast_to(scale, rows.x.shape[1])[:, None]
     inverse = np.linalg.pinv(np.swapaxes(of_scaled, 1, 2), rcond=DEPENDENT)
-    result: Array = np.einsum("ndq,nq->nd", inverse, rows.stress)
-    return result
+    return np.einsum("ndq,nq->nd", inverse, rows.stress)
 
 
 def input_scales(x: Array, strains: int, is_tensor: bool, group: Array | None = None) -> Array:

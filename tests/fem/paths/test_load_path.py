@@ -9,11 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import ufl
+from dolfinx import fem, mesh
 from mpi4py import MPI
 
 import lse_material as lse
 from lse_material.fem import LoadPath
 from tests.fem.bar import LEVELS, MAXWELL, homogeneous_stress, load_path
+from tests.materials import two_variants
 
 
 @pytest.mark.mpi
@@ -138,9 +141,15 @@ def test_levels_that_do_not_go_with_the_table_are_refused():
         ({"perturbation_size": -1e-3}, "perturbation_size is -0.001"),
         ({"perturbation_size": float("nan")}, "perturbation_size holds nan"),
         ({"apply": None}, "apply is None"),
+        ({"problem": None}, "takes an EnergyProblem, and not a NoneType"),
+        ({"internal": None}, "internal is None"),
+        ({"internal": [3]}, r"internal is \[3\]"),
+        ({"observe": [len]}, "observe is .* names and functions"),
+        ({"observe": {"force": 1.0}}, "observe is .* names and functions"),
+        ({"checkpoint": 3}, "checkpoint is 3"),
     ],
 )
-def test_numbers_of_a_path_are_checked_when_it_is_made(wrong, message):
+def test_arguments_of_a_path_are_checked_when_it_is_made(wrong, message):
     bar, path = load_path(8)
     with pytest.raises(lse.InvalidInputError, match=message):
         replace(path, **wrong)
@@ -150,7 +159,34 @@ def test_numbers_of_a_path_are_checked_when_it_is_made(wrong, message):
     for count in (0, 1.5, True, "2"):
         with pytest.raises(lse.InvalidInputError, match="count is"):
             lse.fem.stability.lowest_modes(bar.problem, count)
-    with pytest.raises(lse.InvalidInputError, match="target is nan"):
+    with pytest.raises(lse.InvalidInputError, match="target holds nan"):
         lse.fem.stability.lowest_modes(bar.problem, target=np.nan)
     with pytest.raises(lse.InvalidInputError, match="of another function space"):
         lse.fem.stability.perturb_along_mode(bar.problem, 0.1, load_path(9)[0].u)
+
+
+@pytest.mark.parametrize(
+    ("found", "message"), [(None, "returns nothing"), ("x", "cannot be read"), (np.zeros(2), "1 axes")]
+)
+def test_what_is_observed_is_a_number(found, message):
+    _, path = load_path(4)
+    with pytest.raises(lse.InvalidInputError, match=message):
+        replace(path, observe={"force": lambda: found}).run([0.0])
+
+
+def test_a_path_that_goes_on_from_saddles_says_so_once():
+    """F = I is a saddle between two wells: by default it is followed with one warning, and without a check with none."""
+    domain = mesh.create_unit_square(MPI.COMM_WORLD, 2, 2)
+    V = fem.functionspace(domain, ("Lagrange", 1, (2,)))
+    u = fem.Function(V)
+    fixed = fem.dirichletbc(np.zeros(2), fem.locate_dofs_geometrical(V, lambda x: np.isclose(x[0], 0.0)), V)
+    W = lse.fem.energy(two_variants(rho=5e-4), ufl.Identity(2) + ufl.grad(u)) * ufl.dx(degree=1)
+    problem = lse.fem.EnergyProblem(W, u, bcs=[fixed], petsc_options_prefix="saddle_path_")
+    with pytest.warns(lse.fem.StabilityWarning, match="no minimum: a saddle") as caught:
+        LoadPath(problem, lambda load: None, progress=False).run([0.0, 1.0, 2.0])
+    assert len(caught) == 1
+    assert np.abs(u.x.array).max() == 0.0
+    LoadPath(problem, lambda load: None, perturbation_size=0.0, progress=False).run([0.0, 1.0])
+    left = LoadPath(problem, lambda load: None, perturbation_size=0.01, progress=False).run([0.0])
+    assert left["perturbations"][0] > 0.0
+    assert lse.fem.stability.is_stable(problem)

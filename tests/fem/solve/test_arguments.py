@@ -105,3 +105,36 @@ def test_what_is_no_material_and_no_degree(square):
                 make(square.material, F, degree=degree)
     with pytest.raises(lse.InvalidInputError, match=r"F has UFL shape \(\)"):
         QuadratureStress(square.material, np.eye(2), degree=1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"petsc_options_prefix": "two words_"}, "petsc_options_prefix is 'two words_'"),
+        ({"petsc_options_prefix": None}, "petsc_options_prefix is None"),
+        ({"petsc_options": [("ksp_type", "cg")]}, "it must be a dictionary"),
+        ({"petsc_options": {"-ksp_type": "cg"}}, "dashes in front"),
+        ({"stresses": None}, "stresses is None"),
+        ({"kind": "nest"}, "nest"),
+        ({"continuation": 8}, "continuation has 0 axes"),
+        ({"continuation": ("x",)}, "continuation cannot be read"),
+    ],
+)
+def test_arguments_of_another_type_are_refused_by_name(square, arguments, message):
+    with pytest.raises(lse.InvalidInputError, match=message):
+        EnergyProblem(square.W, square.u, **{"petsc_options_prefix": "types_", **arguments})
+
+
+def test_reactions_modes_and_lengths_refuse_what_they_cannot_take(square):
+    problem = MaterialProblem(square.R, square.u, petsc_options_prefix="reaction_")
+    for wrong, message in (
+        (lambda: problem.reaction(None), "one Dirichlet condition"),
+        (lambda: lse.fem.stability.is_stable(problem), "an EnergyProblem, and not a MaterialProblem"),
+        (lambda: lse.fem.check_resolution(square.domain, "a"), "length is 'a'"),
+        (lambda: lse.fem.check_resolution(None, 1.0), "takes a dolfinx mesh"),
+        (lambda: lse.fem.smoothed(square.W, "x"), "factor of the transition scale"),
+        (lambda: lse.fem.save_state("state.npz", [square.u]), "names and Functions"),
+        (lambda: lse.fem.Motion(square.W, square.u, density="1", petsc_options_prefix="m_"), "density is '1'"),
+    ):
+        with pytest.raises(lse.InvalidInputError, match=message):
+            wrong()
