@@ -206,6 +206,13 @@ class FitResult:
                 f"the fit is useless: its error is {max(known):.0%} of the data's own size, as that of no stress or of a mean "
                 "energy would be."
             )
+        if self.group_errors:
+            worst = max(self.group_errors, key=lambda group: self.group_errors[group].worst)
+            if (error := self.group_errors[worst].worst) >= USELESS_ERROR:
+                result.append(
+                    f"held back as a whole, the group {worst} was missed by {error:.0%}: the others do not tell it, or "
+                    "contradict it (another unit or sign?)."
+                )
         if self.active_modes > 1:
             for k, (usage, peak) in enumerate(zip(self.usage, self.peak)):
                 if usage > ACTIVE_WEIGHT and peak < 0.5:
