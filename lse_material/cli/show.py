@@ -10,6 +10,7 @@ import typer
 from lse_material.analysis.landscape import field_to_vary, landscape_figures, landscapes
 from lse_material.cli.files import MaterialFile, read
 from lse_material.cli.output import Json, figure, print_json, print_table, vector
+from lse_material.model.design_network import independence
 from lse_material.model.material import Material, potential_of
 from lse_material.model.soft_minimum import SoftMinimum
 from lse_material.model.strain import MANDEL, from_mandel
@@ -66,6 +67,7 @@ def _contents(fitted: Material | SoftMinimum) -> dict[str, Any]:
             "kinematics": fitted.kinematics.to_dict(),
             "fields": list(fitted.fields),
             "kinds": fitted.kinds,
+            "independence": independence(potential, fitted.fields),
             "ranges": {name: list(between) for name, between in fitted.ranges.items()},
             "caloric": None if fitted.caloric is None else fitted.caloric.to_dict(),
             "symmetry": None if fitted.symmetry is None else fitted.symmetry.name,
@@ -161,6 +163,7 @@ def _print(f: dict[str, Any]) -> None:
     if kinematics is not None:
         rows += [
             ["fields", ", ".join(_field(f, name) for name in f["fields"]) or "none"],
+            *(["", sentence] for sentence in f["independence"]),
             ["symmetry", f["symmetry"] or f["symmetry_of_measure"] or "not given"],
             ["objective", "yes" if f["objective"] else "no: for small rotations"],
             ["polyconvex", f"{len(f['polyconvex_modes'])} of {len(f['modes'])} modes, by their weights"],

@@ -19,7 +19,8 @@ from lse_material._progress import progress_bar
 from lse_material.data.observations import Observations
 from lse_material.data.samples import Samples
 from lse_material.errors import InvalidInputError
-from lse_material.fit.discovery.candidates import Candidates, Discovery
+from lse_material.fit.discovery.candidates import Candidates, Discovery, silent
+from lse_material.fit.discovery.moves import prune_weights
 from lse_material.fit.discovery.schedule import Schedule
 from lse_material.fit.discovery.search import discover
 from lse_material.fit.judgement import judged
@@ -46,7 +47,7 @@ from lse_material.model.symmetry import Symmetry
 
 REFIT_ITERATIONS = 60  # of Levenberg-Marquardt on all rows, after a discovery that held some back
 SHARE_OF_SEARCH = 0.85  # of the time, where it is limited: the rest is for the refit of what was found
-SHARE_OF_NOISE = 0.4  # of observations, that a smaller number of modes may add: 16 % of the squares of their errors
+SHARE_OF_NOISE = 0.7  # of observations, that a smaller number of modes may add: half of the squares of their errors
 MOST_TOLERANCE = 0.5  # where they are mostly noise
 ROUNDING = 1e-9  # of the largest strain, up to which a component of the data does not vary
 LAST_ITERATIONS = 5  # of Levenberg-Marquardt on all rows, where a discovery saw only some
@@ -80,10 +81,12 @@ def fit(
         training: how to search for the weights of a given number of modes, the share of rows held back, and the weights of
             energies and stresses; `Training()` if left out.
         sparsity: how to discover the number of modes, with modes="auto"; `Sparsity()`, at observations' errors, if left out.
+            With modes="auto", or if it is given, modes do not depend on designs that the data do not need: see
+            `FitResult.summary`.
         growth: a term of W that the network need not learn. With "auto" its coefficient, >= 0, is fitted along.
         parameters: which of the fields is a temperature, {"T": Temperature()}, or which are designs, {"porosity": Design()};
             modes are convex in the others and the strain. Of samples of x they are the first inputs, "x1" and so on. A fit from
-            `start` keeps the temperature of the start.
+            `start` keeps the temperature of the start, and what its modes do not depend on.
         symmetry: of the parent phase and of its variants: each mode then stands for all its variants, which share its
             weights. The numbers of modes in `architecture` count such families.
         start: an earlier fit, whose modes, weights and scales this one begins with; `architecture` is then left out. What
@@ -112,7 +115,7 @@ def fit(
     began = time.monotonic()
     expect_options(architecture=architecture, training=training, sparsity=sparsity, kinematics=kinematics, seed=seed)
     expect_options(symmetry=symmetry, growth=growth, parameters=parameters, checkpoint=checkpoint)
-    training, sparsity = training or Training(), sparsity or _sparsity(samples)
+    training, leave_out, sparsity = training or Training(), sparsity is not None, sparsity or _sparsity(samples)
     first = None if start is None else from_start(start, kinematics, architecture, symmetry)
     samples, temperature, designs = declared(parameters, samples, start, periods)
     architecture = architecture_of(architecture, temperature, designs) if first is None else first.architecture
@@ -127,6 +130,8 @@ def fit(
     problem = problem.within(Session(began + (training.time_limit or math.inf), stages))
     with ctrl_c_interrupts():
         found = _search(problem, first, architecture, training, sparsity, rng, progress)
+        if leave_out and not (found.errors or found.stopped) and architecture.design:
+            found = _without_dependences(problem, found, training, sparsity, rng)
         result = _finished(problem, found, sparsity.tolerance, training, seed, progress)
     if stages is not None and not result.stopped:
         stages.path.unlink(missing_ok=True)
@@ -137,8 +142,12 @@ def fit(
 
 def _sparsity(samples: Samples | Observations) -> Sparsity:
     """The default, whose tolerance is not finer than the errors of observations."""
-    noise = samples.noise if isinstance(samples, Observations) else 0.0
-    return Sparsity(tolerance=min(max(Sparsity().tolerance, SHARE_OF_NOISE * noise), MOST_TOLERANCE))
+    return Sparsity(tolerance=min(max(Sparsity().tolerance, SHARE_OF_NOISE * _noise(samples)), MOST_TOLERANCE))
+
+
+def _noise(samples: Samples | Observations | None) -> float:
+    """The relative error that is stated; 0 where none is."""
+    return samples.noise if isinstance(samples, Observations) else 0.0
 
 
 def _search(
@@ -242,8 +251,9 @@ def _discover(
             bar(1, f"{step}: validation error {error:.2e}")
 
         limited = replace(some, session=some.session.part(SHARE_OF_SEARCH))
+        noise = _noise(problem.used), _noise(problem.validation_samples or problem.used)
         search = Discovery(
-            architecture, limited, validation, problem.constraints, sparsity, rng, report, schedule, candidates
+            architecture, limited, validation, problem.constraints, sparsity, rng, report, schedule, candidates, noise
         )
         interval, stopped = None, ""
         try:
@@ -260,6 +270,21 @@ def _discover(
         if len(some.inputs) < len(train.inputs):
             levenberg_marquardt(model, train, LAST_ITERATIONS)
     return Found(model, tuple(history), stopped, candidates.errors, interval)
+
+
+def _without_dependences(
+    problem: Problem, found: Found, training: Training, sparsity: Sparsity, rng: np.random.Generator
+) -> Found:
+    """The same number of modes, which depend on designs only where the data need it."""
+    train, schedule, model = problem.train.part(slice(0, training.rows)), Schedule(), found.model
+    candidates, constraints = Candidates(sparsity.tolerance, schedule), problem.constraints
+    search = Discovery(
+        model.architecture, train, problem.validation, constraints, sparsity, rng, silent, schedule, candidates
+    )
+    try:
+        return replace(found, model=prune_weights(search, search.candidate(model, "given")))
+    except ENDS as end:
+        return replace(found, stopped=reason_of(end))
 
 
 def _package(problem: Problem, found: Found, tolerance: float, seed: int) -> FitResult:

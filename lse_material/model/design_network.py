@@ -10,18 +10,19 @@ in x and one in p.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from lse_material._arrays import Array, expect_shape, float_array, frozen
+from lse_material._arrays import Array, Mask, expect_shape, float_array, frozen
 from lse_material.errors import InvalidInputError
 from lse_material.model.activations import ACTIVATIONS, activated
 from lse_material.model.convex_network import ConvexNetwork
 from lse_material.model.mode import Mode
+from lse_material.model.soft_minimum import SoftMinimum
 
 _AXES = {  # of each tensor: m parameters, r features, q = 1 + m + r, n neurons, d inputs that the mode is convex in, any rows
     "feature_weight": "rm",
@@ -32,6 +33,14 @@ _AXES = {  # of each tensor: m parameters, r features, q = 1 + m + r, n neurons,
     "slope": "dq",
     "level": "q",
     "quadratic": "kdq",
+}
+
+_WORDS = {
+    "bias": "biases",
+    "z_root": "output weights",
+    "slope": "linear term",
+    "level": "level",
+    "quadratic": "quadratic term",
 }
 
 
@@ -103,6 +112,40 @@ class DesignNetwork(Mode):
     def convex_inputs(self) -> tuple[int, ...]:
         """All but the parameters."""
         return tuple(range(self.design, self.size))
+
+    @property
+    def read_inputs(self) -> tuple[int, ...]:
+        """All inputs but the parameters that no weight reads, neither by themselves nor through a feature."""
+        m, acting = self.design, self._acting()
+        by_feature = (self.feature_weight[acting[m:]] != 0.0).any(axis=0)
+        return (*(j for j in range(m) if acting[j] or by_feature[j]), *self.convex_inputs)
+
+    def _acting(self) -> Mask:
+        """Of each parameter and each feature whether a weight reads it."""
+        reads = [each.reshape(-1, each.shape[-1]) != 0.0 for each in self.by_design.values()]
+        return np.asarray(np.concatenate(reads).any(axis=0))
+
+    @property
+    def by_design(self) -> dict[str, Array]:
+        """The weights by parameters and features, of each tensor that has any."""
+        return {name: getattr(self, name)[..., 1:] for name, axes in _AXES.items() if axes.endswith("q")}
+
+    def trimmed(self) -> DesignNetwork:
+        """The same mode without features that act on nothing, and without neurons and quadratic rows of no weight."""
+        kept, neurons = self._acting()[self.design :], self.z_root.any(axis=1)
+        rows = self.quadratic.reshape(len(self.quadratic), -1).any(axis=1)
+        columns = np.append(np.ones(1 + self.design, dtype=bool), kept)
+        return DesignNetwork(
+            self.feature_weight[kept],
+            self.feature_bias[kept],
+            self.x_weight[neurons],
+            self.bias[neurons][:, columns],
+            self.z_root[neurons][:, columns],
+            self.slope[:, columns],
+            self.level[columns],
+            self.quadratic[rows][..., columns],
+            self.activation,
+        )
 
     def tensors(self) -> dict[str, Array]:  # noqa: D102
         return {name: getattr(self, name) for name in _AXES}
@@ -184,6 +227,21 @@ class DesignNetwork(Mode):
 
     def values(self, x: Array) -> DesignValues:  # noqa: D102
         return DesignValues(self, x)
+
+
+def independence(potential: SoftMinimum, names: Sequence[str]) -> list[str]:
+    """What does not depend on designs, a sentence each; `names` are those of the first inputs."""
+    designs, reads = potential.kinds.count("design"), [set(mode.read_inputs) for mode in potential.modes]
+    nowhere = set(range(designs)).difference(*reads)
+    result = [f"no mode depends on {names[j]}" for j in sorted(nowhere)]
+    for k, mode in enumerate(potential.modes):
+        unread = [names[j] for j in range(designs) if j not in reads[k] | nowhere]
+        result += [f"mode {k} does not depend on {', '.join(unread)}"] if unread else []
+        parts = mode.by_design if isinstance(mode, DesignNetwork) else {}
+        acting = [_WORDS[name] for name, weights in parts.items() if weights.any()]
+        if 0 < len(acting) < sum(weights.size > 0 for weights in parts.values()):
+            result.append(f"mode {k} depends on the design by its {', '.join(acting)} alone")
+    return result
 
 
 class DesignValues:

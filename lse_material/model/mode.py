@@ -104,6 +104,11 @@ class Mode(ABC):
         """Inputs in which the mode does not decrease, whatever the others are, as its weights show; none by default."""
         return ()
 
+    @property
+    def read_inputs(self) -> tuple[int, ...]:
+        """Inputs that the mode depends on, as its weights show; all by default."""
+        return tuple(range(self.size))
+
     @abstractmethod
     def tensors(self) -> dict[str, Array]:
         """The numbers of the mode, by names of letters, digits, underscores and dots: what files and kernels hold."""

@@ -8,6 +8,7 @@ import numpy as np
 
 from lse_material.analysis.stationary import wells
 from lse_material.fit.discovery.candidates import Candidate, Discovery, alike, attempt
+from lse_material.fit.discovery.independence import independent
 from lse_material.fit.discovery.prune import active_weights, prune
 from lse_material.fit.discovery.schedule import Refit, Schedule, as_stage
 from lse_material.fit.model import edit
@@ -61,7 +62,7 @@ def add_modes(search: Discovery, candidate: Candidate) -> Candidate:
 def quadratic_modes_suffice(search: Discovery) -> bool:
     """Whether modes without neurons explain the data, exactly or but for noise, which is cheap to find out.
 
-    What they miss is noise if neither neurons nor another start with neurons lower the error.
+    What they miss is noise if it is within the stated errors, or neither neurons nor another start with neurons lower it.
     """
     s, architecture = search.schedule, search.architecture
     if not (architecture.depth and architecture.quadratic):
@@ -70,8 +71,9 @@ def quadratic_modes_suffice(search: Discovery) -> bool:
     add_modes(plain, sparse_start(plain))
     chosen = search.candidates.smallest_acceptable()
     assert chosen is not None
-    error = search.converged(edit.copy_of(chosen.model), s.without_neurons, "final refit").error
-    if error <= s.exact * search.sparsity.tolerance:
+    chosen = search.converged(edit.copy_of(chosen.model), s.without_neurons, "final refit")
+    error = chosen.error
+    if chosen.explained or error <= s.exact * search.sparsity.tolerance:
         return True
     if chosen.modes > s.many_modes * architecture.max_modes or error >= s.near * search.sparsity.tolerance:
         return False
@@ -283,12 +285,15 @@ def profile_transition_scale(
 
 
 def prune_weights(search: Discovery, candidate: Candidate) -> TrainablePotential:
-    """Weights and neurons left out for as long as the errors stay within the factor that is allowed."""
-    if search.sparsity.prune <= 1.0:
+    """Weights, neurons and dependences on designs left out while the errors stay within the factor that is allowed."""
+    factor, s, exact = search.sparsity.prune, search.schedule, search.schedule.exact * search.sparsity.tolerance
+    if factor <= 1.0:
         return candidate.model
-    passes = fits_alike(search, candidate, search.sparsity.prune, lambda model: f"{active_weights(model)} weights")
-    target = search.schedule.prune_target * (search.schedule.exact * search.sparsity.tolerance) ** 2
-    return prune(candidate.model, search.train, passes, search.schedule, target)
+    passes = fits_alike(search, candidate, factor, lambda model: f"{active_weights(model)} weights")
+    if candidate.model.layered:
+        return prune(candidate.model, search.train, passes, s, s.prune_target * exact**2)
+    limit = max(factor * search.train.worst_error(candidate.model), exact)
+    return independent(candidate.model, search.train, passes, s, s.prune_target * limit**2)
 
 
 def fits_alike(

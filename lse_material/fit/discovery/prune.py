@@ -37,8 +37,6 @@ def prune(
 
     The transition scale stays. A refit may stop at the `target` of the loss.
     """
-    if not model.layered:  # what a weight of another mode does is not known
-        return model
     model = triangular(model)
 
     def keep_if_alike(trial: TrainablePotential) -> bool:

@@ -68,7 +68,7 @@ class TrainableNetworks(TrainablePotential):
             if z is not None:
                 a = a + z @ z_weights[i - 1].transpose(1, 2)
             if i < last:
-                z, slope = _activation(self.architecture.activation, a)
+                z, slope, _ = activation(self.architecture.activation, a)
                 slopes.append(slope)
         gradient = shares @ x_weights[last]
         above = shares
@@ -236,10 +236,10 @@ def softplus(a: Tensor) -> Tensor:
     return torch.nn.functional.softplus(a, threshold=40.0)
 
 
-def _activation(name: str, a: Tensor) -> tuple[Tensor, Tensor]:
-    """An activation of `lse_material.model.activations` and its slope."""
+def activation(name: str, a: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """An activation of `lse_material.model.activations`, its slope and its second derivative."""
     f, s, t = ACTIVATIONS[name], softplus(a), torch.sigmoid(a)
-    return f.value(s), f.slope(s, t)
+    return f.value(s), f.slope(s, t), f.curvature(s, t, t * (1.0 - t))
 
 
 class TrainableInterpolated(TrainableNetworks):

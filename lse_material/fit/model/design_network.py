@@ -1,9 +1,9 @@
 """Design networks in torch: convex networks whose weights depend on parameters, batched along a first axis."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -12,9 +12,9 @@ from torch.nn import Parameter
 
 from lse_material._arrays import Array
 from lse_material.errors import InvalidInputError
+from lse_material.fit.model.convex_network import activation
 from lse_material.fit.model.trainable import MODES, TrainablePotential
 from lse_material.fit.options import Architecture
-from lse_material.model.activations import ACTIVATIONS
 from lse_material.model.design_network import DesignNetwork
 
 FEATURES = 4  # of the parameters, beside 1 and themselves
@@ -25,6 +25,8 @@ NAMES = ("feature_weight", "feature_bias", "x_weight", "bias", "z_root", "slope"
 
 class TrainableDesign(TrainablePotential):
     """A trainable soft minimum of design networks; arguments as `TrainablePotential`."""
+
+    written_out: ClassVar[bool] = True
 
     @classmethod
     def adapted(cls, architecture: Architecture) -> Architecture:
@@ -39,35 +41,93 @@ class TrainableDesign(TrainablePotential):
         for name, shape in zip(NAMES, shapes):
             setattr(self, name, Parameter(torch.zeros(k, *shape, dtype=torch.float64)))
 
+    def weights(self) -> dict[str, Tensor]:
+        """All weights as they act, by name."""
+        # getattr: they are tensors, where weights are substituted
+        return {name: self.acting(name, getattr(self, name)) for name in NAMES}
+
+    def features(self, x: Tensor) -> Tensor:
+        """Phi (K, n, q) of the modes at xh (n, d)."""
+        p, w = x[:, : self.architecture.design], self.weights()
+        value = _feature(p @ w["feature_weight"].transpose(1, 2) + w["feature_bias"].unsqueeze(1))[0]
+        given = torch.cat([torch.ones_like(p[:, :1]), p], dim=1)
+        return torch.cat([given.expand(len(value), *given.shape), value], dim=2)
+
+    def leave_out(self, group: Mapping[str, Tensor]) -> None:
+        """Leave weights out; features that are then constant go over into the weights by 1."""
+        with torch.no_grad():
+            for name, gone in group.items():
+                self.masks[name] = self.mask(name) * ~gone
+                self.get_parameter(name).mul_(self.masks[name])
+            first = 1 + self.architecture.design
+            constant = self.mask("feature_weight").sum(2) == 0.0  # (K, r)
+            value = _feature(self.feature_bias)[0] * constant
+            for name in BY_DESIGN:
+                weight, mask = self.get_parameter(name), self.mask(name).clone()
+                row = [len(constant), *(1,) * (weight.ndim - 2), -1]
+                weight[..., 0] += (weight[..., first:] * value.reshape(row)).sum(-1)
+                mask[..., first:] *= ~constant.reshape(row)
+                weight.mul_(mask)
+                self.masks[name] = mask
+
     def evaluate(self, x: Tensor) -> tuple[Tensor, Tensor]:  # noqa: D102
-        m, k = self.architecture.design, self.architecture.count
+        m, k, w = self.architecture.design, self.architecture.count, self.weights()
         p, x = x[..., :m].expand(k, -1, m), x[..., m:].expand(k, -1, self.size - m)
-        features, steep = _feature(p @ self.feature_weight.transpose(1, 2) + self.feature_bias.unsqueeze(1))
+        features, steep, _ = _feature(p @ w["feature_weight"].transpose(1, 2) + w["feature_bias"].unsqueeze(1))
         phi = torch.cat([torch.ones_like(p[..., :1]), p, features], dim=2)
-        a = x @ self.x_weight.transpose(1, 2) + phi @ self.bias.transpose(1, 2)
-        act, s, t = (
-            ACTIVATIONS[self.architecture.activation],
-            torch.nn.functional.softplus(a, threshold=40.0),
-            torch.sigmoid(a),
+        z, dz, _ = activation(
+            self.architecture.activation, x @ w["x_weight"].transpose(1, 2) + phi @ w["bias"].transpose(1, 2)
         )
-        z, dz = act.value(s), act.slope(s, t)
-        v = phi @ self.z_root.transpose(1, 2)
+        v = phi @ w["z_root"].transpose(1, 2)
         f, df = v * v, 2.0 * v
-        slope = phi @ self.slope.transpose(1, 2)
-        root = (phi @ self.quadratic.flatten(1, 2).transpose(1, 2)).unflatten(2, self.quadratic.shape[1:3])  # (K,n,i,d)
+        slope, quadratic = phi @ w["slope"].transpose(1, 2), w["quadratic"].flatten(1, 2)
+        root = (phi @ quadratic.transpose(1, 2)).unflatten(2, self.quadratic.shape[1:3])  # (K,n,i,d)
         y = (root @ x.unsqueeze(3)).squeeze(3)
-        energy = (f * z).sum(2) + (slope * x).sum(2) + (phi @ self.level.unsqueeze(2)).squeeze(2) + 0.5 * (y * y).sum(2)
-        along = (f * dz) @ self.x_weight + slope + (y.unsqueeze(2) @ root).squeeze(2)
-        by_phi = (df * z) @ self.z_root + (f * dz) @ self.bias + x @ self.slope + self.level.unsqueeze(1)
-        yx = (y.unsqueeze(3) * x.unsqueeze(2)).flatten(2)  # (K, n, i d)
-        by_phi = by_phi + yx @ self.quadratic.flatten(1, 2)
-        by_p = by_phi[..., 1 : 1 + m] + (by_phi[..., 1 + m :] * steep) @ self.feature_weight
+        level = (phi @ w["level"].unsqueeze(2)).squeeze(2)
+        energy = (f * z).sum(2) + (slope * x).sum(2) + level + 0.5 * (y * y).sum(2)
+        along = (f * dz) @ w["x_weight"] + slope + (y.unsqueeze(2) @ root).squeeze(2)
+        by_phi = (df * z) @ w["z_root"] + (f * dz) @ w["bias"] + x @ w["slope"] + w["level"].unsqueeze(1)
+        by_phi = by_phi + (y.unsqueeze(3) * x.unsqueeze(2)).flatten(2) @ quadratic
+        by_p = by_phi[..., 1 : 1 + m] + (by_phi[..., 1 + m :] * steep) @ w["feature_weight"]
         return energy, torch.cat([by_p, along], dim=2)
 
-    def restraint(self) -> Tensor:
-        """1 + `RESTRAINT` times the squares of the weights by which the modes depend on the design."""
-        squares = [(self.get_parameter(name)[..., 1:] ** 2).sum() for name in BY_DESIGN]
-        return 1.0 + RESTRAINT * torch.stack(squares).sum()
+    def by_weights(self, x: Tensor) -> dict[str, Tensor]:
+        """Each number below stands with its derivatives in the inputs, value first, along the third axis."""
+        m, (d, k), w = self.architecture.design, (self.size, self.architecture.count), self.weights()
+        x = x.expand(k, -1, d)
+        inputs = torch.cat([x.unsqueeze(2), torch.eye(d, dtype=torch.float64).expand(*x.shape, d)], dim=2)
+        p, y, flat = inputs[..., :m], inputs[..., m:], w["quadratic"].flatten(1, 2)
+
+        def linear(a: Tensor, weight: Tensor) -> Tensor:
+            return a @ weight.unsqueeze(1).transpose(2, 3)
+
+        a = linear(p, w["feature_weight"])
+        a[:, :, 0] += w["feature_bias"].unsqueeze(1)
+        value, slope, curvature = _feature(a[:, :, 0])
+        steep, one = _function(a, slope, curvature), torch.zeros_like(p[..., :1])
+        one[:, :, 0] = 1.0
+        phi = torch.cat([one, p, _function(a, value, slope)], dim=3)
+        u, v = linear(y, w["x_weight"]) + linear(phi, w["bias"]), linear(phi, w["z_root"])
+        value, slope, curvature = activation(self.architecture.activation, u[:, :, 0])
+        by_u = _product(_product(v, v), _function(u, slope, curvature))
+        by_v = 2.0 * _product(v, _function(u, value, slope))
+        root = linear(phi, flat).unflatten(3, self.quadratic.shape[1:3])
+        by_root = _product(_product(root, y.unsqueeze(3)).sum(4).unsqueeze(4), y.unsqueeze(3)).flatten(3)
+        by_phi = linear(by_v, w["z_root"].transpose(1, 2)) + linear(by_u, w["bias"].transpose(1, 2))
+        by_phi += linear(y, w["slope"].transpose(1, 2)) + linear(by_root, flat.transpose(1, 2))
+        by_phi[:, :, 0] += w["level"].unsqueeze(1)
+        by_a = _product(by_phi[..., 1 + m :], steep)
+        factors = {"feature_weight": (by_a, p), "x_weight": (by_u, y), "bias": (by_u, phi), "z_root": (by_v, phi)}
+        factors |= {"slope": (y, phi), "quadratic": (by_root, phi)}
+        blocks = {name: _product(b.unsqueeze(4), a.unsqueeze(3)).flatten(3) for name, (b, a) in factors.items()}
+        return {**blocks, "feature_bias": by_a, "level": phi}
+
+    def restraints(self) -> dict[str, Tensor]:
+        """`RESTRAINT` for the weights by which the modes depend on the design."""
+        result = {name: torch.full_like(self.get_parameter(name), RESTRAINT) for name in BY_DESIGN}
+        for each in result.values():
+            each[..., 0] = 0.0
+        return result
 
     def start(self, centres: Array, energies: Array, rng: np.random.Generator) -> None:  # noqa: D102
         m, d, k, n = self.architecture.design, self.x_weight.shape[2], self.architecture.count, self.architecture.width
@@ -89,11 +149,10 @@ class TrainableDesign(TrainablePotential):
         self.level[:, 0] += torch.tensor(energies) - self.trained_modes(at)[0][diagonal, diagonal]
 
     def written(self) -> tuple[DesignNetwork, ...]:  # noqa: D102
-        arrays = {name: self.get_parameter(name).detach().numpy() for name in NAMES}
+        arrays = {name: each.detach().numpy() for name, each in self.weights().items()}
         options, count = {"activation": self.architecture.activation}, self.architecture.count
-        return tuple(
-            DesignNetwork.from_tensors({name: arrays[name][k] for name in NAMES}, options) for k in range(count)
-        )
+        modes = (DesignNetwork.from_tensors({name: arrays[name][k] for name in NAMES}, options) for k in range(count))
+        return tuple(mode.trimmed() for mode in modes) if self.masks else tuple(modes)
 
     @classmethod
     def architecture_of(cls, modes: Sequence[Any]) -> Architecture:  # noqa: D102
@@ -104,7 +163,10 @@ class TrainableDesign(TrainablePotential):
         )
 
     def read(self, modes: Sequence[Any]) -> None:
-        """Take the weights of design networks; neurons, features and rows that one lacks are without effect."""
+        """Take the weights of design networks; neurons, features and rows that one lacks are without effect.
+
+        Weights by the design that are zero stay so: a mode does not come to depend on what it has not depended on.
+        """
         for k, mode in enumerate(modes):
             for name in NAMES:
                 array, parameter = getattr(mode, name), self.get_parameter(name)
@@ -114,12 +176,30 @@ class TrainableDesign(TrainablePotential):
                         f"{tuple(parameter.shape[1:])}."
                     )
                 parameter[(k, *(slice(0, own) for own in array.shape))] = torch.tensor(np.array(array))
+        for name in (*BY_DESIGN, "feature_weight"):
+            mask = (self.get_parameter(name) != 0.0).to(torch.float64)
+            if name in BY_DESIGN:
+                mask[..., 0] = 1.0
+            if not mask.all():
+                self.masks[name] = mask
 
 
-def _feature(v: Tensor) -> tuple[Tensor, Tensor]:
-    """The feature of `lse_material.model.design_network.feature` and its slope."""
+def _feature(v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The feature of `lse_material.model.design_network.feature`, its slope and its second derivative."""
     root = torch.sqrt(1.0 + v * v)
-    return root, v / root
+    return root, v / root, 1.0 / root**3
+
+
+def _function(a: Tensor, value: Tensor, slope: Tensor) -> Tensor:
+    """f(a) with its derivatives, of numbers with theirs, (K, n, 1 + d, ...), from f and its slope at the values."""
+    return torch.cat([value.unsqueeze(2), slope.unsqueeze(2) * a[:, :, 1:]], dim=2)
+
+
+def _product(a: Tensor, b: Tensor) -> Tensor:
+    """The product of numbers with their derivatives, (K, n, 1 + d, ...)."""
+    result = a * b[:, :, :1]
+    result[:, :, 1:] += a[:, :, :1] * b[:, :, 1:]
+    return result
 
 
 MODES[DesignNetwork.type] = TrainableDesign

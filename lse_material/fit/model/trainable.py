@@ -48,6 +48,7 @@ class TrainablePotential(torch.nn.Module, ABC):
         layered: whether the modes are networks with layers, affine and quadratic terms. Only such are split, merged, widened
             and pruned by discovery; for others these moves are left out.
         temperatures: how many of the first inputs the modes are affine in, from 0 to 1.
+        written_out: whether `by_weights` is there. Without it Levenberg-Marquardt differentiates row by row.
 
     >>> import torch
     >>> model = lse.fit.TrainablePotential.from_potential(material.potential)
@@ -58,6 +59,7 @@ class TrainablePotential(torch.nn.Module, ABC):
 
     layered: ClassVar[bool] = False
     temperatures: ClassVar[int] = 0
+    written_out: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -121,13 +123,16 @@ class TrainablePotential(torch.nn.Module, ABC):
             return {}
         raise InvalidInputError(f"modes of the type {self.architecture.mode_type} have no natural states: networks do.")
 
-    def restraint(self) -> Tensor | float:
-        """A factor >= 1 by which Adam and L-BFGS multiply the loss: it restrains weights that data with errors leave open.
+    def by_weights(self, x: Tensor) -> dict[str, Tensor]:
+        """Derivatives of the trained modes' energies and gradients in their m weights of each name at xh: (K, n, 1 + d, m).
 
-        A factor leaves data without errors alone, whose loss goes to 0. (It is the prior of weights with a normal distribution
-        where the variance of the errors is not known.)
+        The points are (n, d), or (K, n, d) of their own.
         """
-        return 1.0
+        raise NotImplementedError(f"modes of the type {self.architecture.mode_type} are differentiated row by row.")
+
+    def restraints(self) -> dict[str, Tensor]:
+        """What the squares of weights count in `restraint`, by their names."""
+        return {}
 
     # ---- what is the same for all ----------------------------------------------------------------------------------------
 
@@ -166,6 +171,15 @@ class TrainablePotential(torch.nn.Module, ABC):
         with torch.no_grad():
             model.read(potential.modes)
         return model
+
+    def restraint(self) -> Tensor:
+        """A factor >= 1 of the loss in each search: 1 + squares of the weights that `restraints` names.
+
+        It restrains weights that data with errors leave open, and leaves data without errors alone, whose loss goes to 0. (It
+        is the prior of weights with a normal distribution where the variance of the errors is not known.)
+        """
+        one = torch.ones((), dtype=torch.float64)
+        return one + sum((each * self.get_parameter(name) ** 2).sum() for name, each in self.restraints().items())
 
     def mask(self, name: str) -> Tensor:
         """1 where a weight of the parameter `name` acts and 0 where it has been left out."""

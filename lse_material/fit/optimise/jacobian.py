@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from lse_material.fit.model.constraints import Reference
+from lse_material.fit.model.convex_network import activation
 from lse_material.fit.model.trainable import TrainablePotential
-from lse_material.model.activations import ACTIVATIONS
 
 
 def values_and_jacobian(model: TrainablePotential, x: Tensor, names: list[str]) -> tuple[Tensor, Tensor, Tensor]:
@@ -32,7 +32,7 @@ def values_and_jacobian(model: TrainablePotential, x: Tensor, names: list[str]) 
 
 def is_written_out(model: TrainablePotential) -> bool:
     """Whether the derivatives are written out, and not differentiated row by row."""
-    return bool(model.layered and model.architecture.depth <= 1)
+    return model.written_out or (model.layered and model.architecture.depth <= 1)
 
 
 def differentiated(model: TrainablePotential, x: Tensor, names: list[str]) -> Tensor:
@@ -103,6 +103,9 @@ def _of_modes(model: TrainablePotential, x: Tensor, weight: Tensor, away: Tensor
     At images A_i x of n points, (1 or K, n, i, d), with weight (K, n, i), away (K, n, i, d) and the maps A_i, (i, d, d). By the
     name of each parameter but the transition scale: (K, n, 1 + d, m) for the m weights of each mode in it.
     """
+    if not model.layered:
+        blocks = model.by_weights(x.flatten(1, 2))
+        return {n: _of_acting(model, n, _over_images(block, weight, away, maps)) for n, block in blocks.items()}
     first, blocks = model.temperatures, {}
     factor = torch.cat([torch.ones_like(away[..., :1]), -away], dim=3)
     for form in _forms(model, x.flatten(1, 2)):
@@ -119,8 +122,21 @@ def _of_modes(model: TrainablePotential, x: Tensor, weight: Tensor, away: Tensor
                 block = block.flatten(3)
             else:
                 block = C.sum(2)
-            blocks[name] = model.masks[name].reshape(len(C), 1, 1, -1) * block if name in model.masks else block
+            blocks[name] = _of_acting(model, name, block)
     return blocks
+
+
+def _over_images(block: Tensor, weight: Tensor, away: Tensor, maps: Tensor) -> Tensor:
+    """The same sums of derivatives of psi_k and g_k at all images, (K, n i, 1 + d, m)."""
+    each = block.unflatten(1, (-1, len(maps))) * weight[..., None, None]
+    psi = each[..., 0, :]
+    along = torch.einsum("imj,knimr->knjr", maps, each[..., 1:, :]) - (away.unsqueeze(4) * psi.unsqueeze(3)).sum(2)
+    return torch.cat([psi.sum(2).unsqueeze(2), along], dim=2)
+
+
+def _of_acting(model: TrainablePotential, name: str, block: Tensor) -> Tensor:
+    """Derivatives in the weights of a name, 0 for those that have been left out."""
+    return model.masks[name].reshape(len(block), 1, 1, -1) * block if name in model.masks else block
 
 
 class _Form(NamedTuple):
@@ -155,7 +171,7 @@ def _forms(model: TrainablePotential, x: Tensor) -> Iterator[_Form]:
         V = (model.x_weights[0] * model.mask("x_weights.0")).transpose(1, 2)  # (K, d, j)
         raw = model.raw_z_weights[0]  # (K, outputs, j)
         z = torch.nn.functional.softplus(raw, threshold=40.0) * model.mask("raw_z_weights.0")
-        value, slope, curvature = _activation(model.architecture.activation, y @ V + model.biases[0].unsqueeze(1))
+        value, slope, curvature = activation(model.architecture.activation, y @ V + model.biases[0].unsqueeze(1))
         acting = share @ z
         yield _Form(
             ("x_weights.0", "biases.0"), acting * slope, acting * curvature, V, (change @ z).unsqueeze(1) * slope
@@ -172,9 +188,3 @@ def _rho_change(model: TrainablePotential) -> Tensor:
     low, high = (math.log(bound) for bound in model.scaled_rho_bounds)
     share = torch.sigmoid(model.raw_rho)
     return model.scaled_rho * (high - low) * share * (1.0 - share)
-
-
-def _activation(name: str, a: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """An activation of `lse_material.model.activations`, its slope and its second derivative."""
-    f, s, t = ACTIVATIONS[name], torch.nn.functional.softplus(a, threshold=40.0), torch.sigmoid(a)
-    return f.value(s), f.slope(s, t), f.curvature(s, t, t * (1.0 - t))

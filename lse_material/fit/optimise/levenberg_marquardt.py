@@ -59,7 +59,7 @@ def levenberg_marquardt(
     try:
         for _ in range(iterations):
             loss.session.expect_time()
-            A, b = normal_equations(model, loss, names)
+            A, b = _restrained(model, loss, names, *normal_equations(model, loss, names))
             if pull:
                 (derivative,) = torch.autograd.grad(torch.log(model.scaled_rho), model.raw_rho)
                 b[rho] += 0.5 * pull * float(derivative)
@@ -88,7 +88,19 @@ def levenberg_marquardt(
 
 def _loss(model: TrainablePotential, loss: Loss, pull: float) -> float:
     with torch.no_grad():
-        return float(loss(model)) + (pull * float(torch.log(model.scaled_rho)) if pull else 0.0)
+        return float(loss(model) * model.restraint()) + (pull * float(torch.log(model.scaled_rho)) if pull else 0.0)
+
+
+def _restrained(model: TrainablePotential, loss: Loss, names: list[str], A: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """The normal equations of the loss times its restraint, without the product of the changes of both."""
+    restraints = model.restraints()
+    if not restraints:
+        return A, b
+    with torch.no_grad():
+        factor, value = float(model.restraint()), float(loss(model))
+        parts = [(model.get_parameter(name), restraints.get(name)) for name in names]
+        weight = torch.cat([(torch.zeros_like(p) if each is None else value * each).reshape(-1) for p, each in parts])
+    return factor * A + torch.diag(weight), factor * b + weight * flat([p for p, _ in parts])
 
 
 def normal_equations(model: TrainablePotential, loss: Loss, names: list[str]) -> tuple[Tensor, Tensor]:
