@@ -129,7 +129,7 @@ def fit(
     problem = problem.within(Session(began + (training.time_limit or math.inf), stages))
     with ctrl_c_interrupts():
         found = _search(problem, first, architecture, training, sparsity, rng, progress)
-        if leave_out and not (found.path or found.stopped) and architecture.design:
+        if leave_out and not (found.errors or found.stopped) and architecture.design:
             found = _without_dependences(problem, found, training, sparsity, rng)
         result = _finished(problem, found, sparsity.tolerance, training, seed, progress)
     if stages is not None and not result.stopped:
