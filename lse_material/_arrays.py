@@ -50,6 +50,11 @@ def positive(name: str, value: Any, *, finite: bool = True) -> float:
     return float(number)
 
 
+def rms(values: Array) -> float:
+    """The root of the mean square."""
+    return float(np.sqrt(np.mean(values**2)))
+
+
 def generator(seed: Any) -> np.random.Generator:
     """Random numbers of a seed, or InvalidInputError unless it is a whole number >= 0."""
     return np.random.default_rng(whole_number("seed", seed))

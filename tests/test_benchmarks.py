@@ -210,6 +210,12 @@ def test_symmetry_and_linear_growth_help_on_paths_that_the_fit_has_not_seen():
     assert linear < figures["predicted"] < 0.5
 
 
+def test_two_tests_of_a_mooney_rivlin_rubber_give_the_planar_one():
+    planar = run_benchmark("rubber")["made up"]["planar"]
+    assert planar["polyconvex"]["outside"] == 0.0
+    assert max(shape["rms"] for shape in planar.values()) < 0.02
+
+
 def test_nothing_is_found_in_noise():
     figures = run_benchmark("noisy_discovery")
     assert figures["failed"] == 0

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from lse_material._arrays import Array, deformation_gradients, generator
+from lse_material._arrays import Array, deformation_gradients, generator, rms
 from lse_material.analysis.ellipticity import acoustic_minimum
 from lse_material.analysis.verification import Check
 from lse_material.data.samples import Samples
@@ -195,6 +195,6 @@ def check_data(fitted: Material | SoftMinimum, samples: Samples, *, tolerance: f
 
 
 def _error(name: str, difference: Array, scale: Array, quantity: str, tolerance: float) -> Check:
-    size = float(np.sqrt(np.mean(scale**2)))
-    error = float(np.sqrt(np.mean(difference**2))) / (size or 1.0)
+    size = rms(scale)
+    error = rms(difference) / (size or 1.0)
     return Check(name, bool(error <= tolerance), error, tolerance, f"relative RMS error of {quantity}: {error:.3%}.")

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lse_material._arrays import Array, expect_shape, float_array, frozen
+from lse_material._arrays import Array, expect_shape, float_array, frozen, rms
 from lse_material.data.groups import Labels, group_labels
 from lse_material.data.samples import Samples, checked_deformations
 from lse_material.errors import InvalidInputError
@@ -107,7 +107,7 @@ class Observations:
         """RMS of the errors over that of the values, each value in units of its error; 0 where errors are not known."""
         if self.errors is None or not self.values.any():
             return 0.0
-        return float(1.0 / np.sqrt(np.mean((self.values / self.errors) ** 2)))
+        return 1.0 / rms(self.values / self.errors)
 
     def inputs(self, kinematics: StrainMeasure | None) -> Array:
         """x(F) of every point, (n, d).

@@ -73,7 +73,8 @@ with needed_by("lse_material.fem"):
     from lse_material.fem.solve import stability
     from lse_material.fem.solve.energy_problem import EnergyProblem
     from lse_material.fem.solve.multigrid import MULTIGRID
-    from lse_material.fem.solve.problem import MaterialProblem, OptionWarning
+    from lse_material.fem.solve.options import OptionWarning
+    from lse_material.fem.solve.problem import MaterialProblem
     from lse_material.fem.solve.stability import StabilityWarning
 
 __all__ = [

@@ -26,7 +26,7 @@ import scipy.sparse as sparse
 from petsc4py import PETSc
 from scipy.sparse.linalg import LinearOperator, eigsh
 
-from lse_material._arrays import Array
+from lse_material._arrays import Array, rms
 from lse_material.model.material import Material
 from lse_material.model.soft_minimum import SoftMinimum
 
@@ -147,7 +147,7 @@ class FieldBalance:
     def _elastic_stress(self, u: Array) -> float:
         """RMS stress of the linear elastic body."""
         strain = (self.deformation_gradients(u) - np.eye(self.dim)).reshape(len(self._volumes), -1, 1)
-        return float(np.sqrt(np.mean((self._elastic @ strain) ** 2)))
+        return rms(self._elastic @ strain)
 
     def filtered(
         self, material: Material, u: Array, measured: Array, forces: Array, stress: float

@@ -34,7 +34,7 @@ from dolfinx import fem
 from mpi4py import MPI
 from scipy import sparse
 
-from lse_material._arrays import Array, float_array, frozen, positive
+from lse_material._arrays import Array, float_array, frozen, positive, rms
 from lse_material.data.observations import Observations
 from lse_material.errors import ConvergenceError, InvalidInputError
 from lse_material.fem._compat import geometry_dofmap
@@ -182,7 +182,7 @@ class FullField:
             ConvergenceError: the material finds no rest near a measured field; the message names the step.
         """
         return np.array(
-            [_rms((u - d)[self._fine.measured]) for (u, _), d in zip(self._equilibria(material), self._values)]
+            [rms((u - d)[self._fine.measured]) for (u, _), d in zip(self._equilibria(material), self._values)]
         )
 
     def forces(self, material: Material) -> Array:
@@ -388,7 +388,3 @@ def _nodal_space(x: Array, cells: npt.NDArray[np.int64]) -> tuple[fem.FunctionSp
     for cell in range(len(cells)):
         node[V.dofmap.cell_dofs(cell)] = domain.geometry.input_global_indices[corners[cell]]
     return V, node
-
-
-def _rms(values: Array) -> float:
-    return float(np.sqrt(np.mean(values**2)))

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 import lse_material
-from lse_material._arrays import generator
+from lse_material._arrays import Array, generator
 from lse_material._progress import progress_bar
 from lse_material.data.observations import Observations
 from lse_material.data.samples import Samples
@@ -47,8 +47,9 @@ from lse_material.model.symmetry import Symmetry
 
 REFIT_ITERATIONS = 60  # of Levenberg-Marquardt on all rows, after a discovery that held some back
 SHARE_OF_SEARCH = 0.85  # of the time, where it is limited: the rest is for the refit of what was found
-SHARE_OF_NOISE = 0.4  # of observations, that a smaller number of modes may add: 16 % of the squares of their errors
+SHARE_OF_NOISE = 0.7  # of observations, that a smaller number of modes may add: half of the squares of their errors
 MOST_TOLERANCE = 0.5  # where they are mostly noise
+ROUNDING = 1e-9  # of the largest strain, up to which a component of the data does not vary
 LAST_ITERATIONS = 5  # of Levenberg-Marquardt on all rows, where a discovery saw only some
 
 
@@ -141,8 +142,12 @@ def fit(
 
 def _sparsity(samples: Samples | Observations) -> Sparsity:
     """The default, whose tolerance is not finer than the errors of observations."""
-    noise = samples.noise if isinstance(samples, Observations) else 0.0
-    return Sparsity(tolerance=min(max(Sparsity().tolerance, SHARE_OF_NOISE * noise), MOST_TOLERANCE))
+    return Sparsity(tolerance=min(max(Sparsity().tolerance, SHARE_OF_NOISE * _noise(samples)), MOST_TOLERANCE))
+
+
+def _noise(samples: Samples | Observations | None) -> float:
+    """The relative error that is stated; 0 where none is."""
+    return samples.noise if isinstance(samples, Observations) else 0.0
 
 
 def _search(
@@ -246,8 +251,9 @@ def _discover(
             bar(1, f"{step}: validation error {error:.2e}")
 
         limited = replace(some, session=some.session.part(SHARE_OF_SEARCH))
+        noise = _noise(problem.used), _noise(problem.validation_samples or problem.used)
         search = Discovery(
-            architecture, limited, validation, problem.constraints, sparsity, rng, report, schedule, candidates
+            architecture, limited, validation, problem.constraints, sparsity, rng, report, schedule, candidates, noise
         )
         interval, stopped = None, ""
         try:
@@ -289,8 +295,7 @@ def _package(problem: Problem, found: Found, tolerance: float, seed: int) -> Fit
     fitted: Material | SoftMinimum = potential
     if problem.kinematics is not None:
         fitted = _material(problem, found, potential, problem.kinematics)
-    known = x if problem.symmetry is None else problem.symmetry.images(x)
-    box = Box(known.min(axis=0), known.max(axis=0)) if problem.periods is None else problem.periods.box(x)
+    box = _training_box(problem, x) if problem.periods is None else problem.periods.box(x)
     fitted = replace(fitted, units=problem.samples.units, training_box=box)
     train_errors = errors_of(fitted, problem.used)
     fitted = replace(fitted, provenance=_provenance(problem, train_errors, seed))
@@ -356,6 +361,18 @@ def _material(problem: Problem, found: Found, potential: SoftMinimum, kinematics
         caloric = replace(caloric, heat_capacity=coefficient) if coefficient > 0.0 else None
     fields = samples.field_names if isinstance(samples, Samples) else ()
     return Material(potential, kinematics, growth, fields=fields, symmetry=problem.symmetry, caloric=caloric)
+
+
+def _training_box(problem: Problem, x: Array) -> Box:
+    """Of all images of x. Strains that vary by rounding alone get a width: the rounding of another F is no new state."""
+    known = x if problem.symmetry is None else problem.symmetry.images(x)
+    lower, upper = known.min(axis=0), known.max(axis=0)
+    if problem.kinematics is None:
+        return Box(lower, upper)
+    first = known.shape[1] - problem.kinematics.size
+    slack = ROUNDING * np.abs(known[:, first:]).max()
+    flat = (upper - lower <= slack) & (np.arange(len(lower)) >= first)
+    return Box(lower - slack * flat, upper + slack * flat)
 
 
 def _provenance(problem: Problem, errors: Errors, seed: int) -> dict[str, Any]:

@@ -17,7 +17,7 @@ import torch
 from scipy.optimize import least_squares, minimize
 from torch.nn.utils import vector_to_parameters
 
-from lse_material._arrays import Array, float_array, whole_number
+from lse_material._arrays import Array, float_array, rms, whole_number
 from lse_material.data.samples import Samples
 from lse_material.errors import InvalidInputError
 from lse_material.fit.fitting import fit, from_start
@@ -195,7 +195,7 @@ def _weighted(samples: Samples, training: Training, W: Array, P: Array, *, is_de
     row, parts = np.ones(len(samples)) if samples.weight is None else samples.weight, []
     for found, data, mask, weight, size in (
         (W, samples.energy, samples.energy_mask, training.energy_weight, np.std),
-        (P, samples.stress, samples.stress_known, training.stress_weight, _rms),
+        (P, samples.stress, samples.stress_known, training.stress_weight, rms),
     ):
         if data is None or mask is None or weight == 0.0:
             continue
@@ -203,7 +203,3 @@ def _weighted(samples: Samples, training: Training, W: Array, P: Array, *, is_de
         factor = np.broadcast_to(factor.reshape(-1, *(1,) * (data.ndim - 1)), data.shape)[mask]
         parts.append((found[mask].T * factor).T if is_derivative else (found - data)[mask] * factor)
     return np.concatenate(parts)
-
-
-def _rms(values: Array) -> float:
-    return float(np.sqrt((values**2).mean()))

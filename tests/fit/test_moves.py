@@ -1,5 +1,7 @@
 """Moves of a discovery: when a smaller number of modes, or another minimum, is taken."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -61,3 +63,17 @@ def test_another_minimum_is_taken_if_it_is_lower_on_the_rows_trained_on(noise):
     errors = [search.train.worst_error(each.model) for each in (candidate, taken)]
     assert taken.error > 0.5 * candidate.error
     assert (taken is candidate) if noise else (errors[1] < 1e-6 < errors[0])
+
+
+@pytest.mark.parametrize("share", [0.9, 1.1])
+def test_a_number_of_modes_whose_errors_are_within_the_stated_ones_is_enough(share):
+    """However much lower the errors of more modes are: the data contradict only what misses them by more than their errors."""
+    exact = two_wells(2)
+    search = search_on(samples_of(exact, 120, 0), samples_of(exact, 60, 1), 1e-3)
+    one, two = unfinished(search, 1, 20), unfinished(search, 2, 60)
+    assert two.error < 1e-3 < 0.1 < one.error
+    assert not one.explained
+    assert not search.candidates.acceptable(one)
+    noise = share * search.train.worst_error(one.model), share * one.error
+    again = replace(search, noise=noise).candidate(one.model, "start")
+    assert again.explained is search.candidates.acceptable(again) is (share > 1.0)

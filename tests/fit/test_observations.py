@@ -49,6 +49,18 @@ def test_two_rubber_tests_give_the_third():
     assert mooney_rivlin().energy(np.eye(3)[None]) == pytest.approx(result.material.energy(np.eye(3)[None]), abs=1e-12)
 
 
+def test_the_rounding_of_a_volume_that_does_not_change_lies_inside_the_training_box():
+    training = Training(restarts=1, adam_steps=1, lbfgs_steps=1, validation=0.0)
+    shape = {"kinematics": lse.PrincipalInvariants(dim=3), "architecture": Architecture(modes=1, width=2)}
+    seen = Observations.planar([1.0, 2.0, 4.0], [0.0, 0.5, 1.0])  # det F is 1 to the last bit
+    box = fit(seen, **shape, training=training, progress=False).material.training_box
+    between = Observations.uniaxial(STRETCHES, STRETCHES).F
+    x = shape["kinematics"].strain(between)
+    assert 0.0 < np.abs(x[:, 2]).max() < 1e-15
+    assert box.excess(x).max() == 0.0
+    assert box.excess(shape["kinematics"].strain(1.001 * between)).min() > 1e3  # a volume that changes is new
+
+
 @pytest.mark.parametrize("unit", [1e-6, 1e9])
 def test_units_of_stress_change_no_fit(unit):
     results = []
@@ -122,7 +134,7 @@ def test_what_cannot_be_fitted_is_refused():
         fit(seen, kinematics=lse.GreenLagrange(3), training=Training(robust=True), progress=False)
 
 
-@pytest.mark.parametrize(("error", "tolerance"), [(0.0005, 0.01), (0.1, 0.04)])
+@pytest.mark.parametrize(("error", "tolerance"), [(0.0005, 0.01), (0.1, 0.07)])
 def test_a_discovery_is_not_finer_than_the_errors_of_observations(error, tolerance):
     l = STRETCHES[::5]
     tests = Observations.uniaxial(l, nominal("uniaxial", l), errors=error * nominal("uniaxial", l))

@@ -78,7 +78,7 @@ def draw(path: Path, measured: fem.Function, other: fem.Function, forces: dict[s
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument(
-        "--quick", action="store_true", help="coarser meshes, fewer steps and rounds, the number of modes given"
+        "--quick", action="store_true", help="coarser meshes, fewer steps, rounds and levels, the number of modes given"
     )
     parser.add_argument("--noise", type=float, default=0.001, help="errors, in largest displacements and forces")
     parser.add_argument("--seed", type=int, default=0, help="of the noise")
@@ -89,12 +89,14 @@ def main() -> None:
 
     test = two_wells(steps)
     field = Record.of(test, sizes[0]).measured(options.noise, options.seed, sizes[1])
-    modes, rounds = (2, 2) if options.quick else ("auto", 4)
+    modes, rounds, halvings = (2, 1, 2) if options.quick else ("auto", 2, 4)
     result = identified(field, seed=options.seed, rounds=rounds, modes=modes)
     measured = np.array([support.forces for support in field.supports]).T
     domain = field.displacements[0].function_space.mesh
     before = result.material
-    after = levelled(before, domain, test.paths, measured) if len(before.potential.modes) == 2 else before
+    after = before
+    if len(before.potential.modes) == 2:
+        after = levelled(before, domain, test.paths, measured, halvings=halvings)
     file = options.out / "two_phases.safetensors"
     lse.save(after, file)
 

@@ -23,7 +23,6 @@ from lse_material.fem import EnergyProblem, FullField, Support, energy
 from lse_material.fit import Architecture, FitResult, Sparsity, Training, fit
 
 LENGTH, HEIGHT, RADIUS = 2.0, 1.0, 0.25
-HALVINGS = 4  # of the range in which the difference of energy of two phases is looked for
 SQRT2 = np.sqrt(2.0)
 
 
@@ -175,7 +174,7 @@ def identified(field: FullField, *, seed: int, rounds: int, modes: int | Literal
         kinematics=lse.GreenLagrange(2),
         architecture=Architecture(modes=modes, max_modes=4, depth=0),
         training=Training(restarts=4, adam_steps=60, lbfgs_steps=60, validation=0.0),
-        sparsity=Sparsity(tolerance=0.4 * observed.noise, restarts=1, adam_steps=100, trials=1, prune=1.0),
+        sparsity=Sparsity(tolerance=0.7 * observed.noise, restarts=1, adam_steps=100, trials=1, prune=1.0),
         seed=seed,
         progress=False,
     )
@@ -188,6 +187,16 @@ def identified(field: FullField, *, seed: int, rounds: int, modes: int | Literal
     return result
 
 
+def modes_alone(material: lse.Material) -> list[tuple[lse.SoftMinimum, np.ndarray]]:
+    """Each mode by itself, and its minimum: it is a well of the material unless another mode is lower there.
+
+    A step of Newton's method finds it, since the modes are quadratic.
+    """
+    potential, x = material.potential, np.zeros((1, 3))
+    alone = [replace(potential, modes=(mode,)) for mode in potential.modes]
+    return [(mode, -np.linalg.solve(mode.hessian(x)[0], mode.gradient(x)[0])) for mode in alone]
+
+
 def with_level(material: lse.Material, change: float) -> lse.Material:
     """The material with the energy of its second mode raised."""
     first, second = material.potential.modes
@@ -197,7 +206,12 @@ def with_level(material: lse.Material, change: float) -> lse.Material:
 
 
 def levelled(
-    material: lse.Material, domain: mesh.Mesh, paths: Sequence[np.ndarray], forces: np.ndarray
+    material: lse.Material,
+    domain: mesh.Mesh,
+    paths: Sequence[np.ndarray],
+    forces: np.ndarray,
+    *,
+    halvings: int = 4,
 ) -> lse.Material:
     """The material whose forces along these paths are the nearest, by the difference of energy of its two modes alone.
 
@@ -209,6 +223,7 @@ def levelled(
         domain: the body that was measured.
         paths: mean displacement gradients.
         forces: sums on its ends, (steps, 4).
+        halvings: of the range in which the difference is looked for.
     """
 
     def miss(change: float) -> float:
@@ -218,15 +233,11 @@ def levelled(
             return np.inf
         return float(np.linalg.norm(np.array(found) - forces))
 
-    box = material.training_box
-    assert box is not None
-    wells = [well.x for well in lse.analysis.wells(material.potential, box.lower, box.upper)]
-    if len(wells) < 2:
-        return material
-    away = wells[1] - wells[0]
-    width = 0.25 * float(away @ material.potential.hessian(wells[0][None])[0] @ away)
+    alone, minima = zip(*modes_alone(material))
+    away = minima[1] - minima[0]
+    width = 0.25 * float(away @ alone[0].hessian(minima[0][None])[0] @ away)
     found = {0.0: miss(0.0)}
-    for _ in range(HALVINGS):
+    for _ in range(halvings):
         best = min(found, key=lambda change: found[change])
         found |= {change: miss(change) for change in best + width * np.array([-1.0, -0.5, 0.5, 1.0])}
         width *= 0.5
@@ -234,7 +245,10 @@ def levelled(
 
 
 def well_errors(material: lse.Material, wells: np.ndarray) -> np.ndarray:
-    """Distance of each well from the nearest that a material has, in units of the strain between the first two: (k,)."""
-    found = lse.analysis.wells(material.potential, wells.min(axis=0) - 0.05, wells.max(axis=0) + 0.05)
-    distance = np.linalg.norm(np.array([well.x for well in found]) - wells[:, None], axis=2).min(axis=1)
+    """Distance of each well from the nearest minimum of a mode, in units of the strain between the first two: (k,).
+
+    Whether a material has a minimum there depends on the differences of energy too, which balance shows little of.
+    """
+    found = np.array([minimum for _, minimum in modes_alone(material)])
+    distance = np.linalg.norm(found - wells[:, None], axis=2).min(axis=1)
     return distance / np.linalg.norm(wells[1] - wells[0])

@@ -19,8 +19,8 @@ from dolfinx.fem.petsc import create_vector
 from petsc4py import PETSc
 
 from lse_material.fem.solve.fields import Fields
+from lse_material.fem.solve.line_search import Operator
 from lse_material.fem.solve.options import DIRECT, FAILED_LINEAR
-from lse_material.fem.solve.quasi_newton import Operator
 
 MULTIGRID: Mapping[str, Any] = {
     "ksp_rtol": 1e-2,

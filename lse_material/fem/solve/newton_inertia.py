@@ -1,9 +1,9 @@
 """Newton's method on an energy, with a positive definite matrix in every step: slow, direct and robust.
 
 MUMPS factors each tangent as L D L^T and counts its negative eigenvalues. If there are any, the first positive definite matrix
-among those that the energy offers near the tangent replaces it. The step then lowers the energy; halving finds its length
-(Armijo). J. Nocedal, S. Wright, Numerical Optimization, 2006, ch. 3.4. `newton` is the plain method, which stays on its branch
-of equilibria, stable or not.
+among those that the energy offers near the tangent replaces it. The step then lowers the energy, at a length that
+`fem/solve/line_search.py` finds. J. Nocedal, S. Wright, Numerical Optimization, 2006, ch. 3.4. `newton` is the plain method,
+which stays on its branch of equilibria, stable or not.
 """
 
 from collections.abc import Generator
@@ -15,14 +15,11 @@ from petsc4py import PETSc
 from lse_material.errors import ConvergenceError
 from lse_material.fem.solve._energy import Energy
 from lse_material.fem.solve.inertia import SymmetricFactor, with_raised_diagonal
+from lse_material.fem.solve.line_search import armijo, set_along
 
 MAX_ITERATIONS = 400
 TANGENT_SHARES = (0.5, 0.0)  # of the tangent, blended with the frozen-weight tangent
 DIAGONAL_SHARES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 2.0)  # of the absolute row sums, by which the diagonal is raised
-ARMIJO = 1e-4
-SHORTEST_STEP = 1e-8  # of Newton's step
-ENERGY_ROUNDING = 1e-13  # relative change of the energy that rounding hides
-SCALE_ROUNDING = 1e-15  # the same, of `energy_scale`
 
 
 def minimise(problem: Energy, iterations: int = MAX_ITERATIONS, multipliers: int = 0) -> int:
@@ -49,9 +46,9 @@ def minimise(problem: Energy, iterations: int = MAX_ITERATIONS, multipliers: int
                 break
             plain = _positive_direction(problem, A, residual, d, multipliers)
             problem.iterate(here)
-            length, energy, inverted = _armijo(problem, here, d, energy, residual.dot(d))
+            length, energy, inverted = armijo(problem, here, d, energy, residual.dot(d))
             if length == 0.0 and plain:  # rounding hides the decrease; the residual still shows it
-                _set_along(problem, here, d, 1.0)
+                set_along(problem, here, d, 1.0)
                 problem.residual(residual)
                 if norm_of(residual) < 0.5 * norm and np.isfinite(problem.value()):
                     energy, norm = problem.value(), norm_of(residual)
@@ -98,7 +95,7 @@ def newton(problem: Energy, iterations: int) -> int:
                 factor.solve(residual, d)
             d.scale(-1.0)
             problem.iterate(here)
-            if _armijo(problem, here, d, np.inf, 0.0)[0] == 0.0:
+            if armijo(problem, here, d, np.inf, 0.0)[0] == 0.0:
                 raise ConvergenceError(
                     f"no step along Newton's direction has a finite energy after {iteration} iterations, residual norm "
                     f"{norm_of(residual):.3e}: take smaller load steps.",
@@ -130,14 +127,14 @@ def perturb(problem: Energy, mode: PETSc.Vec, size: float, equal: float = 0.0) -
     problem.iterate(here)
     try:
         for sign in (1.0, -1.0):
-            _set_along(problem, here, mode, sign * size)
+            set_along(problem, here, mode, sign * size)
             value = problem.value()
             energies.append(value if np.isfinite(value) else np.inf)
         if not np.isfinite(min(energies)):
             problem.set_iterate(here)
             return False
         forwards = energies[0] <= energies[1] * (1.0 + np.sign(energies[1]) * 1e-12) + equal
-        _set_along(problem, here, mode, size if forwards else -size)
+        set_along(problem, here, mode, size if forwards else -size)
     finally:
         here.destroy()
     return True
@@ -173,47 +170,6 @@ def _positive_direction(problem: Energy, A: PETSc.Mat, residual: PETSc.Vec, d: P
                 factor.solve(residual, d)
     d.scale(-1.0)
     return plain
-
-
-def _armijo(problem: Energy, here: PETSc.Vec, d: PETSc.Vec, energy: float, slope: float) -> tuple[float, float, bool]:
-    """Halve the step along d until the energy is lower.
-
-    Returns:
-        The length of the step, 0 if no length lowers the energy (the unknowns are then unchanged); the energy; and whether a
-        longer step turned a cell inside out.
-    """
-    length, inverted, hidden = 1.0, False, ENERGY_ROUNDING * abs(energy) + SCALE_ROUNDING * problem.energy_scale
-    while length > SHORTEST_STEP:
-        _set_along(problem, here, d, length)
-        new = problem.value()
-        if np.isfinite(new) and new <= energy + ARMIJO * length * slope + hidden:
-            return length, new, inverted
-        inverted = inverted or not np.isfinite(new)
-        if length == 1.0 and np.isfinite(new) and np.isfinite(energy):
-            rounding = _rounding(problem, here, d, energy, slope)
-            if rounding > max(abs(slope), abs(new - energy)):  # it hides the whole decrease
-                _set_along(problem, here, d, length)
-                return length, new, inverted
-        length *= 0.5
-    problem.set_iterate(here)
-    return 0.0, energy, inverted
-
-
-def _rounding(problem: Energy, here: PETSc.Vec, d: PETSc.Vec, energy: float, slope: float) -> float:
-    """What rounding makes of an energy: how far it is off its slope along steps that are too short to bend it."""
-    off = []
-    for length in (1e-4, 2e-4, 3e-4):
-        _set_along(problem, here, d, length)
-        off.append(abs(problem.value() - energy - length * slope))
-    return 3.0 * float(np.max(off))
-
-
-def _set_along(problem: Energy, here: PETSc.Vec, d: PETSc.Vec, length: float) -> None:
-    """Set the unknowns to here + length d."""
-    there = here.duplicate()
-    there.array[:] = here.array_r + length * d.array_r
-    problem.set_iterate(there)
-    there.destroy()
 
 
 def norm_of(b: PETSc.Vec) -> float:

@@ -7,6 +7,7 @@ from typing import Any
 from petsc4py import PETSc
 
 from lse_material.errors import InvalidInputError
+from lse_material.fem._mpi import warn_together
 
 DEFAULT_OPTIONS: Mapping[str, Any] = {
     "snes_type": "newtonls",
@@ -87,11 +88,29 @@ def _without_factors(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> M
     return {key: value for key, value in defaults.items() if not key.startswith("pc_factor_")}
 
 
-def unread_options(prefix: str, given: Sequence[str]) -> list[str]:
-    """Those of the options that a user has given for a prefix, and that no solver has read so far."""
-    database = PETSc.Options()
+class OptionWarning(UserWarning):
+    """A PETSc option that was given has no effect: it is misspelt, or belongs to a solver that was not chosen.
+
+    The first process alone prints it; where a filter makes it an error, all processes raise it. To say nothing:
+
+    >>> import warnings
+    >>> with warnings.catch_warnings():
+    ...     warnings.simplefilter("ignore", lse.fem.OptionWarning)
+    ...     _ = problem.solve()
+    """
+
+
+def warn_of_unread_options(solver: PETSc.SNES, given: Sequence[str], *, stacklevel: int) -> None:
+    """Warn of the options that a user has given for a solver, and that nothing has read so far; collective."""
+    database, prefix, comm = PETSc.Options(), solver.getOptionsPrefix(), solver.comm.tompi4py()
     known = database.getAll()
-    return [name for name in given if f"{prefix}{name}" in known and not database.used(f"{prefix}{name}")]
+    here = [name for name in given if f"{prefix}{name}" in known and not database.used(f"{prefix}{name}")]
+    unread = sorted(set().union(*comm.allgather(here)))
+    if unread:
+        text = (
+            f"PETSc has not read {unread} of petsc_options: misspelt, or options of another solver than the one chosen."
+        )
+        warn_together(comm, text, OptionWarning, stacklevel=stacklevel)
 
 
 def needs_symmetry(ksp: PETSc.KSP) -> bool:

@@ -19,7 +19,7 @@ from lse_material._arrays import Array
 from lse_material.errors import ConvergenceError, InvalidInputError
 from lse_material.fem._cells import require_double
 from lse_material.fem._lifetime import collect_garbage, keeper_of, weak_method
-from lse_material.fem._mpi import assembled, warn_together
+from lse_material.fem._mpi import assembled
 from lse_material.fem.forms.header import machine_arguments
 from lse_material.fem.forms.measures import with_quadrature_degree
 from lse_material.fem.forms.orientation import InvertedCells
@@ -43,28 +43,16 @@ from lse_material.fem.solve.options import (
     needs_symmetry,
     run_with_work_space,
     solver_options,
-    unread_options,
+    warn_of_unread_options,
 )
 from lse_material.fem.solve.scaling import condition_factors, field_factors, multiply_rows, scale_rows
 
-__all__ = ["DEFAULT_OPTIONS", "MaterialProblem", "OptionWarning"]
+__all__ = ["DEFAULT_OPTIONS", "MaterialProblem"]
 
 STALLED = 0.5  # of the last residual norm: an iteration that leaves more has not lowered the residual
 FINER = "smaller load steps, a quadrature rule of higher degree, or a finer mesh there"
 FORMS = ("an energy", "the residual", "a Jacobian")  # by the number of arguments
 Forms = Any  # a UFL form, a list of them, or a list of lists
-
-
-class OptionWarning(UserWarning):
-    """A PETSc option that was given has no effect: it is misspelt, or belongs to a solver that was not chosen.
-
-    The first process alone prints it; where a filter makes it an error, all processes raise it. To say nothing:
-
-    >>> import warnings
-    >>> with warnings.catch_warnings():
-    ...     warnings.simplefilter("ignore", lse.fem.OptionWarning)
-    ...     _ = problem.solve()
-    """
 
 
 class MaterialProblem(NonlinearProblem):
@@ -365,11 +353,7 @@ class MaterialProblem(NonlinearProblem):
         if self._options_checked or self.solver.getIterationNumber() == 0:
             return
         self._options_checked = True
-        here = unread_options(self.solver.getOptionsPrefix(), self._given_options)
-        unread = sorted(set().union(*self.comm.allgather(here)))
-        if unread:
-            text = f"PETSc has not read {unread} of petsc_options: misspelt, or options of another solver than the one chosen."
-            warn_together(self.comm, text, OptionWarning, stacklevel=3)
+        warn_of_unread_options(self.solver, self._given_options, stacklevel=4)
 
     def _failed_at_rounding(self) -> bool:
         """Whether only rounding stopped the solver, so that its last iterate, which is in u, is a solution; collective."""

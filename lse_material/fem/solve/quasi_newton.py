@@ -6,9 +6,8 @@ step, a tenth of the cost. It learns from the last steps how the energy curves. 
 preconditioner P^-1 is too stiff along the steps: with s the last step and y the change of the gradient, it is multiplied by
 s.P s / s.y.
 
-The length of a step is found by doubling and bisection until the energy has fallen and the derivative along the step has risen
-(weak Wolfe conditions): A. S. Lewis, M. L. Overton, Math. Program. 141, 135 (2013). So a step along which the energy curves
-down grows until it curves up, and the approximation stays positive definite.
+A step along which the energy curves down grows until it curves up (`fem/solve/line_search.py`), so the approximation stays
+positive definite.
 """
 
 from collections import deque
@@ -17,14 +16,12 @@ from collections.abc import Callable
 import numpy as np
 from petsc4py import PETSc
 
+from lse_material.fem.solve.line_search import Operator, wolfe
+
 MEMORY = 12  # steps that the approximation is made of
-SUFFICIENT, CURVATURE = 1e-4, 0.9  # of the weak Wolfe conditions
-TRIALS = 30  # of a length
-SHORTER = (0.1, 0.5)  # share of a length whose energy is too high that is tried next
 SCALES = (0.2, 5.0)  # of the preconditioner, at most
 REMAINDER = 1e-4  # see `descend`
 
-Operator = Callable[[PETSc.Vec, PETSc.Vec], None]  # writes a product with the first vector to the second
 Pair = tuple[PETSc.Vec, PETSc.Vec, float]  # step, change of the gradient, 1 / their product
 DESCENT_STEPS = 100  # at most, before another method has a turn
 
@@ -59,7 +56,7 @@ def descend(
             derivative = g.dot(d)
             if not -0.5 * derivative > remainder * (first - value):
                 return iteration
-            length, value_there = _step(energy, gradient, x, d, value, derivative, trial, new)
+            length, value_there = wolfe(energy, gradient, x, d, value, derivative, trial, new)
             if length == 0.0:
                 return iteration
             value = value_there
@@ -87,36 +84,6 @@ def _direction(g: PETSc.Vec, pairs: deque[Pair], metric: Operator, precondition:
     for (s, y, inverse), share in zip(pairs, reversed(shares)):
         d.axpy(share - inverse * y.dot(d), s)
     d.scale(-1.0)
-
-
-def _step(
-    energy: Callable[[PETSc.Vec], float],
-    gradient: Operator,
-    x: PETSc.Vec,
-    d: PETSc.Vec,
-    value: float,
-    derivative: float,
-    trial: PETSc.Vec,
-    new: PETSc.Vec,
-) -> tuple[float, float]:
-    """Find a length, set `trial` to x + length d and `new` to the gradient there; returns length and energy, 0 if none does."""
-    shortest, longest, length = 0.0, np.inf, 1.0
-    for _ in range(TRIALS):
-        trial.waxpy(length, d, x)
-        there = energy(trial)
-        if not (np.isfinite(there) and there <= value + SUFFICIENT * length * derivative):
-            longest = length
-            if np.isfinite(there) and shortest == 0.0:  # the minimum of a parabola
-                share = -0.5 * derivative * length / (there - value - derivative * length)
-                length *= float(np.clip(share, *SHORTER))
-                continue
-        else:
-            gradient(trial, new)
-            if new.dot(d) >= CURVATURE * derivative:
-                return length, there
-            shortest = length
-        length = 0.5 * (shortest + longest) if np.isfinite(longest) else 2.0 * length
-    return 0.0, value
 
 
 def _remember(pairs: deque[Pair], x: PETSc.Vec, trial: PETSc.Vec, g: PETSc.Vec, new: PETSc.Vec) -> None:

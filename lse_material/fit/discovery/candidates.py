@@ -45,11 +45,18 @@ def alike(squares: Tensor, others: Tensor, standard_errors: float) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """A model, which is not changed any more, its relative error on the validation rows, and the squares of each row."""
+    """A model, which is not changed any more.
+
+    Attributes:
+        error: relative, on the validation rows.
+        squares: of the errors of each of these rows.
+        explained: whether the stated errors of the data are as large as its errors, so that nothing is left to be found.
+    """
 
     model: TrainablePotential
     error: float
     squares: Tensor
+    explained: bool
 
     @property
     def modes(self) -> int:
@@ -77,6 +84,8 @@ class Candidates:
         An error that is larger than that is mostly noise, so that the validation rows may also fail to tell the two apart.
         """
         best = self.least
+        if candidate.explained:
+            return True
         if best.error <= self.schedule.satisfied * self.tolerance:
             return candidate.error <= self.tolerance
         added = math.sqrt(max(candidate.error**2 - best.error**2, 0.0))
@@ -111,6 +120,8 @@ class Discovery:
     report: Report  # called with a line and an error after each refit
     schedule: Schedule  # numbers of the search
     candidates: Candidates  # what has been found; moves add to it
+    # relative errors that the two losses are known to have; 0 where they are not
+    noise: tuple[float, float] = (0.0, 0.0)
 
     @property
     def few(self) -> Loss:
@@ -123,10 +134,21 @@ class Discovery:
 
     def candidate(self, model: TrainablePotential, step: str) -> Candidate:
         """The model with its error, reported and kept if it is the best of its number of modes."""
-        candidate = Candidate(model, self.validation.worst_error(model), self.validation.by_row(model))
+        candidate = Candidate(
+            model, self.validation.worst_error(model), self.validation.by_row(model), self.explained(model)
+        )
         self.report(f"{step}, {candidate.modes} modes", candidate.error)
         self.candidates.add(candidate)
         return candidate
+
+    def explained(self, model: TrainablePotential) -> bool:
+        """Whether the errors of all rows are, in the mean square, within those that are known."""
+        if not all(self.noise):
+            return False
+        losses = self.train, self.validation
+        count = np.array([len(loss.known_stresses) for loss in losses])
+        errors = np.array([loss.worst_error(model) / noise for loss, noise in zip(losses, self.noise)])
+        return bool(count @ errors**2 <= count.sum())
 
     def refitted(self, model: TrainablePotential, refit: Refit, step: str) -> Candidate:
         """A model refitted, with a weak pull towards sharp transitions, until its error is well below the tolerance."""

@@ -62,7 +62,7 @@ def add_modes(search: Discovery, candidate: Candidate) -> Candidate:
 def quadratic_modes_suffice(search: Discovery) -> bool:
     """Whether modes without neurons explain the data, exactly or but for noise, which is cheap to find out.
 
-    What they miss is noise if neither neurons nor another start with neurons lower the error.
+    What they miss is noise if it is within the stated errors, or neither neurons nor another start with neurons lower it.
     """
     s, architecture = search.schedule, search.architecture
     if not (architecture.depth and architecture.quadratic):
@@ -71,8 +71,9 @@ def quadratic_modes_suffice(search: Discovery) -> bool:
     add_modes(plain, sparse_start(plain))
     chosen = search.candidates.smallest_acceptable()
     assert chosen is not None
-    error = search.converged(edit.copy_of(chosen.model), s.without_neurons, "final refit").error
-    if error <= s.exact * search.sparsity.tolerance:
+    chosen = search.converged(edit.copy_of(chosen.model), s.without_neurons, "final refit")
+    error = chosen.error
+    if chosen.explained or error <= s.exact * search.sparsity.tolerance:
         return True
     if chosen.modes > s.many_modes * architecture.max_modes or error >= s.near * search.sparsity.tolerance:
         return False

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lse_material._arrays import Array
+from lse_material._arrays import Array, rms
 from lse_material.data.observations import Observations
 from lse_material.errors import InvalidInputError
 from lse_material.fit.problem.rows import Scales, input_scales
@@ -64,7 +64,7 @@ class Sums:
             values = values - observations.of_stress(growth.stress(observations.F))
         elif growth is not None:
             added = observations.of_stress(Growth(1.0).stress(observations.F))
-        size = float(np.sqrt(np.mean((observations.values / error) ** 2)))
+        size = rms(observations.values / error)
         unit = 1.0 / (error * size)
         D = torch.tensor(derivative * (scales.energy_scale / scales.input_scale)[:, None])
         return cls(
