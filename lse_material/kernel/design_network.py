@@ -279,11 +279,15 @@ def _write_hessian(text: Text, shape: _Design, x: _Dialect, place: str) -> None:
     _write_names(text, shape, x)
     for i in range(r):
         text(*(f"const {x.point} J{i}_{l} = steep[{i}] * {read('feature_weight', i, l)};" for l in P))
+    no_lane, no_point = (
+        "" if r else f"({each}){{0.0}} + " for each in (x.lane, x.point)
+    )  # else a sum of numbers alone
     text(f"{x.lane} " + ", ".join(f"h{a}_{b} = {{0.0}}" for a, b in triangle) + ";")
     with text.braces(f"for (int j = 0; j < {shape.blocks}; j++)"):
         text(f"const {x.lane} c = v[j] * v[j] * d2z[j], w1 = 2.0 * v[j] * dz[j], w2 = 2.0 * z[j];")
         for l in P:
-            text(*(f"const {x.lane} {a}{l} = {shape.derivative(of, l)};" for a, of in (("u", "bias"), ("v", "z_root"))))
+            of_lanes = (("u", "bias"), ("v", "z_root"))
+            text(*(f"const {x.lane} {a}{l} = {no_lane}{shape.derivative(of, l)};" for a, of in of_lanes))
             text(f"const {x.lane} a{l} = c * u{l} + w1 * v{l}, b{l} = w1 * u{l} + w2 * v{l};")
         text(*(f"h{l}_{o} += a{l} * u{o} + b{l} * v{o};" for l, o in upper_triangle(m)))
         text(*(f"h{l}_{m + k} += a{l} * {read('x_weight', k)};" for l in P for k in D))
@@ -292,7 +296,7 @@ def _write_hessian(text: Text, shape: _Design, x: _Dialect, place: str) -> None:
             text(*(f"h{m + k}_{m + o} += c{k} * {read('x_weight', o)};" for o in range(k, d)))
     for i in range(rows):
         for l in P:
-            text(*(f"const {x.point} r{i}_{l}_{k} = {shape.derivative('quadratic', l, i, k)};" for k in D))
+            text(*(f"const {x.point} r{i}_{l}_{k} = {no_point}{shape.derivative('quadratic', l, i, k)};" for k in D))
             text(f"const {x.point} y{i}_{l} = {total([f'r{i}_{l}_{k} * e[{k}]' for k in D])};")
     for n, (a, b) in enumerate(triangle):
         terms = [x.sum.format(f"h{a}_{b}")]

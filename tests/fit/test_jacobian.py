@@ -89,3 +89,18 @@ def test_those_of_modes_without_stress_in_their_natural_states_pass_through_thes
     orbit = None if symmetry is None else orbit_of(symmetry)
     model = random_model(3, Constraints(orbit, reads=torch.tensor([[1.0, 1, 0], [0, 1, 1]]), rest=reference_of(3, 2)))
     assert error_of_jacobian(model) < 1e-12
+
+
+@pytest.mark.parametrize("symmetry", [None, SQUARE], ids=["no symmetry", "symmetry"])
+@pytest.mark.parametrize("activation", ["softplus", "squared_softplus"])
+def test_those_of_modes_whose_weights_depend_on_designs_pass_through_features_masks_and_images(symmetry, activation):
+    torch.manual_seed(0)
+    constraints = None if symmetry is None else Constraints(orbit_of(symmetry, fields=2), reference_of(5))
+    architecture = Architecture(2, 3, 0, activation, stiffness=0.1, mode_type="DesignNetwork", design=2)
+    model = TrainablePotential.of(architecture, 5, constraints=constraints)
+    with torch.no_grad():
+        for name, p in model.named_parameters():
+            p.copy_(0.5 * torch.randn_like(p))
+            if symmetry is None and p.ndim:
+                model.masks[name] = (torch.rand_like(p) > 0.2).to(p.dtype)
+    assert error_of_jacobian(model) < 1e-12

@@ -38,9 +38,11 @@ def test_derivatives_are_those_of_the_energy(design, size, rows, activation):
 def test_every_backend_says_what_numpy_says(activation):
     p = potential(1, activation=activation)
     small = potential(1, activation=activation, width=2, features=2)  # written out, its Hessian takes gcc a minute
+    affine = potential(1, activation=activation, width=2, features=0)
     x = np.random.default_rng(2).normal(size=(12, 5)) * np.array([1.0, 3.0, 1.0, 1.0, 1.0])
     plain = lse.SoftMinimum(p.modes, 0.4)
-    backends = ((compiled_potential, p), (ufl_potential, p), (expanded_ufl_potential, small), (torch_potential, plain))
+    backends = ((compiled_potential, p), (compiled_potential, affine), (ufl_potential, p), (ufl_potential, affine))
+    backends += ((expanded_ufl_potential, small), (torch_potential, plain))
     for translation, of in backends:
         exact = {"W": of.energy(x), "P": of.gradient(x), "A": of.hessian(x)}
         for name, value in translation(of, x).items():
