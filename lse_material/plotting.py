@@ -54,7 +54,7 @@ def input_labels(fitted: Material | SoftMinimum) -> list[str]:
 
 
 def planes(potential: SoftMinimum, land: Landscape, most: int = 3) -> list[tuple[int, int]]:
-    """Pairs of inputs to draw sections in: those along which the wells lie farthest apart, in units of input_scale.
+    """At most `most` pairs of inputs to draw sections in, along which the wells lie farthest apart in units of input_scale.
 
     >>> lse.plotting.planes(material.potential, land, most=1)
     [(0, 1)]

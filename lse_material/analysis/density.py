@@ -111,6 +111,8 @@ class Density:
 def importance(log_target: Array, log_proposal: Array) -> tuple[float, float, float]:
     """ln of the target's normaliser, its standard error, and the effective sample size as a share of the samples.
 
+    These are -inf, inf and 0 where the target is -inf at every sample, which then say nothing of it.
+
     Args:
         log_target: unnormalised, at samples of the proposal, (n,).
         log_proposal: normalised, (n,).
@@ -128,12 +130,14 @@ def importance(log_target: Array, log_proposal: Array) -> tuple[float, float, fl
             f"log_target is of shape {log_target.shape}, log_proposal of {log_proposal.shape}; both must be (n,)."
         )
     log_z, error, weights = summed(log_target - log_proposal)
-    return log_z, error, float(1.0 / (weights**2).sum() / len(weights))
+    return log_z, error, float(1.0 / (weights**2).sum() / len(weights)) if np.isfinite(log_z) else 0.0
 
 
 def summed(log_weight: Array) -> tuple[float, float, Array]:
-    """ln of the mean weight, its standard error, and the weights over their sum."""
+    """ln of the mean weight, its standard error, and the weights over their sum; -inf, inf and zeros if all weights are 0."""
     top = float(log_weight.max())
+    if np.isneginf(top):
+        return top, np.inf, np.zeros_like(log_weight)
     weight = np.exp(log_weight - top)
     mean = float(weight.mean())
     error = float(weight.std() / mean / np.sqrt(len(weight)))

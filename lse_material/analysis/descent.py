@@ -63,7 +63,7 @@ def descend(potential: SoftMinimum, x: Any, *, scale: Any = None) -> tuple[Array
 def basins(
     potential: SoftMinimum, x: Any, wells: Sequence[StationaryPoint], *, scale: Any = None
 ) -> npt.NDArray[np.int64]:
-    """Which well each of the points x (n, d) flows to: (n,), counted as `wells` are, -1 where it is none of them.
+    """Which well each of the points x (n, d) flows to: (n,), counted as `wells` are, -1 where it is none; `scale` as `descend`.
 
     >>> wells = lse.analysis.wells(material.potential)
     >>> ways = lse.analysis.basins(material.potential, [w.x for w in wells], wells)
@@ -78,7 +78,7 @@ def basins(
 
 
 def descents(potential: SoftMinimum, saddle: StationaryPoint, *, scale: Any = None) -> Pass:
-    """The ways down from a saddle.
+    """The ways down from a saddle; `scale` as `descend`.
 
     Raises:
         ConvergenceError: one of them does not end at a well; the energy falls without bound there, say.

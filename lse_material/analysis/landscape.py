@@ -136,7 +136,7 @@ def field_to_vary(material: Material) -> str | None:
 
 
 def at_values(material: Material, field: str, count: int = 3) -> dict[float, Material]:
-    """The material of F alone at values of a field over its range, its other fields at the middle of `search_box`.
+    """The material of F alone at `count` values of a field over its range, its other fields at the middle of `search_box`.
 
     The range of a temperature is that of `Material.ranges`, of any other field that of `search_box`.
 

@@ -77,7 +77,7 @@ def stationary_samples(
 ) -> Array:
     """Samples of exp(-Psi/T)/Z, (records * n, d): as `trajectories`, after `burn_in` steps that are not kept.
 
-    The walkers must have changed wells several times by then, or the start shows.
+    The walkers must have changed wells several times by then, or the start shows. Other arguments and errors as `trajectories`.
 
     >>> dynamics, often = lse.analysis.Dynamics(temperature=1e-3, step=1e-2), {"records": 4, "every": 10, "burn_in": 50}
     >>> x = lse.analysis.stationary_samples(material.potential, np.zeros((5, 3)), dynamics, **often)
@@ -96,6 +96,7 @@ def first_passage_times(
     """Times (n,) at which walkers first come within `radius` of one of the points `target` (m, d); inf after `longest`.
 
     The mean over walkers from one well to another is 1/rate for barriers above a few T. Walkers are looked at after each step.
+    Other arguments as `trajectories`.
 
     Raises:
         InvalidInputError: radius or longest not > 0, or a walker that has left all bounds.

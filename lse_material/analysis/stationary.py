@@ -5,8 +5,8 @@
 Newton's method in the eigenvectors of the Hessian: along the `index` lowest of them a step goes uphill, along the others
 downhill, whatever the signs of the curvatures are. A trust radius keeps steps where the quadratic model is true. The search
 starts from the minima of the single modes: the wells of their soft minimum lie close to them. C. J. Cerjan, W. H. Miller,
-J. Chem. Phys. 75, 2800 (1981).
-Lengths are measured in units of the potential's `input_scale`; inputs whose sizes differ by more than 1e4 need it.
+J. Chem. Phys. 75, 2800 (1981). Lengths are measured in units of the potential's `input_scale`; inputs whose sizes differ by
+more than 1e4 need it.
 """
 
 import functools

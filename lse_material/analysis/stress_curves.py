@@ -86,7 +86,9 @@ DEFORMATIONS = {
 
 
 def stress_curve(material: Material, name: str, points: int = 121) -> StressCurve:
-    """Stress along a deformation of `DEFORMATIONS`, as far as the training box reaches; fields are at the middle of theirs.
+    """Stress at `points` points along a deformation of `DEFORMATIONS`, as far as the training box reaches.
+
+    Fields are at the middle of theirs.
 
     Raises:
         InvalidInputError: there is no deformation of this name.

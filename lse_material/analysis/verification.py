@@ -114,7 +114,7 @@ def check_convexity(potential: SoftMinimum, x: Any) -> Check:
 
 
 def check_concavity(material: Material, n: int = 1000, *, seed: int = 0) -> Check:
-    """W is concave in each temperature, so that the heat capacity is >= 0, at random strains and temperatures.
+    """W is concave in each temperature, so that the heat capacity is >= 0, at `n` random strains and temperatures.
 
     The error is the largest second derivative, as a share of the largest absolute value of all, in the unit of each field.
 

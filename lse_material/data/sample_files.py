@@ -119,7 +119,7 @@ def table_of_file(
 
 
 def write_samples(samples: Samples, path: str | Path) -> None:
-    """Write samples to a .npz or .csv file that `read_samples` reads back; whole or not at all.
+    """Write samples to `path`, a .npz or .csv file that `read_samples` reads back; whole or not at all.
 
     >>> lse.write_samples(lse.Samples(x=[[0.0], [1.0]], energy=[0.0, 0.5]), "spring.csv")
     >>> np.loadtxt("spring.csv", delimiter=",", skiprows=1)

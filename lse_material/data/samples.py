@@ -28,8 +28,8 @@ class Samples:
     """Rows of data of one material or one potential.
 
     Give either `F`, with `energy` and/or `stress`, or `x`, with `energy` and/or `gradient`. Energies of F may depend on further
-    scalars, `fields`, with `conjugates`. A value that is missing in
-    some rows is NaN there and False in its mask; without a mask every row must hold a finite value.
+    scalars, `fields`, with `conjugates`. A value that is missing in some rows is NaN there and False in its mask; without a
+    mask every row must hold a finite value.
 
     Attributes:
         F: deformation gradients (n, dim, dim), det F > 0; dim 2 is plane strain.

@@ -305,10 +305,8 @@ def _parts(
     if (joined := _names_of_two_levels(names, rows[0][1])) and len(rows) > 1:
         names, rows = joined, rows[1:]
         if len(rows) > 1 and all(bool(cell) != bool(name) for cell, name in zip(rows[0][1], names)):
-            names, rows = (
-                [name or cell for cell, name in zip(rows[0][1], names)],
-                rows[1:],
-            )  # of the index, a line below
+            names = [name or cell for cell, name in zip(rows[0][1], names)]  # of the index, a line below
+            rows = rows[1:]
     _expect_no_summary(rows, source)
     for at, cells in rows:
         if len(cells) != size:

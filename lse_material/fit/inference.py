@@ -5,9 +5,9 @@
 The first term, with samples of the present q held fixed, has the gradient of the reverse divergence KL(q || p), times 2, and
 much less noise (L. Richter et al., "VarGrad", NeurIPS 2020); the second is the Fisher divergence of score matching (A.
 Hyvarinen, J. Mach. Learn. Res. 6, 695 (2005)), which alone is blind to how much each of several separate modes weighs. The
-first points come from particles that are annealed from a box to the target, p^b with b from 0 to 1 (P. Del Moral, A. Doucet,
-A. Jasra, J. R. Stat. Soc. B 68, 411 (2006)): they find the modes, and the first
-modes of the potential are fitted to groups of them; then q is sampled and fitted again.
+first points come from particles that are annealed from a box to the target, p^b with b from 0 to 1 (P. Del Moral, A. Doucet, A.
+Jasra, J. R. Stat. Soc. B 68, 411 (2006)): they find the modes, and the first modes of the potential are fitted to groups of
+them; then q is sampled and fitted again.
 
 The target's normaliser Z is estimated from samples of q, ln Z = ln E_q(p/q), and checked by the particles, which are near p:
 ln Z = -ln E_p(q/p). Where q lacks a mode or a tail of p, the first is too low by ln of what q covers, with weights that look
@@ -135,10 +135,10 @@ class Counted:
         """
         t = torch.tensor(x, dtype=torch.float64, requires_grad=True)
         log_p = self.target(t)
-        if not isinstance(log_p, Tensor) or log_p.shape != (len(x),):
-            found = f"a {type(log_p).__name__} of shape {tuple(getattr(log_p, 'shape', ()))}"
+        if not isinstance(log_p, Tensor) or log_p.shape != (len(x),) or log_p.is_complex():
+            found = f"a {type(log_p).__name__} of {getattr(log_p, 'dtype', '')} of shape {tuple(getattr(log_p, 'shape', ()))}"
             raise InvalidInputError(
-                f"the target returned {found} for points {x.shape}; it must return a Tensor of shape ({len(x)},)."
+                f"the target returned {found} for points {x.shape}; it must return a real Tensor of shape ({len(x)},)."
             )
         if not log_p.requires_grad:
             raise InvalidInputError("the target has no gradient: it must be made of torch operations on its argument.")
@@ -227,7 +227,7 @@ def infer(
     if best is None:
         raise ConvergenceError(_nothing(failed, inference))
     result = replace(best, evaluations=target.evaluations, stopped=stopped or result.stopped)
-    if result.met < inference.accept:
+    if not result.met >= inference.accept:
         raise ConvergenceError(_missed(result, search.particles, architecture, inference))
     return result
 
@@ -311,6 +311,8 @@ def evidence_error(
     `forward` has ln Z and its standard error (and a share) by `importance` of samples of q weighted to p; `backward` the same
     with the parts of q and p exchanged, which gives -ln Z. `normaliser`: standard error of ln of the normaliser of q, in both.
     """
+    if not math.isfinite(forward[0] + backward[0]):
+        return math.inf
     variance = forward[1] ** 2 + normaliser**2
     difference = (forward[0] + backward[0]) ** 2
     by_chance = forward[1] ** 2 + backward[1] ** 2
@@ -422,6 +424,11 @@ class Regression:
             raise ConvergenceError(
                 f"only {len(near)} of {len(x)} points lie at most {depth:g} (Inference.depth) above the lowest energy: either "
                 "exp of the target has no finite integral, or Inference.particles are too few."
+            )
+        if np.ptp(energy[near]) == 0.0 and not gradient[near].any():
+            raise InvalidInputError(
+                "the target is the same wherever it has mass. exp(-Psi) cannot follow a uniform density to its abrupt end: map "
+                "the support onto the whole space, or let the target fall off smoothly."
             )
         near = self.rng.permutation(near)
         samples = Samples(x=x[near], energy=energy[near], gradient=gradient[near])

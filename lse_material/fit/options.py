@@ -189,7 +189,6 @@ class Training(Options):
         'fit below `if __name__ == "__main__":`. Under MPI it is taken as 1',
         least=1,
     )
-
     time_limit: float = option(0.0, "seconds after which the search ends with the best so far; 0: no limit", least=0.0)
 
     def __post_init__(self) -> None:

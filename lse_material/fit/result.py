@@ -17,10 +17,8 @@ from lse_material.model.material import Material
 from lse_material.model.soft_minimum import SoftMinimum
 
 WIDE_INTERVAL = 1.5  # ratio of an interval's ends above which the transition scale counts as not fixed by the data
-MISFIT_TOLERANCES, BETTER_FIT = (
-    0.3,
-    5.0,
-)  # tolerances above which, and factor by which, a larger model that fits better is reported
+MISFIT_TOLERANCES = 0.3  # tolerances above which a larger model is reported that fits better
+BETTER_FIT = 5.0  # by this factor
 AT_BOUND = 1.4  # factor from a bound of its search within which the transition scale was not found; steps are by 1.25
 USELESS_ERROR = 0.9  # error on validation rows, over the spread of the data, above which nothing was found
 ACTIVE_WEIGHT = 0.01  # mean mode weight over the data above which a mode counts as active
@@ -208,6 +206,13 @@ class FitResult:
                 f"the fit is useless: its error is {max(known):.0%} of the data's own size, as that of no stress or of a mean "
                 "energy would be."
             )
+        if self.group_errors:
+            worst = max(self.group_errors, key=lambda group: self.group_errors[group].worst)
+            if (error := self.group_errors[worst].worst) >= USELESS_ERROR:
+                result.append(
+                    f"held back as a whole, the group {worst} was missed by {error:.0%}: the others do not tell it, or "
+                    "contradict it (another unit or sign?)."
+                )
         if self.active_modes > 1:
             for k, (usage, peak) in enumerate(zip(self.usage, self.peak)):
                 if usage > ACTIVE_WEIGHT and peak < 0.5:

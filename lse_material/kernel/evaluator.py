@@ -242,7 +242,7 @@ class InterpretedPotential:
 def evaluator(material: Material, *, threads: int = 1) -> CompiledEvaluator | Material:
     """The material with its potential compiled, or as it is, with one warning per process, where there is no compiler or cffi.
 
-    Both have `evaluate(F)`.
+    Both have `evaluate(F)`. `threads` are those of a call of compiled code; leave it 1 under MPI.
 
     Raises:
         CompilationError: there is a compiler, but it failed.

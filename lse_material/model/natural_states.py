@@ -16,11 +16,11 @@ class NaturalStates(StrainMeasure):
     """The components of a measure at F U_1^-1, then at F U_2^-1, and so on: x_k = x(F U_k^-1), one block for each state.
 
     In a fit mode k reads block k alone and is free of stress at U_k, so that there are as many modes as states;
-    `lse.fit.fit_states` finds the U_k. By hand `mode.reading(states.block(k),
-    states.size)` makes such a mode. So W(F) is the soft minimum of psi_k(F U_k^-1), psi_k the energy of variant k about its own
-    lattice: K. Bhattacharya, Microstructure of Martensite, Oxford University Press 2003. Guarantees: objective if the measure
-    is; a mode is polyconvex in F where psi_k is so in F U_k^-1, on which F, cof F and J depend linearly. The axes of the
-    measure are those of variant k. The number of inputs grows with that of states: prefer `symmetry=` for many variants.
+    `lse.fit.fit_states` finds the U_k. By hand `mode.reading(states.block(k), states.size)` makes such a mode. So W(F) is the
+    soft minimum of psi_k(F U_k^-1), psi_k the energy of variant k about its own lattice: K. Bhattacharya, Microstructure of
+    Martensite, Oxford University Press 2003. Guarantees: objective if the measure is; a mode is polyconvex in F where psi_k is
+    so in F U_k^-1, on which F, cof F and J depend linearly. The axes of the measure are those of variant k. The number of
+    inputs grows with that of states: prefer `symmetry=` for many variants.
 
     Attributes:
         measure: x, of this package; 2D or 3D.

@@ -68,6 +68,10 @@ def test_importance_weights_of_a_density_to_itself_are_one():
     assert (log_z, error, ess) == (pytest.approx(3.0), pytest.approx(0.0, abs=1e-12), pytest.approx(1.0))
 
 
+def test_weights_that_are_all_zero_count_for_nothing():
+    assert importance(np.full(10, -np.inf), np.zeros(10)) == (-np.inf, np.inf, 0.0)
+
+
 @pytest.mark.parametrize("unit", [1e-4, 1.0, 1e4])
 def test_a_single_sample_is_moved_by_a_share_of_the_densitys_width_in_any_unit(unit):
     q = Density.of(lse.SoftMinimum(mixture().modes, 1.0, input_scale=np.full(2, unit)), draws=500)

@@ -61,6 +61,33 @@ def test_rows_at_the_same_place_with_different_energies_are_named():
     assert found(lse.Samples(x=x, energy=energy)) == ()
 
 
+def test_rows_at_the_same_place_with_different_gradients_are_named():
+    data = samples_of(three_wells(), 100, 0)
+    x, gradient = data.x.copy(), data.gradient.copy()
+    x[70], gradient[70] = x[5], 2.0 * gradient[5]
+    (text,) = found(lse.Samples(x=x, gradient=gradient))
+    assert "different stresses (or gradients), rows 5 and 70" in text
+    gradient[70] = 1.01 * gradient[5]  # as noise of a test that was repeated
+    assert found(lse.Samples(x=x, gradient=gradient)) == ()
+
+
+@pytest.mark.parametrize("zero", ["energy", "gradient"])
+def test_a_column_of_zeros_is_reported(zero):
+    data = samples_of(three_wells(), 300, 0)
+    (text,) = found(changed(data, **{zero: 0.0 * getattr(data, zero)}))
+    assert re.search(f"all {zero}.* are 0", text)
+
+
+def test_the_group_whose_unit_is_another_is_named():
+    data = samples_of(three_wells(), 300, 0)
+    group = np.repeat(["a", "b", "c"], 100)
+    factor = np.where(group == "b", 1e3, 1.0)
+    samples = lse.Samples(x=data.x, energy=data.energy, gradient=factor[:, None] * data.gradient, group=group)
+    (text,) = [each for each in found(samples) if "units" in each]
+    assert "in the group b the energies change by 0.00" in text
+    assert found(lse.Samples(x=data.x, energy=data.energy, gradient=data.gradient, group=group)) == ()
+
+
 @pytest.mark.parametrize(("factor", "word"), [(-1.0, "sign"), (3.0, "units"), (1e-3, "units")])
 def test_gradients_of_another_sign_or_unit_are_reported(factor, word):
     data = samples_of(three_wells(), 300, 0)

@@ -82,6 +82,15 @@ def test_targets_and_settings_that_cannot_be_are_refused():
         Counted(lambda x: x.sum(1) * torch.nan, 2)(np.zeros((3, 2)))
     with pytest.raises(InvalidInputError, match=r"\+inf at"):
         Counted(lambda x: 1.0 / torch.clamp(x.sum(1), min=0.0), 2)(np.zeros((3, 2)))
+    with pytest.raises(InvalidInputError, match="a real Tensor"):
+        Counted(lambda x: x.sum(1).to(torch.complex128), 2)(np.zeros((3, 2)))
+    with pytest.raises(InvalidInputError, match="the same wherever it has mass"):
+        infer(
+            lambda x: torch.where(x.abs()[:, 0] < 1.0, 0.0 * x[:, 0], -torch.inf),
+            [-2.0],
+            [2.0],
+            inference=Inference(200),
+        )
     with pytest.raises(InvalidInputError, match="has no gradient"):
         Counted(lambda x: x.detach().sum(1), 2)(np.zeros((3, 2)))
     box = Box.of([-1.0] * 2, [1.0] * 2, 2)

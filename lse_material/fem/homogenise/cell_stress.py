@@ -7,8 +7,8 @@ dP/dF the Schur complement of its tangent, and W its energy per volume of the ce
 
 A trial therefore depends on its F and on the accepted state alone, not on the iterates before it, and a step that is refused
 leaves nothing behind. If the cell dissipates, W is what it stores and what the step to F costs. Each rank solves the cells of
-its own points. F. Feyel, J.-L. Chaboche, Comput. Methods Appl. Mech. Eng.
-183, 309 (2000); C. Miehe, J. Schotte, J. Schroeder, Comput. Mater. Sci. 16, 372 (1999), for the tangent.
+its own points. F. Feyel, J.-L. Chaboche, Comput. Methods Appl. Mech. Eng. 183, 309 (2000); C. Miehe, J. Schotte, J. Schroeder,
+Comput. Mater. Sci. 16, 372 (1999), for the tangent.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from mpi4py import MPI
 
-from lse_material._arrays import Array, deformation_gradients, float_array, frozen
+from lse_material._arrays import Array, deformation_gradients, float_array, frozen, whole_number
 from lse_material._files import npz, write_atomically
 from lse_material._progress import progress_bar
 from lse_material.data.sample_files import write_samples
@@ -67,8 +67,8 @@ class CellPath:
 
     @classmethod
     def straight(cls, end: Any, steps: int, free: Free | None = None) -> CellPath:
-        """From I (left out) to `end` (dim, dim) in equal steps."""
-        end = np.asarray(end, dtype=float)
+        """From I (left out) to `end` (dim, dim) in equal steps; `free` as of the class."""
+        end, steps = float_array("end", end, 2), whole_number("steps", steps, 1)
         shares = np.arange(1, steps + 1) / steps
         return cls(np.eye(len(end)) + shares[:, None, None] * (end - np.eye(len(end))), free or {})
 

@@ -235,7 +235,7 @@ class PeriodicCell:
     def minimum(self, F: Any, free: Free | None = None, *, tangent: bool = True) -> CellState:
         """A stable equilibrium at F, found from the present state; it leaves saddles along their lowest mode. Collective.
 
-        Arguments and errors are those of `equilibrium`.
+        Arguments and errors are those of `equilibrium`. Without `tangent` the state has no homogenised tangent, and costs less.
         """
         before = self.snapshot()
         self._memory_before = before.memory

@@ -2,8 +2,8 @@
 
 Values are stored cell by cell, in the order in which the cells came into the mesh: partitions, and with them the numbers of
 vertices and degrees of freedom, change from one run to the next, even on as many ranks. The vertices of each cell are stored
-too, so that the state of another mesh is refused. Limit: rank 0
-gathers all values and writes the file, so its memory must suffice for the states and coordinates of the whole mesh.
+too, so that the state of another mesh is refused. Limit: rank 0 gathers all values and writes the file, so its memory must
+suffice for the states and coordinates of the whole mesh.
 """
 
 import zipfile

@@ -50,8 +50,8 @@ class LoadPath(EquilibriumPath):
         progress: show a progress bar on a terminal.
         history: what has happened so far. Its table has a row for each level: load; energy; work of supports and changes of
             loads, energy dissipated by internal variables, and energy released in jumps, each since the first level; iterations
-            and perturbations; and what is observed. energy + dissipated + released - work
-            does not change; see `lse_material.fem.paths.step_work`.
+            and perturbations; and what is observed. energy + dissipated + released - work does not change; see
+            `lse_material.fem.paths.step_work`.
 
     Raises:
         InvalidInputError: a number is out of its range; an observable has a name that the table uses; the energy has a

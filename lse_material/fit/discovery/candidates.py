@@ -120,10 +120,8 @@ class Discovery:
     report: Report  # called with a line and an error after each refit
     schedule: Schedule  # numbers of the search
     candidates: Candidates  # what has been found; moves add to it
-    noise: tuple[float, float] = (
-        0.0,
-        0.0,
-    )  # relative errors that the two losses are known to have; 0 where they are not
+    # relative errors that the two losses are known to have; 0 where they are not
+    noise: tuple[float, float] = (0.0, 0.0)
 
     @property
     def few(self) -> Loss:

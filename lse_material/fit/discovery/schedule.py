@@ -88,12 +88,8 @@ class Schedule:
     # The sparse start.
     first_rho: float = 1.0  # transition scale, in spreads of the energy: so smooth that all modes see all rows
     sparse: Refit = Refit(60)  # of the modes that are used
-    other_scales: tuple[float, ...] = (
-        4.0,
-        0.25,
-        0.5,
-        2.0,
-    )  # factors of the transition scale: the loss has minima in it
+    # factors of the transition scale: the loss has minima in it
+    other_scales: tuple[float, ...] = (4.0, 0.25, 0.5, 2.0)
     first_scales: int = 2  # of these factors, the extreme ones, at a start that misses the tolerance
     rescaled: Refit = Refit(25, tolerance=1e-4, patience=6)  # of all weights but rho: a step changes little
     after_rescaling: Refit = Refit(60)  # as the sparse start that it competes with

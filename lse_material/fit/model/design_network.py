@@ -43,9 +43,8 @@ class TrainableDesign(TrainablePotential):
 
     def weights(self) -> dict[str, Tensor]:
         """All weights as they act, by name."""
-        return {
-            name: self.acting(name, getattr(self, name)) for name in NAMES
-        }  # tensors, where weights are substituted
+        # getattr: they are tensors, where weights are substituted
+        return {name: self.acting(name, getattr(self, name)) for name in NAMES}
 
     def features(self, x: Tensor) -> Tensor:
         """Phi (K, n, q) of the modes at xh (n, d)."""

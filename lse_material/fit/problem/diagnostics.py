@@ -10,6 +10,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from lse_material._arrays import Array, rms
+from lse_material.data.groups import Labels
 from lse_material.data.samples import Samples
 from lse_material.errors import InvalidInputError
 from lse_material.fit.problem.rows import DEPENDENT, Index, Rows, gradients_of, input_scales, spread_of
@@ -18,9 +19,11 @@ from lse_material.model.symmetry import Symmetry
 
 SAME_PLACE = 1e-9  # distance below which two rows lie at the same place
 SAME_ENERGY = 1e-6  # difference of their energies that is none, as a share of the spread
+SAME_STRESS = 0.1  # the same of their stresses: less is noise of tests that were repeated
 NEAR = 0.1  # distance, in each direction, over which energies are compared with gradients
 PLAUSIBLE = 0.75, 1.33  # change of energy over what the gradients say
 CORRELATION = 0.7  # of the two
+CLEAR = 0.95  # of the two within one group, which then differ by a factor
 SKEW = 0.33  # share of the derivative of the gradients that may be skew; curvature between few rows makes a quarter
 ROTATED = 0.01  # share of the stress that no strain energy can give
 ISOCHORIC = 1e-5  # |J - 1| up to which a row keeps its volume
@@ -53,10 +56,13 @@ def data_warnings(samples: Samples, rows: Rows, symmetry: Symmetry | None = None
     unit = input_scales(rows.x, rows.strains, rows.is_tensor)
     unit = np.where(unit > 0.0, unit, 1.0)
     x = (rows.x - rows.x.mean(axis=0)) / unit
-    found = [*_few(x), *_still(rows), *_contradictions(x, rows), *_rotated(samples, rows)]
     gradient = gradients_of(rows) * unit
     known = _determined(rows.derivative)  # where inputs depend on each other, gradients are not those of W alone
-    found += _energies_against_gradients(x, replace(rows, stress_rows=rows.stress_rows[known]), gradient[known])
+    found = [*_few(x), *_still(rows), *_contradictions(x, rows.energy_rows, rows.energy[:, None], "energies")]
+    found += _contradictions(x, rows.stress_rows[known], gradient[known], "stresses (or gradients)")
+    found += _rotated(samples, rows)
+    of_known = replace(rows, stress_rows=rows.stress_rows[known])
+    found += _energies_against_gradients(x, of_known, gradient[known], samples.group)
     found += _no_gradient(x[rows.stress_rows][known], gradient[known])
     if symmetry is not None:
         found += _broken_symmetry(rows.x[rows.stress_rows][known], gradient[known] / unit, symmetry)
@@ -107,22 +113,22 @@ def _still(rows: Rows) -> list[str]:
     return found
 
 
-def _contradictions(x: Array, rows: Rows) -> list[str]:
-    """Rows at the same place with different energies."""
-    spread = float(rows.energy.std()) if len(rows.energy) > 1 else 0.0
+def _contradictions(x: Array, of_rows: Index, values: Array, what: str) -> list[str]:
+    """Rows at the same place with different values (n, q)."""
+    spread = float(np.sqrt(((values - values.mean(axis=0)) ** 2).sum(axis=1).mean())) if len(values) > 1 else 0.0
     if spread == 0.0:
         return []
-    pairs = cKDTree(x[rows.energy_rows]).query_pairs(SAME_PLACE, output_type="ndarray")
+    pairs = cKDTree(x[of_rows]).query_pairs(SAME_PLACE, output_type="ndarray")
     if len(pairs) == 0:
         return []
-    gap = np.abs(rows.energy[pairs[:, 0]] - rows.energy[pairs[:, 1]]) / spread
-    wrong = gap > SAME_ENERGY
+    gap = np.linalg.norm(values[pairs[:, 0]] - values[pairs[:, 1]], axis=1) / spread
+    wrong = gap > (SAME_ENERGY if what == "energies" else SAME_STRESS)
     if not wrong.any():
         return []
-    i, j = (int(rows.energy_rows[k]) for k in pairs[int(gap.argmax())])
+    i, j = (int(of_rows[k]) for k in pairs[int(gap.argmax())])
     return [
-        f"{int(wrong.sum())} pair{'s' if wrong.sum() > 1 else ''} of rows at the same place have different energies, rows {i} "
-        f"and {j} (counted from 0) by {gap.max():.2g} of the spread. A potential has one energy at each place: "
+        f"{int(wrong.sum())} pair{'s' if wrong.sum() > 1 else ''} of rows at the same place have different {what}, rows {i} "
+        f"and {j} (counted from 0) by {gap.max():.2g} of the spread. A potential has one value at each place: "
         "a fit can only take the mean."
     ]
 
@@ -172,8 +178,11 @@ def expect_pressure(samples: Samples, rows: Rows) -> None:
         )
 
 
-def _energies_against_gradients(x: Array, rows: Rows, gradient: Array) -> list[str]:
-    """Energy differences of near rows against the mean of their gradients times the way between them (the trapezoidal rule)."""
+def _energies_against_gradients(x: Array, rows: Rows, gradient: Array, group: Labels | None) -> list[str]:
+    """Energy differences of near rows against the mean of their gradients times the way between them (the trapezoidal rule).
+
+    Where one group alone is at fault, it is named.
+    """
     both, first, second = np.intersect1d(rows.energy_rows, rows.stress_rows, return_indices=True)
     both, first, second = (part[_some_of(len(both))] for part in (both, first, second))
     n, d = len(both), x.shape[1]
@@ -185,11 +194,26 @@ def _energies_against_gradients(x: Array, rows: Rows, gradient: Array) -> list[s
     i = np.repeat(np.arange(n), near.shape[1])
     j = near.ravel()
     change, expected = W[j] - W[i], 0.5 * ((g[i] + g[j]) * (at[j] - at[i])).sum(axis=1)
-    size = float(np.sqrt((change**2).sum() * (expected**2).sum()))
-    if size == 0.0:
-        return []
-    correlation, ratio = float(change @ expected) / size, float(change @ expected) / float(expected @ expected)
-    if correlation >= CORRELATION and PLAUSIBLE[0] <= ratio <= PLAUSIBLE[1]:
+    if change.any() != expected.any():
+        zero, others = ("gradients", "energies") if change.any() else ("energy differences", "gradients")
+        return [
+            f"all {zero} are 0, and the {others} are not: is the column of another quantity, or was it not written?"
+        ]
+    if group is not None:
+        label = group[both]
+        of_group = {each: (label[i] == each) & (label[j] == each) for each in np.unique(label)}
+        by_group = {each: _agreement(change[at], expected[at]) for each, at in of_group.items() if at.sum() >= FEW * d}
+        off = [g for g, (c, r) in by_group.items() if c > CLEAR and not PLAUSIBLE[0] <= r <= PLAUSIBLE[1]]
+        rest = ~np.isin(label[i], off) & ~np.isin(label[j], off)
+        agreement = _agreement(change[rest], expected[rest])
+        if off and agreement[0] >= CORRELATION and PLAUSIBLE[0] <= agreement[1] <= PLAUSIBLE[1]:
+            return [
+                f"in the group {g} the energies change by {by_group[g][1]:.3g} times what the gradients say, in others as they "
+                "say: are its units those of the others?"
+                for g in off
+            ]
+    correlation, ratio = _agreement(change, expected)
+    if (correlation >= CORRELATION and PLAUSIBLE[0] <= ratio <= PLAUSIBLE[1]) or correlation == 0.0:
         return []
     if correlation <= -CORRELATION:
         advice = "The gradients point the other way: is the sign right (dW/dx, not the force -dW/dx)?"
@@ -201,6 +225,13 @@ def _energies_against_gradients(x: Array, rows: Rows, gradient: Array) -> list[s
         f"between near rows the energies change by {ratio:.3g} times what the gradients say (correlation {correlation:.2f}). "
         + advice
     ]
+
+
+def _agreement(change: Array, expected: Array) -> tuple[float, float]:
+    """The correlation of two ways to the same differences, and the first over the second; zeros if one of them is 0."""
+    product, squares = float(change @ expected), float(expected @ expected)
+    size = float(np.sqrt((change @ change) * squares))
+    return (product / size, product / squares) if size > 0.0 else (0.0, 0.0)
 
 
 def _no_gradient(x: Array, gradient: Array) -> list[str]:

@@ -234,10 +234,8 @@ def on_all_inputs(
     if symmetry is None or kinematics is None:
         return symmetry
     fields = getattr(samples, "fields", None)
-    first, of_strain = (
-        0 if fields is None else fields.shape[1],
-        kinematics.size - isinstance(kinematics, StrainAndVolume),
-    )
+    first = 0 if fields is None else fields.shape[1]
+    of_strain = kinematics.size - isinstance(kinematics, StrainAndVolume)
     return symmetry.on(first + kinematics.size, first=first) if symmetry.size == of_strain else symmetry
 
 
