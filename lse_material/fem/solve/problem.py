@@ -253,9 +253,11 @@ class MaterialProblem(NonlinearProblem):
         """The form, prepared, if its stored stresses are known and under their own measure; collective."""
         if form is None and rank > 1:
             return None
+        if isinstance(form, ufl.form.BaseForm):
+            check_operators(form, self._stresses)
         if not isinstance(form, ufl.Form):
-            raise InvalidInputError(f"{FORMS[rank]} is {form!r}; it must be a UFL form, or a list of forms.")
-        check_operators(form, self._stresses)
+            name = type(form).__name__
+            raise InvalidInputError(f"{FORMS[rank]} is a {name}; it must be a UFL form, or a list of forms.")
         check_rank(form, rank, FORMS[rank])
         return prepare(form)
 
