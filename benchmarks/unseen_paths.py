@@ -86,7 +86,7 @@ def options(
 
 
 def selected(samples: lse.Samples, seed: int) -> Stress:
-    """The shape that meets left-out paths best, by `lse.fit.select`."""
+    """The shape that `lse.fit.select` takes."""
     selection = select(samples, symmetry=CUBIC, seed=MEMBERS * seed, members=MEMBERS, progress=False)
     print(selection.summary(), file=sys.stderr)
     return selection.material.stress

@@ -245,6 +245,12 @@ def test_bodies_that_transform_are_solved_where_newton_fails_and_continuation_en
     assert plate["newton"]["steps"] < plate["newton"]["of"]
 
 
+def test_the_phases_of_a_plate_are_found_from_its_displacements():
+    figures = run_benchmark("transforming_plates")["two"]["0.001"]
+    assert figures["modes"] == [2]
+    assert figures["wells"][0] < 0.02
+
+
 def test_invariants_of_the_symmetry_need_fewer_rows_than_strains():
     figures = run_benchmark("anisotropy")["transverse"]
     assert figures["invariants_100"] < figures["strains_400"] < 0.2

@@ -89,7 +89,7 @@ def main() -> None:
 
     test = two_wells(steps)
     field = Record.of(test, sizes[0]).measured(options.noise, options.seed, sizes[1])
-    modes, rounds, halvings = (2, 1, 2) if options.quick else ("auto", 2, 4)
+    modes, rounds, halvings = (2, 1, 2) if options.quick else ("auto", 4, 4)
     result = identified(field, seed=options.seed, rounds=rounds, modes=modes)
     measured = np.array([support.forces for support in field.supports]).T
     domain = field.displacements[0].function_space.mesh

@@ -167,7 +167,11 @@ class Record:
 
 
 def identified(field: FullField, *, seed: int, rounds: int, modes: int | Literal["auto"] = "auto") -> FitResult:
-    """A fit to the measured field, which finds the number of modes, and fits to what the material of the one before smooths."""
+    """A fit to the measured field, which finds the number of modes, and fits to what the material of the one before smooths.
+
+    The rounds end when a fit misses its observations, in their errors, by no less than the one before, which is taken then:
+    the difference of energy of the phases moves about in later ones, and their wells with it.
+    """
     observed = field.observations()
     result = fit(
         observed,
@@ -179,11 +183,15 @@ def identified(field: FullField, *, seed: int, rounds: int, modes: int | Literal
         progress=False,
     )
     training = Training(restarts=1, adam_steps=0, lbfgs_steps=30, validation=0.0)
+    least = np.inf
     for _ in range(rounds):
         observed = field.observations(result.material)
-        result = fit(
-            observed, kinematics=lse.GreenLagrange(2), start=result.material, training=training, progress=False
-        )
+        after = fit(observed, kinematics=lse.GreenLagrange(2), start=result.material, training=training, progress=False)
+        assert after.train_errors.stress is not None
+        misfit = after.train_errors.stress / observed.noise
+        if misfit >= least:
+            break
+        least, result = misfit, after
     return result
 
 
