@@ -40,7 +40,7 @@ def independent(
     if not isinstance(model, TrainableDesign):
         return model
     first = model
-    for groups in _groups(model):
+    for groups in (*_dependences(model), *_parts(model), *_dependences(model)):  # some go only after others
         waiting, removal = groups, _Removal(model, train)
         while waiting := [group for group in waiting if removal.size(group)]:
             group = min(waiting, key=removal.cost)
@@ -56,12 +56,17 @@ def independent(
     return refitted if alike(refitted) else model
 
 
-def _groups(model: TrainableDesign) -> Iterator[list[Group]]:
-    """Groups that are tried together, the largest first."""
+def _dependences(model: TrainableDesign) -> Iterator[list[Group]]:
+    """Groups that are tried together, of all modes on each design first."""
     designs, modes = range(model.architecture.design), range(model.architecture.count)
     yield [_dependence(model, modes, [j]) for j in designs]
     yield [_dependence(model, [k], designs) for k in modes]
     yield [_dependence(model, [k], [j]) for k in modes for j in designs]
+
+
+def _parts(model: TrainableDesign) -> Iterator[list[Group]]:
+    """Groups of one kind of weights of a mode, and of its features."""
+    designs, modes = range(model.architecture.design), range(model.architecture.count)
     yield [_columns(model, [k], [name], slice(1, None)) for k in modes for name in BY_DESIGN]
     yield [_columns(model, [k], BY_DESIGN, slice(1 + len(designs), None)) for k in modes]
 
