@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lse_material._arrays import Array, points
-from lse_material.analysis.stationary import SAME_POINT, StationaryPoint, described, length
+from lse_material.analysis.stationary import SAME_POINT, StationaryPoint, described, in_one_valley, length
 from lse_material.errors import ConvergenceError, InvalidInputError
 from lse_material.model.soft_minimum import SoftMinimum
 
@@ -103,7 +103,8 @@ def descents(potential: SoftMinimum, saddle: StationaryPoint, *, scale: Any = No
 def is_at(potential: SoftMinimum, x: Array, point: StationaryPoint) -> bool:
     """Whether x is this stationary point, up to what a descent leaves open."""
     near = 100.0 * SAME_POINT * length(potential, None)
-    return bool(np.linalg.norm((x - point.x) / potential.input_scale) <= near)
+    close = bool(np.linalg.norm((x - point.x) / potential.input_scale) <= near)
+    return close or (point.is_flat and in_one_valley(potential, point.x, x, near))
 
 
 def _flow(potential: SoftMinimum, x: Array, scale: Array) -> tuple[Array, npt.NDArray[np.bool_], list[Array]]:

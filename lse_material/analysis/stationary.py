@@ -25,6 +25,7 @@ from lse_material.model.soft_minimum import SoftMinimum
 NEWTON_STEPS = 300  # at most
 NO_STEP = 1e-11  # Newton step, in lengths of the landscape (see `length`), that is none
 SAME_POINT = 1e-5  # distance, in the same lengths, of two points that count as one
+LEVEL = 1e-10  # difference of energies, as a share of their scale, that is none
 NO_CURVATURE = 1e-9  # eigenvalue of the Hessian, as a share of the largest, that counts as 0
 FIRST_RADIUS = 0.1  # trust radius of the first step, in the same lengths
 FIRST_RADIUS_FROM_LINE = 0.02  # the same of a search from the line between two wells, as a share of their distance
@@ -64,6 +65,11 @@ class StationaryPoint:
         expect_shape("eigenvalues", self.eigenvalues, self.x.shape)
 
     @property
+    def is_flat(self) -> bool:
+        """Whether the energy has no curvature in some direction."""
+        return bool((np.abs(self.eigenvalues) <= NO_CURVATURE * np.abs(self.eigenvalues).max()).any())
+
+    @property
     def index(self) -> int:
         """Number of directions in which the energy falls: 0 for a well, 1 for a saddle, d for a maximum."""
         return int((self.eigenvalues < -NO_CURVATURE * np.abs(self.eigenvalues).max()).sum())
@@ -72,7 +78,7 @@ class StationaryPoint:
 def wells(
     potential: SoftMinimum, lower: object = None, upper: object = None, *, starts: int = 64, seed: int = 0
 ) -> tuple[StationaryPoint, ...]:
-    """Minima of a potential, the lowest first.
+    """Minima of a potential, the lowest first. Where W is level along a straight line, its minima count as one.
 
     Args:
         potential: any soft minimum; the searches start at the minima of its modes.
@@ -263,6 +269,17 @@ def follow_eigenvectors(
     return x, done
 
 
+def in_one_valley(potential: SoftMinimum, x: Array, y: Array, near: float) -> bool:
+    """Whether x and y (d,), stationary points, lie on one straight line along which the energy is level, to `near`."""
+    scale = potential.input_scale
+    curvature, vectors = np.linalg.eigh(potential.hessian(x[None])[0] * np.outer(scale, scale))
+    stiff = np.abs(curvature) > NO_CURVATURE * np.abs(curvature).max()
+    if stiff.all() or np.linalg.norm((((x - y) / scale) @ vectors)[stiff]) > near:
+        return False
+    energy = potential.energy(np.stack([x, 0.5 * (x + y), y]))
+    return bool(np.ptp(energy) <= LEVEL * max(np.abs(energy).max(), potential.energy_scale))
+
+
 def described(potential: SoftMinimum, x: Array, box: Box | None = None) -> StationaryPoint:
     """What is at x (d,)."""
     values = potential.evaluate(x[None])
@@ -276,10 +293,11 @@ def _points(
 ) -> tuple[StationaryPoint, ...]:
     """The different ones among the ends of searches, by energy."""
     x, done = ends
-    same = SAME_POINT * length(potential, box) * potential.input_scale
+    same = SAME_POINT * length(potential, box)
     kept: list[Array] = []
     for each in x[done] if box is None else potential.wrapped(x[done], box.lower):
-        if all(np.linalg.norm((each - other) / same) > 1.0 for other in kept):
+        apart = np.linalg.norm((each - np.reshape(kept, (-1, len(each)))) / potential.input_scale, axis=1) > same
+        if apart.all() and not any(in_one_valley(potential, each, other, same) for other in kept):
             kept.append(each)
     found = [described(potential, each, box) for each in kept]
     return tuple(sorted((p for p in found if p.index == index), key=lambda p: p.energy))

@@ -131,6 +131,16 @@ def test_points_flow_to_the_well_on_their_side_of_the_ridge():
     assert (analysis.basins(p, x[:5], found[:1])[x[:5, 0] > 0.5] == -1).all()
 
 
+def test_valleys_that_are_level_along_a_line_count_once():
+    k, rho, along = 10.0, 1e-3, np.array([np.cos(0.7), np.sin(0.7)])
+    of_x = [lse.ConvexNetwork.from_arrays([], [-k * c * along[None]], [[0.5 * k * c**2]], quadratic=np.sqrt(k) * along[None])
+            for c in (-1.0, 1.0)]  # fmt: skip
+    land = analysis.landscape(lse.SoftMinimum(tuple(of_x), rho), [-2.0, -2.0], [2.0, 2.0])
+    np.testing.assert_allclose(sorted(well.x @ along for well in land.wells), [-1.0, 1.0], atol=1e-9)
+    assert land.links == ((0, 1),)
+    assert land.saddles[0].energy == pytest.approx(0.5 * k - rho * np.log(2.0), rel=1e-9)
+
+
 def test_a_landscape_without_a_floor_has_no_well_there():
     p = lse.SoftMinimum((well(1.0, [0.0]), line(-1.0, 10.0)), 0.1)  # falls for ever beyond the ridge
     land = analysis.landscape(p, [-2.0], [8.0], starts=8)
