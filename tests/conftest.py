@@ -3,10 +3,12 @@
 import gc
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
-# The machines that run the tests are shared and their clocks noisy: no deadline; the same examples in every run.
-settings.register_profile("repeatable", deadline=None, derandomize=True, max_examples=40)
+# The machines that run the tests are shared and their clocks noisy: no limit of time; the same examples in every run.
+settings.register_profile(
+    "repeatable", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True, max_examples=40
+)
 settings.load_profile("repeatable")
 
 ALONE = ("test_demos", "test_benchmarks")  # whose tests share nothing

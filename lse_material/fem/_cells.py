@@ -197,11 +197,11 @@ def require_points(expression: Any, degree: int, what: str) -> None:
             )
 
 
-def require_double(*functions: fem.Function, what: str, real: bool = False) -> None:
+def require_double(*functions: fem.Function, what: str, real: bool = False, domain: mesh.Mesh | None = None) -> None:
     """Raise InvalidInputError unless functions and meshes are of double precision; with `real`, functions must be real too."""
     found = [(f"the function {f.name!r}", f.x.array.dtype) for f in functions]
-    found += [("the mesh", f.function_space.mesh.geometry.x.dtype) for f in functions]
-    for name, dtype in found:
+    meshes = [f.function_space.mesh for f in functions] if domain is None else [domain]
+    for name, dtype in found + [("the mesh", one.geometry.x.dtype) for one in meshes]:
         if dtype != np.float64 and (real or dtype != np.complex128):
             raise InvalidInputError(
                 f"{what} needs float64, and {name} is {dtype}: compiled potentials and stored stresses are float64, and PETSc "

@@ -142,7 +142,7 @@ def written(samples, dialect):
     return (dialect.ending.join([*head, *lines]) + dialect.ending).encode(dialect.encoding)
 
 
-@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(samples=samples_of_F(), dialect=dialects())
 def test_samples_come_back_to_the_last_bit_from_any_dialect(tmp_path, samples, dialect):
     path = tmp_path / "table.txt"

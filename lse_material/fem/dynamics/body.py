@@ -11,6 +11,7 @@ from ufl.core.expr import Expr
 
 from lse_material._arrays import Array
 from lse_material.errors import InvalidInputError
+from lse_material.fem._cells import require_double
 from lse_material.fem._mpi import integral
 from lse_material.fem.forms.measures import with_quadrature_degree
 
@@ -42,6 +43,7 @@ class MovingBody:
             raise InvalidInputError("a motion takes an energy: a UFL form without test function.")
         if not isinstance(density, (Real, ufl.core.expr.Expr)):
             raise InvalidInputError(f"density is {density!r}; it must be a number or a UFL scalar > 0.")
+        require_double(u, what="a motion")
         V = u.function_space
         self.u, self.before, self.velocity = u, fem.Function(V), fem.Function(V, name="velocity")
         self.before.x.array[:] = u.x.array

@@ -21,7 +21,7 @@ from lse_material.fem._mpi import assembled, integral
 from lse_material.fem.dynamics.body import MovingBody
 from lse_material.fem.dynamics.discrete_gradient import discrete_gradient
 from lse_material.fem.forms.measures import with_quadrature_degree
-from lse_material.fem.solve.arguments import checked_options
+from lse_material.fem.solve.options import checked_options
 from lse_material.fem.solve.problem import MaterialProblem
 
 # The residual of a step times its displacement is the error of the energy: it must fall far. Steps are short, so that the first

@@ -7,6 +7,9 @@ import tempfile
 import weakref
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import dolfinx.jit
 
 from lse_material.errors import CompilationError
 from lse_material.kernel import cache_directory, point_function, point_header
@@ -51,6 +54,12 @@ def component_function(number: int) -> str:
 def compile_arguments(number: int) -> list[str]:
     """Arguments for the C compiler with which a form can call `component_function(number)`."""
     return [*_machine_flags(), "-include", str(_header(number, str(cache_directory())))]
+
+
+def for_this_cpu() -> dict[str, Any]:
+    """DOLFINx's own options of its compiler, with the flags for this CPU."""
+    arguments = dolfinx.jit.get_options()["cffi_extra_compile_args"]
+    return {"cffi_extra_compile_args": [*arguments, *machine_arguments()]}
 
 
 def machine_arguments() -> list[str]:

@@ -17,6 +17,7 @@ from petsc4py import PETSc
 
 from lse_material._arrays import Array
 from lse_material.errors import ConvergenceError, InvalidInputError
+from lse_material.fem._cells import require_double
 from lse_material.fem._mpi import integral
 from lse_material.fem.forms.constants import without_constants
 from lse_material.fem.forms.incompressible import Multiplier
@@ -29,6 +30,7 @@ from lse_material.fem.quadrature.dissipation import Dissipation, Memory
 from lse_material.fem.quadrature.stress import QuadratureStress
 from lse_material.fem.solve.eigen import lowest_eigenpairs
 from lse_material.fem.solve.fields import diagonal_of
+from lse_material.fem.solve.folded_mesh import refuse_folded
 from lse_material.fem.solve.inertia import SymmetricFactor
 from lse_material.fem.solve.newton_inertia import minimise, newton
 
@@ -79,6 +81,8 @@ class CellSystem:
                 f"the domain is a {type(domain).__name__} and the energy a {type(energy).__name__}: a cell takes a mesh, and a "
                 "function of F that returns its energy density."
             )
+        require_double(what="a PeriodicCell", domain=domain)
+        refuse_folded(domain)
         dim = self.dim = domain.geometry.dim
         shape = element("Lagrange", domain.basix_cell(), degree, shape=(dim,))
         V = fem.functionspace(domain, mixed_element([shape, *fields]) if fields else shape)

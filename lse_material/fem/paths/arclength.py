@@ -29,10 +29,10 @@ from lse_material.fem.paths.equilibrium_path import EquilibriumPath
 from lse_material.fem.paths.history import History, InternalVariables, advance, check_memory
 from lse_material.fem.paths.loads import AppliedLoad, Load, load_of
 from lse_material.fem.solve._energy import FieldEnergy
-from lse_material.fem.solve.arguments import check_energy_problem, checked_options
+from lse_material.fem.solve.arguments import check_energy_problem
 from lse_material.fem.solve.inertia import SymmetricFactor
 from lse_material.fem.solve.newton_inertia import norm_of
-from lse_material.fem.solve.options import WORK_SPACES
+from lse_material.fem.solve.options import WORK_SPACES, checked_options, set_outside
 
 COLUMNS = ("factor", "length", "energy", "negative", "iterations")
 UNBOUNDED = 1e100  # load factor that is no bound
@@ -310,9 +310,11 @@ class ArcLength(EquilibriumPath):
             "pc_type": "cholesky",
             "pc_factor_mat_solver_type": "mumps",
             "mat_mumps_icntl_14": WORK_SPACES[0],
-            **self.petsc_options,
         }
         prefix = f"{self.problem.solver.getOptionsPrefix() or ''}arc_"
+        outside = set_outside(prefix)
+        options = {name: value for name, value in options.items() if name not in outside}
+        options.update(self.petsc_options)
         database: Any = PETSc.Options(prefix)
         for name, value in options.items():
             database[name] = value

@@ -30,11 +30,12 @@ from ufl.core.expr import Expr
 
 from lse_material._arrays import positive
 from lse_material.errors import InvalidInputError
+from lse_material.fem._cells import require_double
 from lse_material.fem._mpi import integral
 from lse_material.fem.forms.lagged import lagged
 from lse_material.fem.forms.measures import with_quadrature_degree
 from lse_material.fem.phase_field.fieldwise import FieldwiseTest
-from lse_material.fem.solve.arguments import checked_options
+from lse_material.fem.solve.options import checked_options
 from lse_material.fem.solve.problem import MaterialProblem
 
 # Convergence is a small last Newton step in each field (`lse_material.fem.phase_field.fieldwise`); the remaining error is its
@@ -113,6 +114,7 @@ class CahnHilliard:
             if form is not None and (not isinstance(form, ufl.Form) or form.arguments()):
                 raise InvalidInputError(f"{name} must be a functional: a UFL form without test function.")
         given = checked_options(petsc_options_prefix, petsc_options)
+        require_double(state, what="a CahnHilliard problem")
         V = state.function_space
         parts = ufl.split(state)
         if len(parts) < 2 or parts[0].ufl_shape or parts[1].ufl_shape:

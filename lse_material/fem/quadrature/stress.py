@@ -106,7 +106,7 @@ class QuadratureStress:
             raise InvalidInputError(f"F has UFL shape {shape}; this material needs {wanted}.")
         expect_solid_cells(F)
         require_degree(degree, 1)
-        self.material, self.degree = material, degree
+        self._material, self._degree = material, degree
         self._mesh = mesh = mesh_of(F, domain)
         if isinstance(material, Material):
             fields = scalar_fields(material, fields)
@@ -201,6 +201,16 @@ class QuadratureStress:
     def is_read_by(self, coefficients: Collection[Any]) -> bool:
         """Whether `energy` is among the coefficients of a form, which is then right only after `update_stress`."""
         return self._energies is not None and self.energy in coefficients
+
+    @property
+    def material(self) -> Material | Evaluator:
+        """The material; another one needs another QuadratureStress, and a problem with it."""
+        return self._material
+
+    @property
+    def degree(self) -> int:
+        """The degree of the quadrature rule."""
+        return self._degree
 
     @property
     def tangent(self) -> Any:

@@ -6,9 +6,10 @@ from typing import Any, Protocol
 
 from petsc4py import PETSc
 
+from lse_material.errors import ConvergenceError
 from lse_material.fem.solve.fields import Fields
-from lse_material.fem.solve.missing_stiffness import missing_stiffness
-from lse_material.fem.solve.options import NEEDS_WORK_SPACE, mumps_error
+from lse_material.fem.solve.missing_stiffness import missing_stiffness, unmarked_multipliers
+from lse_material.fem.solve.options import FAILED_LINEAR, NEEDS_WORK_SPACE, mumps_error
 
 NAN_RESIDUAL = "the residual is not finite: {}, or a load, coefficient or Dirichlet value holds NaN. {}"
 SNES_ADVICE: Mapping[str, str] = {
@@ -83,6 +84,18 @@ def explain(problem: NewtonProblem, reason: int) -> str:
         f"SNES did not converge: {name} ({int(reason)}) after {solver.getIterationNumber()} iterations, residual norm "
         f"{solver.getFunctionNorm():.3e}; {advice}. The option {solver.getOptionsPrefix()}snes_monitor shows its iterations."
     )
+
+
+def with_cause(problem: NewtonProblem, error: ConvergenceError | PETSc.Error, iterations: int) -> ConvergenceError:
+    """The error of a solve, with its cause where the tangent at the present u shows it; collective."""
+    said = str(error) if isinstance(error, ConvergenceError) else explain_error(problem, error)
+    A = problem.tangent()
+    cause = missing_stiffness(problem.fields, A) or unmarked_multipliers(problem.fields, A)
+    if cause is not None:
+        said = f"{said} {cause}."
+    elif isinstance(error, ConvergenceError):
+        iterations = error.iterations
+    return ConvergenceError(said, reason=getattr(error, "reason", FAILED_LINEAR), iterations=iterations)
 
 
 def explain_error(problem: NewtonProblem, error: PETSc.Error) -> str:

@@ -4,19 +4,25 @@ UFL differentiates in a function itself. A form of another function, or of the v
 no derivative in w: its tangent is zero, and any state without load counts as solved.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from numbers import Real
 from typing import Any
 
+import basix
 import numpy as np
 import ufl
 from dolfinx import fem
 from mpi4py import MPI
-from ufl.classes import ExprList
+from ufl.algorithms import extract_type
+from ufl.classes import ExprList, Grad
 
 from lse_material.errors import InvalidInputError
 from lse_material.fem.quadrature.stress import QuadratureStress
 
+ONE_COMPONENT = (
+    basix.SobolevSpace.HDiv,
+    basix.SobolevSpace.HCurl,
+)  # of vectors that are continuous in one component only
 RANKS = ("no test function", "a test function", "a test and a trial function")
 
 
@@ -41,28 +47,6 @@ def stored_stresses(stresses: Any) -> tuple[QuadratureStress, ...]:
     if not isinstance(stresses, Sequence) or not all(isinstance(P, QuadratureStress) for P in stresses):
         raise InvalidInputError(f"stresses is {stresses!r}: give a list of every QuadratureStress, stresses=[P].")
     return tuple(stresses)
-
-
-def checked_options(prefix: Any, options: Any) -> dict[str, Any]:
-    """The PETSc options of a problem, whose names have neither spaces nor dashes in front; none for None.
-
-    Raises:
-        InvalidInputError: otherwise.
-    """
-    if not _is_name(prefix):
-        raise InvalidInputError(
-            f'petsc_options_prefix is {prefix!r}; it must be a text without spaces, such as "plate_", of this problem alone.'
-        )
-    if options is not None and not (isinstance(options, Mapping) and all(_is_name(key) for key in options)):
-        raise InvalidInputError(
-            f"petsc_options is {options!r}; it must be a dictionary of names without spaces and dashes in front, such as "
-            '{"ksp_type": "cg", "pc_type": "gamg"}.'
-        )
-    return dict(options or {})
-
-
-def _is_name(text: Any) -> bool:
-    return isinstance(text, str) and text != "" and not text.startswith("-") and not any(c.isspace() for c in text)
 
 
 def check_blocks(residual: Any, u: Any, kind: Any) -> None:
@@ -143,12 +127,25 @@ def check_unknowns(residual: ufl.Form | Sequence[ufl.Form], unknowns: Sequence[f
                 f"the unknown {unknown.name!r} does not occur in the form, which would not change with it: write the form of "
                 "the function that is solved for."
             )
+        _refuse_broken_gradients(unknown, form)
         for argument in form.arguments():
             if argument.ufl_element() != unknown.function_space.ufl_element():
                 raise InvalidInputError(
                     f"the test function is of {argument.ufl_element()}, and the unknown {unknown.name!r} of "
                     f"{unknown.function_space.ufl_element()}: take ufl.TestFunction(u.function_space)."
                 )
+
+
+def _refuse_broken_gradients(unknown: fem.Function, form: ufl.Form) -> None:
+    """Refuse gradients of an unknown that jumps between cells, where no integral over the faces between them ties it."""
+    element = unknown.function_space.ufl_element()
+    tied = any(integral.integral_type() == "interior_facet" for integral in form.integrals())
+    jumps = element.basix_sobolev_space in ONE_COMPONENT or getattr(element, "discontinuous", False)
+    if jumps and not tied and any(grad.ufl_operands[0] is unknown for grad in extract_type(form, Grad)):
+        raise InvalidInputError(
+            f"the form has the gradient of {unknown.name!r}, of {element}, which jumps between cells: no term over interior "
+            "facets (dS) ties the cells to each other. Take continuous elements (Lagrange), or add such terms."
+        )
 
 
 def _functions(integrand: Any) -> Iterator[fem.Function]:

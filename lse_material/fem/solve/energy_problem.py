@@ -34,18 +34,18 @@ from lse_material.fem.forms.incompressible import Multiplier
 from lse_material.fem.forms.marks import marks_in
 from lse_material.fem.forms.measures import with_quadrature_degree
 from lse_material.fem.quadrature.stress import QuadratureStress
-from lse_material.fem.solve.advice import explain, explain_error
-from lse_material.fem.solve.arguments import check_energy, checked_options, stored_stresses
+from lse_material.fem.solve.advice import explain, explain_error, with_cause
+from lse_material.fem.solve.arguments import check_energy, stored_stresses
 from lse_material.fem.solve.continuation import SMOOTHER_REMAINDER, SmootherEnergy, positive_preconditioner
 from lse_material.fem.solve.convergence import Convergence
 from lse_material.fem.solve.dirichlet import enter_dirichlet_values
 from lse_material.fem.solve.fields import ROUNDING
 from lse_material.fem.solve.given_residual import check_given_residual
 from lse_material.fem.solve.inertia import SymmetricFactor
-from lse_material.fem.solve.missing_stiffness import missing_stiffness, unmarked_multipliers
+from lse_material.fem.solve.missing_stiffness import missing_stiffness
 from lse_material.fem.solve.multigrid import free_part, is_direct, prepare_multigrid
 from lse_material.fem.solve.newton_inertia import blended_and_raised, minimise
-from lse_material.fem.solve.options import FAILED_LINEAR, LINEAR, TRUST_REGION, energy_defaults, run_with_work_space
+from lse_material.fem.solve.options import FAILED_LINEAR, LINEAR, TRUST_REGION, energy_options, run_with_work_space
 from lse_material.fem.solve.problem import FINER, MaterialProblem
 from lse_material.fem.solve.quasi_newton import REMAINDER, descend
 from lse_material.fem.solve.saddle import minimise_eliminated
@@ -145,12 +145,12 @@ class EnergyProblem(MaterialProblem):
         **kwargs: Any,
     ) -> None:
         check_energy(energy, u, tolerance)
-        chosen = checked_options(petsc_options_prefix, petsc_options)
         saddle = bool(marks_in(energy, Multiplier))
         continuation = float_array("continuation", continuation, 1).tolist()
         if saddle and continuation:
             raise InvalidInputError("a mixed energy has no minimum to which continuation could lead: leave it out.")
-        self.default_options = energy_defaults(chosen, saddle=saddle)
+        chosen, self.default_options = energy_options(petsc_options_prefix, petsc_options, saddle=saddle)
+        self._chosen = chosen
         self.functional = energy
         self.tolerance, self.fallback, self.predictor = tolerance, fallback, predictor
         self.fallbacks = self.iterations = self.quasi_newton_steps = 0
@@ -298,16 +298,10 @@ class EnergyProblem(MaterialProblem):
         before = self._present()
         try:
             self._minimise_from_here()
-        except (ConvergenceError, PETSc.Error) as error:
+        except BaseException as error:
             self._restore(before)
-            cause = missing_stiffness(self.fields, self.tangent()) or unmarked_multipliers(self.fields, self.A)
-            if cause is None:
-                raise
-            said = error if isinstance(error, ConvergenceError) else "PETSc stopped:"
-            reason = getattr(error, "reason", FAILED_LINEAR)
-            raise ConvergenceError(f"{said} {cause}.", reason=reason, iterations=self.iterations) from error
-        except BaseException:
-            self._restore(before)
+            if isinstance(error, (ConvergenceError, PETSc.Error)):
+                raise with_cause(self, error, self.iterations) from error
             raise
         self._warn_of_unread_options()
         return self.u
@@ -472,7 +466,7 @@ class EnergyProblem(MaterialProblem):
         if newtontr:
             self.residual(self.b)
             size = self.scales.largest_step(self.u, self.b.array_r.copy(), A)
-            first = self.solver.getTRTolerances()[2] if "snes_tr_delta0" in self._given_options else size
+            first = self.solver.getTRTolerances()[2] if "snes_tr_delta0" in self._chosen else size
             self.solver.setTRTolerances(delta_min=1e-12 * size, delta_0=first)
 
     def _require_stable(self) -> None:

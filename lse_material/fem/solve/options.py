@@ -45,6 +45,37 @@ _left: dict[str, tuple[str, ...]] = {}  # names of the options that problems hav
 SYMMETRIC = ("cg", "minres", "symmlq", "stcg", "nash", "gltr", "cholesky", "icc")  # solvers for symmetric matrices
 
 
+def checked_options(prefix: Any, options: Any) -> dict[str, Any]:
+    """The PETSc options of a problem, whose names have neither spaces nor dashes in front; none for None.
+
+    Raises:
+        InvalidInputError: otherwise.
+    """
+    if not _is_name(prefix):
+        raise InvalidInputError(
+            f'petsc_options_prefix is {prefix!r}; it must be a text without spaces, such as "plate_", of this problem alone.'
+        )
+    if options is not None and not (isinstance(options, Mapping) and all(_is_name(key) for key in options)):
+        raise InvalidInputError(
+            f"petsc_options is {options!r}; it must be a dictionary of names without spaces and dashes in front, such as "
+            '{"ksp_type": "cg", "pc_type": "gamg"}.'
+        )
+    return dict(options or {})
+
+
+def _is_name(text: Any) -> bool:
+    return isinstance(text, str) and text != "" and not text.startswith("-") and not any(c.isspace() for c in text)
+
+
+def set_outside(prefix: str) -> dict[str, Any]:
+    """Options that the command line, or the script, has set in PETSc's database under a prefix: they take precedence over
+    defaults. Those that an earlier problem has left there under this prefix are deleted first."""
+    database = PETSc.Options()
+    for name in _left.pop(prefix, ()):
+        database.delValue(f"{prefix}{name}")
+    return {name.removeprefix(prefix): value for name, value in database.getAll().items() if name.startswith(prefix)}
+
+
 def solver_options(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
     """The options of a problem: those given by the user, and the defaults that are compatible with them.
 
@@ -67,18 +98,20 @@ def solver_options(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dic
     return options
 
 
-def energy_defaults(chosen: Mapping[str, Any], *, saddle: bool) -> Mapping[str, Any]:
-    """The defaults of an `EnergyProblem` for the options that a user has chosen; `saddle` if the energy is mixed.
+def energy_options(prefix: str, given: Any, *, saddle: bool) -> tuple[dict[str, Any], Mapping[str, Any]]:
+    """The options that a user has chosen for an `EnergyProblem`, and its defaults for them; `saddle` if the energy is mixed.
 
-    Raises InvalidInputError: the solver is one for bounds on u.
+    Raises InvalidInputError: the solver is one for bounds on u; or as `checked_options`.
     """
+    given = checked_options(prefix, given)
+    chosen = {**set_outside(prefix), **given}
     if chosen.get("snes_type") in WITH_BOUNDS:
         raise InvalidInputError(
             f"snes_type {chosen['snes_type']} keeps u within bounds, of which the convergence test and the minimiser of an "
             "EnergyProblem know nothing: take MaterialProblem(ufl.derivative(energy, u), u, ...), or a penalty in the energy."
         )
     defaults = TRUST_REGION if chosen.get("snes_type", "newtontr") == "newtontr" else DEFAULT_OPTIONS
-    return SADDLE if saddle else defaults
+    return chosen, SADDLE if saddle else defaults
 
 
 def _without_factors(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -152,16 +185,14 @@ def _give_work_space(ksp: PETSc.KSP, share: int) -> None:
 
 @contextmanager
 def in_database(prefix: str, options: Mapping[str, Any]) -> Iterator[None]:
-    """Clean PETSc's database before DOLFINx puts the options of a problem there, and after an error.
+    """Note the options that DOLFINx puts into PETSc's database for a problem, and clean it after an error.
 
-    Options of an earlier problem with this prefix stay in the database and would apply to this one too. And after PETSc has
-    refused an option, DOLFINx's prefix stays in front of all later options, which then have no effect.
+    They stay there, and would apply to a later problem of this prefix too. And after PETSc has refused an option, DOLFINx's
+    prefix stays in front of all later options, which then have no effect.
 
     Raises InvalidInputError: PETSc refused an option.
     """
     database = PETSc.Options()
-    for name in _left.pop(prefix, ()):
-        database.delValue(f"{prefix}{name}")
     before = _pushed_prefix()
     try:
         yield

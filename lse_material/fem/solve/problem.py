@@ -7,7 +7,6 @@ import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import dolfinx.jit
 import numpy as np
 import ufl
 from dolfinx import fem
@@ -20,7 +19,7 @@ from lse_material.errors import ConvergenceError, InvalidInputError
 from lse_material.fem._cells import require_double
 from lse_material.fem._lifetime import collect_garbage, keeper_of, weak_method
 from lse_material.fem._mpi import assembled
-from lse_material.fem.forms.header import machine_arguments
+from lse_material.fem.forms.header import for_this_cpu
 from lse_material.fem.forms.measures import with_quadrature_degree
 from lse_material.fem.forms.orientation import InvertedCells
 from lse_material.fem.quadrature.derivatives import check_operators, with_stored_values
@@ -30,18 +29,20 @@ from lse_material.fem.solve.arguments import (
     check_blocks,
     check_rank,
     check_unknowns,
-    checked_options,
     conditions,
     stored_stresses,
 )
 from lse_material.fem.solve.fields import ROUNDING, Fields, bcs_by_block, owned_entries
+from lse_material.fem.solve.folded_mesh import refuse_folded
 from lse_material.fem.solve.options import (
     DEFAULT_OPTIONS,
     FAILED_LINEAR,
     LINEAR,
+    checked_options,
     in_database,
     needs_symmetry,
     run_with_work_space,
+    set_outside,
     solver_options,
     warn_of_unread_options,
 )
@@ -75,12 +76,12 @@ class MaterialProblem(NonlinearProblem):
             estimates for the residual, and the Jacobian that is derived from it has the same.
         u: the unknown, and the initial guess; a list of unknowns where `residual` is a list.
         stresses: every `QuadratureStress` in `residual`.
-        bcs: Dirichlet conditions.
+        bcs: Dirichlet conditions. Where two of them prescribe one entry of u, the last one counts.
         J: the Jacobian, derived from `residual` if left out. It may be derived by `ufl.derivative` from a form with operators
             of a `QuadratureStress`; leave it unexpanded.
         P: what the preconditioner is built on, the Jacobian if left out.
         petsc_options_prefix: as in the base class; mandatory.
-        petsc_options: override single entries of `DEFAULT_OPTIONS`.
+        petsc_options: override single entries of `DEFAULT_OPTIONS`, as PETSc options of this prefix on the command line do.
         jit_options: as DOLFINx takes them. Left out, forms with a `QuadratureStress` are compiled for this CPU.
         kwargs: passed on to the base class (kind, form_compiler_options, entity_maps).
 
@@ -124,18 +125,19 @@ class MaterialProblem(NonlinearProblem):
         **kwargs: Any,
     ) -> None:
         self._unknowns: tuple[fem.Function, ...] = tuple(u) if isinstance(u, Sequence) else (u,)
-        given_options = checked_options(petsc_options_prefix, petsc_options)
+        given = checked_options(petsc_options_prefix, petsc_options)
         check_blocks(residual, u, kwargs.get("kind"))
         self.comm = self._unknowns[0].function_space.mesh.comm
         collect_garbage(self.comm)
         require_double(*self._unknowns, what="a MaterialProblem")
+        refuse_folded(*(unknown.function_space.mesh for unknown in self._unknowns))
         self.failure: str | None = None
         self._stresses = stored_stresses(stresses)
         self.start_values = {f"across {k}": P.across for k, P in enumerate(self._stresses) if P.across is not None}
         residual = _each(lambda form: self._checked(form, 1, with_quadrature_degree), residual)
         check_unknowns(residual, self._unknowns)
         jacobian = derivative_block(residual, u) if J is None else J
-        self.bcs = conditions(bcs)
+        self._bcs = conditions(bcs)
         forms = residual if isinstance(residual, Sequence) else [residual]
         self.fields = Fields(u, self.bcs, forms)
         self.inverted_cells = InvertedCells(forms, self.comm, kwargs.get("entity_maps"))
@@ -144,9 +146,11 @@ class MaterialProblem(NonlinearProblem):
         self._assembled_at: Array | None = None  # the iterate that A belongs to already
         self.norms: list[float] = []
         self._first_norms: Array = np.zeros(len(self.fields))
-        self._given_options, self._options_checked = tuple(given_options), False
-        options = solver_options(self.default_options, given_options)
-        with in_database(petsc_options_prefix, options):
+        self._given_options, self._options_checked = tuple(given), False
+        outside = set_outside(petsc_options_prefix)
+        options = solver_options(self.default_options, {**outside, **given})
+        own_options = {name: value for name, value in options.items() if name in given or name not in outside}
+        with in_database(petsc_options_prefix, own_options):
             super().__init__(
                 _each(self._with_values, residual),
                 u,
@@ -154,14 +158,19 @@ class MaterialProblem(NonlinearProblem):
                 P=None if P is None else _each(lambda form: self._with_values(self._checked(form, 2)), P),
                 bcs=self.bcs,
                 petsc_options_prefix=petsc_options_prefix,
-                petsc_options=options,
-                jit_options=_for_this_cpu() if jit_options is None and self._stresses else jit_options,
+                petsc_options=own_options,
+                jit_options=for_this_cpu() if jit_options is None and self._stresses else jit_options,
                 **kwargs,
             )
         self._keeper = keeper_of(self.solver, self.comm)
         self._wrap_callbacks()
         if "snes_convergence_test" not in options:
             self.solver.setConvergenceTest(weak_method(self._converged))
+
+    @property
+    def bcs(self) -> tuple[fem.DirichletBC, ...]:
+        """The Dirichlet conditions."""
+        return self._bcs
 
     def __del__(self) -> None:
         """Nothing: the base class destroys at once, here `lse_material.fem._lifetime` does it when all ranks can."""
@@ -473,9 +482,3 @@ def _each(change: Callable[[Any], Any], forms: Any) -> Any:
     if isinstance(forms, Sequence) and not isinstance(forms, str):
         return [_each(change, form) for form in forms]
     return change(forms)
-
-
-def _for_this_cpu() -> dict[str, Any]:
-    """DOLFINx's own options, with the flags for this CPU."""
-    arguments = dolfinx.jit.get_options()["cffi_extra_compile_args"]
-    return {"cffi_extra_compile_args": [*arguments, *machine_arguments()]}

@@ -7,9 +7,12 @@ import pytest
 import ufl
 from dolfinx import fem, mesh
 from mpi4py import MPI
+from petsc4py import PETSc
 
 import lse_material as lse
 from lse_material.fem import EnergyProblem, MaterialFields, MaterialProblem, QuadratureStress, energy
+from lse_material.fem.solve.arguments import check_unknowns
+from lse_material.fem.solve.folded_mesh import refuse_folded
 from tests.fem.problems import mixed
 from tests.materials import saint_venant_kirchhoff
 
@@ -138,3 +141,50 @@ def test_reactions_modes_and_lengths_refuse_what_they_cannot_take(square):
     ):
         with pytest.raises(lse.InvalidInputError, match=message):
             wrong()
+
+
+@pytest.mark.parametrize("family", [("RT", 1), ("N1curl", 1), ("DG", 1, (2,))])
+def test_gradients_of_functions_that_jump_need_terms_over_facets(square, family):
+    w = fem.Function(fem.functionspace(square.domain, family))
+    with pytest.raises(lse.InvalidInputError, match="jumps between cells"):
+        EnergyProblem(square.density(w), w, petsc_options_prefix="jumps_")
+    tied = square.density(w) + ufl.inner(ufl.jump(w), ufl.jump(w)) * ufl.dS(degree=2)
+    check_unknowns(ufl.derivative(tied, w), [w])
+
+
+@pytest.mark.parametrize("cell", ["triangle", "quadrilateral", "tetrahedron", "hexahedron"])
+def test_folded_meshes_are_refused_and_mirrored_ones_are_not(cell):
+    """An integral takes the absolute volume of a cell, so that a fold would count twice."""
+    kind = getattr(mesh.CellType, cell)
+    plane = kind in (mesh.CellType.triangle, mesh.CellType.quadrilateral)
+    domain = mesh.create_unit_square(WORLD, 4, 4, kind) if plane else mesh.create_unit_cube(WORLD, 4, 4, 4, kind)
+    x = domain.geometry.x
+    x[:, 0] *= -1.0
+    refuse_folded(domain)
+    inner = (np.abs(x[:, : domain.geometry.dim] - [-0.5, *[0.5] * (domain.geometry.dim - 1)]) < 1e-9).all(axis=1)
+    x[inner, 0] = -1.1
+    with pytest.raises(lse.InvalidInputError, match="the mesh is folded near"):
+        refuse_folded(domain)
+
+
+def test_options_on_the_command_line_take_precedence_over_defaults(square):
+    database = PETSc.Options()
+    database["outside_snes_max_it"] = 3
+    try:
+        for kind, form in ((EnergyProblem, square.W), (MaterialProblem, square.R)):
+            for _ in range(2):  # a later problem of the same prefix finds them, too
+                problem = kind(form, square.u, petsc_options_prefix="outside_")
+                assert problem.solver.getTolerances()[3] == 3
+            problem = kind(form, square.u, petsc_options_prefix="outside_again_")
+            assert problem.solver.getTolerances()[3] > 3
+    finally:
+        database.delValue("outside_snes_max_it")
+
+
+def test_what_a_problem_was_made_of_cannot_be_replaced(square):
+    F = ufl.Identity(2) + ufl.grad(square.u)
+    P = QuadratureStress(square.material, F, degree=1)
+    problem = MaterialProblem(square.R, square.u, petsc_options_prefix="fixed_")
+    for owner, name in ((P, "material"), (P, "degree"), (problem, "bcs")):
+        with pytest.raises(AttributeError):
+            setattr(owner, name, None)
