@@ -140,7 +140,7 @@ def _refuse_broken_gradients(unknown: fem.Function, form: ufl.Form) -> None:
     """Refuse gradients of an unknown that jumps between cells, where no integral over the faces between them ties it."""
     element = unknown.function_space.ufl_element()
     tied = any(integral.integral_type() == "interior_facet" for integral in form.integrals())
-    jumps = element.basix_sobolev_space in ONE_COMPONENT or getattr(element, "discontinuous", False)
+    jumps = getattr(element, "basix_sobolev_space", None) in ONE_COMPONENT or getattr(element, "discontinuous", False)
     if jumps and not tied and any(grad.ufl_operands[0] is unknown for grad in extract_type(form, Grad)):
         raise InvalidInputError(
             f"the form has the gradient of {unknown.name!r}, of {element}, which jumps between cells: no term over interior "
