@@ -64,6 +64,8 @@ def data_warnings(samples: Samples, rows: Rows, symmetry: Symmetry | None = None
     of_known = replace(rows, stress_rows=rows.stress_rows[known])
     found += _energies_against_gradients(x, of_known, gradient[known], samples.group)
     found += _no_gradient(x[rows.stress_rows][known], gradient[known])
+    if rows.is_tensor and len(rows.stress) == 0:
+        found += _across_paths(rows, symmetry)
     if symmetry is not None:
         found += _broken_symmetry(rows.x[rows.stress_rows][known], gradient[known] / unit, symmetry)
     return tuple(found)
@@ -264,6 +266,33 @@ def _no_gradient(x: Array, gradient: Array) -> list[str]:
         f"the stresses (or gradients) are the gradient of no energy: {share:.0%} of their derivative is skew in the "
         "median (a gradient: 0; what curvature between few rows explains: a quarter). Are their components in the order of "
         "the inputs?"
+    ]
+
+
+def _across_paths(rows: Rows, symmetry: Symmetry | None) -> list[str]:
+    """Energies alone, at strains that lie on lines or surfaces, do not show dW/dx across these.
+
+    A symmetry shows it in the directions that the operations which leave the rows where they are do not leave alone.
+    """
+    columns = slice(rows.x.shape[1] - rows.strains, None)
+    group = np.eye(rows.x.shape[1])[None] if symmetry is None else symmetry.group
+    kept = [A for A in group if np.abs(rows.x @ A.T - rows.x).max() <= IMAGE * rows.x.std(axis=0).max()]
+    varied = np.flatnonzero(spread_of(rows.x, rows.strains)[columns])
+    directions = round(float(np.mean(kept, axis=0)[columns, columns][varied, varied].sum()))
+    x = rows.x[rows.energy_rows, columns][:, varied]
+    x = np.unique((x / x.std(axis=0)).round(6), axis=0)
+    count = 3 * len(varied) + 2
+    if len(x) <= count:
+        return []
+    some = x[_some_of(len(x))]
+    away = some[cKDTree(some).query(some, count + 1)[1][:, 1:]] - some[:, None]
+    sizes = np.linalg.svd(away, compute_uv=False)
+    spread = int(np.median((sizes > SPREADS * sizes[:, :1]).sum(axis=1)))
+    if spread >= directions:
+        return []
+    return [
+        f"there are energies alone, and near most rows their strains vary in {spread} of {directions} directions: stresses across "
+        "these are a guess. Give stresses too, rows beside the paths, or the symmetry of the material."
     ]
 
 
