@@ -190,3 +190,24 @@ def test_what_only_later_rows_of_a_long_table_show_is_seen():
     samples = orthotropic(np.concatenate([np.eye(2) + amounts * np.diag(way) for way in ([1.0, 0.0], [0.0, 1.0])]), 1.0)
     rows, square = rows_of(samples, lse.GreenLagrange(2), None), lse.Symmetry.crystal("square", "square", dim=2)
     assert any("contradict the symmetry" in text for text in data_warnings(samples, rows, square))
+
+
+def edges(path):
+    """Gradients F = diag(a, a, c) of pairs (a, c)."""
+    return np.array([np.diag([a, a, c]) for a, c in path])
+
+
+@pytest.mark.parametrize("group", [None, "tetragonal", "cubic"])
+def test_energies_alone_along_paths_leave_stresses_across_them_open(group):
+    """At F = diag(a, a, c) W shows dW/da and dW/dc, and P11 - P22 is 0 by symmetry alone, if there is one."""
+    a, c = np.meshgrid(np.linspace(0.9, 1.1, 8), np.linspace(0.8, 1.2, 10))
+    plane, line = edges(zip(a.ravel(), c.ravel())), edges(zip(np.linspace(0.9, 1.1, 80), np.linspace(0.8, 1.2, 80)))
+    scattered = np.eye(3) + 0.1 * np.random.default_rng(0).normal(size=(80, 3, 3))
+    symmetry = group and lse.Symmetry.crystal(group, group, dim=3)
+    material, measure = random_material(np.random.default_rng(0), lse.GreenLagrange(3)), lse.GreenLagrange(3)
+    for F, open_to_all in ((line, True), (plane, False), (scattered, False)):
+        samples = lse.Samples(F=F, energy=material.energy(F))
+        said = [text for text in data_warnings(samples, rows_of(samples, measure, None), symmetry) if "alone" in text]
+        assert bool(said) == (open_to_all or (F is plane and group is None))
+        known = lse.Samples(F=F, energy=material.energy(F), stress=material.stress(F))
+        assert not [text for text in found(known, measure) if "alone" in text]

@@ -291,8 +291,8 @@ def _across_paths(rows: Rows, symmetry: Symmetry | None) -> list[str]:
     if spread >= directions:
         return []
     return [
-        f"there are energies alone, and near most rows their strains vary in {spread} of {directions} directions: stresses across "
-        "these are a guess. Give stresses too, rows beside the paths, or the symmetry of the material."
+        f"there are energies alone, and near most rows their strains vary in {spread} of {directions} directions: stresses "
+        "across these are a guess. Give stresses too, rows beside the paths, or the symmetry of the material."
     ]
 
 
