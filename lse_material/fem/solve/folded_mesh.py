@@ -13,6 +13,7 @@ from lse_material._arrays import Array
 from lse_material.errors import InvalidInputError
 from lse_material.fem._compat import geometry_dofmap
 
+ROUNDING = 1e-12  # of the square of a determinant
 MOST_CELLS = 500_000  # of a rank, whose faces are looked at: larger meshes save the memory
 
 
@@ -44,12 +45,17 @@ def _folds(domain: mesh.Mesh) -> Array:
 
 
 def _changing_sign(domain: mesh.Mesh, nodes: Array) -> Array:
-    """Centres of cells in which the determinant of the map has both signs, or vanishes, at corners and middles of edges."""
+    """Centres of cells in which the determinant of the map has both signs at corners and middles of edges, or vanishes at all.
+
+    It may vanish at some of them: at the collapsed corner of a quadrilateral, or where nodes lie at quarters of edges.
+    """
     element = domain.ufl_domain().ufl_coordinate_element().sub_elements[0].basix_element
     points = basix.create_lattice(element.cell_type, 2, basix.LatticeType.equispaced, True)
     gradients = element.tabulate(1, points)[1:, :, :, 0]
     volumes = np.linalg.det(np.einsum("dpn,cni->cpid", gradients, nodes))
-    folded: Array = nodes[volumes.min(axis=1, initial=np.inf) * volumes.max(axis=1, initial=-np.inf) <= 0.0]
+    size = np.abs(volumes).max(axis=1, initial=0.0)
+    both_signs = volumes.min(axis=1, initial=np.inf) * volumes.max(axis=1, initial=-np.inf) < -ROUNDING * size**2
+    folded: Array = nodes[both_signs | (size == 0.0)]
     return folded.mean(axis=1)
 
 
