@@ -18,7 +18,8 @@ from lse_material.fem.paths.history import History, InternalVariables, advance, 
 from lse_material.fem.paths.step_work import StepWork
 from lse_material.fem.solve._energy import FieldEnergy
 from lse_material.fem.solve.arguments import check_energy_problem
-from lse_material.fem.solve.stability import StabilityWarning, is_stable, perturb_along_mode
+from lse_material.fem.solve.multigrid import is_direct
+from lse_material.fem.solve.stability import MOST_ROWS, StabilityWarning, is_stable, perturb_along_mode
 
 MAX_PERTURBATIONS = 5  # after one solve
 JUMP_HALVINGS = 8  # of the step between two levels, within which a jump is located
@@ -41,7 +42,8 @@ class LoadPath(EquilibriumPath):
         observe: name -> number to record after each step, the same on every rank: a reaction, a fraction,
             `lambda: lowest_modes(problem).values[0]`.
         perturbation_size: largest displacement of the perturbation that leaves a saddle, about a thousandth of the body. Left
-            out, the path goes on from a saddle, and the first one raises a `StabilityWarning`; 0 turns the check off.
+            out, the path goes on from a saddle, and the first one raises a `StabilityWarning`; 0 turns the check off. The check
+            takes a factor at each level: with an iterative solver, bodies of more than 100,000 unknowns have none.
         halvings: how often a step may be halved before the path fails.
         checkpoint: npz file, written after each step; any number of ranks can go on from it.
         internal: internal variables that follow each state that is accepted, a `Dissipation`, say; checkpoints contain them.
@@ -166,7 +168,8 @@ class LoadPath(EquilibriumPath):
 
     def _warn_of_saddle(self) -> None:
         """Warn, once, of a state that is no minimum; collective."""
-        if self._saddles:
+        A = self.problem.solver.getJacobian()[0]
+        if self._saddles or not (is_direct(self.problem.solver.getKSP()) or A.getSize()[0] <= MOST_ROWS):
             return
         try:
             found = "" if is_stable(self.problem) else "the path goes on from a state that is no minimum: a saddle."
