@@ -140,7 +140,8 @@ def test_load_path_and_arc_length(tmp_path_factory):
     def path(comm):
         body = Pulled(comm, two_variants(rho=3e-3))
         file = f"{place}/path_{comm.size}_{WORLD.rank if comm.size == 1 else 0}.npz"
-        steps = LoadPath(body.problem("path"), body.pull, {"energy again": lambda: 1.0}, checkpoint=file)
+        observed = {"energy again": lambda: 1.0}  # between the wells: the path follows saddles
+        steps = LoadPath(body.problem("path"), body.pull, observed, perturbation_size=0, checkpoint=file)
         table = steps.run([0.0, 0.02, 0.04])
         steps.save_table(file.replace(".npz", ".csv"))
         again = LoadPath(body.problem("again"), body.pull, {"energy again": lambda: 1.0}, checkpoint=file)

@@ -64,7 +64,7 @@ def data_warnings(samples: Samples, rows: Rows, symmetry: Symmetry | None = None
     of_known = replace(rows, stress_rows=rows.stress_rows[known])
     found += _energies_against_gradients(x, of_known, gradient[known], samples.group)
     found += _no_gradient(x[rows.stress_rows][known], gradient[known])
-    if rows.is_tensor and len(rows.stress) == 0:
+    if rows.is_tensor and samples.stress is None:
         found += _across_paths(rows, symmetry)
     if symmetry is not None:
         found += _broken_symmetry(rows.x[rows.stress_rows][known], gradient[known] / unit, symmetry)
@@ -279,7 +279,7 @@ def _across_paths(rows: Rows, symmetry: Symmetry | None) -> list[str]:
     kept = [A for A in group if np.abs(rows.x @ A.T - rows.x).max() <= IMAGE * rows.x.std(axis=0).max()]
     varied = np.flatnonzero(spread_of(rows.x, rows.strains)[columns])
     directions = round(float(np.mean(kept, axis=0)[columns, columns][varied, varied].sum()))
-    x = rows.x[rows.energy_rows, columns][:, varied]
+    x = rows.x[:, columns][:, varied]
     x = np.unique((x / x.std(axis=0)).round(6), axis=0)
     count = 3 * len(varied) + 2
     if len(x) <= count:
