@@ -169,8 +169,8 @@ class Record:
 def identified(field: FullField, *, seed: int, rounds: int, modes: int | Literal["auto"] = "auto") -> FitResult:
     """A fit to the measured field, which finds the number of modes, and fits to what the material of the one before smooths.
 
-    The rounds end when a fit misses its observations, in their errors, by no less than the one before, which is taken then:
-    the difference of energy of the phases moves about in later ones, and their wells with it.
+    The rounds end when a fit does not miss its observations, in their errors, by a tenth less than the one before, which is
+    taken then: the difference of energy of the phases moves about in later ones, and their wells with it.
     """
     observed = field.observations()
     result = fit(
@@ -189,7 +189,7 @@ def identified(field: FullField, *, seed: int, rounds: int, modes: int | Literal
         after = fit(observed, kinematics=lse.GreenLagrange(2), start=result.material, training=training, progress=False)
         assert after.train_errors.stress is not None
         misfit = after.train_errors.stress / observed.noise
-        if misfit >= least:
+        if misfit > 0.9 * least:
             break
         least, result = misfit, after
     return result
