@@ -278,14 +278,15 @@ def _across_paths(rows: Rows, symmetry: Symmetry | None) -> list[str]:
     group = np.eye(rows.x.shape[1])[None] if symmetry is None else symmetry.group
     kept = [A for A in group if np.abs(rows.x @ A.T - rows.x).max() <= IMAGE * rows.x.std(axis=0).max()]
     varied = np.flatnonzero(spread_of(rows.x, rows.strains)[columns])
+    if len(varied) == 0:
+        return []
     directions = round(float(np.mean(kept, axis=0)[columns, columns][varied, varied].sum()))
-    x = rows.x[:, columns][:, varied]
-    x = np.unique((x / x.std(axis=0)).round(6), axis=0)
+    x = rows.x[_some_of(len(rows.x)), columns][:, varied]
+    x = np.unique((x / rows.x[:, columns][:, varied].std(axis=0)).round(6), axis=0)
     count = 3 * len(varied) + 2
     if len(x) <= count:
         return []
-    some = x[_some_of(len(x))]
-    away = some[cKDTree(some).query(some, count + 1)[1][:, 1:]] - some[:, None]
+    away = x[cKDTree(x).query(x, count + 1)[1][:, 1:]] - x[:, None]
     sizes = np.linalg.svd(away, compute_uv=False)
     spread = int(np.median((sizes > SPREADS * sizes[:, :1]).sum(axis=1)))
     if spread >= directions:
