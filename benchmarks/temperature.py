@@ -5,6 +5,7 @@ field            the same with T as an input, derivatives in T among the results
 stored           residual and Jacobian on P1 triangles with T a function, by stored stresses, over the plain material
 form_operator    the same by the compiled operator in the form
 design           these four of a design with four features, in networks of as many neurons in one layer
+both             these four of a temperature and such a design
 modulus          relative error of P for E(T) e^2/2, E falling by half, between the temperatures of the data; and of a fit
                  whose modes are convex in T and e together
 landau           a (T - T*) e^2/2 - b e^4/4 + c e^6/6 at six temperatures, over seeds: modes, worst error of the transition
@@ -18,6 +19,7 @@ import functools
 import itertools
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -70,12 +72,19 @@ def of_design(plain: lse.SoftMinimum) -> lse.SoftMinimum:
     )
 
 
+def of_both(plain: lse.SoftMinimum) -> lse.SoftMinimum:
+    """The same, which double their output weights from T = 0 to 1."""
+    p = of_design(plain)
+    modes = tuple(lse.InterpolatedDesign(mode, replace(mode, z_root=np.sqrt(2.0) * mode.z_root)) for mode in p.modes)
+    return replace(p, modes=modes, input_shift=np.append(0.0, p.input_shift), input_scale=np.append(1.0, p.input_scale))
+
+
 def per_point(plain: lse.SoftMinimum, parametric: lse.SoftMinimum, seconds: float) -> dict[str, float]:
-    """Times of the batch kernel where the parameter is fixed, and as a field, over that of the plain network."""
+    """Times of the batch kernel where the parameters are fixed, and as fields, over that of the plain network."""
     n, d, rng = 4000, plain.size, np.random.default_rng(0)
-    x = 0.1 * rng.normal(size=(n, d))
-    with_t = np.column_stack([rng.uniform(size=n), x])
-    cases = {"plain": (plain, x), "at": (parametric.at([0.3]), x), "field": (parametric, with_t)}
+    x, fields = 0.1 * rng.normal(size=(n, d)), parametric.size - d
+    with_t = np.column_stack([rng.uniform(size=(n, fields)), x])
+    cases = {"plain": (plain, x), "at": (parametric.at(np.full(fields, 0.3)), x), "field": (parametric, with_t)}
     calls = {}
     for name, (each, at) in cases.items():
         m = each.size
@@ -93,11 +102,12 @@ def assembled(plain: lse.Material, parametric: lse.SoftMinimum, quick: bool, sec
     body = Body("tri_P1", quick)
     T = fem.Function(fem.functionspace(body.mesh, ("Lagrange", 1)))
     T.interpolate(lambda x: 0.2 + 0.5 * x[0])
-    warm = lse.Material(parametric, plain.kinematics, fields=("T",))
+    names = ("T", "porosity")[: parametric.size - plain.potential.size]
+    warm = lse.Material(parametric, plain.kinematics, fields=names)
     result = {}
     for route in ("stored", "form_operator"):
         calls = []
-        for law, fields in ((plain, []), (warm, [T])):
+        for law, fields in ((plain, []), (warm, [T] * len(names))):
             if route == "stored":
                 P = lse.fem.QuadratureStress(law, body.F, fields=fields, degree=body.degree)
                 form = ufl.inner(P.operator, ufl.grad(body.v)) * P.dx
@@ -201,7 +211,7 @@ def main() -> None:
     plain, law = potential("N2", 3), material("N2", 2)
     of_kind = {
         kind: per_point(plain, make(plain), seconds) | assembled(law, make(law.potential), options.quick, seconds)
-        for kind, make in (("temperature", of_temperature), ("design", of_design))
+        for kind, make in (("temperature", of_temperature), ("design", of_design), ("both", of_both))
     }
     figures: dict[str, Any] = of_kind.pop("temperature") | of_kind
     figures["at_temperature"] = figures.pop("at")

@@ -25,6 +25,7 @@ from lse_material.model.caloric import Caloric
 from lse_material.model.convex_network import ConvexNetwork
 from lse_material.model.design_network import DesignNetwork
 from lse_material.model.growth import Growth
+from lse_material.model.interpolated_design import InterpolatedDesign
 from lse_material.model.interpolated_network import InterpolatedNetwork
 from lse_material.model.invariants import (
     CubicInvariants,
@@ -51,6 +52,7 @@ __all__ = [
     "FormatError",
     "GreenLagrange",
     "Growth",
+    "InterpolatedDesign",
     "InterpolatedNetwork",
     "InvalidInputError",
     "IsotropicInvariants",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -16,6 +17,7 @@ from lse_material import (
     DesignNetwork,
     GreenLagrange,
     Growth,
+    InterpolatedDesign,
     InterpolatedNetwork,
     IsotropicInvariants,
     Material,
@@ -262,6 +264,26 @@ def random_design(rng, design, size, *, width=5, features=3, rows=2, activation=
     return DesignNetwork(
         **{name: 0.5 * rng.normal(size=shape) for name, shape in shapes.items()}, activation=activation
     )
+
+
+def random_interpolated_design(rng, design, size, **options):
+    """A mode of a temperature, its first input, of so many parameters, and of `size` other inputs."""
+    ends = [random_design(rng, design, size, **options) for _ in range(2)]
+    shared = {name: ends[0].tensors()[name] for name in ("feature_weight", "feature_bias", "x_weight", "bias")}
+    return InterpolatedDesign(ends[0], replace(ends[1], **shared))
+
+
+def temperature_and_design_material(modes=2, dim=2, growth=None):
+    """A material of F, of a temperature between 250 and 310, and of a porosity."""
+    rng, size = np.random.default_rng(23), dim * (dim + 1) // 2
+    chosen = tuple(random_interpolated_design(rng, 1, size, width=3, features=1) for _ in range(modes))
+    shift = np.concatenate([[250.0, 0.2], rng.normal(size=size) / 5])
+    scale = np.concatenate([[60.0, 0.3], np.exp(rng.normal(size=size) / 2)])
+    potential = SoftMinimum(chosen, 0.5, shift, scale, energy_scale=1.7)
+    box = Box(np.concatenate([[255.0, 0.1], -0.2 * np.ones(size)]), np.concatenate([[305.0, 0.5], 0.2 * np.ones(size)]))
+    caloric = Caloric(0.05, 273.0)
+    fields = ("T", "porosity")
+    return Material(potential, GreenLagrange(dim), growth, training_box=box, fields=fields, caloric=caloric)
 
 
 def softening(cold, hot):

@@ -205,6 +205,37 @@ def test_a_material_of_a_temperature_is_fitted_shown_checked_and_drawn_at_severa
     assert (code, "outside its range, 300 to 400" in text) == (UNUSABLE, True)
 
 
+def test_a_material_of_a_temperature_and_a_design_is_fitted_shown_checked_and_drawn(tmp_path, capsys):
+    rng = np.random.default_rng(5)
+    T, p = (np.repeat(each.ravel(), 8)[:, None] for each in np.meshgrid([260.0, 300.0], [0.1, 0.3, 0.5]))
+    F = random_deformations(rng, len(T), 2)
+    e = 0.5 * (F + F.swapaxes(1, 2)) - np.eye(2)
+    soft = ((1.0 - p) * (2.0 - (T - 260.0) / 40.0))[:, 0]
+    W, P = soft * (e**2).sum(axis=(1, 2)), 2.0 * soft[:, None, None] * e
+    table, path = tmp_path / "rows.csv", tmp_path / "cell.safetensors"
+    fields = {"fields": np.concatenate([p, T], axis=1), "field_names": ("p", "T")}
+    lse.write_samples(lse.Samples(F=F, energy=W, stress=P, **fields), table)
+    short = ["--modes", "1", "--width", "1", "--kinematics", "small-strain", "--symmetry", "square:square"]
+    short += ["--training-restarts", "1", "--training-adam-steps", "50", "--training-lbfgs-steps", "150"]
+    together = ["--design", "p", "--temperature", "T"]
+    assert figures(capsys, "fit", table, "-o", path, *together, *short)["errors"]["training"]["stress"] < 0.03
+    found = figures(capsys, "show", path)
+    assert (found["kinds"], found["ranges"]) == ({"T": "temperature", "p": "design"}, {"T": [260.0, 300.0]})
+    assert run(["show", str(path)]) == OK
+    text = capsys.readouterr().out
+    assert "T (temperature, 260 to 300)" in text
+    assert "p (design)" in text
+    checks = {check["name"]: check["passed"] for check in figures(capsys, "check", path, "--data", table)["checks"]}
+    assert {"concavity in temperature", "stresses of the data"} <= {name for name, passed in checks.items() if passed}
+    curve = figures(capsys, "plot", path)["paths"]["uniaxial"]
+    stiffness = np.diff(curve["stress"])[0] / np.diff(curve["amount"])[0]
+    assert stiffness == pytest.approx(2.0 * 0.7 * 1.5, rel=0.05)  # at the middle of both
+    F1 = np.diag([1.02, 1.0])
+    assert lse.load(path).at(T=290.0, p=0.2).stress(F1)[0, 0] == pytest.approx(2.0 * 0.8 * 1.25 * 0.02, rel=0.05)
+    code, text = refusal(capsys, "export", path, "--to", "c", "--field", "310", "--field", "0.2")
+    assert (code, "outside its range, 260 to 300" in text) == (UNUSABLE, True)
+
+
 def test_plot_draws_sections_and_curves(material, potential, tmp_path, capsys):
     found = figures(capsys, "plot", material, "--path", "biaxial")
     assert len(found["sections"]) == 3

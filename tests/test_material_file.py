@@ -34,6 +34,7 @@ from tests.materials import (
     random_material,
     random_network,
     random_potential,
+    temperature_and_design_material,
     temperature_material,
 )
 
@@ -244,6 +245,7 @@ def material_of_designs():
 DAMAGED = {
     "ConvexNetwork": lambda: full_material(depth=1, width=2, modes=1),
     "DesignNetwork": material_of_designs,
+    "InterpolatedDesign": lambda: temperature_and_design_material(modes=1),
     "InterpolatedNetwork": lambda: temperature_material(modes=1, depths=(0, 0)),
 }
 

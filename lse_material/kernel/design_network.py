@@ -1,5 +1,8 @@
 """C of a design network: for blocks of points, a point a lane; for single points, where the lanes are neurons; and as plain C.
 
+A mode that a temperature weighs, (1 - t) psi_0 + t psi_1, has the functions of both ends, which share features and neurons, and
+functions that weigh their results.
+
 Three passes, of which a point runs what it needs:
   values    features, preactivations u and roots v of the output weights, psi; kept with value and slopes of every neuron
   gradient  d psi/d phi, by which the parameters act, and d psi/dx
@@ -12,7 +15,7 @@ features are written out, so that sums over the neurons stay in registers.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -44,11 +47,12 @@ PLAIN = _Dialect("double", "double", "{}", "1.0 / sqrt({})")
 
 @dataclass(frozen=True)
 class _Design:
-    """What the code of a design network depends on."""
+    """What the code of a design network depends on, or of one end of a mode between two, whose inputs lack the temperature."""
 
     shapes: tuple[tuple[str, tuple[int, ...]], ...]  # of its tensors, by name, in their order in memory
     activation: str  # a name in `lse_material.model.activations.ACTIVATIONS`
     lanes: int = 1  # neurons that are read at once; 1 where the lanes are points
+    end: int | None = None  # the end that is written, of a mode between two
     scratch = 0
     together = 1
 
@@ -58,16 +62,31 @@ class _Design:
         return cls(tuple((name, t.shape) for name, t in mode.tensors().items()), mode.activation, lanes)
 
     @cached_property
+    def ends(self) -> tuple[_Design, ...]:
+        """Of each end of a mode between two; it alone of another."""
+        return tuple(replace(self, end=k) for k in (0, 1)) if "z_root.1" in dict(self.shapes) else (self,)
+
+    def tensor(self, name: str) -> tuple[str, tuple[int, ...]]:
+        """Name and shape of a tensor, of the end that is written."""
+        shapes = dict(self.shapes)
+        name = name if name in shapes else f"{name}.{self.end or 0}"
+        return name, shapes[name]
+
+    @cached_property
     def sizes(self) -> tuple[int, int, int, int, int, int]:
         """Numbers of features r, parameters m, neurons n, other inputs d, entries q of phi, and quadratic rows."""
-        shapes = dict(self.shapes)
-        r, m = shapes["feature_weight"]
-        n, d = shapes["x_weight"]
-        return r, m, n, d, 1 + m + r, shapes["quadratic"][0]
+        r, m = self.tensor("feature_weight")[1]
+        n, d = self.tensor("x_weight")[1]
+        return r, m, n, d, 1 + m + r, self.tensor("quadratic")[1][0]
 
     @property
     def size(self) -> int:
         """Number of inputs."""
+        return self.inner + len(self.ends) - 1
+
+    @property
+    def inner(self) -> int:
+        """Number of inputs of an end."""
         return self.sizes[1] + self.sizes[3]
 
     @property
@@ -78,14 +97,19 @@ class _Design:
     @property
     def name(self) -> str:
         """Prefix of its C functions."""
-        return f"design_{self.activation}_" + "_".join(map(str, self.sizes))
+        sizes = [*self.sizes, *(end.sizes[5] for end in self.ends[1:])]
+        return f"design_{self.activation}_" + "_".join(map(str, sizes))
 
     @cached_property
     def parts(self) -> dict[str, int]:
-        """Where the numbers of a point that are kept start, after those of the neurons (v, z and its two slopes)."""
-        r, _, _, d, q, rows = self.sizes
-        lengths = {"phi": q, "steep": r, "curved": r, "by_phi": q, "root": rows * d, "y": rows, "along": d, "end": 0}
-        starts = 4 * self.blocks * self.lanes + np.cumsum([0, *lengths.values()])
+        """Where what is kept of a point starts, after what is of its neurons (z and its two slopes, v of each end)."""
+        r, _, _, d, q, _ = self.sizes
+        lengths = {"phi": q, "steep": r, "curved": r}
+        for k, end in enumerate(self.ends):
+            rows = end.sizes[5]
+            lengths |= {f"by_phi.{k}": q, f"root.{k}": rows * d, f"y.{k}": rows, f"along.{k}": d}
+        lengths |= {"apart": 1 + self.inner, "end": 0} if len(self.ends) > 1 else {"end": 0}
+        starts = (3 + len(self.ends)) * self.blocks * self.lanes + np.cumsum([0, *lengths.values()])
         return dict(zip(lengths, (int(start) for start in starts)))
 
     @property
@@ -97,11 +121,14 @@ class _Design:
     def offsets(self) -> dict[str, int]:
         """Where each tensor starts; those of the neurons on vector boundaries, a column after another, if lanes are neurons."""
         padded, starts, at = self.blocks * self.lanes, {}, 0
-        first = OF_NEURONS if self.lanes > 1 else ()
-        for name, shape in sorted(self.shapes, key=lambda item: item[0] not in first):
+        for name, shape in sorted(self.shapes, key=lambda item: not self.in_columns(item[0])):
             starts[name] = at
-            at += padded * shape[1] if name in first else int(np.prod(shape))
+            at += padded * shape[1] if self.in_columns(name) else int(np.prod(shape))
         return {**starts, "end": -(-at // self.lanes) * self.lanes}
+
+    def in_columns(self, name: str) -> bool:
+        """Whether a tensor is read by vectors of neurons."""
+        return self.lanes > 1 and name.split(".")[0] in OF_NEURONS
 
     @property
     def length(self) -> int:
@@ -112,14 +139,15 @@ class _Design:
         """The tensors of `mode` in this order."""
         result, n = np.zeros(self.length), self.blocks * self.lanes
         for name, tensor in mode.tensors().items():
-            if self.lanes > 1 and name in OF_NEURONS:
+            if self.in_columns(name):
                 tensor = np.pad(tensor, ((0, n - len(tensor)), (0, 0))).T
             result[self.offsets[name] :][: tensor.size] = tensor.ravel()
         return result
 
     def read(self, name: str, *index: int) -> str:
         """An entry of a tensor; of the neurons of block j, the entries in one column."""
-        start, shape = self.offsets[name], dict(self.shapes)[name]
+        own, shape = self.tensor(name)
+        start = self.offsets[own]
         if name not in OF_NEURONS:
             return f"w[{start + int(np.ravel_multi_index(index, shape))}]"
         if self.lanes == 1:
@@ -144,16 +172,35 @@ class DesignShape(_Design):
         """The functions of this shape."""
         write_layer_activation(text, self.activation, lanes)
         points, kept = "(const double *restrict w, const lse_vec *x,", "lse_vec *kept, lse_vec *scratch"
-        with text.function(f"LSE_FUNCTION lse_vec {self.name}_values{points} {kept})", "psi"):
-            _write_values(text, self, BATCH)
-            text("return energy;")
-        with text.function(
-            f"LSE_FUNCTION void {self.name}_gradient{points} {kept}, lse_vec *g, int second)", "gradient g"
-        ):
-            _write_gradient(text, self, BATCH)
-        head = f"LSE_FUNCTION void {self.name}_hessian{points} lse_vec weight, const {kept}, lse_vec *H)"
-        with text.function(head, "H += weight * Hessian, upper triangle"):
-            _write_hessian(text, self, BATCH, "H[{0}] += weight * ({3});")
+        name = self.name
+        heads = (
+            f"lse_vec {name}{{}}_values{points} {kept})",
+            f"void {name}{{}}_gradient{points} {kept}, lse_vec *g, int second)",
+            f"void {name}{{}}_hessian{points} lse_vec weight, const {kept}, lse_vec *H)",
+        )
+        for end, (values, gradient, hessian) in _named(self, heads):
+            with text.function(f"LSE_FUNCTION {values}", "psi"):
+                _write_values(text, end, BATCH)
+                text("return energy;")
+            with text.function(f"LSE_FUNCTION {gradient}", "gradient g"):
+                _write_gradient(text, end, BATCH)
+            with text.function(f"LSE_FUNCTION {hessian}", "H += weight * Hessian, upper triangle"):
+                _write_hessian(text, end, BATCH, "H[{0}] += weight * ({3});")
+        if len(self.ends) == 1:
+            return
+        values, gradient, hessian = (head.format("") for head in heads)
+        apart, d, call = self.parts["apart"], self.inner, "(w, x + 1, {}kept, scratch{})"
+        with text.function(f"LSE_FUNCTION {values}", "psi"):
+            text(*(f"const lse_vec psi{k} = {name}_end{k}_values{call.format('', '')};" for k in (0, 1)))
+            text(f"kept[{apart}] = psi1 - psi0;", f"return psi0 + x[0] * kept[{apart}];")
+        with text.function(f"LSE_FUNCTION {gradient}", "gradient g"):
+            text(f"lse_vec g0[{d}], g1[{d}];")
+            text(*(f"{name}_end{k}_gradient{call.format('', f', g{k}, second')};" for k in (0, 1)))
+            _write_weighed_gradient(text, self)
+        with text.function(f"LSE_FUNCTION {hessian}", "H += weight * Hessian, upper triangle"):
+            text(*(f"H[{1 + i}] += weight * kept[{apart + 1 + i}];" for i in range(d)))
+            for k, share in enumerate(("1.0 - x[0]", "x[0]")):
+                text(f"{name}_end{k}_hessian{call.format(f'weight * ({share}), ', f', H + {1 + d}')};")
 
 
 class DesignLayout(_Design):
@@ -163,60 +210,125 @@ class DesignLayout(_Design):
         """The functions of this layout."""
         for _, together in groups(self.blocks, TOGETHER):
             write_activation(text, self.activation, together, self.lanes)
-        point = "(const double *w, const double *x,"
-        with text.function(f"LSE_FUNCTION void {name}_values_1{point} double *kept, double *psi)", "psi"):
-            _write_values(text, self, POINT)
-            text("*psi = energy;")
-        with text.function(f"LSE_FUNCTION void {name}_gradient{point} double *kept, double *g)", "gradient g"):
-            _write_gradient(text, self, POINT)
-        rest = "double weight, const double *kept, lse_vec *lanes, double *H)"
-        with text.function(f"LSE_FUNCTION void {name}_hessian{point} {rest}", "H += weight * Hessian, upper triangle"):
-            _write_hessian(text, self, POINT, "H[{0}] += weight * ({3});")
+        point, rest = "(const double *w, const double *x,", "const double *kept, lse_vec *lanes, double *H)"
+        heads = (
+            f"void {name}{{}}_values_1{point} double *kept, double *psi)",
+            f"void {name}{{}}_gradient{point} double *kept, double *g)",
+            f"void {name}{{}}_hessian{point} double weight, {rest}",
+        )
+        for end, (values, gradient, hessian) in _named(self, heads):
+            with text.function(f"LSE_FUNCTION {values}", "psi"):
+                _write_values(text, end, POINT)
+                text("*psi = energy;")
+            with text.function(f"LSE_FUNCTION {gradient}", "gradient g"):
+                _write_gradient(text, end, POINT)
+            with text.function(f"LSE_FUNCTION {hessian}", "H += weight * Hessian, upper triangle"):
+                _write_hessian(text, end, POINT, "H[{0}] += weight * ({3});")
+        if len(self.ends) == 1:
+            return
+        values, gradient, hessian = (head.format("") for head in heads)
+        apart, d = self.parts["apart"], self.inner
+        with text.function(f"LSE_FUNCTION {values}", "psi"):
+            text("double psi0, psi1;", *(f"{name}_end{k}_values_1(w, x + 1, kept, &psi{k});" for k in (0, 1)))
+            text(f"kept[{apart}] = psi1 - psi0;", f"*psi = psi0 + x[0] * kept[{apart}];")
+        with text.function(f"LSE_FUNCTION {gradient}", "gradient g"):
+            text(f"double g0[{d}], g1[{d}];")
+            text(*(f"{name}_end{k}_gradient(w, x + 1, kept, g{k});" for k in (0, 1)))
+            _write_weighed_gradient(text, self)
+        with text.function(f"LSE_FUNCTION {hessian}", "H += weight * Hessian, upper triangle"):
+            text(*(f"H[{1 + i}] += weight * kept[{apart + 1 + i}];" for i in range(d)))
+            for k, share in enumerate(("1.0 - x[0]", "x[0]")):
+                text(f"{name}_end{k}_hessian(w, x + 1, weight * ({share}), kept, lanes, H + {1 + d});")
+
+
+def _named(shape: _Design, heads: Sequence[str]) -> list[tuple[_Design, list[str]]]:
+    """Each end of a mode with the heads of its functions."""
+    names = [""] if len(shape.ends) == 1 else ["_end0", "_end1"]
+    return [(end, [head.format(name) for head in heads]) for end, name in zip(shape.ends, names)]
+
+
+def _write_weighed_gradient(text: Text, shape: _Design) -> None:
+    """The gradient of a mode between two from those of its ends, whose difference is kept."""
+    apart = shape.parts["apart"]
+    text(f"g[0] = kept[{apart}];")
+    for i in range(shape.inner):
+        text(f"kept[{apart + 1 + i}] = g1[{i}] - g0[{i}];", f"g[{1 + i}] = g0[{i}] + x[0] * kept[{apart + 1 + i}];")
 
 
 def design_text(mode: Any) -> str:
-    """A design network in plain C, as `lse_material.model.mode.Mode.c_text` says it must be."""
+    """A design network in plain C, or a mode between two, as `lse_material.model.mode.Mode.c_text` says it must be."""
     shape, text = DesignShape.of(mode), Text()
+    if len(shape.ends) == 1:
+        with text.function(
+            "void NAME(const double *w, const double *x, double *psi, double *g, double *H)", "one mode"
+        ):
+            text(f"double kept[{shape.kept}];")
+            _write_plain(text, shape)
+        return str(text)
+    for k, end in enumerate(shape.ends):
+        arguments = "const double *w, const double *x, double *kept, double *psi, double *g, double *H"
+        with text.function(f"static void NAME_end{k}({arguments})", f"the end t = {k}"):
+            _write_plain(text, end)
+    d, D = shape.inner, shape.size
     with text.function("void NAME(const double *w, const double *x, double *psi, double *g, double *H)", "one mode"):
-        text(f"double kept[{shape.kept}];")
-        with text.braces():
-            _write_values(text, shape, PLAIN)
-            text("*psi = energy;")
+        text(f"double kept[{shape.kept}], psi0, psi1, g0[{d}], g1[{d}], H0[{d * d}], H1[{d * d}];")
+        text(*(f"NAME_end{k}(w, x + 1, kept, &psi{k}, g ? g{k} : 0, H ? H{k} : 0);" for k in (0, 1)))
+        text("const double t = x[0], apart = psi1 - psi0;", "*psi = psi0 + t * apart;")
         with text.braces("if (g)"):
-            _write_gradient(text, shape, PLAIN)
+            text("g[0] = apart;", f"for (int i = 0; i < {d}; i++) g[1 + i] = g0[i] + t * (g1[i] - g0[i]);")
         with text.braces("if (H)"):
-            d = shape.size
-            _write_hessian(text, shape, PLAIN, f"H[{{1}} * {d} + {{2}}] = H[{{2}} * {d} + {{1}}] = {{3}};")
+            text("H[0] = 0.0;")
+            with text.braces(f"for (int i = 0; i < {d}; i++)"):
+                text(f"H[1 + i] = H[{D} * (1 + i)] = g1[i] - g0[i];")
+                text(f"for (int j = 0; j < {d}; j++)")
+                text(f"  H[{D} * (1 + i) + 1 + j] = (1.0 - t) * H0[{d} * i + j] + t * H1[{d} * i + j];")
     return str(text)
+
+
+def _write_plain(text: Text, shape: _Design) -> None:
+    """psi, and where they are asked for g and H, of a design network or of one end."""
+    with text.braces():
+        _write_values(text, shape, PLAIN)
+        text("*psi = energy;")
+    with text.braces("if (g)"):
+        _write_gradient(text, shape, PLAIN)
+    with text.braces("if (H)"):
+        d = shape.inner
+        _write_hessian(text, shape, PLAIN, f"H[{{1}} * {d} + {{2}}] = {{3}};")
+        text(f"for (int a = 0; a < {d}; a++)", f"  for (int b = 0; b < a; b++) H[a * {d} + b] = H[b * {d} + a];")
 
 
 def _write_names(text: Text, shape: _Design, x: _Dialect) -> None:
     """Names of what is kept, and of the inputs that the mode is convex in."""
-    n, names = shape.blocks, [name for name in shape.parts if name != "end"]
+    n, end = shape.blocks, shape.end or 0
+    names = {each.split(".")[0]: start for each, start in shape.parts.items() if each.endswith(f".{end}")}
+    names |= {each: shape.parts[each] for each in ("phi", "steep", "curved")}
     lane = "lse_in_memory" if x is POINT else x.lane
-    text(f"{lane} *const v = ({lane} *)kept, *const z = v + {n}, *const dz = z + {n}, *const d2z = dz + {n};")
-    text(f"{x.point} " + ", ".join(f"*const {name} = ({x.point} *)kept + {shape.parts[name]}" for name in names) + ";")
+    text(
+        f"{lane} *const z = ({lane} *)kept, *const dz = z + {n}, *const d2z = dz + {n}, *const v = d2z + {(1 + end) * n};"
+    )
+    text(
+        f"{x.point} " + ", ".join(f"*const {name} = ({x.point} *)kept + {start}" for name, start in names.items()) + ";"
+    )
     text(f"const {x.point} *const e = x + {shape.sizes[1]};")
     text(*(f"(void){name};" for name in ("v", "z", "dz", "d2z", *names, "e")))
 
 
 def _write_values(text: Text, shape: _Design, x: _Dialect) -> None:
-    r, m, _, d, q, rows = shape.sizes
+    """psi; the second of two ends takes features and neurons from the first."""
+    _, _, _, d, q, rows = shape.sizes
     n, phi, e = shape.blocks, [f"phi[{c}]" for c in range(q)], [f"e[{k}]" for k in range(d)]
     _write_names(text, shape, x)
-    text(f"phi[0] = ({x.point}){{0.0}} + 1.0;", *(f"phi[{1 + j}] = x[{j}];" for j in range(m)))
-    for i in range(r):
-        terms = [shape.read("feature_bias", i), *shape.row("feature_weight", [f"x[{j}]" for j in range(m)], i)]
-        with text.braces():
-            text(f"const {x.point} a = {total(terms)}, square = 1.0 + a * a;")
-            text(f"const {x.point} inverse = {x.inverse_root.format('square')};")
-            text(f"phi[{1 + m + i}] = square * inverse;", f"steep[{i}] = a * inverse;")
-            text(f"curved[{i}] = inverse * inverse * inverse;")
+    if not shape.end:
+        _write_features(text, shape, x)
     text(f"{x.lane} u[{max(n, 1)}], sum = {{0.0}};")
     with text.braces(f"for (int j = 0; j < {n}; j++)"):
         of_u, of_v = ([shape.read(name, 0), *shape.row(name, phi[1:], first=1)] for name in ("bias", "z_root"))
-        text(f"u[j] = {total([*of_u, *shape.row('x_weight', e)])};", f"v[j] = {total(of_v)};")
-    _write_activation(text, shape, x)
+        if not shape.end:
+            text(f"u[j] = {total([*of_u, *shape.row('x_weight', e)])};")
+        text(f"v[j] = {total(of_v)};")
+    if not shape.end:
+        _write_activation(text, shape, x)
     text(f"for (int j = 0; j < {n}; j++) sum += v[j] * v[j] * z[j];")
     text(f"{x.point} energy = {x.sum.format('sum')};", "(void)u;")
     text(f"energy += {total(shape.row('level', phi))};")
@@ -226,6 +338,19 @@ def _write_values(text: Text, shape: _Design, x: _Dialect) -> None:
         root = [f"root[{i * d + k}]" for k in range(d)]
         text(*(f"{each} = {total(shape.row('quadratic', phi, i, k))};" for k, each in enumerate(root)))
         text(f"y[{i}] = {total([f'{a} * {b}' for a, b in zip(root, e)])};", f"energy += 0.5 * y[{i}] * y[{i}];")
+
+
+def _write_features(text: Text, shape: _Design, x: _Dialect) -> None:
+    """phi, and first and second derivatives of its features."""
+    r, m = shape.sizes[:2]
+    text(f"phi[0] = ({x.point}){{0.0}} + 1.0;", *(f"phi[{1 + j}] = x[{j}];" for j in range(m)))
+    for i in range(r):
+        terms = [shape.read("feature_bias", i), *shape.row("feature_weight", [f"x[{j}]" for j in range(m)], i)]
+        with text.braces():
+            text(f"const {x.point} a = {total(terms)}, square = 1.0 + a * a;")
+            text(f"const {x.point} inverse = {x.inverse_root.format('square')};")
+            text(f"phi[{1 + m + i}] = square * inverse;", f"steep[{i}] = a * inverse;")
+            text(f"curved[{i}] = inverse * inverse * inverse;")
 
 
 def _write_activation(text: Text, shape: _Design, x: _Dialect) -> None:

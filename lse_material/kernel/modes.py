@@ -44,14 +44,17 @@ BATCH_MODES: dict[str, Any] = {
     "ConvexNetwork": NetworkShape,
     "InterpolatedNetwork": NetworkShape,
     "DesignNetwork": DesignShape,
+    "InterpolatedDesign": DesignShape,
 }
 POINT_MODES: dict[str, Any] = {
     "ConvexNetwork": NetworkLayout,
     "InterpolatedNetwork": NetworkLayout,
     "DesignNetwork": DesignLayout,
+    "InterpolatedDesign": DesignLayout,
 }
 
-TEXTS: dict[str, Callable[[Any], str]] = {"DesignNetwork": design_text}  # of types of the package that are exported so
+# of types of the package that are exported so
+TEXTS: dict[str, Callable[[Any], str]] = {"DesignNetwork": design_text, "InterpolatedDesign": design_text}
 
 
 def batch_code(mode: Mode) -> Any:

@@ -11,6 +11,7 @@ from lse_material.model.convex_network import ConvexNetwork
 from lse_material.model.design_network import DesignNetwork
 from lse_material.model.growth import Growth
 from lse_material.model.hyperdual import exp, log, sqrt
+from lse_material.model.interpolated_design import InterpolatedDesign
 from lse_material.model.interpolated_network import InterpolatedNetwork
 from lse_material.model.invariants import (
     CubicInvariants,
@@ -49,6 +50,7 @@ __all__ = [
     "DesignNetwork",
     "GreenLagrange",
     "Growth",
+    "InterpolatedDesign",
     "InterpolatedNetwork",
     "IsotropicInvariants",
     "Material",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,9 +56,9 @@ class Box:
         """Number d of components."""
         return len(self.lower)
 
-    def without(self, m: int) -> Box:
-        """The box of the components after the first m."""
-        return Box(self.lower[m:], self.upper[m:])
+    def without(self, components: Sequence[int]) -> Box:
+        """The box of all components but these."""
+        return Box(*(np.delete(corner, components) for corner in (self.lower, self.upper)))
 
     def holds(self, x: Array) -> Mask:
         """Which of the points (..., d) lie inside: (...)."""

@@ -170,15 +170,17 @@ class ConvexNetwork(Mode):
 
     def at(self, first: Any) -> ConvexNetwork:
         """The network of the other inputs where the first ones have these values: first (m,), 0 < m < d."""
-        first = float_array("first", first, 1)
-        m = len(first)
+        return self.holding(dict(enumerate(float_array("first", first, 1).tolist())))
+
+    def holding(self, values: Mapping[int, float]) -> ConvexNetwork:  # noqa: D102
+        m, held, fixed = len(values), list(values), np.array(list(values.values()))
         if not 0 < m < self.size:
             raise InvalidInputError(f"{m} of {self.size} inputs cannot be fixed: it must be at least one, and not all.")
-        x_weights = [w[:, m:] for w in self.x_weights]
-        biases = [b + w[:, :m] @ first for b, w in zip(self.biases, self.x_weights)]
+        x_weights = [np.delete(w, held, axis=1) for w in self.x_weights]
+        biases = [b + w[:, held] @ fixed for b, w in zip(self.biases, self.x_weights)]
         if self.quadratic is None:
             return ConvexNetwork(self.z_weights, tuple(x_weights), tuple(biases), self.activation)
-        Q, level = self.quadratic[:, m:], self.quadratic[:, :m] @ first  # |level + Q x|^2 / 2
+        Q, level = np.delete(self.quadratic, held, axis=1), self.quadratic[:, held] @ fixed  # |level + Q x|^2 / 2
         x_weights[-1] = x_weights[-1] + (level @ Q)[None]
         biases[-1] = biases[-1] + 0.5 * level @ level
         return ConvexNetwork(self.z_weights, tuple(x_weights), tuple(biases), self.activation, np.linalg.qr(Q)[1])

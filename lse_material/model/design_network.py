@@ -104,6 +104,11 @@ class DesignNetwork(Mode):
         return int(self.feature_weight.shape[1])
 
     @property
+    def ends(self) -> tuple[DesignNetwork]:
+        """The networks that an `InterpolatedDesign` lies between: here it alone."""
+        return (self,)
+
+    @property
     def size(self) -> int:
         """Number d of inputs, parameters among them."""
         return self.design + int(self.x_weight.shape[1])
@@ -126,18 +131,31 @@ class DesignNetwork(Mode):
         return np.asarray(np.concatenate(reads).any(axis=0))
 
     @property
+    def features(self) -> Mask:
+        """Which features a weight reads, (r,)."""
+        return self._acting()[self.design :]
+
+    @property
+    def neurons(self) -> Mask:
+        """Which neurons have an output weight, (n,)."""
+        return np.asarray(self.z_root.any(axis=1))
+
+    @property
     def by_design(self) -> dict[str, Array]:
         """The weights by parameters and features, of each tensor that has any."""
         return {name: getattr(self, name)[..., 1:] for name, axes in _AXES.items() if axes.endswith("q")}
 
     def trimmed(self) -> DesignNetwork:
         """The same mode without features that act on nothing, and without neurons and quadratic rows of no weight."""
-        kept, neurons = self._acting()[self.design :], self.z_root.any(axis=1)
+        return self.with_only(self.features, self.neurons)
+
+    def with_only(self, features: Mask, neurons: Mask) -> DesignNetwork:
+        """The mode of some features (r,) and neurons (n,), and of the quadratic rows that are not zero."""
         rows = self.quadratic.reshape(len(self.quadratic), -1).any(axis=1)
-        columns = np.append(np.ones(1 + self.design, dtype=bool), kept)
+        columns = np.append(np.ones(1 + self.design, dtype=bool), features)
         return DesignNetwork(
-            self.feature_weight[kept],
-            self.feature_bias[kept],
+            self.feature_weight[features],
+            self.feature_bias[features],
             self.x_weight[neurons],
             self.bias[neurons][:, columns],
             self.z_root[neurons][:, columns],
@@ -179,6 +197,31 @@ class DesignNetwork(Mode):
             parts.root[0] if len(self.quadratic) else None,
         )
         return network if len(first) == m else network.at(first[m:])
+
+    def holding(self, values: Mapping[int, float]) -> DesignNetwork | ConvexNetwork:
+        """A `DesignNetwork` of the other parameters, or a `ConvexNetwork` if all are held; other inputs need all of them."""
+        m = self.design
+        held = sorted(i for i in values if i < m)
+        if len(held) == m:
+            network = self.at([values[i] for i in held])
+            rest = {i - m: value for i, value in values.items() if i >= m}
+            return network.holding(rest) if rest else network
+        if len(held) < len(values):
+            raise InvalidInputError(
+                "a DesignNetwork can fix inputs that it is convex in where all its parameters are too."
+            )
+        fixed, columns = np.array([values[i] for i in held]), [1 + i for i in held]
+
+        def folded(weights: Array) -> Array:
+            """The weights by the parameters that are held go over into those by 1."""
+            rest = np.delete(weights, columns, axis=-1)
+            rest[..., 0] += weights[..., columns] @ fixed
+            return rest
+
+        parts = {name: folded(getattr(self, name)) for name, axes in _AXES.items() if axes.endswith("q")}
+        parts["feature_weight"] = np.delete(self.feature_weight, held, axis=1)
+        parts["feature_bias"] = self.feature_bias + self.feature_weight[:, held] @ fixed
+        return DesignNetwork.from_tensors({**parts, "x_weight": self.x_weight}, self.options())
 
     def reading(self, inputs: Any, size: int) -> DesignNetwork:  # noqa: D102
         m, inputs = self.design, np.asarray(inputs)
@@ -231,13 +274,14 @@ class DesignNetwork(Mode):
 
 def independence(potential: SoftMinimum, names: Sequence[str]) -> list[str]:
     """What does not depend on designs, a sentence each; `names` are those of the first inputs."""
-    designs, reads = potential.kinds.count("design"), [set(mode.read_inputs) for mode in potential.modes]
-    nowhere = set(range(designs)).difference(*reads)
+    designs = [j for j, kind in enumerate(potential.kinds) if kind == "design"]
+    reads = [set(mode.read_inputs) for mode in potential.modes]
+    nowhere = set(designs).difference(*reads)
     result = [f"no mode depends on {names[j]}" for j in sorted(nowhere)]
     for k, mode in enumerate(potential.modes):
-        unread = [names[j] for j in range(designs) if j not in reads[k] | nowhere]
+        unread = [names[j] for j in designs if j not in reads[k] | nowhere]
         result += [f"mode {k} does not depend on {', '.join(unread)}"] if unread else []
-        parts = mode.by_design if isinstance(mode, DesignNetwork) else {}
+        parts: Mapping[str, Array] = getattr(mode, "by_design", {})
         acting = [_WORDS[name] for name, weights in parts.items() if weights.any()]
         if 0 < len(acting) < sum(weights.size > 0 for weights in parts.values()):
             result.append(f"mode {k} depends on the design by its {', '.join(acting)} alone")

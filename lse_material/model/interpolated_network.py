@@ -137,11 +137,7 @@ class InterpolatedNetwork(Mode):
         first = float_array("first", first, 1)
         if not 0 < len(first) < self.size:
             raise InvalidInputError(f"{len(first)} of {self.size} inputs cannot be fixed: at least one, and not all.")
-        if not -ROUNDING <= first[0] <= 1.0 + ROUNDING:
-            raise InvalidInputError(
-                f"the scaled temperature is {first[0]:.6g}; the mode is convex from 0 to 1, the range of the parameter."
-            )
-        t = min(max(float(first[0]), 0.0), 1.0)
+        t = share_of_upper(float(first[0]))
         lower, upper = self.ends
         rows = [
             np.asarray(root * end.quadratic)
@@ -156,6 +152,13 @@ class InterpolatedNetwork(Mode):
             np.asarray(np.linalg.qr(np.concatenate(rows), mode="r")) if rows else None,
         )
         return network if len(first) == 1 else network.at(first[1:])
+
+    def holding(self, values: Mapping[int, float]) -> ConvexNetwork | InterpolatedNetwork:  # noqa: D102
+        rest = {i - 1: value for i, value in values.items() if i > 0}
+        if 0 in values:
+            held = self.at([values[0]])
+            return held.holding(rest) if rest else held
+        return InterpolatedNetwork(*(end.holding(rest) for end in self.ends))
 
     def reading(self, inputs: Any, size: int) -> InterpolatedNetwork:  # noqa: D102
         if len(inputs) == 0 or inputs[0] != 0:
@@ -177,6 +180,15 @@ class InterpolatedNetwork(Mode):
 
     def values(self, x: Array) -> InterpolatedValues:  # noqa: D102
         return InterpolatedValues(self, x)
+
+
+def share_of_upper(t: float) -> float:
+    """A scaled temperature as the share of the upper end. Raises InvalidInputError: it is not between 0 and 1."""
+    if not -ROUNDING <= t <= 1.0 + ROUNDING:
+        raise InvalidInputError(
+            f"the scaled temperature is {t:.6g}; the mode is convex from 0 to 1, the range of the parameter."
+        )
+    return min(max(t, 0.0), 1.0)
 
 
 def _hidden(network: ConvexNetwork) -> list[Array]:
@@ -226,7 +238,7 @@ def _blocks(a: Array, b: Array) -> Array:
 
 
 class InterpolatedValues:
-    """An interpolated network at one batch of points (n, d)."""
+    """A mode between two others, `mode.lower` and `mode.upper`, at one batch of points (n, d)."""
 
     def __init__(self, mode: Any, x: Array) -> None:
         self._t = x[:, 0]

@@ -165,15 +165,16 @@ class Material:
         return len(self.potential.modes)
 
     def at(self, fields: Any = None, *, extrapolate: bool = False, **named: float) -> Material:
-        """The material where the fields have these values (one for each, or by name), an ordinary one of F alone.
+        """The material where fields have these values: an ordinary one of F, or one of F and of the fields that are not named.
 
         Args:
-            fields: values in the order of the fields.
+            fields: values of all fields, in their order.
             extrapolate: whether a design outside the data, which the training box knows, is taken.
-            named: values by name instead.
+            named: values of all or of some fields by name instead.
 
         Raises:
-            InvalidInputError: it has no fields, or others; or a temperature is outside its range, or a design outside the data.
+            InvalidInputError: it has no fields, or others; a temperature is outside its range, or a design outside the data; or
+                a mode can fix these only together with others.
 
         >>> ends = [lse.ConvexNetwork.from_arrays([], [np.zeros((1, 3))], [[0.0]], quadratic=c * np.eye(3)) for c in (3.0, 2.0)]
         >>> potential = lse.SoftMinimum((lse.InterpolatedNetwork(*ends),), 1.0, [300.0, 0, 0, 0], [100.0, 1, 1, 1])
@@ -181,32 +182,41 @@ class Material:
         >>> softening.at(T=320.0).stress(np.diag([1.1, 1.0]))[0, 0].round(12)
         0.8
         """
-        if fields is None:
-            fields = [named.get(name) for name in self.fields]
-        unknown = sorted(set(named) - set(self.fields))
-        if unknown or any(value is None for value in np.atleast_1d(np.asarray(fields, dtype=object))):
-            raise InvalidInputError(
-                f"the fields are {list(self.fields)}, one value each is needed; {sorted(named)} are given."
-            )
-        values = float_array("fields", fields, 1)
-        if not self.fields or len(values) != len(self.fields):
-            raise InvalidInputError(f"{len(values)} values for the fields {list(self.fields)}: one each is needed.")
-        m, box = len(values), self.training_box
-        fixed = dict(zip(self.fields, values.tolist()))
+        fixed = self._named_values(fields, named)
         self.check_fields(fixed, extrapolate=extrapolate)
-        potential = self.potential.at(values)
-        if self.caloric is not None:
-            level = float(self.caloric.energy(values[self.temperature("a caloric term")]))
-            potential = replace(potential, energy_shift=potential.energy_shift + level)
+        held = [self.fields.index(name) for name in fixed]
+        potential = self.potential.holding(dict(zip(held, fixed.values())))
+        caloric, box, before = self.caloric, self.training_box, self.provenance.get("fields fixed")
+        if caloric is not None:
+            name = self.fields[self.temperature("a caloric term")]
+            if name in fixed:
+                potential = replace(potential, energy_shift=potential.energy_shift + float(caloric.energy(fixed[name])))
+                caloric = None
         return Material(
             potential,
             self.kinematics,
             self.growth,
             self.units,
-            None if box is None else box.without(m),
-            {**self.provenance, "fields fixed": fixed},
-            symmetry=None if self.symmetry is None else self.symmetry.without(m),
+            None if box is None else box.without(held),
+            {**self.provenance, "fields fixed": {**(before if isinstance(before, Mapping) else {}), **fixed}},
+            tuple(name for name in self.fields if name not in fixed),
+            None if self.symmetry is None else self.symmetry.without(len(held)),  # it leaves all fields as they are
+            caloric,
         )
+
+    def _named_values(self, fields: Any, named: Mapping[str, float]) -> dict[str, float]:
+        """The values that fields are held at, by name."""
+        unknown = sorted(set(named) - set(self.fields))
+        if unknown or (fields is None) == (not named) or any(value is None for value in named.values()):
+            raise InvalidInputError(
+                f"the fields are {list(self.fields)}; one value each is needed in this order, or values by name; "
+                f"{sorted(named)} are named."
+            )
+        values = float_array("fields", list(named.values()) if fields is None else fields, 1)
+        names = tuple(named) if fields is None else self.fields
+        if not names or len(values) != len(names):
+            raise InvalidInputError(f"{len(values)} values for the fields {list(self.fields)}: one each is needed.")
+        return dict(zip(names, values.tolist()))
 
     def check_fields(self, values: Mapping[str, float], *, extrapolate: bool = False) -> None:
         """Check values of some fields, by name.

@@ -172,6 +172,12 @@ class Mode(ABC):
         """The mode of the other inputs where the first ones have these values: first (m,), 0 < m < d."""
         raise self._cannot("fix its first inputs", "at(first)")
 
+    def holding(self, values: Mapping[int, float]) -> Mode:
+        """The mode of the other inputs, in their order, where the inputs of these numbers have these values."""
+        if set(values) == set(range(len(values))):
+            return self.at(np.array([values[i] for i in range(len(values))]))
+        raise self._cannot("fix some of its inputs alone", "holding(values)")
+
     def reading(self, inputs: Any, size: int) -> Mode:
         """The mode of `size` inputs that reads those of the indices `inputs` (d,), and none of the others."""
         raise self._cannot("leave inputs unread", "reading(inputs, size)")

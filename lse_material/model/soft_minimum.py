@@ -123,14 +123,24 @@ class SoftMinimum:
 
     def at(self, first: Any) -> SoftMinimum:
         """The potential of the other inputs where the first ones have these values: first (m,), m < d."""
-        first = float_array("first", first, 1)
-        m = len(first)
-        scaled = (first - self.input_shift[:m]) / self.input_scale[:m] if m < self.size else first
-        modes = tuple(mode.at(scaled) for mode in self.modes)
-        box = None if self.training_box is None else self.training_box.without(m)
-        return replace(
-            self, modes=modes, input_shift=self.input_shift[m:], input_scale=self.input_scale[m:], training_box=box
-        )
+        return self.holding(dict(enumerate(float_array("first", first, 1).tolist())))
+
+    def holding(self, values: Mapping[int, float]) -> SoftMinimum:
+        """The potential of the other inputs, in their order, where the inputs of these numbers have these values.
+
+        >>> mode = lse.ConvexNetwork.from_arrays([], [[[1.0, 10.0]]], [[0.0]])  # x1 + 10 x2
+        >>> lse.SoftMinimum((mode,), 1.0).holding({1: 2.0}).energy([[3.0]])
+        array([23.])
+        """
+        if not 0 < len(values) < self.size or not set(values) <= set(range(self.size)):
+            raise InvalidInputError(
+                f"{len(values)} of {self.size} inputs cannot be fixed: it must be at least one, and not all."
+            )
+        scaled = {i: (value - self.input_shift[i]) / self.input_scale[i] for i, value in values.items()}
+        modes, held = tuple(mode.holding(scaled) for mode in self.modes), list(values)
+        box = None if self.training_box is None else self.training_box.without(held)
+        shift, scale = (np.delete(each, held) for each in (self.input_shift, self.input_scale))
+        return replace(self, modes=modes, input_shift=shift, input_scale=scale, training_box=box)
 
     def evaluate(self, x: Any) -> PotentialValues:
         """Everything at points x (n, d) from one pass through the network; derivatives are finished when asked for."""

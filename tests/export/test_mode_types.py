@@ -16,6 +16,7 @@ from tests.materials import (
     random_interpolated,
     random_network,
     relative_error,
+    temperature_and_design_material,
 )
 
 
@@ -53,6 +54,7 @@ def of_natural_states():
 WITH_FIELDS = {
     "DesignNetwork": (of_designs, [0.3, 2.5]),
     "InterpolatedNetwork": (of_temperature, [345.0]),
+    "InterpolatedDesign": (temperature_and_design_material, [271.0, 0.32]),
     "fields with strain": (material_with_fields, [0.1, -0.05]),
 }
 MATERIALS = {

@@ -93,11 +93,15 @@ def test_those_of_modes_without_stress_in_their_natural_states_pass_through_thes
 
 @pytest.mark.parametrize("symmetry", [None, SQUARE], ids=["no symmetry", "symmetry"])
 @pytest.mark.parametrize("activation", ["softplus", "squared_softplus"])
-def test_those_of_modes_whose_weights_depend_on_designs_pass_through_features_masks_and_images(symmetry, activation):
+@pytest.mark.parametrize("mode_type", ["DesignNetwork", "InterpolatedDesign"])
+def test_those_of_modes_whose_weights_depend_on_designs_pass_through_features_masks_and_images(
+    symmetry, activation, mode_type
+):
     torch.manual_seed(0)
-    constraints = None if symmetry is None else Constraints(orbit_of(symmetry, fields=2), reference_of(5))
-    architecture = Architecture(2, 3, 0, activation, stiffness=0.1, mode_type="DesignNetwork", design=2)
-    model = TrainablePotential.of(architecture, 5, constraints=constraints)
+    fields = 2 if mode_type == "DesignNetwork" else 3
+    constraints = None if symmetry is None else Constraints(orbit_of(symmetry, fields), reference_of(3 + fields))
+    architecture = Architecture(2, 3, 0, activation, stiffness=0.1, mode_type=mode_type, design=2)
+    model = TrainablePotential.of(architecture, 3 + fields, constraints=constraints)
     with torch.no_grad():
         for name, p in model.named_parameters():
             p.copy_(0.5 * torch.randn_like(p))

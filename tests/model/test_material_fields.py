@@ -8,7 +8,7 @@ import pytest
 import lse_material as lse
 from lse_material.export import source
 from lse_material.kernel import CompiledEvaluator
-from tests.materials import material_with_fields
+from tests.materials import material_with_fields, random_deformations
 
 RNG = np.random.default_rng(3)
 
@@ -137,3 +137,14 @@ def test_samples_with_fields_that_do_not_fit_are_refused():
             lse.Samples(F=F, energy=[0.0], **wrong)
     with pytest.raises(lse.InvalidInputError, match="all inputs in x"):
         lse.Samples(x=[[1.0]], energy=[0.0], fields=[[1.0]], field_names=("c",))
+
+
+def test_a_field_that_is_held_alone_leaves_a_material_of_the_other():
+    m, F, T = material_with_fields(), random_deformations(np.random.default_rng(3), 5, 2), 0.15
+    for name, k in (("concentration", 0), ("temperature", 1)):
+        one, values = m.at(**{name: -0.1}), np.array([T, T])
+        values[k] = -0.1
+        assert one.fields == (m.fields[1 - k],)
+        assert one.training_box.size == 4
+        np.testing.assert_allclose(one.stress(F, [T]), m.stress(F, values), rtol=1e-11, atol=1e-12)
+        np.testing.assert_allclose(one.conjugates(F, [T])[:, 0], m.conjugates(F, values)[:, 1 - k], rtol=1e-11)

@@ -153,9 +153,22 @@ def design(mode: Any, x: list[Expr], *, with_gradient: bool = False) -> tuple[Ex
     return psi, [ufl.diff(psi, xi) for xi in x] if with_gradient else []
 
 
+def interpolated_design(mode: Any, x: list[Expr], *, with_gradient: bool = False) -> tuple[Expr, list[Expr]]:
+    """psi of an interpolated design network, and its gradient if asked for (else an empty list)."""
+    t, rest = x[0], x[1:]
+    (lower, of_lower), (upper, of_upper) = (
+        design(end, rest, with_gradient=with_gradient) for end in (mode.lower, mode.upper)
+    )
+    psi = (1.0 - t) * lower + t * upper
+    if not with_gradient:
+        return psi, []
+    return psi, [upper - lower, *((1.0 - t) * a + t * b for a, b in zip(of_lower, of_upper))]
+
+
 # by the type of a mode; types that stand here in no line are written out by their formula
 MODES: dict[str, Callable[..., tuple[Expr, list[Expr]]]] = {
     "ConvexNetwork": network,
     "InterpolatedNetwork": interpolated,
     "DesignNetwork": design,
+    "InterpolatedDesign": interpolated_design,
 }

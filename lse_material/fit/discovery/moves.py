@@ -221,13 +221,19 @@ def mode_for_each_well(search: Discovery, candidate: Candidate) -> Candidate:
 
 
 def most_wells(search: Discovery, candidate: Candidate) -> int:
-    """The largest number of wells within the data at one of some temperatures; 0 for modes that know no temperature."""
+    """The largest number of wells within the data at one of some temperatures; 0 for modes that know no temperature.
+
+    Designs are those of the row that is nearest to their mean.
+    """
     if not candidate.model.temperatures:
         return 0
-    potential, x = candidate.model.to_potential(), search.train.inputs.numpy()[:, 1:]
+    first, inputs = 1 + candidate.model.architecture.design, search.train.inputs.numpy()
+    designs, x = inputs[:, 1:first], inputs[:, first:]
+    middle = designs[((designs - designs.mean(axis=0)) ** 2).sum(axis=1).argmin()]
+    potential = candidate.model.to_potential()
     low, high = x.min(axis=0), x.max(axis=0)
     high = np.maximum(high, low + 1e-9 * max(float(np.abs(x).max()), 1e-300))
-    at_some = (potential.at([t]) for t in np.linspace(0.0, 1.0, search.schedule.temperatures))
+    at_some = (potential.at([t, *middle]) for t in np.linspace(0.0, 1.0, search.schedule.temperatures))
     return max(sum(well.inside for well in wells(each, low, high)) for each in at_some)
 
 

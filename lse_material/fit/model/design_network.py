@@ -1,8 +1,12 @@
-"""Design networks in torch: convex networks whose weights depend on parameters, batched along a first axis."""
+"""Design networks in torch: convex networks whose weights depend on parameters, batched along a first axis.
+
+A mode has one set of weights behind its neurons, or two, which its first input t weighs by 1 - t and t: the second axis.
+"""
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import product
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,6 +20,8 @@ from lse_material.fit.model.convex_network import activation
 from lse_material.fit.model.trainable import MODES, TrainablePotential
 from lse_material.fit.options import Architecture
 from lse_material.model.design_network import DesignNetwork
+from lse_material.model.interpolated_design import OF_ENDS, InterpolatedDesign
+from lse_material.model.mode import Mode
 
 FEATURES = 4  # of the parameters, beside 1 and themselves
 RESTRAINT = 0.01  # lattice cells that are left out are missed by 8.9 % with it, and by 11.1 % without
@@ -33,11 +39,21 @@ class TrainableDesign(TrainablePotential):
         """The architecture without layers that discovery could leave out: a mode has one, always."""
         return replace(architecture, depth=0)
 
+    @property
+    def outputs(self) -> int:
+        """Number of sets of weights behind the neurons."""
+        return 1 + self.temperatures
+
+    def shares(self, x: Tensor) -> Tensor:
+        """What each set counts at x (..., d): (..., outputs), with sum 1."""
+        t = x[..., : self.temperatures]
+        return torch.cat([1.0 - t, t], dim=-1) if self.temperatures else torch.ones_like(x[..., :1])
+
     def set_up(self, architecture: Architecture, size: int) -> None:  # noqa: D102
-        k, n, m, r = architecture.count, architecture.width, architecture.design, FEATURES
-        d, q = size - m, 1 + m + r
+        k, n, m, r, e = architecture.count, architecture.width, architecture.design, FEATURES, self.outputs
+        d, q = size - self.temperatures - m, 1 + m + r
         rows = d if architecture.quadratic else 0
-        shapes = ((r, m), (r,), (n, d), (n, q), (n, q), (d, q), (q,), (rows, d, q))
+        shapes = ((r, m), (r,), (n, d), (n, q), (e, n, q), (e, d, q), (e, q), (e, rows, d, q))
         for name, shape in zip(NAMES, shapes):
             setattr(self, name, Parameter(torch.zeros(k, *shape, dtype=torch.float64)))
 
@@ -48,7 +64,7 @@ class TrainableDesign(TrainablePotential):
 
     def features(self, x: Tensor) -> Tensor:
         """Phi (K, n, q) of the modes at xh (n, d)."""
-        p, w = x[:, : self.architecture.design], self.weights()
+        p, w = x[:, self.temperatures :][:, : self.architecture.design], self.weights()
         value = _feature(p @ w["feature_weight"].transpose(1, 2) + w["feature_bias"].unsqueeze(1))[0]
         given = torch.cat([torch.ones_like(p[:, :1]), p], dim=1)
         return torch.cat([given.expand(len(value), *given.shape), value], dim=2)
@@ -72,55 +88,68 @@ class TrainableDesign(TrainablePotential):
 
     def evaluate(self, x: Tensor) -> tuple[Tensor, Tensor]:  # noqa: D102
         m, k, w = self.architecture.design, self.architecture.count, self.weights()
-        p, x = x[..., :m].expand(k, -1, m), x[..., m:].expand(k, -1, self.size - m)
+        shares, x = self.shares(x).expand(k, -1, self.outputs).unsqueeze(3), x[..., self.temperatures :]
+        p, x = x[..., :m].expand(k, -1, m), x[..., m:].expand(k, -1, x.shape[-1] - m)
         features, steep, _ = _feature(p @ w["feature_weight"].transpose(1, 2) + w["feature_bias"].unsqueeze(1))
         phi = torch.cat([torch.ones_like(p[..., :1]), p, features], dim=2)
         z, dz, _ = activation(
             self.architecture.activation, x @ w["x_weight"].transpose(1, 2) + phi @ w["bias"].transpose(1, 2)
         )
-        v = phi @ w["z_root"].transpose(1, 2)
-        f, df = v * v, 2.0 * v
-        slope, quadratic = phi @ w["slope"].transpose(1, 2), w["quadratic"].flatten(1, 2)
-        root = (phi @ quadratic.transpose(1, 2)).unflatten(2, self.quadratic.shape[1:3])  # (K,n,i,d)
-        y = (root @ x.unsqueeze(3)).squeeze(3)
-        level = (phi @ w["level"].unsqueeze(2)).squeeze(2)
-        energy = (f * z).sum(2) + (slope * x).sum(2) + level + 0.5 * (y * y).sum(2)
-        along = (f * dz) @ w["x_weight"] + slope + (y.unsqueeze(2) @ root).squeeze(2)
-        by_phi = (df * z) @ w["z_root"] + (f * dz) @ w["bias"] + x @ w["slope"] + w["level"].unsqueeze(1)
-        by_phi = by_phi + (y.unsqueeze(3) * x.unsqueeze(2)).flatten(2) @ quadratic
+        z_root, slopes, quadratic = w["z_root"].flatten(1, 2), w["slope"].flatten(1, 2), w["quadratic"].flatten(1, 3)
+        v = (phi @ z_root.transpose(1, 2)).unflatten(2, w["z_root"].shape[1:3])  # (K, n, outputs, neurons)
+        slope = (phi @ slopes.transpose(1, 2)).unflatten(2, w["slope"].shape[1:3])
+        root = (phi @ quadratic.transpose(1, 2)).unflatten(2, (-1, x.shape[2]))  # (K, n, outputs rows, d)
+        y = (root @ x.unsqueeze(3)).squeeze(3).unflatten(2, w["quadratic"].shape[1:3])
+        ends = (v * v * z.unsqueeze(2)).sum(3) + (slope * x.unsqueeze(2)).sum(3)
+        ends = ends + phi @ w["level"].transpose(1, 2) + 0.5 * (y * y).sum(3)  # (K, n, outputs)
+        f, of_y = (v * v * shares).sum(2), (y * shares).flatten(2)
+        along = (f * dz) @ w["x_weight"] + (slope * shares).sum(2) + (of_y.unsqueeze(2) @ root).squeeze(2)
+        by_phi = (2.0 * v * z.unsqueeze(2) * shares).flatten(2) @ z_root + (f * dz) @ w["bias"]
+        by_phi = by_phi + (x.unsqueeze(2) * shares).flatten(2) @ slopes + shares.squeeze(3) @ w["level"]
+        by_phi = by_phi + (of_y.unsqueeze(3) * x.unsqueeze(2)).flatten(2) @ quadratic
         by_p = by_phi[..., 1 : 1 + m] + (by_phi[..., 1 + m :] * steep) @ w["feature_weight"]
-        return energy, torch.cat([by_p, along], dim=2)
+        by_t = ends[..., 1:] - ends[..., :1]
+        return (ends * shares.squeeze(3)).sum(2), torch.cat([by_t, by_p, along], dim=2)
 
     def by_weights(self, x: Tensor) -> dict[str, Tensor]:
         """Each number below stands with its derivatives in the inputs, value first, along the third axis."""
         m, (d, k), w = self.architecture.design, (self.size, self.architecture.count), self.weights()
-        x = x.expand(k, -1, d)
+        x, first, e = x.expand(k, -1, d), self.temperatures, self.outputs
         inputs = torch.cat([x.unsqueeze(2), torch.eye(d, dtype=torch.float64).expand(*x.shape, d)], dim=2)
-        p, y, flat = inputs[..., :m], inputs[..., m:], w["quadratic"].flatten(1, 2)
+        t, p, y = inputs[..., :first], inputs[..., first : first + m], inputs[..., first + m :]
+        z_root, slope, flat = w["z_root"].flatten(1, 2), w["slope"].flatten(1, 2), w["quadratic"].flatten(1, 3)
 
         def linear(a: Tensor, weight: Tensor) -> Tensor:
             return a @ weight.unsqueeze(1).transpose(2, 3)
 
         a = linear(p, w["feature_weight"])
         a[:, :, 0] += w["feature_bias"].unsqueeze(1)
-        value, slope, curvature = _feature(a[:, :, 0])
-        steep, one = _function(a, slope, curvature), torch.zeros_like(p[..., :1])
+        value, slopes, curvature = _feature(a[:, :, 0])
+        steep, one = _function(a, slopes, curvature), torch.zeros_like(p[..., :1])
         one[:, :, 0] = 1.0
-        phi = torch.cat([one, p, _function(a, value, slope)], dim=3)
-        u, v = linear(y, w["x_weight"]) + linear(phi, w["bias"]), linear(phi, w["z_root"])
-        value, slope, curvature = activation(self.architecture.activation, u[:, :, 0])
-        by_u = _product(_product(v, v), _function(u, slope, curvature))
-        by_v = 2.0 * _product(v, _function(u, value, slope))
-        root = linear(phi, flat).unflatten(3, self.quadratic.shape[1:3])
-        by_root = _product(_product(root, y.unsqueeze(3)).sum(4).unsqueeze(4), y.unsqueeze(3)).flatten(3)
-        by_phi = linear(by_v, w["z_root"].transpose(1, 2)) + linear(by_u, w["bias"].transpose(1, 2))
-        by_phi += linear(y, w["slope"].transpose(1, 2)) + linear(by_root, flat.transpose(1, 2))
-        by_phi[:, :, 0] += w["level"].unsqueeze(1)
+        shares = torch.cat([one - t, t], dim=3) if first else one
+
+        def weighed(number: Tensor) -> Tensor:
+            """Numbers of each set, (..., outputs, any), by their share."""
+            return _product(number, shares.unsqueeze(4)) if first else number
+
+        phi = torch.cat([one, p, _function(a, value, slopes)], dim=3)
+        u, v = linear(y, w["x_weight"]) + linear(phi, w["bias"]), linear(phi, z_root).unflatten(3, (e, -1))
+        value, slopes, curvature = activation(self.architecture.activation, u[:, :, 0])
+        by_u = _product(_product(weighed(v), v).sum(3), _function(u, slopes, curvature))
+        by_v = 2.0 * _product(weighed(v), _function(u, value, slopes).unsqueeze(3)).flatten(3)
+        root = linear(phi, flat).unflatten(3, self.quadratic.shape[1:4])
+        of_rows = weighed(_product(root, y[..., None, None, :]).sum(5)).unsqueeze(5)
+        by_root = _product(of_rows, y[..., None, None, :]).flatten(3)
+        of_x = weighed(y.unsqueeze(3)).flatten(3)
+        by_phi = linear(by_v, z_root.transpose(1, 2)) + linear(by_u, w["bias"].transpose(1, 2))
+        by_phi += linear(of_x, slope.transpose(1, 2)) + linear(by_root, flat.transpose(1, 2))
+        by_phi += linear(shares, w["level"].transpose(1, 2))
         by_a = _product(by_phi[..., 1 + m :], steep)
         factors = {"feature_weight": (by_a, p), "x_weight": (by_u, y), "bias": (by_u, phi), "z_root": (by_v, phi)}
-        factors |= {"slope": (y, phi), "quadratic": (by_root, phi)}
+        factors |= {"slope": (of_x, phi), "quadratic": (by_root, phi), "level": (shares, phi)}
         blocks = {name: _product(b.unsqueeze(4), a.unsqueeze(3)).flatten(3) for name, (b, a) in factors.items()}
-        return {**blocks, "feature_bias": by_a, "level": phi}
+        return {**blocks, "feature_bias": by_a}
 
     def restraints(self) -> dict[str, Tensor]:
         """`RESTRAINT` for the weights by which the modes depend on the design."""
@@ -131,8 +160,9 @@ class TrainableDesign(TrainablePotential):
 
     def start(self, centres: Array, energies: Array, rng: np.random.Generator) -> None:  # noqa: D102
         m, d, k, n = self.architecture.design, self.x_weight.shape[2], self.architecture.count, self.architecture.width
+        first = self.size - d  # of the inputs that the modes are convex in
         weight = rng.standard_normal((k, n, d)) / math.sqrt(d)
-        hinge = centres[:, None, m:] + 0.7 * rng.standard_normal((k, n, d))
+        hinge = centres[:, None, first:] + 0.7 * rng.standard_normal((k, n, d))
         self.feature_weight.copy_(torch.tensor(rng.standard_normal(self.feature_weight.shape) / math.sqrt(m)))
         self.feature_bias.copy_(torch.tensor(rng.standard_normal(self.feature_bias.shape)))
         self.x_weight.copy_(torch.tensor(weight))
@@ -140,24 +170,34 @@ class TrainableDesign(TrainablePotential):
             parameter = self.get_parameter(name)
             parameter.copy_(0.05 * torch.tensor(rng.standard_normal(parameter.shape)))
         self.bias[:, :, 0] = torch.tensor(-(weight * hinge).sum(axis=2))
-        wanted = np.abs(rng.standard_normal((k, n))) * 0.5 / n + 0.05
-        self.z_root[:, :, 0] = torch.tensor(np.sqrt(wanted))
+        wanted = np.abs(rng.standard_normal((k, self.outputs, n))) * 0.5 / n + 0.05
+        self.z_root[..., 0] = torch.tensor(np.sqrt(wanted))
         self.quadratic.copy_(0.03 * torch.tensor(rng.standard_normal(self.quadratic.shape)))
-        self.quadratic[:, :, :, 0] += 0.7 * torch.eye(d, dtype=torch.float64)[: self.quadratic.shape[1]]
+        self.quadratic[..., 0] += 0.7 * torch.eye(d, dtype=torch.float64)[: self.quadratic.shape[2]]
         at, diagonal = torch.tensor(centres), torch.arange(k)
-        self.slope[:, :, 0] -= self.trained_modes(at)[1][diagonal, diagonal, m:]
-        self.level[:, 0] += torch.tensor(energies) - self.trained_modes(at)[0][diagonal, diagonal]
+        gradient = self.trained_modes(at)[1][diagonal, diagonal]
+        self.slope[..., 0] -= gradient[:, None, first:]
+        if self.temperatures:
+            self.level[:, 1, 0] -= gradient[:, 0]
+        self.level[:, :, 0] += (torch.tensor(energies) - self.trained_modes(at)[0][diagonal, diagonal]).unsqueeze(1)
 
-    def written(self) -> tuple[DesignNetwork, ...]:  # noqa: D102
+    def written(self) -> tuple[Mode, ...]:  # noqa: D102
         arrays = {name: each.detach().numpy() for name, each in self.weights().items()}
-        options, count = {"activation": self.architecture.activation}, self.architecture.count
-        modes = (DesignNetwork.from_tensors({name: arrays[name][k] for name in NAMES}, options) for k in range(count))
-        return tuple(mode.trimmed() for mode in modes) if self.masks else tuple(modes)
+        options, modes = {"activation": self.architecture.activation}, []
+        for k in range(self.architecture.count):
+            ends = [
+                DesignNetwork.from_tensors({n: a[k, e] if n in OF_ENDS else a[k] for n, a in arrays.items()}, options)
+                for e in range(self.outputs)
+            ]
+            mode = InterpolatedDesign(*ends) if self.temperatures else ends[0]
+            modes.append(mode.trimmed() if self.masks else mode)
+        return tuple(modes)
 
     @classmethod
     def architecture_of(cls, modes: Sequence[Any]) -> Architecture:  # noqa: D102
-        width, first = max(len(mode.x_weight) for mode in modes), modes[0]
-        quadratic = any(len(mode.quadratic) for mode in modes)
+        ends = [end for mode in modes for end in mode.ends]
+        width, quadratic = max(len(end.x_weight) for end in ends), any(len(end.quadratic) for end in ends)
+        first = modes[0]
         return Architecture(
             len(modes), width, 0, first.activation, quadratic, mode_type=first.type, design=first.design
         )
@@ -167,15 +207,14 @@ class TrainableDesign(TrainablePotential):
 
         Weights by the design that are zero stay so: a mode does not come to depend on what it has not depended on.
         """
-        for k, mode in enumerate(modes):
-            for name in NAMES:
-                array, parameter = getattr(mode, name), self.get_parameter(name)
-                if any(own > there for own, there in zip(array.shape, parameter.shape[1:])):
-                    raise InvalidInputError(
-                        f"mode {k} has {name} of shape {array.shape}; a trainable potential takes at most "
-                        f"{tuple(parameter.shape[1:])}."
-                    )
-                parameter[(k, *(slice(0, own) for own in array.shape))] = torch.tensor(np.array(array))
+        for (k, mode), e, name in product(enumerate(modes), range(self.outputs), NAMES):
+            array, parameter = getattr(mode.ends[e], name), self.get_parameter(name)
+            into = parameter[k, e] if name in OF_ENDS else parameter[k]
+            if any(own > there for own, there in zip(array.shape, into.shape)):
+                raise InvalidInputError(
+                    f"mode {k} has {name} of shape {array.shape}; a trainable potential takes at most {tuple(into.shape)}."
+                )
+            into[tuple(slice(0, own) for own in array.shape)] = torch.tensor(np.array(array))
         for name in (*BY_DESIGN, "feature_weight"):
             mask = (self.get_parameter(name) != 0.0).to(torch.float64)
             if name in BY_DESIGN:
@@ -202,4 +241,11 @@ def _product(a: Tensor, b: Tensor) -> Tensor:
     return result
 
 
+class TrainableInterpolatedDesign(TrainableDesign):
+    """A trainable soft minimum of interpolated design networks; arguments as `TrainablePotential`."""
+
+    temperatures: ClassVar[int] = 1
+
+
 MODES[DesignNetwork.type] = TrainableDesign
+MODES[InterpolatedDesign.type] = TrainableInterpolatedDesign

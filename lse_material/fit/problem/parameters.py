@@ -18,6 +18,7 @@ from lse_material.fit.options import Architecture
 from lse_material.model.caloric import Caloric
 from lse_material.model.convex_network import ConvexNetwork
 from lse_material.model.design_network import DesignNetwork
+from lse_material.model.interpolated_design import InterpolatedDesign
 from lse_material.model.interpolated_network import InterpolatedNetwork
 from lse_material.model.material import Material
 from lse_material.model.soft_minimum import SoftMinimum
@@ -130,25 +131,21 @@ def declared(
         return samples, None, 0
     if periods is not None:
         raise InvalidInputError("periods and parameters do not go together: modes know either, not both.")
-    kinds = {type(each) for each in parameters.values()}
-    if kinds == {Temperature, Design}:
+    temperatures = [name for name, each in parameters.items() if isinstance(each, Temperature)]
+    if len(temperatures) > 1 or not all(isinstance(each, (Temperature, Design)) for each in parameters.values()):
         raise InvalidInputError(
-            f"parameters are {parameters!r}: a temperature and designs do not go together. Take the temperature for a Design "
-            "too, which does not make W concave in it, or fit a material for each design."
-        )
-    if kinds not in ({Temperature}, {Design}) or (kinds == {Temperature} and len(parameters) > 1):
-        raise InvalidInputError(
-            f"parameters are {parameters!r}; they take one lse.fit.Temperature, or lse.fit.Design as many as there "
+            f"parameters are {parameters!r}; they take one lse.fit.Temperature at most, and lse.fit.Design as many as there "
             "are, by their names."
         )
-    names = tuple(parameters)
+    names = (*temperatures, *(name for name in parameters if name not in temperatures))
     if isinstance(samples, Observations):
         raise InvalidInputError("observations are of one material: fit samples of F with fields for parameters.")
     if samples.x is not None:
         wanted = tuple(f"x{i + 1}" for i in range(len(names)))
         if names != wanted or len(names) >= samples.x.shape[1]:
             raise InvalidInputError(
-                f"parameters of samples of x are its first inputs, {list(wanted)}, not {list(names)}."
+                f"parameters of samples of x are its first inputs, {list(wanted)}, a temperature the first of them, "
+                f"not {list(names)}."
             )
         values = samples.x[:, 0]
     else:
@@ -162,9 +159,8 @@ def declared(
         assert samples.fields is not None
         values = samples.fields[:, 0]
     first = parameters[names[0]]
-    if isinstance(first, Temperature):
-        return samples, first.of_data(values, names[0]), 0
-    return samples, None, len(names)
+    temperature = first.of_data(values, names[0]) if isinstance(first, Temperature) else None
+    return samples, temperature, len(names) - len(temperatures)
 
 
 def architecture_of(architecture: Architecture | None, temperature: Temperature | None, designs: int) -> Architecture:
@@ -173,14 +169,14 @@ def architecture_of(architecture: Architecture | None, temperature: Temperature 
     Raises InvalidInputError: its mode type does not.
     """
     architecture = architecture or Architecture()
-    of_parameters = InterpolatedNetwork.type, DesignNetwork.type
+    of_parameters = InterpolatedNetwork.type, DesignNetwork.type, InterpolatedDesign.type
     if temperature is None and designs == 0:
         if architecture.mode_type in of_parameters:
             raise InvalidInputError(
                 f"modes of the type {architecture.mode_type} need the names of parameters: fit(..., parameters=)."
             )
         return architecture
-    kind = InterpolatedNetwork.type if temperature is not None else DesignNetwork.type
+    kind = of_parameters[0 if designs == 0 else 1 if temperature is None else 2]
     if architecture.mode_type not in (ConvexNetwork.type, kind):
         raise InvalidInputError(f"modes of the type {architecture.mode_type} cannot depend on parameters; {kind} can.")
     return replace(architecture, mode_type=kind, design=designs)

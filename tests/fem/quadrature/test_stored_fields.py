@@ -9,7 +9,7 @@ from mpi4py import MPI
 
 import lse_material as lse
 from lse_material.fem import MaterialProblem, QuadratureStress, conjugates, energy, stress
-from tests.materials import material_with_fields, temperature_material
+from tests.materials import material_with_fields, temperature_and_design_material, temperature_material
 
 
 def at_points(expressions, dim=2, seed=0, box=(300.0, 400.0)):
@@ -86,7 +86,9 @@ def coupled(material, routes=("stored", "form")):
 
 @pytest.mark.mpi
 @pytest.mark.parametrize(
-    "material", [temperature_material(growth=lse.Growth(0.3)), material_with_fields()], ids=["T", "c"]
+    "material",
+    [temperature_material(growth=lse.Growth(0.3)), material_with_fields(), temperature_and_design_material()],
+    ids=["T", "c", "T and porosity"],
 )
 def test_the_stored_route_has_residual_and_jacobian_of_the_form(material):
     (stored, J_stored), (form, J_form) = coupled(material)
@@ -132,3 +134,70 @@ def test_thermal_stress_of_a_body_that_is_kept_from_deforming_is_that_of_its_tem
     assert found[1] == pytest.approx(0.5 * (found[0] + found[2]), rel=1e-10)
     slope = m.stress_by_fields(np.eye(2), [350.0])[0, 0, 0]
     assert (found[2] - found[0]) / 100.0 == pytest.approx(slope, rel=1e-9)
+
+
+@pytest.mark.parametrize("expanded", [False, True])
+def test_ufl_has_the_mixed_derivatives_of_a_temperature_and_a_porosity(expanded):
+    m, rng = temperature_and_design_material(modes=2 - expanded), np.random.default_rng(0)
+    F, fields = np.eye(2) + 0.1 * rng.uniform(-1.0, 1.0, (2, 2)), np.array([271.0, 0.32])
+    domain = mesh.create_unit_square(MPI.COMM_SELF, 1, 1)
+    G = ufl.variable(ufl.as_matrix(fem.Constant(domain, F)))
+    T, p = (ufl.variable(fem.Constant(domain, value)) for value in fields)
+    options = {"fields": [T, p], "expanded": expanded}
+    W, P, mu = (write(m, G, **options) for write in (energy, stress, conjugates))
+    exact = {
+        W: m.energy(F, fields),
+        P: m.stress(F, fields),
+        mu: m.conjugates(F, fields),
+        ufl.diff(P, G): m.tangent(F, fields),
+        ufl.diff(P, T): m.stress_by_fields(F, fields)[..., 0],
+        ufl.diff(P, p): m.stress_by_fields(F, fields)[..., 1],
+        ufl.diff(mu, T): m.conjugates_by_fields(F, fields)[:, 0],
+        ufl.diff(mu, p): m.conjugates_by_fields(F, fields)[:, 1],
+    }
+    bounds = dict(zip(exact, (1e-12, 1e-11, 1e-11, *[1e-10] * 5)))
+    for expression, value in exact.items():
+        compiled = fem.Expression(expression, np.array([[0.3, 0.3]]))
+        found = compiled.eval(domain, np.array([0], dtype=np.int32)).reshape(value.shape)
+        assert np.abs(found - value).max() < bounds[expression] * np.abs(value).max()
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize("route", ["stored", "form"])
+def test_a_strip_whose_porosity_varies_and_that_is_heated_stretches_as_its_compliances_say(route):
+    """Confined layers in series, E = (3 - 2 p)^2 (1 - t) + (2 - p)^2 t: u = s sum of h / E under the traction s."""
+    none = {"feature_weight": np.zeros((0, 1)), "feature_bias": [], "x_weight": np.zeros((0, 3)), "level": [0.0, 0.0]}
+    none |= {"bias": np.zeros((0, 2)), "z_root": np.zeros((0, 2)), "slope": np.zeros((3, 2))}
+    ends = (
+        lse.DesignNetwork(**none, quadratic=np.eye(3)[:, :, None] * root)
+        for root in (np.array([3.0, -2.0]), np.array([2.0, -1.0]))
+    )
+    potential = lse.SoftMinimum((lse.InterpolatedDesign(*ends),), 1.0, [250.0, 0, 0, 0, 0], [60.0, 1, 1, 1, 1])
+    m = lse.Material(potential, lse.SmallStrain(2), fields=("T", "porosity"))
+    domain = mesh.create_rectangle(MPI.COMM_WORLD, [[0.0, 0.0], [1.0, 0.25]], [8, 2])
+    V, Q = fem.functionspace(domain, ("Lagrange", 1, (2,))), fem.functionspace(domain, ("DG", 0))
+    u, v, p, T = fem.Function(V), ufl.TestFunction(V), fem.Function(Q), fem.Constant(domain, 265.0)
+    layers = 0.5 * np.sin(np.arange(8.0)) ** 2
+    cells = np.arange(len(p.x.array), dtype=np.int32)
+    middle = mesh.compute_midpoints(domain, 2, cells)[:, 0]
+    p.x.array[:] = layers[np.minimum((8.0 * middle).astype(int), 7)]
+    F, traction = ufl.Identity(2) + ufl.grad(u), 0.03
+    right = mesh.locate_entities_boundary(domain, 1, lambda x: np.isclose(x[0], 1.0))
+    ds = ufl.Measure("ds", domain, subdomain_data=mesh.meshtags(domain, 1, right, np.full(len(right), 1, np.int32)))
+    load = ufl.inner(ufl.as_vector([traction, 0.0]), v) * ds(1)
+    held = fem.locate_dofs_geometrical(V, lambda x: np.isclose(x[0], 0.0))
+    flat = fem.locate_dofs_geometrical((V.sub(1), V.sub(1).collapse()[0]), lambda x: np.full(x.shape[1], True))
+    bcs = [fem.dirichletbc(np.zeros(2), held, V), fem.dirichletbc(fem.Function(V.sub(1).collapse()[0]), flat, V.sub(1))]
+    stored = [QuadratureStress(m, F, fields=[T, p], degree=1)] if route == "stored" else []
+    if stored:
+        residual = ufl.inner(stored[0].operator, ufl.grad(v)) * stored[0].dx - load
+    else:
+        residual = ufl.inner(stress(m, F, fields=[T, p]), ufl.grad(v)) * ufl.dx(degree=1) - load
+    name = f"layers_{route}_"
+    problem = MaterialProblem(residual, u, bcs=bcs, stresses=stored, petsc_options_prefix=name)
+    for value in (265.0, 300.0):
+        T.value, t = value, (value - 250.0) / 60.0
+        problem.solve()
+        E = (3.0 - 2.0 * layers) ** 2 * (1.0 - t) + (2.0 - layers) ** 2 * t
+        end = domain.comm.allreduce(float(u.x.array[::2].max(initial=0.0)), MPI.MAX)
+        assert end == pytest.approx(traction * (0.125 / E).sum(), rel=1e-9)
