@@ -168,13 +168,16 @@ def check_data(fitted: Material | SoftMinimum, samples: Samples, *, tolerance: f
         tolerance: the largest relative error that passes.
 
     Raises:
-        InvalidInputError: the samples are of another kind or dimension.
+        InvalidInputError: the samples are of another kind or dimension, or have other fields.
 
     >>> [check.passed for check in lse.analysis.check_data(material, lse.read_samples("cell.csv"))]
     [True, True, True]
     """
     material = fitted if isinstance(fitted, Material) else None
     x = samples.inputs(None if material is None else material.kinematics)
+    if material is not None:
+        samples = samples.with_fields(material.fields)
+        x = samples.inputs(material.kinematics)
     stresses, name = (samples.gradient, "dW/dx") if material is None else (samples.stress, "P")
     checks = []
     if samples.energy is not None:

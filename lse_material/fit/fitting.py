@@ -39,6 +39,7 @@ from lse_material.fit.problem.unseen_shears import with_unseen_shears
 from lse_material.fit.result import USELESS_ERROR, Errors, FitResult, FitWarning, errors_by_group, errors_of
 from lse_material.fit.session import ENDS, Checkpoint, Session, TimeUpError, ctrl_c_interrupts, reason_of
 from lse_material.model.box import Box
+from lse_material.model.convex_network import ConvexNetwork
 from lse_material.model.growth import Growth
 from lse_material.model.material import Material, potential_of
 from lse_material.model.soft_minimum import SoftMinimum
@@ -84,9 +85,9 @@ def fit(
             With modes="auto", or if it is given, modes do not depend on designs that the data do not need: see
             `FitResult.summary`.
         growth: a term of W that the network need not learn. With "auto" its coefficient, >= 0, is fitted along.
-        parameters: which of the fields is a temperature, {"T": Temperature()}, or which are designs, {"porosity": Design()};
-            modes are convex in the others and the strain. Of samples of x they are the first inputs, "x1" and so on. A fit from
-            `start` keeps the temperature of the start, and what its modes do not depend on.
+        parameters: which of the fields is a temperature, {"T": Temperature()}, and which are designs, {"porosity": Design()};
+            modes are convex in the others and the strain. Of samples of x they are the first inputs, "x1" and so on, the
+            temperature first. A fit from `start` keeps the temperature of the start, and what its modes do not depend on.
         symmetry: of the parent phase and of its variants: each mode then stands for all its variants, which share its
             weights. The numbers of modes in `architecture` count such families.
         start: an earlier fit, whose modes, weights and scales this one begins with; `architecture` is then left out. What
@@ -195,7 +196,8 @@ def from_start(
     if (start.kinematics if isinstance(start, Material) else None) != kinematics:
         raise InvalidInputError(f"`start` is not a fit with the strain measure {kinematics}: give the same as there.")
     potential = potential_of(start)
-    polyconvex = isinstance(start, Material) and start.is_polyconvex
+    plain = all(mode.type == ConvexNetwork.type for mode in potential.modes)  # what polyconvex modes are written as
+    polyconvex = plain and isinstance(start, Material) and start.is_polyconvex
     monotone = monotone_inputs(kinematics, potential.size) if polyconvex else None
     shift, scale = potential.input_shift, potential.input_scale
     states = of_states(kinematics, potential.size - kinematics.size, shift, scale) if kinematics else {}

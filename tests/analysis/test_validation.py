@@ -15,7 +15,7 @@ from lse_material import (
     Symmetry,
 )
 from lse_material.analysis import check_data, check_ellipticity, check_extrapolation, check_symmetry
-from tests.materials import random_deformations, random_material, square_to_rectangle
+from tests.materials import random_deformations, random_material, square_to_rectangle, temperature_and_design_material
 
 
 def test_two_wells_are_elliptic_and_the_ridge_between_them_is_not():
@@ -95,3 +95,14 @@ def test_errors_on_data_are_shares_of_the_data_and_leave_missing_values_out():
     assert energies.passed
     assert slopes.value == pytest.approx(0.1 / 1.1)
     assert not slopes.passed
+
+
+def test_columns_of_fields_are_known_by_their_names_in_any_order():
+    m, rng = temperature_and_design_material(), np.random.default_rng(4)
+    F, fields = random_deformations(rng, 9, 2), np.column_stack([rng.uniform(255, 305, 9), rng.uniform(0.1, 0.5, 9)])
+    rows = {"F": F, "energy": m.energy(F, fields), "stress": m.stress(F, fields)}
+    swapped = Samples(**rows, fields=fields[:, ::-1], field_names=("porosity", "T"))
+    *errors, _ = check_data(m, swapped, tolerance=1e-12)
+    assert all(check.passed for check in errors)
+    with pytest.raises(InvalidInputError, match=r"have the fields \['c', 'T'\], not \['T', 'porosity'\]"):
+        check_data(m, Samples(**rows, fields=fields, field_names=("c", "T")))

@@ -143,6 +143,14 @@ def test_a_fit_goes_on_from_an_earlier_one_and_keeps_its_range():
     assert second.train_errors.worst <= 1.01 * first.train_errors.worst
 
 
+def test_a_fit_goes_on_from_small_strains_too():
+    exact = softening(4.0, 3.0)
+    samples = samples_of(exact, n=10)
+    again = fit(samples, kinematics=exact.kinematics, start=exact, training=Training(lbfgs_steps=5), progress=False)
+    assert again.material.kinds == {"T": "temperature"}
+    assert again.train_errors.worst < 1e-8
+
+
 def test_a_potential_of_points_takes_its_first_input():
     rng = np.random.default_rng(6)
     x = np.column_stack([rng.uniform(0.0, 2.0, 200), rng.uniform(-1.0, 1.0, 200)])
