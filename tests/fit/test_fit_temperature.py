@@ -122,6 +122,7 @@ def test_other_fields_come_after_the_temperature_and_names_say_which_is_which():
         kinematics=exact.kinematics,
         architecture=Architecture(modes=1, depth=0),
         parameters={"T": Temperature(290.0, 410.0)},
+        training=QUICK,
         progress=False,
     )
     assert result.material.fields == ("T", "c")
