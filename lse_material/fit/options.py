@@ -220,3 +220,34 @@ def expect_options(**given: Any) -> None:
                 raise InvalidInputError(f"{name} is {value!r}; it must be {words}.")
         elif value is not None and name.capitalize() not in [kind.__name__ for kind in type(value).__mro__]:
             raise InvalidInputError(f"{name} is {value!r}; it must be a lse.fit.{name.capitalize()}(...).")
+
+
+@dataclass(frozen=True)
+class Inference(Options):
+    """How a density is found.
+
+    >>> lse.fit.Inference(particles=500).rounds
+    2
+    """
+
+    particles: int = option(2000, "points of the annealing, and of each sample of q", least=100)
+    rounds: int = option(2, "fits to samples of q after the first fit", least=0)
+    moves: int = option(10, "steps of each particle at each temperature", least=1)
+    even: float = option(0.7, "effective share of particles that each temperature step leaves", above=0.0, below=1.0)
+    depth: float = option(
+        15.0, "energy above the lowest up to which points count for a fit; beyond it p is next to nothing", above=0.0
+    )
+    least: float = option(
+        0.95,
+        "effective sample size, as a share, below which the fit is made once more from other starts, and above 1 always: of "
+        "samples of q weighted to p, and of the annealed particles weighted to q, which tell where q misses a mode",
+        least=0.0,
+    )
+    accept: float = option(
+        0.9,
+        "of the same shares, the least with which the best fit is returned; below it `infer` raises",
+        least=0.0,
+        below=1.0,
+    )
+    attempts: int = option(3, "fits, at most; the best is kept", least=1)
+    time_limit: float = option(0.0, "seconds after which the search ends with the best so far; 0: no limit", least=0.0)
