@@ -24,6 +24,7 @@ from lse_material.model.growth import Growth
 from lse_material.model.strain import StrainMeasure
 from lse_material.model.symmetry import Symmetry
 
+MOST_MODES, MOST_WEIGHTS = 10_000, 10**7  # beyond which memory ends before the first step
 KINDS: dict[str, tuple[Any, str]] = {
     "str": (str, "a text"),
     "int": (Integral, "a whole number"),
@@ -102,6 +103,13 @@ class Architecture(Options):
         super().__post_init__()
         if not (isinstance(self.modes, str) and self.modes == "auto"):
             object.__setattr__(self, "modes", whole_number('Architecture.modes (or "auto")', self.modes, 1))
+        modes = self.max_modes if self.modes == "auto" else self.modes
+        weights = modes * (self.width * (1 + (self.depth - 1) * (self.width + 1)) if self.depth else 1)
+        if modes > MOST_MODES or weights > MOST_WEIGHTS:
+            raise InvalidInputError(
+                f"Architecture has {modes} modes of {self.depth} x {self.width} neurons, which is {weights:.3g} weights or more: "
+                f"at most {MOST_MODES} modes and {MOST_WEIGHTS:.0e} weights are fitted. 1 to 20 modes of 8 to 64 neurons are usual."
+            )
         if self.activation not in ACTIVATIONS:
             raise InvalidInputError(f"Architecture.activation is {self.activation!r}; known are {sorted(ACTIVATIONS)}.")
 
@@ -160,7 +168,7 @@ class Training(Options):
     0.2
     """
 
-    restarts: int = option(3, "random starts", least=1)
+    restarts: int = option(3, "random starts", least=1, below=1e5)
     adam_steps: int = option(1000, "steps of Adam from each start, with a cosine from `learning_rate` to 1e-3", least=0)
     learning_rate: float = option(0.03, "the first learning rate of Adam", above=0.0, below=1.0)
     lbfgs_steps: int = option(1500, "most iterations of L-BFGS; so many and 200 of Levenberg-Marquardt", least=0)
@@ -230,7 +238,7 @@ class Inference(Options):
     2
     """
 
-    particles: int = option(2000, "points of the annealing, and of each sample of q", least=100)
+    particles: int = option(2000, "points of the annealing, and of each sample of q", least=100, below=1e7)
     rounds: int = option(2, "fits to samples of q after the first fit", least=0)
     moves: int = option(10, "steps of each particle at each temperature", least=1)
     even: float = option(0.7, "effective share of particles that each temperature step leaves", above=0.0, below=1.0)
