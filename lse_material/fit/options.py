@@ -107,8 +107,8 @@ class Architecture(Options):
         weights = modes * (self.width * (1 + (self.depth - 1) * (self.width + 1)) if self.depth else 1)
         if modes > MOST_MODES or weights > MOST_WEIGHTS:
             raise InvalidInputError(
-                f"Architecture has {modes} modes of {self.depth} x {self.width} neurons, which is {weights:.3g} weights or more: "
-                f"at most {MOST_MODES} modes and {MOST_WEIGHTS:.0e} weights are fitted. 1 to 20 modes of 8 to 64 neurons are usual."
+                f"Architecture has {modes} modes of {self.depth} x {self.width} neurons, which is {weights:.3g} weights or "
+                f"more: at most {MOST_MODES} modes and {MOST_WEIGHTS:.0e} weights are fitted. Usual are 1 to 20 of 8 to 64."
             )
         if self.activation not in ACTIVATIONS:
             raise InvalidInputError(f"Architecture.activation is {self.activation!r}; known are {sorted(ACTIVATIONS)}.")
