@@ -192,6 +192,7 @@ def _plain(name: str) -> str:
     name = re.sub(r"[${}\\]", "", name)
     name = _TUPLE.sub(r"\1 \2 \3", name)
     name = _INDEX.sub(lambda m: f" {m[1]} {m[2]}", name)
+    name = re.sub(r"^v_(?=[A-Z])", "", name)  # variables of LAMMPS
     name = re.sub(r"^solid\d*\.|[- ]component$|^(\w+)\W+(?=\1\d)", "", name)  # of COMSOL; S of S.S11
     return re.sub(r"[\s_.:\-]+", " ", name).strip()
 

@@ -22,6 +22,7 @@ from lse_material._arrays import Array, float_array
 from lse_material._files import npz, write_atomically
 from lse_material.data.assigned_columns import Columns
 from lse_material.data.column_names import DEFORMATIONS, FIELDS, STRESSES, meanings, name_and_unit
+from lse_material.data.foreign_files import remedy
 from lse_material.data.samples import ARRAYS, Samples
 from lse_material.data.table_numbers import decimal_mark, is_value, to_number
 from lse_material.data.table_reader import Missing, Table, table_of_text, unzipped
@@ -115,7 +116,12 @@ def table_of_file(
     if ending in DATA_FRAMES:
         frame = _by_pandas(DATA_FRAMES[ending], path)
         return _table_of_arrays({str(name): frame[name].to_numpy() for name in frame}, str(path), None)[0], columns
-    return table_of_text(content, str(path), separator=separator, decimal=decimal, missing=missing), columns
+    try:
+        return table_of_text(content, str(path), separator=separator, decimal=decimal, missing=missing), columns
+    except FormatError as error:
+        if way := remedy(content, str(path)):
+            raise FormatError(f"{error} {way}") from None
+        raise
 
 
 def write_samples(samples: Samples, path: str | Path) -> None:
@@ -239,7 +245,9 @@ def _arrays(path: Path) -> dict[str, Any]:
             if not isinstance(archive, np.lib.npyio.NpzFile):
                 if archive.dtype.names:
                     return {name: archive[name] for name in archive.dtype.names}
-                raise ValueError("it holds a single array without a name; write it with numpy.savez")
+                raise ValueError(
+                    "it holds a single array without a name. Write each with its name, numpy.savez(path, F=..., W=...)"
+                )
             arrays = {name: archive[name] for name in archive.files}
             for name, array in arrays.items():
                 if not isinstance(array, np.ndarray):
@@ -275,6 +283,8 @@ def _arrays_of_json(content: bytes, source: str) -> dict[str, Any]:
             data = [json.loads(line) for line in text.splitlines() if line.strip()]
     except (ValueError, RecursionError) as error:
         raise FormatError(f"{source} is not JSON: {error}.") from None
+    if isinstance(data, dict):
+        data = _rows_of_pandas(data)
     if isinstance(data, list) and all(isinstance(row, dict) for row in data):
         data = {name: [row.get(name) for row in data] for name in dict.fromkeys(name for row in data for name in row)}
     if not isinstance(data, dict):
@@ -293,6 +303,17 @@ def _arrays_of_json(content: bytes, source: str) -> dict[str, Any]:
         except (TypeError, ValueError):
             arrays[name] = array.astype(str)
     return arrays
+
+
+def _rows_of_pandas(data: dict[str, Any]) -> Any:
+    """What pandas writes by orient="split", "table" or "index" as rows, each a dict; other data as they are."""
+    if {"columns", "data"} <= set(data) <= {"columns", "index", "data"}:
+        return [dict(zip(data["columns"], row)) for row in data["data"]]
+    if set(data) == {"schema", "data"}:
+        return data["data"]
+    if data and all(key.isdigit() and isinstance(row, dict) for key, row in data.items()):
+        return list(data.values())
+    return data
 
 
 def _table_of_arrays(data: dict[str, Any], source: str, columns: Columns) -> tuple[Table, Columns]:
@@ -341,6 +362,7 @@ def _component_names(name: str, array: npt.NDArray[Any], fields: Sequence[str], 
     """
     name = {"stress": "P" if with_F else "stress", "gradient": "g", "energy": "W"}.get(name, name)
     size = int(np.prod(array.shape[1:]))
+    name = "x" if name == "X" and array.ndim == 2 else name
     if name in ("fields", "conjugates"):
         return [f"{name[:-1]} {field}" for field in fields] if len(fields) == size else [name]
     if array.ndim == 2 and name in ("x", "g"):
@@ -359,8 +381,10 @@ def _component_names(name: str, array: npt.NDArray[Any], fields: Sequence[str], 
     ):
         return components  # symmetric: the same either way
     if array.ndim > 2 or size == 2:
+        last = array.ndim == 3 and array.shape[:2] in ((2, 2), (3, 3))
         raise FormatError(
-            f"{source}: {name} has the shape {array.shape}; it should be (n, 2, 2) or (n, 3, 3), one tensor in each of n rows."
+            f"{source}: {name} has the shape {array.shape}; it should be (n, 2, 2) or (n, 3, 3), one tensor in each of n rows"
+            + (f": numpy.moveaxis({name}, -1, 0) is." if last else ".")
         )
     ways = [f'columns={{"{" ".join(way)}": "{name}"}}' for way in (components, by_columns) if way]
     ways = ways or [f'columns={{"{name}11 {name}22 ...": "{name}"}} with the names of its components in their order']

@@ -79,7 +79,10 @@ class Table:
         cells = self.columns[column]
         texts = [(cell.decode(errors="replace") if isinstance(cell, bytes) else str(cell)).strip() for cell in cells]
         if empty := [row for row, text in enumerate(texts) if text.lower() in NO_LABEL]:
-            raise FormatError(f"{self.at_row(empty[0])}, column {self.names[column]}: the label of the group is empty.")
+            raise FormatError(
+                f"{self.at_row(empty[0])}, column {self.names[column]}: the label of the group is empty. One that stands in "
+                "its first row alone, as in merged cells, must be filled down."
+            )
         for ending in ("", ".0"):  # a whole number, or one that a program has written as a float
             if all(re.fullmatch(r"0|-?[1-9]\d{0,17}", text.removesuffix(ending)) for text in texts):
                 return [int(text.removesuffix(ending)) for text in texts]
@@ -103,8 +106,10 @@ def table_of_text(
         if value is not None and value not in allowed:
             raise InvalidInputError(f"{name} is {value!r}; it must be one of {list(allowed)}.")
     text = _decoded(content, source)
+    if not text.strip():
+        raise FormatError(f"{source} is empty: it holds no header line.")
     lines, comments = _without_comments(re.split(r"\r\n|\n|\r", text))
-    lines = _without_keywords_of_tecplot(lines, source)
+    lines = _thermo_of_lammps(_without_keywords_of_tecplot(lines, source))
     if match := next((m for m in map(re.compile(r"sep=(.)$").match, lines[:1]) if m), None):  # as Excel writes it
         lines[0], separator = "", separator or match[1]
     separator = separator or _separator(lines, source)
@@ -206,6 +211,27 @@ def _without_keywords_of_tecplot(lines: list[str], source: str) -> list[str]:
         if at <= k < end or "=" in line or line.strip().upper().startswith("ZONE"):
             kept[k] = ""
     kept[at] = ",".join(f'"{name}"' for name in quoted) if quoted else names.strip()
+    return kept
+
+
+def _thermo_of_lammps(lines: list[str]) -> list[str]:
+    """The lines of a log of LAMMPS that print thermodynamic quantities, others blanked out; other files as they are.
+
+    Each run prints its first state, which is the last of the run before.
+    """
+    if not any(re.match(r"LAMMPS \(", line) for line in lines[:LOOKED_AT]):
+        return lines
+    kept, inside, steps = [""] * len(lines), False, set[str]()
+    for k, line in enumerate(lines):
+        cells = line.split()
+        if cells[:1] == ["Step"]:
+            inside = True
+        elif line.startswith(("Loop time", "ERROR", "WARNING")):
+            inside = inside and line.startswith("WARNING")
+            continue
+        if inside and (cells[:1] == ["Step"] or (all(map(is_number, cells)) and cells[0] not in steps)):
+            kept[k] = line
+            steps.update(cells[:1])
     return kept
 
 

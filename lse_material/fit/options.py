@@ -24,6 +24,7 @@ from lse_material.model.growth import Growth
 from lse_material.model.strain import StrainMeasure
 from lse_material.model.symmetry import Symmetry
 
+MOST_MODES, MOST_WEIGHTS = 10_000, 10**7  # beyond which memory ends before the first step
 KINDS: dict[str, tuple[Any, str]] = {
     "str": (str, "a text"),
     "int": (Integral, "a whole number"),
@@ -102,6 +103,13 @@ class Architecture(Options):
         super().__post_init__()
         if not (isinstance(self.modes, str) and self.modes == "auto"):
             object.__setattr__(self, "modes", whole_number('Architecture.modes (or "auto")', self.modes, 1))
+        modes = self.max_modes if self.modes == "auto" else self.modes
+        weights = modes * (self.width * (1 + (self.depth - 1) * (self.width + 1)) if self.depth else 1)
+        if modes > MOST_MODES or weights > MOST_WEIGHTS:
+            raise InvalidInputError(
+                f"Architecture has {modes} modes of {self.depth} x {self.width} neurons, which is {weights:.3g} weights or "
+                f"more: at most {MOST_MODES} modes and {MOST_WEIGHTS:.0e} weights are fitted. Usual are 1 to 20 of 8 to 64."
+            )
         if self.activation not in ACTIVATIONS:
             raise InvalidInputError(f"Architecture.activation is {self.activation!r}; known are {sorted(ACTIVATIONS)}.")
 
@@ -160,7 +168,7 @@ class Training(Options):
     0.2
     """
 
-    restarts: int = option(3, "random starts", least=1)
+    restarts: int = option(3, "random starts", least=1, below=1e5)
     adam_steps: int = option(1000, "steps of Adam from each start, with a cosine from `learning_rate` to 1e-3", least=0)
     learning_rate: float = option(0.03, "the first learning rate of Adam", above=0.0, below=1.0)
     lbfgs_steps: int = option(1500, "most iterations of L-BFGS; so many and 200 of Levenberg-Marquardt", least=0)
@@ -220,3 +228,34 @@ def expect_options(**given: Any) -> None:
                 raise InvalidInputError(f"{name} is {value!r}; it must be {words}.")
         elif value is not None and name.capitalize() not in [kind.__name__ for kind in type(value).__mro__]:
             raise InvalidInputError(f"{name} is {value!r}; it must be a lse.fit.{name.capitalize()}(...).")
+
+
+@dataclass(frozen=True)
+class Inference(Options):
+    """How a density is found.
+
+    >>> lse.fit.Inference(particles=500).rounds
+    2
+    """
+
+    particles: int = option(2000, "points of the annealing, and of each sample of q", least=100, below=1e7)
+    rounds: int = option(2, "fits to samples of q after the first fit", least=0)
+    moves: int = option(10, "steps of each particle at each temperature", least=1)
+    even: float = option(0.7, "effective share of particles that each temperature step leaves", above=0.0, below=1.0)
+    depth: float = option(
+        15.0, "energy above the lowest up to which points count for a fit; beyond it p is next to nothing", above=0.0
+    )
+    least: float = option(
+        0.95,
+        "effective sample size, as a share, below which the fit is made once more from other starts, and above 1 always: of "
+        "samples of q weighted to p, and of the annealed particles weighted to q, which tell where q misses a mode",
+        least=0.0,
+    )
+    accept: float = option(
+        0.9,
+        "of the same shares, the least with which the best fit is returned; below it `infer` raises",
+        least=0.0,
+        below=1.0,
+    )
+    attempts: int = option(3, "fits, at most; the best is kept", least=1)
+    time_limit: float = option(0.0, "seconds after which the search ends with the best so far; 0: no limit", least=0.0)

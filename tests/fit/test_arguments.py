@@ -115,3 +115,18 @@ def test_numbers_of_numpy_are_numbers_of_python():
     training = Training(restarts=np.int64(3), learning_rate=np.float32(0.5), robust=np.bool_(True))
     assert repr(training) == repr(Training(restarts=3, learning_rate=0.5, robust=True))
     assert repr(Architecture(modes=np.int32(2))) == repr(Architecture(modes=2))
+
+
+@pytest.mark.parametrize(
+    "options", [{"modes": 2**70}, {"width": 10**6, "depth": 2}, {"depth": 10**7}, {"modes": "auto", "max_modes": 10**9}]
+)
+def test_more_weights_than_memory_are_refused_at_once(options):
+    with pytest.raises(lse.InvalidInputError, match=r"modes of .* neurons, .* at most"):
+        Architecture(**options)
+    assert Architecture(modes=20, width=512, depth=2).width == 512
+
+
+@pytest.mark.parametrize(("kind", "name"), [(Training, "restarts"), (Inference, "particles")])
+def test_more_starts_or_particles_than_memory_are_refused_at_once(kind, name):
+    with pytest.raises(lse.InvalidInputError, match=rf"{kind.__name__}\.{name} is .*< 1"):
+        kind(**{name: 2**60})

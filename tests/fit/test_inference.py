@@ -11,7 +11,8 @@ import torch
 from lse_material import Box, ConvergenceError, ConvexNetwork, InvalidInputError, SoftMinimum
 from lse_material.analysis import Density, importance
 from lse_material.fit import Architecture, Inference, Training, infer, inference, session
-from lse_material.fit.inference import Counted, annealed, evidence_error, separate_places
+from lse_material.fit.annealing import Counted, annealed, separate_places
+from lse_material.fit.inference import evidence_error
 from lse_material.fit.session import Session
 
 WEIGHTS = torch.tensor([0.3, 0.7], dtype=torch.float64)

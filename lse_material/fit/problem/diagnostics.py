@@ -13,19 +13,23 @@ from lse_material._arrays import Array, rms
 from lse_material.data.groups import Labels
 from lse_material.data.samples import Samples
 from lse_material.errors import InvalidInputError
+from lse_material.fit.problem.load_paths import load_paths
+from lse_material.fit.problem.row_shifts import path_errors
 from lse_material.fit.problem.rows import DEPENDENT, Index, Rows, gradients_of, input_scales, spread_of
+from lse_material.fit.problem.stress_meaning import ROTATED, missed_stress, rotation_cause, work_warnings
 from lse_material.fit.problem.unseen_shears import seen_inputs
 from lse_material.model.symmetry import Symmetry
 
 SAME_PLACE = 1e-9  # distance below which two rows lie at the same place
 SAME_ENERGY = 1e-6  # difference of their energies that is none, as a share of the spread
 SAME_STRESS = 0.1  # the same of their stresses: less is noise of tests that were repeated
+NOISES = 5.0  # difference of two values, in standard deviations of their noise, that is none
 NEAR = 0.1  # distance, in each direction, over which energies are compared with gradients
 PLAUSIBLE = 0.75, 1.33  # change of energy over what the gradients say
 CORRELATION = 0.7  # of the two
 CLEAR = 0.95  # of the two within one group, which then differ by a factor
 SKEW = 0.33  # share of the derivative of the gradients that may be skew; curvature between few rows makes a quarter
-ROTATED = 0.01  # share of the stress that no strain energy can give
+NOISY = 0.07  # the same that noise can make: errors of 10 % give 5 to 6 %; below it, near rows must have alike parts
 ISOCHORIC = 1e-5  # |J - 1| up to which a row keeps its volume
 BROKEN = 0.15  # difference of gradients that a symmetry maps to one another, over their size; noise and small flaws make less
 IMAGE = 1e-6  # distance below which a row lies at the image of another, over the largest spread of an input
@@ -58,12 +62,18 @@ def data_warnings(samples: Samples, rows: Rows, symmetry: Symmetry | None = None
     x = (rows.x - rows.x.mean(axis=0)) / unit
     gradient = gradients_of(rows) * unit
     known = _determined(rows.derivative)  # where inputs depend on each other, gradients are not those of W alone
-    found = [*_few(x), *_still(rows), *_contradictions(x, rows.energy_rows, rows.energy[:, None], "energies")]
-    found += _contradictions(x, rows.stress_rows[known], gradient[known], "stresses (or gradients)")
-    found += _rotated(samples, rows)
-    of_known = replace(rows, stress_rows=rows.stress_rows[known])
-    found += _energies_against_gradients(x, of_known, gradient[known], samples.group)
-    found += _no_gradient(x[rows.stress_rows][known], gradient[known])
+    paths = load_paths(samples, _of(rows, known), x, unit)
+    noise = paths.noise(paths.energies)
+    found = [*_few(x), *_still(rows), *_contradictions(x, rows.energy_rows, rows.energy[:, None], "energies", noise)]
+    of_paths = path_errors(paths)
+    found += of_paths
+    if not of_paths:
+        of_work = work_warnings(paths, samples.F)
+        noise = paths.noise(paths.gradient)
+        found += _contradictions(x, rows.stress_rows[known], gradient[known], "stresses (or gradients)", noise)
+        found += _rotated(samples, rows)
+        found += of_work or _energies_against_gradients(x, _of(rows, known), gradient[known], samples.group)
+        found += _no_gradient(x[rows.stress_rows][known], gradient[known])
     if rows.is_tensor and samples.stress is None:
         found += _across_paths(rows, symmetry)
     if symmetry is not None:
@@ -83,6 +93,16 @@ def _counting(samples: Samples, rows: Rows) -> Rows:
         stress_rows=rows.stress_rows[stress],
         stress=rows.stress[stress],
         derivative=rows.derivative[stress],
+    )
+
+
+def _of(rows: Rows, stresses: Index) -> Rows:
+    """The rows with some of their stresses."""
+    return replace(
+        rows,
+        stress_rows=rows.stress_rows[stresses],
+        stress=rows.stress[stresses],
+        derivative=rows.derivative[stresses],
     )
 
 
@@ -115,8 +135,8 @@ def _still(rows: Rows) -> list[str]:
     return found
 
 
-def _contradictions(x: Array, of_rows: Index, values: Array, what: str) -> list[str]:
-    """Rows at the same place with different values (n, q)."""
+def _contradictions(x: Array, of_rows: Index, values: Array, what: str, noise: float) -> list[str]:
+    """Rows at the same place with values (n, q) that differ by more than `noise`, the standard deviation of that."""
     spread = float(np.sqrt(((values - values.mean(axis=0)) ** 2).sum(axis=1).mean())) if len(values) > 1 else 0.0
     if spread == 0.0:
         return []
@@ -124,7 +144,7 @@ def _contradictions(x: Array, of_rows: Index, values: Array, what: str) -> list[
     if len(pairs) == 0:
         return []
     gap = np.linalg.norm(values[pairs[:, 0]] - values[pairs[:, 1]], axis=1) / spread
-    wrong = gap > (SAME_ENERGY if what == "energies" else SAME_STRESS)
+    wrong = gap > max(SAME_ENERGY if what == "energies" else SAME_STRESS, NOISES * noise / spread)
     if not wrong.any():
         return []
     i, j = (int(of_rows[k]) for k in pairs[int(gap.argmax())])
@@ -140,20 +160,34 @@ def _rotated(samples: Samples, rows: Rows) -> list[str]:
     if samples.F is None or len(rows.stress) == 0:
         return []
     size = np.sqrt((rows.stress**2).sum(axis=1).mean()) or 1.0
-    missed = np.sqrt((_missed(rows.stress, rows.derivative) ** 2).sum(axis=1)) / size
+    missed = np.sqrt((missed_stress(rows.stress, rows.derivative) ** 2).sum(axis=1)) / size
     share = rms(missed)
-    if share <= ROTATED:
+    if share <= ROTATED or (share <= NOISY and not _are_alike(samples.F[rows.stress_rows], rows)):
         return []
     row = int(rows.stress_rows[int(missed.argmax())])
+    cause = "Is it P (first Piola-Kirchhoff), and not transposed?"
+    some = _some_of(len(rows.stress))
+    F: Array = samples.F[rows.stress_rows[some]]
+    stress = rows.stress[some]
+    if stress.size == F.size:  # without conjugates
+        cause = rotation_cause(stress.reshape(F.shape), F, rows.derivative[some])
     return [
         f"{share:.1%} of the stress (RMS; most in row {row}, counted from 0) belongs to no energy of this strain measure: for "
-        "an objective one P F^T must be symmetric. Is it P (first Piola-Kirchhoff), and not transposed?"
+        f"an objective one P F^T must be symmetric. {cause}"
     ]
 
 
-def _missed(stress: Array, derivative: Array) -> Array:
-    """The part of the stress (m, q) that no energy of inputs with dx/dF (m, d, q) gives, by least squares."""
-    return stress - np.einsum("nq,nqr->nr", stress, np.linalg.pinv(derivative, rcond=DEPENDENT) @ derivative)
+def _are_alike(F: Array, rows: Rows) -> bool:
+    """Whether near rows miss alike parts of their stress, F^-1 P; independent noise gives a correlation of about n^-1/2."""
+    n = len(F)
+    if n < 2:
+        return True
+    some = _some_of(n)
+    given = missed_stress(rows.stress[some], rows.derivative[some])
+    missed = np.linalg.solve(F[some], given.reshape(len(some), *F.shape[1:])).reshape(len(some), -1)
+    at = F[some].reshape(len(some), -1)
+    nearest = cKDTree(at).query(at, 2)[1][:, 1]
+    return bool((missed * missed[nearest]).sum() > 3.0 / np.sqrt(len(some)) * (missed**2).sum())
 
 
 def expect_pressure(samples: Samples, rows: Rows) -> None:
@@ -169,7 +203,7 @@ def expect_pressure(samples: Samples, rows: Rows) -> None:
         return
     of_pressure = np.swapaxes(np.linalg.inv(F), 1, 2).reshape(len(F), 1, -1)
     missed, with_pressure = (
-        float(np.linalg.norm(_missed(rows.stress, derivative)) / (np.linalg.norm(rows.stress) or 1.0))
+        float(np.linalg.norm(missed_stress(rows.stress, derivative)) / (np.linalg.norm(rows.stress) or 1.0))
         for derivative in (rows.derivative, np.concatenate([rows.derivative, of_pressure], axis=1))
     )
     if missed > ROTATED and with_pressure < 0.5 * missed:
