@@ -45,8 +45,9 @@ def save(material: Material | SoftMinimum, path: str | Path) -> None:
     """Write a material, or a plain potential, to `path`; whole or not at all.
 
     Raises:
-        InvalidInputError: the name does not end in .safetensors, a strain measure of the user's own is not defined by its
-            components alone or bears the name of another, or JSON cannot hold it, options of a mode, units or provenance.
+        InvalidInputError: the name does not end in .safetensors; a strain measure of the user's own is not defined by its
+            components alone, or bears the name of another; or JSON cannot hold a measure, options of a mode, units or
+            provenance.
         OSError: the file cannot be written.
 
     >>> lse.save(material, "copy.safetensors")

@@ -1,6 +1,7 @@
 """Settings of every test."""
 
 import gc
+import sys
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -20,6 +21,13 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if item.path.stem not in ALONE:
             item.add_marker(pytest.mark.xdist_group(str(item.path)))
+
+
+def pytest_collection_finish():
+    """Forms are compiled without optimisation, in a third of the time: what gcc makes faster is no fact of these tests.
+    Processes that tests start (demos, scripts of users), the kernels and `tests/translations.py` keep the user's level."""
+    if jit := sys.modules.get("dolfinx.jit"):
+        jit.DOLFINX_DEFAULT_JIT_OPTIONS["cffi_extra_compile_args"] = (["-O0", "-g0"], "of the tests")
 
 
 def alone():

@@ -9,7 +9,7 @@ from lse_material.model.hyperdual import log
 
 @dataclass(frozen=True)
 class Caloric:
-    """-heat_capacity (T ln(T / reference) - T + reference): zero with zero slope at T = reference, concave in T > 0.
+    """-heat_capacity (T ln(T / reference) - T + reference): zero, with its derivative, at T = reference, concave in T > 0.
 
     Attributes:
         heat_capacity: of a unit of volume at constant strain, > 0, in energy units per unit of T.

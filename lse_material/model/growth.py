@@ -12,7 +12,7 @@ from lse_material.model.strain import cofactor, determinant_second_derivative, p
 
 @dataclass(frozen=True)
 class Growth:
-    """coefficient * (J - 1 - ln J): zero with zero slope at J = 1, convex in J, infinite as J -> 0 (NaN where J <= 0).
+    """coefficient * (J - 1 - ln J): zero, with its derivative, at J = 1, convex in J, infinite as J -> 0 (NaN where J <= 0).
 
     Attributes:
         coefficient: > 0, in energy units.

@@ -163,7 +163,7 @@ class Mode(ABC):
         return sum(int(np.count_nonzero(tensor)) for tensor in self.tensors().values())
 
     def describe(self) -> dict[str, Any]:
-        """What people are told of it, beside the number of weights."""
+        """What a summary says of it, beside the number of weights."""
         return {"type": self.type}
 
     # ---- what a mode type may offer --------------------------------------------------------------------------------------

@@ -279,7 +279,8 @@ def from_mandel(x: Array) -> Array:
 
 @dataclass(frozen=True)
 class GreenLagrange(StrainMeasure):
-    """Green-Lagrange strain E = (F^T F - I) / 2 in Mandel order, (11, 22, sqrt2*12) or (11, 22, 33, sqrt2*23, 13, 12).
+    """Green-Lagrange strain E = (F^T F - I) / 2 in Mandel order: (11, 22, sqrt2*12), or in 3D
+    (11, 22, 33, sqrt2*23, sqrt2*13, sqrt2*12).
 
     Objective; W is a function of E, so its stress S = dW/dE is the second Piola-Kirchhoff stress.
 

@@ -155,7 +155,7 @@ def test_a_stress_free_reference_is_stress_free_to_rounding(kinematics):
     C = np.swapaxes(F, 1, 2) @ F
     W = ((C - np.eye(kinematics.dim)) ** 2).sum(axis=(1, 2))
     samples = lse.Samples(F=F, energy=W)
-    short = Training(restarts=1, adam_steps=300, lbfgs_steps=500)
+    short = Training(restarts=1, adam_steps=100, lbfgs_steps=150)
     options = {"kinematics": kinematics, "training": short, "progress": False}
     result, free = (fit(samples, architecture=Architecture(stress_free=flag), **options) for flag in (True, False))
     identity = np.eye(kinematics.dim)[None]

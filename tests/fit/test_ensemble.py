@@ -13,7 +13,7 @@ GREEN_LAGRANGE = lse.GreenLagrange(2)
 QUICK = {
     "kinematics": GREEN_LAGRANGE,
     "architecture": Architecture(modes=1, width=4),
-    "training": Training(restarts=1, adam_steps=100, lbfgs_steps=100),
+    "training": Training(restarts=1, adam_steps=40, lbfgs_steps=40),
     "progress": False,
 }
 

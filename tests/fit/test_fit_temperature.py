@@ -61,6 +61,7 @@ def test_a_falling_modulus_is_met_between_the_temperatures_of_the_data():
         kinematics=exact.kinematics,
         architecture=Architecture(modes=1, depth=0),
         parameters={"T": Temperature()},
+        training=Training(restarts=1, adam_steps=300),
         progress=False,
     )
     fitted, test = result.material, samples_of(exact, (312.0, 341.0, 377.0), seed=1)
@@ -102,7 +103,7 @@ def test_a_heat_capacity_is_fitted_or_taken_off(given):
         kinematics=exact.kinematics,
         architecture=Architecture(modes=2, depth=0),
         parameters={"T": Temperature(heat_capacity=given, reference=300.0)},
-        training=Training(restarts=2),
+        training=Training(restarts=2, adam_steps=300),
         progress=False,
     )
     assert result.material.caloric.heat_capacity == pytest.approx(0.05, rel=1e-3 if given == "auto" else 1e-15)
@@ -121,6 +122,7 @@ def test_other_fields_come_after_the_temperature_and_names_say_which_is_which():
         kinematics=exact.kinematics,
         architecture=Architecture(modes=1, depth=0),
         parameters={"T": Temperature(290.0, 410.0)},
+        training=QUICK,
         progress=False,
     )
     assert result.material.fields == ("T", "c")

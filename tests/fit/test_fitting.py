@@ -21,7 +21,8 @@ from tests.materials import samples_of, two_wells
 def test_two_wells_are_recovered_from_energies_gradients_or_both(d, energy, gradient):
     exact = two_wells(d)
     train, test = samples_of(exact, 300, 0, energy, gradient), samples_of(exact, 300, 1)
-    result = fit(train, architecture=Architecture(width=4), training=Training(restarts=2), seed=0, progress=False)
+    training = Training(restarts=2, adam_steps=300)
+    result = fit(train, architecture=Architecture(width=4), training=training, seed=0, progress=False)
     assert result.active_modes == 2
     assert np.abs(result.potential.gradient(test.x) - test.gradient).max() < 0.02 * np.abs(test.gradient).max()
     shift = result.potential.energy(test.x) - test.energy

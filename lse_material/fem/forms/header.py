@@ -5,6 +5,7 @@ import hashlib
 import os
 import tempfile
 import weakref
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,27 +52,29 @@ def component_function(number: int) -> str:
     return f"lse_{number:016x}_at"
 
 
-def compile_arguments(number: int) -> list[str]:
+def include_arguments(number: int) -> list[str]:
     """Arguments for the C compiler with which a form can call `component_function(number)`."""
-    return [*_machine_flags(), "-include", str(_header(number, str(cache_directory())))]
+    return ["-include", str(_header(number, str(cache_directory())))]
 
 
 def for_this_cpu() -> dict[str, Any]:
     """DOLFINx's own options of its compiler, with the flags for this CPU."""
     arguments = dolfinx.jit.get_options()["cffi_extra_compile_args"]
-    return {"cffi_extra_compile_args": [*arguments, *machine_arguments()]}
+    return {"cffi_extra_compile_args": [*arguments, *machine_arguments(arguments)]}
 
 
-def machine_arguments() -> list[str]:
-    """Arguments for the C compiler with which element kernels are made for this CPU; they name it, as DOLFINx's cache may
-    be shared by machines."""
-    chosen = compiler()
-    cpu = hashlib.sha256(chosen.macros.encode()).hexdigest()[:16]
-    return [*_machine_flags(), f"-DLSE_CPU=0x{cpu}"]
+def machine_arguments(given: Sequence[str] = ()) -> list[str]:
+    """Arguments for the C compiler, behind those `given`, with which element kernels are made for this CPU; they name it, as
+    DOLFINx's cache may be shared by machines."""
+    cpu = hashlib.sha256(compiler().macros.encode()).hexdigest()[:16]
+    return [*machine_flags(given), f"-DLSE_CPU=0x{cpu}"]
 
 
-def _machine_flags() -> list[str]:
-    return ["-O3", *(flag for flag in compiler().command[1:] if flag.startswith("-")), *MATHEMATICS_FLAGS]
+def machine_flags(given: Sequence[str]) -> list[str]:
+    """Flags for this CPU behind those `given`: -O3 in place of DOLFINx's -O2. Another level is the user's, and stays."""
+    chosen = any(flag.startswith("-O") and flag != "-O2" for flag in given)
+    flags = (flag for flag in compiler().command[1:] if flag.startswith("-"))
+    return [*([] if chosen else ["-O3"]), *flags, *MATHEMATICS_FLAGS]
 
 
 @functools.cache

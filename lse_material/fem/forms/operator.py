@@ -42,7 +42,14 @@ from ufl.variable import Variable
 
 from lse_material.errors import InvalidInputError
 from lse_material.fem._mpi import expect_one_material
-from lse_material.fem.forms.header import Numbered, by_number, compile_arguments, component_function, numbered
+from lse_material.fem.forms.header import (
+    Numbered,
+    by_number,
+    component_function,
+    include_arguments,
+    machine_flags,
+    numbered,
+)
 from lse_material.fem.forms.marks import marks_in
 from lse_material.fem.forms.strain import parts_of_multiple, pull_back, strain_components
 from lse_material.kernel.c_writer import upper_triangle
@@ -346,10 +353,10 @@ def _expression(item: Any) -> Any:
 
 def extended(arguments: list[str], numbers: list[int]) -> list[str]:
     """Compiler arguments with those of the potentials added, each once."""
-    result = list(arguments)
+    flags = machine_flags(arguments) if numbers else []
+    result = [*arguments, *(flag for flag in flags if flag not in arguments)]
     for number in numbers:
-        *flags, include, header = compile_arguments(number)
-        result += [flag for flag in flags if flag not in result]
+        include, header = include_arguments(number)
         if header not in result:
             result += [include, header]
     return result
@@ -358,7 +365,8 @@ def extended(arguments: list[str], numbers: list[int]) -> list[str]:
 def jit_options(item: Any, options: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """The `jit_options` with which DOLFINx compiles `item`: `options`, with the headers of its potentials added.
 
-    DOLFINx is given them by itself; this is for looking at them, or for passing them on to other compilers of C.
+    DOLFINx is given them by itself; this is for looking at them, or for passing them on to other compilers of C. Forms with a
+    potential are compiled with -O3 for this CPU, unless `cffi_extra_compile_args` has a level other than DOLFINx's own -O2.
 
     Args:
         item: a UFL form or expression.

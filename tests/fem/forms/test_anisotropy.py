@@ -8,7 +8,6 @@ from mpi4py import MPI
 
 import lse_material as lse
 
-QUICK = {"cffi_extra_compile_args": ["-O0"]}
 MU, FIBRE, BULK = 1.0, 4.0, 3.0
 
 
@@ -48,9 +47,7 @@ class Bicrystal:
             residual, options = ufl.inner(what.operator, ufl.grad(self.v)) * what.dx, {"stresses": [what]}
         else:
             residual, options = what, {}
-        problem = lse.fem.MaterialProblem(
-            residual, self.u, bcs=self.bcs, petsc_options_prefix=prefix, jit_options=QUICK, **options
-        )
+        problem = lse.fem.MaterialProblem(residual, self.u, bcs=self.bcs, petsc_options_prefix=prefix, **options)
         problem.solve()
         return self.u.x.array.copy()
 
@@ -123,7 +120,7 @@ def test_frozen_tangents_have_the_curvature_of_invariants(measure):
     u, v, du = fem.Function(V), ufl.TestFunction(V), ufl.TrialFunction(V)
     W = lse.fem.energy(material, ufl.Identity(2) + ufl.grad(u)) * ufl.dx(degree=1)
     forms = lse.fem.frozen_tangent(W, u), ufl.derivative(ufl.derivative(W, u, v), u, du)
-    frozen, exact = (fem.form(form, jit_options=QUICK) for form in forms)
+    frozen, exact = (fem.form(form) for form in forms)
     A, B = (fem.assemble_matrix(form).to_dense() for form in (frozen, exact))
     size = np.abs(B).max()
     assert np.linalg.eigvalsh(A - B).min() > -1e-12 * size
