@@ -210,6 +210,21 @@ def require_double(*functions: fem.Function, what: str, real: bool = False, doma
             )
 
 
+def require_one_shape(domain: mesh.Mesh, what: str, *, facets: bool = False) -> None:
+    """Raise InvalidInputError unless all cells have one shape; with `facets`, all their facets too (those of prisms do not)."""
+    shapes = domain.topology.entity_types
+    kinds = [("cells", shapes[domain.topology.dim])]
+    if facets:
+        kinds.append(("facets", shapes[domain.topology.dim - 1]))
+    for kind, found in kinds:
+        if len(found) > 1:
+            raise InvalidInputError(
+                f"{what} needs a mesh whose {kind} have one shape, and this one has "
+                f"{' and '.join(each.name for each in found)}: mesh the body with triangles or quadrilaterals alone, in space "
+                "with tetrahedra or hexahedra alone."
+            )
+
+
 def same_topology(a: Any, b: Any) -> bool:
     """Whether two topologies are the same object, in DOLFINx's Python or beneath it."""
     return bool(getattr(a, "_cpp_object", a) == getattr(b, "_cpp_object", b))

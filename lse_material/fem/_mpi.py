@@ -2,7 +2,7 @@
 
 import pickle
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from dolfinx import fem
@@ -62,6 +62,25 @@ def expect_same(comm: MPI.Comm, name: str, value: Any) -> None:
         raise InvalidInputError(
             f"{name} is {values[0]} on rank 0 and {values[other]} on rank {other}: it must be the same on all."
         )
+
+
+def expect_one_material(comm: MPI.Comm, potentials: Sequence[Any] | None) -> None:
+    """Check that all ranks have the same potentials, by their names: each rank would integrate its own. Collective.
+
+    None stands for a rank that cannot tell.
+
+    Raises:
+        InvalidInputError: on all ranks, if two differ.
+    """
+    if comm.size == 1:
+        return
+    told = [(rank, there) for rank, there in enumerate(comm.allgather(potentials)) if there is not None]
+    for rank, there in told:
+        if there != told[0][1]:
+            raise InvalidInputError(
+                f"rank {rank} has another material than rank {told[0][0]}, and each rank would take the energy of its own. "
+                "Load or fit it once for all: material = lse.fem.on_rank_0(MPI.COMM_WORLD, lambda: lse.load(path))."
+            )
 
 
 def warn_together(comm: MPI.Comm, message: str, category: type[Warning], *, stacklevel: int = 2) -> None:

@@ -17,6 +17,7 @@ from ufl.core.expr import Expr
 
 from lse_material._arrays import Array
 from lse_material.errors import InvalidInputError
+from lse_material.fem._cells import require_one_shape
 from lse_material.fem._mpi import integral
 from lse_material.fem.forms.measures import estimated_degree
 from lse_material.fem.forms.reduced import circumference
@@ -67,6 +68,7 @@ def enclosed_volume(
         )
     if not isinstance(ds, ufl.Measure) or ds.integral_type() != "exterior_facet":
         raise InvalidInputError("ds is a measure of exterior facets, those of the cavity: ufl.Measure('ds', ...)(tag).")
+    require_one_shape(mesh.Mesh(domain.ufl_cargo(), domain), "enclosed_volume", facets=True)
     axes = tuple(range(dim)) if axes is None else tuple(axes)
     if not axes or len(set(axes)) < len(axes) or not set(axes) <= set(range(dim)):
         raise InvalidInputError(f"axes is {list(axes)}: give numbers from 0 to {dim - 1}, each once.")

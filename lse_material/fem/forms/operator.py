@@ -41,6 +41,7 @@ from ufl.corealg.multifunction import MultiFunction
 from ufl.variable import Variable
 
 from lse_material.errors import InvalidInputError
+from lse_material.fem._mpi import expect_one_material
 from lse_material.fem.forms.header import (
     Numbered,
     by_number,
@@ -295,8 +296,11 @@ def _checked_on_every_rank(ffcx_jit: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(ffcx_jit)
     def checked(comm: Any, item: Any, form_compiler_options: Any = None, *args: Any, **kwargs: Any) -> Any:
-        if isinstance(item, (ufl.Form, tuple)) and potentials_in(item):
-            refuse_other_precision(item, form_compiler_options or {})
+        if isinstance(item, (ufl.Form, tuple)):
+            numbers = sorted(potentials_in(item))
+            expect_one_material(comm, numbers)
+            if numbers:
+                refuse_other_precision(item, form_compiler_options or {})
         return ffcx_jit(comm, item, form_compiler_options, *args, **kwargs)
 
     return checked

@@ -17,7 +17,7 @@ from petsc4py import PETSc
 
 from lse_material._arrays import Array
 from lse_material.errors import ConvergenceError, InvalidInputError
-from lse_material.fem._cells import require_double
+from lse_material.fem._cells import require_double, require_one_shape
 from lse_material.fem._mpi import integral
 from lse_material.fem.forms.constants import without_constants
 from lse_material.fem.forms.incompressible import Multiplier
@@ -82,6 +82,7 @@ class CellSystem:
                 "function of F that returns its energy density."
             )
         require_double(what="a PeriodicCell", domain=domain)
+        require_one_shape(domain, "a PeriodicCell", facets=True)
         refuse_folded(domain)
         dim = self.dim = domain.geometry.dim
         shape = element("Lagrange", domain.basix_cell(), degree, shape=(dim,))

@@ -21,7 +21,7 @@ from scipy.sparse import csr_array
 
 from lse_material._arrays import Array
 from lse_material.errors import InvalidInputError
-from lse_material.fem._cells import connected_parts
+from lse_material.fem._cells import connected_parts, require_one_shape
 from lse_material.fem.homogenise.lattice import (
     axes_of,
     check_border,
@@ -61,8 +61,8 @@ class PeriodicMap:
         others: for each further part of V, the positions of its unknowns among those of q that this rank owns, a slice.
 
     Raises:
-        InvalidInputError: the translates of the mesh do not meet facet by facet, no lattice is found, or parts of the mesh are
-            not connected to the rest.
+        InvalidInputError: the translates of the mesh do not meet facet by facet, no lattice is found, parts of the mesh are
+            not connected to the rest, or its cells or facets have several shapes.
 
     >>> periodic = lse.fem.PeriodicMap(V)
     >>> periodic.size, round(periodic.volume, 6)
@@ -70,6 +70,8 @@ class PeriodicMap:
     """
 
     def __init__(self, V: fem.FunctionSpace, lattice: Any = None) -> None:
+        if not isinstance(V, fem.FunctionSpace):
+            raise InvalidInputError(f"V is a {type(V).__name__}; it must be the function space of a displacement.")
         comm, dim = V.mesh.comm, V.mesh.geometry.dim
         parts = _parts(V)
         if parts[0][0].dofmap.index_map_bs != dim:
@@ -77,6 +79,7 @@ class PeriodicMap:
                 f"a periodic cell needs a space of vectors with {dim} components, such as "
                 f'functionspace(domain, ("Lagrange", 2, ({dim},))).'
             )
+        require_one_shape(V.mesh, "a PeriodicMap", facets=True)
         facets = exterior_facets(V.mesh)
         self.lattice = lattice_of(facets) if lattice is None else checked_lattice(lattice, dim)
         check_border(facets, self.lattice)

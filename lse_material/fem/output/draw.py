@@ -97,8 +97,8 @@ def gather_cells(field: fem.Function, *, displacement: fem.Function | None = Non
     >>> len(cells.values)
     32
     """
-    V = field.function_space
     _expect_component(field, component)
+    V = field.function_space
     domain, tdim = V.mesh, V.mesh.topology.dim
     if V.element.basix_element.degree > 0:
         space = fem.functionspace(domain, ("Lagrange", 1, tuple(field.ufl_shape)))
@@ -154,12 +154,12 @@ def draw_cells(
     >>> fields.update()
     >>> lse.fem.draw_cells(fields.functions[0], "energy.png", label="W in MPa", displacement=u)
     """
+    _expect_component(field, component)
     V = field.function_space
     if (path is None) == (axes is None):
         raise InvalidInputError("give either the path of a PNG or axes to draw into.")
     if V.element.basix_element.degree != 0:
         raise InvalidInputError(f"a field of degree {V.element.basix_element.degree} is not constant in each cell.")
-    _expect_component(field, component)
     if path is not None and V.mesh.topology.dim == 3:
         topology, kinds, x, values = _gathered(field, component, displacement)
         colours = _range(values) if limits is None else limits
@@ -191,6 +191,10 @@ def _panel(axes: Axes, cells: Cells, label: str, title: str, limits: tuple[float
 
 
 def _expect_component(field: fem.Function, component: int) -> None:
+    if not isinstance(field, fem.Function):
+        raise InvalidInputError(
+            f"the field is a {type(field).__name__}; it must be a dolfinx Function, on the mesh to draw."
+        )
     if not 0 <= component < (blocks := field.function_space.dofmap.bs):
         raise InvalidInputError(f"component is {component}; the field has {blocks}.")
 
@@ -217,7 +221,10 @@ def _surface(domain: mesh.Mesh) -> tuple[Indices, Indices]:
     """Of each facet of the surface that this rank owns: its cell, and its corners as numbered in that cell, around it."""
     local = basix.topology(domain.basix_cell())[2]
     if len({len(corners) for corners in local}) > 1:
-        raise InvalidInputError(f"facets of a {domain.topology.cell_type.name} are of two shapes.")
+        raise InvalidInputError(
+            f"facets of a {domain.topology.cell_type.name} are of two shapes: write the field to a file, by VTKFile of "
+            "dolfinx.io."
+        )
     domain.topology.create_connectivity(2, 3)
     domain.topology.create_connectivity(3, 2)
     facets = mesh.exterior_facet_indices(domain.topology)

@@ -17,7 +17,7 @@ from ufl.core.expr import Expr
 
 from lse_material._arrays import positive
 from lse_material.errors import InvalidInputError
-from lse_material.fem._cells import require_degree
+from lse_material.fem._cells import require_degree, require_one_shape
 from lse_material.fem._mpi import warn_together
 from lse_material.fem.forms.measures import with_quadrature_degree
 
@@ -116,6 +116,9 @@ def viscous(gradient: Expr, before: Expr, *, viscosity: float, dt: float) -> Exp
 def check_resolution(domain: mesh.Mesh, length: float) -> float:
     """Cells per `length` where the mesh is coarsest, the same on every rank. Collective; call it once for a new mesh.
 
+    Raises:
+        InvalidInputError: the mesh has cells of several shapes.
+
     Warns:
         MeshWarning: they are fewer than 4.
 
@@ -125,6 +128,7 @@ def check_resolution(domain: mesh.Mesh, length: float) -> float:
     positive("length", length)
     if not isinstance(domain, mesh.Mesh):
         raise InvalidInputError(f"check_resolution takes a dolfinx mesh, and not a {type(domain).__name__}.")
+    require_one_shape(domain, "check_resolution")
     tdim = domain.topology.dim
     cells = np.arange(domain.topology.index_map(tdim).size_local, dtype=np.int32)
     largest = float(domain.h(tdim, cells).max()) if len(cells) else 0.0

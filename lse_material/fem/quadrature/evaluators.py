@@ -10,11 +10,12 @@ from ufl.core.expr import Expr
 
 from lse_material._arrays import Array
 from lse_material.errors import CompilationError, InvalidInputError
+from lse_material.fem._mpi import expect_one_material
 from lse_material.fem.forms.energy import growth_stress, inputs, with_caloric
 from lse_material.fem.forms.orientation import not_inverted
 from lse_material.fem.forms.strain import pull_back
 from lse_material.fem.quadrature.plane_stress import PlaneValues
-from lse_material.kernel import CompiledPotential, InterpretedPotential, potential_evaluator
+from lse_material.kernel import CompiledPotential, InterpretedPotential, point_function, potential_evaluator
 from lse_material.kernel.c_writer import upper_triangle
 from lse_material.model.material import Material
 from lse_material.model.soft_minimum import SoftMinimum
@@ -178,7 +179,7 @@ def compile_together(potential: SoftMinimum, comm: MPI.Comm) -> CompiledPotentia
     (`dolfinx.jit.mpi_jit_decorator` compiles on one rank of all, but nodes may differ in CPU and cache.)
 
     Raises CompilationError: on every rank, if it failed on any; RuntimeWarning: likewise, if there is no compiler and a
-    filter makes this an error.
+    filter makes this an error; InvalidInputError: likewise, if ranks have different potentials.
     """
     node = comm.Split_type(MPI.COMM_TYPE_SHARED)
     result, failure = _attempt(potential, comm) if node.rank == 0 else (None, None)
@@ -189,6 +190,7 @@ def compile_together(potential: SoftMinimum, comm: MPI.Comm) -> CompiledPotentia
     if failures:
         raise failures[0]
     assert result is not None
+    expect_one_material(comm, [point_function(potential)] if isinstance(result, CompiledPotential) else None)
     return result
 
 

@@ -50,7 +50,7 @@ from lse_material.fem.solve.problem import FINER, MaterialProblem
 from lse_material.fem.solve.quasi_newton import REMAINDER, descend
 from lse_material.fem.solve.saddle import minimise_eliminated
 from lse_material.fem.solve.scaling import FieldScales
-from lse_material.fem.solve.trust_region import EnergyDifferences, keep_preconditioner_positive
+from lse_material.fem.solve.trust_region import EnergyDifferences, keep_preconditioner_positive, require_two_matrices
 
 DESCENTS = 20  # at most in a solve, from the trust region to quasi-Newton steps
 SLOW = 0.3  # of the last residual norm: an iteration of the trust region that leaves more is slow
@@ -167,6 +167,8 @@ class EnergyProblem(MaterialProblem):
             )
         convex = frozen_tangent(energy, u) if frozen is None and not saddle else frozen
         direct = {**self.default_options, **chosen}.get("ksp_type") == "preonly"  # it applies the preconditioner alone
+        if convex is not None and not direct:
+            require_two_matrices(chosen)
         super().__init__(
             ufl.derivative(energy, u) if residual is None else residual,
             u,

@@ -17,13 +17,14 @@ flat, and may be indefinite where terms of the user's own are not convex (a matr
 pivots as it factors, so that the check of a positive matrix costs nothing.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from typing import Any
 
 import numpy as np
 from petsc4py import PETSc
 
+from lse_material.errors import InvalidInputError
 from lse_material.fem.solve.inertia import count_pivots, with_raised_diagonal
 
 HIDDEN_BY_ROUNDING = 1e-10  # relative difference of two energies below which it is taken from gradients
@@ -102,6 +103,15 @@ class EnergyDifferences:
         y.copy(self._step)
         self._step.axpy(-1.0, self._base)
         return float(0.5 * self._gradients.dot(self._step).real)
+
+
+def require_two_matrices(chosen: Mapping[str, Any]) -> None:
+    """Raise InvalidInputError for a preconditioner that must be made of the tangent, not of the frozen-weight tangent."""
+    if chosen.get("pc_type") == "eisenstat":
+        raise InvalidInputError(
+            "pc_type eisenstat is made of the tangent itself, and an EnergyProblem preconditions with its frozen-weight "
+            "tangent: take pc_type sor, or MaterialProblem(ufl.derivative(energy, u), u, ...)."
+        )
 
 
 def keep_preconditioner_positive(ksp: PETSc.KSP) -> None:

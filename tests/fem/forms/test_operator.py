@@ -300,6 +300,26 @@ def test_what_cannot_be_compiled_is_refused_on_every_rank():
         fem.form(energy(two_variants(), F) * ufl.dx(degree=2), dtype=np.complex128)
 
 
+@pytest.mark.mpi
+@pytest.mark.parametrize("stored", [False, True])
+def test_ranks_with_different_materials_are_refused_together(stored):
+    """Without this the energy would be a sum of the energies of two bodies."""
+    if WORLD.size == 1:
+        pytest.skip("one rank")
+    _, _, F = deformed(comm=WORLD)
+    last = WORLD.size - 1
+    material = two_variants(rho=0.1 if WORLD.rank < last else 0.2)
+    use = {
+        True: lambda: lse.fem.QuadratureStress(material, F, degree=2),
+        False: lambda: fem.form(energy(material, F) * ufl.dx(degree=2)),
+    }[stored]
+    with pytest.raises(lse.InvalidInputError, match=f"rank {last} has another material than rank 0.*on_rank_0"):
+        use()
+    same = lse.fem.on_rank_0(WORLD, lambda: material)
+    exact = two_variants(rho=0.1).energy(np.eye(2) + H)
+    assert integral(energy(same, F) * ufl.dx(degree=2)) == pytest.approx(exact, rel=1e-12)
+
+
 # ---- its use ----------------------------------------------------------------------------------------------------------------
 
 

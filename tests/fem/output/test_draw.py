@@ -65,6 +65,13 @@ def test_prisms_have_facets_of_two_shapes():
         gather_cells(fem.Function(fem.functionspace(domain, ("DG", 0))))
 
 
+def test_a_mesh_is_no_field():
+    domain = mesh.create_unit_square(MPI.COMM_SELF, 1, 1)
+    for refused in (lambda: gather_cells(domain), lambda: draw_cells(domain, "mesh.png", label="mesh")):
+        with pytest.raises(lse.InvalidInputError, match="the field is a Mesh; it must be a dolfinx Function"):
+            refused()
+
+
 @pytest.mark.mpi
 def test_panels_of_a_figure():
     from matplotlib.figure import Figure
