@@ -98,6 +98,12 @@ class Architecture(Options):
         "name of the mode type, one of `lse_material.fit.MODES`; width, depth, activation and quadratic are of convex networks "
         "(of a FibreNetwork the width alone; the quadratic term of a PolyconvexNetwork reads J alone)",
     )
+    features: int = option(
+        4,
+        "functions sqrt(1 + (a.p + b)^2) of the designs p that weights read, beside 1 and p. With 0 the factors of neurons and "
+        "quadratic terms are squares of linear functions of p: where designs are few, that says more of others",
+        least=0,
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -23,7 +23,6 @@ from lse_material.model.design_network import DesignNetwork
 from lse_material.model.interpolated_design import OF_ENDS, InterpolatedDesign
 from lse_material.model.mode import Mode
 
-FEATURES = 4  # of the parameters, beside 1 and themselves
 RESTRAINT = 0.01  # lattice cells that are left out are missed by 8.9 % with it, and by 11.1 % without
 BY_DESIGN = ("bias", "z_root", "slope", "level", "quadratic")  # of weights by 1, by the parameters, by the features
 NAMES = ("feature_weight", "feature_bias", "x_weight", "bias", "z_root", "slope", "level", "quadratic")
@@ -50,7 +49,8 @@ class TrainableDesign(TrainablePotential):
         return torch.cat([1.0 - t, t], dim=-1) if self.temperatures else torch.ones_like(x[..., :1])
 
     def set_up(self, architecture: Architecture, size: int) -> None:  # noqa: D102
-        k, n, m, r, e = architecture.count, architecture.width, architecture.design, FEATURES, self.outputs
+        k, n, m, e = architecture.count, architecture.width, architecture.design, self.outputs
+        r = architecture.features
         d, q = size - self.temperatures - m, 1 + m + r
         rows = d if architecture.quadratic else 0
         shapes = ((r, m), (r,), (n, d), (n, q), (e, n, q), (e, d, q), (e, q), (e, rows, d, q))
@@ -197,10 +197,9 @@ class TrainableDesign(TrainablePotential):
     def architecture_of(cls, modes: Sequence[Any]) -> Architecture:  # noqa: D102
         ends = [end for mode in modes for end in mode.ends]
         width, quadratic = max(len(end.x_weight) for end in ends), any(len(end.quadratic) for end in ends)
-        first = modes[0]
-        return Architecture(
-            len(modes), width, 0, first.activation, quadratic, mode_type=first.type, design=first.design
-        )
+        first, features = modes[0], max(len(end.feature_bias) for end in ends)
+        of_type = {"mode_type": first.type, "design": first.design, "features": features}
+        return Architecture(len(modes), width, 0, first.activation, quadratic, **of_type)
 
     def read(self, modes: Sequence[Any]) -> None:
         """Take the weights of design networks; neurons, features and rows that one lacks are without effect.
