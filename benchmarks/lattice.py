@@ -26,7 +26,7 @@ import torch
 from common import finish, processor
 
 import lse_material as lse
-from lse_material.fit import Architecture, Design, Ensemble, FitResult, Training, fit, fit_ensemble
+from lse_material.fit import Architecture, Design, FitResult, Training, fit, fit_ensemble
 
 NAMES, LEFT_OUT = ("t1", "t2", "t3"), 10
 LBFGS_STEPS, LAST_STEPS = 500, 60  # of a member, and of the members joined
@@ -60,21 +60,7 @@ def soft_minimum(train: lse.Samples, test: lse.Samples, architecture: Architectu
     ensemble = fit_ensemble(train, members=options.members, **own, **shared)
     print("members", [round(relative(r.material.stress(test.F, test.fields), test), 4) for r in ensemble.results])
     last = replace(training, adam_steps=0, lbfgs_steps=LAST_STEPS)
-    return error_of(fit(mean_of(ensemble, train), start=ensemble.joined(), training=last, **shared), test)
-
-
-def mean_of(ensemble: Ensemble, train: lse.Samples) -> lse.Samples:
-    """What the members say on average, at the rows and at as many with designs on lines between two cells."""
-    rng, n = np.random.default_rng(0), len(train)
-    assert train.F is not None
-    assert train.fields is not None
-    one, other = (train.fields[rng.integers(n, size=n)] for _ in range(2))
-    share = rng.random((n, 1))
-    F, fields = np.tile(train.F, (2, 1, 1)), np.concatenate([train.fields, share * one + (1.0 - share) * other])
-    members = [result.material for result in ensemble.results]
-    energy = np.mean([material.energy(F, fields) for material in members], axis=0)
-    stress = np.mean([material.stress(F, fields) for material in members], axis=0)
-    return lse.Samples(F=F, energy=energy, stress=stress, fields=fields, field_names=NAMES)
+    return error_of(fit(ensemble.averaged(train), start=ensemble.joined(), training=last, **shared), test)
 
 
 def jointly_convex(train: lse.Samples, test: lse.Samples, options: Any) -> float:

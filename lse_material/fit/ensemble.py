@@ -76,6 +76,38 @@ class Ensemble:
         potential = replace(first.potential, modes=modes, scaled_rho=rho, energy_shift=level)
         return replace(first, potential=potential, provenance={})
 
+    def averaged(self, samples: Samples, *, seed: int = 0) -> Samples:
+        """Samples of the mean W and P of the members, to which a fit from `joined` comes close: one material for their mean.
+
+        They are at the rows of `samples`, and once more at their F, with fields on lines between those of two rows each: there
+        the members say more together than the rows, which a longer fit to the rows would follow into their errors.
+
+        Args:
+            samples: of F, as the members were fitted to.
+            seed: of the fields.
+
+        Raises:
+            InvalidInputError: samples of x, or without a field that the members depend on.
+
+        >>> training = lse.fit.Training(restarts=1, adam_steps=50, lbfgs_steps=20, validation=0.0)
+        >>> options = {"kinematics": lse.GreenLagrange(2), "training": training, "progress": False}
+        >>> ensemble = lse.fit.fit_ensemble(samples, members=2, **options)
+        >>> result = lse.fit.fit(ensemble.averaged(samples), start=ensemble.joined(), **options)
+        """
+        if not isinstance(samples, Samples) or samples.F is None:
+            raise InvalidInputError("the mean of an ensemble is taken at samples of F.")
+        F, names = samples.F, self.material.fields
+        fields = samples.with_fields(names).fields
+        if fields is not None:
+            rng, n = np.random.default_rng(seed), len(F)
+            one, other = (fields[rng.integers(n, size=n)] for _ in range(2))
+            share = rng.random((n, 1))
+            F, fields = np.concatenate([F, F]), np.concatenate([fields, share * one + (1.0 - share) * other])
+        members = [result.material for result in self.results]
+        energy = np.mean([material.energy(F, fields) for material in members], axis=0)
+        stress = np.mean([material.stress(F, fields) for material in members], axis=0)
+        return Samples(F=F, energy=energy, stress=stress, fields=fields, field_names=names, units=samples.units)
+
     def spread(self, F: Any, fields: Any = None) -> Array:
         """How far P is open, in units of stress: F (..., dim, dim) -> (...), at `fields` (..., m) if W depends on any.
 

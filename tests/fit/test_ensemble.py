@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import lse_material as lse
-from lse_material.fit import Architecture, Training, fit, fit_ensemble
+from lse_material.fit import Architecture, Design, Training, fit, fit_ensemble
 from tests.materials import random_material
 
 GREEN_LAGRANGE = lse.GreenLagrange(2)
@@ -104,3 +104,32 @@ def test_the_spread_of_materials_with_fields_is_that_at_their_values(samples):
     one, other = (result.material.stress(samples.F, c) for result in found.results)
     expected = np.linalg.norm(one - other, axis=(1, 2)) / np.sqrt(2.0)
     np.testing.assert_allclose(found.spread(samples.F, c), expected, rtol=1e-12)
+
+
+def test_one_material_comes_closer_to_the_mean_of_the_members_than_they_are_to_it(samples):
+    c = np.random.default_rng(1).uniform(0.0, 1.0, (len(samples), 1))
+    stiffer = {"energy": (1.0 + c[:, 0]) * samples.energy, "stress": (1.0 + c[:, :, None]) * samples.stress}
+    designed = lse.Samples(F=samples.F, **stiffer, fields=c, field_names=("c",))
+    training = Training(restarts=1, adam_steps=40, lbfgs_steps=40, validation=0.0)
+    options = {"kinematics": GREEN_LAGRANGE, "parameters": {"c": Design()}, "progress": False, "training": training}
+    found = fit_ensemble(designed, members=2, architecture=Architecture(1, 3, features=0), **options)
+    averaged = found.averaged(designed)
+    assert averaged.fields.min() >= c.min()
+    assert averaged.fields.max() <= c.max()
+    one, other = (result.material for result in found.results)
+    mean = 0.5 * (one.stress(averaged.F, averaged.fields) + other.stress(averaged.F, averaged.fields))
+    np.testing.assert_allclose(averaged.stress, mean, rtol=1e-12, atol=1e-12)
+    result = fit(averaged, start=found.joined(), **options)
+    new_c = np.random.default_rng(2).permutation(c)
+    P, first, second = (material.stress(samples.F, new_c) for material in (result.material, one, other))
+    away = np.linalg.norm(P - 0.5 * (first + second)), 0.5 * np.linalg.norm(first - second)
+    assert away[0] < 0.2 * away[1]
+
+
+def test_a_mean_is_taken_at_the_fields_that_the_members_depend_on(samples, ensemble):
+    assert len(ensemble.averaged(samples)) == len(samples)
+    other = lse.Samples(F=samples.F, energy=samples.energy, fields=samples.energy[:, None], field_names=("c",))
+    with pytest.raises(lse.InvalidInputError, match=r"\['c'\], not \[\]"):
+        ensemble.averaged(other)
+    with pytest.raises(lse.InvalidInputError, match="at samples of F"):
+        ensemble.averaged(lse.Samples(x=[[0.0]], energy=[0.0]))
