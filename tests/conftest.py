@@ -1,10 +1,11 @@
 """Settings of every test."""
 
 import gc
-import sys
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.compiler_level import compile_unoptimised
 
 # The machines that run the tests are shared and their clocks noisy: no limit of time; the same examples in every run.
 settings.register_profile(
@@ -24,10 +25,8 @@ def pytest_collection_modifyitems(items):
 
 
 def pytest_collection_finish():
-    """Forms are compiled without optimisation, in a third of the time: what gcc makes faster is no fact of these tests.
-    Processes that tests start (demos, scripts of users), the kernels and `tests/translations.py` keep the user's level."""
-    if jit := sys.modules.get("dolfinx.jit"):
-        jit.DOLFINX_DEFAULT_JIT_OPTIONS["cffi_extra_compile_args"] = (["-O0", "-g0"], "of the tests")
+    """Processes that tests start (demos, scripts of users), the kernels and `tests/translations.py` keep the user's level."""
+    compile_unoptimised()
 
 
 def alone():
