@@ -155,7 +155,7 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=10, help="one row in so many is fitted")
     parser.add_argument("--modes", type=int, default=2)
     parser.add_argument("--width", type=int, default=20)
-    parser.add_argument("--members", type=int, default=4, help="fits that are joined")
+    parser.add_argument("--members", type=int, default=6, help="fits that are joined")
     parser.add_argument("--steps", type=int, default=1000, help="of Adam")
     parser.add_argument("--baseline", action="store_true", help="fit a jointly convex mode and a plain network too")
     parser.add_argument("--quick", action="store_true", help="a small mode and few steps")
