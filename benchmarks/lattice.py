@@ -51,7 +51,7 @@ def relative(stress: Any, data: lse.Samples) -> float:
 
 
 def soft_minimum(train: lse.Samples, test: lse.Samples, architecture: Architecture, options: Any) -> float:
-    """The error of members whose modes depend on the design, joined and fitted on."""
+    """The error of members whose modes depend on the design, joined and fitted to their mean."""
     training = Training(restarts=1, learning_rate=0.02, lbfgs_steps=LBFGS_STEPS, validation=0.0, energy_weight=ENERGIES)
     training = replace(training, adam_steps=options.steps, rows=2 * len(train), batch=512)
     shared: dict[str, Any] = {"kinematics": lse.GreenLagrange(3), "progress": False}

@@ -123,14 +123,7 @@ def formula(mode: Any, x: list[Expr], *, with_gradient: bool = False) -> tuple[E
 
 def interpolated(mode: Any, x: list[Expr], *, with_gradient: bool = False) -> tuple[Expr, list[Expr]]:
     """psi of an interpolated network, and its gradient if asked for (else an empty list)."""
-    t, rest = x[0], x[1:]
-    (lower, of_lower), (upper, of_upper) = (
-        network(end, rest, with_gradient=with_gradient) for end in (mode.lower, mode.upper)
-    )
-    psi = (1.0 - t) * lower + t * upper
-    if not with_gradient:
-        return psi, []
-    return psi, [upper - lower, *((1.0 - t) * a + t * b for a, b in zip(of_lower, of_upper))]
+    return _between(network, mode, x, with_gradient)
 
 
 def design(mode: Any, x: list[Expr], *, with_gradient: bool = False) -> tuple[Expr, list[Expr]]:
@@ -155,9 +148,14 @@ def design(mode: Any, x: list[Expr], *, with_gradient: bool = False) -> tuple[Ex
 
 def interpolated_design(mode: Any, x: list[Expr], *, with_gradient: bool = False) -> tuple[Expr, list[Expr]]:
     """psi of an interpolated design network, and its gradient if asked for (else an empty list)."""
+    return _between(design, mode, x, with_gradient)
+
+
+def _between(of_end: Callable[..., Any], mode: Any, x: list[Expr], with_gradient: bool) -> tuple[Expr, list[Expr]]:
+    """The same of a mode between its ends, x[0] the share of the upper one."""
     t, rest = x[0], x[1:]
     (lower, of_lower), (upper, of_upper) = (
-        design(end, rest, with_gradient=with_gradient) for end in (mode.lower, mode.upper)
+        of_end(end, rest, with_gradient=with_gradient) for end in (mode.lower, mode.upper)
     )
     psi = (1.0 - t) * lower + t * upper
     if not with_gradient:
