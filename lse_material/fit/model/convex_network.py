@@ -33,16 +33,6 @@ class TrainableNetworks(TrainablePotential):
     mode_type: ClassVar[str] = ConvexNetwork.type
     kind: ClassVar[type[ConvexNetwork] | type[InterpolatedNetwork]] = ConvexNetwork
 
-    @property
-    def outputs(self) -> int:
-        """Number of output rows of a mode."""
-        return 1 + self.temperatures
-
-    def shares(self, x: Tensor) -> Tensor:
-        """What each output row counts at x (..., d): (..., outputs), with sum 1."""
-        t = x[..., : self.temperatures]
-        return torch.cat([1.0 - t, t], dim=-1) if self.temperatures else torch.ones_like(x[..., :1])
-
     def set_up(self, architecture: Architecture, size: int) -> None:  # noqa: D102
         widths = [architecture.width] * architecture.depth + [self.outputs]
         k, d = architecture.count, size - self.temperatures

@@ -38,16 +38,6 @@ class TrainableDesign(TrainablePotential):
         """The architecture without layers that discovery could leave out: a mode has one, always."""
         return replace(architecture, depth=0)
 
-    @property
-    def outputs(self) -> int:
-        """Number of sets of weights behind the neurons."""
-        return 1 + self.temperatures
-
-    def shares(self, x: Tensor) -> Tensor:
-        """What each set counts at x (..., d): (..., outputs), with sum 1."""
-        t = x[..., : self.temperatures]
-        return torch.cat([1.0 - t, t], dim=-1) if self.temperatures else torch.ones_like(x[..., :1])
-
     def set_up(self, architecture: Architecture, size: int) -> None:  # noqa: D102
         k, n, m, e = architecture.count, architecture.width, architecture.design, self.outputs
         r = architecture.features

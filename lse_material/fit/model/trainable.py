@@ -130,6 +130,16 @@ class TrainablePotential(torch.nn.Module, ABC):
         """
         raise NotImplementedError(f"modes of the type {self.architecture.mode_type} are differentiated row by row.")
 
+    @property
+    def outputs(self) -> int:
+        """Number of sets of output weights of a mode, one for each end of a temperature."""
+        return 1 + self.temperatures
+
+    def shares(self, x: Tensor) -> Tensor:
+        """What each set counts at x (..., d): (..., outputs), with sum 1."""
+        t = x[..., : self.temperatures]
+        return torch.cat([1.0 - t, t], dim=-1) if self.temperatures else torch.ones_like(x[..., :1])
+
     def restraints(self) -> dict[str, Tensor]:
         """What the squares of weights count in `restraint`, by their names."""
         return {}
