@@ -15,7 +15,7 @@ from lse_material._arrays import Array
 from lse_material.analysis.density import mala, summed, systematic
 from lse_material.errors import ConvergenceError, InvalidInputError
 from lse_material.fit.options import Inference
-from lse_material.fit.session import Session
+from lse_material.fit.session import Session, default_device, made_on
 from lse_material.model.box import Box
 
 GAP = 3.0  # ratio of successive links between points above which they part groups
@@ -30,18 +30,19 @@ Target = Callable[[Tensor], Tensor]
 
 
 class Counted:
-    """A target in NumPy: energies -ln p and their gradients, counted."""
+    """A target in NumPy: energies -ln p and their gradients, counted. Its argument is on torch's default device."""
 
     def __init__(self, target: Target, size: int) -> None:
-        self.target, self.size, self.evaluations = target, size, 0
+        self.target, self.size, self.evaluations, self.device = target, size, 0, default_device()
 
     def __call__(self, x: Array) -> tuple[Array, Array]:
         """Energies (n,) and gradients (n, d) at x (n, d).
 
         Raises InvalidInputError: the target gives another shape, a NaN, or +inf.
         """
-        t = torch.tensor(x, dtype=torch.float64, requires_grad=True)
-        log_p = self.target(t)
+        with made_on(self.device):
+            t = torch.tensor(x, dtype=torch.float64, requires_grad=True)
+            log_p = self.target(t)
         if not isinstance(log_p, Tensor) or log_p.shape != (len(x),) or log_p.is_complex():
             found = f"a {type(log_p).__name__} of {getattr(log_p, 'dtype', '')} of shape {tuple(getattr(log_p, 'shape', ()))}"
             raise InvalidInputError(
@@ -51,7 +52,7 @@ class Counted:
             raise InvalidInputError("the target has no gradient: it must be made of torch operations on its argument.")
         (score,) = torch.autograd.grad(log_p.sum(), t)
         self.evaluations += len(x)
-        energy, gradient = -log_p.detach().double().numpy(), -score.numpy()
+        energy, gradient = -log_p.detach().cpu().double().numpy(), -score.cpu().numpy()
         if np.isnan(energy).any():
             row = int(np.argmax(np.isnan(energy)))
             raise InvalidInputError(f"the target is NaN at {x[row].tolist()}; outside its support let it be -inf.")

@@ -37,7 +37,16 @@ from lse_material.fit.problem.parameters import Parameters, architecture_of, dec
 from lse_material.fit.problem.prepare import Problem, prepare
 from lse_material.fit.problem.unseen_shears import with_unseen_shears
 from lse_material.fit.result import USELESS_ERROR, Errors, FitResult, FitWarning, errors_by_group, errors_of
-from lse_material.fit.session import ENDS, Checkpoint, Session, TimeUpError, ctrl_c_interrupts, reason_of
+from lse_material.fit.session import (
+    ENDS,
+    PROCESSOR,
+    Checkpoint,
+    Session,
+    TimeUpError,
+    ctrl_c_interrupts,
+    made_on,
+    reason_of,
+)
 from lse_material.model.box import Box
 from lse_material.model.convex_network import ConvexNetwork
 from lse_material.model.growth import Growth
@@ -116,24 +125,25 @@ def fit(
     began = time.monotonic()
     expect_options(architecture=architecture, training=training, sparsity=sparsity, kinematics=kinematics, seed=seed)
     expect_options(symmetry=symmetry, growth=growth, parameters=parameters, checkpoint=checkpoint)
-    training, leave_out, sparsity = training or Training(), sparsity is not None, sparsity or _sparsity(samples)
-    first = None if start is None else from_start(start, kinematics, architecture, symmetry)
-    samples, temperature, designs = declared(parameters, samples, start, periods)
-    architecture = architecture_of(architecture, temperature, designs) if first is None else first.architecture
-    architecture = trainable_kind(architecture.mode_type).adapted(architecture)
-    rng = generator(seed)
-    inputs: dict[str, Any] = {"start": start, "periods": periods, "temperature": temperature}
-    problem = prepare(samples, kinematics, growth, symmetry, architecture, training, rng, **inputs)
-    for text in problem.warnings:
-        warnings.warn(text, DataWarning, stacklevel=2)
-    of_fit = architecture, training, sparsity, growth, kinematics and kinematics.to_dict(), symmetry, periods, seed
-    stages = None if checkpoint is None else Checkpoint(checkpoint, _name(problem.digest, *of_fit, temperature))
-    problem = problem.within(Session(began + (training.time_limit or math.inf), stages))
-    with ctrl_c_interrupts():
-        found = _search(problem, first, architecture, training, sparsity, rng, progress)
-        if leave_out and not (found.errors or found.stopped) and architecture.design:
-            found = _without_dependences(problem, found, training, sparsity, rng)
-        result = _finished(problem, found, sparsity.tolerance, training, seed, progress)
+    with made_on(PROCESSOR):
+        training, leave_out, sparsity = training or Training(), sparsity is not None, sparsity or _sparsity(samples)
+        first = None if start is None else from_start(start, kinematics, architecture, symmetry)
+        samples, temperature, designs = declared(parameters, samples, start, periods)
+        architecture = architecture_of(architecture, temperature, designs) if first is None else first.architecture
+        architecture = trainable_kind(architecture.mode_type).adapted(architecture)
+        rng = generator(seed)
+        inputs: dict[str, Any] = {"start": start, "periods": periods, "temperature": temperature}
+        problem = prepare(samples, kinematics, growth, symmetry, architecture, training, rng, **inputs)
+        for text in problem.warnings:
+            warnings.warn(text, DataWarning, stacklevel=2)
+        of_fit = architecture, training, sparsity, growth, kinematics and kinematics.to_dict(), symmetry, periods, seed
+        stages = None if checkpoint is None else Checkpoint(checkpoint, _name(problem.digest, *of_fit, temperature))
+        problem = problem.within(Session(began + (training.time_limit or math.inf), stages))
+        with ctrl_c_interrupts():
+            found = _search(problem, first, architecture, training, sparsity, rng, progress)
+            if leave_out and not (found.errors or found.stopped) and architecture.design:
+                found = _without_dependences(problem, found, training, sparsity, rng)
+            result = _finished(problem, found, sparsity.tolerance, training, seed, progress)
     if stages is not None and not result.stopped:
         stages.path.unlink(missing_ok=True)
     if result.ending:

@@ -27,7 +27,7 @@ from lse_material.errors import ConvergenceError, InvalidInputError
 from lse_material.fit.annealing import Counted, Target, annealed, separate_places
 from lse_material.fit.density_regression import Regression
 from lse_material.fit.options import Architecture, Inference, Training, expect_options
-from lse_material.fit.session import ENDS, Session, ctrl_c_interrupts, reason_of
+from lse_material.fit.session import ENDS, PROCESSOR, Session, ctrl_c_interrupts, made_on, reason_of
 from lse_material.model.box import Box
 
 
@@ -120,7 +120,7 @@ def infer(
     session = Session(time.monotonic() + (inference.time_limit or math.inf))
     best: Inferred | None = None
     stopped = failed = ""
-    with ctrl_c_interrupts():
+    with ctrl_c_interrupts(), made_on(PROCESSOR):
         try:
             search = _Search(target, annealed(target, box, inference, rng, session), inference, rng)
             for _ in range(inference.attempts):

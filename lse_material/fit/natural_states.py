@@ -26,6 +26,7 @@ from lse_material.fit.optimise.jacobian import values_and_jacobian
 from lse_material.fit.options import Architecture, Training, expect_options
 from lse_material.fit.problem.prepare import in_random_order
 from lse_material.fit.result import FitResult
+from lse_material.fit.session import PROCESSOR, made_on
 from lse_material.model.material import Material
 from lse_material.model.natural_states import NaturalStates
 from lse_material.model.strain import GreenLagrange, StrainMeasure, from_mandel, mandel
@@ -95,7 +96,8 @@ def fit_states(
     for _ in range(ROUNDS):
         result = fit(samples, kinematics=kinematics, architecture=architecture, training=training, **options)  # type: ignore[arg-type]
         before = np.array(kinematics.stretches)
-        material, kinematics = _together(result.material, kinematics, samples, training)
+        with made_on(PROCESSOR):
+            material, kinematics = _together(result.material, kinematics, samples, training)
         result = fit(samples, kinematics=kinematics, start=material, training=short, **options)  # type: ignore[arg-type]
         if np.abs(np.array(kinematics.stretches) - before).max() < CONVERGED:
             break

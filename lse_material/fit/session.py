@@ -15,6 +15,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from lse_material._files import write_atomically
 from lse_material.errors import InvalidInputError
 
 SAME_START = 1e-6  # relative difference of two sets of weights that is rounding, of another machine say
+PROCESSOR = torch.device("cpu")
 HEADER = "lse-material checkpoint of a fit: "
 
 
@@ -45,6 +47,16 @@ CTRL_C = "Ctrl-C"
 def reason_of(end: BaseException) -> str:
     """What has ended a search, in words: the text of the exception, or Ctrl-C."""
     return str(end) or CTRL_C
+
+
+def made_on(device: torch.device) -> AbstractContextManager[Any]:
+    """Tensors that name no device are made there inside. Fits are made on the processor, whatever torch's default is."""
+    return contextlib.nullcontext() if default_device() == device else device
+
+
+def default_device() -> torch.device:
+    """Where torch makes tensors that name no device."""
+    return torch.empty(0).device
 
 
 @contextlib.contextmanager
