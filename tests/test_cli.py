@@ -5,6 +5,7 @@ import json
 import os
 import runpy
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +17,7 @@ from scipy.integrate import simpson
 
 import lse_material as lse
 from lse_material.cli import run
-from lse_material.cli.codes import FAILED, MEANINGS, MISSING, OK, UNEXPECTED, UNUSABLE, USAGE
+from lse_material.cli.codes import FAILED, INTERRUPTED, MEANINGS, MISSING, OK, TERMINATED, UNEXPECTED, UNUSABLE, USAGE
 from tests.materials import random_deformations, random_potential, softening, square_to_rectangle
 from tests.pictures import colours
 
@@ -53,10 +54,14 @@ def refusal(capsys, *arguments):
     """The exit code, and the one paragraph on stderr."""
     code = run([*map(str, arguments)])
     printed = capsys.readouterr()
-    assert printed.out == ""
     assert printed.err.startswith("lse-material: ")
     assert printed.err.count("\n") == 1
     assert "Traceback" not in printed.err
+    said = printed.err.removeprefix("lse-material: ").strip()
+    if "--json" in arguments:
+        assert json.loads(printed.out) == {"error": said, "exit_code": code}
+    else:
+        assert printed.out == ""
     return code, printed.err
 
 
@@ -419,6 +424,17 @@ def test_doctor_says_what_is_there_what_is_not_and_what_is_broken(tmp_path, monk
     assert (broken["state"], "too old" in broken["remedy"]) == ("broken", True)
 
 
+def test_doctor_calls_missing_what_a_missing_package_keeps_from_working(tmp_path, monkeypatch, capsys):
+    (tmp_path / "user.py").write_text("import none_such")
+    (tmp_path / "dolfinx.py").write_text("import dolfinx_core_none")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr("lse_material.cli.doctor.PACKAGES", {"user": "its users"})
+    states = {f["name"]: (f["state"], f["remedy"]) for f in figures(capsys, "doctor")["findings"]}
+    assert states["user"] == ("missing", "it needs none_such: pip install none_such")
+    assert states["lse_material.fem"][0] == "missing"
+
+
 def test_doctor_finds_what_killed_compilations_left(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("lse_material.cli.doctor.PACKAGES", {})
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
@@ -449,6 +465,8 @@ def test_doctor_finds_what_killed_compilations_left(tmp_path, monkeypatch, capsy
         (["fit", "POINTS", "-o", "m.safetensors", "--kinematics", "small-strain"], UNUSABLE, "nor --kinematics"),
         (["check"], USAGE, "Missing argument"),
         (["frobnicate"], USAGE, "No such command"),
+        (["show", "--json"], USAGE, "Missing argument"),
+        (["export", "CELL", "--to", "c", "--field", "1"], UNUSABLE, "has no fields: leave --field out"),
         (["export", "CELL", "--to", "fortran"], USAGE, "'fortran' is not one of"),
         (["fit", "DATA", "-o", "cell.txt"], UNUSABLE, "must end in .safetensors"),
         (["fit", "DATA", "-o", "/nowhere/m.safetensors"], UNUSABLE, "lie in a folder that is there"),
@@ -475,6 +493,19 @@ def test_errors_are_one_paragraph_with_a_documented_code(arguments, code, says, 
     assert found == code
     assert found in MEANINGS
     assert says in text
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "says"), [(signal.SIGINT, INTERRUPTED, "interrupted"), (signal.SIGTERM, TERMINATED, "SIGTERM")]
+)
+def test_a_search_that_is_ended_before_it_has_found_anything_says_by_what(
+    number, code, says, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr("lse_material.fit.fit", lambda *_, **__: signal.raise_signal(number))
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    assert run(["fit", str(DATA), "-o", str(tmp_path / "m.safetensors")]) == code
+    signal.signal(signal.SIGINT, before)
+    assert says in capsys.readouterr().err
 
 
 def test_debug_raises_the_error_itself():

@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from lse_material._arrays import Array, frozen, generator
+from lse_material._arrays import Array, expect_shape, float_array, frozen, generator, whole_number
 from lse_material.analysis.stationary import follow_eigenvectors
 from lse_material.errors import InvalidInputError
 from lse_material.model.soft_minimum import SoftMinimum
@@ -63,8 +63,7 @@ class Density:
         Raises:
             InvalidInputError: fewer than 100 draws, a mode that does not grow in every direction, or weights too uneven.
         """
-        if draws < 100:
-            raise InvalidInputError(f"draws is {draws}; a normaliser needs at least 100.")
+        whole_number("draws", draws, 100)
         x, log_proposal = _proposals(potential, draws, generator(seed))
         log_weight = -potential.energy(x) - log_proposal
         log_z, error, weights = summed(log_weight)
@@ -86,8 +85,8 @@ class Density:
         Raises:
             InvalidInputError: n is no number of samples, or moves no number of moves.
         """
-        if n < 1 or moves < 0:
-            raise InvalidInputError(f"n is {n} and moves {moves}; a sample has n >= 1 points and moves >= 0.")
+        whole_number("n", n, 1)
+        whole_number("moves", moves)
         rng = generator(seed)
         chosen = self.draws[systematic(self.weights, n, rng)]
 
@@ -118,18 +117,17 @@ def importance(log_target: Array, log_proposal: Array) -> tuple[float, float, fl
         log_proposal: normalised, (n,).
 
     Raises:
-        InvalidInputError: their shapes differ, or are not (n,).
+        InvalidInputError: their shapes differ, or are not (n,), n > 0.
 
     >>> x = np.linspace(0.0, 1.0, 1000)  # draws of a proposal of density 1
     >>> log_z, error, share = lse.analysis.importance(-x, np.zeros(1000))  # int exp(-x) dx
     >>> round(float(np.exp(log_z)), 3), round(share, 2)
     (0.632, 0.92)
     """
-    if log_target.shape != log_proposal.shape or log_target.ndim != 1:
-        raise InvalidInputError(
-            f"log_target is of shape {log_target.shape}, log_proposal of {log_proposal.shape}; both must be (n,)."
-        )
-    log_z, error, weights = summed(log_target - log_proposal)
+    target = float_array("log_target", log_target, 1, finite=False)
+    proposal = float_array("log_proposal", log_proposal, 1, finite=False)
+    expect_shape("log_proposal", proposal, (max(len(target), 1),))
+    log_z, error, weights = summed(target - proposal)
     return log_z, error, float(1.0 / (weights**2).sum() / len(weights)) if np.isfinite(log_z) else 0.0
 
 

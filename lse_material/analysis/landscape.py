@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from lse_material._arrays import Array, float_array, frozen
+from lse_material._arrays import Array, float_array, frozen, whole_number
 from lse_material.analysis.descent import Pass, is_at
 from lse_material.analysis.merged_wells import merged_modes
 from lse_material.analysis.minimum_energy_path import Graph
@@ -150,6 +150,7 @@ def at_values(material: Material, field: str, count: int = 3) -> dict[float, Mat
     """
     if field not in material.fields:
         raise InvalidInputError(f"the material has no field {field!r}; its fields are {list(material.fields)}.")
+    whole_number("count", count, 1)
     k, box = material.fields.index(field), search_box(material)
     values = 0.5 * (box.lower + box.upper)[: len(material.fields)]
     lower, upper = material.ranges.get(field, (float(box.lower[k]), float(box.upper[k])))

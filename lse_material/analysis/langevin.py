@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from lse_material._arrays import Array, float_array, frozen, generator, positive, whole_number
+from lse_material._arrays import Array, expect_shape, float_array, frozen, generator, positive, whole_number
 from lse_material.analysis.stationary import StationaryPoint
 from lse_material.errors import InvalidInputError
 
@@ -85,7 +85,11 @@ def stationary_samples(
     (20, 3)
     """
     rng = generator(seed)
-    x = _run(potential, start, dynamics, 1, burn_in, rng, averaged=True)[-1] if burn_in else start
+    x = (
+        _run(potential, start, dynamics, 1, burn_in, rng, averaged=True)[-1]
+        if whole_number("burn_in", burn_in)
+        else start
+    )
     kept = _run(potential, x, dynamics, records, every, rng, averaged=True)[1:]
     return kept.reshape(-1, kept.shape[-1])
 
@@ -99,7 +103,7 @@ def first_passage_times(
     Other arguments as `trajectories`.
 
     Raises:
-        InvalidInputError: radius or longest not > 0, or a walker that has left all bounds.
+        InvalidInputError: radius or longest not > 0, targets of another dimension, or a walker that has left all bounds.
 
     >>> goal = {"target": [[0.05, -0.05, 0.0]], "radius": 0.05, "longest": 500.0}
     >>> dynamics = lse.analysis.Dynamics(temperature=2e-3, step=5e-2)
@@ -107,7 +111,9 @@ def first_passage_times(
     >>> bool(np.isfinite(times).all())
     True
     """
-    x, goals = float_array("start", start, 2).copy(), float_array("target", target, 2)
+    x = float_array("start", start, 2).copy()
+    goals = float_array("target", target, 2)
+    expect_shape("target", goals, (len(goals), x.shape[1]))
     radius, longest = positive("radius", radius), positive("longest", longest)
     rng = generator(seed)
     drift = dynamics.step / dynamics.friction

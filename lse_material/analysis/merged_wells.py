@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lse_material.analysis.stationary import POINTS_BETWEEN_WELLS, SAME_POINT, follow_eigenvectors, length, mode_minima
+from lse_material.analysis.stationary import POINTS_BETWEEN_WELLS, follow_eigenvectors, length, mode_minima, same_point
 from lse_material.model.box import Box
 from lse_material.model.soft_minimum import SoftMinimum
 
@@ -67,7 +67,7 @@ def merged_modes(potential: SoftMinimum, lower: object = None, upper: object = N
     if box is None:  # a mode without a minimum is not where its slope vanishes
         slopes = [np.linalg.norm(one.gradient(x) * potential.input_scale) for one, x in zip(alone, minima)]
         found = found & (np.array(slopes) <= STILL * potential.energy_scale)
-    same = SAME_POINT * span * potential.input_scale
+    same = same_point(potential, box) * potential.input_scale
     share, merged = np.linspace(0.0, 1.0, POINTS_BETWEEN_WELLS)[:, None], []
     for j, k in itertools.combinations(range(len(minima)), 2):
         if found[j] and found[k] and np.linalg.norm((ends[j] - ends[k]) / same) <= 1.0:

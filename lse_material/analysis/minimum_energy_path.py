@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from lse_material._arrays import Array, expect_shape, float_array, frozen, points
+from lse_material._arrays import Array, expect_shape, float_array, frozen, points, whole_number
 from lse_material.analysis.descent import Pass, descend, descents, downhill, is_at
 from lse_material.analysis.stationary import StationaryPoint, described, stationary_point
 from lse_material.errors import ConvergenceError, InvalidInputError
@@ -108,8 +108,7 @@ def minimum_energy_path(
     >>> round(path.barrier, 5)  # 0.005 of the sharp ridge - rho ln 2
     0.00431
     """
-    if images < 5:
-        raise InvalidInputError(f"images is {images}; a string needs at least 5.")
+    whole_number("images", images, 5)
     scale = np.ones(potential.size) if scale is None else float_array("scale", scale, 1)
     ends = [_well(potential, name, value, scale) for name, value in (("a", a), ("b", b))]
     if is_at(potential, ends[0].x, ends[1]):

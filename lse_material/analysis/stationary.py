@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from lse_material._arrays import Array, expect_shape, float_array, frozen
+from lse_material._arrays import Array, expect_shape, float_array, frozen, positive, whole_number
 from lse_material.errors import InvalidInputError
 from lse_material.model.box import Box
 from lse_material.model.soft_minimum import SoftMinimum
@@ -128,8 +128,7 @@ def saddles(
     >>> [saddle.index for saddle in lse.analysis.saddles(material.potential)]
     [1]
     """
-    if not 1 <= index <= potential.size:
-        raise InvalidInputError(f"index is {index}; a saddle of {potential.size} inputs has 1 to {potential.size}.")
+    _expect_index(potential, index, 1)
     box = Box.of(lower, upper, potential.size)
     found = wells(potential, lower, upper, starts=starts, seed=seed) if between is None else between
     span = length(potential, box)
@@ -151,15 +150,26 @@ def stationary_point(
 
     `radius` bounds its first step, in units of input_scale.
 
+    Raises:
+        InvalidInputError: index outside 0 .. d, a radius that is not > 0, or x of another length.
+
     >>> lse.analysis.stationary_point(material.potential, [0.001, 0.0, 0.0], index=1).eigenvalues.round(2)
     array([-18.,   2.,   4.])
     """
     begin = float_array("x", x, 1)
     expect_shape("x", begin, (potential.size,))
-    found = _points(
-        potential, follow_eigenvectors(potential, begin[None], index, length(potential, None), radius), index, None
-    )
+    _expect_index(potential, index, 0)
+    first = None if radius is None else positive("radius", radius)
+    ends = follow_eigenvectors(potential, begin[None], index, length(potential, None), first)
+    found = _points(potential, ends, index, None)
     return found[0] if found else None
+
+
+def _expect_index(potential: SoftMinimum, index: int, least: int) -> None:
+    if whole_number("index", index, least) > potential.size:
+        raise InvalidInputError(
+            f"index is {index}; a potential of {potential.size} inputs has {least} to {potential.size}."
+        )
 
 
 def mode_minima(potential: SoftMinimum, box: Box | None = None, span: float | None = None) -> Array:
@@ -202,6 +212,11 @@ def length(potential: SoftMinimum, box: Box | None) -> float:
     if box is not None:
         return float(np.linalg.norm((box.upper - box.lower) / potential.input_scale))
     return _apart(potential)
+
+
+def same_point(potential: SoftMinimum, box: Box | None) -> float:
+    """Distance of two points that count as one, in units of input_scale: a box may be far larger than the landscape in it."""
+    return SAME_POINT * min(length(potential, box), length(potential, None))
 
 
 @functools.lru_cache(maxsize=16)
@@ -293,7 +308,7 @@ def _points(
 ) -> tuple[StationaryPoint, ...]:
     """The different ones among the ends of searches, by energy."""
     x, done = ends
-    same = SAME_POINT * length(potential, box)
+    same = same_point(potential, box)
     kept: list[Array] = []
     for each in x[done] if box is None else potential.wrapped(x[done], box.lower):
         apart = np.linalg.norm((each - np.reshape(kept, (-1, len(each)))) / potential.input_scale, axis=1) > same

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lse_material._arrays import Array
+from lse_material._arrays import Array, whole_number
 from lse_material.analysis.landscape import at_middle_of_fields, search_box
 from lse_material.errors import InvalidInputError
 from lse_material.model.material import Material
@@ -99,6 +99,7 @@ def stress_curve(material: Material, name: str, points: int = 121) -> StressCurv
     """
     if name not in DEFORMATIONS:
         raise InvalidInputError(f"there is no deformation {name!r}; there are {', '.join(DEFORMATIONS)}.")
+    whole_number("points", points, 1)
     deformation = DEFORMATIONS[name]
     material = at_middle_of_fields(material)
     box, dim = search_box(material), material.dim

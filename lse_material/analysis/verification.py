@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from lse_material._arrays import Array, deformation_gradients, generator, points
+from lse_material._arrays import Array, deformation_gradients, generator, points, whole_number
 from lse_material.analysis.ellipticity import acoustic_minimum
 from lse_material.errors import InvalidInputError
 from lse_material.model.box import Box
@@ -118,12 +118,17 @@ def check_concavity(material: Material, n: int = 1000, *, seed: int = 0) -> Chec
 
     The error is the largest second derivative, as a share of the largest absolute value of all, in the unit of each field.
 
+    Raises:
+        InvalidInputError: the material depends on no temperature.
+
     >>> ends = [lse.ConvexNetwork.from_arrays([], [np.zeros((1, 3))], [[0.0]], quadratic=c * np.eye(3)) for c in (3.0, 2.0)]
     >>> potential = lse.SoftMinimum((lse.InterpolatedNetwork(*ends),), 1.0, [300.0, 0, 0, 0], [100.0, 1, 1, 1])
     >>> lse.analysis.check_concavity(lse.Material(potential, lse.SmallStrain(2), fields=("T",))).value
     0.0
     """
-    potential, m = material.potential, len(material.fields)
+    if not material.ranges:
+        raise InvalidInputError("the material depends on no temperature: nothing to check.")
+    potential, m, n = material.potential, len(material.fields), whole_number("n", n, 1)
     box = material.training_box
     if box is None:
         box = Box(potential.input_shift - potential.input_scale, potential.input_shift + potential.input_scale)
@@ -303,7 +308,7 @@ def sample_deformations(material: Material, n: int = 64, *, seed: int = 0) -> Ar
     >>> lse.analysis.sample_deformations(material, 10).shape
     (10, 2, 2)
     """
-    rng = generator(seed)
+    rng, n = generator(seed), whole_number("n", n)
     dim, box = material.without_fields("sample_deformations").dim, material.training_box
     F: Array
     turn = random_rotations(16 * n, dim, seed=seed)
@@ -336,7 +341,7 @@ def random_rotations(n: int, dim: int, *, seed: int = 0) -> Array:
     >>> np.linalg.det(Q).round(12)
     array([1., 1., 1.])
     """
-    q, r = np.linalg.qr(generator(seed).normal(size=(n, dim, dim)))
+    q, r = np.linalg.qr(generator(seed).normal(size=(whole_number("n", n), dim, dim)))
     rotations: Array = q * np.sign(np.einsum("nii->ni", r))[:, None, :]
     rotations[np.linalg.det(rotations) < 0.0, :, 0] *= -1.0
     return rotations

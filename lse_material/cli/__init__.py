@@ -6,6 +6,7 @@ extra `cli`), fitting needs torch, plotting matplotlib.
 
 import contextlib
 import io
+import json
 import sys
 from collections.abc import Iterator, Sequence
 
@@ -13,13 +14,13 @@ from lse_material.cli.codes import (
     INTERRUPTED,
     MISSING,
     OK,
-    SIGTERM,
     TERMINATED,
     UNEXPECTED,
     UNUSABLE,
     USAGE,
     WITHOUT_TYPER,
     MissingError,
+    TerminatedError,
 )
 from lse_material.errors import LseError
 
@@ -35,9 +36,21 @@ def main() -> None:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run one command and return its exit code; errors are a paragraph on stderr, with --debug a traceback too."""
-    debug = "--debug" in arguments
-    arguments = [a for a in arguments if a != "--debug"]
+    """Run one command and return its exit code.
+
+    An error is a paragraph on stderr, with --json an object on stdout too, with --debug a traceback.
+    """
+    code, error = _outcome([a for a in arguments if a != "--debug"], debug="--debug" in arguments)
+    if error:
+        error = " ".join(error.split())
+        print(f"lse-material: {error}", file=sys.stderr)
+        if "--json" in arguments:
+            print(json.dumps({"error": error, "exit_code": code}))
+    return code
+
+
+def _outcome(arguments: list[str], *, debug: bool) -> tuple[int, str]:
+    """The exit code of a command, and what went wrong."""
     try:
         import typer
 
@@ -45,35 +58,34 @@ def run(arguments: Sequence[str]) -> int:
     except ImportError as error:
         if (error.name or "").partition(".")[0] not in ("typer", "click", "rich"):
             raise
-        return _tell(WITHOUT_TYPER, MISSING)
+        return MISSING, WITHOUT_TYPER
     usage_error = typer.BadParameter.__mro__[1]  # click's UsageError, which newer versions of Typer bring with them
     try:
         app = application(fits=next((a for a in arguments if not a.startswith("-")), "") == "fit")
         with _plain_help() if "--help" in arguments else contextlib.nullcontext():
             result = app(arguments, standalone_mode=False, prog_name="lse-material")
-        return result if isinstance(result, int) else OK
-    except (KeyboardInterrupt, typer.Abort) as error:
-        if SIGTERM in str(error.__cause__ or error):
-            return _tell("ended by SIGTERM before there was anything to save.", TERMINATED)
-        return _tell("interrupted.", INTERRUPTED)
+        # some versions of Typer return this code where Ctrl-C ended a command, others raise
+        return (INTERRUPTED, "interrupted.") if result == INTERRUPTED else (int(result or OK), "")
+    except TerminatedError as error:
+        return TERMINATED, str(error)
+    except (KeyboardInterrupt, typer.Abort):
+        return INTERRUPTED, "interrupted."
     except BrokenPipeError:  # `lse-material show FILE | head`
         sys.stderr.close()
-        return OK
+        return OK, ""
     except Exception as error:
         if isinstance(error, usage_error):
             context = getattr(error, "ctx", None)
             where = "" if context is None else f" Try '{context.command_path} --help'."
-            return _tell(getattr(error, "format_message", error.__str__)() + where, USAGE)
+            return USAGE, getattr(error, "format_message", error.__str__)() + where
         if debug:
             raise
         if isinstance(error, MissingError):
-            return _tell(str(error), MISSING)
+            return MISSING, str(error)
         if isinstance(error, (LseError, OSError)):
-            return _tell(str(error), UNUSABLE)
-        return _tell(
-            f"{type(error).__name__}: {error} This is a defect of lse-material; please report it with what --debug shows.",
-            UNEXPECTED,
-        )
+            return UNUSABLE, str(error)
+        text = f"{type(error).__name__}: {error} This is a defect of lse-material; please report it with what --debug shows."
+        return UNEXPECTED, text
 
 
 @contextlib.contextmanager
@@ -85,8 +97,3 @@ def _plain_help() -> Iterator[None]:
             yield
     finally:
         sys.stdout.write(caught.getvalue().replace("\\[", "["))
-
-
-def _tell(text: str, code: int) -> int:
-    print(f"lse-material: {' '.join(text.split())}", file=sys.stderr)
-    return code

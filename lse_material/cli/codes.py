@@ -57,6 +57,10 @@ def need(module: str, purpose: str) -> ModuleType:
         raise MissingError(f"{purpose} needs {name}, which is not installed: {how_to_install(name)}.") from None
 
 
+class TerminatedError(Exception):
+    """SIGTERM ended a search before there was anything to save."""
+
+
 @contextlib.contextmanager
 def search_then_save() -> Iterator[Callable[[], None]]:
     """A search that SIGTERM ends by a KeyboardInterrupt, and after it what saves its outcome, which SIGTERM leaves alone.
@@ -69,6 +73,10 @@ def search_then_save() -> Iterator[Callable[[], None]]:
     before = signal.signal(signal.SIGTERM, _end_search)
     try:
         yield _ignore
+    except KeyboardInterrupt as error:
+        if str(error) == SIGTERM:
+            raise TerminatedError("ended by SIGTERM before there was anything to save.") from None
+        raise
     finally:
         signal.signal(signal.SIGTERM, before)
 

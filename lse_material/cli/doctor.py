@@ -33,7 +33,10 @@ LONGEST_COMPILATION = 3600.0
 _CODE = """
 import importlib, importlib.metadata, sys
 name = sys.argv[1]
-module = importlib.import_module(name)
+try:
+    module = importlib.import_module(name)
+except ModuleNotFoundError as error:
+    sys.exit(f"missing {error.name}")
 version = getattr(module, "__version__", "")
 if not version:
     for known in (name, name.replace("_", "-")):
@@ -65,7 +68,7 @@ def doctor(json: Json = False) -> int:
     with ThreadPoolExecutor(4) as pool:
         findings = [
             *pool.map(_package, PACKAGES, PACKAGES.values()),
-            _floor_of_fem(),
+            _package("lse_material.fem", "all of FEniCSx together"),  # it refuses versions that it cannot work with
             _compiler(),
             _cache(),
             _forms(),
@@ -86,21 +89,11 @@ def _package(name: str, purpose: str) -> Finding:
     if done.returncode == 0:
         return Finding(name, purpose, "works", (done.stdout.strip().splitlines() or [""])[-1], "")
     last = (done.stderr.strip().splitlines() or ["it gave no reason"])[-1]
-    if f"No module named '{name}'" in last:
-        return Finding(name, purpose, "missing", "", how_to_install(name))
+    if last.startswith("missing "):
+        lacking = last.removeprefix("missing ").partition(".")[0]
+        needed = "" if lacking == name else f"it needs {lacking}: "
+        return Finding(name, purpose, "missing", "", needed + how_to_install(lacking))
     return Finding(name, purpose, "broken", "", f"importing it fails: {last}")
-
-
-def _floor_of_fem() -> Finding:
-    """DOLFINx, its companions and this package together: `lse_material.fem` refuses versions that it cannot work with."""
-    purpose = "all of FEniCSx together"
-    done = _run([sys.executable, "-W", "ignore", "-c", "import lse_material.fem"])
-    if done.returncode == 0:
-        return Finding("lse_material.fem", purpose, "works", "", "")
-    last = (done.stderr.strip().splitlines() or ["it gave no reason"])[-1]
-    if "No module named" in last:
-        return Finding("lse_material.fem", purpose, "missing", "", "see the packages above")
-    return Finding("lse_material.fem", purpose, "broken", "", last)
 
 
 def _compiler() -> Finding:

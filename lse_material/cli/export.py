@@ -43,17 +43,18 @@ def export(
     from lse_material.export import export as write
 
     material = read(file)
+    fields = material.fields if isinstance(material, Material) else ()
     if field:
-        if not isinstance(material, Material):
-            raise InvalidInputError(f"{file} is a plain potential, which has no fields: leave --field out.")
+        if not isinstance(material, Material) or not fields:
+            raise InvalidInputError(f"{file} has no fields: leave --field out.")
         material = material.at(field)
-    elif isinstance(material, Material) and material.fields and to not in OF_FIELDS:
+    elif fields and to not in OF_FIELDS:
         raise InvalidInputError(
-            f"{file} depends on {', '.join(material.fields)}: say --field VALUE for each, in this order, for a source in {to}; "
+            f"{file} depends on {', '.join(fields)}: say --field VALUE for each, in this order, for a source in {to}; "
             f"{' and '.join(OF_FIELDS)} take the fields as they are."
         )
     path = output or file.with_name(file.stem + ENDINGS[to])
-    if path.suffix == ".safetensors":
+    if path.suffix.lower() == ".safetensors":
         raise InvalidInputError(f"{path} is the name of a material, which a source file would replace: give another.")
     write(material, path, language=to)
     size = path.stat().st_size

@@ -146,9 +146,7 @@ def _expect_places(endings: Mapping[Path | None, str]) -> None:
 
 def _tell(result: Any, output: Path, report: Path | None, kept: Samples, held: Samples | None, json: bool) -> None:
     """Print what was found, and write the page of it."""
-    if json:
-        print_json({"file": str(output), **_figures(result, held)})
-    else:
+    if not json:
         print(f"{result.summary(held)}\nwrote {output}")
     if report is not None:
         from lse_material.report import write_report
@@ -156,6 +154,8 @@ def _tell(result: Any, output: Path, report: Path | None, kept: Samples, held: S
         write_report(result, report, kept, test=held)
         if not json:
             print(f"wrote {report}")
+    if json:
+        print_json({"file": str(output), **_figures(result, held)})
 
 
 def _plan(kept: Samples, held: Samples | None, chosen: Mapping[str, Any]) -> str:

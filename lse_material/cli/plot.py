@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from lse_material._files import write_figure
+from lse_material._files import expect_place, write_figure
 from lse_material.cli.codes import need
 from lse_material.cli.files import MaterialFile, read
 from lse_material.cli.output import Json, print_json
@@ -42,6 +42,7 @@ def plot(
     target = output or file.with_suffix(".png")
     if target.suffix not in FORMATS:
         raise InvalidInputError(f"{target}: pictures are {', '.join(FORMATS)}.")
+    expect_place(target)
     fitted = read(file)
     drawn = []
     for value, (one, land) in landscapes(fitted).items():

@@ -138,11 +138,13 @@ def table_of_text(
 
 
 def _decoded(content: bytes, source: str) -> str:
-    """Text of UTF-8, UTF-16 or the code page of Western Windows; it may be compressed by gzip."""
+    """Text of UTF-8, UTF-16, UTF-32 with its mark or the code page of Western Windows; it may be compressed by gzip."""
     content = unzipped(content, source)
     first, second = (content[k : 2 * LOOKED_AT : 2].count(0) for k in (0, 1))
-    if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        encodings: tuple[str, ...] = ("utf-16",)
+    if content[:4] in (b"\xff\xfe\0\0", b"\0\0\xfe\xff"):
+        encodings: tuple[str, ...] = ("utf-32",)
+    elif content[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        encodings = ("utf-16",)
     elif abs(first - second) > 0.4 * len(content[: 2 * LOOKED_AT]):  # every other byte is 0: UTF-16 without its mark
         encodings = ("utf-16-be",) if first > second else ("utf-16-le",)
     else:

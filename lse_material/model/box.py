@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lse_material._arrays import Array, Mask, expect_shape, float_array, frozen, generator
+from lse_material._arrays import Array, Mask, expect_shape, float_array, frozen, generator, whole_number
 from lse_material.errors import InvalidInputError
 
 
@@ -74,4 +74,4 @@ class Box:
 
     def random(self, n: int, seed: int) -> Array:
         """Points spread uniformly, (n, d)."""
-        return generator(seed).uniform(self.lower, self.upper, (n, len(self.lower)))
+        return generator(seed).uniform(self.lower, self.upper, (whole_number("the number of points", n), self.size))

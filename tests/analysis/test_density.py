@@ -85,11 +85,12 @@ def test_a_single_sample_is_moved_by_a_share_of_the_densitys_width_in_any_unit(u
 
 def test_samples_and_weights_that_cannot_be_are_refused():
     q = Density.of(mixture(), draws=500)
-    for options in ({"n": 0}, {"n": 5, "moves": -1}):
-        with pytest.raises(lse.InvalidInputError, match="a sample has"):
+    for options in ({"n": 0}, {"n": 2.5}, {"n": 5, "moves": -1}):
+        with pytest.raises(lse.InvalidInputError, match="whole number"):
             q.sample(**options)
-    with pytest.raises(lse.InvalidInputError, match="both must be"):
-        importance(np.zeros((5, 1)), np.zeros(5))
+    for weights in (np.zeros((5, 1)), np.zeros(4), []):
+        with pytest.raises(lse.InvalidInputError, match="log_"):
+            importance(weights, np.zeros(len(weights) if len(weights) < 4 else 5))
 
 
 def test_systematic_resampling_gives_each_draw_its_share_to_within_one():
@@ -102,5 +103,5 @@ def test_systematic_resampling_gives_each_draw_its_share_to_within_one():
 def test_a_potential_that_falls_for_ever_has_no_normaliser():
     with pytest.raises(lse.InvalidInputError, match="grow in every direction"):
         Density.of(lse.SoftMinimum((well(1.0, [0.0]), line(-1.0, 3.0)), 1.0))
-    with pytest.raises(lse.InvalidInputError, match="at least 100"):
+    with pytest.raises(lse.InvalidInputError, match="whole number >= 100"):
         Density.of(mixture(), draws=5)

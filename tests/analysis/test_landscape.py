@@ -48,6 +48,33 @@ def test_inputs_may_be_of_any_size_without_a_scale_of_their_own(length):
         np.testing.assert_allclose(land.barriers, (saddle.energy - land.wells[0].energy) * (1.0 - np.eye(2)), rtol=1e-9)
 
 
+@pytest.mark.parametrize("size", [10.0, 1e5, 1e7])
+def test_a_box_that_is_far_larger_than_the_landscape_has_the_same_wells(size):
+    p = wells_at([[0.1, 0.0], [0.4, 0.2], [0.2, 0.7]], stiffness=8.0, rho=0.01)
+    box = np.full(2, -size), np.full(2, 1.2 * size)
+    free, boxed = analysis.wells(p), analysis.wells(p, *box)
+    assert len(free) == len(boxed) == 3
+    np.testing.assert_allclose(sorted(w.energy for w in boxed), sorted(w.energy for w in free), atol=1e-9)
+    assert len(analysis.merged_modes(p, *box)) == 0
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda p: analysis.wells(p, [-1.0, -1.0], [1.0, 1.0], starts=2.5),
+        lambda p: analysis.wells(p, [-1.0, -1.0], [1.0, 1.0], starts=-1),
+        lambda p: analysis.stationary_point(p, [0.0, 0.0], 3),
+        lambda p: analysis.stationary_point(p, [0.0, 0.0], -1),
+        lambda p: analysis.stationary_point(p, [0.0, 0.0], 0, radius=0.0),
+        lambda p: analysis.minimum_energy_path(p, [0.0, 0.0], [1.0, 0.0], images=7.5),
+        lambda p: analysis.random_rotations(-1, 2),
+    ],
+)
+def test_numbers_that_count_nothing_are_refused(ask):
+    with pytest.raises(lse.InvalidInputError, match=r"must be|inputs has"):
+        ask(wells_at([[0.0, 0.0], [1.0, 0.0]]))
+
+
 def test_a_mode_that_falls_for_ever_has_no_minimum_however_far_one_looks():
     falling = lse.ConvexNetwork.from_arrays([[[1.0]]], [[[1.0]], [[0.0]]], [[0.0], [0.0]], activation="softplus")
     p = lse.SoftMinimum((falling, well(2.0, [500.0])), 0.1)
@@ -156,11 +183,11 @@ def test_what_cannot_be_searched_is_refused():
         analysis.wells(p, [0.0, 0.0])
     with pytest.raises(lse.InvalidInputError, match="below upper"):
         analysis.wells(p, [0.0, 0.0], [1.0, 0.0])
-    with pytest.raises(lse.InvalidInputError, match="has 1 to 2"):
+    with pytest.raises(lse.InvalidInputError, match="index is 0"):
         analysis.saddles(p, index=0)
     with pytest.raises(lse.InvalidInputError, match="same well"):
         analysis.minimum_energy_path(p, [0.1, 0.0], [-0.1, 0.0])
-    with pytest.raises(lse.InvalidInputError, match="at least 5"):
+    with pytest.raises(lse.InvalidInputError, match="images is 2"):
         analysis.minimum_energy_path(p, [0.0, 0.0], [1.0, 0.0], images=2)
 
 

@@ -99,5 +99,9 @@ def test_what_makes_no_sense_is_refused():
         kramers_rate(a, saddle, 0.0)
     with pytest.raises(lse.InvalidInputError, match="records"):
         trajectories(p, [[0.0]], Dynamics(0.1, 0.01), records=0)
+    with pytest.raises(lse.InvalidInputError, match="burn_in is -3"):
+        analysis.stationary_samples(p, [[0.0]], Dynamics(0.1, 0.01), records=1, every=1, burn_in=-3)
+    with pytest.raises(lse.InvalidInputError, match="target has shape"):  # of two inputs, where the walkers have one
+        first_passage_times(p, [[0.0]], Dynamics(0.1, 0.01), target=[[0.0, 1.0]], radius=0.1, longest=1.0)
     with np.errstate(all="ignore"), pytest.raises(lse.InvalidInputError, match="left all bounds"):
         trajectories(p, [[0.3]], Dynamics(0.1, 1e6), records=200)

@@ -225,6 +225,7 @@ READ = {
     "row names of R": (PLAIN.replace("1.02", '"1",1.02').replace("1.03", '"2",1.03'), {}, ROWS),
     "index of pandas": (inserted("", "0", "1"), {}, ROWS),
     "UTF-16": (PLAIN.encode("utf-16"), {}, ROWS),
+    "UTF-32": (PLAIN.encode("utf-32"), {}, ROWS),
     "UTF-16 without its mark": (PLAIN.encode("utf-16-le"), {}, ROWS),
     "names, units and remarks": (
         f"{HEAD}\n-,-,-,-,MPa,MPa,MPa,MPa,MPa\n{','.join(['strain'] * 4 + ['energy'] + ['stress'] * 4)}\n{BODY}",

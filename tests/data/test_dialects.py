@@ -46,7 +46,7 @@ def dialects(draw):
         separator=separator,
         decimal=decimal,
         ending=draw(st.sampled_from(["\n", "\r\n", "\r"])),
-        encoding=draw(st.sampled_from(["utf-8", "utf-8-sig", "utf-16"])),
+        encoding=draw(st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "utf-32"])),
         comment=draw(st.sampled_from(["#", "%", "!", "//", "  # "])),
         comments=draw(st.integers(0, 3)),
         preamble=draw(st.booleans()),
