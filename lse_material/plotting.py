@@ -20,7 +20,7 @@ import numpy as np
 
 from lse_material._arrays import Array, float_array
 from lse_material.analysis.ellipticity import acoustic_minimum
-from lse_material.analysis.landscape import Landscape, search_box
+from lse_material.analysis.landscape import Landscape, given_inputs, search_box
 from lse_material.analysis.stress_curves import stress_curve as curve_of
 from lse_material.errors import InvalidInputError
 from lse_material.model.box import Box
@@ -51,6 +51,12 @@ def input_labels(fitted: Material | SoftMinimum) -> list[str]:
     if isinstance(fitted, Material):
         return [*fitted.fields, *fitted.kinematics.labels]
     return [f"x{i + 1}" for i in range(fitted.size)]
+
+
+def labels_left(fitted: Material | SoftMinimum, left: Material | SoftMinimum) -> list[str]:
+    """The same of what is left of it where its temperatures and designs are given."""
+    given = set(given_inputs(fitted).values()) if isinstance(left, SoftMinimum) else set()
+    return [name for k, name in enumerate(input_labels(fitted)) if k not in given] if given else input_labels(left)
 
 
 def planes(potential: SoftMinimum, land: Landscape, most: int = 3) -> list[tuple[int, int]]:
@@ -134,7 +140,11 @@ def landscape(
 
 
 def picture(
-    fitted: Material | SoftMinimum, land: Landscape, *, deformations: Sequence[str] = ("uniaxial", "simple_shear")
+    fitted: Material | SoftMinimum,
+    land: Landscape,
+    *,
+    deformations: Sequence[str] = ("uniaxial", "simple_shear"),
+    labels: Sequence[str] | None = None,
 ) -> Figure:
     """One figure: sections of the landscape above, stress curves below (for materials).
 
@@ -142,6 +152,7 @@ def picture(
         fitted: a material or a potential.
         land: as `lse_material.analysis.landscape` finds it.
         deformations: names in `lse_material.analysis.DEFORMATIONS`; none for a potential.
+        labels: as for `landscape`.
 
     >>> lse.plotting.picture(material, land).savefig("cell.png")
     """
@@ -154,7 +165,7 @@ def picture(
     figure = Figure(figsize=(width, 3.7 + (3.2 if curves else 0.0)), layout="constrained")
     parts = figure.subfigures(2 if curves else 1, 1, squeeze=False, height_ratios=[3.7, 3.2] if curves else None)[:, 0]
     for axes, section in zip(parts[0].subplots(1, len(sections), squeeze=False)[0], sections):
-        landscape(axes, fitted, land, inputs=section)
+        landscape(axes, fitted, land, inputs=section, labels=labels)
     if isinstance(fitted, Material) and curves:
         for axes, name in zip(parts[1].subplots(1, len(curves), squeeze=False)[0], curves):
             stress_curve(axes, fitted, name)

@@ -12,7 +12,7 @@ import base64
 import html
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,16 +22,8 @@ import numpy as np
 from lse_material import plotting
 from lse_material._arrays import Array
 from lse_material._files import plain, write_atomically
-from lse_material.analysis.landscape import (
-    Fitted,
-    Landscape,
-    at_middle_of_fields,
-    landscape_figures,
-    landscapes,
-    search_box,
-)
-from lse_material.analysis.validation import check_ellipticity, check_extrapolation
-from lse_material.analysis.verification import check_convexity, sample_deformations, verify
+from lse_material.analysis.landscape import Fitted, Landscape, landscape_figures, landscapes
+from lse_material.analysis.validation import check_without_data
 from lse_material.data.observations import Observations
 from lse_material.data.samples import Samples
 from lse_material.errors import InvalidInputError
@@ -96,7 +88,7 @@ def write_report(
         *_data(fitted, samples, figures),
         *_errors(fitted, samples, figures),
         *_number_of_modes(result, figures),
-        *(part for value, (one, land) in found.items() for part in _landscape(one, land, value, figures)),
+        *(part for value, (one, land) in found.items() for part in _landscape(fitted, one, land, value, figures)),
         *_checks(figures),
         *_origin(figures),
     ]
@@ -143,7 +135,7 @@ def _figures(
         "least": x.min(axis=0),
         "largest": x.max(axis=0),
         "test_rows_outside": None if test is None else _outside(fitted.training_box, _inputs(fitted, test)),
-        "checks": [vars(check) for check in _checked(fitted)],
+        "checks": [vars(check) for check in check_without_data(fitted)],
         "warnings": [*result.warnings(), *(f"{text}." for each in lands for text in each["merged"])],
         "useless": result.useless,
         "stopped": result.stopped,
@@ -162,18 +154,6 @@ def _inputs(fitted: Fitted, samples: Samples | Observations) -> Array:
 
 def _outside(box: Box | None, x: Array) -> int | None:
     return None if box is None else int((~box.holds(x)).sum())
-
-
-def _checked(fitted: Fitted) -> list[Any]:
-    """The checks that need no data."""
-    box = fitted.training_box
-    if isinstance(fitted, Material):
-        checks, fitted = list(verify(fitted)), at_middle_of_fields(fitted)
-        checks.append(check_ellipticity(fitted, sample_deformations(fitted, 256)))
-    else:
-        checks = [check_convexity(fitted, search_box(fitted).random(256, 0))]
-    box = fitted.training_box
-    return checks if box is None else [*checks, check_extrapolation(fitted, (box.lower, box.upper))]
 
 
 # ---- the parts of the page -----------------------------------------------------------------------------------------------
@@ -254,7 +234,9 @@ def _number_of_modes(result: Any, figures: Mapping[str, Any]) -> list[str]:
     return [*parts, "<p>Mean mode weight over the data:</p>", _table(["", "usage"], usage)]
 
 
-def _landscape(fitted: Fitted, land: Landscape, value: float | None, figures: Mapping[str, Any]) -> list[str]:
+def _landscape(
+    fitted: Fitted, left: Fitted, land: Landscape, value: float | None, figures: Mapping[str, Any]
+) -> list[str]:
     """Sections with wells, stress curves, and the tables of wells and barriers."""
     (of,) = (each for each in figures["landscapes"] if each["value"] == value)
     unit = figures["units"].get("energy", "")
@@ -264,15 +246,15 @@ def _landscape(fitted: Fitted, land: Landscape, value: float | None, figures: Ma
          "yes" if w["least_curvature"] > 0.0 else "NO", in_box[w["inside_box"]]]
         for n, w in enumerate(of["wells"])
     ]  # fmt: skip
-    labels = ", ".join(plotting.input_labels(fitted))
-    head = ["well", f"W {unit}", f"at ({labels})", "mode", "least curvature", "stable", "inside the data"]
+    labels = plotting.labels_left(fitted, left)
+    head = ["well", f"W {unit}", f"at ({', '.join(labels)})", "mode", "least curvature", "stable", "inside the data"]
     barriers = [
         [f"{b['from']} to {b['to']}", f"{b['barrier']:.4g}", f"{b['back']:.4g}",
          "below the transition scale, which smooths it" if b["below_transition_scale"] else ""]
         for b in of["barriers"]
     ]  # fmt: skip
     title = "Landscape" if value is None else f"Landscape at {value:g}"
-    parts = [f"<h2>{title}</h2>", _pictures(_sections_and_curves(fitted, land), title)]
+    parts = [f"<h2>{title}</h2>", _pictures(_sections_and_curves(left, land, labels), title)]
     parts.append(_table(head, wells) if wells else "<p>No well was found.</p>")
     if barriers:
         parts.append(_table(["wells", f"barrier {unit}", f"back {unit}", ""], barriers))
@@ -331,20 +313,19 @@ def _parity(fitted: Fitted, samples: Samples | Observations) -> list[Figure]:
     return figures
 
 
-def _sections_and_curves(fitted: Fitted, land: Landscape) -> list[Figure]:
+def _sections_and_curves(fitted: Fitted, land: Landscape, labels: Sequence[str]) -> list[Figure]:
     """Sections of the landscape; of a material stresses along simple deformations too."""
-    figures = []
     sections: list[Sequence[int]] = [*plotting.planes(potential_of(fitted), land)] or [(0,)]
-    for inputs in sections:
-        figure, axes = _axes()
-        plotting.landscape(axes, fitted, land, inputs=inputs)
-        figures.append(figure)
+    figures = [_drawn(plotting.landscape, fitted, land, inputs=inputs, labels=labels) for inputs in sections]
     if isinstance(fitted, Material):
-        for name in DEFORMATIONS:
-            figure, axes = _axes()
-            plotting.stress_curve(axes, fitted, name)
-            figures.append(figure)
+        figures += [_drawn(plotting.stress_curve, fitted, name) for name in DEFORMATIONS]
     return figures
+
+
+def _drawn(draw: Callable[..., None], *arguments: Any, **options: Any) -> Figure:
+    figure, axes = _axes()
+    draw(axes, *arguments, **options)
+    return figure
 
 
 def _rows(fitted: Fitted, x: Array) -> list[Figure]:

@@ -241,6 +241,25 @@ def test_a_material_of_a_temperature_and_a_design_is_fitted_shown_checked_and_dr
     assert (code, "outside its range, 260 to 300" in text) == (UNUSABLE, True)
 
 
+def test_wells_of_a_plain_potential_of_a_temperature_are_those_of_its_other_inputs(tmp_path, capsys):
+    """psi = (1 - t) (x2^2 + 3 x3^2) + t ((x2 - 1)^2 + x3^2) has its well at (t, 0); beyond t = 1.5 it is not convex."""
+    ends = [
+        lse.ConvexNetwork.from_arrays([], [[[0.0, 0.0]]], [[0.0]], quadratic=np.diag(np.sqrt([2.0, 6.0]))),
+        lse.ConvexNetwork.from_arrays([], [[[-2.0, 0.0]]], [[1.0]], quadratic=np.diag(np.sqrt([2.0, 2.0]))),
+    ]
+    potential = lse.SoftMinimum((lse.InterpolatedNetwork(*ends),), 1.0, [300.0, 0.0, 0.0], [100.0, 1.0, 1.0])
+    path = tmp_path / "soft.safetensors"
+    lse.save(dataclasses.replace(potential, training_box=lse.Box([300.0, -2.0, -2.0], [400.0, 2.0, 2.0])), path)
+    for land in figures(capsys, "show", path)["landscapes"]:
+        (only,) = land["wells"]
+        assert land["field"] == "x1"
+        np.testing.assert_allclose(only["x"], [(land["value"] - 300.0) / 100.0, 0.0], atol=1e-9)
+    assert figures(capsys, "check", path)["passed"]
+    pictures = figures(capsys, "plot", path)["pictures"]
+    assert [one["file"] for one in pictures] == [str(tmp_path / f"soft-x1={T}.png") for T in (300, 350, 400)]
+    assert pictures[0]["sections"] == [["x2", "x3"]]
+
+
 def test_plot_draws_sections_and_curves(material, potential, tmp_path, capsys):
     found = figures(capsys, "plot", material, "--path", "biaxial")
     assert len(found["sections"]) == 3

@@ -6,9 +6,10 @@
 `stationary`, `descent` and `minimum_energy_path` do the work; `lse_material.plotting.landscape` draws it.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -23,6 +24,7 @@ from lse_material.model.material import Material, potential_of
 from lse_material.model.soft_minimum import SoftMinimum
 
 Fitted = Material | SoftMinimum
+AnyFitted = TypeVar("AnyFitted", bound=Fitted)
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,30 +117,44 @@ def search_box(fitted: Material | SoftMinimum) -> Box:
         return Box(middle - 0.5 * width, middle + 0.5 * width)
     reach = 3.0 * potential.input_scale
     low, high = potential.input_shift - reach, potential.input_shift + reach
-    if isinstance(fitted, Material):
-        for name, between in fitted.ranges.items():  # beyond which modes are not convex
-            k = fitted.fields.index(name)
-            low[k], high[k] = between
+    for k, between in _ranges(potential).items():  # beyond which modes are not convex
+        low[k], high[k] = between
     return Box(low, high)
 
 
-def field_to_vary(material: Material) -> str | None:
+def _ranges(potential: SoftMinimum) -> dict[int, tuple[float, float]]:
+    """Between which values of each temperature the modes are known to be convex, by the number of the input."""
+    shift, scale = potential.input_shift, potential.input_scale
+    of_temperature = [k for k, kind in enumerate(potential.kinds) if kind == "temperature"]
+    return {k: (float(shift[k]), float(shift[k] + scale[k])) for k in of_temperature}
+
+
+def given_inputs(fitted: Fitted) -> dict[str, int]:
+    """The temperatures and designs, by name the numbers of the inputs; those of a plain potential are called x1, x2, ..."""
+    if isinstance(fitted, Material):
+        return {name: k for k, (name, kind) in enumerate(fitted.kinds.items()) if kind != "convex"}
+    found = {f"x{k + 1}": k for k, kind in enumerate(fitted.kinds) if kind in ("temperature", "design")}
+    return found if len(found) < fitted.size else {}
+
+
+def field_to_vary(fitted: Material | SoftMinimum) -> str | None:
     """The field at whose values a landscape is looked at, one by one: its only temperature or design, if it has just one.
 
     Wells are those of W over the strain; a temperature or a design is given. Where modes are convex in a field and the strain
-    together, a concentration say, wells are those of both.
+    together, a concentration say, wells are those of both. The fields of a plain potential are as in `at_values`.
 
     >>> lse.analysis.field_to_vary(material) is None
     True
     """
-    given = [name for name, kind in material.kinds.items() if kind != "convex"]
+    given = list(given_inputs(fitted))
     return given[0] if len(given) == 1 else None
 
 
-def at_values(material: Material, field: str, count: int = 3) -> dict[float, Material]:
+def at_values(fitted: AnyFitted, field: str, count: int = 3) -> dict[float, AnyFitted]:
     """The material of F alone at `count` values of a field over its range, its other fields at the middle of `search_box`.
 
-    The range of a temperature is that of `Material.ranges`, of any other field that of `search_box`.
+    The range of a temperature is that of `Material.ranges`, of any other field that of `search_box`. The fields of a plain
+    potential are its inputs that are temperatures or designs, x1 say.
 
     Raises:
         InvalidInputError: it has no such field.
@@ -148,40 +164,47 @@ def at_values(material: Material, field: str, count: int = 3) -> dict[float, Mat
     >>> list(lse.analysis.at_values(lse.Material(potential, lse.SmallStrain(2), fields=("T",)), "T"))
     [300.0, 350.0, 400.0]
     """
-    if field not in material.fields:
-        raise InvalidInputError(f"the material has no field {field!r}; its fields are {list(material.fields)}.")
+    names = fitted.fields if isinstance(fitted, Material) else tuple(given_inputs(fitted))
+    if field not in names:
+        what = "material" if isinstance(fitted, Material) else "potential"
+        raise InvalidInputError(f"the {what} has no field {field!r}; its fields are {list(names)}.")
     whole_number("count", count, 1)
-    k, box = material.fields.index(field), search_box(material)
-    values = 0.5 * (box.lower + box.upper)[: len(material.fields)]
-    lower, upper = material.ranges.get(field, (float(box.lower[k]), float(box.upper[k])))
-    return {
-        float(value): material.at(np.where(np.arange(len(values)) == k, value, values))
-        for value in np.linspace(lower, upper, count)
-    }
+    k = names.index(field) if isinstance(fitted, Material) else given_inputs(fitted)[field]
+    box = search_box(fitted)
+    lower, upper = _ranges(potential_of(fitted)).get(k, (float(box.lower[k]), float(box.upper[k])))
+    return {float(value): _held(fitted, {k: float(value)}) for value in np.linspace(lower, upper, count)}
 
 
-def at_middle_of_fields(material: Material) -> Material:
-    """The material of F alone, its fields (if it has any) at the middle of `search_box`.
+def at_middle_of_fields(fitted: AnyFitted) -> AnyFitted:
+    """The material of F alone, its fields (if it has any) at the middle of `search_box`; a potential likewise, as `at_values`.
 
     >>> lse.analysis.at_middle_of_fields(material) is material  # it has none
     True
     """
-    if not material.fields:
-        return material
-    box = search_box(material)
-    return material.at(0.5 * (box.lower + box.upper)[: len(material.fields)])
+    middle: AnyFitted = _held(fitted, {})
+    return middle
+
+
+def _held(fitted: Fitted, values: Mapping[int, float]) -> Any:
+    """What is left where the fields have these values, by number, or that of the middle of `search_box`."""
+    held = range(len(fitted.fields)) if isinstance(fitted, Material) else given_inputs(fitted).values()
+    if not held:
+        return fitted
+    box = search_box(fitted)
+    middle = 0.5 * (box.lower + box.upper)
+    chosen = {k: values.get(k, float(middle[k])) for k in held}
+    return fitted.at(list(chosen.values())) if isinstance(fitted, Material) else fitted.holding(chosen)
 
 
 def landscapes(fitted: Fitted) -> dict[float | None, tuple[Fitted, Landscape]]:
-    """The landscape within `search_box`: of a material at three values of its `field_to_vary`, by value, if it has one.
+    """The landscape within `search_box`: at three values of its `field_to_vary`, by value, if it has one.
 
-    With several temperatures and designs it is that of the material of F alone at the middle of all of them.
+    With several temperatures and designs it is that at the middle of all of them.
     """
-    each: dict[float | None, Fitted] = {None: fitted}
-    if isinstance(fitted, Material) and set(fitted.kinds.values()) - {"convex"}:
-        field = field_to_vary(fitted)
-        values = {} if field is None else at_values(fitted, field)
-        each = dict(values.items()) if values else {None: at_middle_of_fields(fitted)}
+    field = field_to_vary(fitted)
+    each: dict[float | None, Fitted] = {None: at_middle_of_fields(fitted) if given_inputs(fitted) else fitted}
+    if field is not None:
+        each = dict(at_values(fitted, field).items())
     found: dict[float | None, tuple[Fitted, Landscape]] = {}
     for value, one in each.items():
         box = search_box(one)

@@ -10,7 +10,8 @@ import numpy as np
 
 from lse_material._arrays import Array, deformation_gradients, generator, rms
 from lse_material.analysis.ellipticity import acoustic_minimum
-from lse_material.analysis.verification import Check
+from lse_material.analysis.landscape import at_middle_of_fields, given_inputs, search_box
+from lse_material.analysis.verification import Check, check_convexity, sample_deformations, verify
 from lse_material.data.samples import Samples
 from lse_material.errors import InvalidInputError
 from lse_material.model.material import Material, potential_of
@@ -27,6 +28,29 @@ POINTS = 4096  # that are drawn
 FLAT = 1e-9  # of an input, or of 1: a box that is narrower has one value of it
 
 _TINY = np.finfo(np.float64).tiny
+
+
+def check_without_data(
+    fitted: Material | SoftMinimum, symmetry: Symmetry | None = None, *, seed: int = 0
+) -> list[Check]:
+    """Every check that needs no rows of data: those of this module at the middle of temperatures and designs.
+
+    Args:
+        fitted: a material or a potential.
+        symmetry: of a material, if not its own.
+        seed: of what is drawn.
+    """
+    tried = at_middle_of_fields(fitted)
+    if isinstance(fitted, Material) and isinstance(tried, Material):
+        checks, F = list(verify(fitted, seed=seed)), sample_deformations(tried, 256, seed=seed)
+        group = symmetry or tried.symmetry
+        checks += [] if group is None else [check_symmetry(tried, group, F)]
+        checks.append(check_ellipticity(tried, F))
+    else:
+        checks = [check_convexity(potential_of(fitted), search_box(fitted).random(256, seed))]
+    tried = tried if given_inputs(fitted) else fitted
+    box = tried.training_box
+    return checks if box is None else [*checks, check_extrapolation(tried, (box.lower, box.upper), seed=seed)]
 
 
 def check_ellipticity(material: Material, F: Any) -> Check:

@@ -34,17 +34,14 @@ def check(
 
     Exit code 1 if a check fails.
     """
-    from lse_material.analysis import check_data, check_extrapolation
+    from lse_material.analysis.validation import check_data, check_without_data
     from lse_material.model.material import Material
 
     fitted = read(file)
     if symmetry and not isinstance(fitted, Material):
         raise InvalidInputError(f"--symmetry acts on strains, and {file} is a plain potential: leave it out.")
-    checks = _of_material(fitted, symmetry, seed) if isinstance(fitted, Material) else _of_potential(fitted, seed)
-    tried = _at_middle_of_parameters(fitted)
-    if tried.training_box is not None:
-        box = tried.training_box
-        checks.append(check_extrapolation(tried, (box.lower, box.upper), seed=seed))
+    group = read_symmetry(symmetry, fitted.dim) if symmetry and isinstance(fitted, Material) else None
+    checks = check_without_data(fitted, group, seed=seed)
     if data is not None:
         fields = fitted.fields if isinstance(fitted, Material) else ()
         report = None if json else print
@@ -63,38 +60,3 @@ def check(
         rows: list[list[Any]] = [["passed" if c.passed else "FAILED", c.name, c.detail] for c in checks]
         print_table("", ["", "check", "what was found"], rows)
     return 0 if passed else FAILED
-
-
-def _of_material(material: Any, symmetry: str | None, seed: int) -> list[Any]:
-    from lse_material import analysis
-
-    checks = list(analysis.verify(material, seed=seed))
-    material = analysis.at_middle_of_fields(material)
-    group = read_symmetry(symmetry, material.dim) if symmetry else material.symmetry
-    F = analysis.sample_deformations(material, 256, seed=seed)
-    if group is not None:
-        checks.append(analysis.check_symmetry(material, group, F))
-    return [*checks, analysis.check_ellipticity(material, F)]
-
-
-def _at_middle_of_parameters(fitted: Any) -> Any:
-    """What depends on parameters where these are in the middle: outside their range, modes need not be convex."""
-    from lse_material import analysis
-    from lse_material.model.material import Material, potential_of
-
-    count = len([kind for kind in potential_of(fitted).kinds if kind in ("temperature", "design")])
-    if count == 0:
-        return fitted
-    if isinstance(fitted, Material):
-        return analysis.at_middle_of_fields(fitted)
-    box = analysis.search_box(fitted)
-    return fitted.at(0.5 * (box.lower + box.upper)[:count])
-
-
-def _of_potential(potential: Any, seed: int) -> list[Any]:
-    import numpy as np
-
-    from lse_material.analysis.verification import check_convexity
-
-    x = np.random.default_rng(seed).normal(size=(256, potential.size))
-    return [check_convexity(potential, potential.input_shift + potential.input_scale * x)]

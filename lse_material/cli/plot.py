@@ -33,7 +33,7 @@ def plot(
     need("matplotlib.figure", "plotting")
     from lse_material.analysis import DEFORMATIONS, field_to_vary, stress_curve
     from lse_material.analysis.landscape import landscapes
-    from lse_material.plotting import input_labels, picture, planes
+    from lse_material.plotting import labels_left, picture, planes
 
     names = path or ["uniaxial", "pure_shear", "simple_shear"]
     unknown = [name for name in names if name not in DEFORMATIONS]
@@ -46,10 +46,12 @@ def plot(
     fitted = read(file)
     drawn = []
     for value, (one, land) in landscapes(fitted).items():
-        field = field_to_vary(fitted) if isinstance(fitted, Material) else None
-        file_name = target if value is None else target.with_stem(f"{target.stem}-{field}{value:g}")
-        write_figure(picture(one, land, deformations=names), file_name, dpi=150)
-        labels = input_labels(one)
+        held = (
+            "" if value is None else f"-{field_to_vary(fitted)}{'' if isinstance(fitted, Material) else '='}{value:g}"
+        )
+        file_name = target.with_stem(target.stem + held)
+        labels = labels_left(fitted, one)
+        write_figure(picture(one, land, deformations=names, labels=labels), file_name, dpi=150)
         found = [(name, stress_curve(one, name)) for name in names] if json and isinstance(one, Material) else []
         curves = {name: {q: getattr(curve, q) for q in QUANTITIES} for name, curve in found}
         sections = [[labels[a], labels[b]] for a, b in planes(potential_of(one), land)]
