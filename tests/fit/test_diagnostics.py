@@ -211,3 +211,12 @@ def test_energies_alone_along_paths_leave_stresses_across_them_open(group):
         assert bool(said) == (open_to_all or (F is plane and group is None))
         known = lse.Samples(F=F, energy=material.energy(F), stress=material.stress(F))
         assert not [text for text in found(known, measure) if "alone" in text]
+
+
+def test_a_test_that_is_held_at_one_place_for_long_is_compared_within_any_memory():
+    rng = np.random.default_rng(7)
+    x = np.concatenate([rng.uniform(-1.0, 1.0, (200, 2)), np.tile([0.4, -0.3], (60_000, 1))])
+    W = (x**2).sum(axis=1)
+    assert not any("same place" in text for text in found(lse.Samples(x=x, energy=W)))
+    W[200:] += 0.1 * rng.standard_normal(60_000)
+    assert any("same place" in text for text in found(lse.Samples(x=x, energy=W)))

@@ -35,6 +35,7 @@ BROKEN = 0.15  # difference of gradients that a symmetry maps to one another, ov
 IMAGE = 1e-6  # distance below which a row lies at the image of another, over the largest spread of an input
 FEW = 10  # rows for each input
 SPREADS = 0.1  # singular value of the places of neighbours, as a share of the largest, along which they spread
+REPEATS = 20  # rows at one place that are compared with each other, the first ones: all pairs of 1e5 fill any memory
 ROWS = 3000  # that are looked at, at most, chosen at random
 
 
@@ -140,6 +141,8 @@ def _contradictions(x: Array, of_rows: Index, values: Array, what: str, noise: f
     spread = float(np.sqrt(((values - values.mean(axis=0)) ** 2).sum(axis=1).mean())) if len(values) > 1 else 0.0
     if spread == 0.0:
         return []
+    few = _few_of_each_place(x[of_rows])
+    of_rows, values = of_rows[few], values[few]
     pairs = cKDTree(x[of_rows]).query_pairs(SAME_PLACE, output_type="ndarray")
     if len(pairs) == 0:
         return []
@@ -153,6 +156,14 @@ def _contradictions(x: Array, of_rows: Index, values: Array, what: str, noise: f
         f"and {j} (counted from 0) by {gap.max():.2g} of the spread. A potential has one value at each place: "
         "a fit can only take the mean."
     ]
+
+
+def _few_of_each_place(x: Array) -> Index:
+    """Numbers of the rows of x (n, d) without those that `REPEATS` rows before them are equal to."""
+    place = np.unique(x, axis=0, return_inverse=True)[1].ravel()
+    order = np.argsort(place, kind="stable")
+    before = np.arange(len(x)) - np.searchsorted(place[order], place[order])
+    return np.sort(order[before < REPEATS])
 
 
 def _rotated(samples: Samples, rows: Rows) -> list[str]:
