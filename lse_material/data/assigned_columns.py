@@ -15,6 +15,7 @@ from lse_material.data.column_names import (
     STRESSES,
     Index,
     Meaning,
+    components,
     declared,
     meanings,
     name_and_unit,
@@ -319,8 +320,7 @@ def _without_names(table: Table) -> str:
     for transposed in (False, True) if dim else ():
         names: list[str] = []
         for part in parts:
-            pairs = [f"{j}{i}" if transposed else f"{i}{j}" for i in range(1, dim + 1) for j in range(1, dim + 1)]
-            names += ["W"] if part == "W" else [part + pair for pair in pairs]
+            names += ["W"] if part == "W" else components(part, dim, transposed=transposed)
         ways.append(f"columns={names}")
     example = f" It can be {ways[0]}, or by columns of the tensors {ways[1]}, or others." if ways else ""
     return (

@@ -104,6 +104,12 @@ class Meaning:
         return f"{shear}{self.quantity}{index}"
 
 
+def components(quantity: str, dim: int, *, transposed: bool = False) -> list[str]:
+    """Names of the components of a tensor, row by row or column by column: F11, F12, ..."""
+    pairs = [(i, j) for i in range(1, dim + 1) for j in range(1, dim + 1)]
+    return [f"{quantity}{j}{i}" if transposed else f"{quantity}{i}{j}" for i, j in pairs]
+
+
 def name_and_unit(text: str) -> tuple[str, str]:
     """A column name without its unit, and the unit: "P11 [MPa]" is P11 in MPa."""
     text = text.strip().strip("\"'")

@@ -122,8 +122,7 @@ def _stretch(given: AssignedColumns, axis: int) -> Array | None:
                     f"{given.table.source}: engineering strains up to {np.nanmax(values) - 1.0:.3g} are a stretch of "
                     f"{np.nanmax(values):.3g}. If they are in percent, write [%] behind the name of the column."
                 )
-            if np.isnan(values).any():
-                raise FormatError(f"{given.table.at_row(int(np.argmax(np.isnan(values))))}: the stretch is missing.")
+            given.table.expect_whole("the stretch", values)
             return values
     return None
 

@@ -21,7 +21,7 @@ import numpy.typing as npt
 from lse_material._arrays import Array, float_array
 from lse_material._files import npz, write_atomically
 from lse_material.data.assigned_columns import Columns
-from lse_material.data.column_names import DEFORMATIONS, FIELDS, STRESSES, meanings, name_and_unit
+from lse_material.data.column_names import DEFORMATIONS, FIELDS, STRESSES, components, meanings, name_and_unit
 from lse_material.data.foreign_files import remedy
 from lse_material.data.samples import ARRAYS, Samples
 from lse_material.data.table_numbers import decimal_mark, is_value, to_number
@@ -32,6 +32,17 @@ from lse_material.errors import FormatError, InvalidInputError
 SPREADSHEETS = (".xlsx", ".xls", ".ods")
 ENGINES = {".ods": "odfpy", ".xls": "xlrd", ".parquet": "pyarrow", ".feather": "pyarrow"}  # of pandas, not in our extra
 DATA_FRAMES = {".parquet": "read_parquet", ".feather": "read_feather"}  # readers of pandas, by the ending of the name
+# NumPy lets through what zipfile, zlib and tokenize say about damaged bytes, and believes a header that tells of terabytes
+DAMAGED: tuple[type[Exception], ...] = (
+    OSError,
+    ValueError,
+    TypeError,
+    EOFError,
+    RuntimeError,
+    SystemError,
+    MemoryError,
+)
+DAMAGED += (zipfile.BadZipFile, zlib.error, tokenize.TokenError)
 MASKS = {"energy_mask": "energy", "stress_mask": "stress", "stress_known": "stress"}  # True where a value is known
 
 
@@ -110,7 +121,7 @@ def table_of_file(
     if sheet is not None:
         raise InvalidInputError(f"{path} is no spreadsheet: it has no sheet {sheet!r}.")
     if ending in (".npz", ".npy"):
-        return _table_of_arrays(_arrays(path), str(path), columns)
+        return _table_of_arrays(_arrays(content, str(path)), str(path), columns)
     if ending in (".json", ".jsonl"):
         return _table_of_arrays(_arrays_of_json(content, str(path)), str(path), columns)
     if ending in DATA_FRAMES:
@@ -237,40 +248,25 @@ def _table_of_sheet(path: Path, name: str, frame: Any, decimal: str | None, miss
     return replace(table, dialect=table.dialect.replace("columns between tabs, decimal point, ", ""))
 
 
-def _arrays(path: Path) -> dict[str, Any]:
+def _arrays(content: bytes, source: str) -> dict[str, Any]:
     """The arrays of an archive."""
     try:
-        with path.open("rb") as file:
-            archive = np.load(file, allow_pickle=False)
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                if archive.dtype.names:
-                    return {name: archive[name] for name in archive.dtype.names}
-                raise ValueError(
-                    "it holds a single array without a name. Write each with its name, numpy.savez(path, F=..., W=...)"
-                )
-            arrays = {name: archive[name] for name in archive.files}
-            for name, array in arrays.items():
-                if not isinstance(array, np.ndarray):
-                    raise ValueError(f"its member {name!r} is no array")
-                if array.dtype.kind == "U":
-                    array.tolist()  # raises on characters that there are not
-            return arrays
-    except FileNotFoundError:
-        raise
-    # NumPy lets through what zipfile, zlib and tokenize say about damaged bytes, and believes a header that tells of terabytes
-    except (
-        OSError,
-        ValueError,
-        TypeError,
-        EOFError,
-        RuntimeError,
-        SystemError,
-        MemoryError,
-        zipfile.BadZipFile,
-        zlib.error,
-        tokenize.TokenError,
-    ) as error:
-        raise FormatError(f"{path} is not a whole .npz archive of arrays: {error}. Pickles are not read.") from None
+        archive = np.load(io.BytesIO(content), allow_pickle=False)
+        if not isinstance(archive, np.lib.npyio.NpzFile):
+            if archive.dtype.names:
+                return {name: archive[name] for name in archive.dtype.names}
+            raise ValueError(
+                "it holds a single array without a name. Write each with its name, numpy.savez(path, F=..., W=...)"
+            )
+        arrays = {name: archive[name] for name in archive.files}
+        for name, array in arrays.items():
+            if not isinstance(array, np.ndarray):
+                raise ValueError(f"its member {name!r} is no array")
+            if array.dtype.kind == "U":
+                array.tolist()  # raises on characters that there are not
+        return arrays
+    except DAMAGED as error:
+        raise FormatError(f"{source} is not a whole .npz archive of arrays: {error}. Pickles are not read.") from None
 
 
 def _arrays_of_json(content: bytes, source: str) -> dict[str, Any]:
@@ -328,13 +324,12 @@ def _table_of_arrays(data: dict[str, Any], source: str, columns: Columns) -> tup
     chosen: dict[str, list[str]] = {}  # names of the components of an array
     if isinstance(columns, Mapping):
         for key, of in columns.items():
-            components = [] if key.startswith(FIELDS) else key.split()
+            parts = [] if key.startswith(FIELDS) else key.split()
             if key in (*DEFORMATIONS, *STRESSES) and isinstance(of, str) and np.ndim(data.get(of)) == 3:  # type: ignore[arg-type]
-                dim = range(1, np.shape(data[of])[-1] + 1)
-                components = [f"{key}{i}{j}" for i in dim for j in dim]
-            if len(components) > 1:
-                chosen[of] = components
-        named = {name: name for components in chosen.values() for name in components}
+                parts = components(key, np.shape(data[of])[-1])
+            if len(parts) > 1:
+                chosen[of] = parts
+        named = {name: name for parts in chosen.values() for name in parts}
         columns = {**{key: of for key, of in columns.items() if isinstance(of, list) or of not in chosen}, **named}
     names: list[str] = []
     arrays: list[Any] = []
@@ -370,23 +365,22 @@ def _component_names(name: str, array: npt.NDArray[Any], fields: Sequence[str], 
     if array.ndim < 2 or size == 1 or not meanings(f"{name}11"):
         return [name]
     dim = {4: 2, 9: 3}.get(size, 0)
-    components = [f"{name}{i}{j}" for i in range(1, dim + 1) for j in range(1, dim + 1)]
+    by_rows, by_columns = components(name, dim), components(name, dim, transposed=True)
     if array.shape[1:] == (dim, dim):
-        return components
-    by_columns = [f"{name}{j}{i}" for i in range(1, dim + 1) for j in range(1, dim + 1)]
+        return by_rows
     if (
         dim
         and array.ndim == 2
         and np.array_equal(array, np.swapaxes(array.reshape(-1, dim, dim), 1, 2).reshape(array.shape))
     ):
-        return components  # symmetric: the same either way
+        return by_rows  # symmetric: the same either way
     if array.ndim > 2 or size == 2:
         last = array.ndim == 3 and array.shape[:2] in ((2, 2), (3, 3))
         raise FormatError(
             f"{source}: {name} has the shape {array.shape}; it should be (n, 2, 2) or (n, 3, 3), one tensor in each of n rows"
             + (f": numpy.moveaxis({name}, -1, 0) is." if last else ".")
         )
-    ways = [f'columns={{"{" ".join(way)}": "{name}"}}' for way in (components, by_columns) if way]
+    ways = [f'columns={{"{" ".join(way)}": "{name}"}}' for way in (by_rows, by_columns) if way]
     ways = ways or [f'columns={{"{name}11 {name}22 ...": "{name}"}} with the names of its components in their order']
     raise FormatError(
         f"{source}: {name} has the shape {array.shape}, and nothing tells the order of its components. Say {' or '.join(ways)}."
@@ -415,8 +409,7 @@ def _to_csv(samples: Samples) -> str:
             continue
         flat = array.reshape(len(samples), -1)
         if name in ("F", "stress"):
-            dim = array.shape[-1]
-            columns += [f"{letters[name]}{i}{j}" for i in range(1, dim + 1) for j in range(1, dim + 1)]
+            columns += components(letters[name], array.shape[-1])
         elif name in ("fields", "conjugates"):
             columns += [f"{name[:-1]} {field}" for field in samples.field_names]
         else:

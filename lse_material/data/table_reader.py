@@ -88,6 +88,12 @@ class Table:
                 return [int(text.removesuffix(ending)) for text in texts]
         return texts
 
+    def expect_whole(self, what: str, values: Array) -> None:
+        """Raise FormatError if a value (n, ...) is missing: NaN."""
+        missing = np.isnan(values).reshape(len(values), -1).any(axis=1)
+        if missing.any():
+            raise FormatError(f"{self.at_row(int(np.argmax(missing)))}: {what} is missing, and every row needs it.")
+
     def at_row(self, row: int) -> str:
         """Where a row (from 0) stands, for messages."""
         return f"{self.source}, {'line' if self.dialect else 'row'} {self.lines[row]}"

@@ -13,6 +13,7 @@ from lse_material.data.column_names import (
     MEANINGS,
     STRESSES,
     Meaning,
+    components,
     is_logarithmic,
     meanings,
     name_and_unit,
@@ -132,11 +133,8 @@ def _deformation(given: AssignedColumns, plane_strain: bool) -> tuple[str, Array
             given.notes.append("plane strain: the components 11, 12, 21, 22 of 3D columns")
     if plane_strain:
         tensor = _in_plane(given, tensor, quantity)
-    missing = ~np.isfinite(tensor).all(axis=(1, 2))
-    if missing.any():
-        row = int(np.argmax(missing))
-        i, j = np.argwhere(~np.isfinite(tensor[row]))[0] + 1
-        raise FormatError(f"{given.table.at_row(row)}: {quantity}{i}{j} is missing, and every row needs it.")
+    for i, j in np.ndindex(tensor.shape[1:]):
+        given.table.expect_whole(f"{quantity}{i + 1}{j + 1}", tensor[:, i, j])
     identity = np.eye(tensor.shape[-1])
     if quantity in ("F", "H", "U", "stretch"):
         return quantity, tensor + (identity if quantity == "H" else 0.0), quantity in ("F", "H", "stretch")
@@ -202,8 +200,7 @@ def _orders(given: AssignedColumns) -> str:
     for stem, names in numbered.items():
         dim = {4: 2, 9: 3}.get(len(names), 0)
         if dim and any(m.quantity == "F" for m in meanings(f"{stem} 11")):
-            ij = [(i, j) for i in range(1, dim + 1) for j in range(1, dim + 1)]
-            ways = [{f"F{p[k]}{p[1 - k]}": name for p, name in zip(ij, names)} for k in (0, 1)]
+            ways = [dict(zip(components("F", dim, transposed=k), names)) for k in (False, True)]
             return (
                 f"nothing tells the order of the components {names[0]!r} to {names[-1]!r} of F. Say columns={ways[0]} or "
                 f"columns={ways[1]}."
@@ -306,14 +303,13 @@ def _add_potential(given: AssignedColumns, data: dict[str, Any]) -> None:
                 "from 0."
             )
         values = np.stack([given.values(quantity, index) for index in wanted], axis=1)
-        missing = np.isnan(values)
-        if quantity == "x" and missing.any():
-            row = int(np.argmax(missing.any(axis=1)))
-            raise FormatError(f"{given.table.at_row(row)}: a component of x is missing, and every row needs it.")
-        if not missing.all():
+        known = ~np.isnan(values)
+        if quantity == "x":
+            given.table.expect_whole("a component of x", values)
+        elif known.any():
+            data["stress_known"] = known
+        if known.any():
             data[name] = values
-        if quantity == "g" and not missing.all():
-            data["stress_known"] = ~missing
 
 
 def _add_energy(given: AssignedColumns, data: dict[str, Any], of_points: bool) -> None:
@@ -346,9 +342,7 @@ def _add_the_rest(given: AssignedColumns, data: dict[str, Any]) -> None:
         return
     data["field_names"] = names
     data["fields"] = np.stack([given.values("field", name) for name in names], axis=1)
-    if np.isnan(data["fields"]).any():
-        row = int(np.argmax(np.isnan(data["fields"]).any(axis=1)))
-        raise FormatError(f"{table.at_row(row)}: a field is missing, and every row needs it.")
+    table.expect_whole("a field", data["fields"])
     conjugates = set(given.parts.get("conjugate", {}))
     if conjugates and conjugates != set(names):
         raise FormatError(
