@@ -120,7 +120,7 @@ def landscape(
     for k, coordinate in zip(shown, np.meshgrid(*grid)):
         x[..., k] = coordinate
     names = input_labels(fitted) if labels is None else list(labels)
-    energy_label = f"W{_unit(fitted, 'energy')}" if energy_label is None else energy_label
+    energy_label = f"W{unit_label(fitted, 'energy')}" if energy_label is None else energy_label
     axes.set(xlabel=names[shown[0]], xlim=grid[0][[0, -1]])
     if len(shown) == 1:
         axes.plot(grid[0], potential.energy(x), color="0.2")
@@ -184,7 +184,7 @@ def stress_curve(axes: Axes, material: Material, name: str) -> None:
     stress = "P" + "".join(str(i + 1) for i in curve.deformation.component)
     axes.plot(curve.amount, curve.stress, color="black", linewidth=2, label=stress)
     axes.axhline(0.0, color="0.8", linewidth=0.8, zorder=0)
-    axes.set(xlabel=curve.deformation.amount, ylabel=stress + _unit(material, "stress"))
+    axes.set(xlabel=curve.deformation.amount, ylabel=stress + unit_label(material, "stress"))
     axes.set_title(curve.deformation.title, fontsize="small")
     right = axes.twinx()
     for k, weight in enumerate(curve.mode_weights.T):
@@ -277,6 +277,7 @@ def _stationary_points(axes: Axes, potential: SoftMinimum, land: Landscape, show
         axes.plot(*place(saddle.x, saddle.energy), "x", color="tab:red", markersize=8, markeredgewidth=2)
 
 
-def _unit(fitted: Material | SoftMinimum, quantity: str) -> str:
+def unit_label(fitted: Material | SoftMinimum, quantity: str) -> str:
+    """The unit of a quantity behind its name, empty if it is not known."""
     unit = fitted.units.get(quantity, "")
     return f" [{unit}]" if unit else ""

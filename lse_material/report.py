@@ -22,8 +22,8 @@ import numpy as np
 from lse_material import plotting
 from lse_material._arrays import Array
 from lse_material._files import plain, write_atomically
-from lse_material.analysis.landscape import Fitted, Landscape, landscape_figures, landscapes
-from lse_material.analysis.validation import check_without_data
+from lse_material.analysis.landscape import Fitted, Landscape, landscape_figures, landscape_rows, landscapes
+from lse_material.analysis.validation import check_without_data, compared, inputs_of
 from lse_material.data.observations import Observations
 from lse_material.data.samples import Samples
 from lse_material.errors import InvalidInputError
@@ -115,7 +115,7 @@ def _figures(
     errors["test"] = None if test is None else result.error(test)
     groups = [] if samples.group is None else list(dict.fromkeys(samples.group.tolist()))
     of_group = {str(g): result.error(samples.take(np.flatnonzero(samples.group == g))) for g in groups}
-    x = _inputs(fitted, samples)
+    x = inputs_of(fitted, samples)
     lands = [{"value": value, **landscape_figures(*each)} for value, each in found.items()]
     return {
         "modes": len(potential.modes),
@@ -134,7 +134,7 @@ def _figures(
         "inputs": plotting.input_labels(fitted),
         "least": x.min(axis=0),
         "largest": x.max(axis=0),
-        "test_rows_outside": None if test is None else _outside(fitted.training_box, _inputs(fitted, test)),
+        "test_rows_outside": None if test is None else _outside(fitted.training_box, inputs_of(fitted, test)),
         "checks": [vars(check) for check in check_without_data(fitted)],
         "warnings": [*result.warnings(), *(f"{text}." for each in lands for text in each["merged"])],
         "useless": result.useless,
@@ -144,12 +144,6 @@ def _figures(
         "units": dict(fitted.units),
         "provenance": dict(fitted.provenance),
     }
-
-
-def _inputs(fitted: Fitted, samples: Samples | Observations) -> Array:
-    if isinstance(fitted, Material) and isinstance(samples, Samples):
-        samples = samples.with_fields(fitted.fields)
-    return samples.inputs(fitted.kinematics if isinstance(fitted, Material) else None)
 
 
 def _outside(box: Box | None, x: Array) -> int | None:
@@ -195,7 +189,7 @@ def _data(fitted: Fitted, samples: Samples | Observations, figures: Mapping[str,
     text = f"{figures['rows']} rows{f' in {groups} groups' if groups else ''}. Outside the dashed ranges W is a guess."
     if figures["test_rows_outside"] is not None:
         text += f" {figures['test_rows_outside']} of {figures['test_rows']} test rows lie outside."
-    pictures = _pictures(_rows(fitted, _inputs(fitted, samples)), "rows of data and where they end")
+    pictures = _pictures(_rows(fitted, inputs_of(fitted, samples)), "rows of data and where they end")
     return ["<h2>Data</h2>", f"<p>{text}</p>", table, pictures]
 
 
@@ -240,24 +234,16 @@ def _landscape(
     """Sections with wells, stress curves, and the tables of wells and barriers."""
     (of,) = (each for each in figures["landscapes"] if each["value"] == value)
     unit = figures["units"].get("energy", "")
-    in_box = {True: "yes", False: "NO", None: "not known"}
-    wells = [
-        [n, f"{w['energy']:.4g}", ", ".join(f"{v:.4g}" for v in w["x"]), w["mode"], f"{w['least_curvature']:.4g}",
-         "yes" if w["least_curvature"] > 0.0 else "NO", in_box[w["inside_box"]]]
-        for n, w in enumerate(of["wells"])
-    ]  # fmt: skip
     labels = plotting.labels_left(fitted, left)
     head = ["well", f"W {unit}", f"at ({', '.join(labels)})", "mode", "least curvature", "stable", "inside the data"]
-    barriers = [
-        [f"{b['from']} to {b['to']}", f"{b['barrier']:.4g}", f"{b['back']:.4g}",
-         "below the transition scale, which smooths it" if b["below_transition_scale"] else ""]
-        for b in of["barriers"]
-    ]  # fmt: skip
+    wells, barriers = landscape_rows(of)
+    for row, well in zip(wells, of["wells"]):
+        row.insert(-1, "yes" if well["least_curvature"] > 0.0 else "NO")
     title = "Landscape" if value is None else f"Landscape at {value:g}"
     parts = [f"<h2>{title}</h2>", _pictures(_sections_and_curves(left, land, labels), title)]
     parts.append(_table(head, wells) if wells else "<p>No well was found.</p>")
     if barriers:
-        parts.append(_table(["wells", f"barrier {unit}", f"back {unit}", ""], barriers))
+        parts.append(_table(["from", "to", f"barrier {unit}", f"back {unit}", ""], barriers))
     return parts
 
 
@@ -284,30 +270,14 @@ def _axes() -> tuple[Figure, Axes]:
 
 def _parity(fitted: Fitted, samples: Samples | Observations) -> list[Figure]:
     """Fitted energies and stresses (or gradients) against those of the data."""
-    pairs: dict[str, tuple[Array, Array]] = {}
-    if isinstance(samples, Observations):
-        assert isinstance(fitted, Material)
-        pairs["observed value"] = samples.values, samples.of_stress(fitted.stress(samples.F))
-    else:
-        at: tuple[Any, ...] = (samples.x,)
-        if isinstance(fitted, Material):
-            samples = samples.with_fields(fitted.fields)
-            at = samples.F, samples.fields
-        if samples.energy is not None:
-            pairs["energy"] = samples.energy, fitted.energy(*at)
-        if samples.stress is not None and isinstance(fitted, Material):
-            pairs["stress"] = samples.stress, fitted.stress(*at)
-        elif samples.gradient is not None:
-            pairs["gradient"] = samples.gradient, fitted.gradient(*at)  # type: ignore[union-attr]
     figures = []
-    for name, (data, found) in pairs.items():
-        known = np.isfinite(data.ravel())
-        x, y = (_thinned(values.ravel()[known]) for values in (data, found))
+    for name, values in compared(fitted, samples).items():
+        x, y = map(_thinned, values)
         ends = min(x.min(), y.min()), max(x.max(), y.max())
         figure, axes = _axes()
         axes.plot(ends, ends, color="0.7", linewidth=1.0)
         axes.plot(x, y, ".", color="tab:blue", markersize=3, alpha=0.6)
-        unit = f" [{fitted.units[name]}]" if fitted.units.get(name) else ""
+        unit = plotting.unit_label(fitted, name)
         axes.set(xlabel=f"{name} of the data{unit}", ylabel=f"fitted {name}{unit}")
         figures.append(figure)
     return figures

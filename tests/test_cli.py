@@ -414,6 +414,8 @@ def test_the_options_of_fit_are_the_fields_of_its_dataclasses(capsys):
 
     assert run(["fit", "--help"]) == OK
     text = capsys.readouterr().out
+    assert "[required]" in text
+    assert "\\" not in text
     for kind, prefix in ((Architecture, ""), (Training, "training-"), (Sparsity, "sparsity-")):
         for field in dataclasses.fields(kind):
             assert f"--{prefix}{field.name.replace('_', '-')}" in text

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lse_material._arrays import Array, points
+from lse_material._arrays import Array, float_array, points
 from lse_material.analysis.stationary import SAME_POINT, StationaryPoint, described, in_one_valley, length
 from lse_material.errors import ConvergenceError, InvalidInputError
 from lse_material.model.soft_minimum import SoftMinimum
@@ -56,7 +56,8 @@ def descend(potential: SoftMinimum, x: Any, *, scale: Any = None) -> tuple[Array
     >>> np.abs(ends).round(4), at_rest
     (array([[0.05, 0.05, 0.  ]]), array([ True]))
     """
-    ends, rest, _ = _flow(potential, _starts(potential, x), _metric(potential, scale))
+    begin = float_array("x", points("x", x, potential.size).reshape(-1, potential.size))
+    ends, rest, _ = _flow(potential, begin, metric_of(potential, scale))
     return ends, rest
 
 
@@ -88,7 +89,7 @@ def descents(potential: SoftMinimum, saddle: StationaryPoint, *, scale: Any = No
     >>> [np.abs(well.x).round(4).tolist() for well in way.wells]
     [[0.05, 0.05, 0.0], [0.05, 0.05, 0.0]]
     """
-    metric = _metric(potential, scale)
+    metric = metric_of(potential, scale)
     hessian = potential.hessian(saddle.x) * np.outer(metric, metric)
     out = np.linalg.eigh(hessian)[1][:, 0] * metric
     out *= ASIDE * length(potential, None) / np.linalg.norm(out / potential.input_scale)
@@ -147,14 +148,8 @@ def downhill(slope: Array, hessian: Array, longest: Array) -> Array:
     return result
 
 
-def _starts(potential: SoftMinimum, x: Any) -> Array:
-    array = points("x", x, potential.size).reshape(-1, potential.size)
-    if not np.isfinite(array).all():
-        raise InvalidInputError("x holds a value that is not finite.")
-    return array
-
-
-def _metric(potential: SoftMinimum, scale: Any) -> Array:
+def metric_of(potential: SoftMinimum, scale: Any) -> Array:
+    """The lengths (d,) that inputs are divided by, checked; 1 if `scale` is None."""
     metric = np.ones(potential.size) if scale is None else points("scale", scale, potential.size)
     if metric.ndim != 1 or not (metric > 0.0).all() or not np.isfinite(metric).all():
         raise InvalidInputError(f"scale is {metric.tolist()}; it needs {potential.size} numbers > 0.")

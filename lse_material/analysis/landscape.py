@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from lse_material._arrays import Array, float_array, frozen, whole_number
-from lse_material.analysis.descent import Pass, is_at
+from lse_material._arrays import Array, frozen, whole_number
+from lse_material.analysis.descent import Pass, is_at, metric_of
 from lse_material.analysis.merged_wells import merged_modes
 from lse_material.analysis.minimum_energy_path import Graph
 from lse_material.analysis.stationary import StationaryPoint, saddles, wells
@@ -86,7 +86,7 @@ def landscape(
     """
     found = [well for well in wells(potential, lower, upper, starts=starts, seed=seed) if well.inside]
     graph = Graph(potential, found)
-    metric = None if scale is None else float_array("scale", scale, 1)
+    metric = metric_of(potential, scale)
     for saddle in saddles(potential, lower, upper, between=found, starts=starts, seed=seed):
         if saddle.inside:
             graph.add(saddle, metric)
@@ -234,3 +234,23 @@ def landscape_figures(fitted: Fitted, land: Landscape) -> dict[str, Any]:
         for a, b in combinations(range(len(land.wells)), 2)
     ]
     return {"wells": rows, "barriers": passes, "merged": [str(pair) for pair in merged_modes(potential, *box)]}
+
+
+def landscape_rows(figures: Mapping[str, Any]) -> tuple[list[list[str]], list[list[str]]]:
+    """Wells and barriers of `landscape_figures` in words.
+
+    Wells by number, energy, place, mode, least curvature and whether they lie in the training box; barriers by from, to, there,
+    back and remark.
+    """
+    in_the_box = {True: "yes", False: "NO", None: "not known"}
+    remark = {True: "lower than the transition scale, which smooths it", False: ""}
+    wells = []
+    for number, well in enumerate(figures["wells"]):
+        place = ", ".join(f"{value:.4g}" for value in well["x"])
+        words = f"{well['energy']:.4g}", place, str(well["mode"]), f"{well['least_curvature']:.4g}"
+        wells.append([str(number), *words, in_the_box[well["inside_box"]]])
+    barriers = [
+        [str(b["from"]), str(b["to"]), f"{b['barrier']:.4g}", f"{b['back']:.4g}", remark[b["below_transition_scale"]]]
+        for b in figures["barriers"]
+    ]
+    return wells, barriers

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from lse_material._arrays import Array, expect_shape, float_array, frozen, points, whole_number
-from lse_material.analysis.descent import Pass, descend, descents, downhill, is_at
+from lse_material.analysis.descent import Pass, descend, descents, downhill, is_at, metric_of
 from lse_material.analysis.stationary import StationaryPoint, described, stationary_point
 from lse_material.errors import ConvergenceError, InvalidInputError
 from lse_material.model.soft_minimum import SoftMinimum
@@ -109,7 +109,7 @@ def minimum_energy_path(
     0.00431
     """
     whole_number("images", images, 5)
-    scale = np.ones(potential.size) if scale is None else float_array("scale", scale, 1)
+    scale = metric_of(potential, scale)
     ends = [_well(potential, name, value, scale) for name, value in (("a", a), ("b", b))]
     if is_at(potential, ends[0].x, ends[1]):
         raise InvalidInputError(f"a and b are the same well, at {ends[0].x.tolist()}: there is no path between them.")

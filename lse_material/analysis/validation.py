@@ -11,7 +11,8 @@ import numpy as np
 from lse_material._arrays import Array, deformation_gradients, generator, rms
 from lse_material.analysis.ellipticity import acoustic_minimum
 from lse_material.analysis.landscape import at_middle_of_fields, given_inputs, search_box
-from lse_material.analysis.verification import Check, check_convexity, sample_deformations, verify
+from lse_material.analysis.verification import Check, check_convexity, measured, sample_deformations, verify
+from lse_material.data.observations import Observations
 from lse_material.data.samples import Samples
 from lse_material.errors import InvalidInputError
 from lse_material.model.material import Material, potential_of
@@ -114,9 +115,8 @@ def check_extrapolation(material: Material | SoftMinimum, box: tuple[Array, Arra
     inside, outside = potential.energy(near), potential.energy(far)
     spread = max(float(np.ptp(inside)), _TINY)
     fall = float(np.maximum(0.0, inside.min() - outside.min()) / spread)
-    return Check(
+    return measured(
         "extrapolation",
-        bool(fall <= ALLOWED_FALL),
         fall,
         ALLOWED_FALL,
         f"least W inside the training box {inside.min():.4g}, outside (to {WIDTHS:g} times its width) {outside.min():.4g}.",
@@ -171,9 +171,8 @@ def check_symmetry(material: Material, symmetry: Symmetry, F: Any) -> Check:
     images = material.potential.energy(x @ np.swapaxes(symmetry.group, 1, 2))
     off = np.abs(images.reshape(len(symmetry.group), -1) - W).max()
     error = float(off / max(np.ptp(np.append(images, W)), ROUNDING * np.abs(W).max(), _TINY))
-    return Check(
+    return measured(
         "material symmetry",
-        bool(error <= SYMMETRY_TOLERANCE),
         error,
         SYMMETRY_TOLERANCE,
         f"{symmetry.name}: largest |W(Ax) - W(x)| over {len(symmetry.group)} elements {error:.2e} of the range of W.",
@@ -197,31 +196,40 @@ def check_data(fitted: Material | SoftMinimum, samples: Samples, *, tolerance: f
     >>> [check.passed for check in lse.analysis.check_data(material, lse.read_samples("cell.csv"))]
     [True, True, True]
     """
-    material = fitted if isinstance(fitted, Material) else None
-    x = samples.inputs(None if material is None else material.kinematics)
-    if material is not None:
-        samples = samples.with_fields(material.fields)
-        x = samples.inputs(material.kinematics)
-    stresses, name = (samples.gradient, "dW/dx") if material is None else (samples.stress, "P")
-    checks = []
-    if samples.energy is not None:
-        known = samples.energy_mask
-        W = fitted.energy(x) if isinstance(fitted, SoftMinimum) else fitted.energy(samples.F, samples.fields)
-        data = samples.energy[known]
-        checks.append(_error("energies of the data", W[known] - data, data - data.mean(), "W", tolerance))
-    if stresses is not None:
-        known = samples.stress_known
-        values = fitted.gradient(x) if isinstance(fitted, SoftMinimum) else fitted.stress(samples.F, samples.fields)
-        checks.append(_error("stresses of the data", values[known] - stresses[known], stresses[known], name, tolerance))
+    words = {"energy": ("energies of the data", "W"), "stress": ("stresses of the data", "P")}
+    words["gradient"] = ("stresses of the data", "dW/dx")
+    x, checks = inputs_of(fitted, samples), []
+    for quantity, (data, found) in compared(fitted, samples).items():
+        name, letter = words[quantity]
+        error = rms(found - data) / (rms(data - data.mean() if quantity == "energy" else data) or 1.0)
+        checks.append(measured(name, error, tolerance, f"relative RMS error of {letter}: {error:.3%}."))
     if fitted.training_box is not None:
         outside = fitted.training_box.excess(x) > 0.0
-        share = float(outside.mean())
         text = f"{outside.sum()} of {len(samples)} rows lie outside the training box."
-        checks.append(Check("rows outside the training box", True, share, float("inf"), text))
+        checks.append(measured("rows outside the training box", float(outside.mean()), float("inf"), text))
     return tuple(checks)
 
 
-def _error(name: str, difference: Array, scale: Array, quantity: str, tolerance: float) -> Check:
-    size = rms(scale)
-    error = rms(difference) / (size or 1.0)
-    return Check(name, bool(error <= tolerance), error, tolerance, f"relative RMS error of {quantity}: {error:.3%}.")
+def inputs_of(fitted: Material | SoftMinimum, samples: Samples | Observations) -> Array:
+    """The inputs of the potential at rows of data, (n, d). Raises InvalidInputError: they are of another kind."""
+    if not isinstance(fitted, Material):
+        return samples.inputs(None)
+    return (samples.with_fields(fitted.fields) if isinstance(samples, Samples) else samples).inputs(fitted.kinematics)
+
+
+def compared(fitted: Material | SoftMinimum, samples: Samples | Observations) -> dict[str, tuple[Array, Array]]:
+    """Values of the data and of a fit, those that are known: by "energy", "stress" or "gradient", or "observed value"."""
+    if isinstance(samples, Observations):
+        assert isinstance(fitted, Material)
+        return {"observed value": (samples.values, samples.of_stress(fitted.stress(samples.F)))}
+    at: tuple[Any, ...] = (samples.x,)
+    if isinstance(fitted, Material):
+        samples = samples.with_fields(fitted.fields)
+        at = samples.F, samples.fields
+    known = {"energy": samples.energy_mask, "stress": samples.stress_known, "gradient": samples.stress_known}
+    given = {name: getattr(samples, name) for name in known}
+    return {
+        name: (data[known[name]], getattr(fitted, name)(*at)[known[name]])
+        for name, data in given.items()
+        if data is not None
+    }

@@ -49,6 +49,11 @@ class Check:
     detail: str
 
 
+def measured(name: str, value: float, tolerance: float, detail: str) -> Check:
+    """The check that an error is within a tolerance."""
+    return Check(name, bool(value <= tolerance), value, tolerance, detail)
+
+
 def verify(material: Material, F: Any = None, seed: int = 0) -> tuple[Check, ...]:
     """Make every check that applies to `material`.
 
@@ -105,7 +110,7 @@ def check_convexity(potential: SoftMinimum, x: Any) -> Check:
         eigenvalues = np.linalg.eigvalsh(hessian)
         ratios.append(float(eigenvalues.min() / max(np.abs(eigenvalues).max(), _TINY)))
     worst = int(np.argmin(ratios))  # NaN counts as the smallest
-    return _check(
+    return measured(
         "convexity of every mode",
         float(np.maximum(0.0, -ratios[worst])),
         CONVEXITY_TOLERANCE,
@@ -139,7 +144,7 @@ def check_concavity(material: Material, n: int = 1000, *, seed: int = 0) -> Chec
     second = np.einsum("nii->ni", potential.hessian(x)[:, :m, :m])[:, temperatures]
     size = np.maximum(np.abs(second).max(axis=0), _TINY)
     worst = float(np.max(np.maximum(second, 0.0) / size)) if np.isfinite(second).all() else np.nan
-    return _check(
+    return measured(
         "concavity in temperature",
         worst,
         CONVEXITY_TOLERANCE,
@@ -178,7 +183,7 @@ def check_derivatives(material: Material, F: Any) -> Check:
     largest_stress, largest_tangent = np.abs(stress).max(), np.abs(tangent).max()
     of_stress = best[0].max() / max(largest_stress, 1e-3 * largest_tangent, _TINY)
     of_tangent = best[1].max() / max(largest_stress, largest_tangent, _TINY)
-    return _check(
+    return measured(
         "derivatives",
         float(np.maximum(of_stress, of_tangent)),
         DERIVATIVE_TOLERANCE,
@@ -195,7 +200,7 @@ def check_symmetry_of_tangent(material: Material, F: Any) -> Check:
     F = _deformations(material, F)
     A = material.evaluate(F).tangent
     error = np.abs(A - A.transpose(0, 3, 4, 1, 2)).max() / np.maximum(np.abs(A).max(), _TINY)
-    return _check(
+    return measured(
         "symmetry of the tangent",
         float(error),
         SYMMETRY_TOLERANCE,
@@ -236,7 +241,7 @@ def check_objectivity(material: Material, F: Any, rotations: Any) -> Check:
         "P": np.abs(turned.stress.reshape(len(Q), *F.shape) - Q[:, None] @ P).max() / scale,
         "P F^T": np.abs(moment - np.swapaxes(moment, 1, 2)).max() / scale,
     }
-    return _check(
+    return measured(
         "objectivity",
         float(np.max(list(errors.values()))),
         OBJECTIVITY_TOLERANCE,
@@ -268,7 +273,7 @@ def check_polyconvexity(material: Material, F: Any) -> Check:
         size = np.abs(A).max(axis=(1, 2, 3, 4))
         worst = np.minimum(worst, (acoustic_minimum(A).value / np.maximum(size, _TINY)).min())
     found = f"least eigenvalue of their acoustic tensors at {len(F)} deformations, as a share of A: {worst:.2e}."
-    return _check(
+    return measured(
         "polyconvexity",
         float(np.maximum(0.0, -worst)),
         ELLIPTICITY_TOLERANCE,
@@ -375,7 +380,3 @@ def _without_shift(material: Material) -> Material:
 def _some(name: str, array: Array) -> None:
     if len(array) == 0:
         raise InvalidInputError(f"{name} holds no points (shape {array.shape}): there is nothing to check.")
-
-
-def _check(name: str, value: float, tolerance: float, detail: str) -> Check:
-    return Check(name, bool(value <= tolerance), value, tolerance, detail)

@@ -4,11 +4,10 @@ A command imports what it needs inside itself: showing, checking and exporting n
 extra `cli`), fitting needs torch, plotting matplotlib.
 """
 
-import contextlib
 import io
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from lse_material.cli.codes import (
     INTERRUPTED,
@@ -62,8 +61,7 @@ def _outcome(arguments: list[str], *, debug: bool) -> tuple[int, str]:
     usage_error = typer.BadParameter.__mro__[1]  # click's UsageError, which newer versions of Typer bring with them
     try:
         app = application(fits=next((a for a in arguments if not a.startswith("-")), "") == "fit")
-        with _plain_help() if "--help" in arguments else contextlib.nullcontext():
-            result = app(arguments, standalone_mode=False, prog_name="lse-material")
+        result = app(arguments, standalone_mode=False, prog_name="lse-material")
         # some versions of Typer return this code where Ctrl-C ended a command, others raise
         return (INTERRUPTED, "interrupted.") if result == INTERRUPTED else (int(result or OK), "")
     except TerminatedError as error:
@@ -86,14 +84,3 @@ def _outcome(arguments: list[str], *, debug: bool) -> tuple[int, str]:
             return UNUSABLE, str(error)
         text = f"{type(error).__name__}: {error} This is a defect of lse-material; please report it with what --debug shows."
         return UNEXPECTED, text
-
-
-@contextlib.contextmanager
-def _plain_help() -> Iterator[None]:
-    """Take the backslashes out of the help that some versions of Typer put in for rich."""
-    caught = io.StringIO()
-    try:
-        with contextlib.redirect_stdout(caught):
-            yield
-    finally:
-        sys.stdout.write(caught.getvalue().replace("\\[", "["))

@@ -3,6 +3,7 @@
 from typing import Annotated
 
 import typer
+import typer.core
 
 import lse_material
 from lse_material.cli.check import check
@@ -17,6 +18,7 @@ from lse_material.cli.show import show
 
 def application(*, fits: bool) -> typer.Typer:
     """The command line; if `fit` is to be called its options need torch. Raises MissingError: torch is not installed."""
+    typer.core.HAS_RICH = False  # Typer would escape the brackets of its help for rich, which we do not let it use
     app = typer.Typer(
         help="Multi-well strain energies (LSE-ICNN) as hyperelastic materials in FEniCSx.",
         epilog="Exit codes: " + "; ".join(f"{code} {meaning}" for code, meaning in MEANINGS.items()) + ".",
@@ -52,5 +54,5 @@ def _options(
     debug: Annotated[bool, typer.Option("--debug", help="Show an error's traceback; anywhere on the line.")] = False,
 ) -> None:
     if ctx.invoked_subcommand is None:
-        typer.echo(ctx.get_help().replace("\\[", "["), err=True)
+        typer.echo(ctx.get_help(), err=True)
         raise typer.Exit(USAGE)

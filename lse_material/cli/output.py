@@ -1,7 +1,7 @@
 """What a command prints: one JSON object, or a text for people made from the same figures."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import numpy as np
@@ -19,7 +19,7 @@ def print_json(figures: Mapping[str, Any]) -> None:
     print(json.dumps(plain(figures), allow_nan=False))
 
 
-def print_table(title: str, header: list[str], rows: list[list[Any]]) -> None:
+def print_table(title: str, header: list[str], rows: Sequence[Sequence[Any]]) -> None:
     """A table for people; its cells are texts as they stand."""
     table = Table(title=title or None, title_justify="left", box=None, header_style="bold", pad_edge=False)
     for name in header:

@@ -7,7 +7,7 @@ import numpy as np
 import typer
 
 from lse_material._arrays import Array
-from lse_material.analysis.landscape import field_to_vary, landscape_figures, landscapes
+from lse_material.analysis.landscape import field_to_vary, landscape_figures, landscape_rows, landscapes
 from lse_material.cli.files import MaterialFile, read
 from lse_material.cli.output import Json, figure, print_json, print_table, vector
 from lse_material.model.design_network import independence
@@ -16,7 +16,6 @@ from lse_material.model.soft_minimum import SoftMinimum
 from lse_material.model.strain import MANDEL, from_mandel
 
 POINTS = 2000
-IN_THE_BOX = {True: "yes", False: "NO", None: "not known"}
 
 
 def show(
@@ -189,23 +188,11 @@ def _field(f: dict[str, Any], name: str) -> str:
 
 
 def _print_landscape(f: dict[str, Any]) -> None:
+    wells, barriers = landscape_rows(f)
     print()
-    header = ["well", "W", "x", "mode", "least curvature", "in the training box"]
-    listed = [
-        [n, w["energy"], vector(w["x"]), w["mode"], w["least_curvature"], IN_THE_BOX[w["inside_box"]]]
-        for n, w in enumerate(f["wells"])
-    ]
-    print_table("", header, listed)
-    if f["barriers"]:
+    print_table("", ["well", "W", "x", "mode", "least curvature", "in the training box"], wells)
+    if barriers:
         print()
-        remarks = {True: "lower than the transition scale, which smooths it", False: ""}
-        print_table(
-            "",
-            ["from", "to", "barrier", "back", ""],
-            [
-                [b["from"], b["to"], figure(b["barrier"]), figure(b["back"]), remarks[b["below_transition_scale"]]]
-                for b in f["barriers"]
-            ],
-        )
+        print_table("", ["from", "to", "barrier", "back", ""], barriers)
     for remark in f["merged"]:
         print(f"\n{remark}.")

@@ -66,6 +66,7 @@ _ANY_ENERGY = _words("e, u, v, f, a, potential, potential energy, total energy, 
 _GROUPS = _words("group, path, load path, loading path, case, load case, simulation, sim, test")
 _GROUPS += _words("experiment, specimen, trajectory, run")
 _STATES = ("T", "temp", "temperature", "theta", "θ", "c", "conc", "concentration", "soc", "porosity")
+_STRETCHES = _words("lambda, λ, stretch, lam")
 _SHEAR = r"(?P<double>2 ?\*? ?)|(?P<mandel>(?:sqrt\(?2\)?|√2) ?[*·]? ?)"
 _TENSOR = re.compile(
     rf"(?:{_SHEAR})?(?P<word>[^\W\d]\D*?|[12]pk|pk[12](?: stress)?)[ ,]*(?P<i>[0-9xyz])[ ,]*(?P<j>[0-9xyz])",
@@ -104,6 +105,21 @@ class Meaning:
         return f"{shear}{self.quantity}{index}"
 
 
+_FIRST = {quantity: Meaning(quantity, (1,) if quantity in ("g", "x", "stretch") else (1, 1)) for quantity in MEANINGS}
+_MEANINGS_OF_WORDS = {  # whole names without indices
+    **dict.fromkeys(("weight", "weights"), (Meaning("weight"),)),
+    **dict.fromkeys(_GROUPS, (Meaning("group"),)),
+    **{letter: (Meaning("x", (k + 1,)),) for k, letter in enumerate("xyz")},
+    **dict.fromkeys(("g", "gradient", "grad", "dw/dx", "dwdx"), (_FIRST["g"],)),
+    **dict.fromkeys(_ANY_ENERGY, (Meaning("W"), Meaning("unused"))),
+    **dict.fromkeys(_STRETCHES, (_FIRST["stretch"], _FIRST["x"])),
+    **dict.fromkeys(_ANY_STRESS_ALONE, (_FIRST["P"], _FIRST["g"], Meaning("unused"))),
+    "stress": (_FIRST["P"], _FIRST["sigma"], _FIRST["g"], Meaning("unused")),
+    **dict.fromkeys(_TENSORS["sigma"], (_FIRST["sigma"], Meaning("unused"))),
+    **dict.fromkeys(("engineering strain", "nominal strain"), (_FIRST["H"],)),
+}
+
+
 def components(quantity: str, dim: int, *, transposed: bool = False) -> list[str]:
     """Names of the components of a tensor, row by row or column by column: F11, F12, ..."""
     pairs = [(i, j) for i in range(1, dim + 1) for j in range(1, dim + 1)]
@@ -135,31 +151,10 @@ def meanings(name: str) -> tuple[Meaning, ...]:
     word = name.lower()
     if _joined(word) in map(_joined, _ENERGIES):
         return (Meaning("W"),)
-    if word in ("weight", "weights"):
-        return (Meaning("weight"),)
-    if word in _GROUPS:
-        return (Meaning("group"),)
     if name in _STATES:
         return (Meaning("field", name), Meaning("unused"))
-    if word in ("x", "y", "z"):
-        return (Meaning("x", ("xyz".index(word) + 1,)),)
-    if word in ("g", "gradient", "grad", "dw/dx", "dwdx"):
-        return (Meaning("g", (1,)),)
-    if word in _ANY_ENERGY:
-        return (Meaning("W"), Meaning("unused"))
-    if word in ("lambda", "λ", "stretch", "lam"):
-        return (Meaning("stretch", (1,)), Meaning("x", (1,)))
-    if word in _ANY_STRESS_ALONE:
-        return (
-            Meaning("P", (1, 1)),
-            *([Meaning("sigma", (1, 1))] if word == "stress" else []),
-            Meaning("g", (1,)),
-            Meaning("unused"),
-        )
-    if word in _TENSORS["sigma"]:
-        return (Meaning("sigma", (1, 1)), Meaning("unused"))
-    if word in ("engineering strain", "nominal strain"):
-        return (Meaning("H", (1, 1)),)
+    if word in _MEANINGS_OF_WORDS:
+        return _MEANINGS_OF_WORDS[word]
     if (match := _TENSOR.fullmatch(name)) and match["i"].isalpha() == match["j"].isalpha():
         found = _tensor(match["word"].strip(), _indices(match), _shear_factor(match))
         if found:
@@ -266,7 +261,7 @@ def _vector(word: str, letter: str) -> tuple[Meaning, ...]:
         return (Meaning("g", index),)
     if lower in ("force", "f"):
         return Meaning("g", index), Meaning("g", index, -1.0)
-    if lower in ("lambda", "λ", "stretch", "lam"):
+    if lower in _STRETCHES:
         return (Meaning("stretch", index),)
     if letter.isalpha() and lower in ("s", *_NORMAL):  # the normal component: sigma_x is sigma11
         return _tensor("s" if lower == "s" else word, index * 2)
