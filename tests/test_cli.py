@@ -535,7 +535,7 @@ def test_debug_raises_the_error_itself():
 
 
 def test_a_defect_has_its_own_code(material, monkeypatch, capsys):
-    monkeypatch.setattr("lse_material.analysis.verify", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr("lse_material.analysis.validation.verify", lambda *_, **__: 1 / 0)
     code, text = refusal(capsys, "check", material)
     assert code == UNEXPECTED
     assert "ZeroDivisionError" in text

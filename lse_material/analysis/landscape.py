@@ -137,6 +137,11 @@ def given_inputs(fitted: Fitted) -> dict[str, int]:
     return found if len(found) < fitted.size else {}
 
 
+def _fields(fitted: Fitted) -> dict[str, int]:
+    """The fields of a material, or the temperatures and designs of a plain potential, by name the numbers of the inputs."""
+    return {name: k for k, name in enumerate(fitted.fields)} if isinstance(fitted, Material) else given_inputs(fitted)
+
+
 def field_to_vary(fitted: Material | SoftMinimum) -> str | None:
     """The field at whose values a landscape is looked at, one by one: its only temperature or design, if it has just one.
 
@@ -164,13 +169,11 @@ def at_values(fitted: AnyFitted, field: str, count: int = 3) -> dict[float, AnyF
     >>> list(lse.analysis.at_values(lse.Material(potential, lse.SmallStrain(2), fields=("T",)), "T"))
     [300.0, 350.0, 400.0]
     """
-    names = fitted.fields if isinstance(fitted, Material) else tuple(given_inputs(fitted))
-    if field not in names:
-        what = "material" if isinstance(fitted, Material) else "potential"
-        raise InvalidInputError(f"the {what} has no field {field!r}; its fields are {list(names)}.")
+    fields = _fields(fitted)
+    if field not in fields:
+        raise InvalidInputError(f"there is no field {field!r}; its fields are {list(fields)}.")
     whole_number("count", count, 1)
-    k = names.index(field) if isinstance(fitted, Material) else given_inputs(fitted)[field]
-    box = search_box(fitted)
+    k, box = fields[field], search_box(fitted)
     lower, upper = _ranges(potential_of(fitted)).get(k, (float(box.lower[k]), float(box.upper[k])))
     return {float(value): _held(fitted, {k: float(value)}) for value in np.linspace(lower, upper, count)}
 
@@ -187,7 +190,7 @@ def at_middle_of_fields(fitted: AnyFitted) -> AnyFitted:
 
 def _held(fitted: Fitted, values: Mapping[int, float]) -> Any:
     """What is left where the fields have these values, by number, or that of the middle of `search_box`."""
-    held = range(len(fitted.fields)) if isinstance(fitted, Material) else given_inputs(fitted).values()
+    held = _fields(fitted).values()
     if not held:
         return fitted
     box = search_box(fitted)

@@ -18,7 +18,6 @@ from lse_material.cli.codes import (
     UNUSABLE,
     USAGE,
     WITHOUT_TYPER,
-    MissingError,
     TerminatedError,
 )
 from lse_material.errors import LseError
@@ -78,7 +77,7 @@ def _outcome(arguments: list[str], *, debug: bool) -> tuple[int, str]:
             return USAGE, getattr(error, "format_message", error.__str__)() + where
         if debug:
             raise
-        if isinstance(error, MissingError):
+        if isinstance(error, ModuleNotFoundError) and not (error.name or "").startswith("lse_material"):
             return MISSING, str(error)
         if isinstance(error, (LseError, OSError)):
             return UNUSABLE, str(error)

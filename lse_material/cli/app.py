@@ -17,7 +17,7 @@ from lse_material.cli.show import show
 
 
 def application(*, fits: bool) -> typer.Typer:
-    """The command line; if `fit` is to be called its options need torch. Raises MissingError: torch is not installed."""
+    """The command line; if `fit` is to be called its options need torch. Raises ModuleNotFoundError: torch is not installed."""
     typer.core.HAS_RICH = False  # Typer would escape the brackets of its help for rich, which we do not let it use
     app = typer.Typer(
         help="Multi-well strain energies (LSE-ICNN) as hyperelastic materials in FEniCSx.",

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
 
-from lse_material._extras import how_to_install
+from lse_material._extras import needed_by
 
 OK = 0
 FAILED = 1
@@ -39,22 +39,11 @@ SIGTERM = "SIGTERM"  # what a KeyboardInterrupt that stands for it says
 WITHOUT_TYPER = "the command line needs typer and rich: pip install 'lse-material[cli]'. The Python API works without."
 
 
-class MissingError(Exception):
-    """A package that a command needs is not installed; the message says how to get it."""
-
-
 def need(module: str, purpose: str) -> ModuleType:
-    """Import a module, or say how to get what it lacks.
-
-    Raises MissingError: it, or something that it imports from outside lse_material, is not installed.
-    """
-    try:
-        return importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        name = (error.name or module).partition(".")[0]
-        if name == "lse_material":
-            raise
-        raise MissingError(f"{purpose} needs {name}, which is not installed: {how_to_install(name)}.") from None
+    """Import a module. Raises ModuleNotFoundError: something that it needs is not installed; the message says how to get it."""
+    with needed_by(purpose):
+        found = importlib.import_module(module)
+    return found
 
 
 class TerminatedError(Exception):

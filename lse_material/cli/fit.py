@@ -53,7 +53,7 @@ DesignOption = Annotated[
 
 
 def fit_command() -> Callable[..., Any]:
-    """`fit` with an option for every field of the dataclasses of the fit. Raises MissingError: torch is not installed."""
+    """`fit` with an option for every field of the dataclasses of the fit. Raises as `need`."""
     floor = need("lse_material.fit", "fitting")
     return with_options(fit, {prefix: getattr(floor, name) for name, prefix in PREFIXES.items()})
 
