@@ -1,5 +1,7 @@
 """Checks of arrays given by users: one place for the wording of shape and finiteness errors."""
 
+import hashlib
+from collections.abc import Mapping
 from numbers import Integral
 from typing import Any, TypeAlias, TypeVar
 
@@ -58,6 +60,17 @@ def rms(values: Array) -> float:
 def generator(seed: Any) -> np.random.Generator:
     """Random numbers of a seed, or InvalidInputError unless it is a whole number >= 0."""
     return np.random.default_rng(whole_number("seed", seed))
+
+
+def digest_of(named: Mapping[str, Array | None], labels: Any = None) -> str:
+    """A hash of arrays and of labels, 16 hexadecimal digits: the same rows in the same order give the same."""
+    h = hashlib.sha256()
+    for name, value in named.items():
+        if value is not None:
+            h.update(name.encode() + str(value.shape).encode() + np.ascontiguousarray(value).tobytes())
+    if labels is not None:
+        h.update("\n".join(["group", *map(str, labels)]).encode())
+    return h.hexdigest()[:16]
 
 
 def frozen(array: AnyArray) -> AnyArray:

@@ -60,8 +60,7 @@ class MinimumEnergyPath:
     @cached_property
     def length(self) -> Array:
         """Way from the first end to each point, (m,)."""
-        result: Array = _arc(self.x)
-        return result
+        return _arc(self.x)
 
     @property
     def saddle(self) -> StationaryPoint:
@@ -275,8 +274,7 @@ def _joined(potential: SoftMinimum, chain: list[tuple[Pass, bool]]) -> MinimumEn
 
 def _arc(y: Array) -> Array:
     """Length of the polygon up to each of its points."""
-    result: Array = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(y, axis=0), axis=1))])
-    return result
+    return np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(y, axis=0), axis=1))])
 
 
 def _spread(y: Array, n: int) -> Array:

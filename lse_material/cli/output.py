@@ -26,15 +26,10 @@ def print_table(title: str, header: list[str], rows: Sequence[Sequence[Any]]) ->
         table.add_column(name, overflow="fold")
     for row in rows:
         table.add_row(*(_cell(value) for value in row))
-    console().print(table)
-
-
-def console() -> Console:
-    """The terminal, or a pipe: then nothing is coloured, cut or wrapped."""
-    found = Console(highlight=False, markup=False, emoji=False)
-    if not found.is_terminal:
-        found = Console(highlight=False, markup=False, emoji=False, width=10_000, soft_wrap=True)
-    return found
+    console = Console(highlight=False, markup=False, emoji=False)
+    if not console.is_terminal:  # nothing is coloured, cut or wrapped
+        console = Console(highlight=False, markup=False, emoji=False, width=10_000, soft_wrap=True)
+    console.print(table)
 
 
 def figure(value: float | None, digits: int = 4) -> str:

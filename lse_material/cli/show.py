@@ -137,11 +137,6 @@ def _modes_in_words(f: dict[str, Any]) -> str:
     return f"{len(modes)}, {', '.join(dict.fromkeys(m.get('type', 'ConvexNetwork') for m in modes))}"
 
 
-def _reference_in_words(f: dict[str, float]) -> str:
-    least = figure(f["least_curvature"])
-    return f"W {figure(f['energy'])}, largest |P| {figure(f['largest_stress'])}, least curvature over strains {least}"
-
-
 def _print(f: dict[str, Any]) -> None:
     kinematics = f.get("kinematics")
     energy = f["units"].get("energy", "")
@@ -156,6 +151,7 @@ def _print(f: dict[str, Any]) -> None:
         ["cost", f"{speed} us per point (energy and both derivatives)"],
     ]
     if kinematics is not None:
+        at_rest = [figure(value) for value in f["reference"].values()]
         rows += [
             ["fields", ", ".join(_field(f, name) for name in f["fields"]) or "none"],
             *(["", sentence] for sentence in f["independence"]),
@@ -163,7 +159,7 @@ def _print(f: dict[str, Any]) -> None:
             ["objective", "yes" if f["objective"] else "no: for small rotations"],
             ["polyconvex", f"{len(f['polyconvex_modes'])} of {len(f['modes'])} modes, by their weights"],
             ["growth", "none" if f["growth"] is None else f"{figure(f['growth'])} (J - 1 - ln J)"],
-            ["at F = I", _reference_in_words(f["reference"])],
+            ["at F = I", f"W {at_rest[0]}, largest |P| {at_rest[1]}, least curvature over strains {at_rest[2]}"],
             *([["heat capacity", f"{figure(f['caloric']['heat_capacity'])} beside the modes"]] if f["caloric"] else []),
         ]
     box = f["training_box"]

@@ -12,7 +12,6 @@ which is linear in dW/dF. The tests of rubber are such (Treloar, Trans. Faraday 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,7 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lse_material._arrays import Array, expect_shape, float_array, frozen, rms
+from lse_material._arrays import Array, digest_of, expect_shape, float_array, frozen, rms
 from lse_material.data.groups import Labels, group_labels
 from lse_material.data.samples import Samples, checked_deformations
 from lse_material.errors import InvalidInputError
@@ -124,12 +123,8 @@ class Observations:
 
     def digest(self) -> str:
         """A hash of the data, for provenance: 16 hexadecimal digits."""
-        h = hashlib.sha256()
-        for name in ("F", "row", "column", "coefficient", "values", "errors"):
-            value = getattr(self, name)
-            if value is not None:
-                h.update(name.encode() + str(value.shape).encode() + np.ascontiguousarray(value).tobytes())
-        return h.hexdigest()[:16]
+        names = ("F", "row", "column", "coefficient", "values", "errors")
+        return digest_of({name: getattr(self, name) for name in names})
 
     def of_stress(self, P: Any) -> Array:
         """A P (k,): what the values would be for the stresses P (n, dim, dim) at F."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lse_material._arrays import Array, Mask, expect_shape, field_names, float_array, frozen, generator
+from lse_material._arrays import Array, Mask, digest_of, expect_shape, field_names, float_array, frozen, generator
 from lse_material.data.groups import Labels, are_apart, group_labels, path_numbers, rows_of_whole_groups
 from lse_material.errors import InvalidInputError
 from lse_material.model.strain import StrainMeasure
@@ -262,14 +261,7 @@ class Samples:
 
     def digest(self) -> str:
         """A hash of the data, for provenance: the same rows in the same order give the same 16 hexadecimal digits."""
-        h = hashlib.sha256()
-        for name in ARRAYS:
-            value = getattr(self, name)
-            if value is not None:
-                h.update(name.encode() + str(value.shape).encode() + np.ascontiguousarray(value).tobytes())
-        if self.group is not None:
-            h.update("\n".join(["group", *map(str, self.group)]).encode())
-        return h.hexdigest()[:16]
+        return digest_of({name: getattr(self, name) for name in ARRAYS}, self.group)
 
 
 def checked_deformations(value: Any) -> Array:
@@ -313,5 +305,4 @@ def _weights(value: Any, rows: int) -> Array:
 
 def _over_spread(values: Array) -> Array:
     spread = values.std(axis=0)
-    result: Array = values / np.where(spread > 0.0, spread, np.inf)
-    return result
+    return values / np.where(spread > 0.0, spread, np.inf)
