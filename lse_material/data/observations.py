@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lse_material._arrays import Array, digest_of, expect_shape, float_array, frozen, rms
+from lse_material._arrays import Array, digest_of, expect_shape, float_array, frozen, positive, rms
 from lse_material.data.groups import Labels, group_labels
 from lse_material.data.samples import Samples, checked_deformations
 from lse_material.errors import InvalidInputError
@@ -136,7 +136,7 @@ class Observations:
 
     def take(self, rows: npt.NDArray[np.integer[Any]]) -> Observations:
         """The values in `rows` (indices, each once), in that order, with the F that they need."""
-        place = np.full(len(self), -1)
+        rows, place = np.arange(len(self))[rows], np.full(len(self), -1)
         place[rows] = np.arange(len(rows))
         kept = place[self.row] >= 0
         size = self.dim**2
@@ -256,10 +256,11 @@ class Observations:
             group: label of the test: one, or (n,).
         """
         l = float_array("stretch", stretch, 1)
-        factor = _positive(l) ** 2 * radius / (2.0 * thickness)
+        factor = _positive(l) ** 2 * positive("radius", radius) / (2.0 * positive("thickness", thickness))
         p = float_array("pressure", pressure, 1)
         expect_shape("pressure", p, l.shape)
-        return cls.equibiaxial(l, factor * p, errors=None if errors is None else factor * errors, group=group)
+        known = None if errors is None else factor * _of_rows("errors", float_array("errors", errors), len(l))
+        return cls.equibiaxial(l, factor * p, errors=known, group=group)
 
 
 def _positive(stretch: Array) -> Array:
@@ -267,6 +268,15 @@ def _positive(stretch: Array) -> Array:
         row = int(np.argmin(stretch))
         raise InvalidInputError(f"stretch in row {row} is {stretch[row]:g}; a stretch is > 0 (1 + engineering strain).")
     return stretch
+
+
+def _of_rows(name: str, value: Any, n: int) -> npt.NDArray[Any]:
+    """One entry, or one for each row, as (n,)."""
+    if np.shape(value) not in ((), (n,)):
+        raise InvalidInputError(
+            f"{name} has shape {np.shape(value)}; it is one entry, or one for each of the {n} rows."
+        )
+    return np.broadcast_to(np.asarray(value), (n,))
 
 
 def _incompressible(
@@ -284,6 +294,10 @@ def _incompressible(
     for axes, stress in loads.items():
         P = float_array("stress", stress, 1, finite=False)
         expect_shape("stress", P, (n,))
+        if np.isinf(P).any():
+            raise InvalidInputError(
+                f"stress in row {int(np.argmax(np.isinf(P)))} is infinite; NaN marks one that is missing."
+            )
         known = np.flatnonzero(np.isfinite(P))
         row = np.arange(len(known)) + sum(len(part) for part in values)
         for a in axes:
@@ -296,7 +310,8 @@ def _incompressible(
     if not values:
         raise InvalidInputError("no stress is given: a test needs one.")
     where = np.concatenate(point)
-    each = [None if a is None else np.broadcast_to(np.asarray(a), (n,))[where] for a in (errors, group)]
+    given = {"errors": errors, "group": group}
+    each = [None if a is None else _of_rows(name, a, n)[where] for name, a in given.items()]
     F = np.stack(stretches, axis=1)[:, :, None] * np.eye(3)
     row, column, coefficient = (np.concatenate(part) for part in zip(*entries))
     return Observations(F, row, column, coefficient, np.concatenate(values), each[0], each[1])

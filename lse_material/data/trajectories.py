@@ -102,7 +102,9 @@ def _temperature_of_neighbours(change: Array, step: Array, friction: float) -> f
     if len(change) > 1:
         square = np.diff(velocity, axis=0) ** 2 / (1.0 / step[1:] + 1.0 / step[:-1])[:, None, None]
     else:
+        walkers = int(np.isfinite(velocity).all(axis=2).sum())
         square = (velocity - np.nanmean(velocity, axis=1, keepdims=True)) ** 2 * step[:, None, None]
+        square *= walkers / (walkers - 1.0) if walkers > 1 else np.nan  # one of them tells the mean
     if not np.isfinite(square).any():
         raise InvalidInputError("no three records follow each other without a gap: the noise is unknown. Give bins.")
     return 0.5 * friction * float(np.nanmean(square))

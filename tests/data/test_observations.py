@@ -107,6 +107,30 @@ def test_an_engineering_strain_in_the_place_of_a_stretch_is_refused():
         Observations.uniaxial([0.0, 0.1], [0.0, 1.0])
 
 
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"stress": [0.1, np.inf, 0.3]}, "stress in row 1 is infinite"),
+        ({"errors": [0.1, 0.2]}, r"errors has shape \(2,\).* 3 rows"),
+        ({"group": ["a", "b"]}, r"group has shape \(2,\)"),
+    ],
+)
+def test_tests_whose_columns_do_not_belong_together_are_refused(given, message):
+    with pytest.raises(InvalidInputError, match=message):
+        Observations.uniaxial(**{"stretch": [1.1, 1.2, 1.3], "stress": [0.1, 0.2, 0.3], **given})
+
+
+@pytest.mark.parametrize("wall", [{"thickness": -0.02, "radius": 1.0}, {"thickness": 0.02, "radius": 0.0}])
+def test_a_balloon_has_a_wall(wall):
+    with pytest.raises(InvalidInputError, match="must be a finite number > 0"):
+        Observations.inflation([1.1, 1.4], [0.01, 0.02], **wall)
+
+
+def test_observations_are_taken_by_a_mask_as_by_numbers():
+    whole = Observations.uniaxial([1.1, 1.5, 2.0], [0.1, 0.5, 0.9])
+    np.testing.assert_array_equal(whole.take(whole.values > 0.3).values, whole.take(np.array([1, 2])).values)
+
+
 def test_noise_is_the_share_of_the_values_that_their_errors_are():
     values = np.array([0.1, 0.5, 0.9])
     known = Observations.uniaxial([1.1, 1.5, 2.0], values, errors=0.02 * values)

@@ -41,6 +41,16 @@ def test_a_single_walker_needs_no_axis_of_its_own():
     np.testing.assert_array_equal(one.samples.gradient, many.samples.gradient)
 
 
+@pytest.mark.parametrize("walkers", [2, 3, 10])
+def test_one_step_of_few_walkers_tells_the_temperature_without_bias(walkers):
+    """dx = -K dt + sqrt(2 T dt) times normal numbers, in many dimensions: the mean of few walkers follows their noise."""
+    drawn = np.random.default_rng(4).normal(size=(walkers, 40_000))
+    x = np.stack([np.zeros_like(drawn), -0.3 * DT + np.sqrt(2.0 * TEMPERATURE * DT) * drawn])
+    assert from_trajectories(x, DT).temperature == pytest.approx(TEMPERATURE, rel=0.03)
+    with pytest.raises(lse.InvalidInputError, match="the noise is unknown"):
+        from_trajectories(x[:, 0], DT)
+
+
 def test_what_is_no_trajectory_is_refused():
     with pytest.raises(lse.InvalidInputError, match="2 records or more"):
         from_trajectories(np.zeros((1, 3, 2)), DT)
