@@ -141,7 +141,7 @@ def _flow(potential: SoftMinimum, x: Array, scale: Array) -> tuple[Array, npt.ND
 def downhill(slope: Array, hessian: Array, longest: Array) -> Array:
     """Steps (n, d) down slopes (n, d): tau of each is such that without curvature it would be `longest` (n,)."""
     curvature, vectors = np.linalg.eigh(hessian)
-    rate = np.linalg.norm(slope, axis=1) / longest
+    rate = np.linalg.norm(slope, axis=1) / np.maximum(longest, 1e-300)  # 0 where both are 0
     floor = 1e-12 * np.abs(curvature).max(axis=1) + 1e-300
     stiff = np.maximum(curvature, 0.0) + np.maximum(rate, floor)[:, None]
     result: Array = -np.einsum("nij,nj->ni", vectors, np.einsum("nij,ni->nj", vectors, slope) / stiff)

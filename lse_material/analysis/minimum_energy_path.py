@@ -11,6 +11,7 @@ each maximum along the string, and the path is made of the descents from there: 
 string.
 """
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -156,11 +157,11 @@ class Graph:
         """Follow the descents from a saddle; wells that are new are added. A saddle that leads to no well is left out."""
         if any(is_at(self.potential, saddle.x, known.saddle) for _, _, known in self.passes):
             return
-        try:
-            found = descents(self.potential, saddle, scale=scale)
-        except ConvergenceError:
-            return
-        self.passes.append((*(self._number(well) for well in found.wells), found))  # type: ignore[arg-type]
+        for metric in (scale, self.potential.input_scale):  # the ways depend on it, and their ends hardly
+            with contextlib.suppress(ConvergenceError):
+                found = descents(self.potential, saddle, scale=metric)
+                self.passes.append((*(self._number(well) for well in found.wells), found))  # type: ignore[arg-type]
+                return
 
     def _number(self, well: StationaryPoint) -> int:
         for k, known in enumerate(self.wells):
@@ -221,7 +222,7 @@ def _string(potential: SoftMinimum, y: Array, scale: Array) -> Array:
         arc = _arc(y)
         spacing = arc[-1] / (len(y) - 1)
         # implicit in the curvature across, explicit along: slopes are carried from image to image along the string
-        rate = np.linalg.norm(slope, axis=1) / (COURANT * spacing)
+        rate = np.maximum(np.linalg.norm(slope, axis=1) / (COURANT * spacing), 1e-300)  # an image may be at a saddle
         across = slope - along
         step = downhill(across, (values.hessian * np.outer(scale, scale))[1:-1], np.linalg.norm(across, axis=1) / rate)
         step -= (step * tangent).sum(axis=1, keepdims=True) * tangent

@@ -75,6 +75,22 @@ def test_numbers_that_count_nothing_are_refused(ask):
         ask(wells_at([[0.0, 0.0], [1.0, 0.0]]))
 
 
+@pytest.mark.parametrize(("stiff", "unit"), [(1.0, 1.0), (9.0, 1.0), (9.0, 1e2), (4.0, 1e5), (4.0, 1e9)])
+def test_wells_that_mirror_each_other_aslant_have_the_exact_barrier(stiff, unit):
+    """W = min of (x - a).K (x - a) / 2 at both wells: d.K d / 8 - rho ln 2 between them, d = (1.2, 0.8), in any units."""
+    k, rho, scale = np.array([2.0, 2.0 * stiff]), 0.03, np.array([1.0 / unit, unit])
+    places = np.array([[-0.6, 2.0], [0.6, 2.8]])
+    modes = [
+        lse.ConvexNetwork.from_arrays([], [-(k * a)[None]], [[0.5 * a @ (k * a)]], quadratic=np.diag(np.sqrt(k)))
+        for a in places
+    ]
+    p = lse.SoftMinimum(tuple(modes), rho, np.zeros(2), scale)
+    exact = k @ [1.2**2, 0.8**2] / 8.0 - rho * np.log(2.0)
+    assert analysis.barrier(p, *(places * scale)) == pytest.approx(exact, rel=1e-9)
+    land = analysis.landscape(p, [-1.0, 1.0] * scale, [1.0, 4.0] * scale, starts=8)
+    np.testing.assert_allclose(land.barriers, exact * (1.0 - np.eye(2)), rtol=1e-9)
+
+
 def test_a_mode_that_falls_for_ever_has_no_minimum_however_far_one_looks():
     falling = lse.ConvexNetwork.from_arrays([[[1.0]]], [[[1.0]], [[0.0]]], [[0.0], [0.0]], activation="softplus")
     p = lse.SoftMinimum((falling, well(2.0, [500.0])), 0.1)
