@@ -3,9 +3,8 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-import typer
-
 from lse_material.cli.files import MaterialFile, read
+from lse_material.cli.options import option
 from lse_material.cli.output import Json, print_json
 from lse_material.errors import InvalidInputError
 from lse_material.model.material import Material
@@ -23,18 +22,10 @@ ENDINGS = {
 
 def export(
     file: MaterialFile,
-    to: Annotated[
-        Literal["c", "jax", "mfront", "numpy", "torch", "ufl", "umat"],
-        typer.Option(help="Language of the file.", show_default=False),
-    ],
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="The new file; beside FILE if left out.", show_default=False)
-    ] = None,
+    to: Annotated[Literal["c", "jax", "mfront", "numpy", "torch", "ufl", "umat"], option(help="Language of the file.")],
+    output: Annotated[Path | None, option("--output", "-o", help="The new file; beside FILE if left out.")] = None,
     field: Annotated[
-        list[float] | None,
-        typer.Option(
-            help="Value of a field, one for each in their order: the source is then of F alone.", show_default=False
-        ),
+        list[float] | None, option(help="Value of a field, one for each in their order: the source is then of F alone.")
     ] = None,
     json: Json = False,
 ) -> None:

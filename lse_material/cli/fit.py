@@ -13,7 +13,7 @@ from lse_material._files import expect_place
 from lse_material.cli import tables
 from lse_material.cli.codes import OK, SIGTERM, TERMINATED, USELESS, need, search_then_save
 from lse_material.cli.files import read_symmetry
-from lse_material.cli.options import number, with_options
+from lse_material.cli.options import number, option, with_options
 from lse_material.cli.output import Json, print_json
 from lse_material.cli.tables import ColumnsOption, DecimalOption, GroupOption, PlaneStrainOption, SheetOption
 from lse_material.data.samples import Samples
@@ -28,26 +28,17 @@ KINEMATICS = {  # green-lagrange, ...: those that need no more than the dimensio
     if all(field.default is not MISSING for field in fields(kind)[1:])
 }
 KinematicsOption = Annotated[
-    str | None,
-    typer.Option(
-        metavar="|".join(KINEMATICS),
-        help="Strain measure, for rows of F: green-lagrange if left out.",
-        show_default=False,
-    ),
+    str | None, option(metavar="|".join(KINEMATICS), help="Strain measure, for rows of F: green-lagrange if left out.")
 ]
-TemperatureOption = Annotated[
-    str | None, typer.Option(metavar="COLUMN", help="The column with the temperature of each row.", show_default=False)
-]
+TemperatureOption = Annotated[str | None, option(metavar="COLUMN", help="The column with the temperature of each row.")]
 HeatCapacityOption = Annotated[
-    str | None,
-    typer.Option(metavar="c|auto", help="That the energies hold, at fixed strain; auto fits it.", show_default=False),
+    str | None, option(metavar="c|auto", help="That the energies hold, at fixed strain; auto fits it.")
 ]
 DesignOption = Annotated[
     list[str] | None,
-    typer.Option(
+    option(
         metavar="COLUMN",
         help="A column with a design of each row, more than once: a porosity, on which the weights of all modes depend.",
-        show_default=False,
     ),
 ]
 
@@ -63,7 +54,7 @@ def fit(
         list[Path],
         typer.Argument(metavar="DATA...", help="Tables of F or x, W, P; each of several a group.", show_default=False),
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The new .safetensors file.", show_default=False)],
+    output: Annotated[Path, option("--output", "-o", help="The new .safetensors file.")],
     columns: ColumnsOption = None,
     group: GroupOption = None,
     decimal: DecimalOption = None,
@@ -71,32 +62,23 @@ def fit(
     plane_strain: PlaneStrainOption = False,
     kinematics: KinematicsOption = None,
     growth: Annotated[
-        str | None,
-        typer.Option(
-            metavar="c|auto", help="Coefficient of c (J - 1 - ln J), in energy units; auto fits it.", show_default=False
-        ),
+        str | None, option(metavar="c|auto", help="Coefficient of c (J - 1 - ln J), in energy units; auto fits it.")
     ] = None,
     temperature: TemperatureOption = None,
     heat_capacity: HeatCapacityOption = None,
     design: DesignOption = None,
-    symmetry: Annotated[
-        str | None, typer.Option(help="Point group, PARENT:VARIANT, as square:rectangle.", show_default=False)
-    ] = None,
+    symmetry: Annotated[str | None, option(help="Point group, PARENT:VARIANT, as square:rectangle.")] = None,
     test: Annotated[
         float,
         typer.Option(help="Share of the rows kept out of the fit and reported on.", min=0.0, max=0.9, callback=number),
     ] = 0.0,
     seed: Annotated[int, typer.Option(help="Of the starts and of the rows held back.", min=0)] = 0,
     periods: Annotated[
-        str | None,
-        typer.Option(metavar="P1,none,...", help="Of the inputs x: 360,none if x1 is an angle.", show_default=False),
+        str | None, option(metavar="P1,none,...", help="Of the inputs x: 360,none if x1 is an angle.")
     ] = None,
-    checkpoint: Annotated[
-        Path | None, typer.Option(help="File of finished stages, from which a killed fit goes on.", show_default=False)
-    ] = None,
+    checkpoint: Annotated[Path | None, option(help="File of finished stages, from which a killed fit goes on.")] = None,
     report: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE.html", help="Write a page with errors, landscape and warnings.", show_default=False),
+        Path | None, option(metavar="FILE.html", help="Write a page with errors, landscape and warnings.")
     ] = None,
     even_if_useless: Annotated[bool, typer.Option("--even-if-useless", help="End with 0 whatever the error.")] = False,
     json: Json = False,

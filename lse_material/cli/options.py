@@ -1,6 +1,7 @@
 """Command-line options made from dataclasses: a field is an option, with the help that it carries."""
 
 import dataclasses
+import functools
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
@@ -8,6 +9,8 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 import typer
 
 from lse_material.errors import InvalidInputError
+
+option = functools.partial(typer.Option, show_default=False)  # one that is left out by default
 
 
 def with_options(function: Callable[..., Any], kinds: Mapping[str, type]) -> Callable[..., Any]:

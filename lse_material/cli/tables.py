@@ -7,36 +7,29 @@ from typing import Annotated, Any
 
 import typer
 
+from lse_material.cli.options import option
 from lse_material.data.sample_files import read_samples
 from lse_material.data.samples import Samples
 
 ColumnsOption = Annotated[
     str | None,
-    typer.Option(
+    option(
         "--columns",
         metavar="F11=NAME,...",
         help="What the columns are where their names do not tell (F12=0: 0 in every row), or all names in their order.",
-        show_default=False,
     ),
 ]
 GroupOption = Annotated[
     str | None,
-    typer.Option(
+    option(
         "--group",
         metavar="COLUMN|found",
         help="The column with the load path of each row; found: a path ends where F jumps.",
-        show_default=False,
     ),
 ]
 
-DecimalOption = Annotated[
-    str | None,
-    typer.Option("--decimal", help="The decimal mark of tables, if it is not to be found.", show_default=False),
-]
-SheetOption = Annotated[
-    list[str] | None,
-    typer.Option("--sheet", help="Of a spreadsheet, more than once: each a group.", show_default=False),
-]
+DecimalOption = Annotated[str | None, option("--decimal", help="The decimal mark of tables, if it is not to be found.")]
+SheetOption = Annotated[list[str] | None, option("--sheet", help="Of a spreadsheet, more than once: each a group.")]
 PlaneStrainOption = Annotated[
     bool, typer.Option("--plane-strain", help="Take the 2D part of 3D columns, checked to be plane strain.")
 ]
