@@ -233,9 +233,9 @@ def test_ranks_share_a_motion():
 
 KILLED = """
 import os, signal
-from tests.compiler_level import compile_unoptimised
+from tests.fast_compilation import compile_fast
 from tests.fem.dynamics.bodies import thrown
-compile_unoptimised()  # as the run that it is compared with
+compile_fast()  # as the run that it is compared with
 states = []
 def die():
     states.append(0)
