@@ -99,7 +99,7 @@ def cellwise(F):
 
 
 def by_ufl(material, F, explicit=False, expanded=False):
-    n, dim, _ = F.shape
+    n = len(F)
     mesh, f = cellwise(F)
     f = ufl.variable(f)
     W = lse.fem.energy(material, f, expanded=expanded)
