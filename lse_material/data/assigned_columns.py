@@ -15,7 +15,7 @@ from lse_material.data.column_names import (
     STRESSES,
     Index,
     Meaning,
-    components,
+    component_names,
     declared,
     meanings,
     name_and_unit,
@@ -320,7 +320,7 @@ def _without_names(table: Table) -> str:
     for transposed in (False, True) if dim else ():
         names: list[str] = []
         for part in parts:
-            names += ["W"] if part == "W" else components(part, dim, transposed=transposed)
+            names += ["W"] if part == "W" else component_names(part, dim, transposed=transposed)
         ways.append(f"columns={names}")
     example = f" It can be {ways[0]}, or by columns of the tensors {ways[1]}, or others." if ways else ""
     return (

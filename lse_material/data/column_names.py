@@ -120,7 +120,7 @@ _MEANINGS_OF_WORDS = {  # whole names without indices
 }
 
 
-def components(quantity: str, dim: int, *, transposed: bool = False) -> list[str]:
+def component_names(quantity: str, dim: int, *, transposed: bool = False) -> list[str]:
     """Names of the components of a tensor, row by row or column by column: F11, F12, ..."""
     pairs = [(i, j) for i in range(1, dim + 1) for j in range(1, dim + 1)]
     return [f"{quantity}{j}{i}" if transposed else f"{quantity}{i}{j}" for i, j in pairs]

@@ -21,7 +21,7 @@ import numpy.typing as npt
 from lse_material._arrays import Array, float_array
 from lse_material._files import npz, write_atomically
 from lse_material.data.assigned_columns import Columns
-from lse_material.data.column_names import DEFORMATIONS, FIELDS, STRESSES, components, meanings, name_and_unit
+from lse_material.data.column_names import DEFORMATIONS, FIELDS, STRESSES, component_names, meanings, name_and_unit
 from lse_material.data.foreign_files import remedy
 from lse_material.data.samples import ARRAYS, Samples
 from lse_material.data.table_numbers import decimal_mark, is_value, to_number
@@ -326,7 +326,7 @@ def _table_of_arrays(data: dict[str, Any], source: str, columns: Columns) -> tup
         for key, of in columns.items():
             parts = [] if key.startswith(FIELDS) else key.split()
             if key in (*DEFORMATIONS, *STRESSES) and isinstance(of, str) and np.ndim(data.get(of)) == 3:  # type: ignore[arg-type]
-                parts = components(key, np.shape(data[of])[-1])
+                parts = component_names(key, np.shape(data[of])[-1])
             if len(parts) > 1:
                 chosen[of] = parts
         named = {name: name for parts in chosen.values() for name in parts}
@@ -338,7 +338,7 @@ def _table_of_arrays(data: dict[str, Any], source: str, columns: Columns) -> tup
     if rows == 0:
         raise FormatError(f"{source} holds no rows.")
     for name, array in data.items():
-        parts = chosen.get(name) or _component_names(name, np.asarray(array), fields, with_F, source)
+        parts = chosen.get(name) or _column_names(name, np.asarray(array), fields, with_F, source)
         flat = np.reshape(array, (len(array), -1)) if np.ndim(array) > 0 and len(parts) > 1 else np.asarray(array)
         if len(parts) > 1 and flat.shape[1] != len(parts):
             raise FormatError(
@@ -350,7 +350,7 @@ def _table_of_arrays(data: dict[str, Any], source: str, columns: Columns) -> tup
     return Table(source, tuple(names), arrays, range(rows), comments=comments), columns
 
 
-def _component_names(name: str, array: npt.NDArray[Any], fields: Sequence[str], with_F: bool, source: str) -> list[str]:
+def _column_names(name: str, array: npt.NDArray[Any], fields: Sequence[str], with_F: bool, source: str) -> list[str]:
     """Names of columns for the components of an array; its own name if it is one column, or none that is known.
 
     `stress` is that of `Samples`, P, beside deformation gradients, and may be any other beside strains.
@@ -365,7 +365,7 @@ def _component_names(name: str, array: npt.NDArray[Any], fields: Sequence[str], 
     if array.ndim < 2 or size == 1 or not meanings(f"{name}11"):
         return [name]
     dim = {4: 2, 9: 3}.get(size, 0)
-    by_rows, by_columns = components(name, dim), components(name, dim, transposed=True)
+    by_rows, by_columns = component_names(name, dim), component_names(name, dim, transposed=True)
     if array.shape[1:] == (dim, dim):
         return by_rows
     if (
@@ -409,7 +409,7 @@ def _to_csv(samples: Samples) -> str:
             continue
         flat = array.reshape(len(samples), -1)
         if name in ("F", "stress"):
-            columns += components(letters[name], array.shape[-1])
+            columns += component_names(letters[name], array.shape[-1])
         elif name in ("fields", "conjugates"):
             columns += [f"{name[:-1]} {field}" for field in samples.field_names]
         else:

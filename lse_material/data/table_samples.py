@@ -13,7 +13,7 @@ from lse_material.data.column_names import (
     MEANINGS,
     STRESSES,
     Meaning,
-    components,
+    component_names,
     is_logarithmic,
     meanings,
     name_and_unit,
@@ -200,7 +200,7 @@ def _orders(given: AssignedColumns) -> str:
     for stem, names in numbered.items():
         dim = {4: 2, 9: 3}.get(len(names), 0)
         if dim and any(m.quantity == "F" for m in meanings(f"{stem} 11")):
-            ways = [dict(zip(components("F", dim, transposed=k), names)) for k in (False, True)]
+            ways = [dict(zip(component_names("F", dim, transposed=k), names)) for k in (False, True)]
             return (
                 f"nothing tells the order of the components {names[0]!r} to {names[-1]!r} of F. Say columns={ways[0]} or "
                 f"columns={ways[1]}."
