@@ -9,8 +9,8 @@ from mpi4py import MPI
 from ufl.core.expr import Expr
 
 from lse_material._arrays import Array
-from lse_material.errors import CompilationError, InvalidInputError
-from lse_material.fem._mpi import expect_one_material
+from lse_material.errors import InvalidInputError
+from lse_material.fem._mpi import expect_one_material, on_every_rank
 from lse_material.fem.forms.energy import growth_stress, inputs, with_caloric
 from lse_material.fem.forms.orientation import not_inverted
 from lse_material.fem.forms.strain import pull_back
@@ -182,23 +182,10 @@ def compile_together(potential: SoftMinimum, comm: MPI.Comm) -> CompiledPotentia
     filter makes this an error; InvalidInputError: likewise, if ranks have different potentials.
     """
     node = comm.Split_type(MPI.COMM_TYPE_SHARED)
-    result, failure = _attempt(potential, comm) if node.rank == 0 else (None, None)
-    if node.bcast(failure) is None and node.rank > 0:
-        result, failure = _attempt(potential, comm)
+    first = node.rank == 0
     node.Free()
-    failures = [error for error in comm.allgather(failure) if error is not None]
-    if failures:
-        raise failures[0]
-    assert result is not None
+    made = on_every_rank(comm, lambda: potential_evaluator(potential, warn=comm.rank == 0) if first else None)
+    loaded = on_every_rank(comm, lambda: None if first else potential_evaluator(potential, warn=False))
+    result: CompiledPotential | InterpretedPotential = made or loaded
     expect_one_material(comm, [point_function(potential)] if isinstance(result, CompiledPotential) else None)
     return result
-
-
-def _attempt(
-    potential: SoftMinimum, comm: MPI.Comm
-) -> tuple[CompiledPotential | InterpretedPotential | None, Exception | None]:
-    """The evaluator, or what went wrong."""
-    try:
-        return potential_evaluator(potential, warn=comm.rank == 0), None
-    except (CompilationError, RuntimeWarning) as error:
-        return None, error

@@ -1,9 +1,7 @@
 """A material evaluated at quadrature points: its stress as an external operator of a UFL form.
 
-For a `Material` the external operator is dW/dx at the quadrature points, with the strain measure x(F), and UFL makes the
-stress: P = sum_i dW/dx_i dx_i/dF, plus the growth term. So d values are stored per point for the residual and d(d+1)/2 for the
-Jacobian (3 and 6 in 2D, 6 and 21 in 3D; P and dP/dF in 3D have 9 and 81), and UFL adds the geometric part of the tangent. For
-any other evaluator P and dP/dF are stored.
+For a `Material` d values of dW/dx are stored per point for the residual and d(d+1)/2 of d2W/dx2 for the Jacobian (3 and 6 in
+2D, 6 and 21 in 3D; P and dP/dF in 3D have 9 and 81), and UFL adds the geometric part of the tangent.
 
 The operator is a stress, never W, because two derivatives of W through an external operator silently give a zero Jacobian
 (FEniCS/ufl issue 449).
@@ -22,7 +20,7 @@ from dolfinx import fem
 from dolfinx.mesh import EntityMap, Mesh, MeshTags
 from dolfinx_external_operator import FEMExternalOperator
 
-from lse_material._arrays import Array
+from lse_material._arrays import Array, whole_number
 from lse_material.errors import InvalidInputError
 from lse_material.fem._cells import (
     covered_cells,
@@ -31,9 +29,11 @@ from lse_material.fem._cells import (
     mesh_of,
     require_degree,
     require_double,
+    require_known,
     require_points,
+    values_at,
 )
-from lse_material.fem.forms.energy import expect_solid_cells, from_axes, in_axes, scalar_fields
+from lse_material.fem.forms.energy import expect_shape, expect_solid_cells, from_axes, in_axes, scalar_fields
 from lse_material.fem.quadrature.evaluators import Evaluator, EvaluatorStress, PotentialStress
 from lse_material.fem.quadrature.plane_stress import UNDEFORMED, PlaneStress
 from lse_material.model.material import Material
@@ -99,11 +99,10 @@ class QuadratureStress:
         domain: Mesh | None = None,
         entity_maps: Sequence[EntityMap] | None = None,
     ) -> None:
-        shape = getattr(F, "ufl_shape", ())
-        dim = shape[0] if shape else 0
-        if not shape or shape != (dim, dim) or (isinstance(material, Material) and material.dim != dim):
-            wanted = f"({material.dim}, {material.dim})" if isinstance(material, Material) else "(dim, dim)"
-            raise InvalidInputError(f"F has UFL shape {shape}; this material needs {wanted}.")
+        if isinstance(material, Material):
+            expect_shape(material, F)
+        elif len(set(shape := getattr(F, "ufl_shape", ()))) != 1 or len(shape) != 2:
+            raise InvalidInputError(f"F has UFL shape {shape}; an Evaluator needs (dim, dim).")
         expect_solid_cells(F)
         require_degree(degree, 1)
         self._material, self._degree = material, degree
@@ -115,13 +114,14 @@ class QuadratureStress:
         F, self._orientation = in_axes(F, orientation), orientation
         read = [f for expression in (F, *fields) for f in functions_of(expression)]
         require_double(*read, what="a QuadratureStress", real=True)
+        self._cells, self.dx = material_cells(mesh, tags, tag, degree=degree)
         for expression in (F, *fields):
             require_points(expression, degree, "this QuadratureStress")
-        self._cells, self.dx = material_cells(mesh, tags, tag, degree=degree)
+            require_known(expression, mesh, self._cells, entity_maps or ())
         self._stored: PotentialStress | EvaluatorStress = (
             PotentialStress(material, mesh.comm, fields)
             if isinstance(material, Material)
-            else EvaluatorStress(material, dim)
+            else EvaluatorStress(material, F.ufl_shape[0])
         )
         space = self._space(self._stored.shape)
         self._external = FEMExternalOperator(
@@ -228,9 +228,9 @@ class QuadratureStress:
         Raises:
             InvalidInputError: degree < 0, or more than that.
         """
-        if not 0 <= 2 * degree <= self.degree:
+        if 2 * whole_number("degree", degree) > self.degree:
             raise InvalidInputError(
-                f"a stress function of degree {degree} needs a degree >= 0 and a QuadratureStress of degree >= {2 * degree}, "
+                f"a stress function of degree {degree} needs a QuadratureStress of degree >= {2 * degree}, "
                 f"this one's is {self.degree}: make the stress with degree={max(1, 2 * degree)}, or project to a lower degree."
             )
         self.update_stress()
@@ -238,13 +238,14 @@ class QuadratureStress:
         result = fem.Function(fem.functionspace(self._mesh, ("DG", degree, shape)), name="stress", dtype=np.float64)
         points, weights = basix.make_quadrature(cell, self.degree)
         basis = basix.ufl.element("DG", cell, degree).tabulate(0, points)[0]
-        count = len(self._cells), len(points)
-        P = self._at_points(from_axes(self._stored.stress(self._F, self.values), self._orientation))
-        P = P.eval(self._mesh, self._cells)
-        volume = self._at_points(abs(ufl.JacobianDeterminant(self._mesh))).eval(self._mesh, self._cells)
-        volume = volume.reshape(count) * weights
+        stress = from_axes(self._stored.stress(self._F, self.values), self._orientation)
+        P, volume = (
+            values_at(self._at_points(each), self._mesh, self._cells)
+            for each in (stress, abs(ufl.JacobianDeterminant(self._mesh)))
+        )
+        volume = volume * weights
         mass = np.einsum("cq,qi,qj->cij", volume, basis, basis)
-        moments = np.einsum("cq,qi,cqk->cik", volume, basis, P.reshape(*count, int(np.prod(shape))))
+        moments = np.einsum("cq,qi,cqk->cik", volume, basis, P.reshape(*volume.shape, int(np.prod(shape))))
         dofs = result.function_space.dofmap.list[self._cells]
         result.x.array.reshape(-1, moments.shape[-1])[dofs] = np.linalg.solve(mass, moments)
         result.x.scatter_forward()
