@@ -161,8 +161,9 @@ class FullField:
             if whole_number(f"the component of support {k}", component) >= x.shape[1]:
                 raise InvalidInputError(f"the component of support {k} is {component}; give one below {x.shape[1]}.")
             made.append(Support(dof[_chosen(nodes, len(x), k)] * x.shape[1] + component, forces))
-        errors = {"displacement_error": displacement_error, "force_error": force_error}
-        return cls(fields, made, **errors, modes=modes, degree=degree)
+        return cls(
+            fields, made, displacement_error=displacement_error, force_error=force_error, modes=modes, degree=degree
+        )
 
     def observations(self, material: Material | None = None) -> Observations:
         """Combinations of balance and of the forces of the supports, with errors of 1; each step is a group.

@@ -153,8 +153,7 @@ def mode_weights(material: Material, F: Expr, *, fields: Sequence[Expr] = (), ex
 def potential_energy(potential: SoftMinimum, x: list[Expr], *, expanded: bool = False) -> Expr:
     """W of a potential of any UFL scalars x (d of them), compiled or expanded as `energy`.
 
-    >>> E = 0.5 * (F.T * F - ufl.Identity(2))
-    >>> W = lse.fem.potential_energy(material.potential, [E[0, 0], E[1, 1], np.sqrt(2.0) * E[0, 1]])
+    >>> W = lse.fem.potential_energy(material.potential, x)
     >>> round(fem.assemble_scalar(fem.form(W * dx)), 6)
     0.004307
     """

@@ -38,8 +38,7 @@ def expect_inputs(potential: SoftMinimum, x: Sequence[Expr]) -> None:
 def mode_energies(potential: SoftMinimum, x: list[Expr]) -> list[Expr]:
     """psi_k(x) in energy units, one UFL scalar for each mode: their soft minimum with `transition_scale` is W(x).
 
-    >>> E = 0.5 * (F.T * F - ufl.Identity(2))
-    >>> psi = lse.fem.mode_energies(material.potential, [E[0, 0], E[1, 1], np.sqrt(2.0) * E[0, 1]])
+    >>> psi = lse.fem.mode_energies(material.potential, x)
     >>> [round(fem.assemble_scalar(fem.form(p * dx)), 6) for p in psi]
     [0.005, 0.005]
     """

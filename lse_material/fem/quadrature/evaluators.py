@@ -5,6 +5,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import ufl
+from dolfinx import fem
 from mpi4py import MPI
 from ufl.core.expr import Expr
 
@@ -43,14 +44,25 @@ class Evaluator(Protocol):
         """F (n, dim, dim)."""
 
 
-class Rows(Protocol):
-    """Values of a function at the evaluated points, in rows of an array."""
+class Target:
+    """The destination of values at the evaluated points: the function itself if its points are contiguous."""
+
+    def __init__(self, function: fem.Function, dofs: Array) -> None:
+        size = function.function_space.dofmap.bs
+        self._whole, self._dofs = function.x.array.reshape(-1, size), dofs
+        self._direct = np.array_equal(dofs, np.arange(len(dofs)))
+        self.array = self._whole[: len(dofs)] if self._direct else np.empty((len(dofs), size))
 
     def load(self) -> Array:
-        """The array, with the function's values; to be changed in place."""
+        """Copy the function's values into `array`, and return it."""
+        if not self._direct:
+            self.array[:] = self._whole[self._dofs]
+        return self.array
 
     def store(self) -> None:
-        """Copy the array into the function."""
+        """Copy `array` into the function."""
+        if not self._direct:
+            self._whole[self._dofs] = self.array
 
 
 class PotentialStress:
@@ -116,7 +128,7 @@ class EvaluatorStress:
                 f"{type(given).__name__}. A potential takes a strain measure: Material(potential, GreenLagrange(dim))."
             )
         self._evaluator = evaluator
-        self.across: Rows | None = None
+        self.across: Target | None = None
         self._left: Array = np.empty(0)  # `across` after the last evaluation
         self._values: Values | None = None
         self._inputs: Array = np.empty(0)

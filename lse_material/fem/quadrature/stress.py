@@ -34,7 +34,7 @@ from lse_material.fem._cells import (
     values_at,
 )
 from lse_material.fem.forms.energy import expect_shape, expect_solid_cells, from_axes, in_axes, scalar_fields
-from lse_material.fem.quadrature.evaluators import Evaluator, EvaluatorStress, PotentialStress
+from lse_material.fem.quadrature.evaluators import Evaluator, EvaluatorStress, PotentialStress, Target
 from lse_material.fem.quadrature.plane_stress import UNDEFORMED, PlaneStress
 from lse_material.model.material import Material
 
@@ -135,8 +135,8 @@ class QuadratureStress:
         self.inputs = self._external.ufl_operands[0]
         self.values = self._external.ref_coefficient
         self.tangent_values = fem.Function(self._space(self._stored.tangent_shape), name="d2W", dtype=np.float64)
-        self._first = _Target(self.values, dofs)
-        self._second = _Target(self.tangent_values, dofs)
+        self._first = Target(self.values, dofs)
+        self._second = Target(self.tangent_values, dofs)
         self._F, self._maps = F, None if entity_maps is None else list(entity_maps)
         self._inputs = self._at_points(self.inputs)
         self._buffer = self._inputs.eval(mesh, self._cells)  # its shape differs between versions of DOLFINx
@@ -146,9 +146,9 @@ class QuadratureStress:
         if isinstance(material, PlaneStress) and isinstance(self._stored, EvaluatorStress):
             self.across = fem.Function(self._space((3,)), name="across", dtype=np.float64)
             self.across.x.array.reshape(-1, 3)[:] = UNDEFORMED
-            self._stored.across = _Target(self.across, dofs)
+            self._stored.across = Target(self.across, dofs)
         self._known = 0  # derivatives of W that are up to date: 0 none, 1 stress, 2 also tangent
-        self._energies: _Target | None = None
+        self._energies: Target | None = None
         self._dofs = dofs
         self.stress_evaluations = self.tangent_evaluations = 0
 
@@ -194,7 +194,7 @@ class QuadratureStress:
         if isinstance(self.material, Material):
             raise InvalidInputError("the energy of a Material stands in the form: lse.fem.energy(material, F) * P.dx.")
         function = self._energy_type(self._space(()), name="W", dtype=np.float64)
-        self._energies = _Target(function, self._dofs)
+        self._energies = Target(function, self._dofs)
         self._known = 0
         return function
 
@@ -311,27 +311,6 @@ class Owner:
     def __call__(self, derivatives: tuple[int, ...]) -> Any:
         """Refuse the evaluation loop of dolfinx_external_operator, which would compute tangents that nobody reads."""
         raise InvalidInputError("a QuadratureStress is evaluated by MaterialProblem: pass it in `stresses`.")
-
-
-class _Target:
-    """The destination of values at the evaluated points: the function itself if its points are contiguous."""
-
-    def __init__(self, function: fem.Function, dofs: Array) -> None:
-        size = function.function_space.dofmap.bs
-        self._whole, self._dofs = function.x.array.reshape(-1, size), dofs
-        self._direct = np.array_equal(dofs, np.arange(len(dofs)))
-        self.array = self._whole[: len(dofs)] if self._direct else np.empty((len(dofs), size))
-
-    def load(self) -> Array:
-        """Copy the function's values into `array`, and return it."""
-        if not self._direct:
-            self.array[:] = self._whole[self._dofs]
-        return self.array
-
-    def store(self) -> None:
-        """Copy `array` into the function."""
-        if not self._direct:
-            self._whole[self._dofs] = self.array
 
 
 class _State:
