@@ -18,6 +18,7 @@ from ufl.core.expr import Expr
 
 from lse_material._arrays import Array, Mask
 from lse_material.errors import InvalidInputError
+from lse_material.fem._mpi import expect_same
 
 
 def owned_cells(domain: mesh.Mesh) -> Array:
@@ -65,8 +66,10 @@ def material_cells(
     """The owned cells of a material, those of the tags or all, and the measure dx on them with a quadrature rule. Collective.
 
     Raises:
-        InvalidInputError: on every rank, if one of `tags` and `tag` is missing or a tag is given twice; and as `marked_cells`.
+        InvalidInputError: on every rank, if one of `tags` and `tag` is missing, a tag is given twice, or ranks differ in tag
+            or degree; and as `marked_cells`.
     """
+    expect_same(domain.comm, "(degree, tag)", (int(degree), None if tag is None else np.atleast_1d(tag).tolist()))
     if (tags is None) != (tag is None):
         raise InvalidInputError("give both tags and tag for a material of some cells, or neither for all.")
     metadata = {"quadrature_degree": degree, "quadrature_scheme": "default"}

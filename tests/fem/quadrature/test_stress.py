@@ -96,6 +96,11 @@ def test_measures_and_tags_that_are_not_the_stress_own_are_refused_on_every_rank
         QuadratureStress(**make, tags=tags, tag=(4, 4))
     with pytest.raises(lse.InvalidInputError, match="another mesh"):
         QuadratureStress(**make, tags=in_three(other), tag=4)
+    if WORLD.size > 1:
+        with pytest.raises(
+            lse.InvalidInputError, match=r"\(degree, tag\) is \(1, \[4\]\) on rank 0 and \(1, \[7\]\) on rank 1"
+        ):
+            QuadratureStress(**make, tags=tags, tag=4 if WORLD.rank == 0 else 7)
     facets = mesh.meshtags(domain, 1, np.arange(3, dtype=np.int32), np.full(3, 4, dtype=np.int32))
     with pytest.raises(lse.InvalidInputError, match="entities of dimension 1; a material fills cells, of dimension 2"):
         QuadratureStress(**make, tags=facets, tag=4)
