@@ -50,6 +50,14 @@ def positive(name: str, value: Any, *, finite: bool = True) -> float:
     return float(number)
 
 
+def not_negative(name: str, value: Any) -> float:
+    """Return `value` as a float, or raise InvalidInputError naming `name` unless it is one finite number >= 0."""
+    number = np.asarray(value)
+    if number.shape != () or number.dtype.kind not in "iuf" or not 0.0 <= number < np.inf:
+        raise InvalidInputError(f"{name} is {value!r}; it must be a finite number >= 0.")
+    return float(number)
+
+
 def rms(values: Array) -> float:
     """The root of the mean square."""
     return float(np.sqrt(np.mean(values**2)))

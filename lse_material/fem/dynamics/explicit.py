@@ -20,6 +20,8 @@ from lse_material._arrays import Array, positive
 from lse_material.errors import ConvergenceError, InvalidInputError
 from lse_material.fem._mpi import assembled
 from lse_material.fem.dynamics.body import MovingBody
+from lse_material.fem.solve.arguments import conditions
+from lse_material.fem.solve.fields import bcs_by_block
 
 SAFETY = 0.9  # share of the bound of a stable step
 
@@ -54,7 +56,8 @@ class ExplicitMotion(MovingBody):
     ) -> None:
         super().__init__(energy, u, density=density, lumped=True, options=kwargs)
         V = u.function_space
-        self.bcs = tuple(bcs)
+        self.bcs = conditions(bcs)
+        bcs_by_block([V], self.bcs)  # refuses those of another space
         v = ufl.TestFunction(V)
         ones = fem.Function(V)
         ones.x.array[:] = 1.0
@@ -73,7 +76,7 @@ class ExplicitMotion(MovingBody):
         self._known: tuple[list[Array], Array] | None = None  # values that the forces depend on, and these forces
 
     def stable_step(self) -> float:
-        """A step that is stable at the present u: 0.9 times a lower bound of 2 / w; collective."""
+        """A step that is stable at the present u: 0.9 times a lower bound of 2 / w, infinite without stiffness; collective."""
         K = dolfinx.fem.petsc.assemble_matrix(self._tangent)
         K.assemble()
         try:
@@ -82,7 +85,7 @@ class ExplicitMotion(MovingBody):
         finally:
             K.destroy()
         highest = float(self.comm.allreduce((sums / self._mass).max(initial=0.0), MPI.MAX))
-        return SAFETY * 2.0 / float(np.sqrt(highest))
+        return SAFETY * 2.0 / float(np.sqrt(highest)) if highest != 0.0 else np.inf
 
     def step(self, dt: float) -> None:
         """One step of length dt from the present displacement and velocity; collective.

@@ -21,6 +21,7 @@ from lse_material.fem._mpi import assembled, integral
 from lse_material.fem.dynamics.body import MovingBody
 from lse_material.fem.dynamics.discrete_gradient import discrete_gradient
 from lse_material.fem.forms.measures import with_quadrature_degree
+from lse_material.fem.solve.arguments import check_functional
 from lse_material.fem.solve.options import checked_options
 from lse_material.fem.solve.problem import MaterialProblem
 
@@ -92,7 +93,9 @@ class Motion(MovingBody):
         power = None
         if damping is not None:
             any_rate = fem.Function(V)
-            drag = ufl.derivative(with_quadrature_degree(damping(any_rate)), any_rate, v)
+            potential = damping(any_rate) if callable(damping) else damping
+            check_functional(potential, "the damping, a function of a velocity,")
+            drag = ufl.derivative(with_quadrature_degree(potential), any_rate, v)
             self.formulas["damping"] = ufl.replace(drag, {any_rate: self.velocity})
             residual += ufl.replace(drag, {any_rate: rate})
             power = ufl.replace(drag, {any_rate: rate, v: rate})

@@ -20,6 +20,7 @@ from lse_material.fem._mpi import on_every_rank, on_rank_0
 from lse_material.fem.paths.checkpoint import load_state, save_state
 from lse_material.fem.paths.fingerprint import Fingerprint, to_text
 from lse_material.fem.quadrature.dissipation import Memory
+from lse_material.fem.solve.fields import restorer
 
 FINGERPRINT, COUNTS = "fingerprint", "counts"  # of the problem, and of repeated steps, in a checkpoint
 
@@ -193,14 +194,13 @@ class History:
                 then as before the call.
             InvalidInputError: the path has no checkpoint file.
         """
-        before = {name: function.x.array.copy() for name, function in self._functions.items()}
+        restore = restorer(self._functions.values())
         data = load_state(self._file(), self._functions, {FINGERPRINT, COUNTS, *self._numbers, *self.table})
         if data is None:
             return None
         other = [name for name in differences(data) if name not in changed]
         if other:
-            for name, function in self._functions.items():
-                function.x.array[:] = before[name]
+            restore()
             raise FormatError(
                 f"the checkpoint {self._file()} is of another problem; what differs: {', '.join(other)}. Remove it to start "
                 f"anew, or go on from it nevertheless by resume(changed={other})."

@@ -2,41 +2,80 @@
 
 import math
 from abc import abstractmethod
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
 from numbers import Real
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+import numpy as np
+import ufl
+from dolfinx import fem
 from mpi4py import MPI
+from ufl.core.expr import Expr
 
-from lse_material._arrays import Array, whole_number
+from lse_material._arrays import Array, not_negative, positive, whole_number
 from lse_material._progress import progress_bar
-from lse_material.errors import InvalidInputError
-from lse_material.fem._mpi import expect_same
+from lse_material.errors import ConvergenceError, InvalidInputError
+from lse_material.fem._mpi import expect_same, integral
 from lse_material.fem.paths.fingerprint import Fingerprint, differences_from
 from lse_material.fem.paths.history import FINGERPRINT, RecordedPath
+from lse_material.fem.solve.fields import restorer
+
+
+class Rejected(Enum):
+    """Why a step is repeated with a shorter one.
+
+    >>> [reason.name for reason in lse.fem.Rejected]
+    ['ERROR', 'ENERGY', 'SOLVER']
+    """
+
+    ERROR = "its error is too large"
+    ENERGY = "the energy rose"
+    SOLVER = "Newton's method failed"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A step that was tried."""
+
+    factor: float  # to the next step, or to its repetition
+    rejected: Rejected | None = None
+    reason: str = ""  # of the rejection, in words
+    row: Mapping[str, float] = field(default_factory=dict)  # what the table gets of the step
 
 
 class StepEstimate:
-    """What estimates the error of a step; and the length of the next step."""
+    """The root mean square over a body of what estimates the error of a step; and the length of the next step.
 
-    next_dt: float
+    Args:
+        state: what a step changes.
+        square: UFL scalar, the square of the error.
+        dt: the first step.
+        longest: the longest.
+    """
+
+    def __init__(self, state: Sequence[fem.Function], square: Expr, dt: float, longest: float) -> None:
+        domain = state[0].function_space.mesh
+        self.state, self.next_dt, self.longest, self.comm = state, dt, longest, domain.comm
+        self._square = fem.form(square * ufl.dx)
+        self._volume = integral(self.comm, fem.form(fem.Constant(domain, 1.0) * ufl.dx))
+
+    def root_mean_square(self) -> float:
+        """Of the present values; collective."""
+        return float(np.sqrt(integral(self.comm, self._square) / self._volume))
 
 
 class TimePath(RecordedPath):
-    """A run in time from its present state, at time 0; the table of its states has a column `time`.
+    """A run in time from its present state, at time 0; the table of its states has a column `time`."""
 
-    Attributes:
-        dt: a step, by which progress is counted.
-        checkpoint: npz file, written every `every` steps.
-        every: steps between checkpoints.
-        progress: show a progress bar on a terminal.
-    """
-
-    dt: float
-    checkpoint: Path | str | None
+    dt: float  # a step, by which progress is counted
+    shortest: float  # the run fails if a step would have to be shorter
+    checkpoint: Path | str | None  # npz file, written every `every` steps
     every: int
-    progress: bool = False
+    progress: bool = False  # show a progress bar on a terminal
+    shortest_share: ClassVar[float]  # of dt, if `shortest` is 0
 
     def run(self, until: float, *, steps: int | None = None) -> dict[str, Array]:
         """Continue to the time `until`, or for `steps` accepted steps if that is less; returns the table as arrays.
@@ -45,11 +84,11 @@ class TimePath(RecordedPath):
             InvalidInputError: `until` is not finite, `steps` no whole number, or ranks have others.
             ConvergenceError: a step would have to be shorter than `shortest`; table and state end with the last accepted step.
         """
-        _check_end(self._comm, until, steps)
+        _check_end(self._estimate.comm, until, steps)
         if not self.table["time"]:
             self._begin()
         made, shown = 0, round(self._time / self.dt)
-        show = self.progress and self._comm.rank == 0
+        show = self.progress and self._estimate.comm.rank == 0
         with progress_bar("time", round(until / self.dt), show=show, done=shown) as show_progress:
             while self._time < until * (1.0 - 1e-12) and (steps is None or made < steps):
                 self._advance(until)
@@ -89,23 +128,56 @@ class TimePath(RecordedPath):
         return self.table["time"][-1]
 
     @property
-    @abstractmethod
-    def _comm(self) -> MPI.Comm: ...
+    def _shortest(self) -> float:
+        return self.shortest or self.shortest_share * self.dt
 
     @property
     @abstractmethod
     def _estimate(self) -> StepEstimate: ...
 
     @abstractmethod
-    def _begin(self) -> None:
-        """Note the initial state."""
+    def _try(self, dt: float) -> Trial:
+        """Make a step."""
 
     @abstractmethod
-    def _advance(self, until: float) -> None:
-        """Make one accepted step, and choose the next."""
+    def _accept(self, time: float, dt: float, trial: Trial) -> None:
+        """Note the state after a step, or the initial one if dt is 0."""
 
     @abstractmethod
     def _fingerprint(self) -> Fingerprint: ...
+
+    def _check_steps(self, longest: float) -> None:
+        """Check the numbers that a run in time is given."""
+        positive("dt", self.dt)
+        not_negative("shortest", self.shortest)
+        whole_number("every", self.every, 1)
+        if not self._shortest <= self.dt <= longest:
+            raise InvalidInputError(f"dt is {self.dt}; it must lie between {self._shortest} and {longest}.")
+
+    def _begin(self) -> None:
+        self._accept(0.0, 0.0, Trial(1.0))
+
+    def _advance(self, until: float) -> None:
+        """Make one accepted step, and choose the next."""
+        estimate, history, left = self._estimate, self.history, until - self._time
+        restore = restorer(estimate.state)
+        while True:
+            last = estimate.next_dt >= left * (1.0 - 1e-9)
+            dt = left if last else estimate.next_dt
+            trial = self._try(dt)
+            too_short = trial.factor * dt < self._shortest
+            if trial.rejected is None or (trial.rejected is Rejected.ENERGY and too_short):
+                break
+            history.rejected += 1
+            history.failed += trial.rejected is Rejected.SOLVER
+            restore()
+            if too_short:
+                raise ConvergenceError(f"the step at time {self._time:g} failed down to dt = {dt:.3g}: {trial.reason}.")
+            estimate.next_dt = trial.factor * dt
+        history.increases += trial.rejected is not None
+        self._accept(until if last else self._time + dt, dt, trial)
+        if not last or trial.factor < 1.0:
+            estimate.next_dt = min(trial.factor * dt, estimate.longest)
 
 
 def _check_end(comm: MPI.Comm, until: Any, steps: Any) -> None:

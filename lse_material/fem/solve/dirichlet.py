@@ -20,6 +20,7 @@ from petsc4py import PETSc
 
 from lse_material._arrays import Array
 from lse_material.errors import ConvergenceError
+from lse_material.fem._lifetime import temporary
 from lse_material.fem.solve._energy import FieldEnergy
 from lse_material.fem.solve.fields import ROUNDING
 from lse_material.fem.solve.inertia import SymmetricFactor
@@ -114,8 +115,7 @@ def _predict(problem: FieldEnergy, change: Array, may_be_abrupt: bool) -> PETSc.
         or if the tangent is not and u is no equilibrium.
     """
     P = None if is_direct(problem.solver.getKSP()) else problem.convex_tangent()
-    b, step = problem.b.duplicate(), problem.b.duplicate()
-    try:
+    with temporary(problem.b.duplicate(), problem.b.duplicate()) as (b, step):
         for form in (problem.J, problem.convex_form):
             matrix = problem.tangent() if form is problem.J else P or problem.convex_tangent()
             if matrix is None or form is None:
@@ -128,9 +128,6 @@ def _predict(problem: FieldEnergy, change: Array, may_be_abrupt: bool) -> PETSc.
                 problem.u.x.scatter_forward()
                 return matrix
         return None
-    finally:
-        b.destroy()
-        step.destroy()
 
 
 def _right_hand_side(problem: FieldEnergy, form: fem.Form, change: Array, out: PETSc.Vec) -> bool:

@@ -230,7 +230,7 @@ class EnergyProblem(MaterialProblem):
 
         It is the matrix `A`: the next call, and the next solve, change it.
         """
-        self._update_tangents()
+        self.update_stored()
         self._assemble(self.A, self.J)
         self._note_tangent(self.A)
         return self.A
@@ -240,11 +240,8 @@ class EnergyProblem(MaterialProblem):
         if self.convex_form is None:
             return None
         if self._convex_matrix is None:
-            if self.P_mat is None:
-                matrix = self._convex_matrix = dolfinx.fem.petsc.create_matrix(self.convex_form)
-                matrix.setOption(PETSc.Mat.Option.SYMMETRIC, True)
-            else:
-                self._convex_matrix = self.P_mat
+            self._convex_matrix = self.P_mat or dolfinx.fem.petsc.create_matrix(self.convex_form)
+            self._convex_matrix.setOption(PETSc.Mat.Option.SYMMETRIC, True)  # type: ignore[arg-type]
         self._assemble(self._convex_matrix, self.convex_form)
         return self._convex_matrix
 
@@ -297,11 +294,11 @@ class EnergyProblem(MaterialProblem):
         collect_garbage(self.comm)
         if self._unchecked is not None and check_given_residual(self, self._unchecked, self._stresses):
             self._unchecked = None
-        before = self._present()
+        restore = self._restorer()
         try:
             self._minimise_from_here()
         except BaseException as error:
-            self._restore(before)
+            restore()
             if isinstance(error, (ConvergenceError, PETSc.Error)):
                 raise with_cause(self, error, self.iterations) from error
             raise

@@ -10,7 +10,7 @@ body has the same ratio of residual and rounding in millimetres and in metres. N
 Algorithms, SIAM 2002, ch. 7, for |A| |x| as the measure of rounding in A x.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,6 +22,7 @@ from petsc4py import PETSc
 
 from lse_material._arrays import Array
 from lse_material.errors import InvalidInputError
+from lse_material.fem._lifetime import temporary
 from lse_material.fem.forms.incompressible import Dilatation, Multiplier
 from lse_material.fem.forms.marks import marks_in
 
@@ -239,6 +240,17 @@ def _is_displacement(space: fem.FunctionSpace) -> bool:
     return bool(np.prod(element.reference_value_shape, dtype=int) == gdim == element.block_size)
 
 
+def restorer(functions: Iterable[fem.Function]) -> Callable[[], None]:
+    """What gives functions the values again that they have now."""
+    before = [(function, function.x.array.copy()) for function in functions]
+
+    def restore() -> None:
+        for function, values in before:
+            function.x.array[:] = values
+
+    return restore
+
+
 def owned_entries(values: Any) -> Array:
     """The entries of a vector that this rank owns, block after block; an array of them is returned as it is."""
     if isinstance(values, np.ndarray):
@@ -256,27 +268,22 @@ def product(A: PETSc.Mat, x: list[Array], *, absolute: bool = False) -> list[Arr
             sum((product(B, [y], absolute=absolute)[0] for B, y in zip(row, x) if B), np.zeros(len(z)))
             for row, z in zip(pairs, x)
         ]
-    right, left = A.createVecRight(), A.createVecLeft()
-    right.array[:] = np.concatenate(x)
-    if absolute:
-        pointers, columns, values = A.getValuesCSR()
-        entries = PETSc.Mat().createAIJWithArrays(A.getSizes(), csr=(pointers, columns, np.abs(values)), comm=A.comm)
-        entries.mult(right, left)
-        entries.destroy()
-    else:
-        A.mult(right, left)
-    result = np.split(left.array.copy(), np.cumsum([len(y) for y in x])[:-1])
-    right.destroy()
-    left.destroy()
-    return result
+    with temporary(A.createVecRight(), A.createVecLeft()) as (right, left):
+        right.array[:] = np.concatenate(x)
+        if absolute:
+            pointers, columns, values = A.getValuesCSR()
+            csr = pointers, columns, np.abs(values)
+            with temporary(PETSc.Mat().createAIJWithArrays(A.getSizes(), csr=csr, comm=A.comm)) as (entries,):
+                entries.mult(right, left)
+        else:
+            A.mult(right, left)
+        return np.split(left.array.copy(), np.cumsum([len(y) for y in x])[:-1])
 
 
 def diagonal_of(A: PETSc.Mat) -> Array:
     """The diagonal entries that this rank owns; collective."""
-    diagonal = A.getDiagonal()
-    result = owned_entries(diagonal).copy()
-    diagonal.destroy()
-    return result
+    with temporary(A.getDiagonal()) as (diagonal,):
+        return owned_entries(diagonal).copy()
 
 
 def body_diameter(domain: Any) -> float:

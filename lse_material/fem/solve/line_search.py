@@ -15,6 +15,7 @@ from collections.abc import Callable
 import numpy as np
 from petsc4py import PETSc
 
+from lse_material.fem._lifetime import temporary
 from lse_material.fem.solve._energy import Energy
 
 ARMIJO = 1e-4  # c1
@@ -63,10 +64,9 @@ def _rounding(problem: Energy, here: PETSc.Vec, d: PETSc.Vec, energy: float, slo
 
 def set_along(problem: Energy, here: PETSc.Vec, d: PETSc.Vec, length: float) -> None:
     """Set the unknowns to here + length d."""
-    there = here.duplicate()
-    there.array[:] = here.array_r + length * d.array_r
-    problem.set_iterate(there)
-    there.destroy()
+    with temporary(here.duplicate()) as (there,):
+        there.array[:] = here.array_r + length * d.array_r
+        problem.set_iterate(there)
 
 
 def wolfe(

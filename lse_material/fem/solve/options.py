@@ -185,7 +185,7 @@ def _give_work_space(ksp: PETSc.KSP, share: int) -> None:
 
 @contextmanager
 def in_database(prefix: str, options: Mapping[str, Any]) -> Iterator[None]:
-    """Note the options that DOLFINx puts into PETSc's database for a problem, and clean it after an error.
+    """Note the options that are put into PETSc's database for a problem, and clean it after an error.
 
     They stay there, and would apply to a later problem of this prefix too. And after PETSc has refused an option, DOLFINx's
     prefix stays in front of all later options, which then have no effect.
@@ -197,11 +197,10 @@ def in_database(prefix: str, options: Mapping[str, Any]) -> Iterator[None]:
     try:
         yield
     except PETSc.Error as error:
-        pushed = _pushed_prefix()
-        if pushed != before:
+        if _pushed_prefix() != before:
             database.prefixPop()
-            for name in options:
-                database.delValue(f"{pushed.removeprefix(before)}{name}")
+        for name in options:
+            database.delValue(f"{prefix}{name}")
         raise InvalidInputError(f"PETSc refused to set up {prefix!r} with {dict(options)}: {error}") from error
     _left[prefix] = tuple(options)
 

@@ -32,7 +32,7 @@ from lse_material.fem.solve.arguments import (
     conditions,
     stored_stresses,
 )
-from lse_material.fem.solve.fields import ROUNDING, Fields, bcs_by_block, owned_entries
+from lse_material.fem.solve.fields import ROUNDING, Fields, bcs_by_block, owned_entries, restorer
 from lse_material.fem.solve.folded_mesh import refuse_folded
 from lse_material.fem.solve.options import (
     DEFAULT_OPTIONS,
@@ -155,7 +155,7 @@ class MaterialProblem(NonlinearProblem):
                 _each(self._with_values, residual),
                 u,
                 J=_each(lambda form: self._with_values(self._checked(form, 2)), jacobian),
-                P=None if P is None else _each(lambda form: self._with_values(self._checked(form, 2)), P),
+                P=_each(lambda form: self._with_values(self._checked(form, 2)), P),
                 bcs=self.bcs,
                 petsc_options_prefix=petsc_options_prefix,
                 petsc_options=own_options,
@@ -182,14 +182,14 @@ class MaterialProblem(NonlinearProblem):
             ConvergenceError: it did not converge; `u` is then as it was before the call (the last iterate is in `x`).
         """
         collect_garbage(self.comm)
-        before = self._present()
+        restore = self._restorer()
         self.failure = None
         self.norms = []
         self.fields.note()
         try:
             self._scale_rows()
             start = self._residual_norms() if self.solver.getType() in LINEAR else None
-            reason = run_with_work_space(self.solver.ksp, functools.partial(self._run_from, before))
+            reason = run_with_work_space(self.solver.ksp, functools.partial(self._run_from, restore))
             if reason < 0 and self._failed_at_rounding():
                 reason = PETSc.SNES.ConvergedReason.CONVERGED_FNORM_ABS
                 self.solver.setConvergedReason(reason)
@@ -198,18 +198,18 @@ class MaterialProblem(NonlinearProblem):
             if reason > 0:
                 self.inverted_cells.refuse(FINER, int(self.solver.getIterationNumber()))
         except PETSc.Error as error:
-            self._restore(before)
+            restore()
             if self.solver.getErrorIfNotConverged() or self.solver.getKSP().getErrorIfNotConverged():
                 raise
             raise ConvergenceError(explain_error(self, error), reason=FAILED_LINEAR, iterations=0) from error
         except BaseException:
-            self._restore(before)
+            restore()
             raise
         finally:
             self._row_scale = self._assembled_at = None
         if reason < 0:
             iterations = int(self.solver.getIterationNumber())
-            self._restore(before)
+            restore()
             message = explain(self, int(reason))
             if reason == FAILED_LINEAR:
                 self.solver.ksp.getPC().reset()  # MUMPS does not start anew after an analysis that failed
@@ -247,7 +247,7 @@ class MaterialProblem(NonlinearProblem):
 
     def update_stored(self) -> None:
         """Bring stored stresses and tangents to the present u, for assemblies of `J` of one's own; collective."""
-        self._update_tangents()
+        self._update_stresses(QuadratureStress.update_tangent)
 
     def _checked(self, form: Any, rank: int, prepare: Callable[[ufl.Form], ufl.Form] = lambda form: form) -> Any:
         """The form, prepared, if its stored stresses are known and under their own measure; collective."""
@@ -283,7 +283,7 @@ class MaterialProblem(NonlinearProblem):
     def _residual_at(self, snes: PETSc.SNES, x: PETSc.Vec, b: PETSc.Vec) -> None:
         self._take_iterate(x)
         if self._stresses and (self._full_steps or self._lifting_needs_tangent()):
-            self._update_tangents()
+            self.update_stored()
         else:
             self._update_stresses()
         self._assemble_residual(x, b)
@@ -298,7 +298,7 @@ class MaterialProblem(NonlinearProblem):
         self._take_iterate(x)
         if self._assembled(x):
             return
-        self._update_tangents()
+        self.update_stored()
         self._assemble_jacobian(snes, x, A, P)
         if self._row_scale is not None:
             scale_rows((A, P), x, self._row_scale)
@@ -412,7 +412,7 @@ class MaterialProblem(NonlinearProblem):
         self._assembled_at = owned_entries(self.x).copy()
 
     def _assemble_tangent(self, x: PETSc.Vec) -> None:
-        self._update_tangents()
+        self.update_stored()
         self._assemble_jacobian(self.solver, x, self.A, self.P_mat)
 
     def _assembled(self, x: PETSc.Vec) -> bool:
@@ -428,36 +428,24 @@ class MaterialProblem(NonlinearProblem):
             part.ghostUpdate(addv=PETSc.InsertMode.INSERT, mode=PETSc.ScatterMode.FORWARD)
         assign(x, self.u)
 
-    def _run_from(self, values: Sequence[Array]) -> int:
-        self._restore(values)
+    def _run_from(self, restore: Callable[[], None]) -> int:
+        restore()
         super().solve()
         return int(self.solver.getConvergedReason())
 
-    def _present(self) -> list[Array]:
-        """The unknowns, and what else a solve starts from."""
-        return [f.x.array.copy() for f in (*self._unknowns, *self.start_values.values())]
+    def _restorer(self) -> Callable[[], None]:
+        """What restores the unknowns, and what else a solve starts from."""
+        return restorer((*self._unknowns, *self.start_values.values()))
 
-    def _restore(self, values: Sequence[Array]) -> None:
-        for function, before in zip((*self._unknowns, *self.start_values.values()), values):
-            function.x.array[:] = before
-
-    def _update_stresses(self) -> None:
+    def _update_stresses(self, update: Callable[[QuadratureStress], None] = QuadratureStress.update_stress) -> None:
+        """Update the stored stresses. An error on one rank alone would leave the others waiting, so it becomes NaN."""
         self.failure = None
         for stress in self._stresses:
-            self._attempt(stress, stress.update_stress)
-
-    def _update_tangents(self) -> None:
-        self.failure = None
-        for stress in self._stresses:
-            self._attempt(stress, stress.update_tangent)
-
-    def _attempt(self, stress: QuadratureStress, update: Callable[[], None]) -> None:
-        """Update `stress`. An error on one rank alone would leave the others waiting, so it becomes NaN."""
-        try:
-            update()
-        except Exception as error:
-            self.failure = f"{type(error).__name__}: {error}"
-            stress.invalidate()
+            try:
+                update(stress)
+            except Exception as error:
+                self.failure = f"{type(error).__name__}: {error}"
+                stress.invalidate()
 
     def _lifting_needs_tangent(self, rounding: float = ROUNDING) -> bool:
         """Whether u differs from the Dirichlet values on this rank by more than rounding of both, as a share of them.

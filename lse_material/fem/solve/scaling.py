@@ -18,6 +18,7 @@ from dolfinx import fem
 from petsc4py import PETSc
 
 from lse_material._arrays import Array
+from lse_material.fem._lifetime import temporary
 from lse_material.fem.solve.fields import Fields, diagonal_of, product
 
 
@@ -88,10 +89,9 @@ class FieldScales:
     def scale(self, A: PETSc.Mat, power: int = 1) -> None:
         """A_ij *= (s_i s_j)^power; with power -1, an inner product of u becomes one of u / s. Collective."""
         if self._scale is not None:
-            s = A.createVecLeft()
-            s.array[:] = self._scale**power
-            A.diagonalScale(s, s)
-            s.destroy()
+            with temporary(A.createVecLeft()) as (s,):
+                s.array[:] = self._scale**power
+                A.diagonalScale(s, s)
 
     def largest_step(self, u: fem.Function, residual: Array, A: PETSc.Mat) -> float:
         """Norm of the largest y that a first step may have: the body's diameter at each entry; collective.
@@ -142,12 +142,11 @@ def field_factors(fields: Fields, A: PETSc.Mat) -> Array:
 
 def scale_rows(matrices: Sequence[PETSc.Mat | None], layout: PETSc.Vec, factors: Array) -> None:
     """Multiply the rows of matrices, each once, of the layout of a vector; collective."""
-    left = layout.duplicate()
-    left.set(1.0)
-    multiply_rows(left, factors)
-    for matrix in {m.handle: m for m in matrices if m is not None}.values():
-        matrix.diagonalScale(left, None)
-    left.destroy()
+    with temporary(layout.duplicate()) as (left,):
+        left.set(1.0)
+        multiply_rows(left, factors)
+        for matrix in {m.handle: m for m in matrices if m is not None}.values():
+            matrix.diagonalScale(left, None)
 
 
 def multiply_rows(b: PETSc.Vec, factors: Array) -> None:

@@ -4,7 +4,6 @@ The lowest modes solve A m = s M m with the tangent A and M of int grad(m).grad(
 vanish where u is prescribed. `lse_material.fem.solve.eigen` finds them.
 """
 
-import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -19,9 +18,10 @@ from scipy.optimize import brentq
 
 from lse_material._arrays import Array, float_array, positive, whole_number
 from lse_material.errors import ConvergenceError, InvalidInputError
+from lse_material.fem._lifetime import temporary
 from lse_material.fem.solve._energy import FieldEnergy
 from lse_material.fem.solve.arguments import check_energy_problem
-from lse_material.fem.solve.eigen import lowest_eigenpairs, nearest_eigenpairs
+from lse_material.fem.solve.eigen import lowest_eigenpairs
 from lse_material.fem.solve.inertia import SymmetricFactor
 from lse_material.fem.solve.iterative_inertia import iterative_inertia
 from lse_material.fem.solve.missing_stiffness import isostatic_supports, prescribe_rows
@@ -172,20 +172,11 @@ def _modes(
     problem: FieldEnergy, A: PETSc.Mat, M: PETSc.Mat, count: int, target: float | None, scales: FieldScales
 ) -> Modes:
     """The modes of A in the inner product M, which is destroyed; the scales are those of the fields."""
-    start = A.createVecRight()
-    start.set(1.0)  # the same on any number of ranks
-    try:
-        find = functools.partial(lowest_eigenpairs, multipliers=problem.multipliers)
-        if target is not None:
-            find = functools.partial(nearest_eigenpairs, target=target)
-        values, vectors = find(A, M, count, start=start)
-    finally:
-        M.destroy()
-        start.destroy()
-    shapes = tuple(_shape(problem, x, scales) for x in vectors)
-    for x in vectors:
-        x.destroy()
-    return Modes(values, shapes)
+    with temporary(A.createVecRight(), M) as (start, _):
+        start.set(1.0)  # the same on any number of ranks
+        values, vectors = lowest_eigenpairs(A, M, count, target=target, start=start, multipliers=problem.multipliers)
+    with temporary(*vectors):
+        return Modes(values, tuple(_shape(problem, x, scales) for x in vectors))
 
 
 def critical_load(
@@ -258,17 +249,14 @@ def perturb_along_mode(problem: FieldEnergy, size: float, mode: fem.Function | N
     """
     size = float(float_array("size", size, 0))
     mode = lowest_modes(problem).shapes[0] if mode is None else mode
-    if mode.function_space != problem.u.function_space:
+    if not isinstance(mode, fem.Function) or mode.function_space != problem.u.function_space:
         raise InvalidInputError(
             "the mode is of another function space than u: take one of lowest_modes(problem).shapes."
         )
-    direction = problem.x.duplicate()
-    assign(mode, direction)
-    try:
+    with temporary(problem.x.duplicate()) as (direction,):
+        assign(mode, direction)
         if not perturb(problem, direction, size):
             raise InvalidInputError(f"a perturbation of {size:g} turns elements inside out; take a smaller one.")
-    finally:
-        direction.destroy()
     return mode
 
 
