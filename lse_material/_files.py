@@ -7,6 +7,7 @@ import math
 import os
 import stat
 import tempfile
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -84,7 +85,10 @@ def write_table(path: Path | str, columns: Mapping[str, Sequence[float]]) -> Non
 def npz(arrays: Mapping[str, Any]) -> bytes:
     """The content of a compressed .npz archive."""
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, values in arrays.items():  # `savez_compressed` takes some names for its own arguments
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
+                np.lib.format.write_array(entry, np.asarray(values), allow_pickle=False)
     return buffer.getvalue()
 
 

@@ -17,24 +17,7 @@ from lse_material.fem.solve.arguments import check_displacement, check_functiona
 
 
 class MovingBody:
-    """What all steps in time share.
-
-    Args:
-        energy: functional of u.
-        u: the displacement: a scalar field, or a vector field of the dimension of the mesh.
-        density: mass per reference volume, a UFL scalar > 0.
-        lumped: take the mass at the nodes: for spaces of degree 1.
-        options: of the compilation of forms.
-
-    Attributes:
-        velocity: a function that you can set before the first step.
-        before: the displacement at the beginning of the last step.
-        functional: the energy, a UFL form.
-        formulas: name -> UFL form, of all that decides on the motion.
-        iterations: Newton iterations of the last step.
-        work: work of the supports in the last step.
-        dissipated: energy that damping has dissipated in the last step.
-    """
+    """What all steps in time share; arguments and attributes are those of `Motion`."""
 
     def __init__(
         self, energy: ufl.Form, u: fem.Function, *, density: Any, lumped: bool, options: dict[str, Any]
@@ -54,7 +37,7 @@ class MovingBody:
         self._energy = fem.form(self.functional, **options)
         speed = ufl.inner(self.velocity, self.velocity)
         kinetic = 0.5 * density * speed * self.mass_measure
-        self.formulas: dict[str, ufl.Form] = {"energy": self.functional, "kinetic energy": kinetic}
+        self.formulas = {"energy": self.functional, "kinetic energy": kinetic}  # all that decides on the motion
         self._kinetic = fem.form(kinetic, **options)
         momenta = _momenta(u, self.velocity, density)
         self._momenta = [fem.form(momentum * self.mass_measure, **options) for momentum in momenta]

@@ -18,6 +18,7 @@ from mpi4py import MPI
 
 from lse_material._arrays import Array, positive
 from lse_material.errors import ConvergenceError, InvalidInputError
+from lse_material.fem._lifetime import temporary
 from lse_material.fem._mpi import assembled
 from lse_material.fem.dynamics.body import MovingBody
 from lse_material.fem.solve.arguments import conditions
@@ -37,7 +38,7 @@ class ExplicitMotion(MovingBody):
         kwargs: passed on to `dolfinx.fem.form`.
 
     Attributes:
-        bcs: the Dirichlet conditions. Others are those of `MovingBody`.
+        bcs: the Dirichlet conditions. Others are those of `Motion`.
 
     Raises:
         InvalidInputError: the space has another degree than 1; a node has no mass.
@@ -77,13 +78,9 @@ class ExplicitMotion(MovingBody):
 
     def stable_step(self) -> float:
         """A step that is stable at the present u: 0.9 times a lower bound of 2 / w, infinite without stiffness; collective."""
-        K = dolfinx.fem.petsc.assemble_matrix(self._tangent)
-        K.assemble()
-        try:
-            first, last = K.getOwnershipRange()
-            sums = np.array([np.abs(K.getRow(row)[1]).sum() for row in range(first, last)])
-        finally:
-            K.destroy()
+        with temporary(dolfinx.fem.petsc.assemble_matrix(self._tangent)) as (K,):
+            K.assemble()
+            sums = np.array([np.abs(K.getRow(row)[1]).sum() for row in range(*K.getOwnershipRange())])
         highest = float(self.comm.allreduce((sums / self._mass).max(initial=0.0), MPI.MAX))
         return SAFETY * 2.0 / float(np.sqrt(highest)) if highest != 0.0 else np.inf
 

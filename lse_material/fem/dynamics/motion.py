@@ -54,8 +54,13 @@ class Motion(MovingBody):
         kwargs: passed on to `MaterialProblem` (jit_options, form_compiler_options).
 
     Attributes:
-        problem: the `MaterialProblem` of one step. Others are those of `MovingBody`: velocity, before, iterations, work,
-            dissipated.
+        problem: the `MaterialProblem` of one step.
+        velocity: a function that you can set before the first step.
+        before: the displacement at the beginning of the last step.
+        functional: the energy, a UFL form.
+        iterations: Newton iterations of the last step.
+        work: of the supports in the last step.
+        dissipated: energy that damping has dissipated in the last step.
 
     Raises:
         InvalidInputError: u is no displacement, or the energy is no functional.
@@ -125,11 +130,7 @@ class Motion(MovingBody):
         self.dt.value = dt
         u, start = self.u.x.array, self.before.x.array
         start[:] = u
-        try:
-            self.problem.solve()
-        except BaseException:
-            u[:] = start
-            raise
+        self.problem.solve()
         self.iterations = int(self.problem.solver.getIterationNumber())
         self.work = self._work_of_supports()
         self.dissipated = 0.0 if self._power is None else dt * integral(self.comm, self._power)

@@ -254,44 +254,45 @@ class ArcLength(EquilibriumPath):
         """One increment of SNESNEWTONAL; the load factor, None if it failed, and the iterations."""
         problem, sign, scales = self.problem, self._continuation.sign, self.problem.scales
         Reason = PETSc.SNES.ConvergedReason
-        snes = PETSc.SNES().create(problem.x.comm)
-        arrived, x, physical, b = [], problem.x.duplicate(), problem.x.duplicate(), problem.x.duplicate()
+        arrived: list[float] = []
 
-        def take(snes: PETSc.SNES, y: PETSc.Vec) -> float:
-            factor = at + sign * snes.getNewtonALLoadParameter()
-            problem.set_iterate(scales.to_physical(y, physical))
-            self._load.set(factor)
-            return factor
+        made = PETSc.SNES().create(problem.x.comm), *(problem.x.duplicate() for _ in range(3))
+        with temporary(*made) as (snes, x, physical, b):
 
-        def residual(snes: PETSc.SNES, y: PETSc.Vec, b: PETSc.Vec) -> None:
-            take(snes, y)
-            self._load.residual(b)
-            scales.multiply(b.array)
+            def take(snes: PETSc.SNES, y: PETSc.Vec) -> float:
+                factor = at + sign * snes.getNewtonALLoadParameter()
+                problem.set_iterate(scales.to_physical(y, physical))
+                self._load.set(factor)
+                return factor
 
-        def tangent(snes: PETSc.SNES, y: PETSc.Vec, A: PETSc.Mat, P: PETSc.Mat) -> None:
-            take(snes, y)
-            scales.scale(self._load.tangent())
+            def residual(snes: PETSc.SNES, y: PETSc.Vec, b: PETSc.Vec) -> None:
+                take(snes, y)
+                self._load.residual(b)
+                scales.multiply(b.array)
 
-        def rate(snes: PETSc.SNES, y: PETSc.Vec, q: PETSc.Vec) -> None:
-            take(snes, y)
-            self._load.rate(q)
-            q.scale(sign)
-            scales.multiply(q.array)
+            def tangent(snes: PETSc.SNES, y: PETSc.Vec, A: PETSc.Mat, P: PETSc.Mat) -> None:
+                take(snes, y)
+                scales.scale(self._load.tangent())
 
-        def converged(snes: PETSc.SNES, iteration: int, norms: tuple[float, float, float]) -> Any:
-            if iteration == 0:
-                return Reason.CONVERGED_ITERATING
-            if not np.isfinite(norms[2]):
-                return Reason.DIVERGED_FUNCTION_NANORINF
-            factor = take(snes, snes.getSolution())
-            snes.getFunction()[0].copy(physical)
-            scales.divide(physical.array)
-            if not problem.is_converged(physical):
-                return Reason.CONVERGED_ITERATING
-            arrived.append(factor)
-            return Reason.CONVERGED_FNORM_ABS
+            def rate(snes: PETSc.SNES, y: PETSc.Vec, q: PETSc.Vec) -> None:
+                take(snes, y)
+                self._load.rate(q)
+                q.scale(sign)
+                scales.multiply(q.array)
 
-        try:
+            def converged(snes: PETSc.SNES, iteration: int, norms: tuple[float, float, float]) -> Any:
+                if iteration == 0:
+                    return Reason.CONVERGED_ITERATING
+                if not np.isfinite(norms[2]):
+                    return Reason.DIVERGED_FUNCTION_NANORINF
+                factor = take(snes, snes.getSolution())
+                snes.getFunction()[0].copy(physical)
+                scales.divide(physical.array)
+                if not problem.is_converged(physical):
+                    return Reason.CONVERGED_ITERATING
+                arrived.append(factor)
+                return Reason.CONVERGED_FNORM_ABS
+
             snes.setType("newtonal")
             snes.setFunction(residual, b)
             snes.setJacobian(tangent, problem.A)
@@ -313,10 +314,6 @@ class ArcLength(EquilibriumPath):
             bound = high if sign > 0.0 else low
             reached = abs(arrived[-1] - bound) <= 1e-12 * max(abs(bound), abs(at))
             return bound if reached else arrived[-1], iterations
-        finally:
-            snes.destroy()
-            for vector in (x, physical, b):
-                vector.destroy()
 
     def _set_options(self, snes: PETSc.SNES, room: float) -> None:
         """One increment of the present length, by at most `room` in the load factor."""

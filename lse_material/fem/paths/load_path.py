@@ -1,7 +1,6 @@
 """Load paths: steps that halve where a solve fails, a stability check after each, a balance of energy, and checkpoints.
 
-A path through wells jumps: each step ends with a check of the tangent, and the path leaves a saddle along its lowest mode. A
-checkpoint file is complete or absent, so a process that is killed loses only its unfinished step.
+A path through wells jumps: each step ends with a check of the tangent, and the path leaves a saddle along its lowest mode.
 """
 
 from collections.abc import Callable, Mapping, Sequence

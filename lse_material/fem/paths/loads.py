@@ -56,15 +56,7 @@ class Load:
 
 
 class WorkOfLoad(Load):
-    """The load with the work f W(u).
-
-    Args:
-        problem: whose energy does not contain the load.
-        work: W, a functional of u.
-
-    Raises:
-        InvalidInputError: it is no functional.
-    """
+    """The load with the work f W(u), which the energy of the problem does not contain."""
 
     has_given_forces = True
 
@@ -101,12 +93,7 @@ class WorkOfLoad(Load):
 
 
 class AppliedLoad(Load):
-    """The load that a function sets, as in `LoadPath`.
-
-    Args:
-        problem: whose Dirichlet values, or constants in its energy, the function sets.
-        apply: sets the load of a factor.
-    """
+    """The load that a function sets, as in `LoadPath`: Dirichlet values of the problem, or constants in its energy."""
 
     def __init__(self, problem: FieldEnergy, apply: Callable[[float], None]) -> None:
         super().__init__(problem)
@@ -125,11 +112,7 @@ class AppliedLoad(Load):
         out.array[:] = self._rate(max(1.0, abs(self._factor)))
 
     def check(self) -> None:
-        """Refuse what is not affine in the factor; collective.
-
-        Raises:
-            InvalidInputError: q is not the same from steps of 1 and of 2.
-        """
+        """Raise InvalidInputError if q is not the same from steps of 1 and of 2; collective."""
         comm, (one, two) = self._problem.comm, (self._rate(step) for step in (1.0, 2.0))
         squares = comm.allreduce(np.array([(one - two) @ (one - two), one @ one]))
         if not squares[0] <= AFFINE**2 * squares[1]:

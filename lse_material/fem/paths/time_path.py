@@ -12,15 +12,13 @@ from typing import Any, ClassVar
 import numpy as np
 import ufl
 from dolfinx import fem
-from mpi4py import MPI
 from ufl.core.expr import Expr
 
 from lse_material._arrays import Array, not_negative, positive, whole_number
 from lse_material._progress import progress_bar
 from lse_material.errors import ConvergenceError, InvalidInputError
 from lse_material.fem._mpi import expect_same, integral
-from lse_material.fem.paths.fingerprint import Fingerprint, differences_from
-from lse_material.fem.paths.history import FINGERPRINT, RecordedPath
+from lse_material.fem.paths.history import RecordedPath
 from lse_material.fem.solve.fields import restorer
 
 
@@ -47,16 +45,15 @@ class Trial:
 
 
 class StepEstimate:
-    """The root mean square over a body of what estimates the error of a step; and the length of the next step.
+    """The root mean square over a body of what estimates the error of a step; and the length of the next step."""
 
-    Args:
-        state: what a step changes.
-        square: UFL scalar, the square of the error.
-        dt: the first step.
-        longest: the longest.
-    """
-
-    def __init__(self, state: Sequence[fem.Function], square: Expr, dt: float, longest: float) -> None:
+    def __init__(
+        self,
+        state: Sequence[fem.Function],  # what a step changes
+        square: Expr,  # of the error, a scalar
+        dt: float,  # the first step
+        longest: float,  # of all steps
+    ) -> None:
         domain = state[0].function_space.mesh
         self.state, self.next_dt, self.longest, self.comm = state, dt, longest, domain.comm
         self._square = fem.form(square * ufl.dx)
@@ -84,7 +81,12 @@ class TimePath(RecordedPath):
             InvalidInputError: `until` is not finite, `steps` no whole number, or ranks have others.
             ConvergenceError: a step would have to be shorter than `shortest`; table and state end with the last accepted step.
         """
-        _check_end(self._estimate.comm, until, steps)
+        expect_same(self._estimate.comm, "(until, steps)", (until, steps))
+        end: Any = until
+        if isinstance(end, bool) or not isinstance(end, Real) or not math.isfinite(end):
+            raise InvalidInputError(f"until is {until!r}; it must be a finite time.")
+        if steps is not None:
+            whole_number("steps", steps)
         if not self.table["time"]:
             self._begin()
         made, shown = 0, round(self._time / self.dt)
@@ -104,24 +106,11 @@ class TimePath(RecordedPath):
         self.history.save(self._fingerprint(), next_dt=self._estimate.next_dt)
 
     def resume(self, *, changed: Collection[str] = ()) -> int:
-        """Read state and table from the checkpoint if there is one; returns the number of steps in it. Collective.
+        """As `RecordedPath.resume`, but returns the number of steps. Collective."""
+        return max(super().resume(changed=changed) - 1, 0)
 
-        The checkpoint must be of this problem: the same formula and potentials, mesh and tags, and the same values of constants
-        and coefficients as when it was written. If your script changes a value in time (a current, say), set it to its value
-        at the checkpoint, or name it in `changed`. Steps, tolerances and options of the solver may differ.
-
-        Args:
-            changed: parts that may differ, by the names that the error gives them.
-
-        Raises:
-            FormatError: the checkpoint cannot be read, or is of another mesh, space, table or problem; the state is then as
-                before the call.
-        """
-        data = self.history.resume(lambda data: differences_from(data[FINGERPRINT], self._fingerprint()), changed)
-        if data is None:
-            return 0
+    def _continue_from(self, data: Mapping[str, Array]) -> None:
         self._estimate.next_dt = float(data["next_dt"])
-        return len(self.history) - 1
 
     @property
     def _time(self) -> float:
@@ -142,9 +131,6 @@ class TimePath(RecordedPath):
     @abstractmethod
     def _accept(self, time: float, dt: float, trial: Trial) -> None:
         """Note the state after a step, or the initial one if dt is 0."""
-
-    @abstractmethod
-    def _fingerprint(self) -> Fingerprint: ...
 
     def _check_steps(self, longest: float) -> None:
         """Check the numbers that a run in time is given."""
@@ -178,12 +164,3 @@ class TimePath(RecordedPath):
         self._accept(until if last else self._time + dt, dt, trial)
         if not last or trial.factor < 1.0:
             estimate.next_dt = min(trial.factor * dt, estimate.longest)
-
-
-def _check_end(comm: MPI.Comm, until: Any, steps: Any) -> None:
-    """A run in time ends at a finite time, or after so many steps, the same on all ranks. Collective."""
-    expect_same(comm, "(until, steps)", (until, steps))
-    if isinstance(until, bool) or not isinstance(until, Real) or not math.isfinite(until):
-        raise InvalidInputError(f"until is {until!r}; it must be a finite time.")
-    if steps is not None:
-        whole_number("steps", steps)

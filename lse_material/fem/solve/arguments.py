@@ -43,10 +43,7 @@ def stored_stresses(stresses: Any) -> tuple[QuadratureStress, ...]:
 
 
 def check_blocks(residual: Any, u: Any, kind: Any) -> None:
-    """A list of residuals needs as many unknowns, and a form one without nests; an unknown is no part of another function.
-
-    Raises InvalidInputError otherwise.
-    """
+    """Raise InvalidInputError unless a list of residuals has as many unknowns, and a form one, which is no part of another."""
     lists = [isinstance(item, Sequence) for item in (residual, u)]
     if lists[0] != lists[1] or (lists[0] and len(residual) != len(u)):
         said = [f"a list of {len(item)}" if isinstance(item, Sequence) else "one" for item in (residual, u)]
@@ -95,10 +92,7 @@ def check_displacement(u: fem.Function) -> None:
 
 
 def check_energy(energy: Any, u: Any, tolerance: Any) -> None:
-    """An energy is a functional of one function, and the tolerance of its gradient lies between 0 and 1.
-
-    Raises InvalidInputError otherwise.
-    """
+    """Raise InvalidInputError unless an energy is a functional, of one function, and the tolerance lies between 0 and 1."""
     check_functional(energy, "the energy of an EnergyProblem")
     if not isinstance(u, fem.Function):
         raise InvalidInputError(
@@ -126,11 +120,8 @@ def check_rank(form: ufl.Form, rank: int, what: str) -> None:
 
 
 def check_unknowns(residual: ufl.Form | Sequence[ufl.Form], unknowns: Sequence[fem.Function]) -> None:
-    """Check that residuals, or energies, are of the unknowns, and tested in their spaces; collective.
-
-    Raises:
-        InvalidInputError: an unknown is in no form; a form holds views of one; a test function is of another element.
-    """
+    """Raise InvalidInputError if residuals, or energies, are not of the unknowns, or of views of them, or are tested in other
+    spaces; collective."""
     forms = list(residual) if isinstance(residual, Sequence) else [residual]
     functions = [f for form in forms for integral in form.integrals() for f in _functions(integral.integrand())]
     for unknown, form in zip(unknowns, forms):

@@ -35,17 +35,11 @@ logger = logging.getLogger("lse_material")
 
 
 def enter_dirichlet_values(problem: FieldEnergy, *, rough: bool) -> bool:
-    """Bring u to its Dirichlet values: by a linear step from where it is, else at once; collective.
+    """Bring u to its new Dirichlet values: by a linear step from where it is, else at once; collective.
 
-    Args:
-        problem: with new Dirichlet values.
-        rough: whether u is a guess that is not worth a linear step, unless cells are turned inside out without it.
-
-    Returns:
-        Whether the tangent was found not to be positive definite.
-
-    Raises:
-        ConvergenceError: cells are turned inside out by the new values, or no state near an inverted guess has a finite energy.
+    A `rough` guess is not worth a linear step, unless cells are turned inside out without it. Returns whether the tangent was
+    found not to be positive definite. Raises ConvergenceError if cells are turned inside out by the new values, or no state
+    near an inverted guess has a finite energy.
     """
     guess = problem.u.x.array.copy()
     indefinite = _enter(problem, rough)
@@ -103,16 +97,10 @@ def _leave_inverted_guess(problem: FieldEnergy, guess: Array) -> None:
 
 
 def _predict(problem: FieldEnergy, change: Array, may_be_abrupt: bool) -> PETSc.Mat | None:
-    """Move u by a linear step that includes the change of its prescribed values.
+    """Move u by a linear step that includes the change of its prescribed values (zero elsewhere, with entries for ghosts).
 
-    Args:
-        problem: at the old values.
-        change: of u where it is prescribed, zero elsewhere, with entries for ghosts.
-        may_be_abrupt: whether the change may also be imposed without a step.
-
-    Returns:
-        The matrix of the step: the tangent, or the frozen-weight tangent. None, and no step, if neither is positive definite,
-        or if the tangent is not and u is no equilibrium.
+    Returns the matrix of the step: the tangent, or the frozen-weight tangent. None, and no step, if neither is positive
+    definite, or if the tangent is not, u is no equilibrium, and the change may also be imposed without a step.
     """
     P = None if is_direct(problem.solver.getKSP()) else problem.convex_tangent()
     with temporary(problem.b.duplicate(), problem.b.duplicate()) as (b, step):
@@ -133,8 +121,7 @@ def _predict(problem: FieldEnergy, change: Array, may_be_abrupt: bool) -> PETSc.
 def _right_hand_side(problem: FieldEnergy, form: fem.Form, change: Array, out: PETSc.Vec) -> bool:
     """Minus the residual after the change of the prescribed values, to first order; in prescribed rows the change itself.
 
-    Returns:
-        Whether the residual before is small beside what the change adds.
+    Returns whether the residual before is small beside what the change adds.
     """
     moved = fem.Function(problem.u.function_space)
     fem.apply_lifting(moved.x.array, [form], [list(problem.bcs)], x0=[problem.u.x.array], alpha=-1.0)

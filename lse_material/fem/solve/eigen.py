@@ -124,10 +124,8 @@ def _nearest(
     K: PETSc.Mat, M: PETSc.Mat, shift: float, count: int, basis: int, start: PETSc.Vec | None
 ) -> tuple[Array, list[PETSc.Vec]]:
     """Up to `count` eigenpairs nearest to the shift, ascending, as far as SLEPc finds them with so large a basis."""
-    eps = SLEPc.EPS().create(K.comm)
-    first = _start(M, start)
-    x, y = K.createVecRight(), K.createVecRight()
-    try:
+    made = SLEPc.EPS().create(K.comm), _start(M, start), K.createVecRight(), K.createVecRight()
+    with temporary(*made) as (eps, first, x, y):
         eps.setOperators(K, M)
         eps.setProblemType(SLEPc.EPS.ProblemType.GHEP)
         eps.setDimensions(count, basis)
@@ -144,7 +142,10 @@ def _nearest(
         eps.setInitialSpace([first])
         del transform, ksp  # petsc4py would file them, and the factor, if they outlived eps on several ranks
         PETSc.Options().setValue(f"{PREFIX}mat_mumps_icntl_14", str(WORK_SPACES[0]))
-        eps.solve()
+        try:
+            eps.solve()
+        finally:
+            PETSc.Options().delValue(f"{PREFIX}mat_mumps_icntl_14")
         pairs = []
         for i in range(eps.getConverged()):
             eps.getEigenvector(i, x)
@@ -156,11 +157,6 @@ def _nearest(
             mode.scale(square**-0.5)
             K.mult(mode, y)
             pairs.append((float(y.dot(mode)), mode))
-    finally:
-        PETSc.Options().delValue(f"{PREFIX}mat_mumps_icntl_14")
-        eps.destroy()
-        for vector in (first, x, y):
-            vector.destroy()
     pairs.sort(key=lambda pair: pair[0])
     for _, mode in pairs[count:]:
         mode.destroy()

@@ -6,8 +6,7 @@ Newton's method on the residual also converges to saddles and maxima of such ene
 rise. A. R. Conn, N. I. M. Gould, Ph. L. Toint, Trust-Region Methods, SIAM 2000; T. Steihaug, SIAM J. Numer. Anal. 20, 626
 (1983), for conjugate gradients (PETSc's KSPSTCG) that end where the tangent is not positive.
 
-Where they end so, or the residual hardly falls, boundaries between wells still move, and a step of the trust region is no
-better than a quasi-Newton step, which costs a tenth (`lse_material.fem.solve.quasi_newton`); it goes on from where these end.
+Where they end so, or the residual hardly falls, quasi-Newton steps take over (`lse_material.fem.solve.quasi_newton`).
 """
 
 import contextlib
@@ -260,9 +259,10 @@ class EnergyProblem(MaterialProblem):
     def is_converged(self, residual: PETSc.Vec, rounding: float = ROUNDING, *, reactions: Array | None = None) -> bool:
         """Whether the residual of the present u counts as zero: in each field by `tolerance`, or as rounding; collective."""
         if reactions is None:
-            reactions = self._convergence.reactions(self.forces())
-        relative = {"tolerance": self.tolerance, "force_scale": self.force_scale}
-        return self._convergence.is_reached(residual, reactions, **relative, rounding=rounding)
+            reactions = self.fields.norms(self.forces(), prescribed=True)
+        return self._convergence.is_reached(
+            residual, reactions, tolerance=self.tolerance, force_scale=self.force_scale, rounding=rounding
+        )
 
     def apply_bcs(self) -> None:
         """Set u to its Dirichlet values."""

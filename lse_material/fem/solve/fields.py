@@ -41,34 +41,20 @@ class Field:
 
 
 class Fields:
-    """The fields of the unknowns of a problem.
-
-    Args:
-        u: the unknown, or the unknowns of a block problem.
-        bcs: Dirichlet conditions. The entries that they prescribe are not free.
-        forms: with these unknowns, in which mixed energies mark multipliers and dilatations.
-
-    Attributes:
-        fields: each `Field`.
-        determined: multipliers and dilatations, which follow from the other fields.
-        multipliers: number of free entries, on all ranks, of fields that are Lagrange multipliers.
-        sizes: number of entries of each unknown that this rank owns.
-        free: for each unknown, which of these entries are free.
-        diameter: of the body.
-    """
+    """The fields of the unknowns of a problem."""
 
     def __init__(
         self,
         u: fem.Function | Sequence[fem.Function],
         bcs: Sequence[fem.DirichletBC] = (),
-        forms: Sequence[ufl.Form] = (),
+        forms: Sequence[ufl.Form] = (),  # in which mixed energies mark multipliers and dilatations
     ) -> None:
         self._unknowns = tuple(u) if isinstance(u, Sequence) else (u,)
         spaces = [unknown.function_space for unknown in self._unknowns]
         self.comm: MPI.Comm = spaces[0].mesh.comm
         self.diameter = body_diameter(spaces[0].mesh)
-        self.sizes = [V.dofmap.index_map.size_local * V.dofmap.index_map_bs for V in spaces]
-        self.free: list[Any] = []
+        self.sizes = [V.dofmap.index_map.size_local * V.dofmap.index_map_bs for V in spaces]  # owned by this rank
+        self.free: list[Any] = []  # for each unknown, which of its owned entries no condition prescribes
         self.fields: list[Field] = []
         for block, (V, size, conditions) in enumerate(zip(spaces, self.sizes, bcs_by_block(spaces, bcs))):
             free = np.ones(size, dtype=bool)
@@ -85,11 +71,11 @@ class Fields:
             for field in self._marked(forms, meaning):
                 self.fields[self.fields.index(field)] = replace(field, displacement=False)
         pressures, dilatations = (self._marked(forms, meaning) for meaning in (Multiplier, Dilatation))
-        self.determined = [*pressures, *dilatations]
+        self.determined = [*pressures, *dilatations]  # they follow from the other fields
         for field in dilatations:
             self._largest[field.block][field.dofs] = 1.0
         free_entries = sum(int(self.is_free(field).sum()) for field in pressures)
-        self.multipliers = int(self.comm.allreduce(free_entries))
+        self.multipliers = int(self.comm.allreduce(free_entries))  # free entries of Lagrange multipliers, on all ranks
 
     def _marked(self, forms: Sequence[ufl.Form], meaning: type) -> list[Field]:
         """The fields that forms mark with a meaning, as `ufl.split` gives them or as functions of their own."""
@@ -119,11 +105,9 @@ class Fields:
         return np.where(free, values[: len(free)], 0.0)
 
     def norms(self, values: PETSc.Vec | Array, *, prescribed: bool = False) -> Array:
-        """Norm of a residual over the free entries of each field; collective.
+        """Norm of a residual, or of its owned entries block after block, over the free entries of each field; collective.
 
-        Args:
-            values: a vector of the problem's layout, or its owned entries on this rank, block after block.
-            prescribed: over the entries that conditions prescribe instead: of forces, these are the reactions.
+        With `prescribed`, over the entries that conditions prescribe instead: of forces, these are the reactions.
         """
         blocks, squares = self.split(values), []
         for field, parts in zip(self.fields, self._parts):
@@ -148,12 +132,8 @@ class Fields:
 
         It is `ROUNDING` times the norm of |A| (|u| + h), with h the mean size of the cells at a node. |u| counts up to a
         thousand diameters of the body: a body that slides away without end is not at rest. A field that is no displacement has
-        the largest value that `note` has recorded in place of h.
-
-        Args:
-            A: assembled tangent. Rows and columns that are prescribed are empty up to the diagonal, as DOLFINx makes them.
-            x: values of the unknowns, those of `u` if left out.
-            diagonal_only: take |A_ii| for |A|, which needs no memory for another matrix. For one unknown without pressures.
+        the largest value that `note` has recorded in place of h. The unknowns are x, or the present ones. |A_ii| alone for |A|
+        needs no memory for another matrix, and serves one unknown without pressures.
         """
         if x is None:
             scales = [np.abs(unknown.x.array[:size]) for unknown, size in zip(self._unknowns, self.sizes)]

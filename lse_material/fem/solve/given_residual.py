@@ -28,13 +28,9 @@ HALVINGS = 5  # at most, of a perturbation whose energy is not finite
 
 
 def check_given_residual(problem: FieldEnergy, energy: ufl.Form, stresses: Sequence[QuadratureStress]) -> bool:
-    """Compare the residual of a problem with the derivative of its energy; u is unchanged at the end. Collective.
+    """Raise InvalidInputError if the residual of a problem is not the derivative of its energy; u is unchanged. Collective.
 
-    Returns:
-        False if the energy or the residual is not finite at the present u, so that nothing is known.
-
-    Raises:
-        InvalidInputError: they differ.
+    Returns False if the energy or the residual is not finite at the present u, so that nothing is known.
     """
     u = problem.u
     before, restore = u.x.array.copy(), restorer((u, *problem.start_values.values()))

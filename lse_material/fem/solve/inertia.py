@@ -119,12 +119,8 @@ def count_pivots(pc: PETSc.PC, work_space: int | None = None) -> None:
 def with_raised_diagonal(A: PETSc.Mat, shares: Sequence[float], rows: Array | None = None) -> Generator[PETSc.Mat]:
     """A with its diagonal raised by growing shares of the absolute sums of its rows; a share of 2 makes any A positive.
 
-    It is A itself that changes. Close the iterator, for it then destroys what it uses.
-
-    Args:
-        A: symmetric.
-        shares: ascending.
-        rows: 1 for the owned rows to raise, whose sums are over the same columns, and 0 for the others; all if left out.
+    It is A itself, symmetric, that changes. Close the iterator, for it then destroys what it uses. `rows` are 1 for the owned
+    rows to raise, whose sums are over the same columns, and 0 for the others; all are raised if it is left out.
     """
     raised = np.ones(A.getLocalSize()[1]) if rows is None else rows
     with temporary(A.createVecLeft(), A.createVecLeft()) as (sums, more):

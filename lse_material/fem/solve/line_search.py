@@ -32,9 +32,8 @@ Operator = Callable[[PETSc.Vec, PETSc.Vec], None]  # writes a product with the f
 def armijo(problem: Energy, here: PETSc.Vec, d: PETSc.Vec, energy: float, slope: float) -> tuple[float, float, bool]:
     """Halve the step along d until the energy is lower.
 
-    Returns:
-        The length of the step, 0 if no length lowers the energy (the unknowns are then unchanged); the energy; and whether a
-        longer step turned a cell inside out.
+    Returns the length of the step, 0 if no length lowers the energy (the unknowns are then unchanged); the energy; and whether
+    a longer step turned a cell inside out.
     """
     length, inverted, hidden = 1.0, False, ENERGY_ROUNDING * abs(energy) + SCALE_ROUNDING * problem.energy_scale
     while length > SHORTEST_STEP:
@@ -70,29 +69,18 @@ def set_along(problem: Energy, here: PETSc.Vec, d: PETSc.Vec, length: float) -> 
 
 
 def wolfe(
-    energy: Callable[[PETSc.Vec], float],
-    gradient: Operator,
+    energy: Callable[[PETSc.Vec], float],  # at a vector, the same on every rank; not finite where there is none
+    gradient: Operator,  # writes the derivative at the vector whose energy was evaluated last to another
     x: PETSc.Vec,
     d: PETSc.Vec,
-    value: float,
-    derivative: float,
-    trial: PETSc.Vec,
-    new: PETSc.Vec,
+    value: float,  # of the energy at x
+    derivative: float,  # along d at x; negative
+    trial: PETSc.Vec,  # becomes x + length d
+    new: PETSc.Vec,  # becomes the gradient there
 ) -> tuple[float, float]:
     """Double and bisect the step d from x until the weak Wolfe conditions hold; collective.
 
-    Args:
-        energy: at a vector, the same on every rank; not finite where there is none.
-        gradient: writes the derivative at the vector whose energy was evaluated last to another.
-        x: where the step starts.
-        d: its direction.
-        value: the energy at x.
-        derivative: along d at x; negative.
-        trial: becomes x + length d.
-        new: becomes the gradient there.
-
-    Returns:
-        The length, 0 if none was found; and the energy there.
+    Returns the length, 0 if none was found, and the energy there.
     """
     shortest, longest, length = 0.0, np.inf, 1.0
     for _ in range(TRIALS):

@@ -44,10 +44,8 @@ def is_direct(ksp: PETSc.KSP) -> bool:
 class KeptPreconditioner:
     """Keeps a preconditioner that is no factor through the iterations of a trust region, while linear solves by it are short.
 
-    PETSc makes one anew where its matrix has changed, which the caller therefore leaves as it is.
-
-    Args:
-        snes: the solver. Its option snes_lag_preconditioner, if it is set, decides instead.
+    PETSc makes one anew where its matrix has changed, which the caller therefore leaves as it is. The solver's option
+    snes_lag_preconditioner, if it is set, decides instead.
     """
 
     def __init__(self, snes: PETSc.SNES) -> None:

@@ -26,13 +26,8 @@ DIAGONAL_SHARES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 2.0)  # of the absolute row sums
 def minimise(problem: Energy, iterations: int = MAX_ITERATIONS, multipliers: int = 0) -> int:
     """Minimise an energy from its present unknowns, which become the minimum; returns the iterations. Collective.
 
-    Args:
-        problem: the energy.
-        iterations: at most.
-        multipliers: number of unknowns that are eliminated Lagrange multipliers (`EliminatedEnergy`).
-
-    Raises:
-        ConvergenceError: it did not converge; the unknowns are then the last iterate.
+    So many unknowns are eliminated Lagrange `multipliers` (`EliminatedEnergy`). Raises ConvergenceError if it did not converge;
+    the unknowns are then the last iterate.
     """
     energy = problem.value()
     with temporary(*(problem.x.duplicate() for _ in range(3))) as (residual, d, here):
@@ -105,16 +100,10 @@ def newton(problem: Energy, iterations: int) -> int:
 
 
 def perturb(problem: Energy, mode: PETSc.Vec, size: float, equal: float = 0.0) -> bool:
-    """Move by `size` along +mode or -mode, to the side of lower energy; along +mode if both are equal. Collective.
+    """Move by `size` times +mode or -mode, to the side of lower energy; along +mode if both are equal. Collective.
 
-    Args:
-        problem: at a saddle.
-        mode: the direction.
-        size: factor of the mode.
-        equal: two energies count as equal if they differ by less, or by rounding.
-
-    Returns:
-        False, with the unknowns unchanged, if the energy is not finite on either side.
+    Two energies count as equal if they differ by less than `equal`, or by rounding. Returns False, with the unknowns unchanged,
+    if the energy is not finite on either side.
     """
     energies = []
     with temporary(mode.duplicate()) as (here,):

@@ -181,10 +181,7 @@ def _newton_to_minimum(problem: FieldEnergy) -> int | None:
 def _compliance(A: PETSc.Mat, moves: Array, free: Array) -> Array:
     """c of the owned unknowns: sum_j A_ij^2 / A_jj over the fields that move, where a multiplier couples to these alone.
 
-    Args:
-        A: the tangent.
-        moves: 1 for the entries of the fields that are not eliminated.
-        free: the unknowns that no condition prescribes.
+    `moves` is 1 for the entries of the fields that are not eliminated, and `free` true where no condition prescribes them.
     """
     followers = product(A, [1.0 - moves], absolute=True)[0]
     diagonal = np.abs(diagonal_of(A))

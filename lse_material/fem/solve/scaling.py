@@ -23,16 +23,7 @@ from lse_material.fem.solve.fields import Fields, diagonal_of, product
 
 
 class FieldScales:
-    """The scale s of each entry of one unknown. With one field it is 1, and nothing is scaled.
-
-    Args:
-        fields: of the unknown.
-
-    Attributes:
-        known: whether the scales have been measured; they are 1 until then.
-        factors: the scale of each field.
-        has_displacement: whether one of the fields is a displacement.
-    """
+    """The scale s of each entry of one unknown. With one field it is 1, and nothing is scaled."""
 
     def __init__(self, fields: Fields) -> None:
         self._fields = fields
@@ -40,11 +31,8 @@ class FieldScales:
         self.has_displacement = bool(displacements)
         self._reference = displacements[0] if displacements else 0
         self._scale: Array | None = None
-        self.known, self.factors = len(fields) == 1, np.ones(len(fields))
-
-    def __len__(self) -> int:
-        """Number of fields."""
-        return len(self._fields)
+        self.known = len(fields) == 1  # whether the scales have been measured; they are 1 until then
+        self.factors = np.ones(len(fields))  # the scale of each field
 
     def measure(self, A: PETSc.Mat) -> None:
         """Find the scales from the diagonal of a tangent; collective."""
@@ -97,12 +85,8 @@ class FieldScales:
         """Norm of the largest y that a first step may have: the body's diameter at each entry; collective.
 
         Without a displacement there is no length to compare with. It is then the norm of u, or that of the step that the
-        residual asks of the softest mode, whose stiffness is a share (entries)^(-2/dim) of the diagonal.
-
-        Args:
-            u: the present state.
-            residual: the owned entries of the energy's gradient, zero where u is prescribed.
-            A: the tangent, or the frozen-weight tangent.
+        residual (owned entries, zero where u is prescribed) asks of the softest mode, whose stiffness is a share
+        (entries)^(-2/dim) of the diagonal of the tangent, or the frozen-weight tangent.
         """
         entries = A.getSize()[0]
         if self.has_displacement:

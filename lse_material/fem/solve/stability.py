@@ -159,7 +159,7 @@ def lowest_modes(problem: FieldEnergy, count: int = 1, *, target: float | None =
             scales.multiply(shape.x.array[: A.getLocalSize()[0]])
             shape.x.scatter_forward()
         return modes
-    if len(scales) > 1 and scales.has_displacement:
+    if len(problem.fields) > 1 and scales.has_displacement:
         try:
             return _modes(problem, A, _inner_product(problem, scales, others=False), count, target, scales)
         except ConvergenceError:
@@ -290,7 +290,7 @@ def _inner_product(problem: FieldEnergy, scales: FieldScales, *, others: bool) -
     """M of the displacement, without the rows and columns where u is prescribed; also of the `others`, each in its unit."""
     V = problem.u.function_space
     m, v = ufl.TrialFunction(V), ufl.TestFunction(V)
-    parts = list(zip(ufl.split(m), ufl.split(v))) if V.num_sub_spaces > 0 and len(scales) > 1 else [(m, v)]
+    parts = list(zip(ufl.split(m), ufl.split(v))) if V.num_sub_spaces > 0 and len(problem.fields) > 1 else [(m, v)]
     if len(parts) > 1 and not others:
         dim = V.mesh.geometry.dim
         parts = [(a, b) for a, b in parts if a.ufl_shape == (dim,) or (dim == 1 and a.ufl_shape == ())][:1]
