@@ -132,13 +132,9 @@ class Motion(MovingBody):
         start[:] = u
         self.problem.solve()
         self.iterations = int(self.problem.solver.getIterationNumber())
-        self.work = self._work_of_supports()
+        free = self.problem.fields.free[0]
+        moved = np.where(free, 0.0, (u - start)[: len(free)])
+        forces = assembled(self.problem.F)[: len(free)]  # in the middle of the step
+        self.work = float(self.comm.allreduce(forces @ moved, MPI.SUM))
         self.dissipated = 0.0 if self._power is None else dt * integral(self.comm, self._power)
         self.velocity.x.array[:] = 2.0 / dt * (u - start) - self.velocity.x.array
-
-    def _work_of_supports(self) -> float:
-        """Of the forces in the middle of the step, on the displacements that are prescribed."""
-        forces = assembled(self.problem.F)
-        free = self.problem.fields.free[0]
-        moved = np.where(free, 0.0, (self.u.x.array - self.before.x.array)[: len(free)])
-        return float(self.comm.allreduce(forces[: len(free)] @ moved, MPI.SUM))

@@ -21,6 +21,7 @@ from lse_material.fem.paths.history import (
     memory_of,
 )
 from lse_material.fem.solve._energy import FieldEnergy
+from lse_material.fem.solve.fields import with_prescribed
 
 DIRICHLET = "Dirichlet values"
 
@@ -94,9 +95,7 @@ class EquilibriumPath(RecordedPath):
 
     def _keeps_dirichlet_values(self, values: Array) -> bool:
         """Whether values of u are those that the Dirichlet conditions prescribe now; collective."""
-        wanted = values.copy()
-        for bc in self.problem.bcs:
-            bc.set(wanted, None, 1.0)
+        wanted = with_prescribed(values, self.problem.bcs)
         comm = self.problem.u.function_space.mesh.comm
         apart, largest = (comm.allreduce(float(np.abs(v).max(initial=0.0)), MPI.MAX) for v in (wanted - values, wanted))
         return apart <= EQUAL * largest

@@ -17,7 +17,7 @@ from lse_material._arrays import Array, float_array
 from lse_material._files import write_table
 from lse_material.errors import FormatError, InvalidInputError
 from lse_material.fem._mpi import on_every_rank, on_rank_0
-from lse_material.fem.paths.checkpoint import load_state, save_state
+from lse_material.fem.paths.checkpoint import OWN, load_state, save_state
 from lse_material.fem.paths.fingerprint import Fingerprint, differences_from, to_text
 from lse_material.fem.quadrature.dissipation import Memory
 from lse_material.fem.solve.fields import restorer
@@ -123,7 +123,7 @@ class History:
         if checkpoint is not None and not isinstance(checkpoint, (str, Path)):
             raise InvalidInputError(f"checkpoint is {checkpoint!r}; it must be the name of a file, or a Path.")
         for name in _names(observe):
-            if name in (*columns, *numbers, FINGERPRINT, COUNTS):
+            if name in (*columns, *numbers, FINGERPRINT, COUNTS) or name.startswith(OWN):
                 raise InvalidInputError(f"the table has a column {name!r} of its own; observe it under another name.")
         self._functions = {"u": state, **(memory or {})}
         self._state, self._observe, self._numbers, self._checkpoint = state, dict(observe), tuple(numbers), checkpoint
@@ -136,8 +136,7 @@ class History:
 
     def last(self, name: str, default: float = 0.0) -> float:
         """The value at the last state, or `default` if there is none."""
-        values = self.table[name]
-        return values[-1] if values else default
+        return self.table[name][-1] if len(self) else default
 
     def add(self, **values: float) -> None:
         """Add a row, with the present values of what is observed; collective."""

@@ -137,7 +137,8 @@ class Evolution(TimePath):
         factor = self._factor(dt, max(error, 1e-300))
         if error > self.tolerance:
             return Trial(factor, Rejected.ERROR, f"its error {error:.3g} exceeds {self.tolerance:.3g}", row)
-        if self._rose(work):
+        rounding = ENERGY_ROUNDING * (self.flow.energy_size() + abs(work))
+        if self.flow.energy() > self.table["energy"][-1] + work + rounding:
             return Trial(0.5, Rejected.ENERGY, Rejected.ENERGY.value, row)
         return Trial(factor, row=row)
 
@@ -167,10 +168,6 @@ class Evolution(TimePath):
             iterations += flow.iterations
         self._estimate.whole.x.array[:] = whole
         return supplied, work, iterations
-
-    def _rose(self, work: float) -> bool:
-        before = self.table["energy"][-1]
-        return bool(self.flow.energy() > before + work + ENERGY_ROUNDING * (self.flow.energy_size() + abs(work)))
 
     def _accept(self, time: float, dt: float, trial: Trial) -> None:
         self.history.add(

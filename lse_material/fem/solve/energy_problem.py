@@ -38,7 +38,7 @@ from lse_material.fem.solve.arguments import check_energy, stored_stresses
 from lse_material.fem.solve.continuation import SMOOTHER_REMAINDER, SmootherEnergy, positive_preconditioner
 from lse_material.fem.solve.convergence import Convergence
 from lse_material.fem.solve.dirichlet import enter_dirichlet_values
-from lse_material.fem.solve.fields import ROUNDING
+from lse_material.fem.solve.fields import ROUNDING, with_prescribed
 from lse_material.fem.solve.given_residual import check_given_residual
 from lse_material.fem.solve.inertia import SymmetricFactor
 from lse_material.fem.solve.missing_stiffness import missing_stiffness
@@ -252,10 +252,6 @@ class EnergyProblem(MaterialProblem):
         """Write u to a vector of the layout of `x`; collective."""
         assign(self.u, out)
 
-    def set_iterate(self, x: PETSc.Vec) -> None:
-        """Set u, ghosts included, to the values of a vector of its layout; collective."""
-        self._take_iterate(x)
-
     def is_converged(self, residual: PETSc.Vec, rounding: float = ROUNDING, *, reactions: Array | None = None) -> bool:
         """Whether the residual of the present u counts as zero: in each field by `tolerance`, or as rounding; collective."""
         if reactions is None:
@@ -266,8 +262,7 @@ class EnergyProblem(MaterialProblem):
 
     def apply_bcs(self) -> None:
         """Set u to its Dirichlet values."""
-        for bc in self.bcs:
-            bc.set(self.u.x.array, None, 1.0)
+        self.u.x.array[:] = with_prescribed(self.u.x.array, self.bcs)
         self.u.x.scatter_forward()
 
     def forces(self) -> Array:

@@ -171,6 +171,14 @@ def bcs_by_block(
     return fem.bcs_by_block(every, bcs)
 
 
+def with_prescribed(values: Array, bcs: Sequence[fem.DirichletBC]) -> Array:
+    """Values of an unknown, with those that conditions on it prescribe in their places."""
+    result = values.copy()
+    for bc in bcs:
+        bc.set(result, None, 1.0)
+    return result
+
+
 def node_sizes(V: fem.FunctionSpace) -> Array:
     """Mean size of the cells at each degree of freedom that this rank owns, for any number of ranks; collective."""
     tdim, index_map = V.mesh.topology.dim, V.dofmap.index_map

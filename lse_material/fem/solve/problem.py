@@ -32,7 +32,7 @@ from lse_material.fem.solve.arguments import (
     conditions,
     stored_stresses,
 )
-from lse_material.fem.solve.fields import ROUNDING, Fields, bcs_by_block, owned_entries, restorer
+from lse_material.fem.solve.fields import ROUNDING, Fields, bcs_by_block, owned_entries, restorer, with_prescribed
 from lse_material.fem.solve.folded_mesh import refuse_folded
 from lse_material.fem.solve.options import (
     DEFAULT_OPTIONS,
@@ -221,7 +221,6 @@ class MaterialProblem(NonlinearProblem):
     def tangent(self) -> PETSc.Mat:
         """The tangent, assembled at the present u into `A`; collective."""
         assign(self.u, self.x)
-        self._take_iterate(self.x)
         self._assemble_tangent(self.x)
         return self.A
 
@@ -281,7 +280,7 @@ class MaterialProblem(NonlinearProblem):
         self.solver.setJacobian(weak_method(self._jacobian_at), A, P)
 
     def _residual_at(self, snes: PETSc.SNES, x: PETSc.Vec, b: PETSc.Vec) -> None:
-        self._take_iterate(x)
+        self.set_iterate(x)
         if self._stresses and (self._full_steps or self._lifting_needs_tangent()):
             self.update_stored()
         else:
@@ -295,7 +294,7 @@ class MaterialProblem(NonlinearProblem):
         self._dolfinx_residual(x, b)
 
     def _jacobian_at(self, snes: PETSc.SNES, x: PETSc.Vec, A: PETSc.Mat, P: PETSc.Mat) -> None:
-        self._take_iterate(x)
+        self.set_iterate(x)
         if self._assembled(x):
             return
         self.update_stored()
@@ -315,7 +314,9 @@ class MaterialProblem(NonlinearProblem):
             return reasons.CONVERGED_FNORM_ABS
         if 0 <= snes.getMaxFunctionEvaluations() <= snes.getFunctionEvaluations():
             return reasons.DIVERGED_FUNCTION_COUNT
-        self._note_fields(iteration)
+        if len(self.fields) > 1 and iteration <= 1:  # the larger after one step: a pressure's may vanish at the start
+            norms_of_fields = self.fields.norms(snes.getFunction()[0])
+            self._first_norms = np.maximum(norms_of_fields, self._first_norms if iteration else 0.0)
         if iteration == 0:
             return reasons.CONVERGED_ITERATING
         if residual <= rtol * self.norms[0] and self._each_field_converged(rtol):
@@ -326,12 +327,6 @@ class MaterialProblem(NonlinearProblem):
             return reasons.CONVERGED_SNORM_RELATIVE
         limit = snes.getDivergenceTolerance()
         return reasons.DIVERGED_DTOL if 0.0 < limit * self.norms[0] < residual else reasons.CONVERGED_ITERATING
-
-    def _note_fields(self, iteration: int) -> None:
-        """Record the norms at the start or after one step, if larger: a pressure's residual may vanish at the start."""
-        if len(self.fields) > 1 and iteration <= 1:
-            norms = self.fields.norms(self.solver.getFunction()[0])
-            self._first_norms = norms if iteration == 0 else np.maximum(norms, self._first_norms)
 
     def _each_field_converged(self, rtol: float) -> bool:
         """Whether the residual of each field has fallen enough, or is rounding; collective."""
@@ -352,7 +347,6 @@ class MaterialProblem(NonlinearProblem):
         """Whether the residual of the solver's iterate is rounding in the fields that have not `fallen`; collective."""
         x = self.solver.getSolution()
         if not self.A.isAssembled():
-            self._take_iterate(x)
             self._assemble_tangent(x)
         norms, allowed = self.fields.norms(self.solver.getFunction()[0]), self.fields.rounding(self.A, x)
         return bool((fallen | (norms <= allowed)).all()) and not self.comm.allreduce(
@@ -412,6 +406,7 @@ class MaterialProblem(NonlinearProblem):
         self._assembled_at = owned_entries(self.x).copy()
 
     def _assemble_tangent(self, x: PETSc.Vec) -> None:
+        self.set_iterate(x)
         self.update_stored()
         self._assemble_jacobian(self.solver, x, self.A, self.P_mat)
 
@@ -422,7 +417,8 @@ class MaterialProblem(NonlinearProblem):
             return False
         return bool(self.comm.allreduce(np.array_equal(before, owned_entries(x)), MPI.LAND))
 
-    def _take_iterate(self, x: PETSc.Vec) -> None:
+    def set_iterate(self, x: PETSc.Vec) -> None:
+        """Set the unknowns, ghosts included, to the values of a vector of their layout; collective."""
         parts: Any = x.getNestSubVecs() if x.getType() == PETSc.Vec.Type.NEST else [x]
         for part in parts:
             part.ghostUpdate(addv=PETSc.InsertMode.INSERT, mode=PETSc.ScatterMode.FORWARD)
@@ -455,9 +451,7 @@ class MaterialProblem(NonlinearProblem):
         spaces = [unknown.function_space for unknown in self._unknowns]
         for unknown, bcs in zip(self._unknowns, bcs_by_block(spaces, self.bcs)):
             u = unknown.x.array
-            prescribed = u.copy()
-            for bc in bcs:
-                bc.set(prescribed, None, 1.0)
+            prescribed = with_prescribed(u, bcs)
             for bc in bcs:
                 dofs = bc.dof_indices()[0]
                 gap = np.abs(prescribed[dofs] - u[dofs])

@@ -37,7 +37,9 @@ class FieldScales:
     def measure(self, A: PETSc.Mat) -> None:
         """Find the scales from the diagonal of a tangent; collective."""
         means = self._fields.mean_stiffnesses(diagonal_of(A))
-        coupling = self._coupling(A)
+        ones = np.zeros(self._fields.sizes[0])  # in the columns of the reference
+        ones[self._fields.fields[self._reference].dofs] = 1.0
+        coupling = self._fields.mean_stiffnesses(np.concatenate(product(A, [ones], absolute=True)))
         usable = np.isfinite(means) & (means > 0.0)
         reference = means[self._reference] if usable[self._reference] else 0.0
         factors = np.sqrt(np.divide(reference, means, out=np.ones_like(means), where=usable & (reference > 0.0)))
@@ -51,12 +53,6 @@ class FieldScales:
         for field, factor in zip(self._fields.fields, factors):
             self._scale[field.dofs] = factor
         self.factors, self.known = factors, True
-
-    def _coupling(self, A: PETSc.Mat) -> Array:
-        """Mean absolute sum of each field's rows over the columns of the reference; collective."""
-        ones = np.zeros(self._fields.sizes[0])
-        ones[self._fields.fields[self._reference].dofs] = 1.0
-        return self._fields.mean_stiffnesses(np.concatenate(product(A, [ones], absolute=True)))
 
     def multiply(self, values: Any) -> None:
         """values *= s in place, for an array of the entries that this rank owns."""
