@@ -18,8 +18,8 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from lse_material._arrays import Array, expect_shape
-from lse_material._files import write_atomically
+from lse_material._arrays import Array, classes, expect_shape
+from lse_material._files import file_path, write_atomically
 from lse_material.errors import FormatError, InvalidInputError
 from lse_material.model.box import Box
 from lse_material.model.caloric import Caloric
@@ -54,7 +54,7 @@ def save(material: Material | SoftMinimum, path: str | Path) -> None:
     >>> lse.load("copy.safetensors").units
     {'energy': 'MPa'}
     """
-    path = Path(path)
+    path = file_path(path)
     if path.suffix != ".safetensors":
         raise InvalidInputError(f"{path}: the name of a material file ends in .safetensors.")
     potential, box = potential_of(material), material.training_box
@@ -105,7 +105,7 @@ def load(
     >>> lse.load("cell.safetensors").kinematics
     GreenLagrange(dim=2)
     """
-    tensors, metadata = _read(Path(path))
+    tensors, metadata = _read(file_path(path))
     try:
         potential = _potential(tensors, metadata, modes)
         measure = _json(metadata, "kinematics")
@@ -135,7 +135,7 @@ def load_potential(path: str | Path, *, modes: Sequence[type[Mode]] = ()) -> Sof
     >>> lse.load_potential("cell.safetensors").size
     3
     """
-    tensors, metadata = _read(Path(path))
+    tensors, metadata = _read(file_path(path))
     try:
         potential = replace(_potential(tensors, metadata, modes), **_origin(metadata))
         with np.errstate(all="ignore"):
@@ -254,7 +254,7 @@ def _potential(tensors: dict[str, Array], metadata: dict[str, str], own: Sequenc
 
 def _mode(k: int, kind: dict[str, Any], tensors: dict[str, Array], own: Sequence[type[Mode]]) -> Mode:
     """Mode k, of a type of this package or of one of `own`."""
-    known = {mode.type: mode for mode in own} | MODE_TYPES
+    known = {mode.type: mode for mode in classes("modes", own, Mode)} | MODE_TYPES
     name, options = kind["type"], {key: value for key, value in kind.items() if key != "type"}
     if name not in known:
         raise FormatError(

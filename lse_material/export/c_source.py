@@ -160,7 +160,10 @@ def c_source(material: Material | SoftMinimum, name: str) -> str:
     """C99 text with `NAME(F, W, P, A, w)` and `NAME_potential(x, W, g, H, w)`; compile with any compiler, link with -lm."""
     p = potential_of(material)
     lines = description(material, name)
-    text = "/* " + "\n   ".join([*lines, _declarations(material), "Compile: cc -std=c99 -O2 -c FILE (-lm). */\n"])
+    declaration = "void NAME_potential(const double *x, double *W, double *g, double *H, double *w);"
+    if isinstance(material, Material):
+        declaration = "void NAME(const double *F, double *W, double *P, double *A, double *w);"
+    text = "/* " + "\n   ".join([*lines, declaration, "Compile: cc -std=c99 -O2 -c FILE (-lm). */\n"])
     text += "#include <math.h>\n#include <stddef.h>\n"
     calls: dict[int, str] = {}
     writers = [MODES.get(mode.type, _by_own_text) for mode in p.modes]
@@ -182,12 +185,6 @@ def c_source(material: Material | SoftMinimum, name: str) -> str:
         text += _MATERIAL
         replacements |= _kinematics(material)
     return filled(text, replacements).replace("NAME", name)
-
-
-def _declarations(material: Material | SoftMinimum) -> str:
-    if isinstance(material, Material):
-        return "void NAME(const double *F, double *W, double *P, double *A, double *w);"
-    return "void NAME_potential(const double *x, double *W, double *g, double *H, double *w);"
 
 
 def _kinematics(material: Material) -> dict[str, object]:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lse_material._arrays import Array
+from lse_material.errors import InvalidInputError
 
 
 class Activation(NamedTuple):
@@ -35,6 +36,12 @@ ACTIVATIONS: dict[str, Activation] = {
     "softplus": Activation(lambda s: s, lambda s, t: t, lambda s, t, c: c),
     "squared_softplus": Activation(lambda s: 0.5 * s * s, lambda s, t: s * t, lambda s, t, c: t * t + s * c),
 }
+
+
+def expect_activation(name: Any) -> None:
+    """Raise InvalidInputError unless this is the name of an activation."""
+    if not isinstance(name, str) or name not in ACTIVATIONS:
+        raise InvalidInputError(f"activation {name!r} is not known; choose from {sorted(ACTIVATIONS)}.")
 
 
 def softplus(a: Array) -> Array:

@@ -21,7 +21,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from lse_material._arrays import Array, points
+from lse_material._arrays import Array, float_array, points
 from lse_material.errors import InvalidInputError
 from lse_material.model.hyperdual import HyperDual, variables
 
@@ -75,7 +75,8 @@ class Mode(ABC):
         if "type" not in cls.__dict__:
             cls.type = cls.__name__
         if cls.__module__.startswith("lse_material."):
-            BUILT_IN[cls.type] = cls
+            if "from_tensors" in cls.__dict__:  # not what several types have in common
+                BUILT_IN[cls.type] = cls
         elif cls.type in BUILT_IN:
             raise InvalidInputError(f"the mode type {cls.type} is that of lse_material: give yours another name.")
 
@@ -168,9 +169,11 @@ class Mode(ABC):
 
     # ---- what a mode type may offer --------------------------------------------------------------------------------------
 
-    def at(self, first: Array) -> Mode:
+    def at(self, first: Any) -> Mode:
         """The mode of the other inputs where the first ones have these values: first (m,), 0 < m < d."""
-        raise self._cannot("fix its first inputs", "at(first)")
+        if type(self).holding is Mode.holding:
+            raise self._cannot("fix its first inputs", "at(first)")
+        return self.holding(dict(enumerate(float_array("first", first, 1).tolist())))
 
     def holding(self, values: Mapping[int, float]) -> Mode:
         """The mode of the other inputs, in their order, where the inputs of these numbers have these values."""
@@ -221,6 +224,14 @@ class FormulaValues:
         """(n, d, d)."""
         second, shape = self._at(2).second, (*self._x.shape, self._x.shape[1])
         return np.zeros(shape) if second is None else np.broadcast_to(np.moveaxis(second, 2, 0), shape)
+
+
+def expect_some(values: Mapping[int, float], size: int) -> None:
+    """Raise InvalidInputError unless these values are of some, but not of all, of `size` inputs."""
+    if not 0 < len(values) < size or not set(values) <= set(range(size)):
+        raise InvalidInputError(
+            f"{len(values)} of {size} inputs cannot be fixed: it must be at least one, and not all."
+        )
 
 
 def by_chunks(x: Any, size: int, shape: tuple[int, ...], evaluate: Callable[[Array], Array]) -> Array:

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from lse_material._arrays import Array, deformation_gradients
+from lse_material._arrays import Array, classes, deformation_gradients
 from lse_material.errors import FormatError, InvalidInputError
 from lse_material.model.hyperdual import HyperDual, variables
 
@@ -68,7 +68,7 @@ class StrainMeasure(ABC):
         if {"components", "strain"} & set(cls.__dict__):  # not those of its parent, of which more is known
             for name in {"labels", "symmetry", "monotone_inputs", "volume_shares"} - set(cls.__dict__):
                 setattr(cls, name, vars(StrainMeasure)[name])
-        if cls.__module__.startswith("lse_material.") and "labels" in cls.__dict__:
+        if cls.__module__.startswith("lse_material.") and cls.name:  # none: what several measures have in common
             BUILT_IN[cls.name] = cls
 
     def __post_init__(self) -> None:
@@ -431,7 +431,9 @@ def expect_one_definition(kinematics: StrainMeasure, into: str) -> None:
 
 def strain_measure_from_dict(data: Any, own: Sequence[type[StrainMeasure]] = ()) -> StrainMeasure:
     """The strain measure that `StrainMeasure.to_dict` described, built in or one of `own`; FormatError if it is neither."""
-    known = {kind.name: kind for kind in own} | BUILT_IN
+    known: dict[str, type[StrainMeasure]] = {
+        kind.name: kind for kind in classes("kinematics", own, StrainMeasure)
+    } | BUILT_IN
     if not isinstance(data, dict) or not isinstance(data.get("type"), str) or data["type"] not in known:
         raise FormatError(
             f"the strain measure {data!r} is not known; this version reads {sorted(known)}. If it is a class of your own, pass "
