@@ -23,12 +23,7 @@ def float_array(name: str, value: Any, ndim: int | None = None, *, finite: bool 
             raise TypeError("complex numbers" if np.iscomplexobj(raw) else "dates or times")
         with np.errstate(over="ignore", invalid="ignore"):  # of wider numbers, which are then infinite
             array: Array = np.ascontiguousarray(raw, dtype=np.float64)
-    except (
-        TypeError,
-        ValueError,
-        OverflowError,
-        RuntimeError,
-    ) as error:  # the last of a tensor of torch with gradients
+    except (TypeError, ValueError, OverflowError, RuntimeError) as error:
         raise InvalidInputError(f"{name} cannot be read as an array of real numbers: {error}.") from None
     if raw.ndim == 0:
         array = array.reshape(())

@@ -38,7 +38,7 @@ def description(material: Material | SoftMinimum, name: str) -> list[str]:
 
 def _words(text: str) -> str:
     """Text that can neither end a comment nor a docstring."""
-    return text.replace("\\", "/").replace('"', "'").replace("'''", "").replace("*/", "* /")
+    return text.replace("\\", "/").replace('"', "'").replace("'''", "").replace("*/", "* /").replace("/*", "/ *")
 
 
 def filled(text: str, entries: Mapping[str, object]) -> str:

@@ -196,8 +196,7 @@ def recorded_kinematics(material: Material, F: Sequence[str], g: Sequence[str]) 
     """The strain and growth of a material of F; F and g: what the other language calls the entries of F and of dW/dx."""
     recorder, m = Recorder(), material.dim**2
     array = tensor(_duals(recorder.variables(F)), material.dim)
-    found = material.kinematics.components(array)
-    expect_components(material.kinematics, found)
+    found = expect_components(material.kinematics, material.kinematics.components(array))
     strain = [_derivatives(each, m) for each in found]
     volume = determinant(array)
     growth = _derivatives(0.0 if material.growth is None else material.growth.of_volume(volume), m)

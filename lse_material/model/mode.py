@@ -23,7 +23,7 @@ import numpy as np
 
 from lse_material._arrays import Array, float_array, points
 from lse_material.errors import InvalidInputError
-from lse_material.model.hyperdual import HyperDual, variables
+from lse_material.model.hyperdual import HyperDual, on_scalars, variables
 
 CHUNK = 8192  # points evaluated at a time; bounds the memory of intermediate arrays
 BUILT_IN: dict[str, type[Mode]] = {}  # the mode types of this package, by name
@@ -204,9 +204,14 @@ class FormulaValues:
         self._mode, self._x = mode, x
 
     def _at(self, order: int) -> HyperDual:
+        def formula(x: Sequence[Any]) -> HyperDual:
+            psi = self._mode.formula(x)
+            return psi if isinstance(psi, HyperDual) else HyperDual(float(psi), order=order)
+
+        at = variables(list(np.ascontiguousarray(self._x.T)), order)
         with np.errstate(all="ignore"):
-            psi = self._mode.formula(variables(list(np.ascontiguousarray(self._x.T)), order))
-        return psi if isinstance(psi, HyperDual) else HyperDual(float(psi), order=order)
+            found: HyperDual = on_scalars(f"{type(self._mode).__name__}.formula", formula, at)
+        return found
 
     @cached_property
     def energy(self) -> Array:

@@ -13,9 +13,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from lse_material._arrays import Array, classes, deformation_gradients
+from lse_material._arrays import Array, classes, deformation_gradients, entries
 from lse_material.errors import FormatError, InvalidInputError
-from lse_material.model.hyperdual import HyperDual, variables
+from lse_material.model.hyperdual import HyperDual, on_scalars, variables
 
 BUILT_IN: dict[str, type[StrainMeasure]] = {}  # the measures of this package, by name
 BLOCK = 512  # points whose derivatives are computed at a time; they stay in the processor's cache
@@ -150,11 +150,14 @@ class StrainMeasure(ABC):
 
     def _at(self, F: Array, order: int) -> tuple[Array, list[HyperDual]]:
         """The components at F, as values (n, size) and with their derivatives."""
-        entries = np.ascontiguousarray(np.moveaxis(F, 0, -1)).reshape(self.dim**2, -1)
+        at = variables(list(np.ascontiguousarray(np.moveaxis(F, 0, -1)).reshape(self.dim**2, -1)), order)
+
+        def components(F: Any) -> list[HyperDual]:
+            found = expect_components(self, self.components(F))
+            return [c if isinstance(c, HyperDual) else HyperDual(float(c), order=order) for c in found]
+
         with np.errstate(all="ignore"):
-            found = self.components(tensor(variables(list(entries), order), self.dim))
-            expect_components(self, found)
-            numbers = [c if isinstance(c, HyperDual) else HyperDual(float(c), order=order) for c in found]
+            numbers = on_scalars(f"{type(self).__name__}.components", components, tensor(at, self.dim))
             x = np.empty((len(F), self.size))
             for i, number in enumerate(numbers):
                 x[:, i] = number.value
@@ -183,12 +186,13 @@ def tensor(scalars: Sequence[Any], dim: int) -> Any:
     return result
 
 
-def expect_components(kinematics: StrainMeasure, found: Sequence[Any] | Array) -> None:
-    """Raise InvalidInputError unless there are as many components as the measure says."""
-    if len(found) != kinematics.size:
-        raise InvalidInputError(
-            f"{type(kinematics).__name__}.components gives {len(found)} scalars, but its size is {kinematics.size}."
-        )
+def expect_components(kinematics: StrainMeasure, found: Any) -> tuple[Any, ...]:
+    """The components; InvalidInputError: they are no list, or not as many as the measure says."""
+    what = f"{type(kinematics).__name__}.components"
+    components = entries(what, found)
+    if len(components) != kinematics.size:
+        raise InvalidInputError(f"{what} gives {len(components)} scalars, but its size is {kinematics.size}.")
+    return components
 
 
 def right_cauchy_green(F: Any) -> Any:
