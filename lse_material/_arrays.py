@@ -110,10 +110,9 @@ def field_names(names: Any) -> tuple[str, ...]:
     """Names of fields, checked: texts without commas, each once."""
     if isinstance(names, str):
         raise InvalidInputError(f"fields is the text {names!r}; give a tuple of names, ({names!r},) for one.")
-    names = entries("fields", names)
-    if not all(isinstance(name, str) and name.strip() == name != "" and "," not in name for name in names):
-        raise InvalidInputError(f"fields are {names!r}; they must be names: texts, not empty, without commas.")
-    if len(set(names)) < len(names):
-        raise InvalidInputError(f"fields are {names!r}; each name may appear once.")
-    result: tuple[str, ...] = names
-    return result
+    checked = entries("fields", names)
+    if not all(isinstance(name, str) and name.strip() == name != "" and "," not in name for name in checked):
+        raise InvalidInputError(f"fields are {checked!r}; they must be names: texts, not empty, without commas.")
+    if len(set(checked)) < len(checked):
+        raise InvalidInputError(f"fields are {checked!r}; each name may appear once.")
+    return checked

@@ -13,7 +13,7 @@ import numpy as np
 from lse_material._arrays import Array, entries, expect_shape, float_array, frozen
 from lse_material.errors import InvalidInputError
 from lse_material.model.activations import ACTIVATIONS, expect_activation, sigmoid, sigmoid_slope, softplus
-from lse_material.model.mode import Mode, expect_some
+from lse_material.model.mode import Mode, expect_inputs, expect_some
 
 _TENSOR = re.compile(r"(z_weight|x_weight|bias)\.(0|[1-9][0-9]{0,8})|quadratic")  # one spelling for each layer
 
@@ -136,11 +136,6 @@ class ConvexNetwork(Mode):
             rises &= ~self.quadratic.any(axis=0)
         return tuple(np.flatnonzero(rises).tolist())
 
-    @property
-    def ends(self) -> tuple[ConvexNetwork]:
-        """The networks that an `InterpolatedNetwork` lies between: here it alone."""
-        return (self,)
-
     def tensors(self) -> dict[str, Array]:  # noqa: D102
         tensors: dict[str, Array] = {}
         for i, (weight, bias) in enumerate(zip(self.x_weights, self.biases)):
@@ -184,9 +179,11 @@ class ConvexNetwork(Mode):
         return ConvexNetwork(self.z_weights, tuple(x_weights), tuple(biases), self.activation, np.linalg.qr(Q)[1])
 
     def reading(self, inputs: Any, size: int) -> ConvexNetwork:  # noqa: D102
+        indices = expect_inputs(inputs, self.size, size)
+
         def wide(weight: Array) -> Array:
             result = np.zeros((len(weight), size))
-            result[:, inputs] = weight
+            result[:, indices] = weight
             return result
 
         quadratic = None if self.quadratic is None else wide(self.quadratic)

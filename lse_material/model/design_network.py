@@ -21,7 +21,7 @@ from lse_material._arrays import Array, Mask, expect_shape, float_array, frozen
 from lse_material.errors import InvalidInputError
 from lse_material.model.activations import activated, expect_activation
 from lse_material.model.convex_network import ConvexNetwork
-from lse_material.model.mode import Mode, expect_some
+from lse_material.model.mode import Mode, expect_inputs, expect_some
 from lse_material.model.soft_minimum import SoftMinimum
 
 _AXES = {  # of each tensor: m parameters, r features, q = 1 + m + r, n neurons, d inputs that the mode is convex in, any rows
@@ -101,11 +101,6 @@ class DesignNetwork(Mode):
     def design(self) -> int:
         """Number of parameters."""
         return int(self.feature_weight.shape[1])
-
-    @property
-    def ends(self) -> tuple[DesignNetwork]:
-        """The networks that an `InterpolatedDesign` lies between: here it alone."""
-        return (self,)
 
     @property
     def size(self) -> int:
@@ -206,7 +201,7 @@ class DesignNetwork(Mode):
         return DesignNetwork.from_tensors({**parts, "x_weight": self.x_weight}, self.options())
 
     def reading(self, inputs: Any, size: int) -> DesignNetwork:  # noqa: D102
-        m, inputs = self.design, np.asarray(inputs)
+        m, inputs = self.design, expect_inputs(inputs, self.size, size)
         if not np.array_equal(inputs[:m], np.arange(m)):
             raise InvalidInputError("a DesignNetwork reads its parameters: the inputs must begin with those.")
         rest = inputs[m:] - m
@@ -317,8 +312,7 @@ class DesignValues:
     @cached_property
     def _of_quadratic(self) -> Array:
         """dy/dphi, (n, k, q)."""
-        result: Array = np.einsum("kda,nd->nka", self._mode.quadratic, self._x)
-        return result
+        return np.asarray(np.einsum("kda,nd->nka", self._mode.quadratic, self._x))
 
     @cached_property
     def _by_features(self) -> Array:
@@ -343,8 +337,7 @@ class DesignValues:
         w, b, v = mode.x_weight, mode.bias, mode.z_root
 
         def outer(weight: Array, a: Array, c: Array) -> Array:
-            product: Array = np.einsum("nj,ja,jb->nab", weight, a, c, optimize=True)
-            return product
+            return np.asarray(np.einsum("nj,ja,jb->nab", weight, a, c, optimize=True))
 
         result = np.empty((len(self._x), m + w.shape[1], m + w.shape[1]))
         result[:, m:, m:] = outer(f * d2z, w, w) + np.swapaxes(self.root, 1, 2) @ self.root

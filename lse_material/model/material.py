@@ -373,22 +373,19 @@ class MaterialValues:
     @property
     def conjugates(self) -> Array:
         """(n, m), dW/dfields."""
-        result, caloric = self._potential.gradient[:, : self._first], self._material.caloric
-        if caloric is None:
-            return result
-        result = result.copy()
-        result[:, self._material.temperature("a caloric term")] += caloric.derivative(self._temperature)
-        return result
+        result, caloric = self._potential.gradient[:, : self._first].copy(), self._material.caloric
+        if caloric is not None:
+            result[:, self._material.temperature("a caloric term")] += caloric.derivative(self._temperature)
+        return np.asarray(result)
 
     @property
     def conjugates_by_fields(self) -> Array:
         """(n, m, m), d2W/dfields2."""
-        result, caloric = self._potential.hessian[:, : self._first, : self._first], self._material.caloric
-        if caloric is None:
-            return result
-        k, result = self._material.temperature("a caloric term"), result.copy()
-        result[:, k, k] += caloric.second_derivative(self._temperature)
-        return result
+        result, caloric = self._potential.hessian[:, : self._first, : self._first].copy(), self._material.caloric
+        if caloric is not None:
+            k = self._material.temperature("a caloric term")
+            result[:, k, k] += caloric.second_derivative(self._temperature)
+        return np.asarray(result)
 
     @property
     def stress_by_fields(self) -> Array:

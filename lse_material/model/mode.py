@@ -96,6 +96,11 @@ class Mode(ABC):
         return ()
 
     @property
+    def ends(self) -> tuple[Any, ...]:
+        """The modes that a mode of a temperature lies between; of any other it alone."""
+        return (self,)
+
+    @property
     def periods(self) -> Array:
         """Of each input, (d,); inf, the default, where the mode is not periodic in it."""
         return np.full(self.size, np.inf)
@@ -229,6 +234,16 @@ class FormulaValues:
         """(n, d, d)."""
         second, shape = self._at(2).second, (*self._x.shape, self._x.shape[1])
         return np.zeros(shape) if second is None else np.broadcast_to(np.moveaxis(second, 2, 0), shape)
+
+
+def expect_inputs(inputs: Any, count: int, size: int) -> Array:
+    """The indices of `count` different ones of `size` inputs. Raises InvalidInputError: they are others."""
+    indices = np.asarray(inputs)
+    if indices.shape != (count,) or not set(indices.tolist()) <= set(range(size)) or len(set(indices.tolist())) < count:
+        raise InvalidInputError(
+            f"the inputs to read are {inputs!r}; a mode of {count} reads as many different ones of 0 .. {size - 1}."
+        )
+    return indices.astype(int)
 
 
 def expect_some(values: Mapping[int, float], size: int) -> None:

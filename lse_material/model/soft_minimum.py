@@ -190,15 +190,13 @@ class PotentialValues:
     @cached_property
     def _scaled_gradient(self) -> Array:
         weighted = [w[:, None] * mode.gradient for w, mode in zip(self.mode_weights.T, self._modes)]
-        result: Array = np.sum(weighted, axis=0)
-        return result
+        return np.asarray(np.sum(weighted, axis=0))
 
     @cached_property
     def gradient(self) -> Array:
         """(n, d)."""
         p = self._potential
-        result: Array = self._scaled_gradient * (p.energy_scale / p.input_scale)
-        return result
+        return np.asarray(self._scaled_gradient * (p.energy_scale / p.input_scale))
 
     @cached_property
     def hessian(self) -> Array:

@@ -417,8 +417,7 @@ def determinant_second_derivative(F: Array) -> Array:
     for i in range(3):
         j, k = (i + 1) % 3, (i + 2) % 3
         e[i, j, k], e[i, k, j] = 1.0, -1.0
-    result: Array = np.einsum("ikm,JLN,nmN->niJkL", e, e, F)
-    return result
+    return np.asarray(np.einsum("ikm,JLN,nmN->niJkL", e, e, F))
 
 
 def expect_one_definition(kinematics: StrainMeasure, into: str) -> None:

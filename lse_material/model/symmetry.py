@@ -31,8 +31,7 @@ def _turn(axis: Sequence[float], fold: int) -> Array:
     n = np.asarray(axis, dtype=float) / np.linalg.norm(axis)
     angle = 2.0 * np.pi / fold
     K = np.cross(np.eye(3), n)
-    result: Array = np.eye(3) - np.sin(angle) * K + (1.0 - np.cos(angle)) * K @ K
-    return result
+    return np.asarray(np.eye(3) - np.sin(angle) * K + (1.0 - np.cos(angle)) * K @ K)
 
 
 def _plane_turn(fold: int) -> Array:
@@ -194,8 +193,7 @@ class Symmetry:
 
     def maps_of(self, variant: int) -> Array:
         """The maps a r^-1, for a in H, that Psi_r is the mean over: (h, d, d)."""
-        result: Array = self.invariance @ np.linalg.inv(self.variants[variant])
-        return result
+        return self.invariance @ np.linalg.inv(self.variants[variant])
 
 
 def on_strain(Q: Array) -> Array:
