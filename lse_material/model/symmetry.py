@@ -34,10 +34,6 @@ def _turn(axis: Sequence[float], fold: int) -> Array:
     return np.asarray(np.eye(3) - np.sin(angle) * K + (1.0 - np.cos(angle)) * K @ K)
 
 
-def _plane_turn(fold: int) -> Array:
-    return _turn((0, 0, 1), fold)[:2, :2]
-
-
 def _mirror(normal: Sequence[float]) -> Array:
     n = np.asarray(normal, dtype=float) / np.linalg.norm(normal)
     return np.eye(2) - 2.0 * np.outer(n, n)
@@ -45,8 +41,8 @@ def _mirror(normal: Sequence[float]) -> Array:
 
 GENERATORS: dict[int, dict[str, list[Array]]] = {
     2: {
-        "square": [_plane_turn(4), _mirror((1, 0))],
-        "hexagon": [_plane_turn(6), _mirror((1, 0))],
+        "square": [_turn((0, 0, 1), 4)[:2, :2], _mirror((1, 0))],
+        "hexagon": [_turn((0, 0, 1), 6)[:2, :2], _mirror((1, 0))],
         "rectangle": [_mirror((1, 0))],
         "rhombus": [_mirror((1, -1))],
         "oblique": [],
