@@ -57,14 +57,15 @@ def kernel_source(architecture: KernelShape) -> str:
     return source(architecture, lanes=chosen.lanes, registers=chosen.registers)
 
 
-def _expect_arrays(potential: SoftMinimum, x: Array, *outputs: Array | None) -> None:
+def _expect_arrays(potential: SoftMinimum, x: Array, *outputs: Any) -> None:
     """Raise InvalidInputError unless x, W, g, H and weights are arrays that C can read and write, or None; for NumPy too."""
     d, K, n = potential.size, len(potential.modes), len(x) if np.ndim(x) else 0
     shapes = {"x": (n, d), "W": (n,), "g": (n, d), "H": (n, d * (d + 1) // 2), "weights": (n, K)}
     for (name, shape), array in zip(shapes.items(), (x, *outputs)):
-        if array is None:
+        written = name != "x"
+        if written and array is None:
             continue
-        written, plain = name != "x", isinstance(array, np.ndarray) and array.dtype == np.float64
+        plain = isinstance(array, np.ndarray) and array.dtype == np.float64
         if not plain or not array.flags.c_contiguous or array.shape != shape or (written and not array.flags.writeable):
             does, writeable = ("writes", ", writeable") if written else ("reads", "")
             raise InvalidInputError(

@@ -136,6 +136,7 @@ def test_the_interpreted_potential_takes_the_same_call():
         (np.zeros((4, 2)), np.empty((4, 3)), r"shape \(4, 2\)"),
         (np.zeros((4, 3)), np.empty((5, 3)), r"g is of shape \(5, 3\)"),
         (np.zeros((4, 3)), [0.0], "g is a list"),
+        (None, np.empty((0, 3)), "x is a NoneType"),
     ],
 )
 def test_arrays_that_c_cannot_use_are_refused(x, g, message):
