@@ -14,9 +14,16 @@ from typing import Any
 
 import numpy as np
 
-from lse_material.errors import FormatError
+from lse_material.errors import FormatError, InvalidInputError
 
 TEMPORARY = ".lse_material."  # how the names of files begin that are not whole yet
+
+
+def file_path(path: Any) -> Path:
+    """The path that a user gave. Raises InvalidInputError: it is none, or has a character that no name of a file has."""
+    if not isinstance(path, (str, os.PathLike)) or "\0" in str(path):
+        raise InvalidInputError(f"the path is {path!r}; give the name of a file, a text or a pathlib.Path.")
+    return Path(path)
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -69,7 +76,7 @@ def write_table(path: Path | str, columns: Mapping[str, Sequence[float]]) -> Non
 
     Raises FormatError: the name ends neither in .csv nor in .npz; OSError: the file cannot be written.
     """
-    path = Path(path)
+    path = file_path(path)
     if path.suffix == ".npz":
         write_atomically(path, npz({name: np.array(values) for name, values in columns.items()}))
     elif path.suffix == ".csv":
