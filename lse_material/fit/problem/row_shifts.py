@@ -10,8 +10,8 @@ import numpy as np
 
 from lse_material._arrays import Array, rms
 from lse_material.fit.problem.load_paths import FEW, ROWS, ZERO, LoadPaths, crossings_of, spread_of_gradients
-from lse_material.fit.problem.rows import Index
-from lse_material.fit.problem.stress_meaning import ROTATED, missed_stress
+from lse_material.fit.problem.rows import Index, missed_stress, some_of
+from lse_material.fit.problem.stress_meaning import ROTATED
 
 SHIFTS = (-1, 1, -2, 2)  # rows by which a column may be moved
 EXPLAINS = 1.0 / 3.0  # share of the error that a move leaves, at most, where it explains the error
@@ -103,8 +103,7 @@ def _pass_errors(paths: LoadPaths, crossings: tuple[Index, Index, Array], shift:
 
 def _rotation_errors(paths: LoadPaths, shift: int) -> Array:
     """The part (m, q) that no energy gives of the stresses `shift` rows below those of each row with one, at most `ROWS`."""
-    at = np.flatnonzero(paths.place >= 0)
-    at = at if len(at) <= ROWS else np.sort(np.random.default_rng(3).choice(at, ROWS, replace=False))
+    at = some_of(np.flatnonzero(paths.place >= 0), ROWS, 3)
     of = at + shift
     inside = (of >= 0) & (of < len(paths.place))
     place = np.where(inside, paths.place[np.where(inside, of, 0)], -1)

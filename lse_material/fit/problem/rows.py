@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -53,6 +54,16 @@ class Rows:
     strains: int = 0
     is_tensor: bool = False
     has_like_units: bool = False  # of gradients, as those of periodic inputs
+
+    @cached_property
+    def gradients(self) -> Array:
+        """DW/dx (m, d) from the stresses, by least squares."""
+        return least_squares(self.derivative, self.stress)
+
+    @property
+    def missed(self) -> Array:
+        """The part (m, q) of the stresses that no energy gives."""
+        return self.stress - (self.gradients[:, None] @ self.derivative)[:, 0]
 
     def with_inputs(self, which: Index) -> Rows:
         """The same rows without the other inputs."""
@@ -181,11 +192,32 @@ def spread_of(x: Array, strains: int, group: Array | None = None) -> Array:
     return np.where(spread > least, spread, 0.0)
 
 
-def gradients_of(rows: Rows, scale: Array | float = 1.0) -> Array:
-    """dW/d(x/scale) from stresses, by least squares: (m, d); 0 in directions that the stress does not show."""
-    of_scaled = rows.derivative / np.broadcast_to(scale, rows.x.shape[1])[:, None]
-    inverse = np.linalg.pinv(np.swapaxes(of_scaled, 1, 2), rcond=DEPENDENT)
-    return np.einsum("ndq,nq->nd", inverse, rows.stress)
+def some_of(rows: Index, most: int, seed: int = 0) -> Index:
+    """At most so many of the rows, chosen at random, as the first rows of a table are its first load paths."""
+    return rows if len(rows) <= most else np.sort(np.random.default_rng(seed).choice(rows, most, replace=False))
+
+
+def least_squares(derivative: Array, stress: Array) -> Array:
+    """The g (m, d) with stress = g dx/dF, (m, q), nearly; 0 in directions that dx/dF (m, d, q) does not show.
+
+    From the eigenvectors of dx/dF dx/dF^T, which cost much less than singular vectors of many small matrices.
+    """
+    sizes, axes = np.linalg.eigh(derivative @ derivative.swapaxes(1, 2))
+    shown = sizes > DEPENDENT**2 * sizes[:, -1:]
+    along = axes.swapaxes(1, 2) @ (derivative @ stress[:, :, None])
+    return (axes @ (along * (shown / np.where(shown, sizes, 1.0))[:, :, None]))[:, :, 0]
+
+
+def missed_stress(stress: Array, derivative: Array) -> Array:
+    """The part of the stress (m, q) that no energy of inputs with dx/dF (m, d, q) gives, by least squares."""
+    return stress - (least_squares(derivative, stress)[:, None] @ derivative)[:, 0]
+
+
+def are_determined(derivative: Array) -> Mask:
+    """Where stresses tell all of dW/dx: not so where inputs depend on each other, as three invariants in 2D do."""
+    sizes = np.linalg.eigvalsh(derivative @ derivative.swapaxes(1, 2))
+    determined: Mask = sizes[:, 0] > DEPENDENT**2 * sizes[:, -1]
+    return determined
 
 
 def input_scales(x: Array, strains: int, is_tensor: bool, group: Array | None = None) -> Array:
@@ -213,7 +245,7 @@ def scales_of(rows: Rows, symmetry: Symmetry | None = None, temperature: Tempera
     shift = group.mean(axis=0) @ rows.x.mean(axis=0)
     scale = input_scales(rows.x, rows.strains, rows.is_tensor, group)
     if len(rows.stress):  # an input that is the same in all rows has the unit in which its gradients are like others
-        size = np.sqrt((gradients_of(rows) ** 2).mean(axis=0))
+        size = np.sqrt((rows.gradients**2).mean(axis=0))
         least = np.where(np.arange(len(size)) < len(size) - rows.strains, 0.0, DEPENDENT * size.max())
         level = float((size * scale).max())
         scale = np.where((scale == 0.0) & (size > least), level / np.maximum(size, 1e-300), scale)
@@ -231,4 +263,5 @@ def scales_of(rows: Rows, symmetry: Symmetry | None = None, temperature: Tempera
         raise InvalidInputError("all energies are equal: there is no landscape. Check the column, or add stresses.")
     if not rows.stress.any():
         raise InvalidInputError("all stresses are zero and there are no varying energies: there is nothing to learn.")
-    return Scales(shift, scale, float(np.sqrt((gradients_of(rows, scale) ** 2).sum(axis=1).mean())), 0.0)
+    gradients = least_squares(rows.derivative / scale[:, None], rows.stress)
+    return Scales(shift, scale, float(np.sqrt((gradients**2).sum(axis=1).mean())), 0.0)
