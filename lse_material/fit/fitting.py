@@ -99,8 +99,8 @@ def fit(
             temperature first. A fit from `start` keeps the temperature of the start, and what its modes do not depend on.
         symmetry: of the parent phase and of its variants: each mode then stands for all its variants, which share its
             weights. The numbers of modes in `architecture` count such families.
-        start: an earlier fit, whose modes, weights and scales this one begins with; `architecture` is then left out. What
-            is polyconvex stays so.
+        start: an earlier fit, whose modes, weights, scales, growth and caloric terms this one begins with; `architecture` is
+            then left out. What is polyconvex stays so.
         periods: of the inputs x, a number where W is periodic, in a dihedral angle say, and None elsewhere. The fit is periodic
             to rounding; its modes are convex in cosine and sine.
         seed: of the random starts and of the validation rows.
@@ -124,10 +124,12 @@ def fit(
     """
     began = time.monotonic()
     expect_options(architecture=architecture, training=training, sparsity=sparsity, kinematics=kinematics, seed=seed)
-    expect_options(symmetry=symmetry, growth=growth, parameters=parameters, checkpoint=checkpoint)
+    expect_options(samples=samples, symmetry=symmetry, growth=growth, parameters=parameters, checkpoint=checkpoint)
+    seed = int(seed)
     with made_on(PROCESSOR):
         training, leave_out, sparsity = training or Training(), sparsity is not None, sparsity or _sparsity(samples)
         first = None if start is None else from_start(start, kinematics, architecture, symmetry)
+        growth = start.growth if growth is None and isinstance(start, Material) else growth
         samples, temperature, designs = declared(parameters, samples, start, periods)
         architecture = architecture_of(architecture, temperature, designs) if first is None else first.architecture
         architecture = trainable_kind(architecture.mode_type).adapted(architecture)
@@ -203,9 +205,15 @@ def from_start(
         )
     if architecture is not None or symmetry is not None:
         raise InvalidInputError("a fit from `start` keeps its modes: leave `architecture` and `symmetry` out.")
+    if kinematics is not None and isinstance(start, SoftMinimum):
+        raise InvalidInputError(
+            "`start` is a potential, which samples of x begin with: give the material, result.material."
+        )
     if (start.kinematics if isinstance(start, Material) else None) != kinematics:
         raise InvalidInputError(f"`start` is not a fit with the strain measure {kinematics}: give the same as there.")
     potential = potential_of(start)
+    if "periodic" in potential.kinds:
+        raise InvalidInputError("`start` is periodic: such a fit does not go on. Fit anew, with `periods`.")
     plain = all(mode.type == ConvexNetwork.type for mode in potential.modes)  # what polyconvex modes are written as
     polyconvex = plain and isinstance(start, Material) and start.is_polyconvex
     monotone = monotone_inputs(kinematics, potential.size) if polyconvex else None

@@ -27,6 +27,7 @@ from lse_material.errors import ConvergenceError, InvalidInputError
 from lse_material.fit.annealing import Counted, Target, annealed, separate_places
 from lse_material.fit.density_regression import Regression
 from lse_material.fit.options import Architecture, Inference, Training, expect_options
+from lse_material.fit.problem.parameters import architecture_of
 from lse_material.fit.session import ENDS, PROCESSOR, Session, ctrl_c_interrupts, made_on, reason_of
 from lse_material.model.box import Box
 
@@ -108,7 +109,10 @@ def infer(
     size = len(float_array("lower", lower, 1))
     box = Box.of(lower, upper, size)
     assert box is not None
+    if size == 0 or (0.5 * box.upper - 0.5 * box.lower).max() > 0.5 * np.finfo(float).max:
+        raise InvalidInputError(f"the box from {lower} to {upper} has no inputs, or one that is wider than any number.")
     architecture = architecture or Architecture(modes=6, width=6, stiffness=1e-3)
+    architecture = architecture_of(architecture, None, 0)
     if architecture.modes == "auto":
         raise InvalidInputError('the number of modes of a density must be given, not "auto": take rather too many.')
     if training is not None and training.time_limit:

@@ -25,6 +25,7 @@ from lse_material.fit.optimise.adam import flat
 from lse_material.fit.optimise.jacobian import values_and_jacobian
 from lse_material.fit.options import Architecture, Training, expect_options
 from lse_material.fit.problem.prepare import in_random_order
+from lse_material.fit.problem.rows import weights_of
 from lse_material.fit.result import FitResult
 from lse_material.fit.session import PROCESSOR, made_on
 from lse_material.model.material import Material
@@ -194,7 +195,7 @@ def _derivatives(material: Material, stretches: Array, F: Array, basis: Array) -
 
 def _weighted(samples: Samples, training: Training, W: Array, P: Array, *, is_derivative: bool = False) -> Array:
     """Residuals whose squares add up to the loss of the fit, or derivatives of them, as one array."""
-    row, parts = np.ones(len(samples)) if samples.weight is None else samples.weight, []
+    row, parts = weights_of(samples), []
     for found, data, mask, weight, size in (
         (W, samples.energy, samples.energy_mask, training.energy_weight, np.std),
         (P, samples.stress, samples.stress_known, training.stress_weight, rms),

@@ -1,19 +1,20 @@
 """What a fit found: the material, how good it is, and how the search went."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
-from lse_material._arrays import Array
+from lse_material._arrays import Array, rms
 from lse_material.data.observations import Observations
 from lse_material.data.samples import Samples
 from lse_material.errors import InvalidInputError
 from lse_material.fit.optimise.found import Record
 from lse_material.fit.options import Architecture
+from lse_material.fit.problem.rows import weights_of
 from lse_material.fit.session import CTRL_C
 from lse_material.model.design_network import independence
-from lse_material.model.material import Material
+from lse_material.model.material import Material, potential_of
 from lse_material.model.soft_minimum import SoftMinimum
 
 WIDE_INTERVAL = 1.5  # ratio of an interval's ends above which the transition scale counts as not fixed by the data
@@ -264,7 +265,37 @@ class FitResult:
 
 
 def errors_of(fitted: Material | SoftMinimum, samples: Samples | Observations) -> Errors:
-    """Relative errors of a material on samples of F, or of a potential on samples of x; rows count by their weight."""
+    """Relative errors of a material on samples of F, or of a potential on samples of x; rows count by their weight.
+
+    Where energies do not vary, or stresses vanish, errors are relative to the scales of the potential.
+    """
+    stress = _relative(stresses_of(fitted, samples), samples)
+    if isinstance(samples, Observations):
+        return Errors(None, stress)
+    energy = conjugates = None
+    potential, m = potential_of(fitted), 0
+    if isinstance(fitted, Material):
+        m, samples = len(fitted.fields), samples.with_fields(fitted.fields)
+    at = (samples.F, samples.fields) if isinstance(fitted, Material) else (samples.x,)
+    if samples.energy is not None:
+        mask, weight = samples.energy_mask, weights_of(samples)[samples.energy_mask]
+        data = samples.energy[mask]
+        spread = np.sqrt(np.cov(data, aweights=weight, ddof=0)) if len(data) > 1 else 0.0
+        energy = _rms(fitted.energy(*at)[mask] - data, weight) / float(spread or potential.energy_scale)
+    if samples.conjugates is not None and isinstance(fitted, Material):
+        size = potential.energy_scale * rms(1.0 / potential.input_scale[:m])
+        conjugates = _relative((samples.conjugates, fitted.conjugates(*at), size), samples)
+    return Errors(energy, stress, conjugates)
+
+
+def stresses_of(fitted: Material | SoftMinimum, samples: Samples | Observations) -> tuple[Array, Array, float] | None:
+    """Stresses as they are known, NaN where they are not, as they are found, and their size where all known ones are 0.
+
+    Or gradients, in the scaled inputs of the potential, whose components may have units of their own; or observed values
+    over their errors. None where there are none.
+
+    Raises InvalidInputError: samples of another kind than was fitted.
+    """
     if isinstance(samples, Observations):
         if not isinstance(fitted, Material):
             raise InvalidInputError(
@@ -272,26 +303,20 @@ def errors_of(fitted: Material | SoftMinimum, samples: Samples | Observations) -
             )
         error = np.ones(len(samples)) if samples.errors is None else samples.errors
         measured, found = (values / error for values in (samples.values, samples.of_stress(fitted.stress(samples.F))))
-        return Errors(None, float(np.linalg.norm(found - measured) / (np.linalg.norm(measured) or 1.0)))
-    if isinstance(fitted, Material):
-        samples.inputs(fitted.kinematics)  # refuses samples of another kind
-        assert samples.F is not None
-        if set(samples.field_names) != set(fitted.fields):
-            raise InvalidInputError(f"the samples have the fields {samples.field_names}, the material {fitted.fields}.")
-        samples = samples.with_fields(fitted.fields)
-        F, fields = samples.F, samples.fields
-        W = None if samples.energy is None else fitted.energy(F, fields)
-        errors = _errors(samples, W, samples.stress, None if samples.stress is None else fitted.stress(F, fields))
-        if samples.conjugates is None:
-            return errors
-        of_fields = _errors(samples, None, samples.conjugates, fitted.conjugates(F, fields)).stress
-        return replace(errors, conjugates=of_fields)
-    x = samples.inputs(None)
-    W = None if samples.energy is None else fitted.energy(x)
-    if samples.gradient is None:
-        return _errors(samples, W, None, None)
-    unit = fitted.input_scale  # components may have units of their own
-    return _errors(samples, W, samples.gradient * unit, fitted.gradient(x) * unit)
+        return measured, found, rms(found) or 1.0
+    samples.inputs(fitted.kinematics if isinstance(fitted, Material) else None)  # refuses samples of another kind
+    potential = potential_of(fitted)
+    unit = potential.input_scale
+    if isinstance(fitted, SoftMinimum):
+        if samples.gradient is None:
+            return None
+        return samples.gradient * unit, fitted.gradient(samples.x) * unit, potential.energy_scale
+    if set(samples.field_names) != set(fitted.fields):
+        raise InvalidInputError(f"the samples have the fields {samples.field_names}, the material {fitted.fields}.")
+    if samples.stress is None:
+        return None
+    size = potential.energy_scale * rms(1.0 / unit[len(fitted.fields) :])
+    return samples.stress, fitted.stress(samples.F, samples.with_fields(fitted.fields).fields), size
 
 
 def errors_by_group(fitted: Material | SoftMinimum, samples: Samples | Observations | None) -> dict[str, Errors]:
@@ -302,20 +327,16 @@ def errors_by_group(fitted: Material | SoftMinimum, samples: Samples | Observati
     return {str(label): errors_of(fitted, samples.take(np.flatnonzero(samples.group == label))) for label in labels}
 
 
-def _errors(samples: Samples, W: Array | None, stress_data: Array | None, found: Array | None) -> Errors:
-    weight = np.ones(len(samples)) if samples.weight is None else samples.weight
-    energy = stress = None
-    if W is not None and samples.energy is not None:
-        mask = samples.energy_mask
-        data = samples.energy[mask]
-        spread = np.sqrt(np.cov(data, aweights=weight[mask], ddof=0)) if len(data) > 1 else 0.0
-        energy = _rms(W[mask] - data, weight[mask]) / float(spread or 1.0)
-    if found is not None and stress_data is not None:
-        known = np.isfinite(stress_data)
-        rows = np.flatnonzero(known.reshape(len(samples), -1).any(axis=1))
-        data, difference = (np.where(known, values, 0.0)[rows] for values in (stress_data, found - stress_data))
-        stress = _rms(difference, weight[rows]) / (_rms(data, weight[rows]) or 1.0)
-    return Errors(energy, stress)
+def _relative(stresses: tuple[Array, Array, float] | None, samples: Samples | Observations) -> float | None:
+    """RMS of what is wrong over that of what is known; None where nothing is."""
+    if stresses is None:
+        return None
+    data, found, size = stresses
+    known = np.isfinite(data)
+    rows = np.flatnonzero(known.reshape(len(data), -1).any(axis=1))
+    weight = np.ones(len(rows)) if isinstance(samples, Observations) else weights_of(samples)[rows]
+    data, difference = (np.where(known, values, 0.0)[rows] for values in (data, found - data))
+    return _rms(difference, weight) / (_rms(data, weight) or size)
 
 
 def _rms(values: Array, weight: Array) -> float:

@@ -84,6 +84,7 @@ def quadratic_modes_suffice(search: Discovery) -> bool:
 
 def constant(search: Discovery) -> Candidate | None:
     """A mode of no weights, where validation rows do not tell the best model from it: there is nothing to find then."""
+    search.train.session.expect_time()  # what starts have found in too short a time is no noise
     best, given = search.candidates.least, search.architecture
     size = search.train.inputs.shape[1]
     model = TrainablePotential.of(replace(given, modes=1, depth=0), size, constraints=search.constraints)

@@ -134,11 +134,9 @@ def _pairs(x: Array) -> Index:
     order = np.argsort(along)
     near = np.diff(along[order]) <= 2.0 * SAME_PLACE  # all others are alone, which a tree would take long to find
     some = np.union1d(order[:-1][near], order[1:][near])
-    tree = cKDTree(x[some])
-    if tree.count_neighbors(tree, SAME_PLACE) > len(some) + MOST_PAIRS:
+    if (np.bincount(np.cumsum(~near)).astype(float) ** 2).sum() > MOST_PAIRS:
         some = some_of(some, FEWER)
-        tree = cKDTree(x[some])
-    return some[tree.query_pairs(SAME_PLACE, output_type="ndarray")]
+    return some[cKDTree(x[some]).query_pairs(SAME_PLACE, output_type="ndarray")]
 
 
 def _contradictions(pairs: Index, of_rows: Index, values: Array, what: str, noise: float) -> list[str]:

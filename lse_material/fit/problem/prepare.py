@@ -84,10 +84,6 @@ def prepare(
     symmetry = on_all_inputs(symmetry, samples, kinematics)
     if isinstance(samples, Observations):
         return _prepare_observations(samples, kinematics, growth, symmetry, architecture, training, rng, start)
-    if not isinstance(samples, Samples):
-        raise InvalidInputError(
-            f"fit takes Samples or Observations, not a {type(samples).__name__}: lse.read_samples(path), say."
-        )
     circles = None if periods is None else Periods.of(periods, samples.inputs(None))
 
     def rows_from(part: Samples) -> Rows:
@@ -95,7 +91,7 @@ def prepare(
         return rows if circles is None else circles.on_circles(rows)
 
     digest, rows = samples.digest(), rows_from(samples)
-    _check(len(samples), symmetry, kinematics, rows.x.shape[1])
+    _check(len(samples), symmetry, kinematics, rows.x.shape[1], None if circles else start)
     expect_pressure(samples, rows)
     if (samples.fields is not None or temperature is not None) and architecture.stress_free:
         raise InvalidInputError("stress_free is not defined for data with fields: at which values of them?")
@@ -191,7 +187,7 @@ def _prepare_observations(
         raise InvalidInputError("robust fits need stresses row by row; observations have errors: leave robust out.")
     x = observations.inputs(kinematics)
     assert kinematics is not None
-    _check(len(observations), symmetry, kinematics, x.shape[1])
+    _check(len(observations), symmetry, kinematics, x.shape[1], start)
     used, validation_samples = split_observations(observations, training.validation, rng)
     seen = np.arange(kinematics.size)
     trainable_kind(architecture.mode_type).expect_inputs(kinematics, kinematics.size, len(seen))
@@ -239,9 +235,17 @@ def on_all_inputs(
     return symmetry.on(first + kinematics.size, first=first) if symmetry.size == of_strain else symmetry
 
 
-def _check(rows: int, symmetry: Symmetry | None, kinematics: StrainMeasure | None, size: int) -> None:
+def _check(
+    rows: int,
+    symmetry: Symmetry | None,
+    kinematics: StrainMeasure | None,
+    size: int,
+    start: Material | SoftMinimum | None,
+) -> None:
     if rows < 2:
         raise InvalidInputError("one sample does not make a landscape: the fit needs at least 2 rows, and better 50.")
+    if start is not None and (inputs := potential_of(start).size) != size:
+        raise InvalidInputError(f"`start` is of {inputs} inputs (fields and strains, or x); the data have {size}.")
     if symmetry is None:
         return
     if kinematics is not None and kinematics.symmetry:

@@ -22,6 +22,7 @@ Index: TypeAlias = npt.NDArray[np.int64]
 
 ROUNDING = 1e-6  # spread of an input, as a share of its size, that is rounding (single precision: 6e-8)
 LEAST_SHARE = 0.1  # on a lattice cell, median error on unseen paths: 9 % with 0, 10 % with 0.2, 12 % with 1
+MOST = 1e100  # size of a value, and the inverse of the least, that is fitted
 DEPENDENT = 1e-6  # ratio of singular values of dx/dF below which inputs depend on each other
 
 
@@ -141,7 +142,9 @@ def rows_of(
     if unknown.any():
         stress, derivative = np.where(unknown, 0.0, stress), np.where(unknown[:, None], 0.0, derivative)
         growth_stress = None if growth_stress is None else np.where(unknown, 0.0, growth_stress)
-    weight = np.ones(len(x)) if samples.weight is None else samples.weight
+    for name, values in (("energies", energy), ("stresses (or gradients)", np.nan_to_num(stress)), ("inputs x", x)):
+        expect_size(name, values)
+    weight = weights_of(samples)
     for name, rows in (("energies", energy_rows), ("stresses", stress_rows)):
         if len(rows) and not weight[rows].any():
             raise InvalidInputError(f"all rows with {name} have weight 0: leave these {name} out instead.")
@@ -159,6 +162,20 @@ def rows_of(
         strains=0 if kinematics is None else kinematics.size,
         is_tensor=kinematics is not None and kinematics.is_tensor,
     )
+
+
+def weights_of(samples: Samples) -> Array:
+    """The weights of the rows, (n,), as multiples of a power of 2 with which they neither overflow nor vanish in sums."""
+    if samples.weight is None:
+        return np.ones(len(samples))
+    return np.ldexp(samples.weight, -np.frexp(samples.weight.max())[1])
+
+
+def expect_size(name: str, values: Array) -> None:
+    """Raise InvalidInputError where squares of values, or what they are divided by, would leave the range of numbers."""
+    largest = float(np.abs(values).max(initial=0.0))
+    if largest > 0.0 and not 1.0 / MOST < largest < MOST:
+        raise InvalidInputError(f"{name} are up to {largest:.3g}, whose squares are no numbers: give another unit.")
 
 
 def _with_conjugates(conjugates: Array, stress: Array, derivative: Array) -> tuple[Array, Array, Array]:
