@@ -158,7 +158,7 @@ def _sparsity(samples: Samples | Observations) -> Sparsity:
     return Sparsity(tolerance=min(max(Sparsity().tolerance, SHARE_OF_NOISE * _noise(samples)), MOST_TOLERANCE))
 
 
-def _noise(samples: Samples | Observations | None) -> float:
+def _noise(samples: Samples | Observations) -> float:
     """The relative error that is stated; 0 where none is."""
     return samples.noise if isinstance(samples, Observations) else 0.0
 
@@ -173,13 +173,14 @@ def _search(
     progress: bool,
 ) -> Found:
     """Weights from an earlier fit, of a number of modes that is to be found, or of one that is given."""
-    if first is None and architecture.modes == "auto":
+    train, constraints = problem.train, problem.constraints
+    if first is not None:
+        starts = [first]
+    elif architecture.modes == "auto":
         return _discover(problem, architecture, training, sparsity, rng, progress)
-    starts = [] if first is None else [first]
-    if first is None:
-        constraints, train = problem.constraints, problem.train
+    else:
         starts = [random_start(architecture, train, rng, constraints) for _ in range(training.restarts)]
-    return multistart(starts, problem.train, problem.validation, training, progress=progress)
+    return multistart(starts, train, problem.validation, training, progress=progress)
 
 
 def _name(*of_fit: Any) -> str:
@@ -309,8 +310,7 @@ def _without_dependences(
 
 def _package(problem: Problem, found: Found, tolerance: float, seed: int) -> FitResult:
     """The result: a material for samples of F, a potential for samples of x, with errors and the story of the fit."""
-    scales, variants = problem.scales, problem.constraints.variants
-    potential = _potential(problem, found)
+    scale, variants, potential = problem.scales.energy_scale, problem.constraints.variants, _potential(problem, found)
     x = problem.samples.inputs(problem.kinematics)
     fitted: Material | SoftMinimum = potential
     if problem.kinematics is not None:
@@ -339,8 +339,8 @@ def _package(problem: Problem, found: Found, tolerance: float, seed: int) -> Fit
         data_warnings=problem.warnings,
         variants=variants,
         path=tuple((variants * modes, error) for modes, error in found.errors.items()),
-        transition_scale_interval=None if interval is None else tuple(scales.energy_scale * rho for rho in interval),
-        transition_scale_bounds=(scales.energy_scale * low, scales.energy_scale * high),
+        transition_scale_interval=None if interval is None else tuple(scale * rho for rho in interval),
+        transition_scale_bounds=(scale * low, scale * high),
         tolerance=tolerance,
         architecture=found.model.architecture,
         history=found.history,
@@ -376,9 +376,11 @@ def _material(problem: Problem, found: Found, potential: SoftMinimum, kinematics
     coefficient = problem.train.growth_coefficient(found.model)
     if growth == "auto":
         growth = Growth(coefficient) if coefficient > 0.0 else None
-    caloric = None if problem.temperature is None else problem.temperature.caloric
-    if caloric is not None and problem.temperature is not None and problem.temperature.heat_capacity == "auto":
-        caloric = replace(caloric, heat_capacity=coefficient) if coefficient > 0.0 else None
+    caloric, temperature = None, problem.temperature
+    if temperature is not None:
+        caloric = temperature.caloric
+        if caloric is not None and temperature.heat_capacity == "auto":
+            caloric = replace(caloric, heat_capacity=coefficient) if coefficient > 0.0 else None
     fields = samples.field_names if isinstance(samples, Samples) else ()
     return Material(potential, kinematics, growth, fields=fields, symmetry=problem.symmetry, caloric=caloric)
 

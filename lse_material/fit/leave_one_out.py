@@ -66,15 +66,10 @@ class LeftOut:
         """A line for each group, and one for all."""
         lines = []
         for group, errors in self.errors.items():
-            parts = [
-                f"{name} {e:.1%}" for name, e in (("energy", errors.energy), ("stress", errors.stress)) if e is not None
-            ]
-            far = (
-                f"; {self.outside[group]:.0%} of its rows leave the strains of the others"
-                if self.outside[group]
-                else ""
-            )
-            lines.append(f"left out {group}: {', '.join(parts)}{far}")
+            known, far = {"energy": errors.energy, "stress": errors.stress}, self.outside[group]
+            parts = [f"{name} {e:.1%}" for name, e in known.items() if e is not None]
+            beyond = f"; {far:.0%} of its rows leave the strains of the others" if far else ""
+            lines.append(f"left out {group}: {', '.join(parts)}{beyond}")
         if self.stress is not None:
             lines.append(f"all that were left out: stress {self.stress:.1%}")
         if self.expected is not None:

@@ -92,7 +92,7 @@ def fit_states(
         guess = float_array("states", states, 3)
     kinematics = NaturalStates(measure.dim, measure, _tuples(guess))
     kinematics = replace(kinematics, stretches=_tuples(_symmetric(np.array(kinematics.stretches))))
-    architecture = (architecture or Architecture()).with_modes(len(kinematics.stretches))
+    architecture = replace(architecture or Architecture(), modes=len(kinematics.stretches))
     short = replace(training, restarts=1, adam_steps=0)
     for _ in range(ROUNDS):
         result = fit(samples, kinematics=kinematics, architecture=architecture, training=training, **options)  # type: ignore[arg-type]

@@ -9,7 +9,7 @@ import builtins
 import dataclasses
 import inspect
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import inf
 from numbers import Integral, Real
 from os import PathLike
@@ -127,10 +127,6 @@ class Architecture(Options):
         if self.modes == "auto":
             raise InvalidInputError('the number of modes is "auto": it is not known before the fit.')
         return self.modes
-
-    def with_modes(self, modes: int) -> Architecture:
-        """The same with a number of modes."""
-        return replace(self, modes=modes)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """What a fit found: the material, how good it is, and how the search went."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +21,10 @@ WIDE_INTERVAL = 1.5  # ratio of an interval's ends above which the transition sc
 MISFIT_TOLERANCES = 0.3  # tolerances above which a larger model is reported that fits better
 BETTER_FIT = 5.0  # by this factor
 AT_BOUND = 1.4  # factor from a bound of its search within which the transition scale was not found; steps are by 1.25
+AT_BOUNDS = {
+    "largest": "the modes smooth each other everywhere and are no phases",
+    "least": "the data show no transition, only kinks",
+}
 USELESS_ERROR = 0.9  # error on validation rows, over the spread of the data, above which nothing was found
 ACTIVE_WEIGHT = 0.01  # mean mode weight over the data above which a mode counts as active
 
@@ -149,13 +153,6 @@ class FitResult:
         """Transition scale in energy units."""
         return self.potential.transition_scale
 
-    @property
-    def _names(self) -> Sequence[str]:
-        """Of the fields, or of the inputs."""
-        return (
-            self.fitted.fields if isinstance(self.fitted, Material) else [f"x{i + 1}" for i in range(self.fitted.size)]
-        )
-
     def error(self, samples: Samples | Observations) -> Errors:
         """Relative errors on `samples`, which must be of the kind that was fitted."""
         return errors_of(self.fitted, samples)
@@ -171,30 +168,32 @@ class FitResult:
         if modes > 1:
             lines.append(f"transition scale rho = {self.transition_scale:.4g}" + self._rho_range())
             lines.append("mode usage: " + ", ".join(f"{u:.1%}" for u in self.usage))
-        lines += [f"{sentence}." for sentence in independence(self.potential, self._names)]
+        names = (
+            self.fitted.fields
+            if isinstance(self.fitted, Material)
+            else [f"x{i + 1}" for i in range(self.potential.size)]
+        )
+        lines += [f"{sentence}." for sentence in independence(self.potential, names)]
         if self.path:
             lines.append("error by number of modes: " + ", ".join(f"{k}: {e:.2%}" for k, e in self.path))
         lines += self.warnings()
-        rows = [("training", self.train_errors), ("validation", self.validation_errors)]
-        rows.append(("test", None if test is None else self.error(test)))
-        for name, errors in rows:
+        of_test = None if test is None else self.error(test)
+        of_rows = {"training": self.train_errors, "validation": self.validation_errors, "test": of_test}
+        for name, errors in of_rows.items():
             if errors is not None:
                 lines.append(
                     f"relative RMS error, {name:10s}: energy {_percent(errors.energy)}, stress {_percent(errors.stress)}"
                     + ("" if errors.conjugates is None else f", conjugates {_percent(errors.conjugates)}")
                 )
         if self.group_errors:
-            worst = max(self.group_errors, key=lambda group: self.group_errors[group].worst)
             lines += [f"held back as a whole, {group}: {e.worst:.1%}" for group, e in self.group_errors.items()]
-            lines.append(
-                f"on a path as unlike the others as {worst} expect {self.group_errors[worst].worst:.1%} "
-                "(the fit has seen it since)."
-            )
+            worst, error = self._worst_group, self.group_errors[self._worst_group].worst
+            lines.append(f"on a path as unlike the others as {worst} expect {error:.1%} (the fit has seen it since).")
         return "\n".join(lines)
 
     def warnings(self) -> list[str]:
         """What the data contradict or leave open, also about the number of modes and the transition scale; often nothing."""
-        result = [*([self.ending] if self.ending else []), *self.data_warnings, *self.misfits]
+        result = [sentence for sentence in (self.ending, *self.data_warnings, *self.misfits) if sentence]
         held_out = self.train_errors if self.group_errors else self.validation_errors or self.train_errors
         known = [error for error in (held_out.energy, held_out.stress) if error is not None]
         if known and min(known) >= USELESS_ERROR:
@@ -207,13 +206,11 @@ class FitResult:
                 f"the fit is useless: its error is {max(known):.0%} of the data's own size, as that of no stress or of a mean "
                 "energy would be."
             )
-        if self.group_errors:
-            worst = max(self.group_errors, key=lambda group: self.group_errors[group].worst)
-            if (error := self.group_errors[worst].worst) >= USELESS_ERROR:
-                result.append(
-                    f"held back as a whole, the group {worst} was missed by {error:.0%}: the others do not tell it, or "
-                    "contradict it (another unit or sign?)."
-                )
+        if self.group_errors and (error := self.group_errors[self._worst_group].worst) >= USELESS_ERROR:
+            result.append(
+                f"held back as a whole, the group {self._worst_group} was missed by {error:.0%}: the others do not tell it, or "
+                "contradict it (another unit or sign?)."
+            )
         if self.active_modes > 1:
             for k, (usage, peak) in enumerate(zip(self.usage, self.peak)):
                 if usage > ACTIVE_WEIGHT and peak < 0.5:
@@ -231,23 +228,20 @@ class FitResult:
                 f"{modes} modes are within the tolerance of {self.tolerance:.2%} ({errors[modes]:.2%}), but {more} fit better "
                 f"({errors[more]:.2%}): the number of modes is a matter of the tolerance."
             )
-        bound = self._bound()
+        (low, high), bound = self.transition_scale_bounds, self._bound()
         if bound:
-            low, high = self.transition_scale_bounds
-            meaning = {
-                "largest": "the modes smooth each other everywhere and are no phases",
-                "least": "the data show no transition, only kinks",
-            }
             result.append(
                 f"the transition scale ({self.transition_scale:.4g}) is at the {bound} value that is looked for, {low:.3g} to "
-                f"{high:.3g}: {meaning[bound]}."
+                f"{high:.3g}: {AT_BOUNDS[bound]}."
             )
-        elif (
-            self.transition_scale_interval is not None
-            and self.transition_scale_interval[1] > WIDE_INTERVAL * self.transition_scale_interval[0]
-        ):
+        elif (interval := self.transition_scale_interval) and interval[1] > WIDE_INTERVAL * interval[0]:
             result.append("the data do not fix the transition scale: any value of the interval fits them alike.")
         return result
+
+    @property
+    def _worst_group(self) -> str:
+        """The group held back that is missed most."""
+        return max(self.group_errors, key=lambda group: self.group_errors[group].worst)
 
     def _bound(self) -> str:
         """The bound of its search that the transition scale lies at, as a word; empty if it was found between them."""

@@ -114,17 +114,15 @@ def _still(rows: Rows) -> list[str]:
     """Inputs that do not vary, and shears that the fit leaves out."""
     unseen = np.setdiff1d(np.arange(rows.x.shape[1]), seen_inputs(rows))
     still = np.setdiff1d(np.flatnonzero(spread_of(rows.x, rows.strains) == 0.0), unseen)
-    found = []
-    if len(still):
-        which = ", ".join(map(str, still))
-        found.append(f"input {which} (counted from 0) is the same in all rows, which do not show how W depends on it.")
-    if len(unseen):
-        which = ", ".join(map(str, unseen))
-        found.append(
-            f"the data show no shear in input {which} (counted from 0): without a symmetry, its stiffness is taken from the "
-            "normal strains as in an isotropic material. Add rows with shear to learn it."
-        )
-    return found
+    sentences = (
+        (still, "input {} (counted from 0) is the same in all rows, which do not show how W depends on it."),
+        (
+            unseen,
+            "the data show no shear in input {} (counted from 0): without a symmetry, its stiffness is taken from the normal "
+            "strains as in an isotropic material. Add rows with shear to learn it.",
+        ),
+    )
+    return [sentence.format(", ".join(map(str, which))) for which, sentence in sentences if len(which)]
 
 
 def _pairs(x: Array) -> Index:

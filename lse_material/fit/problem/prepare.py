@@ -18,7 +18,7 @@ from lse_material.fit.options import Architecture, Training
 from lse_material.fit.problem.diagnostics import data_warnings, expect_pressure
 from lse_material.fit.problem.held_back import has_enough_groups, path_warnings, split, split_observations, with_groups
 from lse_material.fit.problem.loss import Loss
-from lse_material.fit.problem.outliers import outlier_warnings, outliers, robust_weights
+from lse_material.fit.problem.outliers import outlier_warnings, robust_weights
 from lse_material.fit.problem.parameters import Temperature
 from lse_material.fit.problem.periods import Periods
 from lse_material.fit.problem.rows import Index, Rows, Scales, rows_of, scales_of
@@ -99,7 +99,7 @@ def prepare(
     monotone = _monotone(architecture, kinematics, rows.x.shape[1])
     if training.robust:
         weight = robust_weights(rows, architecture, training, rng, temperature, Constraints(monotone=monotone))
-        of_outliers = outlier_warnings(outliers(weight, rows.weight))
+        of_outliers = outlier_warnings(weight, rows.weight)
         rows, samples = replace(rows, weight=weight), replace(samples, weight=weight)
     samples = with_groups(samples)
     found = data_warnings(samples, rows, symmetry), path_warnings(samples, training.validation)
@@ -157,7 +157,9 @@ def _inputs_in_use(
         return np.arange(d), symmetry, monotone
     if len(seen) < d:
         monotone = None if monotone is None else monotone[seen]
-        one = TrainablePotential.of(architecture.with_modes(1), len(seen), constraints=Constraints(monotone=monotone))
+        one = TrainablePotential.of(
+            replace(architecture, modes=1), len(seen), constraints=Constraints(monotone=monotone)
+        )
         expect_unread(one, seen, np.setdiff1d(np.arange(d), seen), d)
     return seen, acting, monotone
 

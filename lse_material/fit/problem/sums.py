@@ -78,11 +78,6 @@ class Sums:
         """The number of values."""
         return len(self.values)
 
-    def growth_part(self) -> Tensor:
-        """What a growth coefficient of 1 adds to the residuals."""
-        assert self.growth is not None
-        return self.growth
-
     def residual(self, gradient: Tensor, coefficient: Tensor | float) -> Tensor:
         """Of gradients (n, d) at all rows: what is wrong, (k,)."""
         stress = (gradient.unsqueeze(1) @ self.derivative).squeeze(1)
