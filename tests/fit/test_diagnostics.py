@@ -51,6 +51,16 @@ def test_sound_stresses_raise_no_warning(dim):
     assert found(samples, material.kinematics) == ()
 
 
+@pytest.mark.parametrize("unit", [1e-9, 1.0, 1e5, 1e9])
+def test_stresses_beside_conjugates_of_a_field_are_sound_in_any_unit_of_the_field(unit):
+    material, rng = random_material(np.random.default_rng(0), lse.GreenLagrange(2)), np.random.default_rng(2)
+    F, c = np.eye(2) + rng.uniform(-0.1, 0.1, (800, 2, 2)), rng.uniform(1.0, 1.2, 800)
+    W, P = material.energy(F), material.stress(F)
+    of_field = {"fields": unit * c[:, None], "field_names": ("c",), "conjugates": W[:, None] / unit}
+    samples = lse.Samples(F=F, energy=c * W, stress=c[:, None, None] * P, **of_field)
+    assert found(samples, lse.GreenLagrange(2)) == ()
+
+
 @pytest.mark.parametrize("dim", [2, 3])
 def test_stresses_split_into_those_of_an_energy_and_the_rest_as_singular_vectors_say(dim):
     rng = np.random.default_rng(4)

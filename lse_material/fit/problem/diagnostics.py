@@ -62,7 +62,9 @@ def data_warnings(samples: Samples, rows: Rows, symmetry: Symmetry | None = None
     unit = np.where(unit > 0.0, unit, 1.0)
     x = (rows.x - rows.x.mean(axis=0)) / unit
     gradient = rows.gradients * unit
-    known = are_determined(rows.derivative)  # where inputs depend on each other, gradients are not those of W alone
+    known = are_determined(
+        rows.derivative / rows.balance
+    )  # where inputs depend on each other, gradients are not those of W alone
     paths = load_paths(samples, _of(rows, known), x, unit)
     noise, pairs = paths.noise(paths.energies), _pairs(x)
     found = [*_few(x), *_still(rows)]

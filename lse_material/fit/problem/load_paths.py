@@ -39,8 +39,8 @@ class LoadPaths:
         place, own = self.place[np.where(inside, of, 0)], self.place[at]
         known = inside & (place >= 0) & (own >= 0)
         result = np.full((len(at), self.x.shape[1]), np.nan)
-        stress, derivative = self.rows.stress[place[known]], self.rows.derivative[own[known]]
-        result[known] = least_squares(derivative, stress) * self.unit
+        stress, derivative = self.rows.stress[place[known]], self.rows.derivative[own[known]] / self.rows.balance
+        result[known] = least_squares(derivative, stress) / self.rows.balance[:, 0] * self.unit
         return result
 
     def stress(self, at: Index) -> Array:

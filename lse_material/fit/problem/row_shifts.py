@@ -109,7 +109,7 @@ def _rotation_errors(paths: LoadPaths, shift: int) -> Array:
     of = at + shift
     inside = (of >= 0) & (of < len(paths.place))
     place = np.where(inside, paths.place[np.where(inside, of, 0)], -1)
-    missed = missed_stress(paths.rows.stress[place], paths.rows.derivative[paths.place[at]])
+    missed = missed_stress(paths.rows.stress[place], paths.rows.derivative[paths.place[at]] / paths.rows.balance)
     return np.where((place >= 0)[:, None], missed, np.nan)
 
 

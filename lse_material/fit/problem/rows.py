@@ -59,7 +59,14 @@ class Rows:
     @cached_property
     def gradients(self) -> Array:
         """DW/dx (m, d) from the stresses, by least squares."""
-        return least_squares(self.derivative, self.stress)
+        return least_squares(self.derivative / self.balance, self.stress) / self.balance[:, 0]
+
+    @cached_property
+    def balance(self) -> Array:
+        """Sizes (d, 1) of dx/dF by input, over which inputs are compared in any unit; 1 for strains, which have none."""
+        size = np.abs(self.derivative).max(axis=(0, 2), initial=0.0)
+        has_unit = (np.arange(len(size)) < len(size) - self.strains) & (size > 0.0)
+        return np.where(has_unit, size, 1.0)[:, None]
 
     @property
     def missed(self) -> Array:
@@ -265,7 +272,7 @@ def scales_of(rows: Rows, symmetry: Symmetry | None = None, temperature: Tempera
         size = np.sqrt((rows.gradients**2).mean(axis=0))
         least = np.where(np.arange(len(size)) < len(size) - rows.strains, 0.0, DEPENDENT * size.max())
         level = float((size * scale).max())
-        scale = np.where((scale == 0.0) & (size > least), level / np.maximum(size, 1e-300), scale)
+        scale = np.divide(level, size, out=scale, where=(scale == 0.0) & (size > least))
     scale = np.where(scale > 0.0, scale, 1.0)
     if temperature is not None:
         assert temperature.lower is not None
