@@ -5,7 +5,7 @@ import gc
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.compiler_level import compile_unoptimised
+from tests.fast_compilation import compile_fast
 
 # The machines that run the tests are shared and their clocks noisy: no limit of time; the same examples in every run.
 settings.register_profile(
@@ -26,7 +26,7 @@ def pytest_collection_modifyitems(items):
 
 def pytest_collection_finish():
     """Processes that tests start (demos, scripts of users), the kernels and `tests/translations.py` keep the user's level."""
-    compile_unoptimised()
+    compile_fast()
 
 
 def alone():

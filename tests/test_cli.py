@@ -176,6 +176,7 @@ def test_a_material_of_a_design_is_fitted_and_shown_at_several(tmp_path, capsys)
     )
 
 
+@pytest.mark.slow
 def test_a_material_of_a_temperature_is_fitted_shown_checked_and_drawn_at_several(tmp_path, capsys):
     exact, rng = softening(3.0, 2.0), np.random.default_rng(3)
     F, T = random_deformations(rng, 120, 2), np.repeat([300.0, 340.0, 400.0], 40)[:, None]

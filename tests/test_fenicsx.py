@@ -262,6 +262,7 @@ def may_mount() -> bool:
     return unshare is not None and subprocess.run(command, capture_output=True).returncode == 0
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     not may_mount(),
     reason="this user may not mount anything here, so ./fenicsx does not make a root file system here either",

@@ -99,23 +99,26 @@ def cellwise(F):
 
 
 def by_ufl(material, F, explicit=False, expanded=False):
-    n, dim, _ = F.shape
+    n = len(F)
     mesh, f = cellwise(F)
     f = ufl.variable(f)
     W = lse.fem.energy(material, f, expanded=expanded)
     P = lse.fem.stress(material, f, expanded=expanded) if explicit else ufl.diff(W, f)
-    middle = np.full((1, dim), 0.5)
+    return values_in_cells({"W": W, "P": P, "A": ufl.diff(P, f)}, mesh, n)
 
-    def values(expression):
-        compiled = dolfinx.fem.Expression(expression, middle)
-        return compiled.eval(mesh, np.arange(n, dtype=np.int32))
 
-    shape = (n, dim, dim)
-    return {
-        "W": values(W).reshape(n),
-        "P": values(P).reshape(shape),
-        "A": values(ufl.diff(P, f)).reshape(*shape, dim, dim),
-    }
+def values_in_cells(expressions, mesh, n, jit_options=None):
+    """Each expression in the middle of the first n cells; all are compiled as one."""
+    indices = {name: list(np.ndindex(e.ufl_shape)) for name, e in expressions.items()}
+    components = [e[i] if i else e for name, e in expressions.items() for i in indices[name]]
+    middle = np.full((1, mesh.topology.dim), 0.5)
+    compiled = dolfinx.fem.Expression(ufl.as_vector(components), middle, jit_options=jit_options)
+    values = np.split(
+        compiled.eval(mesh, np.arange(n, dtype=np.int32)).reshape(n, -1),
+        np.cumsum([len(i) for i in indices.values()])[:-1],
+        axis=1,
+    )
+    return {name: v.reshape(n, *e.ufl_shape) for v, (name, e) in zip(values, expressions.items(), strict=True)}
 
 
 def by_ufl_stress(material, F):
@@ -194,11 +197,8 @@ def ufl_potential(potential, x, expanded=False):
     W = lse.fem.potential_energy(potential, [point[i] for i in range(d)], expanded=expanded)
     g = ufl.diff(W, point)
 
-    def values(expression, *shape):
-        compiled = dolfinx.fem.Expression(expression, np.array([[0.5]]), jit_options=None if expanded else AS_USERS)
-        return compiled.eval(mesh, np.arange(n, dtype=np.int32)).reshape(n, *shape)
-
-    return {"W": values(W), "P": values(g, d), "A": values(ufl.diff(g, point), d, d)}
+    expressions = {"W": W, "P": g, "A": ufl.diff(g, point)}
+    return values_in_cells(expressions, mesh, n, None if expanded else AS_USERS)
 
 
 def compiled_potential(potential, x):

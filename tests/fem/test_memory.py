@@ -19,6 +19,7 @@ def resident():
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
+@pytest.mark.slow
 @pytest.mark.mpi
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="Linux tells resident memory there")
 def test_minima_of_a_cell_leave_no_memory_behind():

@@ -96,6 +96,7 @@ def test_minima_do_not_depend_on_the_unit_of_length(side):
     assert energies == pytest.approx([e for _, e in reference], rel=1e-9)
 
 
+@pytest.mark.slow
 def test_fields_of_other_units_than_the_displacement_do_not_make_the_way_depend_on_metres():
     """A micromorphic strain is a number, a displacement a length: both enter one trust region, each in its own unit."""
     found = []

@@ -110,6 +110,7 @@ def cells(designs, seed=0):
     return lse.Samples(F=F, energy=W, stress=F @ S, fields=p[:, None], field_names=("thickness",), group=group)
 
 
+@pytest.mark.slow
 def test_cells_are_left_out_whole_where_there_are_parameters():
     """A stiffness that goes with a thickness squared is met at thicknesses between those of the data."""
     data, parameters = cells(np.linspace(0.5, 1.5, 9)), {"thickness": Design()}

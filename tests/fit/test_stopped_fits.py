@@ -96,7 +96,7 @@ def killed_after(monkeypatch, module, name, calls):
     ],
     ids=["three starts", "auto"],
 )
-@pytest.mark.parametrize("torn", [0, 100], ids=["whole", "a hundred bytes lack"])
+@pytest.mark.parametrize("torn", [0, pytest.param(100, marks=pytest.mark.slow)], ids=["whole", "a hundred bytes lack"])
 def test_a_killed_fit_goes_on_from_its_last_stage_to_the_weights_of_one_that_was_not(
     options, module, name, torn, tmp_path, monkeypatch
 ):
@@ -136,6 +136,7 @@ def test_a_checkpoint_of_another_fit_is_refused_and_left_as_it_is(tmp_path):
     assert path.read_text() == "a table\n1.0\n"
 
 
+@pytest.mark.slow
 def test_more_time_goes_on_where_the_time_limit_ended_a_fit(tmp_path):
     data, path = samples_of(two_wells(2), 60, 0), tmp_path / "fit.checkpoint"
     options = {"architecture": AUTO, "checkpoint": path, "progress": False}

@@ -170,6 +170,7 @@ def test_a_design_outside_the_data_is_refused_unless_it_is_asked_for(value, insi
     assert replace(m, training_box=None).at(porosity=value).fields == ()
 
 
+@pytest.mark.slow
 def test_a_stiffness_that_depends_on_a_design_in_any_way_is_learnt():
     """E(p) e^2/2 + F(p) e with E and F not monotonic, at twelve designs, between which it is met."""
 

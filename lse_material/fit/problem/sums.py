@@ -124,10 +124,8 @@ def _blocks(observations: Observations, unit: Array) -> tuple[Block, ...]:
             np.add.at(full, tuple(index), value[a:b])
             matrix = torch.from_numpy(full)
         else:
-            sparse = torch.sparse_coo_tensor(
-                torch.tensor(index), torch.tensor(value[a:b]), shape, check_invariants=True
-            )
-            matrix = sparse.coalesce()
+            with torch.sparse.check_sparse_tensor_invariants():  # without it torch 2.11 warns
+                matrix = torch.sparse_coo_tensor(torch.tensor(index), torch.tensor(value[a:b]), shape).coalesce()
         result.append(Block(torch.from_numpy(values), matrix))
     return tuple(result)
 

@@ -55,7 +55,7 @@ def test_internal_forces_work_the_difference_of_energies_and_make_no_moment(meas
             assert np.abs(turning - turning.T).max() < 1e-12 * np.abs(table).max()
 
 
-@pytest.mark.parametrize("dt", [0.02, 0.5])
+@pytest.mark.parametrize("dt", [pytest.param(0.02, marks=pytest.mark.slow), 0.5])
 def test_a_free_body_keeps_energy_and_momenta_through_a_thousand_steps(dt):
     """Over wells and back: the kinetic share of the energy swings."""
     u = displacement(2)
@@ -233,9 +233,9 @@ def test_ranks_share_a_motion():
 
 KILLED = """
 import os, signal
-from tests.compiler_level import compile_unoptimised
+from tests.fast_compilation import compile_fast
 from tests.fem.dynamics.bodies import thrown
-compile_unoptimised()  # as the run that it is compared with
+compile_fast()  # as the run that it is compared with
 states = []
 def die():
     states.append(0)
@@ -245,6 +245,7 @@ thrown(checkpoint={file!r}, every=3, observe={{"states": die}})[1].run(1.0)
 """
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_goes_on_bit_by_bit(tmp_path):
     """After 11 steps of which 9 are in the checkpoint, with the memory of its hysteresis and the length of the next step."""
     file = tmp_path / "motion.npz"

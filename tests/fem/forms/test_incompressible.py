@@ -148,6 +148,7 @@ BEAMS = {
 }
 
 
+@pytest.mark.slow
 def test_beams_of_tetrahedra_and_hexahedra_bend_alike():
     """K / mu = 1e4."""
     tips = {}

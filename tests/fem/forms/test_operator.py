@@ -415,6 +415,7 @@ print(len(compiled), len(libraries))
 """
 
 
+@pytest.mark.slow
 def test_a_second_process_compiles_nothing(tmp_path):
     environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path)}
     counts = []
@@ -493,7 +494,10 @@ def test_nonlinear_problem_of_dolfinx_and_a_minimiser_of_petsc_find_the_same_sta
     assert np.abs(x.array - newton).max() < 1e-9
 
 
-@pytest.mark.parametrize("cell", ["triangle", "quadrilateral", "tetrahedron", "hexahedron"])
+IN_SPACE = [pytest.param(cell, marks=pytest.mark.slow) for cell in ("tetrahedron", "hexahedron")]
+
+
+@pytest.mark.parametrize("cell", ["triangle", "quadrilateral", *IN_SPACE])
 def test_integrals_of_different_rules_add_up(cell):
     """A rule of one point beside others: each integral of a form is what it is alone."""
     kind = mesh.CellType[cell]

@@ -179,6 +179,7 @@ sample(lambda comm: cell, BUCKLING_PATHS, sys.argv[1], comm=MPI.COMM_SELF, progr
 """
 
 
+@pytest.mark.slow
 def test_samples_after_a_kill_are_those_of_an_uninterrupted_run(cell, tmp_path):
     """A process is killed by SIGKILL on its second path; the next one goes on."""
     child = [sys.executable, "-c", KILLED_IN_ITS_MIDST, str(tmp_path / "cell.npz")]

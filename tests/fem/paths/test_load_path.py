@@ -80,9 +80,9 @@ def test_a_step_too_large_is_halved_and_ends_where_small_steps_do():
 
 KILLED = """
 import dataclasses, os, signal, sys
-from tests.compiler_level import compile_unoptimised
+from tests.fast_compilation import compile_fast
 from tests.fem.bar import LEVELS, load_path
-compile_unoptimised()  # as the run that it is compared with
+compile_fast()  # as the run that it is compared with
 bar, path = load_path(checkpoint={file!r}, progress=False)
 apply = path.apply
 count = 0
