@@ -66,8 +66,7 @@ class Regression:
             starts, training = [self.model], replace(self.training, adam_steps=0)
         found = multistart(starts, replace(train, session=self.session), validation, training, progress=False)
         self.model, self.stopped = found.model, found.stopped
-        s = self.scales
-        potential = self.model.to_potential(s.input_shift, s.input_scale, s.energy_scale, s.energy_shift)
+        potential = self.model.to_potential(*self.scales)
         potential = replace(potential, training_box=Box(x[near].min(axis=0), x[near].max(axis=0)))
         try:
             return Density.of(potential, seed=int(self.rng.integers(2**31)))

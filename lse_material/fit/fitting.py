@@ -353,10 +353,7 @@ def _package(problem: Problem, found: Found, tolerance: float, seed: int) -> Fit
 
 def _potential(problem: Problem, found: Found) -> SoftMinimum:
     """The potential in the units of the data; where these have no energies it vanishes at a reference point."""
-    scales, samples, kinematics = problem.scales, problem.samples, problem.kinematics
-    potential = found.model.to_potential(
-        scales.input_shift, scales.input_scale, scales.energy_scale, scales.energy_shift
-    )
+    samples, kinematics, potential = problem.samples, problem.kinematics, found.model.to_potential(*problem.scales)
     x = samples.inputs(kinematics)
     if problem.periods is not None:
         potential = problem.periods.potential(potential)

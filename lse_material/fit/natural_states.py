@@ -25,7 +25,7 @@ from lse_material.fit.optimise.adam import flat
 from lse_material.fit.optimise.jacobian import values_and_jacobian
 from lse_material.fit.options import Architecture, Training, expect_options
 from lse_material.fit.problem.prepare import in_random_order
-from lse_material.fit.problem.rows import weights_of
+from lse_material.fit.problem.rows import Scales, weights_of
 from lse_material.fit.result import FitResult
 from lse_material.fit.session import PROCESSOR, made_on
 from lse_material.model.material import Material
@@ -150,9 +150,7 @@ def _together(
     def at(c: Array) -> tuple[Material, NaturalStates]:
         weights[acting] = torch.tensor(c[:free])
         vector_to_parameters(weights.clone(), parameters)
-        p = model.to_potential(
-            potential.input_shift, potential.input_scale, potential.energy_scale, potential.energy_shift
-        )
+        p = model.to_potential(*Scales.of(potential))
         stretched = replace(states, stretches=_tuples(from_mandel(c[free:].reshape(U.shape))))
         return replace(material, potential=p, kinematics=stretched, training_box=None), stretched
 

@@ -110,8 +110,8 @@ def prepare(
     parts = min(PARTS_FROM, training.batch, training.rows)
     used = in_random_order(used, parts)
     rows = rows_from(used).with_inputs(seen)
-    scales = scales_of(rows, acting, temperature) if start is None else _scales_of_start(start)
-    constraints = replace(_constraints(architecture, acting, scales, kinematics, seen), monotone=monotone)
+    scales = scales_of(rows, acting, temperature) if start is None else Scales.of(potential_of(start))
+    constraints = _constraints(architecture, acting, scales, kinematics, seen, monotone)
     weights = training.energy_weight, training.stress_weight
     train = validation = Loss.on(rows, scales, *weights)
     everything = None
@@ -193,9 +193,9 @@ def _prepare_observations(
     used, validation_samples = split_observations(observations, training.validation, rng)
     seen = np.arange(kinematics.size)
     trainable_kind(architecture.mode_type).expect_inputs(kinematics, kinematics.size, len(seen))
-    scales = scales_of_observations(used, kinematics) if start is None else _scales_of_start(start)
-    constraints = _constraints(architecture, symmetry, scales, kinematics, seen)
-    constraints = replace(constraints, monotone=_monotone(architecture, kinematics, x.shape[1]))
+    scales = scales_of_observations(used, kinematics) if start is None else Scales.of(potential_of(start))
+    monotone = _monotone(architecture, kinematics, x.shape[1])
+    constraints = _constraints(architecture, symmetry, scales, kinematics, seen, monotone)
 
     def loss(part: Observations, growth_from: Loss | None = None) -> Loss:
         sums = Sums.of(part, kinematics, growth, scales)
@@ -218,11 +218,6 @@ def _prepare_observations(
         train,
         train if validation_samples is None else loss(validation_samples, train),
     )
-
-
-def _scales_of_start(start: Material | SoftMinimum) -> Scales:
-    p = potential_of(start)
-    return Scales(p.input_shift, p.input_scale, p.energy_scale, p.energy_shift)
 
 
 def on_all_inputs(
@@ -263,13 +258,19 @@ def _monotone(architecture: Architecture, kinematics: StrainMeasure | None, inpu
 
 
 def _constraints(
-    architecture: Architecture, symmetry: Symmetry | None, scales: Scales, kinematics: StrainMeasure | None, seen: Index
+    architecture: Architecture,
+    symmetry: Symmetry | None,
+    scales: Scales,
+    kinematics: StrainMeasure | None,
+    seen: Index,
+    monotone: Any,
 ) -> Constraints:
     """What the potential must obey, in scaled variables of the seen inputs."""
     d = len(scales.input_shift)
     constraints = Constraints(
         None if symmetry is None else Orbit.of(symmetry, scales.input_scale),
         unit=torch.tensor(scales.input_scale),
+        monotone=monotone,
         **of_states(kinematics, d - kinematics.size if kinematics else 0, scales.input_shift, scales.input_scale),
     )
     if constraints.reads is not None and (architecture.modes != len(constraints.reads) or architecture.stress_free):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,7 @@ from lse_material.data.samples import Samples
 from lse_material.errors import InvalidInputError
 from lse_material.fit.problem.parameters import Temperature
 from lse_material.model.growth import Growth
+from lse_material.model.soft_minimum import SoftMinimum
 from lse_material.model.strain import StrainMeasure
 from lse_material.model.symmetry import Symmetry
 
@@ -26,14 +27,18 @@ MOST = 1e100  # size of a value, and the inverse of the least, that is fitted
 DEPENDENT = 1e-6  # ratio of singular values of dx/dF below which inputs depend on each other
 
 
-@dataclass(frozen=True, eq=False)
-class Scales:
+class Scales(NamedTuple):
     """Units of the scaled problem: xh = (x - shift)/scale, W = energy_scale Psi + energy_shift."""
 
     input_shift: Array
     input_scale: Array
     energy_scale: float
     energy_shift: float
+
+    @classmethod
+    def of(cls, potential: SoftMinimum) -> Scales:
+        """Those of a potential."""
+        return cls(potential.input_shift, potential.input_scale, potential.energy_scale, potential.energy_shift)
 
 
 @dataclass(frozen=True, eq=False)
