@@ -214,7 +214,7 @@ class Training(Options):
 
 
 ARGUMENTS: dict[str, tuple[Any, str]] = {
-    "samples": ((Samples, Observations), "Samples or Observations: lse.read_samples(path), say"),
+    "samples": ((Samples, Observations), "Samples or Observations"),
     "candidates": (Mapping, 'options of `fit` by a name of your own, {"one": {"architecture": Architecture(modes=1)}}'),
     "kinematics": (StrainMeasure, "a strain measure, lse.GreenLagrange(2), say"),
     "symmetry": (Symmetry, "a lse.Symmetry"),
@@ -234,9 +234,12 @@ def expect_options(**given: Any) -> None:
             whole_number(name, value)
         elif name in ARGUMENTS:
             kind, words = ARGUMENTS[name]
-            if (value is not None or name == "samples") and not isinstance(value, kind):
-                found = f"a {type(value).__name__}" if name == "samples" else repr(value)
-                raise InvalidInputError(f"{name} is {found}; it must be {words}.")
+            if name == "samples" and not isinstance(value, kind):
+                raise InvalidInputError(
+                    f"samples must be {words}, not a {type(value).__name__}: lse.read_samples(path), say."
+                )
+            if value is not None and not isinstance(value, kind):
+                raise InvalidInputError(f"{name} is {value!r}; it must be {words}.")
         elif value is not None and name.capitalize() not in [kind.__name__ for kind in type(value).__mro__]:
             raise InvalidInputError(f"{name} is {value!r}; it must be a lse.fit.{name.capitalize()}(...).")
 

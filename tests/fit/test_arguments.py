@@ -136,7 +136,7 @@ def test_more_starts_or_particles_than_memory_are_refused_at_once(kind, name):
 @pytest.mark.parametrize("function", [fit, fit_ensemble, leave_one_group_out, select])
 def test_samples_and_candidates_are_of_their_kind(function):
     for value in (None, F):
-        with pytest.raises(lse.InvalidInputError, match=r"samples is a \w+; it must be Samples or Observations"):
+        with pytest.raises(lse.InvalidInputError, match=r"samples must be Samples or Observations, not a \w+"):
             function(value, **OF_F)
     for candidates in (["one"], {"one": "two"}):
         with pytest.raises(lse.InvalidInputError, match="candidates is "):
