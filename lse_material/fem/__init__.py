@@ -57,8 +57,9 @@ with needed_by("lse_material.fem"):
     from lse_material.fem.paths.checkpoint import load_state, save_state
     from lse_material.fem.paths.history import History
     from lse_material.fem.paths.load_path import LoadPath
+    from lse_material.fem.paths.time_path import Rejected
     from lse_material.fem.phase_field.cahn_hilliard import CahnHilliard
-    from lse_material.fem.phase_field.evolution import Evolution, Rejected
+    from lse_material.fem.phase_field.evolution import Evolution
     from lse_material.fem.phase_field.regularise import (
         MeshWarning,
         check_resolution,
