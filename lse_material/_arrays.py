@@ -25,7 +25,7 @@ def float_array(name: str, value: Any, ndim: int | None = None, *, finite: bool 
             raise TypeError("complex numbers" if np.iscomplexobj(raw) else "dates or times")
         with np.errstate(over="ignore", invalid="ignore"):  # of wider numbers, which are then infinite
             array: Array = np.ascontiguousarray(raw, dtype=np.float64)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError, RuntimeError) as error:
         raise InvalidInputError(f"{name} cannot be read as an array of real numbers: {error}.") from None
     if raw.ndim == 0:
         array = array.reshape(())
@@ -35,6 +35,23 @@ def float_array(name: str, value: Any, ndim: int | None = None, *, finite: bool 
         where = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
         raise InvalidInputError(f"{name} holds {array[where]} at entry {where}; every entry must be finite.")
     return array
+
+
+def entries(name: str, value: Any) -> tuple[Any, ...]:
+    """Return the entries of a list, or of what else holds several things, or raise InvalidInputError naming `name`."""
+    try:
+        return tuple(value)
+    except TypeError:
+        raise InvalidInputError(f"{name} is {value!r}; give a list, of one entry for a single one.") from None
+
+
+def classes(name: str, value: Any, parent: type[Any]) -> tuple[Any, ...]:
+    """Return the classes of a list, or raise InvalidInputError unless each is one of `parent`."""
+    found = entries(name, value)
+    for each in found:
+        if not isinstance(each, type) or not issubclass(each, parent):
+            raise InvalidInputError(f"{name} holds {each!r}; it must hold classes of {parent.__name__} only.")
+    return found
 
 
 def whole_number(name: str, value: Any, least: int = 0) -> int:
@@ -49,6 +66,14 @@ def positive(name: str, value: Any, *, finite: bool = True) -> float:
     number = np.asarray(value)
     if number.shape != () or number.dtype.kind not in "iuf" or not number > 0.0 or (finite and np.isinf(number)):
         raise InvalidInputError(f"{name} is {value!r}; it must be {'a finite' if finite else 'a'} number > 0.")
+    return float(number)
+
+
+def not_negative(name: str, value: Any) -> float:
+    """Return `value` as a float, or raise InvalidInputError naming `name` unless it is one finite number >= 0."""
+    number = np.asarray(value)
+    if number.shape != () or number.dtype.kind not in "iuf" or not 0.0 <= number < np.inf:
+        raise InvalidInputError(f"{name} is {value!r}; it must be a finite number >= 0.")
     return float(number)
 
 
@@ -106,10 +131,9 @@ def field_names(names: Any) -> tuple[str, ...]:
     """Names of fields, checked: texts without commas, each once."""
     if isinstance(names, str):
         raise InvalidInputError(f"fields is the text {names!r}; give a tuple of names, ({names!r},) for one.")
-    names = tuple(names)
-    if not all(isinstance(name, str) and name.strip() == name != "" and "," not in name for name in names):
-        raise InvalidInputError(f"fields are {names!r}; they must be names: texts, not empty, without commas.")
-    if len(set(names)) < len(names):
-        raise InvalidInputError(f"fields are {names!r}; each name may appear once.")
-    result: tuple[str, ...] = names
-    return result
+    checked = entries("fields", names)
+    if not all(isinstance(name, str) and name.strip() == name != "" and "," not in name for name in checked):
+        raise InvalidInputError(f"fields are {checked!r}; they must be names: texts, not empty, without commas.")
+    if len(set(checked)) < len(checked):
+        raise InvalidInputError(f"fields are {checked!r}; each name may appear once.")
+    return checked

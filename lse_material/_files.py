@@ -7,15 +7,23 @@ import math
 import os
 import stat
 import tempfile
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from lse_material.errors import FormatError
+from lse_material.errors import FormatError, InvalidInputError
 
 TEMPORARY = ".lse_material."  # how the names of files begin that are not whole yet
+
+
+def file_path(path: Any) -> Path:
+    """The path that a user gave. Raises InvalidInputError: it is none, or has a character that no name of a file has."""
+    if not isinstance(path, (str, os.PathLike)) or "\0" in str(path):
+        raise InvalidInputError(f"the path is {path!r}; give the name of a file, a text or a pathlib.Path.")
+    return Path(path)
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -68,7 +76,7 @@ def write_table(path: Path | str, columns: Mapping[str, Sequence[float]]) -> Non
 
     Raises FormatError: the name ends neither in .csv nor in .npz; OSError: the file cannot be written.
     """
-    path = Path(path)
+    path = file_path(path)
     if path.suffix == ".npz":
         write_atomically(path, npz({name: np.array(values) for name, values in columns.items()}))
     elif path.suffix == ".csv":
@@ -84,7 +92,10 @@ def write_table(path: Path | str, columns: Mapping[str, Sequence[float]]) -> Non
 def npz(arrays: Mapping[str, Any]) -> bytes:
     """The content of a compressed .npz archive."""
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, values in arrays.items():  # `savez_compressed` takes some names for its own arguments
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
+                np.lib.format.write_array(entry, np.asarray(values), allow_pickle=False)
     return buffer.getvalue()
 
 

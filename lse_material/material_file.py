@@ -18,8 +18,8 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from lse_material._arrays import Array, expect_shape
-from lse_material._files import write_atomically
+from lse_material._arrays import Array, classes, expect_shape, float_array
+from lse_material._files import file_path, write_atomically
 from lse_material.errors import FormatError, InvalidInputError
 from lse_material.model.box import Box
 from lse_material.model.caloric import Caloric
@@ -54,7 +54,7 @@ def save(material: Material | SoftMinimum, path: str | Path) -> None:
     >>> lse.load("copy.safetensors").units
     {'energy': 'MPa'}
     """
-    path = Path(path)
+    path = file_path(path)
     if path.suffix != ".safetensors":
         raise InvalidInputError(f"{path}: the name of a material file ends in .safetensors.")
     potential, box = potential_of(material), material.training_box
@@ -80,10 +80,9 @@ def save(material: Material | SoftMinimum, path: str | Path) -> None:
         }
         if material.fields:
             metadata["fields"] = json.dumps(list(material.fields))
-        if material.caloric is not None:
-            metadata["caloric"] = json.dumps(material.caloric.to_dict())
-        if material.symmetry is not None:
-            metadata["symmetry"] = json.dumps(material.symmetry.to_dict())
+        for name in ("caloric", "symmetry"):
+            if getattr(material, name) is not None:
+                metadata[name] = json.dumps(getattr(material, name).to_dict())
     write_atomically(path, _ordered(safetensors.numpy.save(_tensors(potential), metadata)))
 
 
@@ -105,7 +104,7 @@ def load(
     >>> lse.load("cell.safetensors").kinematics
     GreenLagrange(dim=2)
     """
-    tensors, metadata = _read(Path(path))
+    tensors, metadata = _read(file_path(path))
     try:
         potential = _potential(tensors, metadata, modes)
         measure = _json(metadata, "kinematics")
@@ -135,7 +134,7 @@ def load_potential(path: str | Path, *, modes: Sequence[type[Mode]] = ()) -> Sof
     >>> lse.load_potential("cell.safetensors").size
     3
     """
-    tensors, metadata = _read(Path(path))
+    tensors, metadata = _read(file_path(path))
     try:
         potential = replace(_potential(tensors, metadata, modes), **_origin(metadata))
         with np.errstate(all="ignore"):
@@ -149,6 +148,10 @@ def load_potential(path: str | Path, *, modes: Sequence[type[Mode]] = ()) -> Sof
 def _modes_in_words(potential: SoftMinimum) -> dict[str, str]:
     """Format, and types and options of the modes: format 1 if all are convex networks of one activation."""
     kinds = [{"type": mode.type, **mode.options()} for mode in potential.modes]
+    if any("type" in mode.options() for mode in potential.modes):
+        raise InvalidInputError(
+            "options() of a mode has an entry 'type', which is the type of the mode: name it otherwise."
+        )
     if potential.modes[0].type == ConvexNetwork.type and all(kind == kinds[0] for kind in kinds):
         return {"format": FORMATS[0], "activation": kinds[0]["activation"]}
     return {"format": FORMATS[1], "modes": _to_json("options of the modes", kinds)}
@@ -173,7 +176,7 @@ def _tensors(potential: SoftMinimum) -> dict[str, Array]:
             full = f"mode.{k}.{name}"
             if not _MODE_TENSOR.fullmatch(full):
                 raise InvalidInputError(f"mode {k} has a tensor {name!r}: names are of letters, digits, _ and dots.")
-            tensors[full] = np.asarray(tensor, dtype=np.float64)
+            tensors[full] = float_array(f"tensor {full}", tensor)
     for name in (*_SCALARS, *_VECTORS):
         tensors[name] = np.asarray(getattr(potential, _ATTRIBUTES.get(name, name)), dtype=np.float64)
     return tensors
@@ -219,15 +222,13 @@ def _read(path: Path) -> tuple[dict[str, Array], dict[str, str]]:
     for name, tensor in tensors.items():
         if tensor.dtype != np.float64:
             raise FormatError(f"{path}: tensor {name} is {tensor.dtype}; a material file holds float64 only.")
-        if not np.isfinite(tensor).all():
-            where = tuple(int(i) for i in np.argwhere(~np.isfinite(tensor))[0])
-            raise FormatError(f"{path}: tensor {name} holds {tensor[where]} at entry {where}.")
     return tensors, metadata
 
 
 def _potential(tensors: dict[str, Array], metadata: dict[str, str], own: Sequence[type[Mode]]) -> SoftMinimum:
     parts: dict[int, dict[str, Array]] = {}
     for name, tensor in tensors.items():
+        float_array(f"tensor {name}", tensor)  # refuses what is not finite
         match = _MODE_TENSOR.fullmatch(name)
         if match:
             parts.setdefault(int(match[1]), {})[match[2]] = tensor
@@ -242,19 +243,13 @@ def _potential(tensors: dict[str, Array], metadata: dict[str, str], own: Sequenc
     modes = tuple(_mode(k, kinds[k], parts[k], own) for k in range(len(parts)))
     for name in (*_SCALARS, *_VECTORS):
         expect_shape(f"tensor {name}", tensors[name], () if name in _SCALARS else (modes[0].size,))
-    return SoftMinimum(
-        modes,
-        scaled_rho=float(tensors["rho"]),
-        energy_scale=float(tensors["energy_scale"]),
-        energy_shift=float(tensors["energy_shift"]),
-        input_shift=tensors["input_shift"],
-        input_scale=tensors["input_scale"],
-    )
+    numbers: dict[str, Any] = {_ATTRIBUTES.get(name, name): tensors[name] for name in (*_SCALARS, *_VECTORS)}
+    return SoftMinimum(modes, **numbers)
 
 
 def _mode(k: int, kind: dict[str, Any], tensors: dict[str, Array], own: Sequence[type[Mode]]) -> Mode:
     """Mode k, of a type of this package or of one of `own`."""
-    known = {mode.type: mode for mode in own} | MODE_TYPES
+    known = {mode.type: mode for mode in classes("modes", own, Mode)} | MODE_TYPES
     name, options = kind["type"], {key: value for key, value in kind.items() if key != "type"}
     if name not in known:
         raise FormatError(

@@ -8,6 +8,7 @@ import pytest
 
 import lse_material as lse
 from lse_material._files import write_atomically, write_table
+from tests.materials import square_to_rectangle
 
 
 def test_a_table_is_read_back_and_another_ending_is_refused(tmp_path):
@@ -55,3 +56,21 @@ def test_a_name_may_be_as_long_as_the_file_system_takes(tmp_path):
 def test_a_folder_that_takes_no_file_is_named_with_the_file():
     with pytest.raises(OSError, match=r"/proc/new\.txt cannot be written: the folder is read-only"):  # not even by root
         write_atomically(Path("/proc/new.txt"), b"whole")
+
+
+@pytest.mark.parametrize("path", [5, None, 2.5, b"cell.csv", "cell\0.csv"])
+def test_what_is_no_path_is_refused_by_all_that_read_and_write(path):
+    material = square_to_rectangle(0.1)
+    calls = (
+        lambda: lse.load(path),
+        lambda: lse.load_potential(path),
+        lambda: lse.save(material, path),
+        lambda: lse.export.export(material, path),
+        lambda: lse.read_samples(path),
+        lambda: lse.read_observations(path),
+        lambda: lse.write_samples(lse.Samples(x=[[0.0]], energy=[0.0]), path),
+        lambda: write_table(path, {"load": [0.0]}),
+    )
+    for call in calls:
+        with pytest.raises(lse.InvalidInputError, match="path is"):
+            call()

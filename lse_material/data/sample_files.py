@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lse_material._arrays import Array, float_array
-from lse_material._files import npz, write_atomically
+from lse_material._arrays import Array, entries, float_array
+from lse_material._files import file_path, npz, write_atomically
 from lse_material.data.assigned_columns import Columns
 from lse_material.data.column_names import DEFORMATIONS, FIELDS, STRESSES, component_names, meanings, name_and_unit
 from lse_material.data.foreign_files import remedy
@@ -84,8 +84,8 @@ def read_samples(
     """
     options: dict[str, Any] = {"columns": columns, "separator": separator, "decimal": decimal, "missing": missing}
     options |= {"plane_strain": plane_strain, "fields": fields, "report": report}
-    if not isinstance(path, str | Path):
-        paths = [Path(each) for each in path]
+    if not isinstance(path, str | bytes | Path):
+        paths = [file_path(each) for each in entries("path", path)]
         stems = [each.stem for each in paths]
         names = stems if len(set(stems)) == len(stems) else [str(each) for each in paths]
         return _joined([read_samples(each, sheet=sheet, **options) for each in paths], names)
@@ -113,7 +113,7 @@ def table_of_file(
     sheet: str | None = None,
 ) -> tuple[Table, Columns]:
     """The columns of a file, and what `columns` says of them by name. Arguments and errors are those of `read_samples`."""
-    path = Path(path)
+    path = file_path(path)
     ending = path.with_suffix("").suffix.lower() if path.suffix.lower() == ".gz" else path.suffix.lower()
     content = path.read_bytes()
     if ending in SPREADSHEETS and content[:2] in (b"PK", b"\xd0\xcf"):  # instruments write text under these names too
@@ -143,7 +143,7 @@ def write_samples(samples: Samples, path: str | Path) -> None:
     array([[0. , 0. ],
            [1. , 0.5]])
     """
-    path = Path(path)
+    path = file_path(path)
     if path.suffix == ".npz":
         arrays = {name: getattr(samples, name) for name in (*ARRAYS, "group") if getattr(samples, name) is not None}
         if samples.field_names:

@@ -12,7 +12,7 @@ plain loops over the weights, written to be read and to be right; `lse_material.
 import re
 from pathlib import Path
 
-from lse_material._files import write_atomically
+from lse_material._files import file_path, write_atomically
 from lse_material.errors import InvalidInputError
 from lse_material.export.c_source import c_source
 from lse_material.export.jax_source import jax_source
@@ -54,9 +54,9 @@ def source(material: Material | SoftMinimum, language: str, *, name: str = "mate
     >>> [line for line in lse.export.source(material, "c", name="cell").splitlines() if line.startswith("void cell(")]
     ['void cell(const double *F, double *W, double *P, double *A, double *w)']
     """
-    if language not in LANGUAGES:
+    if language not in list(LANGUAGES):
         raise InvalidInputError(f"no export to {language!r}; known are {sorted(LANGUAGES)}.")
-    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
+    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
         raise InvalidInputError(f"the name {name!r} is no identifier: letters, digits and _, beginning with a letter.")
     if isinstance(material, Material) and language not in OF_FIELDS:
         material = material.without_fields(f"export to {language}")
@@ -82,7 +82,7 @@ def export(material: Material | SoftMinimum, path: str | Path, *, language: str 
     >>> bool(np.abs(A - material.tangent(np.eye(2))).max() < 1e-12)
     True
     """
-    path = Path(path)
+    path = file_path(path)
     chosen = language or _BY_ENDING.get(path.suffix)
     if chosen is None:
         raise InvalidInputError(f"{path}: the ending tells no language; give language= one of {sorted(LANGUAGES)}.")

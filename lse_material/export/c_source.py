@@ -1,10 +1,12 @@
 """A material as one C99 file that needs <math.h> alone."""
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
+from lse_material.errors import InvalidInputError
 from lse_material.export.preamble import description, filled, number, numbers
 from lse_material.export.recorder import Language, Recorder, recorded_kinematics, recorded_mode
 from lse_material.kernel.c_writer import Symbol
@@ -153,14 +155,24 @@ void NAME(const double *F, double *W, double *P, double *A, double *w)
   }
 }
 """
+_RESERVED = re.compile(  # words of C, and functions that the text calls
+    "auto|break|case|char|const|continue|default|do|double|else|enum|extern|float|for|goto|if|inline|int|long|register|"
+    "restrict|return|short|signed|sizeof|static|struct|switch|typedef|union|unsigned|void|volatile|while|"
+    "main|exp|fabs|isnan|log|log1p|pow|sqrt"
+)
 _C = Language(number, lambda name: name, "pow({}, {})", "t[{}]")
 
 
 def c_source(material: Material | SoftMinimum, name: str) -> str:
     """C99 text with `NAME(F, W, P, A, w)` and `NAME_potential(x, W, g, H, w)`; compile with any compiler, link with -lm."""
+    if _RESERVED.fullmatch(name):
+        raise InvalidInputError(f"the name {name!r} has a meaning in C: give another.")
     p = potential_of(material)
     lines = description(material, name)
-    text = "/* " + "\n   ".join([*lines, _declarations(material), "Compile: cc -std=c99 -O2 -c FILE (-lm). */\n"])
+    declaration = "void NAME_potential(const double *x, double *W, double *g, double *H, double *w);"
+    if isinstance(material, Material):
+        declaration = "void NAME(const double *F, double *W, double *P, double *A, double *w);"
+    text = "/* " + "\n   ".join([*lines, declaration, "Compile: cc -std=c99 -O2 -c FILE (-lm). */\n"])
     text += "#include <math.h>\n#include <stddef.h>\n"
     calls: dict[int, str] = {}
     writers = [MODES.get(mode.type, _by_own_text) for mode in p.modes]
@@ -182,12 +194,6 @@ def c_source(material: Material | SoftMinimum, name: str) -> str:
         text += _MATERIAL
         replacements |= _kinematics(material)
     return filled(text, replacements).replace("NAME", name)
-
-
-def _declarations(material: Material | SoftMinimum) -> str:
-    if isinstance(material, Material):
-        return "void NAME(const double *F, double *W, double *P, double *A, double *w);"
-    return "void NAME_potential(const double *x, double *W, double *g, double *H, double *w);"
 
 
 def _kinematics(material: Material) -> dict[str, object]:

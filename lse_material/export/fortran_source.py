@@ -308,11 +308,6 @@ def _in_columns(statement: str) -> Iterator[str]:
     yield line
 
 
-def comment(lines: Sequence[str]) -> str:
-    """Lines as comments."""
-    return "".join(f"! {line}\n" for line in lines)
-
-
 def data(name: str, values: Any) -> str:
     """A table of doubles, declared and filled; the implied loops need an integer `i`."""
     flat = np.ravel(values) if np.size(values) else np.zeros(1)

@@ -92,7 +92,12 @@ _BEHAVIOUR = """@DSL @DSL@;
 
 @Integrator{
   double s[6], k[36];
-@INTEGRATOR@
+@CALL@
+  for (unsigned short n = 0; n != S.size(); ++n) {
+    S[n] = s[n];
+    for (unsigned short m = 0; m != S.size(); ++m) K(n, m) = k[6 * n + m];
+  }
+@RESULT@
 }
 @TANGENT@
 @InternalEnergy{
@@ -100,23 +105,15 @@ _BEHAVIOUR = """@DSL @DSL@;
 }
 """
 
-_FINITE_INTEGRATOR = """  double F[9];
+_FINITE_CALL = """  double F[9];
   for (unsigned short i = 0; i != 3; ++i)
     for (unsigned short j = 0; j != 3; ++j) F[3 * i + j] = F1(i, j);
-  NAME_second_piola(F, &W, s, k);
-  for (unsigned short n = 0; n != S.size(); ++n) {
-    S[n] = s[n];
-    for (unsigned short m = 0; m != S.size(); ++m) K(n, m) = k[6 * n + m];
-  }
-  sig = convertSecondPiolaKirchhoffStressToCauchyStress(S, F1);"""
-_SMALL_INTEGRATOR = """  double e[6] = {0.0, 0.0, 0.0, 0.0, 0.0, 0.0};
+  NAME_second_piola(F, &W, s, k);"""
+_SMALL_CALL = """  double e[6] = {0.0, 0.0, 0.0, 0.0, 0.0, 0.0};
   for (unsigned short n = 0; n != S.size(); ++n) e[n] = eto[n] + deto[n];
-  NAME_small(e, &W, s, k);
-  for (unsigned short n = 0; n != S.size(); ++n) {
-    sig[n] = s[n];
-    for (unsigned short m = 0; m != S.size(); ++m) K(n, m) = k[6 * n + m];
-  }
-  if (computeTangentOperator_) Dt = K;"""
+  NAME_small(e, &W, s, k);"""
+_FINITE_RESULT = "  sig = convertSecondPiolaKirchhoffStressToCauchyStress(S, F1);"
+_SMALL_RESULT = "  sig = S;\n  if (computeTangentOperator_) Dt = K;"
 _FINITE_TANGENT = """
 @TangentOperator<DS_DEGL>{
   static_cast<void>(smt);
@@ -134,7 +131,8 @@ def mfront_source(material: Material | SoftMinimum, name: str) -> str:
     head = [*description(material, name), "Compile: mfront --obuild --interface=generic FILE, or another interface."]
     replacements = {
         "C": _FINITE if finite else _SMALL,
-        "INTEGRATOR": _FINITE_INTEGRATOR if finite else _SMALL_INTEGRATOR,
+        "CALL": _FINITE_CALL if finite else _SMALL_CALL,
+        "RESULT": _FINITE_RESULT if finite else _SMALL_RESULT,
         "TANGENT": _FINITE_TANGENT if finite else "",
         "DSL": "DefaultFiniteStrain" if finite else "Default",
         "VERSION": lse_material.__version__,

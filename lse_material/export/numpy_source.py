@@ -65,11 +65,10 @@ def numpy_source(material: Material | SoftMinimum, name: str) -> str:
     if not isinstance(material, Material):
         return python_file(head, text, things, _PLAIN)
     text.add("lse_material.model.material", "MaterialValues")
-    things["STRAIN"] = text.instance(material.kinematics, ["strain", "derivative", "geometric"])
-    growth, caloric = material.growth, material.caloric
-    things["GROWTH"] = "None" if growth is None else text.instance(growth, ["energy", "stress", "tangent"])
-    derivatives = ["energy", "derivative", "second_derivative"]
-    things["CALORIC"] = "None" if caloric is None else text.instance(caloric, derivatives)
-    things["TEMPERATURE"] = "None" if caloric is None else str(material.temperature("a caloric term"))
-    things["FIELDS"] = repr(material.fields)
+    things |= text.terms(
+        material,
+        strain=["strain", "derivative", "geometric"],
+        growth=["energy", "stress", "tangent"],
+        caloric=["energy", "derivative", "second_derivative"],
+    )
     return python_file(head, text, things, _MATERIAL + (_OF_FIELDS if material.fields else _OF_F))

@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import textwrap
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +12,8 @@ import lse_material
 from lse_material.model.material import Material, potential_of
 from lse_material.model.soft_minimum import SoftMinimum
 from lse_material.model.strain import expect_one_definition
+
+_INDENT = "    "  # of lines of numbers
 
 
 def description(material: Material | SoftMinimum, name: str) -> list[str]:
@@ -35,7 +38,7 @@ def description(material: Material | SoftMinimum, name: str) -> list[str]:
 
 def _words(text: str) -> str:
     """Text that can neither end a comment nor a docstring."""
-    return text.replace("\\", "/").replace('"', "'").replace("'''", "").replace("*/", "* /")
+    return text.replace("\\", "/").replace('"', "'").replace("'''", "").replace("*/", "* /").replace("/*", "/ *")
 
 
 def filled(text: str, entries: Mapping[str, object]) -> str:
@@ -50,20 +53,7 @@ def number(value: float) -> str:
     return repr(float(value))
 
 
-def numbers(values: Any, *, width: int = 112, indent: str = "    ") -> list[str]:
+def numbers(values: Any) -> list[str]:
     """The entries of an array, row-major, as comma-separated lines."""
-    lines, line = [], indent
-    for text in (number(v) for v in np.ravel(values)):
-        if len(line) + len(text) + 2 > width and line.strip():
-            lines.append(line.rstrip())
-            line = indent
-        line += f"{text}, "
-    return [*lines, line.rstrip()] if line.strip() else lines
-
-
-def nested(values: Any) -> str:
-    """A vector or matrix as nested Python lists."""
-    array = np.asarray(values)
-    if array.ndim == 1:
-        return "[" + ", ".join(number(v) for v in array) + "]"
-    return "[" + ", ".join(nested(row) for row in array) + "]"
+    listed = "".join(f"{number(value)}, " for value in np.ravel(values))
+    return textwrap.wrap(listed, 111, initial_indent=_INDENT, subsequent_indent=_INDENT, break_on_hyphens=False)

@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 
 from lse_material.errors import InvalidInputError
-from lse_material.export.preamble import nested, number
+from lse_material.export.preamble import number
+from lse_material.model.material import Material
 from lse_material.model.mode import Mode
 from lse_material.model.soft_minimum import SoftMinimum
 from lse_material.model.strain import StrainMeasure
@@ -98,6 +99,15 @@ class PythonText:
             + ")"
         )
 
+    def terms(self, material: Material, **methods: Sequence[str]) -> dict[str, str]:
+        """The same for what a material adds to its potential: its strain, growth and caloric term, each with its methods."""
+        parts = {"strain": material.kinematics, "growth": material.growth, "caloric": material.caloric}
+        texts = {
+            name.upper(): "None" if part is None else self.instance(part, methods[name]) for name, part in parts.items()
+        }
+        T = None if material.caloric is None else material.temperature("a caloric term")
+        return {**texts, "TEMPERATURE": str(T), "FIELDS": repr(material.fields)}
+
     def _take(self, module: str, name: str) -> bool:
         """Whether the name is taken for the first time."""
         before = self._taken.get(name)
@@ -134,9 +144,11 @@ def python_file(head: Sequence[str], text: PythonText, things: Mapping[str, str]
 def literal(value: Any, what: str) -> str:
     """A number, text, array, or a list of such, as Python; InvalidInputError names `what` cannot be written."""
     if isinstance(value, np.ndarray) and value.dtype == np.float64:
-        return f"np.array({nested(value)})" if value.size else f"np.zeros({value.shape})"
+        return f"np.array({value.tolist()})" if value.size else f"np.zeros({value.shape})"
     if isinstance(value, (tuple, list)):
         return "[" + ", ".join(literal(each, what) for each in value) + "]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key!r}: {literal(each, what)}" for key, each in value.items()) + "}"
     if value is None or isinstance(value, (bool, int, str)):
         return repr(value)
     if isinstance(value, (float, np.floating)):

@@ -189,23 +189,20 @@ class RecordedKinematics(NamedTuple):
     energy: Any  # growth term
     stress: Array  # its derivative, (m,)
     geometric: Array  # sum_i g_i d2x_i/dF dF and the growth term's second derivative, (m, m)
-    J: Any  # det F
 
 
 def recorded_kinematics(material: Material, F: Sequence[str], g: Sequence[str]) -> RecordedKinematics:
     """The strain and growth of a material of F; F and g: what the other language calls the entries of F and of dW/dx."""
     recorder, m = Recorder(), material.dim**2
     array = tensor(_duals(recorder.variables(F)), material.dim)
-    found = material.kinematics.components(array)
-    expect_components(material.kinematics, found)
+    found = expect_components(material.kinematics, material.kinematics.components(array))
     strain = [_derivatives(each, m) for each in found]
-    volume = determinant(array)
-    growth = _derivatives(0.0 if material.growth is None else material.growth.of_volume(volume), m)
+    growth = _derivatives(0.0 if material.growth is None else material.growth.of_volume(determinant(array)), m)
     geometric = growth[2]
     for (_, _, second), weight in zip(strain, recorder.variables(g), strict=True):
         geometric = geometric + second * weight
     x, dx = np.array([each[0] for each in strain], dtype=object), np.array([each[1] for each in strain], dtype=object)
-    return RecordedKinematics(recorder, x, dx, growth[0], growth[1], geometric, volume.value)
+    return RecordedKinematics(recorder, x, dx, growth[0], growth[1], geometric)
 
 
 def recorded_mode(mode: Mode, x: Sequence[str], into: str) -> tuple[Recorder, Any, Array, Array]:

@@ -276,11 +276,6 @@ def _kinematics(material: Material) -> dict[str, str]:
     inputs = entries_of_F(material.dim)
     g = {f"g{i + 1}": f"g[..., {i}]" for i in range(material.kinematics.size)}
     k = recorded_kinematics(material, list(inputs), list(g))
-    bodies: dict[str, tuple[Any, dict[str, str]]] = {
-        "X": (k.x, {}),
-        "DX": (k.dx, {}),
-        "GROWTH": (k.energy, {}),
-        "STRESS": (k.stress, {}),
-    }
-    bodies |= {"GEOMETRIC": (k.geometric, g)}
-    return {key: python_body(k.recorder, {**inputs, **more}, "torch", value) for key, (value, more) in bodies.items()}
+    of_F = {"X": k.x, "DX": k.dx, "GROWTH": k.energy, "STRESS": k.stress}
+    bodies = {key: python_body(k.recorder, inputs, "torch", value) for key, value in of_F.items()}
+    return {**bodies, "GEOMETRIC": python_body(k.recorder, {**inputs, **g}, "torch", k.geometric)}

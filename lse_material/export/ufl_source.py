@@ -57,11 +57,5 @@ def ufl_source(material: Material | SoftMinimum, name: str) -> str:
     if not isinstance(material, Material):
         return python_file(head, text, things, _POTENTIAL)
     text.add("lse_material.model.strain", "tensor")
-    things["STRAIN"] = text.instance(material.kinematics, ["components"], ["dim"])
-    growth = material.growth
-    things["GROWTH"] = "None" if growth is None else text.instance(growth, ["of_volume"])
-    caloric = material.caloric
-    things["CALORIC"] = "None" if caloric is None else text.instance(caloric, ["energy"])
-    things["TEMPERATURE"] = "None" if caloric is None else str(material.temperature("a caloric term"))
-    things["FIELDS"] = repr(material.fields)
+    things |= text.terms(material, strain=["components"], growth=["of_volume"], caloric=["energy"])
     return python_file(head, text, things, _POTENTIAL + _MATERIAL)

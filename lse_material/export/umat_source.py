@@ -1,7 +1,7 @@
 """A material as one Fortran file that calls nothing: UMAT of Abaqus, and the user subroutine of CalculiX."""
 
 from lse_material.errors import InvalidInputError
-from lse_material.export.fortran_source import comment, fortran_material, integers, laid_out
+from lse_material.export.fortran_source import fortran_material, integers, laid_out
 from lse_material.export.preamble import description, filled
 from lse_material.model.material import Material
 from lse_material.model.soft_minimum import SoftMinimum
@@ -240,7 +240,7 @@ def umat_source(material: Material | SoftMinimum, name: str) -> str:
     if not isinstance(material, Material):
         raise InvalidInputError("a plain potential has no strain measure, which a UMAT needs: make a Material of it.")
     text = filled(fortran_material(material) + _interfaces(material), {"DIM": material.dim, "MODES": material.modes})
-    return comment(_head(material, name)) + laid_out(text.replace("NAME", name))
+    return "".join(f"! {line}\n" for line in _head(material, name)) + laid_out(text.replace("NAME", name))
 
 
 def _head(material: Material, name: str) -> list[str]:

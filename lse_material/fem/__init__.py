@@ -9,6 +9,8 @@ Examples in docstrings take these lines as read:
     >>> V = fem.functionspace(domain, ("Lagrange", 1, (2,)))
     >>> u, v = fem.Function(V), ufl.TestFunction(V)
     >>> F = ufl.Identity(2) + ufl.grad(u)
+    >>> E = 0.5 * (F.T * F - ufl.Identity(2))
+    >>> x = [E[0, 0], E[1, 1], np.sqrt(2.0) * E[0, 1]]  # the inputs of the potential
     >>> left, right = (fem.locate_dofs_geometrical(V, lambda x, at=at: np.isclose(x[0], at)) for at in (0.0, 1.0))
     >>> pull = fem.Constant(domain, (0.0, 0.0))
     >>> bcs = [fem.dirichletbc(np.zeros(2), left, V), fem.dirichletbc(pull, right, V)]
@@ -16,6 +18,8 @@ Examples in docstrings take these lines as read:
     >>> problem = lse.fem.EnergyProblem(W * dx, u, bcs=bcs, petsc_options_prefix="square_")
     >>> quadratic = lse.ConvexNetwork.from_arrays([], [np.zeros((1, 6))], [[0.0]], quadratic=np.eye(6))  # E:E / 2
     >>> solid = lse.Material(lse.SoftMinimum((quadratic,), 1.0), lse.GreenLagrange(3))  # in three dimensions
+    >>> ends = [lse.ConvexNetwork.from_arrays([], [np.zeros((1, 3))], [[c]], quadratic=np.eye(3)) for c in (0.0, -0.5)]
+    >>> gas = lse.Material(lse.SoftMinimum((lse.InterpolatedNetwork(*ends),), 1.0), lse.GreenLagrange(2), fields=("T",))
 """
 
 from lse_material._extras import needed_by
@@ -57,8 +61,9 @@ with needed_by("lse_material.fem"):
     from lse_material.fem.paths.checkpoint import load_state, save_state
     from lse_material.fem.paths.history import History
     from lse_material.fem.paths.load_path import LoadPath
+    from lse_material.fem.paths.time_path import Rejected
     from lse_material.fem.phase_field.cahn_hilliard import CahnHilliard
-    from lse_material.fem.phase_field.evolution import Evolution, Rejected
+    from lse_material.fem.phase_field.evolution import Evolution
     from lse_material.fem.phase_field.regularise import (
         MeshWarning,
         check_resolution,

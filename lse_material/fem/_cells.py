@@ -8,14 +8,17 @@ from typing import Any
 
 import basix
 import numpy as np
+import numpy.typing as npt
 import scipy.sparse
 import ufl
-from dolfinx import fem, mesh
+from dolfinx import default_scalar_type, fem, mesh
 from mpi4py import MPI
 from scipy.sparse.csgraph import connected_components
+from ufl.core.expr import Expr
 
-from lse_material._arrays import Array
+from lse_material._arrays import Array, Mask
 from lse_material.errors import InvalidInputError
+from lse_material.fem._mpi import expect_same
 
 
 def owned_cells(domain: mesh.Mesh) -> Array:
@@ -37,8 +40,10 @@ def marked_cells(
     Raises:
         InvalidInputError: on every rank, if the tags are of facets or of a mesh that is not joined, or a tag marks no cell.
     """
-    wanted = np.atleast_1d(np.asarray(tag, dtype=np.int64))
+    wanted = tag_values(tag)
     dim = domain.topology.dim
+    if not isinstance(tags, mesh.MeshTags):
+        raise InvalidInputError(f"tags is a {type(tags).__name__}; make the cell tags by dolfinx.mesh.meshtags.")
     if tags.dim != dim:
         raise InvalidInputError(
             f"the tags mark entities of dimension {tags.dim}; a material fills cells, of dimension {dim}: give the cell tags."
@@ -61,18 +66,28 @@ def material_cells(
     """The owned cells of a material, those of the tags or all, and the measure dx on them with a quadrature rule. Collective.
 
     Raises:
-        InvalidInputError: on every rank, if one of `tags` and `tag` is missing or a tag is given twice; and as `marked_cells`.
+        InvalidInputError: on every rank, if one of `tags` and `tag` is missing, a tag is given twice, or ranks differ in tag
+            or degree; and as `marked_cells`.
     """
+    expect_same(domain.comm, "(degree, tag)", (int(degree), None if tag is None else np.atleast_1d(tag).tolist()))
     if (tags is None) != (tag is None):
         raise InvalidInputError("give both tags and tag for a material of some cells, or neither for all.")
     metadata = {"quadrature_degree": degree, "quadrature_scheme": "default"}
     measure = ufl.Measure("dx", domain=domain, subdomain_data=tags, metadata=metadata)
     if tags is None or tag is None:
         return owned_cells(domain), measure
-    marks = tuple(int(t) for t in np.atleast_1d(tag))
+    marks = tuple(tag_values(tag).tolist())
     if not marks or len(set(marks)) < len(marks):
         raise InvalidInputError(f"tag is {tag!r}: give one value, or several that differ.")
     return marked_cells(domain, tags, marks), measure(marks)
+
+
+def tag_values(tag: int | Sequence[int]) -> npt.NDArray[np.int64]:
+    """One tag or several, as an array. Raises InvalidInputError: they are no whole numbers."""
+    values = np.atleast_1d(np.asarray(tag))
+    if values.size and values.dtype.kind not in "iu":
+        raise InvalidInputError(f"tag is {tag!r}; tags are whole numbers.")
+    return values.astype(np.int64)
 
 
 def covered_cells(integral: ufl.Integral, domain: mesh.Mesh) -> Array:
@@ -153,8 +168,16 @@ def meshes_of(expression: Any) -> list[mesh.Mesh]:
 def mesh_of(F: Any, domain: mesh.Mesh | None = None) -> mesh.Mesh:
     """The mesh on which F lives: `domain` if it is given, else the only one of its functions.
 
-    Raises InvalidInputError: there is none, or several.
+    Raises InvalidInputError: there is none, or several, or F is no UFL expression.
     """
+    if not isinstance(F, Expr):
+        raise InvalidInputError(
+            f"F is a {type(F).__name__}; it must be a UFL expression, such as Identity(dim) + grad(u)."
+        )
+    if not ufl.domain.extract_domains(F):
+        raise InvalidInputError(
+            "F is the same number everywhere: write it by a dolfinx Function or Constant of the mesh."
+        )
     if domain is not None:
         return domain
     if len(found := meshes_of(F)) != 1:
@@ -165,6 +188,24 @@ def mesh_of(F: Any, domain: mesh.Mesh | None = None) -> mesh.Mesh:
     return found[0]
 
 
+def known_in(expression: Any, domain: mesh.Mesh, cells: Array, entity_maps: Sequence[mesh.EntityMap]) -> Mask:
+    """Whether all functions in a UFL expression live in each of some cells."""
+    known = np.ones(len(cells), dtype=bool)
+    for other in meshes_of(expression):
+        known &= where_on(other, domain, cells, entity_maps, "a function in F") >= 0
+    return known
+
+
+def require_known(expression: Any, domain: mesh.Mesh, cells: Array, entity_maps: Sequence[mesh.EntityMap]) -> None:
+    """Raise InvalidInputError unless all functions in a UFL expression live in all of these cells; collective."""
+    unknown = domain.comm.allreduce(int(np.count_nonzero(~known_in(expression, domain, cells, entity_maps))))
+    if unknown:
+        raise InvalidInputError(
+            f"a function of F does not live in {unknown} of the cells of the material: give tags= and tag= of those in which "
+            "it does."
+        )
+
+
 def functions_of(expression: Any) -> list[fem.Function]:
     """The functions in a UFL expression."""
     return [f for f in ufl.algorithms.extract_coefficients(expression) if isinstance(f, fem.Function)]
@@ -173,6 +214,12 @@ def functions_of(expression: Any) -> list[fem.Function]:
 def stored_at_points(expression: Any) -> list[fem.Function]:
     """The functions in a UFL expression that have values at the points of a quadrature rule alone."""
     return [f for f in functions_of(expression) if f.function_space.ufl_element().has_custom_quadrature]
+
+
+def values_at(expression: fem.Expression, domain: mesh.Mesh, cells: Array) -> Array:
+    """The values of an expression at its points in some cells, (cells, points, ...), float64, also where there is no cell."""
+    shape = len(cells), len(expression.X()), *expression.ufl_expression.ufl_shape
+    return np.asarray(expression.eval(domain, cells), dtype=np.float64).reshape(shape)
 
 
 def require_degree(degree: Any, least: int = 0) -> None:
@@ -198,16 +245,26 @@ def require_points(expression: Any, degree: int, what: str) -> None:
 
 
 def require_double(*functions: fem.Function, what: str, real: bool = False, domain: mesh.Mesh | None = None) -> None:
-    """Raise InvalidInputError unless functions and meshes are of double precision; with `real`, functions must be real too."""
+    """Raise InvalidInputError unless functions and meshes are of double precision.
+
+    Functions may be complex in a complex build of PETSc, except with `real`.
+    """
+    scalars = (np.float64,) if real else (np.float64, default_scalar_type)
     found = [(f"the function {f.name!r}", f.x.array.dtype) for f in functions]
     meshes = [f.function_space.mesh for f in functions] if domain is None else [domain]
     for name, dtype in found + [("the mesh", one.geometry.x.dtype) for one in meshes]:
-        if dtype != np.float64 and (real or dtype != np.complex128):
+        if dtype not in scalars:
             raise InvalidInputError(
                 f"{what} needs float64, and {name} is {dtype}: compiled potentials and stored stresses are float64, and PETSc "
                 "has one precision only. Make the mesh with dtype=np.float64, and functions with the default dtype of a real "
                 "build of PETSc."
             )
+
+
+def require_real(expression: Any, what: str) -> None:
+    """Raise InvalidInputError if a function in a UFL expression is complex."""
+    if any(np.issubdtype(f.dtype, np.complexfloating) for f in functions_of(expression)):
+        raise InvalidInputError(f"{what} has complex functions; materials are real: take its real part.")
 
 
 def require_one_shape(domain: mesh.Mesh, what: str, *, facets: bool = False) -> None:

@@ -8,7 +8,8 @@ all problems on the same ranks share.
 """
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from mpi4py import MPI
@@ -38,6 +39,16 @@ def keeper_of(item: PETSc.Object, comm: Any) -> PETSc.IS:
     keeper = PETSc.IS().createStride(0, comm=shared_communicator(comm))
     keeper.compose("kept", item)
     return keeper
+
+
+@contextmanager
+def temporary(*items: Any) -> Iterator[tuple[Any, ...]]:
+    """PETSc objects that are destroyed at the end. Collective."""
+    try:
+        yield items
+    finally:
+        for item in items:
+            item.destroy()
 
 
 def weak_method(method: Callable[..., Any]) -> Callable[..., Any]:

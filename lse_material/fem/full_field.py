@@ -34,12 +34,12 @@ from dolfinx import fem
 from mpi4py import MPI
 from scipy import sparse
 
-from lse_material._arrays import Array, float_array, frozen, positive, rms
+from lse_material._arrays import Array, float_array, frozen, positive, rms, whole_number
 from lse_material.data.observations import Observations
 from lse_material.errors import ConvergenceError, InvalidInputError
 from lse_material.fem._compat import geometry_dofmap
 from lse_material.fem.field_balance import Equations, FieldBalance
-from lse_material.fem.forms.energy import energy
+from lse_material.fem.forms.energy import energy, expect_shape
 from lse_material.fem.solve.energy_problem import EnergyProblem
 from lse_material.model.material import Material
 
@@ -65,7 +65,10 @@ class Support:
     forces: Array
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "dofs", np.unique(np.asarray(self.dofs, dtype=np.int32)))
+        dofs = np.asarray(self.dofs)
+        if dofs.size and dofs.dtype.kind not in "iu":
+            raise InvalidInputError(f"the degrees of freedom of a support are {dofs.dtype}; give their numbers.")
+        object.__setattr__(self, "dofs", np.unique(dofs.astype(np.int32)))
         object.__setattr__(self, "forces", frozen(float_array("forces of a support", self.forces, 1, finite=False)))
         if len(self.dofs) == 0:
             raise InvalidInputError("a support has no degree of freedom: see that its facets lie on the boundary.")
@@ -137,7 +140,7 @@ class FullField:
             points: nodes of the undeformed body, (n, dim).
             cells: numbers of their nodes, (m, dim + 1).
             displacements: (steps, n, dim).
-            supports: of each, the numbers of its nodes, the component (0 .. dim - 1) and the forces (steps,).
+            supports: of each, the numbers of its nodes (or a mask), the component (0 .. dim - 1) and the forces (steps,).
             displacement_error: standard deviation of a measured displacement.
             force_error: standard deviation of a measured force.
             modes: number of combinations of the equations that are taken of each step, those of the least error.
@@ -148,16 +151,19 @@ class FullField:
             raise InvalidInputError(
                 f"displacements have shape {u.shape}; these points need (steps, {len(x)}, {x.shape[1]})."
             )
-        V, node = _nodal_space(x, np.asarray(cells, dtype=np.int64))
+        V, node = _nodal_space(x, np.asarray(cells))
         fields = [fem.Function(V) for _ in u]
         for field, values in zip(fields, u):
             field.x.array[:] = values[node].ravel()
         dof = np.argsort(node)
-        made = [
-            Support(dof[np.asarray(nodes)] * x.shape[1] + component, forces) for nodes, component, forces in supports
-        ]
-        errors = {"displacement_error": displacement_error, "force_error": force_error}
-        return cls(fields, made, **errors, modes=modes, degree=degree)
+        made = []
+        for k, (nodes, component, forces) in enumerate(supports):
+            if whole_number(f"the component of support {k}", component) >= x.shape[1]:
+                raise InvalidInputError(f"the component of support {k} is {component}; give one below {x.shape[1]}.")
+            made.append(Support(dof[_chosen(nodes, len(x), k)] * x.shape[1] + component, forces))
+        return cls(
+            fields, made, displacement_error=displacement_error, force_error=force_error, modes=modes, degree=degree
+        )
 
     def observations(self, material: Material | None = None) -> Observations:
         """Combinations of balance and of the forces of the supports, with errors of 1; each step is a group.
@@ -169,6 +175,8 @@ class FullField:
         Raises:
             InvalidInputError: the displacements of a step turn a cell inside out, or the material has fields.
         """
+        if material is not None:
+            expect_shape(material, ufl.Identity(self.dim))
         if material is not None and material.fields:
             raise InvalidInputError(
                 f"the material has the fields {', '.join(material.fields)}: fix them first, by material.at(...)."
@@ -264,11 +272,19 @@ class FullField:
             raise InvalidInputError(
                 f"the displacements have the shape {V.value_shape}; the mesh has {V.mesh.geometry.dim} dimensions."
             )
+        whole_number("modes", self.modes, 1)
         dofs = np.concatenate([support.dofs for support in self.supports])
+        if dofs.min() < 0 or dofs.max() >= (count := len(self.displacements[0].x.array)):
+            raise InvalidInputError(
+                f"supports have the degrees of freedom {dofs.min()} to {dofs.max()}, of 0 to {count - 1}."
+            )
         if len(np.unique(dofs)) < len(dofs):
             raise InvalidInputError(
                 "two supports share a degree of freedom: each belongs to one, the one whose force it adds to."
             )
+        still = [step for step, u in enumerate(self.displacements) if not u.x.array.any()]
+        if still:
+            raise InvalidInputError(f"nothing has moved in step {still[0]}: leave the undeformed body out.")
         steps = len(self.displacements)
         for k, support in enumerate(self.supports):
             if len(support.forces) != steps:
@@ -279,8 +295,8 @@ class FullField:
             raise InvalidInputError(
                 f"step {int(np.argmax(silent))} has no force that is known and not 0: nothing fixes the stresses' size."
             )
-        if degree is not None and not degree >= 1:
-            raise InvalidInputError(f"degree is {degree!r}; elements in which balance is met have a degree >= 1.")
+        if degree is not None:
+            whole_number("degree", degree, 1)
         for name in ("displacement_error", "force_error"):
             positive(name, getattr(self, name))
 
@@ -369,19 +385,37 @@ def _balance(
     )
 
 
-def _nodal_space(x: Array, cells: npt.NDArray[np.int64]) -> tuple[fem.FunctionSpace, npt.NDArray[np.int64]]:
+def _chosen(nodes: Any, count: int, k: int) -> npt.NDArray[np.int64]:
+    """The numbers of the nodes of support k, given as such or as a mask."""
+    found = np.asarray(nodes)
+    found = np.flatnonzero(found) if found.dtype == bool and found.shape == (count,) else found
+    if found.size and (found.dtype.kind not in "iu" or found.min() < 0 or found.max() >= count):
+        raise InvalidInputError(
+            f"the nodes of support {k} must be whole numbers from 0 to {count - 1}, or a mask of all nodes."
+        )
+    return found.astype(np.int64)
+
+
+def _nodal_space(x: Array, cells: npt.NDArray[np.integer[Any]]) -> tuple[fem.FunctionSpace, npt.NDArray[np.int64]]:
     """Linear vectors on a mesh of these nodes and simplices, and the node that each block of degrees of freedom belongs to."""
     dim = x.shape[1]
-    if cells.ndim != 2 or cells.shape[1] != dim + 1 or cells.min() < 0 or cells.max() >= len(x):
+    if cells.ndim != 2 or cells.shape[1] != dim + 1 or not len(cells) or cells.dtype.kind not in "iu":
         raise InvalidInputError(
-            f"cells must be (m, {dim + 1}) numbers of the {len(x)} nodes; they have shape {cells.shape}."
+            f"cells must be (m, {dim + 1}) whole numbers of nodes; they have shape {cells.shape} and are {cells.dtype}."
         )
+    if cells.min() < 0 or cells.max() >= len(x):
+        raise InvalidInputError(
+            f"cells have the nodes {cells.min()} to {cells.max()}, and there are the nodes 0 to {len(x) - 1}: count from 0."
+        )
+    twice = np.flatnonzero((np.diff(np.sort(cells, axis=1)) == 0).any(axis=1))
+    if len(twice):
+        raise InvalidInputError(f"cell {twice[0]} has one node twice, {cells[twice[0]].tolist()}: leave it out.")
     unused = np.setdiff1d(np.arange(len(x)), cells)
     if len(unused):
         raise InvalidInputError(f"{len(unused)} nodes, {unused[0]} the first, belong to no cell: leave them out.")
     shape = {2: "triangle", 3: "tetrahedron"}[dim]
     element = basix.ufl.element("Lagrange", shape, 1, shape=(dim,))
-    domain = dolfinx.mesh.create_mesh(MPI.COMM_SELF, cells, element, x)
+    domain = dolfinx.mesh.create_mesh(MPI.COMM_SELF, cells.astype(np.int64), element, x)
     V = fem.functionspace(domain, ("Lagrange", 1, (dim,)))
     node = np.empty(len(x), dtype=np.int64)
     corners = geometry_dofmap(domain)

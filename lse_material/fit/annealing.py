@@ -42,7 +42,7 @@ class Counted:
         """
         with made_on(self.device):
             t = torch.tensor(x, dtype=torch.float64, requires_grad=True)
-            log_p = self.target(t)
+            log_p = self.target(t.clone())  # which it may change in place
         if not isinstance(log_p, Tensor) or log_p.shape != (len(x),) or log_p.is_complex():
             found = f"a {type(log_p).__name__} of {getattr(log_p, 'dtype', '')} of shape {tuple(getattr(log_p, 'shape', ()))}"
             raise InvalidInputError(
@@ -75,8 +75,8 @@ def annealed(target: Counted, box: Box, inference: Inference, rng: np.random.Gen
         )
     if (energy == energy[0]).all():
         raise InvalidInputError(
-            f"the target is {-energy[0]:g} at all {n} points of the box: a constant has no finite integral. Let it fall off "
-            "outside its support."
+            f"the target is {0.0 - energy[0]:g} at all {n} points of the box: a constant has no finite integral. Let it fall "
+            "off outside its support."
         )
     expect_gradient(target, x, box.upper - box.lower)
     half, centre = 0.5 * (box.upper - box.lower), 0.5 * (box.upper + box.lower)

@@ -3,7 +3,6 @@
 The first modes of Psi are fitted to groups of the points, by k-means; later fits go on from the one before.
 """
 
-import math
 from dataclasses import replace
 
 import numpy as np
@@ -67,8 +66,7 @@ class Regression:
             starts, training = [self.model], replace(self.training, adam_steps=0)
         found = multistart(starts, replace(train, session=self.session), validation, training, progress=False)
         self.model, self.stopped = found.model, found.stopped
-        s = self.scales
-        potential = self.model.to_potential(s.input_shift, s.input_scale, s.energy_scale, s.energy_shift)
+        potential = self.model.to_potential(*self.scales)
         potential = replace(potential, training_box=Box(x[near].min(axis=0), x[near].max(axis=0)))
         try:
             return Density.of(potential, seed=int(self.rng.integers(2**31)))
@@ -78,11 +76,9 @@ class Regression:
     def _start(self, loss: Loss, scales: Scales, *, grouped: bool) -> TrainablePotential:
         """A potential whose transition scale is 1: a mixture of its modes, which are random or one for each group of points."""
         start = random_start(self.architecture, loss, self.rng)
-        low, high = (math.log(bound) for bound in start.scaled_rho_bounds)
-        share = min(max((-math.log(scales.energy_scale) - low) / (high - low), 0.02), 0.98)
-        with torch.no_grad():
-            start.raw_rho.fill_(math.log(share / (1.0 - share)))
-            if grouped and start.layered and start.quadratic is not None:
+        start.set_scaled_rho(1.0 / scales.energy_scale, 0.02)
+        if grouped and start.layered and start.quadratic is not None:
+            with torch.no_grad():
                 self._fit_groups(start, loss)
         return start
 

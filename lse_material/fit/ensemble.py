@@ -10,12 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from lse_material._arrays import Array, whole_number
+from lse_material._arrays import Array, generator, whole_number
 from lse_material.data.observations import Observations
 from lse_material.data.samples import Samples
 from lse_material.errors import InvalidInputError
 from lse_material.fit.fitting import fit
-from lse_material.fit.options import expect_options
 from lse_material.fit.result import FitResult
 from lse_material.model.material import Material
 
@@ -99,7 +98,7 @@ class Ensemble:
         F, names = samples.F, self.material.fields
         fields = samples.with_fields(names).fields
         if fields is not None:
-            rng, n = np.random.default_rng(seed), len(F)
+            rng, n = generator(seed), len(F)
             one, other = (fields[rng.integers(n, size=n)] for _ in range(2))
             share = rng.random((n, 1))
             F, fields = np.concatenate([F, F]), np.concatenate([fields, share * one + (1.0 - share) * other])
@@ -144,7 +143,7 @@ def fit_ensemble(samples: Samples | Observations, *, members: int = 5, seed: int
     (2, True)
     """
     whole_number("members", members, 2)
-    expect_options(seed=seed)
+    seed = whole_number("seed", seed)
     if options.get("checkpoint") is not None:
         raise InvalidInputError("several fits cannot share one checkpoint: leave `checkpoint` out.")
     if options.get("kinematics") is None:

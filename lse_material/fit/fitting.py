@@ -99,8 +99,8 @@ def fit(
             temperature first. A fit from `start` keeps the temperature of the start, and what its modes do not depend on.
         symmetry: of the parent phase and of its variants: each mode then stands for all its variants, which share its
             weights. The numbers of modes in `architecture` count such families.
-        start: an earlier fit, whose modes, weights and scales this one begins with; `architecture` is then left out. What
-            is polyconvex stays so.
+        start: an earlier fit, whose modes, weights, scales, growth and caloric terms this one begins with; `architecture` is
+            then left out. What is polyconvex stays so.
         periods: of the inputs x, a number where W is periodic, in a dihedral angle say, and None elsewhere. The fit is periodic
             to rounding; its modes are convex in cosine and sine.
         seed: of the random starts and of the validation rows.
@@ -124,10 +124,12 @@ def fit(
     """
     began = time.monotonic()
     expect_options(architecture=architecture, training=training, sparsity=sparsity, kinematics=kinematics, seed=seed)
-    expect_options(symmetry=symmetry, growth=growth, parameters=parameters, checkpoint=checkpoint)
+    expect_options(samples=samples, symmetry=symmetry, growth=growth, parameters=parameters, checkpoint=checkpoint)
+    seed = int(seed)
     with made_on(PROCESSOR):
         training, leave_out, sparsity = training or Training(), sparsity is not None, sparsity or _sparsity(samples)
         first = None if start is None else from_start(start, kinematics, architecture, symmetry)
+        growth = start.growth if growth is None and isinstance(start, Material) else growth
         samples, temperature, designs = declared(parameters, samples, start, periods)
         architecture = architecture_of(architecture, temperature, designs) if first is None else first.architecture
         architecture = trainable_kind(architecture.mode_type).adapted(architecture)
@@ -156,7 +158,7 @@ def _sparsity(samples: Samples | Observations) -> Sparsity:
     return Sparsity(tolerance=min(max(Sparsity().tolerance, SHARE_OF_NOISE * _noise(samples)), MOST_TOLERANCE))
 
 
-def _noise(samples: Samples | Observations | None) -> float:
+def _noise(samples: Samples | Observations) -> float:
     """The relative error that is stated; 0 where none is."""
     return samples.noise if isinstance(samples, Observations) else 0.0
 
@@ -171,13 +173,14 @@ def _search(
     progress: bool,
 ) -> Found:
     """Weights from an earlier fit, of a number of modes that is to be found, or of one that is given."""
-    if first is None and architecture.modes == "auto":
+    train, constraints = problem.train, problem.constraints
+    if first is not None:
+        starts = [first]
+    elif architecture.modes == "auto":
         return _discover(problem, architecture, training, sparsity, rng, progress)
-    starts = [] if first is None else [first]
-    if first is None:
-        constraints, train = problem.constraints, problem.train
+    else:
         starts = [random_start(architecture, train, rng, constraints) for _ in range(training.restarts)]
-    return multistart(starts, problem.train, problem.validation, training, progress=progress)
+    return multistart(starts, train, problem.validation, training, progress=progress)
 
 
 def _name(*of_fit: Any) -> str:
@@ -203,9 +206,15 @@ def from_start(
         )
     if architecture is not None or symmetry is not None:
         raise InvalidInputError("a fit from `start` keeps its modes: leave `architecture` and `symmetry` out.")
+    if kinematics is not None and isinstance(start, SoftMinimum):
+        raise InvalidInputError(
+            "`start` is a potential, which samples of x begin with: give the material, result.material."
+        )
     if (start.kinematics if isinstance(start, Material) else None) != kinematics:
         raise InvalidInputError(f"`start` is not a fit with the strain measure {kinematics}: give the same as there.")
     potential = potential_of(start)
+    if "periodic" in potential.kinds:
+        raise InvalidInputError("`start` is periodic: such a fit does not go on. Fit anew, with `periods`.")
     plain = all(mode.type == ConvexNetwork.type for mode in potential.modes)  # what polyconvex modes are written as
     polyconvex = plain and isinstance(start, Material) and start.is_polyconvex
     monotone = monotone_inputs(kinematics, potential.size) if polyconvex else None
@@ -301,8 +310,7 @@ def _without_dependences(
 
 def _package(problem: Problem, found: Found, tolerance: float, seed: int) -> FitResult:
     """The result: a material for samples of F, a potential for samples of x, with errors and the story of the fit."""
-    scales, variants = problem.scales, problem.constraints.variants
-    potential = _potential(problem, found)
+    scale, variants, potential = problem.scales.energy_scale, problem.constraints.variants, _potential(problem, found)
     x = problem.samples.inputs(problem.kinematics)
     fitted: Material | SoftMinimum = potential
     if problem.kinematics is not None:
@@ -331,8 +339,8 @@ def _package(problem: Problem, found: Found, tolerance: float, seed: int) -> Fit
         data_warnings=problem.warnings,
         variants=variants,
         path=tuple((variants * modes, error) for modes, error in found.errors.items()),
-        transition_scale_interval=None if interval is None else tuple(scales.energy_scale * rho for rho in interval),
-        transition_scale_bounds=(scales.energy_scale * low, scales.energy_scale * high),
+        transition_scale_interval=None if interval is None else tuple(scale * rho for rho in interval),
+        transition_scale_bounds=(scale * low, scale * high),
         tolerance=tolerance,
         architecture=found.model.architecture,
         history=found.history,
@@ -345,10 +353,7 @@ def _package(problem: Problem, found: Found, tolerance: float, seed: int) -> Fit
 
 def _potential(problem: Problem, found: Found) -> SoftMinimum:
     """The potential in the units of the data; where these have no energies it vanishes at a reference point."""
-    scales, samples, kinematics = problem.scales, problem.samples, problem.kinematics
-    potential = found.model.to_potential(
-        scales.input_shift, scales.input_scale, scales.energy_scale, scales.energy_shift
-    )
+    samples, kinematics, potential = problem.samples, problem.kinematics, found.model.to_potential(*problem.scales)
     x = samples.inputs(kinematics)
     if problem.periods is not None:
         potential = problem.periods.potential(potential)
@@ -368,9 +373,11 @@ def _material(problem: Problem, found: Found, potential: SoftMinimum, kinematics
     coefficient = problem.train.growth_coefficient(found.model)
     if growth == "auto":
         growth = Growth(coefficient) if coefficient > 0.0 else None
-    caloric = None if problem.temperature is None else problem.temperature.caloric
-    if caloric is not None and problem.temperature is not None and problem.temperature.heat_capacity == "auto":
-        caloric = replace(caloric, heat_capacity=coefficient) if coefficient > 0.0 else None
+    caloric, temperature = None, problem.temperature
+    if temperature is not None:
+        caloric = temperature.caloric
+        if caloric is not None and temperature.heat_capacity == "auto":
+            caloric = replace(caloric, heat_capacity=coefficient) if coefficient > 0.0 else None
     fields = samples.field_names if isinstance(samples, Samples) else ()
     return Material(potential, kinematics, growth, fields=fields, symmetry=problem.symmetry, caloric=caloric)
 

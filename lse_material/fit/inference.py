@@ -5,9 +5,8 @@
 The first term, with samples of the present q held fixed, has the gradient of the reverse divergence KL(q || p), times 2, and
 much less noise (L. Richter et al., "VarGrad", NeurIPS 2020); the second is the Fisher divergence of score matching (A.
 Hyvarinen, J. Mach. Learn. Res. 6, 695 (2005)), which alone is blind to how much each of several separate modes weighs. The
-first points come from particles that are annealed from a box to the target, p^b with b from 0 to 1 (P. Del Moral, A. Doucet, A.
-Jasra, J. R. Stat. Soc. B 68, 411 (2006)): they find the modes, and the first modes of the potential are fitted to groups of
-them; then q is sampled and fitted again.
+first points come from particles (`lse_material.fit.annealing`): they find the modes, and the first modes of the potential are
+fitted to groups of them; then q is sampled and fitted again.
 
 The target's normaliser Z is estimated from samples of q, ln Z = ln E_q(p/q), and checked by the particles, which are near p:
 ln Z = -ln E_p(q/p). Where q lacks a mode or a tail of p, the first is too low by ln of what q covers, with weights that look
@@ -27,6 +26,7 @@ from lse_material.errors import ConvergenceError, InvalidInputError
 from lse_material.fit.annealing import Counted, Target, annealed, separate_places
 from lse_material.fit.density_regression import Regression
 from lse_material.fit.options import Architecture, Inference, Training, expect_options
+from lse_material.fit.problem.parameters import architecture_of
 from lse_material.fit.session import ENDS, PROCESSOR, Session, ctrl_c_interrupts, made_on, reason_of
 from lse_material.model.box import Box
 
@@ -108,7 +108,10 @@ def infer(
     size = len(float_array("lower", lower, 1))
     box = Box.of(lower, upper, size)
     assert box is not None
+    if size == 0 or (0.5 * box.upper - 0.5 * box.lower).max() > 0.5 * np.finfo(float).max:
+        raise InvalidInputError(f"the box from {lower} to {upper} has no inputs, or one that is wider than any number.")
     architecture = architecture or Architecture(modes=6, width=6, stiffness=1e-3)
+    architecture = architecture_of(architecture, None, 0)
     if architecture.modes == "auto":
         raise InvalidInputError('the number of modes of a density must be given, not "auto": take rather too many.')
     if training is not None and training.time_limit:
@@ -189,20 +192,16 @@ def _nothing(failed: str, inference: Inference) -> str:
 
 def _missed(result: Inferred, particles: Array, architecture: Architecture, inference: Inference) -> str:
     """What is wrong with a density that its target does not accept."""
-    peaks = separate_places(particles)
-    more = f" The annealed particles lie in {peaks} separate places, more than the {architecture.count} modes."
+    peaks, when, more = separate_places(particles), f"in {inference.attempts} attempts", ""
+    if result.stopped:
+        when = f"by the time that {result.stopped} ended the search"
+    if peaks > architecture.count:
+        more = f" The annealed particles lie in {peaks} separate places, more than the {architecture.count} modes."
     return (
-        "the density does not meet its target "
-        + (
-            f"by the time that {result.stopped} ended the search"
-            if result.stopped
-            else f"in {inference.attempts} attempts"
-        )
-        + f": of its samples {result.ess:.1%} count, of the "
-        f"annealed particles {result.coverage:.1%} lie where it has mass ({inference.accept:.0%} are asked for)."
-        + (more if peaks > architecture.count else "")
-        + " Give more modes (Architecture), more Inference.particles, moves or attempts, a box that fits the target better; or "
-        "take what there is by a smaller Inference.accept."
+        f"the density does not meet its target {when}: of its samples {result.ess:.1%} count, of the annealed particles "
+        f"{result.coverage:.1%} lie where it has mass ({inference.accept:.0%} are asked for).{more} Give more modes "
+        "(Architecture), more Inference.particles, moves or attempts, a box that fits the target better; or take what there is "
+        "by a smaller Inference.accept."
     )
 
 

@@ -8,8 +8,7 @@ and those of the nearest row, r_j(i), the correlation
 is near 0 for noise, and near 1 where the fit misses more than that.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
 from scipy.spatial import cKDTree
@@ -19,6 +18,7 @@ from lse_material.data.observations import Observations
 from lse_material.data.samples import Samples
 from lse_material.fit.optimise.found import Found
 from lse_material.fit.problem.prepare import Problem, in_random_order
+from lse_material.fit.result import stresses_of
 from lse_material.model.material import Material, potential_of
 from lse_material.model.soft_minimum import SoftMinimum
 
@@ -79,28 +79,23 @@ def _of_values(fitted: Material | SoftMinimum, observed: Observations, problem: 
     point = observed.column // observed.dim**2
     first = np.full(len(observed), -1)
     first[observed.row] = point
-    if not isinstance(fitted, Material) or (first[observed.row] != point).any():
+    stresses = stresses_of(fitted, observed)
+    if stresses is None or (first[observed.row] != point).any():
         return np.zeros((0, 1)), np.zeros((0, 1))
-    wrong = observed.of_stress(fitted.stress(observed.F)) - observed.values
-    wrong = wrong if observed.errors is None else wrong / observed.errors
-    return wrong[:, None], observed.inputs(problem.kinematics)[first]
+    return (stresses[1] - stresses[0])[:, None], observed.inputs(problem.kinematics)[first]
 
 
 def _wrong(fitted: Material | SoftMinimum, samples: Samples, kind: str) -> Array:
     """Errors of the rows, (n, q), NaN where a row has no value; stresses in the frame of the undeformed body, F^-1 P."""
-    stress: Callable[..., Array]
-    if isinstance(fitted, Material):
-        at: tuple[Any, ...] = samples.F, samples.fields
-        data, stress = samples.stress, fitted.stress
-    else:
-        at, data, stress = (samples.x,), samples.gradient, fitted.gradient
     if kind == "energy":
-        known, data = np.asarray(samples.energy_mask)[:, None], np.asarray(samples.energy)[:, None]
-        wrong = np.where(known, fitted.energy(*at)[:, None] - data, 0.0)
-    else:
-        known = np.asarray(samples.stress_known)
-        wrong = np.where(known, stress(*at) - np.asarray(data), 0.0)
-        wrong = wrong * fitted.input_scale if isinstance(fitted, SoftMinimum) else np.linalg.solve(at[0], wrong)
+        at = (samples.F, samples.fields) if isinstance(fitted, Material) else (samples.x,)
+        return np.subtract(fitted.energy(*at), samples.energy)[:, None]  # type: ignore[arg-type]
+    stresses = stresses_of(fitted, samples)
+    assert stresses is not None
+    data, found, _ = stresses
+    known = np.isfinite(data)
+    wrong = np.where(known, found - data, 0.0)
+    wrong = wrong if samples.F is None else np.linalg.solve(samples.F, wrong)
     rows = known.reshape(len(samples), -1)
     return np.where(rows.any(axis=1, keepdims=True), wrong.reshape(rows.shape), np.nan)
 

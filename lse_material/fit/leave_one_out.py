@@ -12,15 +12,17 @@ from typing import Any
 
 import numpy as np
 
-from lse_material._arrays import Array, Mask
+from lse_material._arrays import Mask
 from lse_material.data.observations import Observations
 from lse_material.data.samples import Samples
 from lse_material.errors import InvalidInputError
 from lse_material.fit.fitting import fit
+from lse_material.fit.options import expect_options
 from lse_material.fit.problem.diagnostics import DataWarning
 from lse_material.fit.problem.held_back import rows_outside, with_groups
 from lse_material.fit.problem.prepare import on_all_inputs
-from lse_material.fit.result import Errors, FitResult
+from lse_material.fit.problem.rows import weights_of
+from lse_material.fit.result import Errors, FitResult, stresses_of
 from lse_material.model.strain import StrainMeasure
 from lse_material.model.symmetry import Symmetry
 
@@ -64,15 +66,10 @@ class LeftOut:
         """A line for each group, and one for all."""
         lines = []
         for group, errors in self.errors.items():
-            parts = [
-                f"{name} {e:.1%}" for name, e in (("energy", errors.energy), ("stress", errors.stress)) if e is not None
-            ]
-            far = (
-                f"; {self.outside[group]:.0%} of its rows leave the strains of the others"
-                if self.outside[group]
-                else ""
-            )
-            lines.append(f"left out {group}: {', '.join(parts)}{far}")
+            known, far = {"energy": errors.energy, "stress": errors.stress}, self.outside[group]
+            parts = [f"{name} {e:.1%}" for name, e in known.items() if e is not None]
+            beyond = f"; {far:.0%} of its rows leave the strains of the others" if far else ""
+            lines.append(f"left out {group}: {', '.join(parts)}{beyond}")
         if self.stress is not None:
             lines.append(f"all that were left out: stress {self.stress:.1%}")
         if self.expected is not None:
@@ -98,7 +95,10 @@ def leave_one_group_out(samples: Samples | Observations, **options: Any) -> Left
     """
     if options.get("checkpoint") is not None:
         raise InvalidInputError("several fits cannot share one checkpoint: leave `checkpoint` out.")
-    samples = with_groups(samples) if isinstance(samples, Samples) else samples
+    expect_options(samples=samples)
+    if isinstance(samples, Samples):
+        samples = with_groups(samples)
+        samples = samples.take(np.flatnonzero(weights_of(samples)))
     if samples.group is None or len(set(samples.group.tolist())) < 2:
         raise InvalidInputError(
             "there are no two groups, of which one could be left out: give `group`, the load path or test of each row."
@@ -142,15 +142,11 @@ def _beyond(
 
 def _squares(result: FitResult, samples: Samples | Observations) -> tuple[float, float]:
     """Sum of the squares of what is wrong with the stresses (or gradients), and of the data; zeros without any."""
-    error = result.error(samples).stress
-    if isinstance(samples, Observations):
-        values: Array | None = samples.values / (1.0 if samples.errors is None else samples.errors)
-    else:
-        values = samples.stress if samples.F is not None else samples.gradient
-    if values is None or error is None:
+    stresses = stresses_of(result.fitted, samples)
+    if stresses is None:
         return 0.0, 0.0
-    square = float(np.nansum(values**2))
-    return error**2 * square, square
+    data, found, _ = stresses
+    return float(np.nansum((found - data) ** 2)), float(np.nansum(data**2))
 
 
 def _relative(squares: list[tuple[float, float]]) -> float | None:

@@ -25,6 +25,7 @@ from lse_material.fit.optimise.adam import flat
 from lse_material.fit.optimise.jacobian import values_and_jacobian
 from lse_material.fit.options import Architecture, Training, expect_options
 from lse_material.fit.problem.prepare import in_random_order
+from lse_material.fit.problem.rows import Scales, weights_of
 from lse_material.fit.result import FitResult
 from lse_material.fit.session import PROCESSOR, made_on
 from lse_material.model.material import Material
@@ -91,7 +92,7 @@ def fit_states(
         guess = float_array("states", states, 3)
     kinematics = NaturalStates(measure.dim, measure, _tuples(guess))
     kinematics = replace(kinematics, stretches=_tuples(_symmetric(np.array(kinematics.stretches))))
-    architecture = (architecture or Architecture()).with_modes(len(kinematics.stretches))
+    architecture = replace(architecture or Architecture(), modes=len(kinematics.stretches))
     short = replace(training, restarts=1, adam_steps=0)
     for _ in range(ROUNDS):
         result = fit(samples, kinematics=kinematics, architecture=architecture, training=training, **options)  # type: ignore[arg-type]
@@ -149,9 +150,7 @@ def _together(
     def at(c: Array) -> tuple[Material, NaturalStates]:
         weights[acting] = torch.tensor(c[:free])
         vector_to_parameters(weights.clone(), parameters)
-        p = model.to_potential(
-            potential.input_shift, potential.input_scale, potential.energy_scale, potential.energy_shift
-        )
+        p = model.to_potential(*Scales.of(potential))
         stretched = replace(states, stretches=_tuples(from_mandel(c[free:].reshape(U.shape))))
         return replace(material, potential=p, kinematics=stretched, training_box=None), stretched
 
@@ -194,7 +193,7 @@ def _derivatives(material: Material, stretches: Array, F: Array, basis: Array) -
 
 def _weighted(samples: Samples, training: Training, W: Array, P: Array, *, is_derivative: bool = False) -> Array:
     """Residuals whose squares add up to the loss of the fit, or derivatives of them, as one array."""
-    row, parts = np.ones(len(samples)) if samples.weight is None else samples.weight, []
+    row, parts = weights_of(samples), []
     for found, data, mask, weight, size in (
         (W, samples.energy, samples.energy_mask, training.energy_weight, np.std),
         (P, samples.stress, samples.stress_known, training.stress_weight, rms),

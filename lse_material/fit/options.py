@@ -9,7 +9,7 @@ import builtins
 import dataclasses
 import inspect
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import inf
 from numbers import Integral, Real
 from os import PathLike
@@ -18,6 +18,8 @@ from typing import Any, Literal
 import numpy as np
 
 from lse_material._arrays import whole_number
+from lse_material.data.observations import Observations
+from lse_material.data.samples import Samples
 from lse_material.errors import InvalidInputError
 from lse_material.model.activations import ACTIVATIONS
 from lse_material.model.growth import Growth
@@ -126,10 +128,6 @@ class Architecture(Options):
             raise InvalidInputError('the number of modes is "auto": it is not known before the fit.')
         return self.modes
 
-    def with_modes(self, modes: int) -> Architecture:
-        """The same with a number of modes."""
-        return replace(self, modes=modes)
-
 
 @dataclass(frozen=True)
 class Sparsity(Options):
@@ -186,8 +184,12 @@ class Training(Options):
         below=1.0,
     )
     patience: int = option(200, "iterations of L-BFGS without a better validation error after which it stops", least=1)
-    energy_weight: float = option(1.0, "weight of the relative mean square error of W; 0 leaves it out", least=0.0)
-    stress_weight: float = option(1.0, "weight of that of stresses (or gradients); 0 leaves them out", least=0.0)
+    energy_weight: float = option(
+        1.0, "weight of the relative mean square error of W; 0 leaves it out", least=0.0, below=1e100
+    )
+    stress_weight: float = option(
+        1.0, "weight of that of stresses (or gradients); 0 leaves them out", least=0.0, below=1e100
+    )
     robust: bool = option(
         False, "whether rows far from what the others say are to count little (see `lse_material.fit.problem.outliers`)"
     )
@@ -212,6 +214,8 @@ class Training(Options):
 
 
 ARGUMENTS: dict[str, tuple[Any, str]] = {
+    "samples": ((Samples, Observations), "Samples or Observations"),
+    "candidates": (Mapping, 'options of `fit` by a name of your own, {"one": {"architecture": Architecture(modes=1)}}'),
     "kinematics": (StrainMeasure, "a strain measure, lse.GreenLagrange(2), say"),
     "symmetry": (Symmetry, "a lse.Symmetry"),
     "growth": ((Growth, str), 'a lse.Growth, or "auto"'),
@@ -230,6 +234,10 @@ def expect_options(**given: Any) -> None:
             whole_number(name, value)
         elif name in ARGUMENTS:
             kind, words = ARGUMENTS[name]
+            if name == "samples" and not isinstance(value, kind):
+                raise InvalidInputError(
+                    f"samples must be {words}, not a {type(value).__name__}: lse.read_samples(path), say."
+                )
             if value is not None and not isinstance(value, kind):
                 raise InvalidInputError(f"{name} is {value!r}; it must be {words}.")
         elif value is not None and name.capitalize() not in [kind.__name__ for kind in type(value).__mro__]:

@@ -1,25 +1,30 @@
 """What a fit found: the material, how good it is, and how the search went."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
-from lse_material._arrays import Array
+from lse_material._arrays import Array, rms
 from lse_material.data.observations import Observations
 from lse_material.data.samples import Samples
 from lse_material.errors import InvalidInputError
 from lse_material.fit.optimise.found import Record
 from lse_material.fit.options import Architecture
+from lse_material.fit.problem.rows import weights_of
 from lse_material.fit.session import CTRL_C
 from lse_material.model.design_network import independence
-from lse_material.model.material import Material
+from lse_material.model.material import Material, potential_of
 from lse_material.model.soft_minimum import SoftMinimum
 
 WIDE_INTERVAL = 1.5  # ratio of an interval's ends above which the transition scale counts as not fixed by the data
 MISFIT_TOLERANCES = 0.3  # tolerances above which a larger model is reported that fits better
 BETTER_FIT = 5.0  # by this factor
 AT_BOUND = 1.4  # factor from a bound of its search within which the transition scale was not found; steps are by 1.25
+AT_BOUNDS = {
+    "largest": "the modes smooth each other everywhere and are no phases",
+    "least": "the data show no transition, only kinks",
+}
 USELESS_ERROR = 0.9  # error on validation rows, over the spread of the data, above which nothing was found
 ACTIVE_WEIGHT = 0.01  # mean mode weight over the data above which a mode counts as active
 
@@ -148,13 +153,6 @@ class FitResult:
         """Transition scale in energy units."""
         return self.potential.transition_scale
 
-    @property
-    def _names(self) -> Sequence[str]:
-        """Of the fields, or of the inputs."""
-        return (
-            self.fitted.fields if isinstance(self.fitted, Material) else [f"x{i + 1}" for i in range(self.fitted.size)]
-        )
-
     def error(self, samples: Samples | Observations) -> Errors:
         """Relative errors on `samples`, which must be of the kind that was fitted."""
         return errors_of(self.fitted, samples)
@@ -170,30 +168,32 @@ class FitResult:
         if modes > 1:
             lines.append(f"transition scale rho = {self.transition_scale:.4g}" + self._rho_range())
             lines.append("mode usage: " + ", ".join(f"{u:.1%}" for u in self.usage))
-        lines += [f"{sentence}." for sentence in independence(self.potential, self._names)]
+        names = (
+            self.fitted.fields
+            if isinstance(self.fitted, Material)
+            else [f"x{i + 1}" for i in range(self.potential.size)]
+        )
+        lines += [f"{sentence}." for sentence in independence(self.potential, names)]
         if self.path:
             lines.append("error by number of modes: " + ", ".join(f"{k}: {e:.2%}" for k, e in self.path))
         lines += self.warnings()
-        rows = [("training", self.train_errors), ("validation", self.validation_errors)]
-        rows.append(("test", None if test is None else self.error(test)))
-        for name, errors in rows:
+        of_test = None if test is None else self.error(test)
+        of_rows = {"training": self.train_errors, "validation": self.validation_errors, "test": of_test}
+        for name, errors in of_rows.items():
             if errors is not None:
                 lines.append(
                     f"relative RMS error, {name:10s}: energy {_percent(errors.energy)}, stress {_percent(errors.stress)}"
                     + ("" if errors.conjugates is None else f", conjugates {_percent(errors.conjugates)}")
                 )
         if self.group_errors:
-            worst = max(self.group_errors, key=lambda group: self.group_errors[group].worst)
             lines += [f"held back as a whole, {group}: {e.worst:.1%}" for group, e in self.group_errors.items()]
-            lines.append(
-                f"on a path as unlike the others as {worst} expect {self.group_errors[worst].worst:.1%} "
-                "(the fit has seen it since)."
-            )
+            worst, error = self._worst_group, self.group_errors[self._worst_group].worst
+            lines.append(f"on a path as unlike the others as {worst} expect {error:.1%} (the fit has seen it since).")
         return "\n".join(lines)
 
     def warnings(self) -> list[str]:
         """What the data contradict or leave open, also about the number of modes and the transition scale; often nothing."""
-        result = [*([self.ending] if self.ending else []), *self.data_warnings, *self.misfits]
+        result = [sentence for sentence in (self.ending, *self.data_warnings, *self.misfits) if sentence]
         held_out = self.train_errors if self.group_errors else self.validation_errors or self.train_errors
         known = [error for error in (held_out.energy, held_out.stress) if error is not None]
         if known and min(known) >= USELESS_ERROR:
@@ -206,13 +206,11 @@ class FitResult:
                 f"the fit is useless: its error is {max(known):.0%} of the data's own size, as that of no stress or of a mean "
                 "energy would be."
             )
-        if self.group_errors:
-            worst = max(self.group_errors, key=lambda group: self.group_errors[group].worst)
-            if (error := self.group_errors[worst].worst) >= USELESS_ERROR:
-                result.append(
-                    f"held back as a whole, the group {worst} was missed by {error:.0%}: the others do not tell it, or "
-                    "contradict it (another unit or sign?)."
-                )
+        if self.group_errors and (error := self.group_errors[self._worst_group].worst) >= USELESS_ERROR:
+            result.append(
+                f"held back as a whole, the group {self._worst_group} was missed by {error:.0%}: the others do not tell it, or "
+                "contradict it (another unit or sign?)."
+            )
         if self.active_modes > 1:
             for k, (usage, peak) in enumerate(zip(self.usage, self.peak)):
                 if usage > ACTIVE_WEIGHT and peak < 0.5:
@@ -230,23 +228,20 @@ class FitResult:
                 f"{modes} modes are within the tolerance of {self.tolerance:.2%} ({errors[modes]:.2%}), but {more} fit better "
                 f"({errors[more]:.2%}): the number of modes is a matter of the tolerance."
             )
-        bound = self._bound()
+        (low, high), bound = self.transition_scale_bounds, self._bound()
         if bound:
-            low, high = self.transition_scale_bounds
-            meaning = {
-                "largest": "the modes smooth each other everywhere and are no phases",
-                "least": "the data show no transition, only kinks",
-            }
             result.append(
                 f"the transition scale ({self.transition_scale:.4g}) is at the {bound} value that is looked for, {low:.3g} to "
-                f"{high:.3g}: {meaning[bound]}."
+                f"{high:.3g}: {AT_BOUNDS[bound]}."
             )
-        elif (
-            self.transition_scale_interval is not None
-            and self.transition_scale_interval[1] > WIDE_INTERVAL * self.transition_scale_interval[0]
-        ):
+        elif (interval := self.transition_scale_interval) and interval[1] > WIDE_INTERVAL * interval[0]:
             result.append("the data do not fix the transition scale: any value of the interval fits them alike.")
         return result
+
+    @property
+    def _worst_group(self) -> str:
+        """The group held back that is missed most."""
+        return max(self.group_errors, key=lambda group: self.group_errors[group].worst)
 
     def _bound(self) -> str:
         """The bound of its search that the transition scale lies at, as a word; empty if it was found between them."""
@@ -264,7 +259,37 @@ class FitResult:
 
 
 def errors_of(fitted: Material | SoftMinimum, samples: Samples | Observations) -> Errors:
-    """Relative errors of a material on samples of F, or of a potential on samples of x; rows count by their weight."""
+    """Relative errors of a material on samples of F, or of a potential on samples of x; rows count by their weight.
+
+    Where energies do not vary, or stresses vanish, errors are relative to the scales of the potential.
+    """
+    stress = _relative(stresses_of(fitted, samples), samples)
+    if isinstance(samples, Observations):
+        return Errors(None, stress)
+    energy = conjugates = None
+    potential, m = potential_of(fitted), 0
+    if isinstance(fitted, Material):
+        m, samples = len(fitted.fields), samples.with_fields(fitted.fields)
+    at = (samples.F, samples.fields) if isinstance(fitted, Material) else (samples.x,)
+    if samples.energy is not None:
+        mask, weight = samples.energy_mask, weights_of(samples)[samples.energy_mask]
+        data = samples.energy[mask]
+        spread = np.sqrt(np.cov(data, aweights=weight, ddof=0)) if len(data) > 1 else 0.0
+        energy = _rms(fitted.energy(*at)[mask] - data, weight) / float(spread or potential.energy_scale)
+    if samples.conjugates is not None and isinstance(fitted, Material):
+        size = potential.energy_scale * rms(1.0 / potential.input_scale[:m])
+        conjugates = _relative((samples.conjugates, fitted.conjugates(*at), size), samples)
+    return Errors(energy, stress, conjugates)
+
+
+def stresses_of(fitted: Material | SoftMinimum, samples: Samples | Observations) -> tuple[Array, Array, float] | None:
+    """Stresses as they are known, NaN where they are not, as they are found, and their size where all known ones are 0.
+
+    Or gradients, in the scaled inputs of the potential, whose components may have units of their own; or observed values
+    over their errors. None where there are none.
+
+    Raises InvalidInputError: samples of another kind than was fitted.
+    """
     if isinstance(samples, Observations):
         if not isinstance(fitted, Material):
             raise InvalidInputError(
@@ -272,26 +297,20 @@ def errors_of(fitted: Material | SoftMinimum, samples: Samples | Observations) -
             )
         error = np.ones(len(samples)) if samples.errors is None else samples.errors
         measured, found = (values / error for values in (samples.values, samples.of_stress(fitted.stress(samples.F))))
-        return Errors(None, float(np.linalg.norm(found - measured) / (np.linalg.norm(measured) or 1.0)))
-    if isinstance(fitted, Material):
-        samples.inputs(fitted.kinematics)  # refuses samples of another kind
-        assert samples.F is not None
-        if set(samples.field_names) != set(fitted.fields):
-            raise InvalidInputError(f"the samples have the fields {samples.field_names}, the material {fitted.fields}.")
-        samples = samples.with_fields(fitted.fields)
-        F, fields = samples.F, samples.fields
-        W = None if samples.energy is None else fitted.energy(F, fields)
-        errors = _errors(samples, W, samples.stress, None if samples.stress is None else fitted.stress(F, fields))
-        if samples.conjugates is None:
-            return errors
-        of_fields = _errors(samples, None, samples.conjugates, fitted.conjugates(F, fields)).stress
-        return replace(errors, conjugates=of_fields)
-    x = samples.inputs(None)
-    W = None if samples.energy is None else fitted.energy(x)
-    if samples.gradient is None:
-        return _errors(samples, W, None, None)
-    unit = fitted.input_scale  # components may have units of their own
-    return _errors(samples, W, samples.gradient * unit, fitted.gradient(x) * unit)
+        return measured, found, rms(found) or 1.0
+    samples.inputs(fitted.kinematics if isinstance(fitted, Material) else None)  # refuses samples of another kind
+    potential = potential_of(fitted)
+    unit = potential.input_scale
+    if isinstance(fitted, SoftMinimum):
+        if samples.gradient is None:
+            return None
+        return samples.gradient * unit, fitted.gradient(samples.x) * unit, potential.energy_scale
+    if set(samples.field_names) != set(fitted.fields):
+        raise InvalidInputError(f"the samples have the fields {samples.field_names}, the material {fitted.fields}.")
+    if samples.stress is None:
+        return None
+    size = potential.energy_scale * rms(1.0 / unit[len(fitted.fields) :])
+    return samples.stress, fitted.stress(samples.F, samples.with_fields(fitted.fields).fields), size
 
 
 def errors_by_group(fitted: Material | SoftMinimum, samples: Samples | Observations | None) -> dict[str, Errors]:
@@ -302,20 +321,16 @@ def errors_by_group(fitted: Material | SoftMinimum, samples: Samples | Observati
     return {str(label): errors_of(fitted, samples.take(np.flatnonzero(samples.group == label))) for label in labels}
 
 
-def _errors(samples: Samples, W: Array | None, stress_data: Array | None, found: Array | None) -> Errors:
-    weight = np.ones(len(samples)) if samples.weight is None else samples.weight
-    energy = stress = None
-    if W is not None and samples.energy is not None:
-        mask = samples.energy_mask
-        data = samples.energy[mask]
-        spread = np.sqrt(np.cov(data, aweights=weight[mask], ddof=0)) if len(data) > 1 else 0.0
-        energy = _rms(W[mask] - data, weight[mask]) / float(spread or 1.0)
-    if found is not None and stress_data is not None:
-        known = np.isfinite(stress_data)
-        rows = np.flatnonzero(known.reshape(len(samples), -1).any(axis=1))
-        data, difference = (np.where(known, values, 0.0)[rows] for values in (stress_data, found - stress_data))
-        stress = _rms(difference, weight[rows]) / (_rms(data, weight[rows]) or 1.0)
-    return Errors(energy, stress)
+def _relative(stresses: tuple[Array, Array, float] | None, samples: Samples | Observations) -> float | None:
+    """RMS of what is wrong over that of what is known; None where nothing is."""
+    if stresses is None:
+        return None
+    data, found, size = stresses
+    known = np.isfinite(data)
+    rows = np.flatnonzero(known.reshape(len(data), -1).any(axis=1))
+    weight = np.ones(len(rows)) if isinstance(samples, Observations) else weights_of(samples)[rows]
+    data, difference = (np.where(known, values, 0.0)[rows] for values in (data, found - data))
+    return _rms(difference, weight) / (_rms(data, weight) or size)
 
 
 def _rms(values: Array, weight: Array) -> float:

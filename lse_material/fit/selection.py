@@ -135,12 +135,15 @@ def select(
     if folds is not None:
         whole_number("folds", folds, 2)
     expect_options(seed=seed, kinematics=options.get("kinematics"), parameters=options.get("parameters"))
+    expect_options(samples=samples, candidates=candidates)
     if samples.F is None:
         raise InvalidInputError("candidates are shapes of materials: give samples of F.")
     if candidates is None:
         candidates = shapes(samples, options.get("kinematics"), options.get("parameters"))
     if not candidates:
         raise InvalidInputError("there are no candidates to compare.")
+    for own in candidates.values():
+        expect_options(candidates=own)
     choices = {name: {**options, **own, "progress": False} for name, own in candidates.items()}
     parts, left_out = samples if folds is None else _dealt(samples, folds, seed), dict[str, LeftOut]()
     with progress_bar("candidates", len(choices) + 1, show=progress) as advance:

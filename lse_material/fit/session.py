@@ -86,6 +86,8 @@ class Checkpoint:
 
     def __init__(self, path: str | Path, fit: str) -> None:
         self.path, self.done = Path(path), 0
+        if self.path.is_dir():
+            raise InvalidInputError(f"checkpoint is {path}, which is a folder: give the name of a file in it.")
         if not self.path.exists():
             header = io.BytesIO()
             np.save(header, np.array(HEADER + fit))

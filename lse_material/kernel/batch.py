@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from lse_material._arrays import Array
+from lse_material.errors import InvalidInputError
 from lse_material.kernel.c_writer import Text, upper_triangle
 from lse_material.kernel.mathematics import mathematics
 from lse_material.kernel.modes import batch_code
@@ -29,6 +30,15 @@ NEGLIGIBLE = 1e-30
 DECLARATIONS = """
 int lse_potential(const double *data, long n, int threads, const double *x, double *W, double *g, double *H, double *weights);
 """
+
+
+def expect_potential(potential: Any) -> SoftMinimum:
+    """The potential. Raises InvalidInputError: it is none, a Material say, whose growth term would be lost."""
+    if not isinstance(potential, SoftMinimum):
+        raise InvalidInputError(
+            f"a {type(potential).__name__} cannot be compiled here; give a SoftMinimum, material.potential."
+        )
+    return potential
 
 
 @dataclass(frozen=True)
@@ -44,7 +54,7 @@ class KernelShape:
     @classmethod
     def of(cls, potential: SoftMinimum) -> KernelShape:
         """The architecture of `potential`."""
-        return cls(tuple(batch_code(mode) for mode in potential.modes))
+        return cls(tuple(batch_code(mode) for mode in expect_potential(potential).modes))
 
     @property
     def size(self) -> int:

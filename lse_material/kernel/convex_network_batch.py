@@ -242,12 +242,17 @@ def _write_output(text: Text, shape: NetworkShape, k: int, before: int) -> None:
                     v = f"w[{at[f'z_weight.{last}'] + k * width} + i"
                     text(*(f"p{r} += {v} + {r}] * z[{before} + i + {r}];" for r in range(rows)))
             text(f"psi{k} += {total([f'p{r}' for r in range(sums)])};")
-        if shape.quadratic:
-            for end in range(k + 1):
-                with text.braces(f"for (int i = 0; i < {shape.quadratic}; i++)"):
-                    text(f"const double *m = w + {at['quadratic'] + end * shape.quadratic * d} + i * {d};")
-                    text(f"const lse_vec y = {total([f'm[{c}] * x[{c}]' for c in range(d)])};")
-                    text(f"psi{k} {'+=' if end == k else '-='} 0.5 * y * y;")
+        write_quadratic(text, shape, k, at.get("quadratic", 0), "lse_vec")
+
+
+def write_quadratic(text: Text, shape: NetworkShape, k: int, start: int, kind: str) -> None:
+    """psi0 with its quadratic term, or psi1 with what the second has beyond it; they start at `start`, `kind` as above."""
+    d, rows = shape.reads, shape.quadratic
+    for end in range(k + 1) if rows else ():
+        with text.braces(f"for (int i = 0; i < {rows}; i++)"):
+            text(f"const double *q = w + {start + end * rows * d} + i * {d};")
+            text(f"const {kind} y = {total([f'q[{c}] * x[{c}]' for c in range(d)])};")
+            text(f"psi{k} {'+=' if end == k else '-='} 0.5 * y * y;")
 
 
 def _write_gradient(text: Text, shape: NetworkShape, registers: int) -> None:

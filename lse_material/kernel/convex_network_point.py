@@ -13,7 +13,7 @@ import numpy as np
 
 from lse_material._arrays import Array
 from lse_material.kernel.c_writer import Text, groups, total, upper_triangle
-from lse_material.kernel.convex_network_batch import NetworkShape, weights_of, write_input
+from lse_material.kernel.convex_network_batch import NetworkShape, weights_of, write_input, write_quadratic
 from lse_material.kernel.mathematics import activation_function, write_activation
 
 CHAINS = 8  # independent sums that keep the multiply-add units busy
@@ -202,12 +202,7 @@ def _write_output(text: Text, layout: NetworkLayout, m: int, k: int) -> None:
                 neuron = f"z + {m * layout.kept + layout.start(last)} + i"
                 text(f"s += LSE_READ(w + {start + at['output'] + k * layout.padded(last)} + i) * LSE_READ({neuron});")
             text(f"psi{k} += lse_sum(s);")
-        if shape.quadratic:
-            for of_end in range(k + 1):
-                with text.braces(f"for (int i = 0; i < {shape.quadratic}; i++)"):
-                    text(f"const double *q = w + {start + at['quadratic'] + of_end * shape.quadratic * d} + i * {d};")
-                    text(f"const double y = {total([f'q[{c}] * x[{c}]' for c in range(d)])};")
-                    text(f"psi{k} {'+=' if of_end == k else '-='} 0.5 * y * y;")
+        write_quadratic(text, shape, k, start + at.get("quadratic", 0), "double")
 
 
 def _write_gradient(text: Text, layout: NetworkLayout, prefix: str) -> None:

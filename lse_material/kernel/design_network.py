@@ -164,6 +164,42 @@ class _Design:
         of_features = self.row(name, [f"J{i}_{along}" for i in range(self.sizes[0])], *index, first=1 + m)
         return total([self.read(name, *index, 1 + along), *of_features])
 
+    def _write_functions(
+        self, text: Text, x: _Dialect, heads: Sequence[str], result: str, calls: Sequence[str]
+    ) -> None:
+        """The functions of a mode, or of both ends of a mode between two and those that weigh their results.
+
+        `heads` have {} where the name of an end stands, `result` where psi does; `calls` are of the functions of end {k}.
+        """
+        for end, name in zip(self.ends, [""] if len(self.ends) == 1 else ["_end0", "_end1"]):
+            values, gradient, hessian = (f"LSE_FUNCTION {head.format(name)}" for head in heads)
+            with text.function(values, "psi"):
+                _write_values(text, end, x)
+                text(result.format("energy"))
+            with text.function(gradient, "gradient g"):
+                _write_gradient(text, end, x)
+            with text.function(hessian, "H += weight * Hessian, upper triangle"):
+                _write_hessian(text, end, x, "H[{0}] += weight * ({3});")
+        if len(self.ends) == 1:
+            return
+        values, gradient, hessian = (f"LSE_FUNCTION {head.format('')}" for head in heads)
+        of_values, of_gradient, of_hessian = calls
+        apart, d = self.parts["apart"], self.inner  # the difference of both ends is kept, and its gradient
+        with text.function(values, "psi"):
+            text(*(of_values.format(k=k) for k in (0, 1)), f"kept[{apart}] = psi1 - psi0;")
+            text(result.format(f"psi0 + x[0] * kept[{apart}]"))
+        with text.function(gradient, "gradient g"):
+            text(f"{x.point} g0[{d}], g1[{d}];", *(of_gradient.format(k=k) for k in (0, 1)), f"g[0] = kept[{apart}];")
+            for i in range(1, 1 + d):
+                text(
+                    f"kept[{apart + i}] = g1[{i - 1}] - g0[{i - 1}];",
+                    f"g[{i}] = g0[{i - 1}] + x[0] * kept[{apart + i}];",
+                )
+        with text.function(hessian, "H += weight * Hessian, upper triangle"):
+            text(*(f"H[{i}] += weight * kept[{apart + i}];" for i in range(1, 1 + d)))
+            for k, share in enumerate(("1.0 - x[0]", "x[0]")):
+                text(of_hessian.format(k=k, weight=f"weight * ({share})", H=f"H + {1 + d}"))
+
 
 class DesignShape(_Design):
     """For blocks of points."""
@@ -171,36 +207,22 @@ class DesignShape(_Design):
     def write(self, text: Text, lanes: int, registers: int) -> None:
         """The functions of this shape."""
         write_layer_activation(text, self.activation, lanes)
-        points, kept = "(const double *restrict w, const lse_vec *x,", "lse_vec *kept, lse_vec *scratch"
-        name = self.name
+        name, points, kept = (
+            self.name,
+            "(const double *restrict w, const lse_vec *x,",
+            "lse_vec *kept, lse_vec *scratch",
+        )
         heads = (
             f"lse_vec {name}{{}}_values{points} {kept})",
             f"void {name}{{}}_gradient{points} {kept}, lse_vec *g, int second)",
             f"void {name}{{}}_hessian{points} lse_vec weight, const {kept}, lse_vec *H)",
         )
-        for end, (values, gradient, hessian) in _named(self, heads):
-            with text.function(f"LSE_FUNCTION {values}", "psi"):
-                _write_values(text, end, BATCH)
-                text("return energy;")
-            with text.function(f"LSE_FUNCTION {gradient}", "gradient g"):
-                _write_gradient(text, end, BATCH)
-            with text.function(f"LSE_FUNCTION {hessian}", "H += weight * Hessian, upper triangle"):
-                _write_hessian(text, end, BATCH, "H[{0}] += weight * ({3});")
-        if len(self.ends) == 1:
-            return
-        values, gradient, hessian = (head.format("") for head in heads)
-        apart, d, call = self.parts["apart"], self.inner, "(w, x + 1, {}kept, scratch{})"
-        with text.function(f"LSE_FUNCTION {values}", "psi"):
-            text(*(f"const lse_vec psi{k} = {name}_end{k}_values{call.format('', '')};" for k in (0, 1)))
-            text(f"kept[{apart}] = psi1 - psi0;", f"return psi0 + x[0] * kept[{apart}];")
-        with text.function(f"LSE_FUNCTION {gradient}", "gradient g"):
-            text(f"lse_vec g0[{d}], g1[{d}];")
-            text(*(f"{name}_end{k}_gradient{call.format('', f', g{k}, second')};" for k in (0, 1)))
-            _write_weighed_gradient(text, self)
-        with text.function(f"LSE_FUNCTION {hessian}", "H += weight * Hessian, upper triangle"):
-            text(*(f"H[{1 + i}] += weight * kept[{apart + 1 + i}];" for i in range(d)))
-            for k, share in enumerate(("1.0 - x[0]", "x[0]")):
-                text(f"{name}_end{k}_hessian{call.format(f'weight * ({share}), ', f', H + {1 + d}')};")
+        calls = (
+            f"const lse_vec psi{{k}} = {name}_end{{k}}_values(w, x + 1, kept, scratch);",
+            f"{name}_end{{k}}_gradient(w, x + 1, kept, scratch, g{{k}}, second);",
+            f"{name}_end{{k}}_hessian(w, x + 1, {{weight}}, kept, scratch, {{H}});",
+        )
+        self._write_functions(text, BATCH, heads, "return {};", calls)
 
 
 class DesignLayout(_Design):
@@ -210,49 +232,18 @@ class DesignLayout(_Design):
         """The functions of this layout."""
         for _, together in groups(self.blocks, TOGETHER):
             write_activation(text, self.activation, together, self.lanes)
-        point, rest = "(const double *w, const double *x,", "const double *kept, lse_vec *lanes, double *H)"
+        points = "(const double *w, const double *x,"
         heads = (
-            f"void {name}{{}}_values_1{point} double *kept, double *psi)",
-            f"void {name}{{}}_gradient{point} double *kept, double *g)",
-            f"void {name}{{}}_hessian{point} double weight, {rest}",
+            f"void {name}{{}}_values_1{points} double *kept, double *psi)",
+            f"void {name}{{}}_gradient{points} double *kept, double *g)",
+            f"void {name}{{}}_hessian{points} double weight, const double *kept, lse_vec *lanes, double *H)",
         )
-        for end, (values, gradient, hessian) in _named(self, heads):
-            with text.function(f"LSE_FUNCTION {values}", "psi"):
-                _write_values(text, end, POINT)
-                text("*psi = energy;")
-            with text.function(f"LSE_FUNCTION {gradient}", "gradient g"):
-                _write_gradient(text, end, POINT)
-            with text.function(f"LSE_FUNCTION {hessian}", "H += weight * Hessian, upper triangle"):
-                _write_hessian(text, end, POINT, "H[{0}] += weight * ({3});")
-        if len(self.ends) == 1:
-            return
-        values, gradient, hessian = (head.format("") for head in heads)
-        apart, d = self.parts["apart"], self.inner
-        with text.function(f"LSE_FUNCTION {values}", "psi"):
-            text("double psi0, psi1;", *(f"{name}_end{k}_values_1(w, x + 1, kept, &psi{k});" for k in (0, 1)))
-            text(f"kept[{apart}] = psi1 - psi0;", f"*psi = psi0 + x[0] * kept[{apart}];")
-        with text.function(f"LSE_FUNCTION {gradient}", "gradient g"):
-            text(f"double g0[{d}], g1[{d}];")
-            text(*(f"{name}_end{k}_gradient(w, x + 1, kept, g{k});" for k in (0, 1)))
-            _write_weighed_gradient(text, self)
-        with text.function(f"LSE_FUNCTION {hessian}", "H += weight * Hessian, upper triangle"):
-            text(*(f"H[{1 + i}] += weight * kept[{apart + 1 + i}];" for i in range(d)))
-            for k, share in enumerate(("1.0 - x[0]", "x[0]")):
-                text(f"{name}_end{k}_hessian(w, x + 1, weight * ({share}), kept, lanes, H + {1 + d});")
-
-
-def _named(shape: _Design, heads: Sequence[str]) -> list[tuple[_Design, list[str]]]:
-    """Each end of a mode with the heads of its functions."""
-    names = [""] if len(shape.ends) == 1 else ["_end0", "_end1"]
-    return [(end, [head.format(name) for head in heads]) for end, name in zip(shape.ends, names)]
-
-
-def _write_weighed_gradient(text: Text, shape: _Design) -> None:
-    """The gradient of a mode between two from those of its ends, whose difference is kept."""
-    apart = shape.parts["apart"]
-    text(f"g[0] = kept[{apart}];")
-    for i in range(shape.inner):
-        text(f"kept[{apart + 1 + i}] = g1[{i}] - g0[{i}];", f"g[{1 + i}] = g0[{i}] + x[0] * kept[{apart + 1 + i}];")
+        calls = (
+            f"double psi{{k}}; {name}_end{{k}}_values_1(w, x + 1, kept, &psi{{k}});",
+            f"{name}_end{{k}}_gradient(w, x + 1, kept, g{{k}});",
+            f"{name}_end{{k}}_hessian(w, x + 1, {{weight}}, kept, lanes, {{H}});",
+        )
+        self._write_functions(text, POINT, heads, "*psi = {};", calls)
 
 
 def design_text(mode: Any) -> str:

@@ -57,6 +57,23 @@ def kernel_source(architecture: KernelShape) -> str:
     return source(architecture, lanes=chosen.lanes, registers=chosen.registers)
 
 
+def _expect_arrays(potential: SoftMinimum, x: Array, *outputs: Any) -> None:
+    """Raise InvalidInputError unless x, W, g, H and weights are arrays that C can read and write, or None; for NumPy too."""
+    d, K, n = potential.size, len(potential.modes), len(x) if np.ndim(x) else 0
+    shapes = {"x": (n, d), "W": (n,), "g": (n, d), "H": (n, d * (d + 1) // 2), "weights": (n, K)}
+    for (name, shape), array in zip(shapes.items(), (x, *outputs)):
+        written = name != "x"
+        if written and array is None:
+            continue
+        plain = isinstance(array, np.ndarray) and array.dtype == np.float64
+        if not plain or not array.flags.c_contiguous or array.shape != shape or (written and not array.flags.writeable):
+            does, writeable = ("writes", ", writeable") if written else ("reads", "")
+            raise InvalidInputError(
+                f"{name} is {_describe(array)}; the kernel {does} a C-contiguous{writeable} float64 array of shape {shape}: "
+                "use numpy.ascontiguousarray."
+            )
+
+
 def _describe(array: Any) -> str:
     if not isinstance(array, np.ndarray):
         return f"a {type(array).__name__}"
@@ -95,17 +112,14 @@ class CompiledPotential:
 
         W (n,), gradient g (n, d), upper triangle of the Hessian H (n, d(d+1)/2), row by row, mode weights (n, K).
         """
-        d, K = self.potential.size, len(self.potential.modes)
-        n = len(x) if np.ndim(x) else 0
-        points = self._pointer("x", x, (n, d), written=False)
-        outputs = {"W": (W, ()), "g": (g, (d,)), "H": (H, (d * (d + 1) // 2,)), "weights": (weights, (K,))}
-        pointers = [self._pointer(name, array, (n, *each)) for name, (array, each) in outputs.items()]
-        if self._library.lse_potential(self._weights, n, self._threads, points, *pointers):
+        _expect_arrays(self.potential, x, W, g, H, weights)
+        pointers = [self._pointer(array) for array in (x, W, g, H, weights)]
+        if self._library.lse_potential(self._weights, len(x), self._threads, *pointers):
             raise MemoryError(f"there is no memory for the scratch arrays of {self._threads} threads.")
 
     def evaluate(self, x: Array) -> CompiledPotentialValues:
         """As `SoftMinimum.evaluate`: values at x (n, d), each computed when asked for."""
-        return CompiledPotentialValues(self, np.ascontiguousarray(x))
+        return CompiledPotentialValues(self, points("x", x, self.potential.size).reshape(-1, self.potential.size))
 
     def energy(self, x: Any) -> Array:
         """W(x), energy units: x (..., d) -> (...)."""
@@ -124,18 +138,9 @@ class CompiledPotential:
         """Softmax(-psi_k / rho), the phase fractions: x (..., d) -> (..., K); rows sum to 1."""
         return self._at(x, "weights", (len(self.potential.modes),))
 
-    def _pointer(self, name: str, array: Array | None, shape: tuple[int, ...], *, written: bool = True) -> Any:
-        """An array for C; NULL for None. Raises InvalidInputError: it is of another shape, type or layout."""
-        if array is None:
-            return self._ffi.NULL
-        kind = isinstance(array, np.ndarray) and array.dtype == np.float64 and array.flags.c_contiguous
-        if not kind or array.shape != shape or (written and not array.flags.writeable):
-            does, writeable = ("writes", ", writeable") if written else ("reads", "")
-            raise InvalidInputError(
-                f"{name} is {_describe(array)}; the kernel {does} a C-contiguous{writeable} float64 array of shape {shape}: "
-                "use numpy.ascontiguousarray."
-            )
-        return self._ffi.from_buffer("double[]", array)
+    def _pointer(self, array: Array | None) -> Any:
+        """An array for C; NULL for None."""
+        return self._ffi.NULL if array is None else self._ffi.from_buffer("double[]", array)
 
     def _at(self, x: Any, name: str, shape: tuple[int, ...]) -> Array:
         """One output of the kernel: x (..., d) -> (..., *shape)."""
@@ -197,6 +202,8 @@ class CompiledEvaluator:
     """
 
     def __init__(self, material: Material, *, threads: int = 1) -> None:
+        if not isinstance(material, Material):
+            raise InvalidInputError(f"CompiledEvaluator takes a Material, not a {type(material).__name__}.")
         self.material = material.without_fields("CompiledEvaluator")
         self.potential = CompiledPotential(material.potential, threads=threads)
 
@@ -227,6 +234,7 @@ class InterpretedPotential:
         self, x: Array, W: Array | None, g: Array | None = None, H: Array | None = None, weights: Array | None = None
     ) -> None:
         """As `CompiledPotential.energy_gradient_hessian`."""
+        _expect_arrays(self.potential, x, W, g, H, weights)
         values = self.potential.evaluate(x)
         if W is not None:
             W[:] = values.energy

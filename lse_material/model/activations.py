@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lse_material._arrays import Array
+from lse_material.errors import InvalidInputError
 
 
 class Activation(NamedTuple):
@@ -37,24 +38,27 @@ ACTIVATIONS: dict[str, Activation] = {
 }
 
 
+def expect_activation(name: Any) -> None:
+    """Raise InvalidInputError unless this is the name of an activation."""
+    if not isinstance(name, str) or name not in ACTIVATIONS:
+        raise InvalidInputError(f"activation {name!r} is not known; choose from {sorted(ACTIVATIONS)}.")
+
+
 def softplus(a: Array) -> Array:
     """log(1 + exp(a)), without overflow and exact in the tails."""
-    result: Array = np.maximum(a, 0.0) + np.log1p(np.exp(-np.abs(a)))
-    return result
+    return np.maximum(a, 0.0) + np.log1p(np.exp(-np.abs(a)))
 
 
 def sigmoid(a: Array) -> Array:
     """1 / (1 + exp(-a)), the derivative of softplus."""
     e = np.exp(-np.abs(a))
-    result: Array = np.where(a >= 0.0, 1.0, e) / (1.0 + e)
-    return result
+    return np.where(a >= 0.0, 1.0, e) / (1.0 + e)
 
 
 def sigmoid_slope(a: Array) -> Array:
     """The second derivative of softplus."""
     e = np.exp(-np.abs(a))
-    result: Array = e / (1.0 + e) ** 2
-    return result
+    return e / (1.0 + e) ** 2
 
 
 def activated(name: str, a: Array) -> tuple[Array, Array, Array]:

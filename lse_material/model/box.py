@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lse_material._arrays import Array, Mask, expect_shape, float_array, frozen, generator, whole_number
+from lse_material._arrays import Array, Mask, expect_shape, float_array, frozen, generator, points, whole_number
 from lse_material.errors import InvalidInputError
 
 
@@ -62,11 +62,13 @@ class Box:
 
     def holds(self, x: Array) -> Mask:
         """Which of the points (..., d) lie inside: (...)."""
+        x = points("x", x, self.size)
         inside = (x >= self.lower) & (x <= self.upper)
         return np.asarray(inside.all(axis=-1))
 
     def excess(self, x: Array) -> Array:
         """How far x (..., d) lies outside, as a share of the box's width, largest component; 0 inside: (...)."""
+        x = points("x", x, self.size)
         width = np.maximum(self.upper - self.lower, np.finfo(float).tiny)
         with np.errstate(over="ignore"):  # outside a box without width: infinitely far
             result: Array = np.maximum(np.maximum(self.lower - x, x - self.upper) / width, 0.0).max(axis=-1)
@@ -74,4 +76,4 @@ class Box:
 
     def random(self, n: int, seed: int) -> Array:
         """Points spread uniformly, (n, d)."""
-        return generator(seed).uniform(self.lower, self.upper, (whole_number("the number of points", n), self.size))
+        return generator(seed).uniform(self.lower, self.upper, (whole_number("n", n), len(self.lower)))

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from lse_material._arrays import Array, expect_shape, float_array, frozen
+from lse_material._arrays import Array, entries, expect_shape, float_array, frozen
 from lse_material.errors import InvalidInputError
-from lse_material.model.activations import ACTIVATIONS, sigmoid, sigmoid_slope, softplus
-from lse_material.model.mode import Mode
+from lse_material.model.activations import ACTIVATIONS, expect_activation, sigmoid, sigmoid_slope, softplus
+from lse_material.model.mode import Mode, expect_inputs, expect_some
 
 _TENSOR = re.compile(r"(z_weight|x_weight|bias)\.(0|[1-9][0-9]{0,8})|quadratic")  # one spelling for each layer
 
@@ -51,17 +51,20 @@ class ConvexNetwork(Mode):
     quadratic: Array | None = None
 
     def __post_init__(self) -> None:
-        if self.activation not in ACTIVATIONS:
-            raise InvalidInputError(f"activation {self.activation!r} is not known; choose from {sorted(ACTIVATIONS)}.")
-        layers = len(self.x_weights)
-        if layers == 0 or len(self.biases) != layers or len(self.z_weights) != layers - 1:
+        expect_activation(self.activation)
+        given = {"x_weight": (self.x_weights, 2, 0), "bias": (self.biases, 1, 0), "z_weight": (self.z_weights, 2, 1)}
+        x_weights, biases, z_weights = (
+            tuple(
+                frozen(float_array(f"{name}.{i}", array, axes)) for i, array in enumerate(entries(name, arrays), first)
+            )
+            for name, (arrays, axes, first) in given.items()
+        )
+        layers = len(x_weights)
+        if layers == 0 or len(biases) != layers or len(z_weights) != layers - 1:
             raise InvalidInputError(
                 f"a network with {layers} x_weights needs as many biases and one z_weight less; "
-                f"it got {len(self.biases)} biases and {len(self.z_weights)} z_weights."
+                f"it got {len(biases)} biases and {len(z_weights)} z_weights."
             )
-        x_weights = tuple(frozen(float_array(f"x_weight.{i}", w, 2)) for i, w in enumerate(self.x_weights))
-        biases = tuple(frozen(float_array(f"bias.{i}", b, 1)) for i, b in enumerate(self.biases))
-        z_weights = tuple(frozen(float_array(f"z_weight.{i + 1}", w, 2)) for i, w in enumerate(self.z_weights))
         d = x_weights[0].shape[1]
         if d == 0:
             raise InvalidInputError("x_weight.0 has no columns: a mode needs at least one input.")
@@ -119,7 +122,7 @@ class ConvexNetwork(Mode):
 
         Such a network takes (I1bar - 3, I2bar - 3, (J - 1)^2): `IsotropicInvariants(dim=2)`.
         """
-        return cls(tuple(z_weights), tuple(x_weights), tuple(biases), activation, quadratic)
+        return cls(z_weights, x_weights, biases, activation, quadratic)  # type: ignore[arg-type]  # made tuples there
 
     @property
     def size(self) -> int:
@@ -132,11 +135,6 @@ class ConvexNetwork(Mode):
         if self.quadratic is not None:
             rises &= ~self.quadratic.any(axis=0)
         return tuple(np.flatnonzero(rises).tolist())
-
-    @property
-    def ends(self) -> tuple[ConvexNetwork]:
-        """The networks that an `InterpolatedNetwork` lies between: here it alone."""
-        return (self,)
 
     def tensors(self) -> dict[str, Array]:  # noqa: D102
         tensors: dict[str, Array] = {}
@@ -168,14 +166,9 @@ class ConvexNetwork(Mode):
     def describe(self) -> dict[str, Any]:  # noqa: D102
         return {"layers": [len(b) for b in self.biases[:-1]], "quadratic": self.quadratic is not None}
 
-    def at(self, first: Any) -> ConvexNetwork:
-        """The network of the other inputs where the first ones have these values: first (m,), 0 < m < d."""
-        return self.holding(dict(enumerate(float_array("first", first, 1).tolist())))
-
     def holding(self, values: Mapping[int, float]) -> ConvexNetwork:  # noqa: D102
-        m, held, fixed = len(values), list(values), np.array(list(values.values()))
-        if not 0 < m < self.size:
-            raise InvalidInputError(f"{m} of {self.size} inputs cannot be fixed: it must be at least one, and not all.")
+        expect_some(values, self.size)
+        held, fixed = list(values), np.array(list(values.values()))
         x_weights = [np.delete(w, held, axis=1) for w in self.x_weights]
         biases = [b + w[:, held] @ fixed for b, w in zip(self.biases, self.x_weights)]
         if self.quadratic is None:
@@ -186,20 +179,24 @@ class ConvexNetwork(Mode):
         return ConvexNetwork(self.z_weights, tuple(x_weights), tuple(biases), self.activation, np.linalg.qr(Q)[1])
 
     def reading(self, inputs: Any, size: int) -> ConvexNetwork:  # noqa: D102
+        indices = expect_inputs(inputs, self.size, size)
+
         def wide(weight: Array) -> Array:
             result = np.zeros((len(weight), size))
-            result[:, inputs] = weight
+            result[:, indices] = weight
             return result
 
         quadratic = None if self.quadratic is None else wide(self.quadratic)
         return replace(self, x_weights=tuple(wide(weight) for weight in self.x_weights), quadratic=quadratic)
 
-    def plus(self, slope: Array, quadratic: Array | None = None) -> ConvexNetwork:  # noqa: D102
+    def plus(self, slope: Array, quadratic: Array | None = None, constant: float = 0.0) -> ConvexNetwork:
+        """The network with constant + slope.x + |quadratic x|^2 / 2 added."""
         x_weights = (*self.x_weights[:-1], self.x_weights[-1] + slope)
+        biases = (*self.biases[:-1], self.biases[-1] + constant)
         if quadratic is None:
-            return replace(self, x_weights=x_weights)
+            return replace(self, x_weights=x_weights, biases=biases)
         stacked = np.concatenate([*([] if self.quadratic is None else [self.quadratic]), quadratic])
-        return replace(self, x_weights=x_weights, quadratic=np.asarray(np.linalg.qr(stacked, mode="r")))
+        return replace(self, x_weights=x_weights, biases=biases, quadratic=np.asarray(np.linalg.qr(stacked, mode="r")))
 
     def mean_over(self, maps: Array) -> ConvexNetwork:
         """The network of mean psi(A x) over maps A (h, d, d): copies of the neurons side by side, each reading A x."""

@@ -19,9 +19,9 @@ import numpy as np
 
 from lse_material._arrays import Array, Mask, expect_shape, float_array, frozen
 from lse_material.errors import InvalidInputError
-from lse_material.model.activations import ACTIVATIONS, activated
+from lse_material.model.activations import activated, expect_activation
 from lse_material.model.convex_network import ConvexNetwork
-from lse_material.model.mode import Mode
+from lse_material.model.mode import Mode, expect_inputs, expect_some
 from lse_material.model.soft_minimum import SoftMinimum
 
 _AXES = {  # of each tensor: m parameters, r features, q = 1 + m + r, n neurons, d inputs that the mode is convex in, any rows
@@ -86,8 +86,7 @@ class DesignNetwork(Mode):
     activation: str = "squared_softplus"
 
     def __post_init__(self) -> None:
-        if self.activation not in ACTIVATIONS:
-            raise InvalidInputError(f"activation {self.activation!r} is not known; choose from {sorted(ACTIVATIONS)}.")
+        expect_activation(self.activation)
         arrays = {name: float_array(name, getattr(self, name), len(axes)) for name, axes in _AXES.items()}
         r, m = arrays["feature_weight"].shape
         n, d = arrays["x_weight"].shape
@@ -102,11 +101,6 @@ class DesignNetwork(Mode):
     def design(self) -> int:
         """Number of parameters."""
         return int(self.feature_weight.shape[1])
-
-    @property
-    def ends(self) -> tuple[DesignNetwork]:
-        """The networks that an `InterpolatedDesign` lies between: here it alone."""
-        return (self,)
 
     @property
     def size(self) -> int:
@@ -180,30 +174,13 @@ class DesignNetwork(Mode):
     def describe(self) -> dict[str, Any]:  # noqa: D102
         return {"type": self.type, "layers": [len(self.x_weight)], "features": len(self.feature_bias)}
 
-    def at(self, first: Any) -> ConvexNetwork:
-        """The network of the other inputs where the first ones, all parameters among them, have these values."""
-        first = float_array("first", first, 1)
-        m = self.design
-        if not m <= len(first) < self.size:
-            raise InvalidInputError(
-                f"{len(first)} of {self.size} inputs cannot be fixed: all {m} parameters, and not all inputs."
-            )
-        parts = DesignValues(self, np.concatenate([first[:m], np.zeros(self.size - m)])[None])
-        network = ConvexNetwork(
-            (parts.acting[0],),
-            (self.x_weight, parts.slope),
-            (self.bias @ parts.phi[0], parts.phi @ self.level),
-            self.activation,
-            parts.root[0] if len(self.quadratic) else None,
-        )
-        return network if len(first) == m else network.at(first[m:])
-
     def holding(self, values: Mapping[int, float]) -> DesignNetwork | ConvexNetwork:
         """A `DesignNetwork` of the other parameters, or a `ConvexNetwork` if all are held; other inputs need all of them."""
+        expect_some(values, self.size)
         m = self.design
         held = sorted(i for i in values if i < m)
         if len(held) == m:
-            network = self.at([values[i] for i in held])
+            network = _at_design(self, [values[i] for i in held])
             rest = {i - m: value for i, value in values.items() if i >= m}
             return network.holding(rest) if rest else network
         if len(held) < len(values):
@@ -224,7 +201,7 @@ class DesignNetwork(Mode):
         return DesignNetwork.from_tensors({**parts, "x_weight": self.x_weight}, self.options())
 
     def reading(self, inputs: Any, size: int) -> DesignNetwork:  # noqa: D102
-        m, inputs = self.design, np.asarray(inputs)
+        m, inputs = self.design, expect_inputs(inputs, self.size, size)
         if not np.array_equal(inputs[:m], np.arange(m)):
             raise InvalidInputError("a DesignNetwork reads its parameters: the inputs must begin with those.")
         rest = inputs[m:] - m
@@ -234,10 +211,11 @@ class DesignNetwork(Mode):
         x_weight[:, rest], slope[rest], quadratic[:, rest] = self.x_weight, self.slope, self.quadratic
         return replace(self, x_weight=x_weight, slope=slope, quadratic=quadratic)
 
-    def plus(self, slope: Array, quadratic: Array | None = None) -> DesignNetwork:
-        """The mode with slope.(p, x) + |quadratic (p, x)|^2 / 2 added; the quadratic term may not read p."""
+    def plus(self, slope: Array, quadratic: Array | None = None, constant: float = 0.0) -> DesignNetwork:
+        """The mode with constant + slope.(p, x) + |quadratic (p, x)|^2 / 2 added; the quadratic term may not read p."""
         m, slopes, level = self.design, self.slope.copy(), self.level.copy()
         slopes[:, 0] += slope[m:]
+        level[0] += constant
         level[1 : 1 + m] += slope[:m]
         result = replace(self, slope=slopes, level=level)
         if quadratic is None:
@@ -270,6 +248,18 @@ class DesignNetwork(Mode):
 
     def values(self, x: Array) -> DesignValues:  # noqa: D102
         return DesignValues(self, x)
+
+
+def _at_design(mode: DesignNetwork, p: Sequence[float]) -> ConvexNetwork:
+    """The network of the other inputs at these parameters."""
+    parts = DesignValues(mode, np.concatenate([p, np.zeros(mode.size - len(p))])[None])
+    return ConvexNetwork(
+        (parts.acting[0],),
+        (mode.x_weight, parts.slope),
+        (mode.bias @ parts.phi[0], parts.phi @ mode.level),
+        mode.activation,
+        parts.root[0] if len(mode.quadratic) else None,
+    )
 
 
 def independence(potential: SoftMinimum, names: Sequence[str]) -> list[str]:
@@ -322,8 +312,7 @@ class DesignValues:
     @cached_property
     def _of_quadratic(self) -> Array:
         """dy/dphi, (n, k, q)."""
-        result: Array = np.einsum("kda,nd->nka", self._mode.quadratic, self._x)
-        return result
+        return np.asarray(np.einsum("kda,nd->nka", self._mode.quadratic, self._x))
 
     @cached_property
     def _by_features(self) -> Array:
@@ -348,8 +337,7 @@ class DesignValues:
         w, b, v = mode.x_weight, mode.bias, mode.z_root
 
         def outer(weight: Array, a: Array, c: Array) -> Array:
-            product: Array = np.einsum("nj,ja,jb->nab", weight, a, c, optimize=True)
-            return product
+            return np.asarray(np.einsum("nj,ja,jb->nab", weight, a, c, optimize=True))
 
         result = np.empty((len(self._x), m + w.shape[1], m + w.shape[1]))
         result[:, m:, m:] = outer(f * d2z, w, w) + np.swapaxes(self.root, 1, 2) @ self.root

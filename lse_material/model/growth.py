@@ -35,8 +35,7 @@ class Growth:
 
     def energy(self, F: Array) -> Array:
         """(n, dim, dim) -> (n,)."""
-        energy: Array = self.of_volume(positive_determinant(F))
-        return energy
+        return np.asarray(self.of_volume(positive_determinant(F)))
 
     def stress(self, F: Array) -> Array:
         """P: (n, dim, dim) -> (n, dim, dim)."""
@@ -47,8 +46,7 @@ class Growth:
         """dP/dF: (n, dim, dim) -> (n, dim, dim, dim, dim)."""
         slope, curvature = (values[:, None, None, None, None] for values in self._derivatives(F))
         dJ = cofactor(F)
-        result: Array = curvature * np.einsum("niJ,nkL->niJkL", dJ, dJ) + slope * determinant_second_derivative(F)
-        return result
+        return np.asarray(curvature * np.einsum("niJ,nkL->niJkL", dJ, dJ) + slope * determinant_second_derivative(F))
 
     def _derivatives(self, F: Array) -> tuple[Array, Array]:
         """First and second derivative in J, (n,) each."""

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from lse_material._arrays import Array
+from lse_material.errors import InvalidInputError
 
 
 class HyperDual:
@@ -117,6 +118,19 @@ def variables(values: Sequence[Array], order: int) -> list[HyperDual]:
     """The independent variables that have these values at n points, (n,) each."""
     unit = np.eye(len(values))[:, :, None]
     return [HyperDual(value, unit[i] if order else None, order=order) for i, value in enumerate(values)]
+
+
+def on_scalars(what: str, formula: Callable[[Any], Any], scalars: Any) -> Any:
+    """A user's formula of these scalars. Raises InvalidInputError: it does with them what scalars of any kind do not allow."""
+    try:
+        return formula(scalars)
+    except InvalidInputError:
+        raise
+    except (TypeError, ValueError) as error:
+        raise InvalidInputError(
+            f"{what} fails on scalars of any kind: {error}. Use + - * / ** and sqrt, log, exp of the package's `model`; "
+            "neither comparisons nor functions of NumPy on the scalars."
+        ) from error
 
 
 # ---- functions of scalars of any kind; other kinds register theirs, as `lse_material.fem.forms.energy` does for UFL ----

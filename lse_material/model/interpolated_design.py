@@ -10,23 +10,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
-from lse_material._arrays import Array, float_array
+from lse_material._arrays import Array
 from lse_material.errors import InvalidInputError
 from lse_material.model.convex_network import ConvexNetwork
 from lse_material.model.design_network import DesignNetwork
-from lse_material.model.interpolated_network import InterpolatedNetwork, InterpolatedValues, share_of_upper
-from lse_material.model.mode import Mode
+from lse_material.model.interpolated_network import InterpolatedMode, InterpolatedNetwork, share_of_upper
+from lse_material.model.mode import Mode, expect_some
 
 SHARED = ("feature_weight", "feature_bias", "x_weight", "bias")  # of both ends: all up to the activations
 OF_ENDS = ("z_root", "slope", "level", "quadratic")
 
 
 @dataclass(frozen=True, eq=False)
-class InterpolatedDesign(Mode):
+class InterpolatedDesign(InterpolatedMode):
     """One mode: (1 - t) lower(p, x) + t upper(p, x) of the inputs (t, p, x).
 
     The two networks share features and neurons, so that the activations are those of one network. Networks with features or
@@ -50,46 +50,19 @@ class InterpolatedDesign(Mode):
     lower: DesignNetwork
     upper: DesignNetwork
 
-    def __post_init__(self) -> None:
-        lower, upper = self.lower, self.upper
-        for name, end in (("lower", lower), ("upper", upper)):
-            if not isinstance(end, DesignNetwork):
-                raise InvalidInputError(f"{name} is a {type(end).__name__}; it must be a DesignNetwork.")
-        for what, first, second in (
-            ("parameters", lower.design, upper.design),
-            ("inputs", lower.size, upper.size),
-            ("activation", lower.activation, upper.activation),
-        ):
-            if first != second:
-                raise InvalidInputError(f"lower and upper must agree in {what}: they have {first} and {second}.")
-        if not all(np.array_equal(getattr(lower, name), getattr(upper, name)) for name in SHARED):
-            for name, end in zip(("lower", "upper"), _side_by_side(lower, upper)):
-                object.__setattr__(self, name, end)
+    end_type: ClassVar[type[Mode]] = DesignNetwork
+    agreeing: ClassVar[dict[str, str]] = {"parameters": "design", **InterpolatedMode.agreeing}
 
-    @property
-    def ends(self) -> tuple[DesignNetwork, DesignNetwork]:
-        """The networks at t = 0 and at t = 1."""
-        return self.lower, self.upper
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not all(np.array_equal(*(getattr(end, name) for end in self.ends)) for name in SHARED):
+            for name, end in zip(("lower", "upper"), _side_by_side(*self.ends)):
+                object.__setattr__(self, name, end)
 
     @property
     def design(self) -> int:
         """Number of parameters p."""
         return self.lower.design
-
-    @property
-    def size(self) -> int:
-        """Number d of inputs, t and parameters among them."""
-        return 1 + self.lower.size
-
-    @property
-    def convex_inputs(self) -> tuple[int, ...]:
-        """All but t and the parameters."""
-        return tuple(range(1 + self.design, self.size))
-
-    @property
-    def affine_inputs(self) -> tuple[int, ...]:
-        """That of t."""
-        return (0,)
 
     @property
     def read_inputs(self) -> tuple[int, ...]:
@@ -103,11 +76,6 @@ class InterpolatedDesign(Mode):
             {name: each.reshape(-1, each.shape[-1]) for name, each in end.by_design.items()} for end in self.ends
         )
         return {name: each if name in SHARED else np.concatenate([each, upper[name]]) for name, each in lower.items()}
-
-    @property
-    def activation(self) -> str:
-        """Of both networks."""
-        return self.lower.activation
 
     def trimmed(self) -> InterpolatedDesign:
         """The same mode without features that act on nothing, and without neurons and quadratic rows of no weight."""
@@ -128,24 +96,13 @@ class InterpolatedDesign(Mode):
         ends = ({**shared, **{name: tensors[f"{name}.{k}"] for name in OF_ENDS}} for k in (0, 1))
         return cls(*(DesignNetwork.from_tensors(end, options) for end in ends))
 
-    def options(self) -> dict[str, Any]:  # noqa: D102
-        return self.lower.options()
-
-    def describe(self) -> dict[str, Any]:  # noqa: D102
-        return {**self.lower.describe(), "type": self.type}
-
-    def at(self, first: Any) -> Mode:
-        """The mode of the other inputs where the first ones, t among them, have these values: first (m,), 0 < m < d.
+    def holding(self, values: Mapping[int, float]) -> Mode:
+        """A `DesignNetwork` where t is held, an `InterpolatedNetwork` where p is, a `ConvexNetwork` where both are.
 
         Raises:
             InvalidInputError: t is not between 0 and 1.
         """
-        return self.holding(dict(enumerate(float_array("first", first, 1).tolist())))
-
-    def holding(self, values: Mapping[int, float]) -> Mode:
-        """A `DesignNetwork` where t is held, an `InterpolatedNetwork` where p is, a `ConvexNetwork` where both are."""
-        if not 0 < len(values) < self.size:
-            raise InvalidInputError(f"{len(values)} of {self.size} inputs cannot be fixed: at least one, and not all.")
+        expect_some(values, self.size)
         rest = {i - 1: value for i, value in values.items() if i > 0}
         ends = [end.holding(rest) for end in self.ends] if rest else self.ends
         lower, upper = ends
@@ -155,32 +112,10 @@ class InterpolatedDesign(Mode):
         mode = InterpolatedDesign(*ends) if rest else self
         return _at_temperature(mode, share_of_upper(values[0])) if 0 in values else mode
 
-    def reading(self, inputs: Any, size: int) -> InterpolatedDesign:  # noqa: D102
-        if len(inputs) == 0 or inputs[0] != 0:
-            raise InvalidInputError("an InterpolatedDesign reads its first input, t: the inputs must begin with 0.")
-        return InterpolatedDesign(*(end.reading(np.asarray(inputs[1:]) - 1, size - 1) for end in self.ends))
-
-    def plus(self, slope: Array, quadratic: Array | None = None) -> InterpolatedDesign:
-        """The mode with slope.(t, p, x) + |quadratic (t, p, x)|^2 / 2 added; the quadratic term may read neither t nor p."""
-        if quadratic is not None and quadratic[:, 0].any():
-            raise InvalidInputError("an InterpolatedDesign is affine in t: no quadratic term in it can be added.")
-        rest = None if quadratic is None else quadratic[:, 1:]
-        lower, upper = (end.plus(slope[1:], rest) for end in self.ends)
-        level = upper.level + slope[0] * np.eye(len(upper.level))[0]
-        return InterpolatedDesign(lower, replace(upper, level=level))
-
-    def mean_over(self, maps: Array) -> InterpolatedDesign:  # noqa: D102
-        if not np.array_equal(maps[:, 0], np.broadcast_to(np.eye(self.size)[0], maps[:, 0].shape)):
-            raise InvalidInputError("a symmetry must leave the first input of an InterpolatedDesign, t, as it is.")
-        return InterpolatedDesign(*(end.mean_over(maps[:, 1:, 1:]) for end in self.ends))
-
-    def values(self, x: Array) -> InterpolatedValues:  # noqa: D102
-        return InterpolatedValues(self, x)
-
 
 def _at_temperature(mode: InterpolatedDesign, t: float) -> DesignNetwork:
     """(1 - t) (V_0 phi)^2.z + t (V_1 phi)^2.z are two squares, of each neuron twice; at an end of t it is one."""
-    (lower, upper), shares = mode.ends, (1.0 - t, t)
+    lower, upper, shares = mode.lower, mode.upper, (1.0 - t, t)
     both = replace(
         lower,
         x_weight=np.tile(lower.x_weight, (2, 1)),

@@ -10,23 +10,99 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from lse_material._arrays import Array, expect_shape, float_array
 from lse_material.errors import InvalidInputError
 from lse_material.model.convex_network import ConvexNetwork
-from lse_material.model.mode import Mode
+from lse_material.model.mode import Mode, expect_some
 
 ROUNDING = 1e-9  # of t, by which a value may lie outside [0, 1]
 _QUADRATIC = re.compile(r"quadratic\.[01]")
 
 
 @dataclass(frozen=True, eq=False)
-class InterpolatedNetwork(Mode):
+class InterpolatedMode(Mode):
+    """A mode between two others: (1 - t) lower + t upper of the inputs t, the first, and those of `lower` and `upper`.
+
+    A class says of which type its ends are, and in which of their attributes they must agree; it puts ends that share too
+    little side by side.
+    """
+
+    lower: Any
+    upper: Any
+    end_type: ClassVar[type[Mode]]
+    agreeing: ClassVar[dict[str, str]] = {"inputs": "size", "activation": "activation"}  # words -> attribute
+
+    def __post_init__(self) -> None:
+        for name in ("lower", "upper"):
+            if not isinstance(getattr(self, name), self.end_type):
+                raise InvalidInputError(
+                    f"{name} is a {type(getattr(self, name)).__name__}; it must be a {self.end_type.type}."
+                )
+        for what, attribute in self.agreeing.items():
+            first, second = (getattr(end, attribute) for end in self.ends)
+            if first != second:
+                raise InvalidInputError(f"lower and upper must agree in {what}: they have {first} and {second}.")
+
+    @property
+    def ends(self) -> tuple[Any, Any]:
+        """The modes at t = 0 and at t = 1."""
+        return self.lower, self.upper
+
+    @property
+    def size(self) -> int:
+        """Number d of inputs, t among them."""
+        return 1 + int(self.lower.size)
+
+    @property
+    def convex_inputs(self) -> tuple[int, ...]:
+        """Those of the ends: all but t, and but the parameters of a design."""
+        return tuple(1 + i for i in self.lower.convex_inputs)
+
+    @property
+    def affine_inputs(self) -> tuple[int, ...]:
+        """That of t."""
+        return (0,)
+
+    @property
+    def activation(self) -> str:
+        """Of both ends."""
+        return str(self.lower.activation)
+
+    def options(self) -> dict[str, Any]:  # noqa: D102
+        return dict(self.lower.options())
+
+    def describe(self) -> dict[str, Any]:  # noqa: D102
+        return {"type": self.type, **self.lower.describe()} | {"type": self.type}
+
+    def reading(self, inputs: Any, size: int) -> Any:  # noqa: D102
+        if len(inputs) == 0 or inputs[0] != 0:
+            raise InvalidInputError(f"an {self.type} reads its first input, t: the inputs must begin with 0.")
+        return type(self)(*(end.reading(np.asarray(inputs[1:]) - 1, size - 1) for end in self.ends))
+
+    def plus(self, slope: Array, quadratic: Array | None = None) -> Any:
+        """The mode with slope.(t, ..) + |quadratic (t, ..)|^2 / 2 added; the quadratic term may not read t."""
+        if quadratic is not None and quadratic[:, 0].any():
+            raise InvalidInputError(f"an {self.type} is affine in t: no quadratic term in it can be added.")
+        rest = None if quadratic is None else quadratic[:, 1:]
+        return type(self)(self.lower.plus(slope[1:], rest), self.upper.plus(slope[1:], rest, slope[0]))
+
+    def mean_over(self, maps: Array) -> Any:  # noqa: D102
+        if not np.array_equal(maps[:, 0], np.broadcast_to(np.eye(self.size)[0], maps[:, 0].shape)):
+            raise InvalidInputError(f"a symmetry must leave the first input of an {self.type}, t, as it is.")
+        return type(self)(*(end.mean_over(maps[:, 1:, 1:]) for end in self.ends))
+
+    def values(self, x: Array) -> InterpolatedValues:  # noqa: D102
+        return InterpolatedValues(self, x)
+
+
+@dataclass(frozen=True, eq=False)
+class InterpolatedNetwork(InterpolatedMode):
     """One mode: (1 - t) lower(x) + t upper(x) of the inputs (t, x).
 
     The two networks share their hidden layers, so that a mode costs hardly more than one network and is one where t is fixed.
@@ -47,52 +123,19 @@ class InterpolatedNetwork(Mode):
 
     lower: ConvexNetwork
     upper: ConvexNetwork
+    end_type: ClassVar[type[Mode]] = ConvexNetwork
 
     def __post_init__(self) -> None:
-        lower, upper = self.lower, self.upper
-        for name, end in (("lower", lower), ("upper", upper)):
-            if not isinstance(end, ConvexNetwork):
-                raise InvalidInputError(f"{name} is a {type(end).__name__}; it must be a ConvexNetwork.")
-        for what, first, second in (
-            ("inputs", lower.size, upper.size),
-            ("activation", lower.activation, upper.activation),
-        ):
-            if first != second:
-                raise InvalidInputError(f"lower and upper must agree in {what}: they have {first} and {second}.")
-        if not all(map(np.array_equal, _hidden(lower), _hidden(upper))) or len(_hidden(lower)) != len(_hidden(upper)):
-            lower, upper = _side_by_side(lower, upper)
-            object.__setattr__(self, "lower", lower)
-            object.__setattr__(self, "upper", upper)
-
-    @property
-    def ends(self) -> tuple[ConvexNetwork, ConvexNetwork]:
-        """The networks at t = 0 and at t = 1."""
-        return self.lower, self.upper
-
-    @property
-    def size(self) -> int:
-        """Number d of inputs, t among them."""
-        return 1 + self.lower.size
-
-    @property
-    def convex_inputs(self) -> tuple[int, ...]:
-        """All but t."""
-        return tuple(range(1, self.size))
+        super().__post_init__()
+        hidden = [[*end.x_weights[:-1], *end.biases[:-1], *end.z_weights[:-1]] for end in self.ends]
+        if len(hidden[0]) != len(hidden[1]) or not all(map(np.array_equal, *hidden)):
+            for name, end in zip(("lower", "upper"), _side_by_side(*self.ends)):
+                object.__setattr__(self, name, end)
 
     @property
     def monotone_inputs(self) -> tuple[int, ...]:  # noqa: D102
         cold, hot = (set(end.monotone_inputs) for end in self.ends)
         return tuple(sorted(1 + i for i in cold & hot))
-
-    @property
-    def affine_inputs(self) -> tuple[int, ...]:
-        """That of t."""
-        return (0,)
-
-    @property
-    def activation(self) -> str:
-        """Of both networks."""
-        return self.lower.activation
 
     def tensors(self) -> dict[str, Array]:  # noqa: D102
         lower, upper = (end.tensors() for end in self.ends)
@@ -122,64 +165,18 @@ class InterpolatedNetwork(Mode):
             ends.append(ConvexNetwork.from_tensors(own, options))
         return cls(*ends)
 
-    def options(self) -> dict[str, Any]:  # noqa: D102
-        return self.lower.options()
-
-    def describe(self) -> dict[str, Any]:  # noqa: D102
-        return {"type": self.type, **self.lower.describe()}
-
-    def at(self, first: Any) -> ConvexNetwork:
-        """The network of the other inputs where the first ones, t among them, have these values: first (m,), 0 < m < d.
+    def holding(self, values: Mapping[int, float]) -> ConvexNetwork | InterpolatedNetwork:
+        """The mode of the other inputs where these have these values; a `ConvexNetwork` where t is among them.
 
         Raises:
             InvalidInputError: t is not between 0 and 1.
         """
-        first = float_array("first", first, 1)
-        if not 0 < len(first) < self.size:
-            raise InvalidInputError(f"{len(first)} of {self.size} inputs cannot be fixed: at least one, and not all.")
-        t = share_of_upper(float(first[0]))
-        lower, upper = self.ends
-        rows = [
-            np.asarray(root * end.quadratic)
-            for root, end in ((np.sqrt(1.0 - t), lower), (np.sqrt(t), upper))
-            if root > 0.0 and end.quadratic is not None
-        ]
-        network = ConvexNetwork(
-            (*lower.z_weights[:-1], *(_between(t, *(end.z_weights[-1:] for end in self.ends)))),
-            (*lower.x_weights[:-1], *(_between(t, *(end.x_weights[-1:] for end in self.ends)))),
-            (*lower.biases[:-1], *(_between(t, *(end.biases[-1:] for end in self.ends)))),
-            self.activation,
-            np.asarray(np.linalg.qr(np.concatenate(rows), mode="r")) if rows else None,
-        )
-        return network if len(first) == 1 else network.at(first[1:])
-
-    def holding(self, values: Mapping[int, float]) -> ConvexNetwork | InterpolatedNetwork:  # noqa: D102
+        expect_some(values, self.size)
         rest = {i - 1: value for i, value in values.items() if i > 0}
-        if 0 in values:
-            held = self.at([values[0]])
-            return held.holding(rest) if rest else held
-        return InterpolatedNetwork(*(end.holding(rest) for end in self.ends))
-
-    def reading(self, inputs: Any, size: int) -> InterpolatedNetwork:  # noqa: D102
-        if len(inputs) == 0 or inputs[0] != 0:
-            raise InvalidInputError("an InterpolatedNetwork reads its first input, t: the inputs must begin with 0.")
-        return InterpolatedNetwork(*(end.reading(np.asarray(inputs[1:]) - 1, size - 1) for end in self.ends))
-
-    def plus(self, slope: Array, quadratic: Array | None = None) -> InterpolatedNetwork:
-        """The mode with slope.(t, x) + |quadratic (t, x)|^2 / 2 added; the quadratic term may not read t."""
-        if quadratic is not None and quadratic[:, 0].any():
-            raise InvalidInputError("an InterpolatedNetwork is affine in t: no quadratic term in it can be added.")
-        rest = None if quadratic is None else quadratic[:, 1:]
-        lower, upper = (end.plus(slope[1:], rest) for end in self.ends)
-        return InterpolatedNetwork(lower, replace(upper, biases=(*upper.biases[:-1], upper.biases[-1] + slope[0])))
-
-    def mean_over(self, maps: Array) -> InterpolatedNetwork:  # noqa: D102
-        if not np.array_equal(maps[:, 0], np.broadcast_to(np.eye(self.size)[0], maps[:, 0].shape)):
-            raise InvalidInputError("a symmetry must leave the first input of an InterpolatedNetwork, t, as it is.")
-        return InterpolatedNetwork(*(end.mean_over(maps[:, 1:, 1:]) for end in self.ends))
-
-    def values(self, x: Array) -> InterpolatedValues:  # noqa: D102
-        return InterpolatedValues(self, x)
+        if 0 not in values:
+            return InterpolatedNetwork(*(end.holding(rest) for end in self.ends))
+        held = _at_temperature(self, share_of_upper(values[0]))
+        return held.holding(rest) if rest else held
 
 
 def share_of_upper(t: float) -> float:
@@ -191,9 +188,21 @@ def share_of_upper(t: float) -> float:
     return min(max(t, 0.0), 1.0)
 
 
-def _hidden(network: ConvexNetwork) -> list[Array]:
-    """The arrays of the hidden layers."""
-    return [*network.x_weights[:-1], *network.biases[:-1], *network.z_weights[:-1]]
+def _at_temperature(mode: InterpolatedNetwork, t: float) -> ConvexNetwork:
+    """(1 - t) lower + t upper as one network; |Q_0 x|^2 and |Q_1 x|^2 are stacked."""
+    lower, upper = mode.ends
+    rows = [
+        np.asarray(root * end.quadratic)
+        for root, end in ((np.sqrt(1.0 - t), lower), (np.sqrt(t), upper))
+        if root > 0.0 and end.quadratic is not None
+    ]
+    return ConvexNetwork(
+        (*lower.z_weights[:-1], *(_between(t, lower.z_weights[-1:], upper.z_weights[-1:]))),
+        (*lower.x_weights[:-1], *(_between(t, lower.x_weights[-1:], upper.x_weights[-1:]))),
+        (*lower.biases[:-1], *(_between(t, lower.biases[-1:], upper.biases[-1:]))),
+        mode.activation,
+        np.asarray(np.linalg.qr(np.concatenate(rows), mode="r")) if rows else None,
+    )
 
 
 def _between(t: float, lower: tuple[Array, ...], upper: tuple[Array, ...]) -> tuple[Array, ...]:

@@ -19,6 +19,8 @@ from lse_material._arrays import float_array
 from lse_material.errors import InvalidInputError
 from lse_material.model.strain import StrainMeasure, adjugate, determinant
 
+_WHOLE = {"|F|² - 3 - 2(J-1)": 2.0, "|cof F|² - 3 - 4(J-1)": 4.0}
+_FIBRE = {"|Fa|² - 1": 0.0, "|cof F a|² - 1 - 2(J-1)": 2.0}
 PARALLEL = 1e-9  # cosine of the angle between two axes up to which they count as perpendicular
 
 
@@ -34,15 +36,16 @@ class StructuralInvariants(StrainMeasure):
     """
 
     is_tensor: ClassVar[bool] = False
+    name: ClassVar[str] = ""
+    inputs: ClassVar[dict[int, dict[str, float]]]  # of each dimension: what the x_i are called, and their c_i
 
     @property
-    @abstractmethod
-    def shares(self) -> tuple[float, ...]:
-        """The c_i."""
+    def labels(self) -> tuple[str, ...]:  # noqa: D102
+        return *self.inputs[self.dim], "J-1"
 
     @property
     def volume_shares(self) -> tuple[float, ...]:  # noqa: D102
-        return self.shares
+        return tuple(self.inputs[self.dim].values())
 
     @abstractmethod
     def invariants(self, F: Any, cofactors: Any) -> Sequence[Any]:
@@ -50,7 +53,7 @@ class StructuralInvariants(StrainMeasure):
 
     @property
     def size(self) -> int:  # noqa: D102
-        return len(self.shares) + 1
+        return len(self.inputs[self.dim]) + 1
 
     @property
     def monotone_inputs(self) -> tuple[int, ...]:  # noqa: D102
@@ -59,7 +62,7 @@ class StructuralInvariants(StrainMeasure):
     def components(self, F: Any) -> Sequence[Any]:  # noqa: D102
         volume = determinant(F) - 1.0
         y = self.invariants(F, adjugate(F).T)
-        return *(yi - c * volume if c else yi for yi, c in zip(y, self.shares)), volume
+        return *(yi - c * volume if c else yi for yi, c in zip(y, self.inputs[self.dim].values())), volume
 
 
 @dataclass(frozen=True)
@@ -74,14 +77,7 @@ class PrincipalInvariants(StructuralInvariants):
     """
 
     symmetry: ClassVar[str] = "isotropic"
-
-    @property
-    def labels(self) -> tuple[str, ...]:  # noqa: D102
-        return ("|F|² - 3 - 2(J-1)", "|cof F|² - 3 - 4(J-1)", "J-1") if self.dim == 3 else ("|F|² - 2 - 2(J-1)", "J-1")
-
-    @property
-    def shares(self) -> tuple[float, ...]:  # noqa: D102
-        return (2.0, 4.0)[: self.dim - 1]
+    inputs: ClassVar[dict[int, dict[str, float]]] = {2: {"|F|² - 2 - 2(J-1)": 2.0}, 3: _WHOLE}
 
     def invariants(self, F: Any, cofactors: Any) -> Sequence[Any]:  # noqa: D102
         shape = squared_norm(F) - self.dim
@@ -111,19 +107,11 @@ class TransverseInvariants(StructuralInvariants):
 
     a: tuple[float, ...] = ()
     symmetry: ClassVar[str] = "transversely isotropic"
+    inputs: ClassVar[dict[int, dict[str, float]]] = {2: _FIBRE, 3: {**_WHOLE, **_FIBRE}}
 
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "a", _axes(self.dim, self.a, ())[0])
-
-    @property
-    def labels(self) -> tuple[str, ...]:  # noqa: D102
-        whole = ("|F|² - 3 - 2(J-1)", "|cof F|² - 3 - 4(J-1)") if self.dim == 3 else ()
-        return *whole, "|Fa|² - 1", "|cof F a|² - 1 - 2(J-1)", "J-1"
-
-    @property
-    def shares(self) -> tuple[float, ...]:  # noqa: D102
-        return (2.0, 4.0, 0.0, 2.0) if self.dim == 3 else (0.0, 2.0)
 
     def invariants(self, F: Any, cofactors: Any) -> Sequence[Any]:  # noqa: D102
         a = np.array(self.a)
@@ -137,6 +125,7 @@ class InvariantsOfAxes(StructuralInvariants):
 
     a: tuple[float, ...] = ()
     b: tuple[float, ...] = ()
+    name: ClassVar[str] = ""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -165,15 +154,10 @@ class OrthotropicInvariants(InvariantsOfAxes):
     """
 
     symmetry: ClassVar[str] = "orthotropic"
-
-    @property
-    def labels(self) -> tuple[str, ...]:  # noqa: D102
-        names = "abc" if self.dim == 3 else "a"
-        return *(f"|F{n}|² - 1" for n in names), *(f"|cof F {n}|² - 1 - 2(J-1)" for n in names), "J-1"
-
-    @property
-    def shares(self) -> tuple[float, ...]:  # noqa: D102
-        return (0.0, 0.0, 0.0, 2.0, 2.0, 2.0) if self.dim == 3 else (0.0, 2.0)
+    inputs: ClassVar[dict[int, dict[str, float]]] = {
+        2: _FIBRE,
+        3: {f"|F{n}|² - 1": 0.0 for n in "abc"} | {f"|cof F {n}|² - 1 - 2(J-1)": 2.0 for n in "abc"},
+    }
 
     def invariants(self, F: Any, cofactors: Any) -> Sequence[Any]:  # noqa: D102
         axes = frame(self.a, self.b) if self.dim == 3 else [np.array(self.a)]
@@ -203,17 +187,15 @@ class CubicInvariants(InvariantsOfAxes):
     """
 
     symmetry: ClassVar[str] = "cubic"
-
-    @property
-    def labels(self) -> tuple[str, ...]:  # noqa: D102
-        if self.dim == 2:
-            return "|F|² - 2 - 2(J-1)", "Σ|Fn|⁴ - 2 - 4(J-1)", "Σ|Fd|⁴ - 2 - 4(J-1)", "J-1"
-        whole = "|F|² - 3 - 2(J-1)", "|cof F|² - 3 - 4(J-1)"
-        return *whole, "Σ|Fn|⁴ - 3 - 4(J-1)", "Σ|cof F n|⁴ - 3 - 8(J-1)", "Σ|Fd|⁴ - 4 - 16/3(J-1)", "J-1"
-
-    @property
-    def shares(self) -> tuple[float, ...]:  # noqa: D102
-        return (2.0, 4.0, 4.0, 8.0, 16.0 / 3.0) if self.dim == 3 else (2.0, 4.0, 4.0)
+    inputs: ClassVar[dict[int, dict[str, float]]] = {
+        2: {"|F|² - 2 - 2(J-1)": 2.0, "Σ|Fn|⁴ - 2 - 4(J-1)": 4.0, "Σ|Fd|⁴ - 2 - 4(J-1)": 4.0},
+        3: {
+            **_WHOLE,
+            "Σ|Fn|⁴ - 3 - 4(J-1)": 4.0,
+            "Σ|cof F n|⁴ - 3 - 8(J-1)": 8.0,
+            "Σ|Fd|⁴ - 4 - 16/3(J-1)": 16.0 / 3.0,
+        },
+    }
 
     def invariants(self, F: Any, cofactors: Any) -> Sequence[Any]:  # noqa: D102
         axes = frame(self.a, self.b)
@@ -255,7 +237,10 @@ def _axes(dim: int, a: Any, b: Any) -> tuple[tuple[float, ...], tuple[float, ...
 def _direction(name: str, value: Any, dim: int) -> Any:
     """A unit vector; one that is so to rounding stays as it is."""
     vector = float_array(f"the axis {name}", value, 1)
-    length = float(np.linalg.norm(vector))
-    if len(vector) != dim or length == 0.0:
+    if len(vector) != dim or not vector.any():
         raise InvalidInputError(f"axis {name} is {value!r}; it must be a direction with {dim} components, not all 0.")
+    largest = np.abs(vector).max()
+    if not 1e-100 < largest < 1e100:  # or its square would over- or underflow
+        vector = vector / largest
+    length = float(np.linalg.norm(vector))
     return vector if abs(length - 1.0) < 1e-15 else vector / length

@@ -20,7 +20,7 @@ from lse_material.model.box import Box
 from lse_material.model.caloric import Caloric
 from lse_material.model.growth import Growth
 from lse_material.model.mode import CHUNK
-from lse_material.model.soft_minimum import SoftMinimum
+from lse_material.model.soft_minimum import SoftMinimum, expect_origin, expect_part
 from lse_material.model.strain import StrainMeasure, cofactor, positive_determinant
 from lse_material.model.symmetry import Symmetry
 
@@ -78,15 +78,8 @@ class Material:
                 f"the potential has {self.potential.size} inputs, but {type(self.kinematics).__name__} in "
                 f"{self.kinematics.dim}D gives {self.kinematics.size}{beside}: choose the strain measure it was trained with."
             )
-        if self.symmetry is not None and self.symmetry.size != self.potential.size:
-            raise InvalidInputError(
-                f"the symmetry ({self.symmetry.name}) acts on {self.symmetry.size} inputs; the potential has "
-                f"{self.potential.size}."
-            )
-        if self.training_box is not None and self.training_box.size != self.potential.size:
-            raise InvalidInputError(
-                f"training_box has {self.training_box.size} components; the potential has {self.potential.size}."
-            )
+        expect_part("symmetry", self.symmetry, Symmetry, self.potential.size)
+        expect_origin(self, self.potential.size)
         if self.caloric is not None:
             self._check_caloric()
 
@@ -327,8 +320,11 @@ class Material:
 
 
 def potential_of(fitted: Material | SoftMinimum) -> SoftMinimum:
-    """The potential of a material, or the potential itself."""
-    return fitted.potential if isinstance(fitted, Material) else fitted
+    """The potential of a material, or the potential itself. Raises InvalidInputError: it is neither."""
+    potential = fitted.potential if isinstance(fitted, Material) else fitted
+    if not isinstance(potential, SoftMinimum):
+        raise InvalidInputError(f"a Material or a SoftMinimum is needed, not a {type(fitted).__name__}.")
+    return potential
 
 
 class MaterialValues:
@@ -377,22 +373,19 @@ class MaterialValues:
     @property
     def conjugates(self) -> Array:
         """(n, m), dW/dfields."""
-        result, caloric = self._potential.gradient[:, : self._first], self._material.caloric
-        if caloric is None:
-            return result
-        result = result.copy()
-        result[:, self._material.temperature("a caloric term")] += caloric.derivative(self._temperature)
-        return result
+        result, caloric = self._potential.gradient[:, : self._first].copy(), self._material.caloric
+        if caloric is not None:
+            result[:, self._material.temperature("a caloric term")] += caloric.derivative(self._temperature)
+        return np.asarray(result)
 
     @property
     def conjugates_by_fields(self) -> Array:
         """(n, m, m), d2W/dfields2."""
-        result, caloric = self._potential.hessian[:, : self._first, : self._first], self._material.caloric
-        if caloric is None:
-            return result
-        k, result = self._material.temperature("a caloric term"), result.copy()
-        result[:, k, k] += caloric.second_derivative(self._temperature)
-        return result
+        result, caloric = self._potential.hessian[:, : self._first, : self._first].copy(), self._material.caloric
+        if caloric is not None:
+            k = self._material.temperature("a caloric term")
+            result[:, k, k] += caloric.second_derivative(self._temperature)
+        return np.asarray(result)
 
     @property
     def stress_by_fields(self) -> Array:

@@ -21,9 +21,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from lse_material._arrays import Array, points
+from lse_material._arrays import Array, float_array, points
 from lse_material.errors import InvalidInputError
-from lse_material.model.hyperdual import HyperDual, variables
+from lse_material.model.hyperdual import HyperDual, on_scalars, variables
 
 CHUNK = 8192  # points evaluated at a time; bounds the memory of intermediate arrays
 BUILT_IN: dict[str, type[Mode]] = {}  # the mode types of this package, by name
@@ -75,7 +75,8 @@ class Mode(ABC):
         if "type" not in cls.__dict__:
             cls.type = cls.__name__
         if cls.__module__.startswith("lse_material."):
-            BUILT_IN[cls.type] = cls
+            if "from_tensors" in cls.__dict__:  # not what several types have in common
+                BUILT_IN[cls.type] = cls
         elif cls.type in BUILT_IN:
             raise InvalidInputError(f"the mode type {cls.type} is that of lse_material: give yours another name.")
 
@@ -93,6 +94,11 @@ class Mode(ABC):
     def affine_inputs(self) -> tuple[int, ...]:
         """Inputs that the mode is affine in where the others are fixed, from 0 to 1: temperatures."""
         return ()
+
+    @property
+    def ends(self) -> tuple[Any, ...]:
+        """The modes that a mode of a temperature lies between; of any other it alone."""
+        return (self,)
 
     @property
     def periods(self) -> Array:
@@ -168,9 +174,11 @@ class Mode(ABC):
 
     # ---- what a mode type may offer --------------------------------------------------------------------------------------
 
-    def at(self, first: Array) -> Mode:
+    def at(self, first: Any) -> Mode:
         """The mode of the other inputs where the first ones have these values: first (m,), 0 < m < d."""
-        raise self._cannot("fix its first inputs", "at(first)")
+        if type(self).holding is Mode.holding:
+            raise self._cannot("fix its first inputs", "at(first)")
+        return self.holding(dict(enumerate(float_array("first", first, 1).tolist())))
 
     def holding(self, values: Mapping[int, float]) -> Mode:
         """The mode of the other inputs, in their order, where the inputs of these numbers have these values."""
@@ -201,9 +209,14 @@ class FormulaValues:
         self._mode, self._x = mode, x
 
     def _at(self, order: int) -> HyperDual:
+        def formula(x: Sequence[Any]) -> HyperDual:
+            psi = self._mode.formula(x)
+            return psi if isinstance(psi, HyperDual) else HyperDual(float(psi), order=order)
+
+        at = variables(list(np.ascontiguousarray(self._x.T)), order)
         with np.errstate(all="ignore"):
-            psi = self._mode.formula(variables(list(np.ascontiguousarray(self._x.T)), order))
-        return psi if isinstance(psi, HyperDual) else HyperDual(float(psi), order=order)
+            found: HyperDual = on_scalars(f"{type(self._mode).__name__}.formula", formula, at)
+        return found
 
     @cached_property
     def energy(self) -> Array:
@@ -221,6 +234,24 @@ class FormulaValues:
         """(n, d, d)."""
         second, shape = self._at(2).second, (*self._x.shape, self._x.shape[1])
         return np.zeros(shape) if second is None else np.broadcast_to(np.moveaxis(second, 2, 0), shape)
+
+
+def expect_inputs(inputs: Any, count: int, size: int) -> Array:
+    """The indices of `count` different ones of `size` inputs. Raises InvalidInputError: they are others."""
+    indices = np.asarray(inputs)
+    if indices.shape != (count,) or not set(indices.tolist()) <= set(range(size)) or len(set(indices.tolist())) < count:
+        raise InvalidInputError(
+            f"the inputs to read are {inputs!r}; a mode of {count} reads as many different ones of 0 .. {size - 1}."
+        )
+    return indices.astype(int)
+
+
+def expect_some(values: Mapping[int, float], size: int) -> None:
+    """Raise InvalidInputError unless these values are of some, but not of all, of `size` inputs."""
+    if not 0 < len(values) < size or not set(values) <= set(range(size)):
+        raise InvalidInputError(
+            f"{len(values)} of {size} inputs cannot be fixed: it must be at least one, and not all."
+        )
 
 
 def by_chunks(x: Any, size: int, shape: tuple[int, ...], evaluate: Callable[[Array], Array]) -> Array:

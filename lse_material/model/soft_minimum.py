@@ -21,10 +21,28 @@ from typing import Any
 
 import numpy as np
 
-from lse_material._arrays import Array, expect_shape, float_array, frozen, points
+from lse_material._arrays import Array, entries, expect_shape, float_array, frozen, points, positive
 from lse_material.errors import InvalidInputError
 from lse_material.model.box import Box
-from lse_material.model.mode import Mode, by_chunks
+from lse_material.model.mode import Mode, by_chunks, expect_some
+
+
+def expect_origin(fitted: Any, size: int) -> None:
+    """Raise InvalidInputError unless units and provenance are mappings and the training box, if any, is one of this size."""
+    for name in ("units", "provenance"):
+        if not isinstance(getattr(fitted, name), Mapping):
+            raise InvalidInputError(f'{name} is {getattr(fitted, name)!r}; give a mapping, {{"energy": "MPa"}} say.')
+    expect_part("training_box", fitted.training_box, Box, size)
+
+
+def expect_part(name: str, part: Any, kind: type[Any], size: int) -> None:
+    """Raise InvalidInputError unless a part is None, or of this type and of as many components as the potential."""
+    if part is None:
+        return
+    if not isinstance(part, kind):
+        raise InvalidInputError(f"{name} is a {type(part).__name__}; it must be a {kind.__name__} or None.")
+    if part.size != size:
+        raise InvalidInputError(f"{name} has {part.size} components; the potential has {size}.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +79,7 @@ class SoftMinimum:
     def __post_init__(self) -> None:
         if isinstance(self.modes, Mode):
             raise InvalidInputError(f"modes is one {self.modes.type}; give a tuple of them, (mode,) for a single one.")
-        modes = tuple(self.modes)
+        modes = entries("modes", self.modes)
         if not modes:
             raise InvalidInputError("a soft minimum needs at least one mode.")
         for k, mode in enumerate(modes):
@@ -75,20 +93,12 @@ class SoftMinimum:
             value = np.full(self.size, default) if value.size == 0 else value
             expect_shape(name, value, (self.size,))
             object.__setattr__(self, name, frozen(value))
-        for name in ("scaled_rho", "energy_scale", "energy_shift"):
-            object.__setattr__(self, name, float(float_array(name, getattr(self, name), 0)))
-        if not self.scaled_rho > 0.0:
-            raise InvalidInputError(f"rho is {self.scaled_rho}; the transition scale must be > 0.")
-        if not self.energy_scale > 0.0:
-            raise InvalidInputError(
-                f"energy_scale is {self.energy_scale}; it must be > 0, or convex modes turn concave."
-            )
+        for name, what in (("scaled_rho", "rho, the transition scale,"), ("energy_scale", "energy_scale")):
+            object.__setattr__(self, name, positive(what, getattr(self, name)))
+        object.__setattr__(self, "energy_shift", float(float_array("energy_shift", self.energy_shift, 0)))
         if not (self.input_scale > 0.0).all():
             raise InvalidInputError(f"input_scale is {self.input_scale}; every entry must be > 0.")
-        if self.training_box is not None and self.training_box.size != self.size:
-            raise InvalidInputError(
-                f"training_box has {self.training_box.size} components; the potential has {self.size}."
-            )
+        expect_origin(self, self.size)
 
     @property
     def size(self) -> int:
@@ -132,10 +142,7 @@ class SoftMinimum:
         >>> lse.SoftMinimum((mode,), 1.0).holding({1: 2.0}).energy([[3.0]])
         array([23.])
         """
-        if not 0 < len(values) < self.size or not set(values) <= set(range(self.size)):
-            raise InvalidInputError(
-                f"{len(values)} of {self.size} inputs cannot be fixed: it must be at least one, and not all."
-            )
+        expect_some(values, self.size)
         scaled = {i: (value - self.input_shift[i]) / self.input_scale[i] for i, value in values.items()}
         modes, held = tuple(mode.holding(scaled) for mode in self.modes), list(values)
         box = None if self.training_box is None else self.training_box.without(held)
@@ -183,15 +190,13 @@ class PotentialValues:
     @cached_property
     def _scaled_gradient(self) -> Array:
         weighted = [w[:, None] * mode.gradient for w, mode in zip(self.mode_weights.T, self._modes)]
-        result: Array = np.sum(weighted, axis=0)
-        return result
+        return np.asarray(np.sum(weighted, axis=0))
 
     @cached_property
     def gradient(self) -> Array:
         """(n, d)."""
         p = self._potential
-        result: Array = self._scaled_gradient * (p.energy_scale / p.input_scale)
-        return result
+        return np.asarray(self._scaled_gradient * (p.energy_scale / p.input_scale))
 
     @cached_property
     def hessian(self) -> Array:

@@ -13,9 +13,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from lse_material._arrays import Array, deformation_gradients
+from lse_material._arrays import Array, classes, deformation_gradients, entries
 from lse_material.errors import FormatError, InvalidInputError
-from lse_material.model.hyperdual import HyperDual, variables
+from lse_material.model.hyperdual import HyperDual, on_scalars, variables
 
 BUILT_IN: dict[str, type[StrainMeasure]] = {}  # the measures of this package, by name
 BLOCK = 512  # points whose derivatives are computed at a time; they stay in the processor's cache
@@ -68,7 +68,7 @@ class StrainMeasure(ABC):
         if {"components", "strain"} & set(cls.__dict__):  # not those of its parent, of which more is known
             for name in {"labels", "symmetry", "monotone_inputs", "volume_shares"} - set(cls.__dict__):
                 setattr(cls, name, vars(StrainMeasure)[name])
-        if cls.__module__.startswith("lse_material.") and "labels" in cls.__dict__:
+        if cls.__module__.startswith("lse_material.") and cls.name:  # none: what several measures have in common
             BUILT_IN[cls.name] = cls
 
     def __post_init__(self) -> None:
@@ -150,11 +150,14 @@ class StrainMeasure(ABC):
 
     def _at(self, F: Array, order: int) -> tuple[Array, list[HyperDual]]:
         """The components at F, as values (n, size) and with their derivatives."""
-        entries = np.ascontiguousarray(np.moveaxis(F, 0, -1)).reshape(self.dim**2, -1)
+        at = variables(list(np.ascontiguousarray(np.moveaxis(F, 0, -1)).reshape(self.dim**2, -1)), order)
+
+        def components(F: Any) -> list[HyperDual]:
+            found = expect_components(self, self.components(F))
+            return [c if isinstance(c, HyperDual) else HyperDual(float(c), order=order) for c in found]
+
         with np.errstate(all="ignore"):
-            found = self.components(tensor(variables(list(entries), order), self.dim))
-            expect_components(self, found)
-            numbers = [c if isinstance(c, HyperDual) else HyperDual(float(c), order=order) for c in found]
+            numbers = on_scalars(f"{type(self).__name__}.components", components, tensor(at, self.dim))
             x = np.empty((len(F), self.size))
             for i, number in enumerate(numbers):
                 x[:, i] = number.value
@@ -183,12 +186,13 @@ def tensor(scalars: Sequence[Any], dim: int) -> Any:
     return result
 
 
-def expect_components(kinematics: StrainMeasure, found: Sequence[Any] | Array) -> None:
-    """Raise InvalidInputError unless there are as many components as the measure says."""
-    if len(found) != kinematics.size:
-        raise InvalidInputError(
-            f"{type(kinematics).__name__}.components gives {len(found)} scalars, but its size is {kinematics.size}."
-        )
+def expect_components(kinematics: StrainMeasure, found: Any) -> tuple[Any, ...]:
+    """The components; InvalidInputError: they are no list, or not as many as the measure says."""
+    what = f"{type(kinematics).__name__}.components"
+    components = entries(what, found)
+    if len(components) != kinematics.size:
+        raise InvalidInputError(f"{what} gives {len(components)} scalars, but its size is {kinematics.size}.")
+    return components
 
 
 def right_cauchy_green(F: Any) -> Any:
@@ -413,8 +417,7 @@ def determinant_second_derivative(F: Array) -> Array:
     for i in range(3):
         j, k = (i + 1) % 3, (i + 2) % 3
         e[i, j, k], e[i, k, j] = 1.0, -1.0
-    result: Array = np.einsum("ikm,JLN,nmN->niJkL", e, e, F)
-    return result
+    return np.asarray(np.einsum("ikm,JLN,nmN->niJkL", e, e, F))
 
 
 def expect_one_definition(kinematics: StrainMeasure, into: str) -> None:
@@ -431,7 +434,9 @@ def expect_one_definition(kinematics: StrainMeasure, into: str) -> None:
 
 def strain_measure_from_dict(data: Any, own: Sequence[type[StrainMeasure]] = ()) -> StrainMeasure:
     """The strain measure that `StrainMeasure.to_dict` described, built in or one of `own`; FormatError if it is neither."""
-    known = {kind.name: kind for kind in own} | BUILT_IN
+    known: dict[str, type[StrainMeasure]] = {
+        kind.name: kind for kind in classes("kinematics", own, StrainMeasure)
+    } | BUILT_IN
     if not isinstance(data, dict) or not isinstance(data.get("type"), str) or data["type"] not in known:
         raise FormatError(
             f"the strain measure {data!r} is not known; this version reads {sorted(known)}. If it is a class of your own, pass "

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from lse_material._arrays import Array, float_array, frozen
+from lse_material._arrays import Array, entries, expect_shape, float_array, frozen, whole_number
 from lse_material.errors import InvalidInputError
 from lse_material.model.strain import MANDEL, from_mandel, mandel
 
@@ -31,12 +31,7 @@ def _turn(axis: Sequence[float], fold: int) -> Array:
     n = np.asarray(axis, dtype=float) / np.linalg.norm(axis)
     angle = 2.0 * np.pi / fold
     K = np.cross(np.eye(3), n)
-    result: Array = np.eye(3) - np.sin(angle) * K + (1.0 - np.cos(angle)) * K @ K
-    return result
-
-
-def _plane_turn(fold: int) -> Array:
-    return _turn((0, 0, 1), fold)[:2, :2]
+    return np.asarray(np.eye(3) - np.sin(angle) * K + (1.0 - np.cos(angle)) * K @ K)
 
 
 def _mirror(normal: Sequence[float]) -> Array:
@@ -46,8 +41,8 @@ def _mirror(normal: Sequence[float]) -> Array:
 
 GENERATORS: dict[int, dict[str, list[Array]]] = {
     2: {
-        "square": [_plane_turn(4), _mirror((1, 0))],
-        "hexagon": [_plane_turn(6), _mirror((1, 0))],
+        "square": [_turn((0, 0, 1), 4)[:2, :2], _mirror((1, 0))],
+        "hexagon": [_turn((0, 0, 1), 6)[:2, :2], _mirror((1, 0))],
         "rectangle": [_mirror((1, 0))],
         "rhombus": [_mirror((1, -1))],
         "oblique": [],
@@ -90,6 +85,10 @@ class Symmetry:
 
     def __post_init__(self) -> None:
         group, invariance = (float_array(n, getattr(self, n), 3) for n in ("group", "invariance"))
+        for name, elements in (("group", group), ("invariance", invariance)):
+            expect_shape(name, elements, (len(elements), *2 * group.shape[1:2]))
+        if len(group) == 0 or len(invariance) == 0:
+            raise InvalidInputError("group and invariance each hold at least the identity.")
         if any(_place(element, group) is None for element in invariance):
             raise InvalidInputError(f"{self.name}: the variant has a symmetry that the group lacks; give a subgroup.")
         object.__setattr__(self, "group", frozen(group))
@@ -106,11 +105,11 @@ class Symmetry:
         Raises:
             InvalidInputError: an unknown name, or a variant that is no subgroup.
         """
-        if dim not in GENERATORS:
+        if dim not in list(GENERATORS):
             raise InvalidInputError(f"dim is {dim!r}; it must be 2 or 3.")
         known = GENERATORS[dim]
         for name in (parent, variant):
-            if name not in known:
+            if name not in list(known):
                 raise InvalidInputError(f"no symmetry {name!r} in {dim}D; known are {sorted(known)}.")
         actions = ([on_strain(Q) for Q in known[name]] for name in (parent, variant))
         return cls.generated(*actions, size=len(MANDEL[dim]), name=f"{parent} to {variant}, {dim}D")
@@ -190,8 +189,7 @@ class Symmetry:
 
     def maps_of(self, variant: int) -> Array:
         """The maps a r^-1, for a in H, that Psi_r is the mean over: (h, d, d)."""
-        result: Array = self.invariance @ np.linalg.inv(self.variants[variant])
-        return result
+        return self.invariance @ np.linalg.inv(self.variants[variant])
 
 
 def on_strain(Q: Array) -> Array:
@@ -202,9 +200,14 @@ def on_strain(Q: Array) -> Array:
 
 def _closure(generators: Sequence[Array], size: int) -> Array:
     """All products of the generators."""
-    for generator in generators:
+    whole_number("size", size, 1)
+    for generator in entries("generators", generators):
         if np.shape(generator) != (size, size) or not np.isfinite(generator).all():
             raise InvalidInputError(f"a generator has shape {np.shape(generator)}; it needs ({size}, {size}), finite.")
+        if abs(abs(np.linalg.det(generator)) - 1.0) > SAME * size:
+            raise InvalidInputError(
+                f"a generator has the determinant {np.linalg.det(generator):.6g}; that of a symmetry is 1 or -1."
+            )
     elements = [np.eye(size)]
     position = 0
     while position < len(elements):

@@ -127,3 +127,11 @@ def test_the_exported_files_need_nothing_but_numpy(tmp_path):
     code = "import sys, cell; print([m for m in sys.modules if m.split('.')[0] in ('lse_material', 'safetensors')])"
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("name", ["double", "int", "exp", "log", "main", "isnan"])
+def test_a_name_that_c_has_itself_is_refused(name, tmp_path):
+    material = random_material(np.random.default_rng(0), GreenLagrange(2))
+    with pytest.raises(InvalidInputError, match=f"the name '{name}' has a meaning in C"):
+        export(material, tmp_path / f"{name}.c")
+    export(material, tmp_path / f"{name}_well.c")

@@ -263,3 +263,29 @@ def test_fields_that_cannot_be_are_refused():
         FullField([u], [left, right], **ERRORS).observations()
     with pytest.raises(lse.InvalidInputError, match="belong to no cell"):
         FullField.from_arrays(np.eye(4)[:, :2], [[0, 1, 2]], np.zeros((1, 4, 2)), [([0], 0, [1.0])], **ERRORS)
+    with pytest.raises(lse.InvalidInputError, match="nothing has moved in step 1"):
+        FullField([u, fem.Function(V)], [left, right], **ERRORS)
+    for wrong, said in (({"modes": 2.5}, "modes is 2.5"), ({"degree": 1.5}, "degree is 1.5")):
+        with pytest.raises(lse.InvalidInputError, match=said):
+            FullField([u], [left, right], **ERRORS, **wrong)
+    with pytest.raises(lse.InvalidInputError, match=r"degrees of freedom 0 to \d+, of 0 to"):
+        FullField([u], [Support([0, 10**6], [1.0])], **ERRORS)
+    with pytest.raises(lse.InvalidInputError, match="are bool; give their numbers"):
+        Support(np.ones(4, dtype=bool), [1.0])
+
+
+@pytest.mark.parametrize(
+    ("cells", "support", "said"),
+    [
+        ([[0, 1, 2]], ([0], -1, [1.0]), "component of support 0 is -1"),
+        ([[0, 1, 2]], ([0], 2, [1.0]), "component of support 0 is 2; give one below 2"),
+        ([[0, 1, 2]], ([-1], 0, [1.0]), "whole numbers from 0 to 2, or a mask"),
+        ([[1, 2, 3]], ([0], 0, [1.0]), "the nodes 1 to 3, and there are the nodes 0 to 2: count from 0"),
+        ([[0, 1, 2], [2, 1, 1]], ([0], 0, [1.0]), r"cell 1 has one node twice, \[2, 1, 1\]"),
+        ([[0.0, 1.5, 2.0]], ([0], 0, [1.0]), "whole numbers of nodes"),
+    ],
+)
+def test_numbers_that_name_no_node_are_refused(cells, support, said):
+    nodes = [[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]
+    with pytest.raises(lse.InvalidInputError, match=said):
+        FullField.from_arrays(nodes, cells, np.ones((1, 3, 2)), [support], **ERRORS)

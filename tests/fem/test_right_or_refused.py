@@ -218,6 +218,15 @@ def test_a_degree_that_the_user_gives_stays():
     assert sorted(degrees) == [2, 2, 7]
 
 
+def test_a_measure_without_tags_has_no_parts():
+    """UFL takes dx(2) of it, and DOLFINx integrates over nothing."""
+    u = fem.Function(rectangle(1.0, 2))
+    W = energy(saint_venant_kirchhoff(2), ufl.Identity(2) + ufl.grad(u))
+    for part, name in ((ufl.dx(2), r"dx\(2\)"), (ufl.ds((1, 3)), r"ds\(1\)")):
+        with pytest.raises(lse.InvalidInputError, match=f"over {name}, and this measure knows no tags"):
+            EnergyProblem(W * ufl.dx + u[0] * part, u, petsc_options_prefix=prefix())
+
+
 # ---- cells turned inside out ------------------------------------------------------------------------------------------
 
 

@@ -14,6 +14,7 @@ from lse_material.fit import (
     fit_ensemble,
     fit_states,
     infer,
+    leave_one_group_out,
     select,
 )
 from tests.materials import random_deformations, two_variants
@@ -130,3 +131,28 @@ def test_more_weights_than_memory_are_refused_at_once(options):
 def test_more_starts_or_particles_than_memory_are_refused_at_once(kind, name):
     with pytest.raises(lse.InvalidInputError, match=rf"{kind.__name__}\.{name} is .*< 1"):
         kind(**{name: 2**60})
+
+
+@pytest.mark.parametrize("function", [fit, fit_ensemble, leave_one_group_out, select])
+def test_samples_and_candidates_are_of_their_kind(function):
+    for value in (None, F):
+        with pytest.raises(lse.InvalidInputError, match=r"samples must be Samples or Observations, not a \w+"):
+            function(value, **OF_F)
+    for candidates in (["one"], {"one": "two"}):
+        with pytest.raises(lse.InvalidInputError, match="candidates is "):
+            select(SAMPLES, candidates, **OF_F)
+
+
+@pytest.mark.parametrize("seed", [np.uint8(255), np.int32(3), np.uint64(7)], ids=repr)
+@pytest.mark.filterwarnings("ignore::lse_material.fit.DataWarning")
+def test_a_seed_of_numpy_goes_into_a_file(seed, tmp_path):
+    short = Training(restarts=1, adam_steps=2, lbfgs_steps=1)
+    ensemble = fit_ensemble(SAMPLES, members=2, seed=seed, training=short, **OF_F)
+    assert {r.material.provenance["seed"] for r in ensemble.results} == {int(seed), int(seed) + 1}
+    lse.save(ensemble.material, tmp_path / "m.safetensors")
+
+
+@pytest.mark.filterwarnings("ignore::lse_material.fit.DataWarning")
+def test_a_folder_is_no_checkpoint(tmp_path):
+    with pytest.raises(lse.InvalidInputError, match="is a folder: give the name of a file"):
+        fit(SAMPLES, checkpoint=tmp_path, **OF_F)

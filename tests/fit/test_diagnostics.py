@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 import lse_material as lse
 from lse_material.fit import DataWarning, Training, fit
 from lse_material.fit.problem.diagnostics import ROWS, data_warnings
-from lse_material.fit.problem.rows import rows_of
+from lse_material.fit.problem.rows import are_determined, least_squares, missed_stress, rows_of
 from tests.materials import random_material, samples_of, three_wells, two_wells
 
 SHORT = Training(restarts=1, adam_steps=5, lbfgs_steps=5)
@@ -49,6 +49,43 @@ def test_sound_stresses_raise_no_warning(dim):
     F = np.eye(dim) + np.random.default_rng(1).uniform(-0.2, 0.2, (300, dim, dim))
     samples = lse.Samples(F=F, energy=material.energy(F), stress=material.stress(F))
     assert found(samples, material.kinematics) == ()
+
+
+@pytest.mark.parametrize("unit", [1e-9, 1.0, 1e5, 1e9])
+def test_stresses_beside_conjugates_of_a_field_are_sound_in_any_unit_of_the_field(unit):
+    material, rng = random_material(np.random.default_rng(0), lse.GreenLagrange(2)), np.random.default_rng(2)
+    F, c = np.eye(2) + rng.uniform(-0.1, 0.1, (800, 2, 2)), rng.uniform(1.0, 1.2, 800)
+    W, P = material.energy(F), material.stress(F)
+    of_field = {"fields": unit * c[:, None], "field_names": ("c",), "conjugates": W[:, None] / unit}
+    samples = lse.Samples(F=F, energy=c * W, stress=c[:, None, None] * P, **of_field)
+    assert found(samples, lse.GreenLagrange(2)) == ()
+
+
+@pytest.mark.parametrize("dim", [2, 3])
+def test_stresses_split_into_those_of_an_energy_and_the_rest_as_singular_vectors_say(dim):
+    rng = np.random.default_rng(4)
+    F = np.eye(dim) + 0.2 * rng.normal(size=(50, dim, dim))
+    for measure in (lse.GreenLagrange(dim), lse.StrainAndVolume(dim), lse.IsotropicInvariants(dim)):
+        derivative = measure.derivative(F).reshape(50, measure.size, -1)
+        stress, inverse = rng.normal(size=(50, dim**2)), np.linalg.pinv(derivative.swapaxes(1, 2), rcond=1e-6)
+        wanted = np.einsum("ndq,nq->nd", inverse, stress)
+        np.testing.assert_allclose(
+            least_squares(derivative, stress), wanted, rtol=1e-7, atol=1e-7 * np.abs(wanted).max()
+        )
+        given = np.einsum("nd,ndq->nq", wanted, derivative)
+        np.testing.assert_allclose(missed_stress(stress, derivative), stress - given, atol=1e-9)
+        full = np.linalg.matrix_rank(derivative, rtol=1e-6) == measure.size
+        np.testing.assert_array_equal(are_determined(derivative), full)
+
+
+def test_many_rows_at_one_place_are_compared_within_a_second():
+    wells = two_wells(2)  # 50,000 rows at one place are 1.2e9 pairs
+    x = np.concatenate([np.random.default_rng(0).uniform(-1.3, 1.3, (100, 2)), np.full((50_000, 2), 0.4)])
+    energy = wells.energy(x)
+    assert found(lse.Samples(x=x, energy=energy)) == ()
+    energy[200::2] += 0.1
+    (text,) = found(lse.Samples(x=x, energy=energy))
+    assert "rows at the same place have different energies" in text
 
 
 def test_rows_at_the_same_place_with_different_energies_are_named():
@@ -211,12 +248,3 @@ def test_energies_alone_along_paths_leave_stresses_across_them_open(group):
         assert bool(said) == (open_to_all or (F is plane and group is None))
         known = lse.Samples(F=F, energy=material.energy(F), stress=material.stress(F))
         assert not [text for text in found(known, measure) if "alone" in text]
-
-
-def test_a_test_that_is_held_at_one_place_for_long_is_compared_within_any_memory():
-    rng = np.random.default_rng(7)
-    x = np.concatenate([rng.uniform(-1.0, 1.0, (200, 2)), np.tile([0.4, -0.3], (60_000, 1))])
-    W = (x**2).sum(axis=1)
-    assert not any("same place" in text for text in found(lse.Samples(x=x, energy=W)))
-    W[200:] += 0.1 * rng.standard_normal(60_000)
-    assert any("same place" in text for text in found(lse.Samples(x=x, energy=W)))

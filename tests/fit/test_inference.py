@@ -76,7 +76,19 @@ def test_the_gradient_of_a_target_is_exact():
     np.testing.assert_allclose(gradient, x)
 
 
+def test_a_target_may_change_its_argument_in_place():
+    x = np.random.default_rng(5).normal(size=(4, 2))
+    energy, gradient = Counted(lambda t: -(t.mul_(3.0) ** 2).sum(1), 2)(x)
+    np.testing.assert_allclose(energy, 9.0 * (x**2).sum(axis=1))
+    np.testing.assert_allclose(gradient, 18.0 * x)
+
+
 def test_targets_and_settings_that_cannot_be_are_refused():
+    for corner in ([], [1.7e308]):
+        with pytest.raises(InvalidInputError, match="no inputs, or one that is wider than any number"):
+            infer(two_gaussians, [-c for c in corner], corner)
+    with pytest.raises(InvalidInputError, match="need the names of parameters"):
+        infer(two_gaussians, [-1.0] * 2, [1.0] * 2, architecture=Architecture(mode_type="DesignNetwork"))
     with pytest.raises(InvalidInputError, match="must return"):
         Counted(lambda x: x, 2)(np.zeros((3, 2)))
     with pytest.raises(InvalidInputError, match="NaN at"):

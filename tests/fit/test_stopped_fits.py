@@ -16,6 +16,7 @@ from lse_material.errors import InvalidInputError
 from lse_material.fit import Architecture, FitWarning, Sparsity, Training, fit
 from lse_material.fit.discovery import schedule
 from lse_material.fit.optimise import multistart
+from lse_material.fit.optimise.levenberg_marquardt import levenberg_marquardt
 from lse_material.fit.session import ctrl_c_interrupts
 from tests.fit.short_fits import SHORT, parameters
 from tests.materials import samples_of, two_wells
@@ -175,3 +176,34 @@ def test_a_fit_on_the_command_line_leaves_the_handler_of_sigterm_as_it_was(tmp_p
     short = ["--training-adam-steps", "3", "--training-restarts", "1", "--training-lbfgs-steps", "2", "--modes", "1"]
     run(["fit", str(tmp_path / "rows.npz"), "-o", str(tmp_path / "p.safetensors"), *short])
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_finished_second_order_search_is_not_made_once_more(tmp_path, monkeypatch):
+    calls = []
+
+    def cut_off(*_, **__):
+        raise KeyboardInterrupt
+
+    def counted(*arguments, **options):
+        calls.append(1)
+        return levenberg_marquardt(*arguments, **options)
+
+    samples = samples_of(two_wells(2), 60, 1)
+    options = {"training": SHORT, "progress": False, "checkpoint": tmp_path / "c"}
+    monkeypatch.setattr(multistart, "levenberg_marquardt", counted)
+    with monkeypatch.context() as patch:
+        patch.setattr(multistart, "lbfgs", cut_off)
+        assert fit(samples, **options).stopped == "Ctrl-C"
+    again = fit(samples, **options)
+    assert len(calls) == 1
+    once = fit(samples, training=SHORT, progress=False)
+    assert again.history == once.history
+    np.testing.assert_array_equal(again.potential.energy(samples.x), once.potential.energy(samples.x))
+
+
+def test_a_discovery_that_had_no_time_does_not_say_that_there_is_nothing():
+    samples = samples_of(two_wells(2), 60, 1)
+    auto = Architecture(modes="auto", depth=1, quadratic=False)
+    with pytest.warns(FitWarning, match="the time limit ended the search"):
+        found = fit(samples, architecture=auto, training=Training(time_limit=1e-6), progress=False)
+    assert found.stopped == "the time limit"

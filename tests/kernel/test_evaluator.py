@@ -136,12 +136,37 @@ def test_the_interpreted_potential_takes_the_same_call():
         (np.zeros((4, 2)), np.empty((4, 3)), r"shape \(4, 2\)"),
         (np.zeros((4, 3)), np.empty((5, 3)), r"g is of shape \(5, 3\)"),
         (np.zeros((4, 3)), [0.0], "g is a list"),
+        (None, np.empty((0, 3)), "x is a NoneType"),
     ],
 )
 def test_arrays_that_c_cannot_use_are_refused(x, g, message):
-    compiled = CompiledPotential(random_potential(np.random.default_rng(0), 3))
-    with pytest.raises(lse.InvalidInputError, match=message):
-        compiled.energy_gradient_hessian(x, None, g)
+    potential = random_potential(np.random.default_rng(0), 3)
+    for each in (CompiledPotential(potential), InterpretedPotential(potential)):
+        with pytest.raises(lse.InvalidInputError, match=message):
+            each.energy_gradient_hessian(x, None, g)
+
+
+def test_values_at_points_are_those_of_the_material_for_any_kind_of_array():
+    potential = random_potential(np.random.default_rng(4), 3)
+    fast = CompiledPotential(potential)
+    for x in ([0.25, -1.0, 2.0], [[1, 2, 3], [0, 0, 0]], np.ones((2, 2, 3), dtype=np.float32)):
+        for name in ("energy", "gradient", "hessian", "mode_weights"):
+            np.testing.assert_allclose(
+                getattr(fast.evaluate(x), name), getattr(potential.evaluate(x), name), rtol=1e-11, atol=1e-12
+            )
+
+
+def test_what_is_no_potential_is_not_compiled():
+    """The growth term of a material is not in its potential: its energy would be lost without a word."""
+    material = random_material(np.random.default_rng(0), lse.GreenLagrange(2), growth=lse.Growth(1.0))
+    for call in (CompiledPotential, kernel.potential_evaluator, kernel.KernelShape.of, kernel.point_function):
+        with pytest.raises(lse.InvalidInputError, match="Material cannot be compiled here; give a SoftMinimum"):
+            call(material)
+    with pytest.raises(lse.InvalidInputError, match="takes a Material, not a SoftMinimum"):
+        evaluator(material.potential)
+    for lanes in (0, 3, "4"):
+        with pytest.raises(lse.InvalidInputError, match="a vector has one of"):
+            kernel.point_header(material.potential, lanes=lanes)
 
 
 def test_where_there_is_no_compiler_numpy_serves_with_one_warning(monkeypatch):

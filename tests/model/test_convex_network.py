@@ -206,6 +206,15 @@ def test_a_malformed_network_is_refused_by_name(change, message):
         ConvexNetwork(**{**good, **change})
 
 
+@pytest.mark.parametrize("inputs", [[0, 0], [1], [0, 1, 2], [0, 3], [-1, 0], [0.5, 1.0], 1, "01"])
+def test_a_mode_reads_as_many_different_inputs_as_it_has(inputs):
+    """x1 + 2 x2 that reads one input twice would be 2 x1, without the first term."""
+    sum_of_two = ConvexNetwork.from_arrays([], [[[1.0, 2.0]]], [[0.0]])
+    assert sum_of_two.reading([2, 0], 3).energy([10.0, 7.0, 1.0]) == 21.0
+    with pytest.raises(InvalidInputError, match=r"a mode of 2 reads as many different ones of 0 \.\. 2"):
+        sum_of_two.reading(inputs, 3)
+
+
 def test_points_of_the_wrong_size_are_refused():
     network = random_network(np.random.default_rng(8), 3)
     with pytest.raises(InvalidInputError, match=r"x has shape \(5, 2\); its last axis must hold the 3 components"):

@@ -105,7 +105,7 @@ def test_what_a_mode_can_be_made_into_keeps_its_meaning():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda m: m.at([0.1]), "all 2 parameters"),
+        (lambda m: m.at(np.zeros(4)), "4 of 4 inputs"),
         (lambda m: m.reading([1, 0, 2, 3], 4), "must begin with those"),
         (lambda m: m.plus(np.zeros(4), np.eye(4)), "quadratic term in the parameters"),
         (lambda m: lse.DesignNetwork(**{**m.tensors(), "level": [0.0]}), "level has shape (1,)"),

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import lse_material as lse
 from lse_material.model import determinant, exp, inverse, log, sqrt, tensor
 from lse_material.model.hyperdual import HyperDual, variables
 from tests.materials import random_deformations
@@ -93,3 +94,27 @@ def test_a_tensor_times_a_number_is_taken_entry_by_entry_from_either_side():
     np.testing.assert_allclose((number - A)[1, 1].value, X + 1.0 - Y)
     np.testing.assert_allclose((A - number)[1, 1].value, Y - X - 1.0)
     assert isinstance(X * number, HyperDual)  # an array is a number at each point, not a tensor
+
+
+def own(parent, **attributes):
+    return type("Own", (parent,), {"__module__": "script", **attributes})
+
+
+@pytest.mark.parametrize(
+    "formula",
+    [lambda a: np.sqrt(a[0]), lambda a: max(a[0], 0.0), lambda a: abs(a[0]), lambda a: [a[0]], lambda a: None],
+    ids=["numpy", "comparison", "abs", "list", "no return"],
+)
+def test_a_formula_that_takes_numbers_alone_is_named_with_what_it_may_use(formula):
+    """max and abs have no second derivative at a kink; functions of NumPy give none at all."""
+    mode = own(
+        lse.Mode,
+        size=1,
+        formula=lambda self, x: formula(x),
+        tensors=lambda self: {"one": np.ones(1)},
+        from_tensors=classmethod(lambda cls, tensors, options: cls()),
+    )()
+    measure = own(lse.StrainMeasure, size=1, components=lambda self, F: [formula(F[0])])(2)
+    for name, call in (("formula", lambda: mode.gradient([1.5])), ("components", lambda: measure.strain(np.eye(2)))):
+        with pytest.raises(lse.InvalidInputError, match=rf"Own\.{name} fails on scalars .*sqrt, log, exp of the"):
+            call()

@@ -155,3 +155,11 @@ def test_axes_are_normalised_and_completed():
 def test_axes_that_are_none_are_refused(kind, axes, message):
     with pytest.raises(lse.InvalidInputError, match=message):
         kind(3, **axes)
+
+
+@pytest.mark.parametrize("length", [1e-300, 1e-170, 1.0, 1e170, 1e300])
+def test_a_direction_may_be_of_any_length(length):
+    """The squares of these overflow or vanish; the stretch along (3, 4)/5 does not depend on them."""
+    F = np.array([[1.2, 0.1], [0.0, 0.9]])
+    x = lse.TransverseInvariants(2, a=(3.0 * length, 4.0 * length)).strain(F)
+    assert x[0] == pytest.approx(((F @ [0.6, 0.8]) ** 2).sum() - 1.0, rel=1e-14)

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import lse_material as lse
 from lse_material import InvalidInputError, SoftMinimum
 from lse_material.model.mode import CHUNK
 from tests.materials import central_difference, line, random_network, random_potential, relative_error, well
@@ -208,11 +209,11 @@ def test_chunks_do_not_show_and_agree_with_one_evaluation():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"scaled_rho": 0.0}, "rho is 0.0; the transition scale must be > 0"),
-        ({"scaled_rho": -1.0}, "rho is -1.0"),
-        ({"scaled_rho": np.nan}, "rho holds nan"),
-        ({"scaled_rho": [1.0]}, "rho has 1 axes"),
-        ({"energy_scale": -1.0}, "or convex modes turn concave"),
+        ({"scaled_rho": 0.0}, "rho, the transition scale, is 0.0; it must be a finite number > 0"),
+        ({"scaled_rho": -1.0}, "scale, is -1.0"),
+        ({"scaled_rho": np.nan}, "scale, is nan"),
+        ({"scaled_rho": [1.0]}, r"scale, is \[1.0\]"),
+        ({"energy_scale": -1.0}, "energy_scale is -1.0; it must be a finite number > 0"),
         ({"energy_shift": np.inf}, "energy_shift holds inf"),
         ({"input_scale": [1.0, 0.0]}, "every entry must be > 0"),
         ({"input_scale": [1.0, 1.0, 1.0]}, r"input_scale has shape \(3,\); it should be \(2,\)"),
@@ -221,6 +222,13 @@ def test_chunks_do_not_show_and_agree_with_one_evaluation():
         ({"modes": well(1.0, [0.0, 0.0])}, r"give a tuple of them"),
         ({"modes": (well(1.0, [0.0, 0.0]), well(1.0, [0.0]))}, "mode 1 has 1 inputs, mode 0 has 2"),
         ({"modes": ("soft",)}, "mode 0 is a str, not a Mode"),
+        ({"modes": None}, "modes is None; give a list"),
+        ({"scaled_rho": 10**400}, "scale, is 1000"),
+        ({"energy_scale": "1"}, "energy_scale is '1'"),
+        ({"training_box": ([-1.0, -1.0], [1.0, 1.0])}, "training_box is a tuple; it must be a Box or None"),
+        ({"training_box": lse.Box([0.0], [1.0])}, "training_box has 1 components; the potential has 2"),
+        ({"units": "MPa"}, "units is 'MPa'; give a mapping"),  # a file of it could not be read
+        ({"provenance": ["fit"]}, r"provenance is \['fit'\]; give a mapping"),
     ],
 )
 def test_a_malformed_potential_is_refused_by_name(change, message):

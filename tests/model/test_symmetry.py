@@ -118,3 +118,25 @@ def test_a_symmetry_of_a_strain_leaves_fields_before_it():
     for A, inner in zip(wide.group, square.group):
         np.testing.assert_array_equal(A @ x, [*x[:2], *(inner @ x[2:5]), x[5]])
     np.testing.assert_array_equal(square.on(5, first=2).without(2).group, square.group)
+
+
+def test_a_projection_is_no_symmetry_though_its_powers_are_few():
+    """P^2 = P is closed under products; but no finite group holds it, for det P = 0."""
+    for volume, generator in ((0, np.diag([1.0, 0.0])), (0, np.zeros((2, 2)))):
+        with pytest.raises(InvalidInputError, match=f"has the determinant {volume}; that of a symmetry is 1 or -1"):
+            Symmetry.generated([generator], size=2)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Symmetry.generated(None, size=2), "generators is None; give a list"),
+        (lambda: Symmetry.generated([], size=0), "size is 0; it must be a whole number >= 1"),
+        (lambda: Symmetry(np.eye(2)[None], np.eye(3)[None], "mixed"), r"invariance has shape \(1, 3, 3\)"),
+        (lambda: Symmetry(np.eye(2)[None], np.zeros((0, 2, 2)), "none"), "at least the identity"),
+        (lambda: Symmetry.crystal(["cubic"], "tetragonal", dim=3), "no symmetry"),
+    ],
+)
+def test_what_makes_no_group_is_refused(make, message):
+    with pytest.raises(InvalidInputError, match=message):
+        make()

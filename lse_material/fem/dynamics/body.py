@@ -1,6 +1,5 @@
 """A body with inertia: its displacement and velocity, its energies and momenta."""
 
-from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -14,36 +13,20 @@ from lse_material.errors import InvalidInputError
 from lse_material.fem._cells import require_double
 from lse_material.fem._mpi import integral
 from lse_material.fem.forms.measures import with_quadrature_degree
+from lse_material.fem.solve.arguments import check_displacement, check_functional, check_scalar, check_unknowns
 
 
 class MovingBody:
-    """What all steps in time share.
-
-    Args:
-        energy: functional of u.
-        u: the displacement: a scalar field, or a vector field of the dimension of the mesh.
-        density: mass per reference volume, a UFL scalar > 0.
-        lumped: take the mass at the nodes: for spaces of degree 1.
-        options: of the compilation of forms.
-
-    Attributes:
-        velocity: a function that you can set before the first step.
-        before: the displacement at the beginning of the last step.
-        functional: the energy, a UFL form.
-        formulas: name -> UFL form, of all that decides on the motion.
-        iterations: Newton iterations of the last step.
-        work: work of the supports in the last step.
-        dissipated: energy that damping has dissipated in the last step.
-    """
+    """What all steps in time share; arguments and attributes are those of `Motion`."""
 
     def __init__(
         self, energy: ufl.Form, u: fem.Function, *, density: Any, lumped: bool, options: dict[str, Any]
     ) -> None:
-        if not isinstance(energy, ufl.Form) or energy.arguments():
-            raise InvalidInputError("a motion takes an energy: a UFL form without test function.")
-        if not isinstance(density, (Real, ufl.core.expr.Expr)):
-            raise InvalidInputError(f"density is {density!r}; it must be a number or a UFL scalar > 0.")
+        check_functional(energy, "the energy of a motion")
+        check_scalar("density", density)
+        check_displacement(u)
         require_double(u, what="a motion")
+        check_unknowns(energy, (u,))
         V = u.function_space
         self.u, self.before, self.velocity = u, fem.Function(V), fem.Function(V, name="velocity")
         self.before.x.array[:] = u.x.array
@@ -54,7 +37,7 @@ class MovingBody:
         self._energy = fem.form(self.functional, **options)
         speed = ufl.inner(self.velocity, self.velocity)
         kinetic = 0.5 * density * speed * self.mass_measure
-        self.formulas: dict[str, ufl.Form] = {"energy": self.functional, "kinetic energy": kinetic}
+        self.formulas = {"energy": self.functional, "kinetic energy": kinetic}  # all that decides on the motion
         self._kinetic = fem.form(kinetic, **options)
         momenta = _momenta(u, self.velocity, density)
         self._momenta = [fem.form(momentum * self.mass_measure, **options) for momentum in momenta]
@@ -73,11 +56,13 @@ class MovingBody:
 
 
 def _mass_measure(V: fem.FunctionSpace, lumped: bool) -> ufl.Measure:
-    degree = V.element.basix_element.degree
+    element, degree = V.ufl_element(), V.element.basix_element.degree
     if not lumped:
         return ufl.Measure("dx", domain=V.mesh, metadata={"quadrature_degree": 2 * degree})
-    if degree != 1:
-        raise InvalidInputError(f"a lumped mass is for spaces of degree 1; that of u has degree {degree}.")
+    if degree != 1 or element.family_name != "P" or element.discontinuous:
+        raise InvalidInputError(
+            f"a lumped mass is for continuous Lagrange spaces of degree 1; that of u has degree {degree}: {element}."
+        )
     return ufl.Measure("dx", domain=V.mesh, metadata={"quadrature_degree": 1, "quadrature_rule": "vertex"})
 
 

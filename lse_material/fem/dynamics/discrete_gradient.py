@@ -16,9 +16,9 @@ import ufl
 from dolfinx import fem
 from ufl.core.expr import Expr
 
-from lse_material.errors import InvalidInputError
 from lse_material.fem.forms.constants import without_constants
 from lse_material.fem.forms.measures import expanded_derivatives, with_quadrature_degree
+from lse_material.fem.solve.arguments import check_displacement, check_functional
 
 SMALLEST_CHANGE = 1e-5  # of a strain; below it the term with a is left out: its work is of fourth order in the strain
 
@@ -49,11 +49,8 @@ def discrete_gradient(
     >>> bool(abs(fem.assemble_scalar(fem.form(forces)) - (at[0] - at[1])) < 1e-14)
     True
     """
-    if not isinstance(energy, ufl.Form) or energy.arguments():
-        raise InvalidInputError("a discrete gradient is of an energy: a UFL form without test function.")
-    shape, dim = u.ufl_shape, u.function_space.mesh.geometry.dim
-    if shape not in ((), (dim,)) or u.function_space.element.space_dimension == 0:
-        raise InvalidInputError(f"u has shape {shape}; a displacement is a scalar, or a vector of {dim} components.")
+    check_functional(energy, "the energy of a discrete gradient")
+    check_displacement(u)
     energy, _ = without_constants(with_quadrature_degree(energy), u)
     parts = [_of_integral(integral, u, before, v, objective) for integral in energy.integrals()]
     return sum(parts[1:], parts[0])

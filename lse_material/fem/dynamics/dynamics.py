@@ -7,19 +7,19 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 
-import numpy as np
 import ufl
 from dolfinx import fem
-from mpi4py import MPI
 
-from lse_material._arrays import Array, float_array, positive, whole_number
+from lse_material._arrays import Array, not_negative
 from lse_material.errors import ConvergenceError, InvalidInputError
-from lse_material.fem._mpi import integral, on_every_rank
+from lse_material.fem._mpi import on_every_rank
+from lse_material.fem.dynamics.body import MovingBody
 from lse_material.fem.dynamics.explicit import ExplicitMotion
 from lse_material.fem.dynamics.motion import Motion
 from lse_material.fem.paths.fingerprint import Fingerprint, fingerprint
 from lse_material.fem.paths.history import History, InternalVariables, advance, check_memory, memory_of
-from lse_material.fem.paths.time_path import StepEstimate, TimePath
+from lse_material.fem.paths.time_path import Rejected, StepEstimate, TimePath, Trial
+from lse_material.fem.solve.fields import restorer
 
 COLUMNS = ("time", "dt", "kinetic", "energy", "dissipated", "work", "error", "iterations")
 LARGEST_GROWTH = 2.0  # of a step over the one before
@@ -50,7 +50,7 @@ class Dynamics(TimePath):
             loads that do not change, kinetic + energy + dissipated - work does not change either.
 
     Raises:
-        InvalidInputError: a number is not positive, an observable has a name that the table uses, or the energy has a
+        InvalidInputError: an argument is none of these, an observable has a name that the table uses, or the energy has a
             `Dissipation` that is not in `internal`, or the reverse.
 
     >>> motion = lse.fem.Motion(W * dx, u, density=1.0, petsc_options_prefix="motion_")
@@ -59,6 +59,8 @@ class Dynamics(TimePath):
     >>> bool(np.ptp(table["kinetic"] + table["energy"]) < 1e-12)
     True
     """
+
+    shortest_share = 1e-6
 
     motion: Motion | ExplicitMotion
     dt: float
@@ -72,10 +74,14 @@ class Dynamics(TimePath):
     progress: bool = True
 
     def __post_init__(self) -> None:
-        positive("dt", self.dt)
-        whole_number("every", self.every, 1)
-        if not float_array("tolerance", self.tolerance, 0) >= 0.0:
-            raise InvalidInputError(f"tolerance is {self.tolerance!r}; it must be >= 0.")
+        if not isinstance(self.motion, MovingBody):
+            raise InvalidInputError(
+                f"a Dynamics takes a Motion or an ExplicitMotion, and not {type(self.motion).__name__}."
+            )
+        if self.supports is not None and not callable(self.supports):
+            raise InvalidInputError(f"supports is {self.supports!r}; it must be a function of the time.")
+        self._check_steps(self.dt)
+        not_negative("tolerance", self.tolerance)
         check_memory(self.motion.functional, self.internal)
         self.history  # noqa: B018 (it checks the names of what is observed)
         self._estimate  # noqa: B018 (it is compiled, which is collective)
@@ -101,12 +107,8 @@ class Dynamics(TimePath):
     def _estimate(self) -> _Estimate:
         return _Estimate(self.motion, self.dt)
 
-    @property
-    def _comm(self) -> MPI.Comm:
-        return self.motion.comm
-
     def _begin(self) -> None:
-        self._note(0.0, 0.0, 0.0, 0.0, 0.0)
+        super()._begin()
         if self.tolerance > 0.0:
             self._estimate.start(PROBE * self.dt)
 
@@ -115,47 +117,38 @@ class Dynamics(TimePath):
         without = (motion.before, motion.velocity, *memory_of(self.internal).values())
         return fingerprint(motion.formulas, unknown=motion.u, bcs=motion.bcs, without=without)
 
-    def _advance(self, until: float) -> None:
-        motion, estimate, history, start = self.motion, self._estimate, self.history, self._time
-        shortest = self.shortest or 1e-6 * self.dt
-        before, velocity = motion.u.x.array.copy(), motion.velocity.x.array.copy()
-        while True:
-            last = estimate.next_dt >= (until - start) * (1.0 - 1e-9)
-            dt = until - start if last else estimate.next_dt
-            if self.supports is not None:
-                on_every_rank(motion.comm, partial(self.supports, start + dt))
-            try:
-                motion.step(dt)
-                error = estimate.error(velocity, dt) if self.tolerance > 0.0 else 0.0
-                factor = LARGEST_GROWTH
-                if self.tolerance > 0.0 and error > 0.0:
-                    factor = min(SAFETY * (self.tolerance / error) ** (1.0 / 3.0), LARGEST_GROWTH)
-                if self.tolerance == 0.0 or error <= self.tolerance or dt <= shortest:
-                    break
-                reason = f"its error {error:.3g} exceeds {self.tolerance:.3g}"
-            except ConvergenceError as failure:
-                factor, reason = 0.5, str(failure)
-                history.failed += 1
-            history.rejected += 1
-            motion.u.x.array[:], motion.velocity.x.array[:] = before, velocity
-            estimate.next_dt = max(factor, SMALLEST_FACTOR) * dt
-            if estimate.next_dt < shortest:
-                raise ConvergenceError(f"the step at time {start:g} failed down to dt = {dt:.3g}: {reason}.")
-        paid = motion.dissipated + advance(self.internal)
-        estimate.accept(velocity, dt)
-        self._note(until if last else start + dt, dt, error, paid, motion.work)
-        if not last or factor < 1.0:
-            estimate.next_dt = min(factor * dt, self.dt)
+    def _try(self, dt: float) -> Trial:
+        motion, estimate = self.motion, self._estimate
+        if self.supports is not None:
+            on_every_rank(motion.comm, partial(self.supports, self._time + dt))
+        estimate.begin()
+        try:
+            motion.step(dt)
+        except ConvergenceError as failure:
+            return Trial(0.5, Rejected.SOLVER, str(failure))
+        error = estimate.error(dt) if self.tolerance > 0.0 else 0.0
+        row = {"dissipated": motion.dissipated, "work": motion.work, "error": error}
+        factor = LARGEST_GROWTH
+        if error > 0.0:
+            factor = min(SAFETY * (self.tolerance / error) ** (1.0 / 3.0), LARGEST_GROWTH)
+        if error <= self.tolerance or dt <= self._shortest:
+            return Trial(factor, row=row)
+        reason = f"its error {error:.3g} exceeds {self.tolerance:.3g}"
+        return Trial(max(factor, SMALLEST_FACTOR), Rejected.ERROR, reason)
 
-    def _note(self, time: float, dt: float, error: float, paid: float, work: float) -> None:
+    def _accept(self, time: float, dt: float, trial: Trial) -> None:
+        paid = trial.row.get("dissipated", 0.0)
+        if dt > 0.0:
+            paid += advance(self.internal)
+            self._estimate.accept(dt)
         self.history.add(
             time=time,
             dt=dt,
             kinetic=self.motion.kinetic(),
             energy=self.motion.energy(),
             dissipated=self.history.last("dissipated") + paid,
-            work=self.history.last("work") + work,
-            error=error,
+            work=self.history.last("work") + trial.row.get("work", 0.0),
+            error=trial.row.get("error", 0.0),
             iterations=float(self.motion.iterations),
         )
 
@@ -168,25 +161,31 @@ class _Estimate(StepEstimate):
 
     def __init__(self, motion: Motion | ExplicitMotion, dt: float) -> None:
         V = motion.u.function_space
-        self.next_dt, self._motion = dt, motion
-        self.acceleration, self._difference = fem.Function(V), fem.Function(V)
-        one = fem.Constant(V.mesh, 1.0) * ufl.dx
-        self._square = fem.form(ufl.inner(self._difference, self._difference) * ufl.dx)
-        self._volume = integral(motion.comm, fem.form(one))
+        self._motion, self.acceleration, self._difference = motion, fem.Function(V), fem.Function(V)
+        self._velocity = motion.velocity.x.array.copy()
+        super().__init__((motion.u, motion.velocity), ufl.inner(self._difference, self._difference), dt, dt)
 
     def start(self, dt: float) -> None:
         """Measure the initial acceleration by a short step, which is taken back; collective."""
-        u, velocity = self._motion.u.x.array.copy(), self._motion.velocity.x.array.copy()
+        restore = restorer(self.state)
+        self.begin()
         self._motion.step(dt)
-        self.accept(velocity, dt)
-        self._motion.u.x.array[:], self._motion.velocity.x.array[:] = u, velocity
+        self.accept(dt)
+        restore()
 
-    def error(self, velocity: Array, dt: float) -> float:
-        """Of the last step, which began with a velocity; collective."""
-        new = (self._motion.velocity.x.array - velocity) / dt
-        self._difference.x.array[:] = dt**2 / 12.0 * (new - self.acceleration.x.array)
-        return float(np.sqrt(integral(self._motion.comm, self._square) / self._volume))
+    def begin(self) -> None:
+        """Note the velocity at the beginning of a step."""
+        self._velocity[:] = self._motion.velocity.x.array
 
-    def accept(self, velocity: Array, dt: float) -> None:
-        """Remember the acceleration of a step."""
-        self.acceleration.x.array[:] = (self._motion.velocity.x.array - velocity) / dt
+    def error(self, dt: float) -> float:
+        """Of the last step; collective."""
+        self._difference.x.array[:] = dt**2 / 12.0 * (self._mean(dt) - self.acceleration.x.array)
+        return self.root_mean_square()
+
+    def accept(self, dt: float) -> None:
+        """Remember the acceleration of the last step."""
+        self.acceleration.x.array[:] = self._mean(dt)
+
+    def _mean(self, dt: float) -> Array:
+        """The mean acceleration of the last step."""
+        return (self._motion.velocity.x.array - self._velocity) / dt

@@ -21,6 +21,7 @@ from lse_material.fem._mpi import assembled, integral
 from lse_material.fem.dynamics.body import MovingBody
 from lse_material.fem.dynamics.discrete_gradient import discrete_gradient
 from lse_material.fem.forms.measures import with_quadrature_degree
+from lse_material.fem.solve.arguments import check_functional
 from lse_material.fem.solve.options import checked_options
 from lse_material.fem.solve.problem import MaterialProblem
 
@@ -53,8 +54,13 @@ class Motion(MovingBody):
         kwargs: passed on to `MaterialProblem` (jit_options, form_compiler_options).
 
     Attributes:
-        problem: the `MaterialProblem` of one step. Others are those of `MovingBody`: velocity, before, iterations, work,
-            dissipated.
+        problem: the `MaterialProblem` of one step.
+        velocity: a function that you can set before the first step.
+        before: the displacement at the beginning of the last step.
+        functional: the energy, a UFL form.
+        iterations: Newton iterations of the last step.
+        work: of the supports in the last step.
+        dissipated: energy that damping has dissipated in the last step.
 
     Raises:
         InvalidInputError: u is no displacement, or the energy is no functional.
@@ -92,7 +98,9 @@ class Motion(MovingBody):
         power = None
         if damping is not None:
             any_rate = fem.Function(V)
-            drag = ufl.derivative(with_quadrature_degree(damping(any_rate)), any_rate, v)
+            potential = damping(any_rate) if callable(damping) else damping
+            check_functional(potential, "the damping, a function of a velocity,")
+            drag = ufl.derivative(with_quadrature_degree(potential), any_rate, v)
             self.formulas["damping"] = ufl.replace(drag, {any_rate: self.velocity})
             residual += ufl.replace(drag, {any_rate: rate})
             power = ufl.replace(drag, {any_rate: rate, v: rate})
@@ -122,19 +130,11 @@ class Motion(MovingBody):
         self.dt.value = dt
         u, start = self.u.x.array, self.before.x.array
         start[:] = u
-        try:
-            self.problem.solve()
-        except BaseException:
-            u[:] = start
-            raise
+        self.problem.solve()
         self.iterations = int(self.problem.solver.getIterationNumber())
-        self.work = self._work_of_supports()
+        free = self.problem.fields.free[0]
+        moved = np.where(free, 0.0, (u - start)[: len(free)])
+        forces = assembled(self.problem.F)[: len(free)]  # in the middle of the step
+        self.work = float(self.comm.allreduce(forces @ moved, MPI.SUM))
         self.dissipated = 0.0 if self._power is None else dt * integral(self.comm, self._power)
         self.velocity.x.array[:] = 2.0 / dt * (u - start) - self.velocity.x.array
-
-    def _work_of_supports(self) -> float:
-        """Of the forces in the middle of the step, on the displacements that are prescribed."""
-        forces = assembled(self.problem.F)
-        free = self.problem.fields.free[0]
-        moved = np.where(free, 0.0, (self.u.x.array - self.before.x.array)[: len(free)])
-        return float(self.comm.allreduce(forces[: len(free)] @ moved, MPI.SUM))

@@ -10,8 +10,7 @@ from typing import Any
 import ufl
 
 from lse_material.fem.forms import operator
-from lse_material.fem.forms.marks import marks_in
-from lse_material.fem.forms.measures import expanded_derivatives
+from lse_material.fem.forms.marks import factor_of, marks_in
 from lse_material.fem.forms.operator import PotentialComponent
 from lse_material.fem.forms.orientation import Determinant
 
@@ -38,11 +37,11 @@ def without_constants(functional: ufl.Form, u: Any) -> tuple[ufl.Form, ufl.Form 
 
 def _share(functional: ufl.Form, W: PotentialComponent) -> ufl.Form | None:
     """The derivative of a functional by a potential, where no cell is turned inside out; None if it is not affine in it."""
-    value = ufl.variable(ufl.as_ufl(1.0))
     upright = {J: ufl.as_ufl(1.0) for J, _ in marks_in(functional, Determinant)}
     parts = []
     for integral in functional.integrals():
-        integrand = ufl.replace(integral.integrand(), {W: value, **upright})
-        parts.append(integral.reconstruct(integrand=expanded_derivatives(ufl.diff(integrand, value))))
-    share = ufl.Form([part for part in parts if part.integrand() != 0])
-    return None if value in ufl.algorithms.extract_type(share, type(value)) else share
+        factor = factor_of(W, integral.integrand(), upright)
+        if factor is None:
+            return None
+        parts.append(integral.reconstruct(integrand=factor))
+    return ufl.Form([part for part in parts if part.integrand() != 0])

@@ -59,12 +59,13 @@ def enclosed_volume(
     >>> round(fem.assemble_scalar(fem.form(volume)) / np.pi, 12)
     1.0
     """
-    domain = ufl.domain.extract_unique_domain(u)
+    domain: Any = ufl.domain.extract_unique_domain(u) if isinstance(u, Expr) else None
     dim = 0 if domain is None else domain.geometric_dimension
-    if dim not in (2, 3) or u.ufl_shape != (dim,) or domain.topological_dimension != dim:
+    shape = getattr(u, "ufl_shape", None)
+    if dim not in (2, 3) or shape != (dim,) or domain.topological_dimension != dim:
         raise InvalidInputError(
-            f"the displacement has UFL shape {u.ufl_shape} on a mesh of dimension {dim}: a cavity lies in a body in two or "
-            "three dimensions, of which u has as many components."
+            f"the displacement has UFL shape {shape} on a mesh of dimension {dim}: a cavity lies in a body in two or three "
+            "dimensions, of which u has as many components."
         )
     if not isinstance(ds, ufl.Measure) or ds.integral_type() != "exterior_facet":
         raise InvalidInputError("ds is a measure of exterior facets, those of the cavity: ufl.Measure('ds', ...)(tag).")

@@ -20,6 +20,7 @@ from lse_material.errors import InvalidInputError
 from lse_material.fem.forms import expanded as networks
 from lse_material.fem.forms import operator
 from lse_material.fem.forms.frozen_tangent import growth_energy
+from lse_material.fem.forms.lagged import expect_inputs
 from lse_material.fem.forms.marks import marked
 from lse_material.fem.forms.orientation import not_inverted
 from lse_material.fem.forms.strain import pull_back, strain
@@ -111,6 +112,8 @@ def conjugates(
     0.3
     """
     expect_shape(material, F)
+    if not material.fields:
+        raise InvalidInputError("the energy depends on F alone: it has no fields, and no conjugates of any.")
     fields = scalar_fields(material, fields)
     x = inputs(material, F, fields)
     gradient = (networks if expanded else operator).gradient(material.potential, x)
@@ -143,26 +146,24 @@ def mode_weights(material: Material, F: Expr, *, fields: Sequence[Expr] = (), ex
     >>> round(fem.assemble_scalar(fem.form(first * dx)), 6)
     0.5
     """
-    expect_shape(material, F)
-    p, x = material.potential, inputs(material, F, fields)
-    return ufl.as_vector((networks if expanded else operator).weights(p, x))
+    x = inputs(material, F, fields)
+    return ufl.as_vector((networks if expanded else operator).weights(material.potential, x))
 
 
 def potential_energy(potential: SoftMinimum, x: list[Expr], *, expanded: bool = False) -> Expr:
     """W of a potential of any UFL scalars x (d of them), compiled or expanded as `energy`.
 
-    >>> E = 0.5 * (F.T * F - ufl.Identity(2))
-    >>> W = lse.fem.potential_energy(material.potential, [E[0, 0], E[1, 1], np.sqrt(2.0) * E[0, 1]])
+    >>> W = lse.fem.potential_energy(material.potential, x)
     >>> round(fem.assemble_scalar(fem.form(W * dx)), 6)
     0.004307
     """
-    if len(x) != potential.size:
-        raise InvalidInputError(f"the potential has {potential.size} inputs; it was given {len(x)} expressions.")
+    expect_inputs(potential, x)
     return (networks if expanded else operator).value(potential, x)
 
 
 def inputs(material: Material, F: Expr, fields: Sequence[Expr]) -> list[Expr]:
-    """The inputs of the potential, UFL scalars: the fields, then the components of x(F)."""
+    """The inputs of the potential, UFL scalars: the fields, then the components of x(F). Errors as in `energy`."""
+    expect_shape(material, F)
     return [*scalar_fields(material, fields), *strain(material.kinematics, F)]
 
 
@@ -219,7 +220,7 @@ def rotation(angle: Expr | float, axis: Sequence[float] | None = None) -> Expr:
         axis: three numbers, the direction in space; left out for a rotation in the plane.
 
     Raises:
-        InvalidInputError: the axis is not a direction in space.
+        InvalidInputError: the angle is no scalar, or the axis is not a direction in space.
 
     >>> grains = fem.Function(fem.functionspace(domain, ("DG", 0)))
     >>> grains.x.array[: len(grains.x.array) // 2] = np.pi / 6
@@ -227,6 +228,8 @@ def rotation(angle: Expr | float, axis: Sequence[float] | None = None) -> Expr:
     >>> round(fem.assemble_scalar(fem.form(W * dx)), 6)  # at F = I
     0.004307
     """
+    if not isinstance(angle, Real) and getattr(angle, "ufl_shape", None) != ():
+        raise InvalidInputError(f"the angle is a {type(angle).__name__}; it must be a number or a UFL scalar.")
     angle = ufl.as_ufl(angle)
     c, s = ufl.cos(angle), ufl.sin(angle)
     if axis is None:

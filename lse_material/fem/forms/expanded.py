@@ -8,6 +8,7 @@ differentiation,
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -121,11 +122,6 @@ def formula(mode: Any, x: list[Expr], *, with_gradient: bool = False) -> tuple[E
     return psi, [ufl.diff(psi, xi) for xi in variables] if with_gradient else []
 
 
-def interpolated(mode: Any, x: list[Expr], *, with_gradient: bool = False) -> tuple[Expr, list[Expr]]:
-    """psi of an interpolated network, and its gradient if asked for (else an empty list)."""
-    return _between(network, mode, x, with_gradient)
-
-
 def design(mode: Any, x: list[Expr], *, with_gradient: bool = False) -> tuple[Expr, list[Expr]]:
     """psi of a design network, and its gradient if asked for (else an empty list)."""
     m = mode.feature_weight.shape[1]
@@ -146,12 +142,7 @@ def design(mode: Any, x: list[Expr], *, with_gradient: bool = False) -> tuple[Ex
     return psi, [ufl.diff(psi, xi) for xi in x] if with_gradient else []
 
 
-def interpolated_design(mode: Any, x: list[Expr], *, with_gradient: bool = False) -> tuple[Expr, list[Expr]]:
-    """psi of an interpolated design network, and its gradient if asked for (else an empty list)."""
-    return _between(design, mode, x, with_gradient)
-
-
-def _between(of_end: Callable[..., Any], mode: Any, x: list[Expr], with_gradient: bool) -> tuple[Expr, list[Expr]]:
+def _between(of_end: Callable[..., Any], mode: Any, x: list[Expr], *, with_gradient: bool) -> tuple[Expr, list[Expr]]:
     """The same of a mode between its ends, x[0] the share of the upper one."""
     t, rest = x[0], x[1:]
     (lower, of_lower), (upper, of_upper) = (
@@ -166,7 +157,7 @@ def _between(of_end: Callable[..., Any], mode: Any, x: list[Expr], with_gradient
 # by the type of a mode; types that stand here in no line are written out by their formula
 MODES: dict[str, Callable[..., tuple[Expr, list[Expr]]]] = {
     "ConvexNetwork": network,
-    "InterpolatedNetwork": interpolated,
+    "InterpolatedNetwork": partial(_between, network),
     "DesignNetwork": design,
-    "InterpolatedDesign": interpolated_design,
+    "InterpolatedDesign": partial(_between, design),
 }

@@ -22,13 +22,12 @@ from typing import Any
 
 import ufl
 from dolfinx import fem
-from ufl.algorithms.apply_algebra_lowering import apply_algebra_lowering
-from ufl.algorithms.apply_derivatives import apply_derivatives
 from ufl.core.expr import Expr
 from ufl.variable import Variable
 
 from lse_material.errors import InvalidInputError
-from lse_material.fem.forms.marks import marked, marks_in
+from lse_material.fem.forms.marks import factor_of, marked, marks_in
+from lse_material.fem.forms.measures import expect_functional
 from lse_material.fem.forms.operator import PotentialComponent, energies_in, frozen_hessian
 from lse_material.fem.forms.transformation import cost_curvature, costs_in
 from lse_material.model.growth import Growth
@@ -46,28 +45,36 @@ def frozen_tangent(energy: ufl.Form, u: fem.Function) -> ufl.Form | None:
         u: what it is differentiated in.
 
     Raises:
-        InvalidInputError: it holds derivatives or mode weights of a compiled potential, or is not linear in its energy.
+        InvalidInputError: it holds derivatives or mode weights of a compiled potential, is not linear in its energy, or is no
+            functional of u.
 
     >>> tangent = lse.fem.frozen_tangent(W * dx, u)
     >>> len(tangent.arguments())
     2
     """
+    expect_functional(energy, "given a frozen-weight tangent")
     costs = costs_in(energy)
     purpose = "a frozen-weight tangent is known of energies only. Pass frozen= with a bilinear form of your own"
     found = energies_in(_without(energy, costs), purpose)
     if not found and not costs:
         return None
+    if u not in energy.coefficients():
+        raise InvalidInputError("the energy does not depend on u: give the whole function, not a part of it.")
     v, du = ufl.TestFunction(u.function_space), ufl.TrialFunction(u.function_space)
     terms = {W: _potential_curvature(W, u, v, du) for W in found}
     terms |= {term: _growth_curvature(term, u, v, du) for term, _ in marks_in(energy, _Term)}
     terms |= {term: cost_curvature(term, u, v, du) for term in costs}
     rest = _without(energy, terms)
     form = ufl.derivative(ufl.derivative(rest, u, v), u, du) if rest.integrals() else ufl.Form([])
-    amount = ufl.variable(fem.Constant(u.function_space.mesh, 1.0))
     for term, curvature in terms.items():
         for integral in energy.integrals():
             if term in ufl.algorithms.extract_type(integral.integrand(), type(term)):
-                factor = _factor(ufl.replace(integral.integrand(), {term: amount}), amount)
+                factor = factor_of(term, integral.integrand())
+                if factor is None:
+                    raise InvalidInputError(
+                        "the energy is not linear in a compiled potential, so that its frozen-weight tangent is not known. "
+                        "Pass frozen= with a bilinear form of your own."
+                    )
                 form += ufl.Form([integral.reconstruct(integrand=factor * curvature)])
     return form
 
@@ -150,14 +157,3 @@ class _Term:
     """The meaning of a mark on a growth term as a whole."""
 
     growth: Growth
-
-
-def _factor(integrand: Expr, amount: Expr) -> Expr:
-    """What `amount` is multiplied by in the integrand."""
-    factor = apply_derivatives(apply_algebra_lowering(ufl.diff(integrand, amount)))
-    if amount in ufl.algorithms.extract_type(factor, type(amount)):
-        raise InvalidInputError(
-            "the energy is not linear in a compiled potential, so that its frozen-weight tangent is not known. Pass frozen= "
-            "with a bilinear form of your own."
-        )
-    return factor

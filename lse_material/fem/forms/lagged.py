@@ -11,23 +11,38 @@ long it is; it lags behind where the weights change fast. The same idea as the s
 Am. Stat. 58, 30 (2004).
 """
 
+from collections.abc import Sequence
+
 import ufl
 from dolfinx import fem
 from ufl.core.expr import Expr
 
+from lse_material.errors import InvalidInputError
 from lse_material.fem.forms import operator
+from lse_material.fem.forms.marks import factor_of
+from lse_material.fem.forms.measures import expect_functional
 from lse_material.fem.forms.operator import energies_in
 from lse_material.model.soft_minimum import SoftMinimum
+
+
+def expect_inputs(potential: SoftMinimum, x: Sequence[Expr]) -> None:
+    """Raise InvalidInputError unless this is a potential of so many inputs."""
+    if not isinstance(potential, SoftMinimum):
+        raise InvalidInputError(
+            f"the potential is a {type(potential).__name__}; that of a material is material.potential."
+        )
+    if len(x) != potential.size:
+        raise InvalidInputError(f"the potential has {potential.size} inputs; it was given {len(x)} expressions.")
 
 
 def mode_energies(potential: SoftMinimum, x: list[Expr]) -> list[Expr]:
     """psi_k(x) in energy units, one UFL scalar for each mode: their soft minimum with `transition_scale` is W(x).
 
-    >>> E = 0.5 * (F.T * F - ufl.Identity(2))
-    >>> psi = lse.fem.mode_energies(material.potential, [E[0, 0], E[1, 1], np.sqrt(2.0) * E[0, 1]])
+    >>> psi = lse.fem.mode_energies(material.potential, x)
     >>> [round(fem.assemble_scalar(fem.form(p * dx)), 6) for p in psi]
     [0.005, 0.005]
     """
+    expect_inputs(potential, x)
     return [operator.value(potential.alone(k), x) for k in range(len(potential.modes))]
 
 
@@ -43,7 +58,8 @@ def lagged(energy: ufl.Form, state: fem.Function, before: fem.Function) -> ufl.F
         before: of the same space.
 
     Raises:
-        InvalidInputError: the energy holds derivatives or mode weights of a compiled potential.
+        InvalidInputError: the energy holds derivatives or mode weights of a compiled potential, is not linear in one, or is no
+            functional of the state.
 
     >>> before = fem.Function(V)
     >>> above = lse.fem.lagged(W * dx, u, before)
@@ -51,9 +67,15 @@ def lagged(energy: ufl.Form, state: fem.Function, before: fem.Function) -> ufl.F
     >>> fem.assemble_scalar(fem.form(above)) > fem.assemble_scalar(fem.form(W * dx))
     True
     """
+    expect_functional(energy, "lagged")
+    if state not in energy.coefficients():
+        raise InvalidInputError("the energy does not depend on the state: give the whole function, not a part of it.")
     above = {}
     for W in energies_in(energy, "weights can be lagged of energies only"):
         potential, x = W.numbered.potential, list(W.x)
+        factors = [factor_of(W, integral.integrand()) for integral in energy.integrals()]
+        if len(potential.modes) > 1 and any(factor is None for factor in factors):
+            raise InvalidInputError("weights are lagged of an energy that is linear in its compiled potentials alone.")
         then = operator.weights(potential, [ufl.replace(xi, {state: before}) for xi in x])
         above[W] = sum(w * psi for w, psi in zip(then, mode_energies(potential, x)))
     return ufl.replace(energy, above)

@@ -1,16 +1,18 @@
-"""Marks on UFL expressions, by which later steps find parts of a form even after replacements in it.
+"""Marks on UFL expressions, by which later steps find parts of a form even after replacements in it; factors of parts.
 
 A mark is a `ufl.variable` with one label for each meaning; it changes neither values nor derivatives nor generated code.
 """
 
 import functools
 import hashlib
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 import ufl
 from ufl.core.expr import Expr
 from ufl.variable import Label, Variable
+
+from lse_material.fem.forms.measures import expanded_derivatives
 
 _meanings: dict[int, Any] = {}
 
@@ -29,6 +31,13 @@ def marks_in(item: Any, kind: type) -> list[tuple[Variable, Any]]:
     """The marked expressions in a form or expression whose meaning is of a type, with their meanings, each once."""
     variables = sorted(ufl.algorithms.extract_type(item, Variable), key=repr)
     return [(v, meaning_of(v)) for v in variables if isinstance(meaning_of(v), kind)]
+
+
+def factor_of(part: Expr, expression: Expr, instead: Mapping[Expr, Expr] | None = None) -> Expr | None:
+    """What a scalar part of an expression is multiplied by, with `instead` of other parts; None if it is not affine in it."""
+    value = ufl.variable(ufl.as_ufl(1.0))
+    factor = expanded_derivatives(ufl.diff(ufl.replace(expression, {**(instead or {}), part: value}), value))
+    return None if value in ufl.algorithms.extract_type(factor, Variable) else factor
 
 
 @functools.cache

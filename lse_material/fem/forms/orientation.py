@@ -1,12 +1,12 @@
-"""Inverted cells: energies are NaN where det F <= 0 at a quadrature point, and a check between these points.
+"""Inverted cells: energies are NaN where det F <= 0 at a quadrature point, so that no solver accepts such a state.
 
-An energy of F^T F alone has the same value for F and its mirror image. `not_inverted` is a factor that makes the energy and all
-its derivatives NaN where det F <= 0, so that no solver accepts such a state. If det F varies within a cell (displacements of
-degree 2, quadrilaterals), it may still be negative at a corner; `InvertedCells` finds that.
+If det F varies within a cell (displacements of degree 2, quadrilaterals), it may still be negative at a corner; `InvertedCells`
+finds that.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import basix
@@ -19,7 +19,7 @@ from ufl.core.expr import Expr
 
 from lse_material._arrays import Array
 from lse_material.errors import ConvergenceError
-from lse_material.fem._cells import covered_cells, functions_of, stored_at_points
+from lse_material.fem._cells import covered_cells, functions_of, stored_at_points, values_at
 from lse_material.fem.forms.marks import marked, marks_in
 from lse_material.fem.forms.measures import estimated_degree
 from lse_material.model.strain import SmallStrain, StrainMeasure
@@ -56,7 +56,6 @@ class InvertedCells:
         self._comm = comm
         self._entity_maps = entity_maps
         self._parts: list[tuple[Expr, Any, Array]] = []
-        self._expressions: list[tuple[fem.Expression, Any, Array]] | None = None
         for form in forms:
             for integral in form.integrals():
                 if integral.integral_type() != "cell":
@@ -69,10 +68,7 @@ class InvertedCells:
                         self._parts.append((det, domain, covered_cells(integral, domain)))
 
     def refuse(self, remedy: str, iterations: int) -> None:
-        """Raise ConvergenceError if det F <= 0 at a corner or a middle of an edge of a cell; collective.
-
-        (At a quadrature point the energy would be NaN, and no solver accepts such a state.)
-        """
+        """Raise ConvergenceError if det F <= 0 at a corner or a middle of an edge of a cell; collective."""
         smallest = self.smallest()
         if not smallest > 0.0:
             raise ConvergenceError(
@@ -83,19 +79,17 @@ class InvertedCells:
 
     def smallest(self) -> float:
         """The smallest det F of the present state, infinite if no cell is checked; collective."""
-        if self._expressions is None:
-            self._expressions = [(self._expression(det, domain), domain, cells) for det, domain, cells in self._parts]
-        found = np.inf
-        for expression, domain, cells in self._expressions:
-            if len(cells):
-                found = min(found, float(np.min(expression.eval(domain, cells))))
-        return float(self._comm.allreduce(found, MPI.MIN))
+        found = [values_at(*each).min(initial=np.inf) for each in self._expressions]
+        return float(self._comm.allreduce(min(found, default=np.inf), MPI.MIN))
 
-    def _expression(self, det: Expr, domain: Any) -> fem.Expression:
-        cell = domain.basix_cell()
-        points = basix.create_lattice(cell, LATTICE, basix.LatticeType.equispaced, True)
-        maps = {} if self._entity_maps is None else {"entity_maps": self._entity_maps}
-        return fem.Expression(det, points, **maps)
+    @cached_property
+    def _expressions(self) -> list[tuple[fem.Expression, Any, Array]]:
+        """Each det F, compiled when it is first asked for, with its mesh and cells."""
+        found = []
+        for det, domain, cells in self._parts:
+            points = basix.create_lattice(domain.basix_cell(), LATTICE, basix.LatticeType.equispaced, True)
+            found.append((fem.Expression(det, points, entity_maps=self._entity_maps), domain, cells))
+        return found
 
 
 def _varies(det: Expr, domain: Any) -> bool:

@@ -81,7 +81,7 @@ def circumference(domain: Any) -> Expr:
     1.0
     """
     if not isinstance(domain, (Mesh, ufl.Mesh)):
-        raise InvalidInputError(f"the domain is {domain!r}; it must be a mesh of (r, z).")
+        raise InvalidInputError(f"the domain is a {type(domain).__name__}; it must be a mesh of (r, z).")
     return 2.0 * ufl.pi * _radius(domain.ufl_domain() if isinstance(domain, Mesh) else domain)
 
 
@@ -89,7 +89,7 @@ def _expect_plane(u: Expr) -> Any:
     """The UFL domain of a displacement in a plane."""
     if not isinstance(u, Expr):
         raise InvalidInputError(
-            f"the displacement is {u!r}; it must be a UFL expression: a Function, or a part of one."
+            f"the displacement is a {type(u).__name__}; it must be a UFL expression: a Function, or a part of one."
         )
     domain = ufl.domain.extract_unique_domain(u)
     if u.ufl_shape != (2,) or domain is None or domain.geometric_dimension != 2:
@@ -105,9 +105,8 @@ def _radius(domain: Any) -> Expr:
     """The first coordinate, on a mesh on which it is not negative; collective."""
     mesh = domain.ufl_cargo()
     x = mesh.geometry.x
-    size = np.abs(x).max(initial=0.0)
     least = mesh.comm.allreduce(float(x[:, 0].min(initial=0.0)), MPI.MIN)
-    size = mesh.comm.allreduce(float(size), MPI.MAX)
+    size = mesh.comm.allreduce(float(np.abs(x).max(initial=0.0)), MPI.MAX)
     if domain.geometric_dimension != 2 or least < -ON_AXIS * size:
         raise InvalidInputError(
             f"the mesh has dimension {domain.geometric_dimension} and reaches to r = {least:.6g}: a body of revolution is "

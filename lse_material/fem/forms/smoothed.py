@@ -14,6 +14,7 @@ from ufl.core.expr import Expr
 from lse_material._arrays import float_array
 from lse_material.errors import InvalidInputError
 from lse_material.fem.forms import operator
+from lse_material.fem.forms.measures import expect_functional
 from lse_material.fem.forms.operator import PotentialComponent, energies_in
 
 
@@ -32,8 +33,7 @@ def smoothed(energy: ufl.Form, factor: float) -> ufl.Form:
     True
     """
     factor = float(float_array("a factor of the transition scale", factor, 0))
-    if not isinstance(energy, ufl.Form):
-        raise InvalidInputError(f"the energy is {energy!r}; it must be a functional, such as W * dx.")
+    expect_functional(energy, "smoothed")
     if not factor >= 1.0:
         raise InvalidInputError(f"a factor of the transition scale is {factor}; it must be at least 1.")
     found = energies_in(energy, "only energies can be smoothed")

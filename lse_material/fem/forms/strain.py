@@ -36,8 +36,7 @@ def strain_components(kinematics: StrainMeasure, F: Expr) -> list[Expr]:
     """The components of x(F) as the strain measure writes them."""
     dim = kinematics.dim
     found = kinematics.components(tensor([F[i, j] for i in range(dim) for j in range(dim)], dim))
-    expect_components(kinematics, found)
-    return [ufl.as_ufl(x) for x in found]
+    return [ufl.as_ufl(x) for x in expect_components(kinematics, found)]
 
 
 def pull_back(kinematics: StrainMeasure, F: Expr, g: list[Expr]) -> Expr:

@@ -27,8 +27,6 @@ def entropy(material: Material, F: Expr, *, fields: Sequence[Expr], expanded: bo
     Raises:
         InvalidInputError: the material has no temperature, or several.
 
-    >>> ends = [lse.ConvexNetwork.from_arrays([], [np.zeros((1, 3))], [[c]], quadratic=np.eye(3)) for c in (0.0, -0.5)]
-    >>> gas = lse.Material(lse.SoftMinimum((lse.InterpolatedNetwork(*ends),), 1.0), lse.GreenLagrange(2), fields=("T",))
     >>> round(fem.assemble_scalar(fem.form(lse.fem.entropy(gas, F, fields=[fem.Constant(domain, 0.3)]) * dx)), 6)
     0.5
     """
@@ -39,8 +37,6 @@ def entropy(material: Material, F: Expr, *, fields: Sequence[Expr], expanded: bo
 def internal_energy(material: Material, F: Expr, *, fields: Sequence[Expr], expanded: bool = False) -> Expr:
     """W + T S, a UFL scalar per reference volume; T is absolute. Arguments and errors as `entropy`.
 
-    >>> ends = [lse.ConvexNetwork.from_arrays([], [np.zeros((1, 3))], [[c]], quadratic=np.eye(3)) for c in (0.0, -0.5)]
-    >>> gas = lse.Material(lse.SoftMinimum((lse.InterpolatedNetwork(*ends),), 1.0), lse.GreenLagrange(2), fields=("T",))
     >>> U = lse.fem.internal_energy(gas, F, fields=[fem.Constant(domain, 0.3)])
     >>> abs(fem.assemble_scalar(fem.form(U * dx))) < 1e-12  # W = -0.5 T
     True
@@ -72,8 +68,6 @@ def heat_taken_up(
     Raises:
         InvalidInputError: as `entropy`.
 
-    >>> ends = [lse.ConvexNetwork.from_arrays([], [np.zeros((1, 3))], [[c]], quadratic=np.eye(3)) for c in (0.0, -0.5)]
-    >>> gas = lse.Material(lse.SoftMinimum((lse.InterpolatedNetwork(*ends),), 1.0), lse.GreenLagrange(2), fields=("T",))
     >>> warm, cold = fem.Constant(domain, 0.3), fem.Constant(domain, 0.1)
     >>> Q = lse.fem.heat_taken_up(gas, F, F, fields=[warm], fields_old=[cold])
     >>> abs(fem.assemble_scalar(fem.form(Q * dx))) < 1e-12  # it has no heat capacity

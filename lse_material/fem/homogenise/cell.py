@@ -5,7 +5,7 @@ If the tangent K is not positive definite, K + share M is, with M the inner prod
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import dolfinx.fem.petsc
 import numpy as np
@@ -15,9 +15,9 @@ from dolfinx import fem, mesh
 from mpi4py import MPI
 from petsc4py import PETSc
 
-from lse_material._arrays import Array
+from lse_material._arrays import Array, whole_number
 from lse_material.errors import ConvergenceError, InvalidInputError
-from lse_material.fem._cells import require_double, require_one_shape
+from lse_material.fem._cells import require_degree, require_double, require_one_shape
 from lse_material.fem._mpi import integral
 from lse_material.fem.forms.constants import without_constants
 from lse_material.fem.forms.incompressible import Multiplier
@@ -44,6 +44,7 @@ ENERGY_ROUNDING = 1e-12  # of the energy, in the difference that is compared wit
 PRODUCT_SHARES = 1e-3, 1e-2, 1e-1, 1.0, 10.0  # of the inner product, added to a tangent, in units of the modulus
 
 Free = dict[tuple[int, int], float]
+Made = TypeVar("Made")
 
 
 class CellSystem:
@@ -81,6 +82,8 @@ class CellSystem:
                 f"the domain is a {type(domain).__name__} and the energy a {type(energy).__name__}: a cell takes a mesh, and a "
                 "function of F that returns its energy density."
             )
+        whole_number("degree", degree, 1)
+        require_degree(quadrature_degree)
         require_double(what="a PeriodicCell", domain=domain)
         require_one_shape(domain, "a PeriodicCell", facets=True)
         refuse_folded(domain)
@@ -95,10 +98,8 @@ class CellSystem:
         u, *others = ufl.split(self.state) if fields else [self.state]
         dx = ufl.dx(domain, degree=quadrature_degree)
         F = ufl.Identity(dim) + ufl.grad(u)
-        density = energy(F, *others)
-        W = with_quadrature_degree(density) if isinstance(density, ufl.Form) else density * dx
-        self._check_energy(W)
-        self.internal = () if internal is None else tuple(internal(F, *others))
+        W = self._functional(energy(F, *others), dx)
+        self.internal = () if internal is None else _made(Dissipation, "internal", internal, F, *others)
         costs = sum((one.functional for one in self.internal), ufl.Form([]))
         if any(self.state not in one.functional.coefficients() for one in self.internal):
             raise InvalidInputError("a Dissipation of a cell must be made of the F that `internal` is given.")
@@ -106,9 +107,9 @@ class CellSystem:
         self.functional, self.inverted_cells = W, InvertedCells([W], self.comm)
         test, trial = ufl.TestFunction(V), ufl.TrialFunction(V)
         v, du = (ufl.split(test)[0], ufl.split(trial)[0]) if fields else (test, trial)
-        self._stresses = [] if stresses is None else list(stresses(F))
+        self._stresses = () if stresses is None else _made(QuadratureStress, "stresses", stresses, F)
         residual = ufl.derivative(W, self.state, test)
-        if stresses is not None:
+        if self._stresses:
             residual = sum((ufl.inner(P.operator, ufl.grad(v)) * P.dx for P in self._stresses), ufl.Form([]))
             residual += ufl.derivative(costs, self.state, test) if self.internal else ufl.Form([])
         less, constants = without_constants(W, self.state)
@@ -127,14 +128,12 @@ class CellSystem:
         product = ufl.inner(ufl.grad(v), ufl.grad(du)) + ufl.inner(v, du) / self.map.length**2
         M = dolfinx.fem.petsc.assemble_matrix(fem.form(product * ufl.dx))
         M.assemble()
-        MT = M.matMult(self.map.T)
-        self.inner_product = self._Tt.matMult(MT)
-        M.destroy()
-        MT.destroy()
+        self.inner_product = self._Tt.matMult(M.matMult(self.map.T))
         self.q = self.x = self.map.T.createVecRight()
         self.free: Free = {}
         self.multipliers = 0
-        self.modulus = max(abs(A[i]) for i, A in enumerate(self._average_stiffness())) / self.volume
+        affine = self._average_stiffness(self._average_columns(self.stiffness()))
+        self.modulus = np.abs(np.diag(affine)).max() / self.volume
         if not (np.isfinite(self.modulus) and self.modulus > 0.0):
             raise InvalidInputError(
                 f"the largest modulus of the cell at F = I is {self.modulus:g}: its energy must have a finite second "
@@ -147,8 +146,12 @@ class CellSystem:
         if self._stresses:
             self._check_stresses()
 
-    def _check_energy(self, W: ufl.Form) -> None:
-        """Refuse an energy that is no functional of the state, or has the cost of internal variables."""
+    def _functional(self, energy: Any, dx: ufl.Measure) -> ufl.Form:
+        """The energy, a density or a functional, as a functional of the state without the cost of internal variables."""
+        if isinstance(energy, ufl.Form):
+            W = with_quadrature_degree(energy)
+        else:
+            W = energy * dx if getattr(energy, "ufl_shape", None) == () else ufl.Form([])
         if W.arguments() or self.state not in W.coefficients():
             raise InvalidInputError(
                 "the energy of a cell is a UFL scalar of the F that it is given, or a functional of it with its own measures."
@@ -158,6 +161,7 @@ class CellSystem:
                 "the energy of the cell contains the cost of a Dissipation, whose memory would never follow: leave it out, and "
                 "give internal=lambda F: [Dissipation(material, F, ...)]."
             )
+        return W
 
     def _scale_fields(self, others: Sequence[Any]) -> None:
         """Make lengths of the unknowns of further fields, and count the Lagrange multipliers among them; collective."""
@@ -169,7 +173,6 @@ class CellSystem:
             self.multipliers += self.comm.allreduce(place.stop - place.start) if part in multipliers else 0
         self.map.T.diagonalScale(None, scale)
         self._Tt.diagonalScale(scale, None)
-        scale.destroy()
 
     def _check_stresses(self) -> None:
         """Refuse stored stresses that are not the derivative of the energy, by a difference at a small strain; collective."""
@@ -183,8 +186,6 @@ class CellSystem:
         self.gradient(image)
         error = abs(image.dot(direction) - (energies[1] - energies[0]) / 0.02)
         self.q.set(0.0)
-        direction.destroy()
-        image.destroy()
         if error > STRESS_ERROR * self.energy_scale * CHECKED_STRAIN**2 + ENERGY_ROUNDING * abs(energies[0]):
             raise InvalidInputError(
                 "the stored stresses are not the derivative of the energy: give those of all its materials, in the cells of "
@@ -238,10 +239,7 @@ class CellSystem:
 
     def average_stress(self) -> Array:
         """Average P at the present q, (dim, dim)."""
-        g = self.gradient()
-        P: Array = self.map.gather_average_force(g) / self.volume
-        g.destroy()
-        return P
+        return np.asarray(self.map.gather_average_force(self.gradient()) / self.volume)
 
     # ---- as an `Energy` --------------------------------------------------------------------------------------------------
 
@@ -283,12 +281,9 @@ class CellSystem:
         """K + share M for growing shares, with K the tangent that was assembled last, which changes."""
         assert self._tangent is not None
         M = self.with_dirichlet(self.inner_product, diagonal=0.0)
-        try:
-            for share, before in zip(PRODUCT_SHARES, (0.0, *PRODUCT_SHARES)):
-                self._tangent.axpy((share - before) * self.modulus, M)
-                yield self._tangent
-        finally:
-            M.destroy()
+        for share, before in zip(PRODUCT_SHARES, (0.0, *PRODUCT_SHARES)):
+            self._tangent.axpy((share - before) * self.modulus, M)
+            yield self._tangent
 
     def is_converged(self, residual: PETSc.Vec) -> bool:
         """Whether the residual of the present q counts as zero; collective."""
@@ -314,10 +309,7 @@ class CellSystem:
         return np.array(places + ([] if self.map.fixed is None else [self.map.fixed]), dtype=PETSc.IntType)
 
     def with_dirichlet(self, K: PETSc.Mat, diagonal: float | None = None) -> PETSc.Mat:
-        """A copy of K with zero rows and columns where F is prescribed, but `diagonal` (a stiffness) on the diagonal.
-
-        The caller destroys it.
-        """
+        """A copy of K with zero rows and columns where F is prescribed, but `diagonal` (a stiffness) on the diagonal."""
         K = K.copy()
         stiffness = self.energy_scale / self.map.length**2 if diagonal is None else diagonal
         K.zeroRowsColumns(self._prescribed(), stiffness)
@@ -335,7 +327,7 @@ class CellSystem:
     # ---- homogenisation --------------------------------------------------------------------------------------------------
 
     def _average_columns(self, K: PETSc.Mat) -> list[PETSc.Vec]:
-        """K times unit average gradients; the caller destroys them."""
+        """K times unit average gradients."""
         columns, unit = [], self.q.duplicate()
         for component in range(self.dim**2):
             unit.set(0.0)
@@ -343,16 +335,11 @@ class CellSystem:
             column = self.q.duplicate()
             K.mult(unit, column)
             columns.append(column)
-        unit.destroy()
         return columns
 
-    def _average_stiffness(self) -> Array:
-        """Second derivatives of the energy by F at the present q, without relaxation, (dim^2, dim^2)."""
-        columns = self._average_columns(self.stiffness())
-        A = np.array([self.map.gather_average_force(column).reshape(-1) for column in columns])
-        for column in columns:
-            column.destroy()
-        return A
+    def _average_stiffness(self, columns: Sequence[PETSc.Vec]) -> Array:
+        """Second derivatives of the energy by F without relaxation, (dim^2, dim^2), of the average columns of K."""
+        return np.array([self.map.gather_average_force(column).reshape(-1) for column in columns])
 
     def homogenised_tangent(self) -> Array:
         """(K_FF - K_Fw K_ww^-1 K_wF)/|V|, all components of F prescribed: (dim, dim, dim, dim)."""
@@ -360,17 +347,14 @@ class CellSystem:
         with self.all_prescribed():
             K = self.stiffness()
             columns = self._average_columns(K)
-            A = np.array([self.map.gather_average_force(column).reshape(-1) for column in columns])
-            K_ww, x = self.with_dirichlet(K), self.q.duplicate()
+            A, x = self._average_stiffness(columns), self.q.duplicate()
             with SymmetricFactor(self.comm) as factor:
-                factor.inertia(K_ww)
+                factor.inertia(self.with_dirichlet(K))
                 sides = [self.project_out(column) for column in columns]
                 for j, side in enumerate(sides):
                     factor.solve(side, x)
                     for i in range(n):
                         A[i, j] -= sides[i].dot(x)
-            for item in (K_ww, x, *columns):
-                item.destroy()
         return (0.5 * (A + A.T) / self.volume).reshape((self.dim,) * 4)
 
     # ---- stability -------------------------------------------------------------------------------------------------------
@@ -382,16 +366,12 @@ class CellSystem:
         """
         K, M = self.with_dirichlet(self.stiffness()), self.with_dirichlet(self.inner_product, diagonal=0.0)
         start, image = self.map.irregular(), self.q.duplicate()
-        try:
-            values, (mode,) = lowest_eigenpairs(K, M, 1, start=start, multipliers=self.multipliers)
-            M.mult(start, image)
-            self.map.T.mult(mode, self._x)
-            displacements = self._x.array_r[self.map.displacements]
-            largest = self.comm.allreduce(float(np.abs(displacements).max(initial=0.0)), MPI.MAX)
-            mode.scale(np.copysign(1.0 / largest, image.dot(mode)))
-        finally:
-            for item in (K, M, start, image):
-                item.destroy()
+        values, (mode,) = lowest_eigenpairs(K, M, 1, start=start, multipliers=self.multipliers)
+        M.mult(start, image)
+        self.map.T.mult(mode, self._x)
+        displacements = self._x.array_r[self.map.displacements]
+        largest = self.comm.allreduce(float(np.abs(displacements).max(initial=0.0)), MPI.MAX)
+        mode.scale(np.copysign(1.0 / largest, image.dot(mode)))
         return float(values[0]), mode
 
     # ---- equilibria ------------------------------------------------------------------------------------------------------
@@ -411,9 +391,8 @@ class CellSystem:
         self.map.set_average(affine, change)
         K.multAdd(affine, self.gradient(step), right)
         self.project_out(right)
-        A = self.with_dirichlet(K)
         with SymmetricFactor(self.comm) as factor:
-            stable = factor.is_positive(A, self.multipliers)
+            stable = factor.is_positive(self.with_dirichlet(K), self.multipliers)
             if stable:
                 factor.solve(right, step)
         self.q.axpy(1.0, affine)
@@ -422,8 +401,6 @@ class CellSystem:
             if not np.isfinite(self.value()):
                 before.copy(self.q)
                 self.q.axpy(1.0, affine)
-        for item in (A, before, affine, right, step):
-            item.destroy()
         if not np.isfinite(self.value()):
             raise ConvergenceError("the step turns elements inside out.")
 
@@ -443,7 +420,6 @@ class CellSystem:
             residual = self.q.duplicate()
             self.residual(residual)
             norm = residual.norm()
-            residual.destroy()
             where = (
                 f"the residual is {norm / self.force_scale:.2e} of the force of a strain of one"
                 if np.isfinite(norm)
@@ -455,3 +431,13 @@ class CellSystem:
             ) from error
         self.inverted_cells.refuse("smaller steps of F, a higher quadrature_degree, or a finer mesh", iterations)
         return iterations
+
+
+def _made(kind: type[Made], name: str, make: Any, *of: Any) -> tuple[Made, ...]:
+    """What the function of a user that is called `name` makes of F and of further fields: a list of objects of one class."""
+    made = make(*of) if callable(make) else None
+    if not isinstance(made, Sequence) or not all(isinstance(one, kind) for one in made):
+        raise InvalidInputError(
+            f"{name} must be a function of F that returns a list of {kind.__name__}: lambda F: [...]."
+        )
+    return tuple(made)

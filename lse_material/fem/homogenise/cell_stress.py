@@ -5,10 +5,9 @@ dP/dF the Schur complement of its tangent, and W its energy per volume of the ce
 
     P(F) = average of P_local,    dP/dF = 1/|V| (K_FF - K_Fw K_ww^-1 K_wF)
 
-A trial therefore depends on its F and on the accepted state alone, not on the iterates before it, and a step that is refused
-leaves nothing behind. If the cell dissipates, W is what it stores and what the step to F costs. Each rank solves the cells of
-its own points. F. Feyel, J.-L. Chaboche, Comput. Methods Appl. Mech. Eng. 183, 309 (2000); C. Miehe, J. Schotte, J. Schroeder,
-Comput. Mater. Sci. 16, 372 (1999), for the tangent.
+A trial therefore depends on its F and on the accepted state alone. If the cell dissipates, W is what it stores and what the
+step to F costs. Each rank solves the cells of its own points. F. Feyel, J.-L. Chaboche, Comput. Methods Appl. Mech. Eng. 183,
+309 (2000); C. Miehe, J. Schotte, J. Schroeder, Comput. Mater. Sci. 16, 372 (1999), for the tangent.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -24,8 +23,8 @@ from petsc4py import PETSc
 from lse_material._arrays import Array
 from lse_material.errors import ConvergenceError, InvalidInputError, LseError
 from lse_material.fem._cells import mesh_of
-from lse_material.fem._mpi import integral
-from lse_material.fem.homogenise.periodic_cell import PeriodicCell, Snapshot
+from lse_material.fem._mpi import integral, on_every_rank
+from lse_material.fem.homogenise.periodic_cell import PeriodicCell, Snapshot, cell_on
 from lse_material.fem.paths.checkpoint import cell_numbers
 from lse_material.fem.paths.fingerprint import Fingerprint
 from lse_material.fem.quadrature.dissipation import Memory
@@ -71,8 +70,7 @@ class CellStress(QuadratureStress):
 
     Raises:
         InvalidInputError: `make_cell` returns no `PeriodicCell` of this rank alone, or one of another dimension than F; and
-            what `QuadratureStress` raises.
-        LseError: the cell of another rank could not be made.
+            what `QuadratureStress` raises. What `make_cell` raises on any rank is raised on all.
 
     >>> def make_cell(comm):
     ...     square = mesh.create_unit_square(comm, 2, 2)
@@ -99,7 +97,7 @@ class CellStress(QuadratureStress):
         entity_maps: Sequence[EntityMap] | None = None,
     ) -> None:
         body = mesh_of(F, domain)
-        self.cell = _made_together(make_cell, body.comm)
+        self.cell: PeriodicCell = on_every_rank(body.comm, lambda: cell_on(MPI.COMM_SELF, make_cell))
         if F.ufl_shape != (self.cell.dim,) * 2:
             raise InvalidInputError(
                 f"F has UFL shape {F.ufl_shape} and the cell is {self.cell.dim}D: both must have the same dimension."
@@ -145,14 +143,10 @@ class CellStress(QuadratureStress):
         Raises:
             ConvergenceError: a cell has no state at the present F, on any rank; nothing is accepted then.
         """
-        failure = ""
         try:
-            self.update_stress()
+            on_every_rank(self._mesh.comm, self.update_stress)
         except ConvergenceError as error:
-            failure = str(error)
-        failures = [text for text in self._mesh.comm.allgather(failure) if text]
-        if failures:
-            raise ConvergenceError(f"the present state cannot be accepted: {failures[0]}")
+            raise ConvergenceError(f"the present state cannot be accepted: {error}") from error
         self._nested.accept()
         self._store_energy()
         for function in self.functions.values():
@@ -235,26 +229,3 @@ class _Points:
         kept = tuple(memory)
         F = F.reshape(shape.F.shape)
         self._cell.restore(Snapshot(q, F, mode.copy() if mode.any() else None, {}, kept, kept))
-
-
-def _made_together(make_cell: Callable[[MPI.Comm], PeriodicCell], comm: MPI.Comm) -> PeriodicCell:
-    """The cell of each rank. Raises LseError: it could not be made on another rank."""
-    cell: Any = None
-    failure: Exception | None = None
-    try:
-        cell = make_cell(MPI.COMM_SELF)
-        if not isinstance(cell, PeriodicCell) or cell.comm.size > 1:
-            raise InvalidInputError(
-                f"make_cell returned {'a PeriodicCell of several ranks' if isinstance(cell, PeriodicCell) else cell!r}: it "
-                "must return a PeriodicCell on the communicator that it is given."
-            )
-    except Exception as error:  # one rank alone must not leave the others waiting
-        failure = error
-    failures = comm.allgather(None if failure is None else f"{type(failure).__name__}: {failure}")
-    if failure is not None:
-        raise failure
-    for rank, text in enumerate(failures):
-        if text is not None:
-            raise LseError(f"the cell of rank {rank} could not be made: {text}")
-    made: PeriodicCell = cell
-    return made

@@ -33,8 +33,12 @@ class Facets:
 
 
 def exterior_facets(domain: mesh.Mesh) -> Facets:
-    """The exterior facets of a mesh; collective."""
+    """The exterior facets of a mesh; collective. Raises InvalidInputError: it is a surface in space."""
     comm, dim, topology = domain.comm, domain.geometry.dim, domain.topology
+    if topology.dim != dim:
+        raise InvalidInputError(
+            f"a cell is solid, and this mesh has cells of dimension {topology.dim} in a space of {dim}."
+        )
     for pair in ((dim - 1, dim), (dim, dim - 1), (dim - 1, 0)):
         topology.create_connectivity(*pair)
     facets = mesh.exterior_facet_indices(topology)

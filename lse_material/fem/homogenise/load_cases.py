@@ -26,8 +26,8 @@ from lse_material._progress import progress_bar
 from lse_material.data.sample_files import write_samples
 from lse_material.data.samples import Samples
 from lse_material.errors import ConvergenceError, FormatError, InvalidInputError, LseError
-from lse_material.fem._mpi import on_rank_0
-from lse_material.fem.homogenise.periodic_cell import Free, PeriodicCell
+from lse_material.fem._mpi import on_every_rank, on_rank_0
+from lse_material.fem.homogenise.periodic_cell import Free, PeriodicCell, cell_on
 from lse_material.fem.paths.fingerprint import differences_from, to_text
 
 COLUMNS = ("F", "energy", "stress", "tangent", "negative", "perturbations", "order", "iterations", "buckled", "seconds")
@@ -68,7 +68,8 @@ class CellPath:
     @classmethod
     def straight(cls, end: Any, steps: int, free: Free | None = None) -> CellPath:
         """From I (left out) to `end` (dim, dim) in equal steps; `free` as of the class."""
-        end, steps = float_array("end", end, 2), whole_number("steps", steps, 1)
+        steps = whole_number("steps", steps, 1)
+        end = deformation_gradients(end, len(float_array("end", end, 2)))
         shares = np.arange(1, steps + 1) / steps
         return cls(np.eye(len(end)) + shares[:, None, None] * (end - np.eye(len(end))), free or {})
 
@@ -152,30 +153,29 @@ def sample(
     out = Path(out)
     if out.suffix != ".npz":
         raise InvalidInputError(f"{out}: samples of a cell are written as .npz.")
-    if not paths or ranks_per_cell < 1:
-        raise InvalidInputError(f"{len(paths)} paths and {ranks_per_cell} ranks per cell: both must be 1 or more.")
+    whole_number("ranks_per_cell", ranks_per_cell, 1)
+    if not paths or not all(isinstance(path, CellPath) for path in paths):
+        raise InvalidInputError("paths must be a list of one CellPath or more.")
     folder = out.with_suffix(".paths")
     on_rank_0(comm, lambda: folder.mkdir(parents=True, exist_ok=True))
     groups = max(1, comm.size // ranks_per_cell)
     mine = min(comm.rank // ranks_per_cell, groups - 1)
     own = comm.Split(mine, comm.rank)
-    parts: dict[int, dict[str, Any]] = {}
-    failure: str | None = None
-    try:
-        cell = make_cell(own)
+
+    def follow() -> tuple[dict[int, dict[str, Any]], tuple[float, float]]:
+        cell = cell_on(own, make_cell)
         if cell.internal:
             raise InvalidInputError(
                 "the cell dissipates: its stress is no derivative of a W(F), so that its states are no samples. Follow them by "
                 "`PeriodicCell.minimum`."
             )
         own_paths = {i: paths[i] for i in range(mine, len(paths), groups)}
-        parts = _follow_all(cell, own_paths, folder, progress and mine == 0)
-        volumes = cell.volume, cell.solid_volume
-    except Exception as error:  # one group alone must not leave the others waiting
-        failure = f"{type(error).__name__}: {error}"
-    failures = [text for text in comm.allgather(failure) if text is not None]
-    if failures:
-        raise LseError(f"a cell failed: {failures[0]}")
+        return _follow_all(cell, own_paths, folder, progress and mine == 0), (cell.volume, cell.solid_volume)
+
+    try:
+        parts, volumes = on_every_rank(comm, follow)
+    except Exception as error:
+        raise LseError(f"a cell failed: {type(error).__name__}: {error}") from error
     found = comm.gather(parts if own.rank == 0 else {}, root=0)
     own.Free()
 
@@ -195,6 +195,7 @@ def sample(
 def _follow_all(
     cell: PeriodicCell, paths: Mapping[int, CellPath], folder: Path, progress: bool
 ) -> dict[int, dict[str, Any]]:
+    """The states of these paths, read where they are stored, else followed and stored."""
     parts: dict[int, dict[str, Any]] = {}
     with progress_bar("paths", len(paths), show=progress and cell.comm.rank == 0) as advance:
         for index, path in paths.items():

@@ -9,6 +9,7 @@ buckling has a wavelength of its own. G. Geymonat, S. Mueller, N. Triantafyllidi
 Bertoldi et al., J. Mech. Phys. Solids 56, 2642 (2008), for the porous elastomer.
 """
 
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from typing import Any
 
 import numpy as np
 from dolfinx import mesh
+from mpi4py import MPI
 from petsc4py import PETSc
 from scipy.optimize import brentq
 
@@ -160,9 +162,9 @@ class PeriodicCell:
     ) -> None:
         size = 1.0 if perturbation_size is None else perturbation_size
         tolerance, size = positive("tolerance", tolerance), positive("perturbation_size", size)
-        if fields and stresses is not None:
+        if not isinstance(fields, (list, tuple)) or (fields and stresses is not None):
             raise InvalidInputError(
-                "give either `fields` of a mixed energy or `stresses`: stored ones have no mixed form here."
+                "give either `fields` of a mixed energy, a list of elements, or `stresses`: these have no mixed form here."
             )
         self._system = CellSystem(
             domain, energy, degree, quadrature_degree, lattice, tolerance, stresses, fields, internal
@@ -222,13 +224,8 @@ class PeriodicCell:
         Raises:
             ConvergenceError: it did not converge in small steps either; the state is as before.
         """
-        before = self._memory_before
+        iterations = self._go(F, free, descend=False)
         self._memory_before = self._memory()
-        try:
-            iterations = self._go(F, free, descend=False)
-        except BaseException:
-            self._memory_before = before
-            raise
         self._accept()
         return iterations
 
@@ -331,20 +328,14 @@ class PeriodicCell:
         Raises:
             InvalidInputError: it is unstable at `low`, or stable at `high`.
         """
-        if not 0.0 < tolerance < 1.0:
+        if not positive("tolerance", tolerance) < 1.0:
             raise InvalidInputError(f"tolerance is {tolerance!r}; it is a share of |high - low|, between 0 and 1.")
 
-        known: dict[float, float] = {}
-
+        @functools.cache
         def eigenvalue(load: float) -> float:
-            if load in known:
-                return known[load]
             self.restore(stable)  # a solve that starts near the critical point may leave the branch
             self._go(path(load), free, descend=False)
-            value, mode = self.lowest_mode()
-            mode.destroy()
-            known[load] = value
-            return value
+            return self.lowest_mode()[0]
 
         self.reset()
         self._go(path(low), free, descend=False)
@@ -370,10 +361,8 @@ class PeriodicCell:
             raise InvalidInputError(f"F has shape {target.shape}; the cell is {self.dim}D.")
         others = np.setdiff1d(np.arange(self.dim), self.axes)
         target[:, others] = np.eye(self.dim)[:, others]
-        free = {} if free is None else dict(free)
-        for place, stress in free.items():
-            if len(place) != 2 or not all(0 <= i < self.dim for i in place) or not np.isfinite(stress):
-                raise InvalidInputError(f"free is {free}; it maps pairs of indices < {self.dim} to finite stresses.")
+        free = self._stresses(free)
+        for place in free:
             if place[1] in others:
                 raise InvalidInputError(
                     f"free has the component {place} of F, and the cell does not repeat along axis {place[1]}: its sides "
@@ -403,6 +392,14 @@ class PeriodicCell:
             done, step = share, 1.5 * step
         return iterations
 
+    def _stresses(self, free: Any) -> dict[tuple[int, int], float]:
+        """The stresses of free components of F, checked."""
+        free = {} if free is None else free
+        if not isinstance(free, Mapping) or not set(free) <= set(np.ndindex(self.dim, self.dim)):
+            raise InvalidInputError(f"free is {free}; it maps pairs of indices < {self.dim} to finite stresses.")
+        stresses = float_array("the stresses of `free`", list(free.values()), 1)
+        return {(int(i), int(J)): float(stress) for (i, J), stress in zip(free, stresses)}
+
     def _step(self, F: Array, here: Snapshot, *, descend: bool) -> int:
         """Go to F by plain Newton, which stays on its branch; if that fails and `descend`, by a descent of the energy."""
         self._system.change_average(F - self.F)
@@ -429,18 +426,13 @@ class PeriodicCell:
         """Move along the lowest mode to the side of lower energy."""
         _, mode = self.lowest_mode()
         equal = EQUAL_ENERGIES * self._system.energy_scale * (size / self.size) ** 2
-        try:
-            if not perturb(self._system, mode, size, equal):
-                raise ConvergenceError(f"a perturbation of {size:g} inverts elements; lower perturbation_size.")
-            self._mode = mode.array_r.copy()
-        finally:
-            mode.destroy()
+        if not perturb(self._system, mode, size, equal):
+            raise ConvergenceError(f"a perturbation of {size:g} inverts elements; lower perturbation_size.")
+        self._mode = mode.array_r.copy()
 
     def _why_no_minimum(self) -> str:
         """Why the state is still a saddle."""
-        value, mode = self.lowest_mode()
-        mode.destroy()
-        share = value / self._system.modulus
+        share = self.lowest_mode()[0] / self._system.modulus
         if abs(share) <= ZERO_EIGENVALUE:
             return (
                 f"a deformation of the cell costs no energy (lowest eigenvalue {share:.1e} of the modulus): a part on "
@@ -460,7 +452,18 @@ class PeriodicCell:
         self._system.map.set_average(w, np.zeros((self.dim, self.dim)))
         mode.array[:] = self._mode
         self._system.inner_product.mult(mode, image)
-        order = float(w.dot(image) / mode.dot(image))
-        for vector in (w, mode, image):
-            vector.destroy()
-        return order
+        return float(w.dot(image) / mode.dot(image))
+
+
+def cell_on(comm: MPI.Comm, make_cell: Callable[[MPI.Comm], Any]) -> PeriodicCell:
+    """The cell that a function of the user makes on a communicator.
+
+    Raises InvalidInputError: it makes something else, or on other ranks.
+    """
+    cell = make_cell(comm)
+    if not isinstance(cell, PeriodicCell) or cell.comm.size != comm.size:
+        found = f"a PeriodicCell on {cell.comm.size} ranks" if isinstance(cell, PeriodicCell) else cell
+        raise InvalidInputError(
+            f"make_cell returned {found!s:.100}: it must return a PeriodicCell on the communicator that it is given."
+        )
+    return cell

@@ -74,9 +74,9 @@ class PeriodicMap:
             raise InvalidInputError(f"V is a {type(V).__name__}; it must be the function space of a displacement.")
         comm, dim = V.mesh.comm, V.mesh.geometry.dim
         parts = _parts(V)
-        if parts[0][0].dofmap.index_map_bs != dim:
+        if parts[0][0].dofmap.index_map_bs != dim or parts[0][0].element.basix_element.discontinuous:
             raise InvalidInputError(
-                f"a periodic cell needs a space of vectors with {dim} components, such as "
+                f"a periodic cell needs a continuous space of vectors with {dim} components, such as "
                 f'functionspace(domain, ("Lagrange", 2, ({dim},))).'
             )
         require_one_shape(V.mesh, "a PeriodicMap", facets=True)
@@ -164,7 +164,7 @@ class PeriodicMap:
             q.array[self.average - first] = self.length * np.asarray(value)[:, self.axes].reshape(-1)
 
     def irregular(self) -> PETSc.Vec:
-        """Unknowns without symmetry, the same on any number of ranks, as a start for modes. The caller destroys them."""
+        """Unknowns without symmetry, the same on any number of ranks, as a start for modes."""
         q = self.T.createVecRight()
         dim = self.lattice.shape[1]
         rates = np.array([[np.sqrt(2.0 + 3.0 * i + 5.0 * j) * (3.0 + j) for j in range(dim)] for i in range(dim)])

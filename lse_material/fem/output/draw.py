@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING, Any
 import basix
 import numpy as np
 import numpy.typing as npt
-from dolfinx import fem, mesh, plot
+from dolfinx import fem, mesh
 
-from lse_material._arrays import Array
+from lse_material._arrays import Array, whole_number
 from lse_material._files import write_figure
 from lse_material.errors import InvalidInputError
+from lse_material.fem._cells import same_topology
 from lse_material.fem._mpi import on_rank_0
 
 if TYPE_CHECKING:
@@ -160,17 +161,15 @@ def draw_cells(
         raise InvalidInputError("give either the path of a PNG or axes to draw into.")
     if V.element.basix_element.degree != 0:
         raise InvalidInputError(f"a field of degree {V.element.basix_element.degree} is not constant in each cell.")
-    if path is not None and V.mesh.topology.dim == 3:
-        topology, kinds, x, values = _gathered(field, component, displacement)
-        colours = _range(values) if limits is None else limits
-        on_rank_0(V.mesh.comm, lambda: _draw_3d(topology, kinds, x, values, Path(path), label, title, colours))
-        return
     cells = gather_cells(field, displacement=displacement, component=component)
 
     def draw() -> None:
         assert cells is not None  # on rank 0
         if axes is not None:
             _panel(axes, cells, label, title, limits, unit)
+            return
+        if V.mesh.topology.dim == 3:
+            _draw_3d(cells, Path(str(path)), label, title, limits)
             return
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
@@ -195,7 +194,7 @@ def _expect_component(field: fem.Function, component: int) -> None:
         raise InvalidInputError(
             f"the field is a {type(field).__name__}; it must be a dolfinx Function, on the mesh to draw."
         )
-    if not 0 <= component < (blocks := field.function_space.dofmap.bs):
+    if whole_number("component", component) >= (blocks := field.function_space.dofmap.bs):
         raise InvalidInputError(f"component is {component}; the field has {blocks}.")
 
 
@@ -205,6 +204,12 @@ def _positions(domain: mesh.Mesh, displacement: fem.Function | None) -> tuple[fe
     nodes = fem.functionspace(domain, ("Lagrange", 1, (dim,)))
     x = nodes.tabulate_dof_coordinates()
     if displacement is not None:
+        if not same_topology(displacement.function_space.mesh.topology, domain.topology) or displacement.ufl_shape != (
+            dim,
+        ):
+            raise InvalidInputError(
+                f"the displacement must be a function of {dim} components on the mesh of the field."
+            )
         u = fem.Function(nodes, dtype=displacement.dtype)
         u.interpolate(displacement)
         x = x.copy()
@@ -245,43 +250,28 @@ def _triangles(cells: Cells) -> tuple[Any, Array]:
     return Triangulation(points[:, 0], points[:, 1], (first + fan).reshape(-1, 3)), cells.values.reshape(-1)
 
 
-def _gathered(
-    field: fem.Function, component: int, displacement: fem.Function | None
-) -> tuple[list[Array], list[Array], list[Array], Array]:
-    """VTK cells, their types, positions (all per rank) and values of the whole mesh on rank 0; collective."""
-    domain = field.function_space.mesh
-    nodes, x = _positions(domain, displacement)
-    topology, kinds, _ = plot.vtk_mesh(nodes)
-    place = field.function_space.dofmap.list[: len(kinds), 0]
-    values = field.x.array.reshape(-1, field.function_space.dofmap.bs)[place, component]
-    parts = domain.comm.gather((topology, kinds, x, values))
-    parts = [(topology, kinds, x, values)] if parts is None else parts
-    whole = [list(part) for part in zip(*parts)]
-    return whole[0], whole[1], whole[2], np.concatenate(whole[3])
-
-
 def _range(values: Array) -> tuple[float, float]:
     """From the least to the largest number among the values; 0 to 1 if there is none."""
     numbers = values[np.isfinite(values)]
     return (float(numbers.min()), float(numbers.max())) if len(numbers) else (0.0, 1.0)
 
 
-def _draw_3d(
-    topology: list[Array], kinds: list[Array], x: list[Array], values: Array, path: Path, label: str, title: str,
-    limits: Any,
-) -> None:  # fmt: skip
+def _draw_3d(cells: Cells, path: Path, label: str, title: str, limits: tuple[float, float] | None) -> None:
     import pyvista
 
-    grids = [pyvista.UnstructuredGrid(*part) for part in zip(topology, kinds, x) if len(part[1])]
-    start = 0
-    for grid in grids:
-        grid.cell_data[label] = values[start : start + grid.n_cells]
-        start += grid.n_cells
+    numbers = np.isfinite(cells.values)
+    drawn = (
+        numbers if numbers.any() else ~numbers
+    )  # transparent ones hide nothing, and VTK would draw all as if they were
+    places, values = cells.corners[drawn], cells.values[drawn]
+    count, corners = places.shape[:2]
+    polygons = np.column_stack([np.full(count, corners), np.arange(count * corners).reshape(count, corners)])
+    surface = pyvista.PolyData(places.reshape(-1, 3), polygons.ravel())
+    surface.cell_data[label] = values
+    colours = _range(values) if limits is None else limits
     plotter = pyvista.Plotter(off_screen=True, window_size=(1100, 900))
-    for grid in grids:
-        plotter.add_mesh(
-            grid.extract_surface(), scalars=label, cmap="cividis", clim=limits, nan_opacity=0.0, show_scalar_bar=False
-        )
+    blank = {} if numbers.any() else {"nan_opacity": 0.0}
+    plotter.add_mesh(surface, scalars=label, cmap="cividis", clim=colours, show_scalar_bar=False, **blank)
     plotter.add_scalar_bar(title=label, vertical=True, fmt="%.2g")
     plotter.add_axes()
     plotter.add_title(title, font_size=12)

@@ -10,7 +10,7 @@ from ufl.core.expr import Expr
 
 from lse_material._arrays import Array
 from lse_material.errors import InvalidInputError
-from lse_material.fem._cells import material_cells, mesh_of, require_degree, require_points
+from lse_material.fem._cells import material_cells, mesh_of, require_degree, require_points, require_real, values_at
 from lse_material.fem._mpi import warn_together
 from lse_material.model.box import Box
 
@@ -19,8 +19,7 @@ class ExtrapolationWarning(UserWarning):
     """A solution has left the box of the data that its potential was fitted to.
 
     >>> import warnings
-    >>> E = 0.5 * (F.T * F - ufl.Identity(2))
-    >>> monitor = lse.fem.ExtrapolationMonitor([E[0, 0], E[1, 1], np.sqrt(2.0) * E[0, 1]], material.training_box)
+    >>> monitor = lse.fem.ExtrapolationMonitor(x, material.training_box)
     >>> u.interpolate(lambda x: 0.5 * x[:2])
     >>> with warnings.catch_warnings(record=True) as caught:
     ...     warnings.simplefilter("always")
@@ -42,10 +41,10 @@ class ExtrapolationMonitor:
         tags, tag: cell tags and those of the cells that are watched, one tag or several; all cells if left out.
 
     Raises:
-        InvalidInputError: x, names and box are of different lengths, x has no Function, or the tags mark no cells.
+        InvalidInputError: there is no box, or x, names and box are of different lengths; x has no Function; the tags mark no
+            cells.
 
-    >>> E = 0.5 * (F.T * F - ufl.Identity(2))
-    >>> monitor = lse.fem.ExtrapolationMonitor([E[0, 0], E[1, 1], np.sqrt(2.0) * E[0, 1]], material.training_box)
+    >>> monitor = lse.fem.ExtrapolationMonitor(x, material.training_box)
     >>> monitor.excess()
     0.0
     """
@@ -61,6 +60,10 @@ class ExtrapolationMonitor:
         tags: mesh.MeshTags | None = None,
         tag: int | Sequence[int] | None = None,
     ) -> None:
+        if not isinstance(box, Box):
+            raise InvalidInputError(
+                "there is no training box: the material was made without data, so that all is extrapolation."
+            )
         self.box, self.tolerance, self.warned = box, tolerance, False
         self.names = tuple(names) or tuple(f"x{i + 1}" for i in range(len(x)))
         if not len(x) == len(self.names) == box.lower.size:
@@ -72,9 +75,11 @@ class ExtrapolationMonitor:
             raise InvalidInputError(f"tolerance is {tolerance}; it must be >= 0 and finite.")
         vector = ufl.as_vector(list(x))
         self._mesh = mesh_of(vector)
+        require_real(vector, "x")
         require_points(vector, degree, "this ExtrapolationMonitor")
         points, _ = basix.make_quadrature(self._mesh.basix_cell(), degree)
-        self._expression = fem.Expression(vector, points)
+        real = self._mesh.geometry.x.dtype
+        self._expression = fem.Expression(vector, points.astype(real), dtype=real)
         self._cells, _ = material_cells(self._mesh, tags, tag, degree=degree)
 
     def excess(self) -> float:
@@ -105,8 +110,7 @@ class ExtrapolationMonitor:
     def inputs(self) -> Array:
         """x at the points of all ranks now, (m, d), in ascending order of their components; the same on every rank. Collective.
 
-        >>> E = 0.5 * (F.T * F - ufl.Identity(2))
-        >>> monitor = lse.fem.ExtrapolationMonitor([E[0, 0], E[1, 1], np.sqrt(2.0) * E[0, 1]], material.training_box)
+        >>> monitor = lse.fem.ExtrapolationMonitor(x, material.training_box)
         >>> monitor.inputs().shape  # 32 cells with 3 points each
         (96, 3)
         """
@@ -120,6 +124,5 @@ class ExtrapolationMonitor:
 
     def _here(self) -> Array:
         """x at the points of this rank."""
-        if not len(self._cells):
-            return np.zeros((0, self.box.size))
-        return np.asarray(self._expression.eval(self._mesh, self._cells)).reshape(-1, self.box.size)
+        values = values_at(self._expression, self._mesh, self._cells)
+        return values.reshape(values.shape[0] * values.shape[1], self.box.size)

@@ -17,16 +17,18 @@ from lse_material._arrays import Array
 from lse_material.analysis.ellipticity import acoustic_minimum
 from lse_material.errors import InvalidInputError
 from lse_material.fem._cells import (
-    functions_of,
+    known_in,
     marked_cells,
     mesh_of,
-    meshes_of,
     owned_cells,
     require_degree,
+    require_known,
     require_points,
+    require_real,
     same_topology,
     stored_at_points,
-    where_on,
+    tag_values,
+    values_at,
 )
 from lse_material.fem.forms.energy import expect_shape
 from lse_material.model.material import Material
@@ -96,9 +98,9 @@ class MaterialFields:
         chosen = _chosen(material, tags, tag)
         every = [one for one, _ in chosen.values()]
         for one in every:
-            expect_shape(one.without_fields("MaterialFields"), F)
-        if any(np.issubdtype(f.dtype, np.complexfloating) for f in functions_of(F)):
-            raise InvalidInputError("F has complex functions; materials are real: take F of the real part.")
+            expect_shape(one, F)
+            one.without_fields("MaterialFields")
+        require_real(F, "F")
         self._mesh = domain = mesh_of(F, domain)
         self._parts = {
             key: _Part(one, _cells(F, domain, tags, wanted, entity_maps)) for key, (one, wanted) in chosen.items()
@@ -145,8 +147,8 @@ class MaterialFields:
     def update(self) -> None:
         """Take F, and the positions of the nodes, as they are now."""
         for part in self._parts.values():
-            part.volumes = self._at_points(self._volume, part.cells) * self._weights
-            F = self._at_points(self._F, part.cells)
+            part.volumes = values_at(self._volume, self._mesh, part.cells) * self._weights
+            F = values_at(self._F, self._mesh, part.cells)
             F[~np.isfinite(F)] = np.nan
             self._set(self.det_F, part, _smallest(_determinant(F), len(self._weights)))
             self._evaluate(part, F[:, : len(self._weights)])
@@ -163,8 +165,8 @@ class MaterialFields:
         Raises:
             InvalidInputError: the field is not constant in each cell of this mesh, or `tag` is none of the materials'.
         """
-        V = field.function_space
-        if V.element.basix_element.degree != 0 or not same_topology(V.mesh.topology, self._mesh.topology):
+        V = field.function_space if isinstance(field, fem.Function) else None
+        if V is None or V.element.basix_element.degree or not same_topology(V.mesh.topology, self._mesh.topology):
             raise InvalidInputError("only a field of degree 0 of the mesh of these MaterialFields is integrated here.")
         values = field.x.array.reshape(len(field.x.array) // V.dofmap.bs, V.dofmap.bs)
         local = np.zeros(V.dofmap.bs)
@@ -220,12 +222,6 @@ class MaterialFields:
         if self.ellipticity is not None:
             self._set(self.ellipticity, part, acoustic_minimum(values.tangent).value.reshape(n, points).min(axis=1))
 
-    def _at_points(self, expression: fem.Expression, cells: Array) -> Array:
-        """Values in double precision, (cells, points, ...) also where there is no cell."""
-        values = np.asarray(expression.eval(self._mesh, cells), dtype=np.float64)
-        shape = (len(cells), len(expression.X()), *expression.ufl_expression.ufl_shape)
-        return values.reshape(shape)
-
     def _set(self, field: fem.Function, part: _Part, values: Array) -> None:
         bs = field.function_space.dofmap.bs
         place = field.function_space.dofmap.list[part.cells, 0]
@@ -279,9 +275,11 @@ def _chosen(
         if (tags is None) != (tag is None):
             raise InvalidInputError("give both tags and tag for a material of some cells, or neither for all.")
         return {None: (material, tag)}
+    if not isinstance(material, Mapping):
+        raise InvalidInputError(f"this is a {type(material).__name__}; give a Material, or a mapping tag -> Material.")
     if tags is None or tag is not None:
         raise InvalidInputError("a mapping tag -> material needs tags=..., and no tag: its keys are the tags.")
-    every = [one for key in material for one in np.atleast_1d(np.asarray(key, dtype=np.int64)).tolist()]
+    every = [one for key in material for one in tag_values(key).tolist()]
     if not every or len(set(every)) < len(every):
         raise InvalidInputError(f"the materials are of the tags {every}: each tag needs one material, and no more.")
     return {key: (one, key) for key, one in material.items()}
@@ -293,23 +291,13 @@ def _cells(
     """The owned cells of a material: those of the tags wanted, all of which F must know, or all that F knows. Collective."""
     if tags is None:
         cells = owned_cells(domain)
-        cells = cells[_known(F, domain, cells, entity_maps)]
+        cells = cells[known_in(F, domain, cells, entity_maps)]
         if domain.comm.allreduce(len(cells)) == 0:
             raise InvalidInputError("F is known in no cell of this mesh: give the mesh of its functions, or a part.")
         return cells
     cells = marked_cells(domain, tags, wanted, entity_maps=entity_maps)
-    unknown = domain.comm.allreduce(len(cells) - int(np.count_nonzero(_known(F, domain, cells, entity_maps))))
-    if unknown:
-        raise InvalidInputError(f"the tags {wanted} mark {unknown} cells in which a function of F does not live.")
+    require_known(F, domain, cells, entity_maps)
     return cells
-
-
-def _known(F: Expr, domain: mesh.Mesh, cells: Array, entity_maps: Sequence[mesh.EntityMap]) -> Array:
-    """Whether all functions in F live in each of the cells."""
-    known = np.ones(len(cells), dtype=bool)
-    for other in meshes_of(F):
-        known &= where_on(other, domain, cells, entity_maps, "F") >= 0
-    return known
 
 
 def _determinant(F: Array) -> Array:

@@ -22,17 +22,25 @@ from petsc4py import PETSc
 from scipy.interpolate import BarycentricInterpolator
 from scipy.optimize import minimize_scalar
 
-from lse_material._arrays import Array, positive, whole_number
+from lse_material._arrays import Array, float_array, positive, whole_number
 from lse_material.errors import ConvergenceError, InvalidInputError
+from lse_material.fem._lifetime import temporary
 from lse_material.fem._mpi import expect_same
 from lse_material.fem.paths.equilibrium_path import EquilibriumPath
 from lse_material.fem.paths.history import History, InternalVariables, advance, check_memory
-from lse_material.fem.paths.loads import AppliedLoad, Load, load_of
+from lse_material.fem.paths.loads import Load, load_of
 from lse_material.fem.solve._energy import FieldEnergy
 from lse_material.fem.solve.arguments import check_energy_problem
+from lse_material.fem.solve.fields import restorer
 from lse_material.fem.solve.inertia import SymmetricFactor
 from lse_material.fem.solve.newton_inertia import norm_of
-from lse_material.fem.solve.options import WORK_SPACES, checked_options, set_outside
+from lse_material.fem.solve.options import (
+    WORK_SPACES,
+    checked_options,
+    in_database,
+    set_outside,
+    warn_of_unread_options,
+)
 
 COLUMNS = ("factor", "length", "energy", "negative", "iterations")
 UNBOUNDED = 1e100  # load factor that is no bound
@@ -68,6 +76,7 @@ class _Continuation:
     step: float  # length of the next step
     last: fem.Function  # the step before, in units of the fields
     sign: float = 1.0  # of the next change of the load factor
+    options_checked: bool = False  # whether options that PETSc has not read were warned of
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,7 +128,11 @@ class ArcLength(EquilibriumPath):
         whole_number("halvings", self.halvings)
         whole_number("iterations", self.iterations, 1)
         check_energy_problem(self.problem, "an ArcLength")
-        checked_options("arc_", self.petsc_options)
+        kind = checked_options("arc_", self.petsc_options).get("snes_type", "newtonal")
+        if kind != "newtonal":
+            raise InvalidInputError(
+                f"snes_type is {kind!r}; an ArcLength is followed by newtonal, whose load is an unknown."
+            )
         check_memory(self.problem.functional, self.internal)
         self.history  # noqa: B018 (it checks the names of what is observed)
         self._load  # noqa: B018 (it checks the load)
@@ -150,6 +163,7 @@ class ArcLength(EquilibriumPath):
         """
         expect_same(self.problem.comm, "(steps, low, high)", (steps, low, high))
         whole_number("steps", steps, 1)
+        low, high = (float(float_array(name, f, 0, finite=False)) for name, f in (("low", low), ("high", high)))
         at = self.history.last("factor")
         if not low <= at <= high or low >= high:
             raise InvalidInputError(
@@ -159,11 +173,16 @@ class ArcLength(EquilibriumPath):
             self._start()
             self._save()
         for _ in range(steps):
-            factor = self._advance(low, high)
-            self._save()
-            if factor in (low, high):
+            if self._room(low, high) == 0.0:
                 break
+            self._advance(low, high)
+            self._save()
         return self.history.arrays()
+
+    def _room(self, low: float, high: float) -> float:
+        """How far the load factor may change in the direction of the path."""
+        at = self.table["factor"][-1]
+        return high - at if self._continuation.sign > 0.0 else at - low
 
     def limit_points(self) -> list[LimitPoint]:
         """The limit points so far."""
@@ -182,26 +201,28 @@ class ArcLength(EquilibriumPath):
 
     def _start(self) -> None:
         """Solve without load; forces that are small beside a coming load of given forces count as zero."""
-        problem, scale, Q = self.problem, self.problem.force_scale, self.problem.x.duplicate()
-        try:
-            self._load.set(0.0)
+        problem, scale = self.problem, self.problem.force_scale
+        self._load.set(0.0)
+        with temporary(problem.x.duplicate()) as (Q,):
             self._load.rate(Q)
-            self._check_load()
-            if not isinstance(self._load, AppliedLoad):
-                problem.force_scale = max(scale, norm_of(Q))
-            if norm_of(Q) == 0.0:
-                raise InvalidInputError("the load does no work in any displacement that is free.")
+            size = norm_of(Q)
+        if not np.isfinite(size):
+            raise InvalidInputError("the load is not finite: it holds NaN, or is infinite.")
+        self._load.check()
+        if size == 0.0:
+            raise InvalidInputError("the load does no work in any displacement that is free.")
+        try:
+            if self._load.has_given_forces:
+                problem.force_scale = max(scale, size)
             problem.solve()
             self._note(0.0, 0.0, problem.iterations)
         finally:
             problem.force_scale = scale
-            Q.destroy()
 
-    def _advance(self, low: float, high: float) -> float:
-        """Take one step, shorter if it fails, and record it; returns the load factor."""
+    def _advance(self, low: float, high: float) -> None:
+        """Take one step, shorter if it fails, and record it."""
         u, at = self.problem.u, self.table["factor"][-1]
-        state = (u, *self.problem.start_values.values())
-        before = [function.x.array.copy() for function in state]
+        before, restore = u.x.array.copy(), restorer((u, *self.problem.start_values.values()))
         shortest = self.size / 2.0**self.halvings
         while True:
             factor, iterations = self._solve(at, low, high)
@@ -209,8 +230,7 @@ class ArcLength(EquilibriumPath):
                 break
             self.history.failed += 1
             self.history.rejected += 1
-            for function, values in zip(state, before):
-                function.x.array[:] = values
+            restore()
             self._load.set(at)
             self._continuation.step *= 0.5
             if self._continuation.step < shortest * (1.0 - 1e-9):
@@ -220,7 +240,7 @@ class ArcLength(EquilibriumPath):
                     "does it branch there? Look at the lowest modes, and perturb u along one."
                 )
         free, last = self.problem.fields.free[0], self._continuation.last.x
-        step = np.where(free, (u.x.array - before[0])[: len(free)], 0.0)
+        step = np.where(free, (u.x.array - before)[: len(free)], 0.0)
         self.problem.scales.divide(step)
         last.array[: len(free)] = step
         last.scatter_forward()
@@ -229,60 +249,63 @@ class ArcLength(EquilibriumPath):
         self._note(factor, self.table["length"][-1] + length, iterations)
         if iterations <= FEW_ITERATIONS:
             self._continuation.step = min(1.5 * self._continuation.step, self.size)
-        return factor
 
     def _solve(self, at: float, low: float, high: float) -> tuple[float | None, int]:
         """One increment of SNESNEWTONAL; the load factor, None if it failed, and the iterations."""
         problem, sign, scales = self.problem, self._continuation.sign, self.problem.scales
         Reason = PETSc.SNES.ConvergedReason
-        snes = PETSc.SNES().create(problem.x.comm)
-        arrived, x, physical, b = [], problem.x.duplicate(), problem.x.duplicate(), problem.x.duplicate()
+        arrived: list[float] = []
 
-        def take(snes: PETSc.SNES, y: PETSc.Vec) -> float:
-            factor = at + sign * snes.getNewtonALLoadParameter()
-            problem.set_iterate(scales.to_physical(y, physical))
-            self._load.set(factor)
-            return factor
+        made = PETSc.SNES().create(problem.x.comm), *(problem.x.duplicate() for _ in range(3))
+        with temporary(*made) as (snes, x, physical, b):
 
-        def residual(snes: PETSc.SNES, y: PETSc.Vec, b: PETSc.Vec) -> None:
-            take(snes, y)
-            self._load.residual(b)
-            scales.multiply(b.array)
+            def take(snes: PETSc.SNES, y: PETSc.Vec) -> float:
+                factor = at + sign * snes.getNewtonALLoadParameter()
+                problem.set_iterate(scales.to_physical(y, physical))
+                self._load.set(factor)
+                return factor
 
-        def tangent(snes: PETSc.SNES, y: PETSc.Vec, A: PETSc.Mat, P: PETSc.Mat) -> None:
-            take(snes, y)
-            scales.scale(self._load.tangent())
+            def residual(snes: PETSc.SNES, y: PETSc.Vec, b: PETSc.Vec) -> None:
+                take(snes, y)
+                self._load.residual(b)
+                scales.multiply(b.array)
 
-        def rate(snes: PETSc.SNES, y: PETSc.Vec, q: PETSc.Vec) -> None:
-            take(snes, y)
-            self._load.rate(q)
-            q.scale(sign)
-            scales.multiply(q.array)
+            def tangent(snes: PETSc.SNES, y: PETSc.Vec, A: PETSc.Mat, P: PETSc.Mat) -> None:
+                take(snes, y)
+                scales.scale(self._load.tangent())
 
-        def converged(snes: PETSc.SNES, iteration: int, norms: tuple[float, float, float]) -> Any:
-            if iteration == 0:
-                return Reason.CONVERGED_ITERATING
-            if not np.isfinite(norms[2]):
-                return Reason.DIVERGED_FUNCTION_NANORINF
-            factor = take(snes, snes.getSolution())
-            snes.getFunction()[0].copy(physical)
-            scales.divide(physical.array)
-            if not problem.is_converged(physical):
-                return Reason.CONVERGED_ITERATING
-            arrived.append(factor)
-            return Reason.CONVERGED_FNORM_ABS
+            def rate(snes: PETSc.SNES, y: PETSc.Vec, q: PETSc.Vec) -> None:
+                take(snes, y)
+                self._load.rate(q)
+                q.scale(sign)
+                scales.multiply(q.array)
 
-        try:
+            def converged(snes: PETSc.SNES, iteration: int, norms: tuple[float, float, float]) -> Any:
+                if iteration == 0:
+                    return Reason.CONVERGED_ITERATING
+                if not np.isfinite(norms[2]):
+                    return Reason.DIVERGED_FUNCTION_NANORINF
+                factor = take(snes, snes.getSolution())
+                snes.getFunction()[0].copy(physical)
+                scales.divide(physical.array)
+                if not problem.is_converged(physical):
+                    return Reason.CONVERGED_ITERATING
+                arrived.append(factor)
+                return Reason.CONVERGED_FNORM_ABS
+
             snes.setType("newtonal")
             snes.setFunction(residual, b)
             snes.setJacobian(tangent, problem.A)
             snes.setNewtonALFunction(rate)
-            self._set_options(snes, high - at if sign > 0.0 else at - low)
+            self._set_options(snes, self._room(low, high))
             snes.setConvergenceTest(converged)
             assign(problem.u, x)
             scales.divide(x.array)
             snes.solve(None, x)
             iterations = int(snes.getIterationNumber())
+            if not self._continuation.options_checked:
+                self._continuation.options_checked = True
+                warn_of_unread_options(snes, tuple(self.petsc_options), stacklevel=6)
             if not arrived:
                 return None, iterations
             take(snes, x)
@@ -291,10 +314,6 @@ class ArcLength(EquilibriumPath):
             bound = high if sign > 0.0 else low
             reached = abs(arrived[-1] - bound) <= 1e-12 * max(abs(bound), abs(at))
             return bound if reached else arrived[-1], iterations
-        finally:
-            snes.destroy()
-            for vector in (x, physical, b):
-                vector.destroy()
 
     def _set_options(self, snes: PETSc.SNES, room: float) -> None:
         """One increment of the present length, by at most `room` in the load factor."""
@@ -316,34 +335,27 @@ class ArcLength(EquilibriumPath):
         options = {name: value for name, value in options.items() if name not in outside}
         options.update(self.petsc_options)
         database: Any = PETSc.Options(prefix)
-        for name, value in options.items():
-            database[name] = value
         snes.setOptionsPrefix(prefix)
-        snes.setFromOptions()
-        for name in options:
-            del database[name]
+        with in_database(prefix, options):
+            for name, value in options.items():
+                database[name] = value
+            snes.setFromOptions()
 
     def _note(self, factor: float, length: float, iterations: int) -> None:
         """Find the sign of the next step with the factor of the tangent, let internal variables follow, and add a state."""
         A = self._load.tangent()
-        q, rate = self.problem.x.duplicate(), self.problem.x.duplicate()
-        self._load.rate(q)
-        with SymmetricFactor(A.comm) as factorised:
-            negative = factorised.inertia(A)[0] - self.problem.multipliers
-            factorised.solve(q, rate)
-        q.destroy()
-        self.problem.scales.divide(rate.array)
-        last = self._continuation.last.x.array[: rate.getLocalSize()]
-        along = A.comm.tompi4py().allreduce(float(rate.array_r @ last))
+        with temporary(self.problem.x.duplicate(), self.problem.x.duplicate()) as (q, rate):
+            self._load.rate(q)
+            with SymmetricFactor(A.comm) as factorised:
+                negative = factorised.inertia(A)[0] - self.problem.multipliers
+                factorised.solve(q, rate)
+            self.problem.scales.divide(rate.array)
+            last = self._continuation.last.x.array[: rate.getLocalSize()]
+            along = A.comm.tompi4py().allreduce(float(rate.array_r @ last))
         self._continuation.sign = 1.0 if along >= 0.0 else -1.0
-        rate.destroy()
         advance(self.internal)
         energy = self.problem.energy()
         self.history.add(factor=factor, length=length, energy=energy, negative=negative, iterations=iterations)
-
-    def _check_load(self) -> None:
-        if isinstance(self._load, AppliedLoad):
-            self._load.check()
 
     def _set_load(self, load: float) -> None:
         """Set a factor, and u to its Dirichlet values."""
@@ -365,4 +377,4 @@ class ArcLength(EquilibriumPath):
         self.problem.scales.set(data["field_scales"])
         self._continuation.step = min(float(data["next_step"]), self.size)
         self._continuation.sign = float(data["direction"])
-        self._check_load()
+        self._load.check()

@@ -7,6 +7,7 @@ suffice for the states and coordinates of the whole mesh.
 """
 
 import zipfile
+import zlib
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -48,8 +49,8 @@ def save_state(path: Path | str, states: States, values: Mapping[str, Any] | Non
     {'load': array(0.1)}
     """
     path, functions = _file(path), _by_name(states)
-    arrays = {name: np.asarray(value) for name, value in (values or {}).items()}
-    _check(functions, arrays)
+    arrays = _arrays(values or {})
+    _check(functions)
     comm = next(iter(functions.values())).function_space.mesh.comm
     own = {}
     for name, f in functions.items():
@@ -90,39 +91,32 @@ def load_state(path: Path | str, states: States, names: Collection[str] | None =
     0.0
     """
     path, functions = _file(path), _by_name(states)
-    _check(functions, {})
+    _check(functions)
     comm = next(iter(functions.values())).function_space.mesh.comm
     tables = {name: _tables(f) for name, f in functions.items()}
     wanted = comm.gather({name: numbers for name, (numbers, _, _) in tables.items()})
-    data: dict[str, Array] = {}
-    problem: str | None = None
-    rows: list[Any] | None = None
-    there = True
-    if comm.rank == 0:
-        there = path.exists()
-        if there:
-            data, problem = _read(path, functions, names)
-        if there and problem is None:
-            rows = [
-                {name: (data[f"vertices:{name}"][cells], data[f"function:{name}"][cells]) for name, cells in of.items()}
-                for of in wanted or ()
-            ]
-        data = {name: values for name, values in data.items() if not name.startswith(OWN)}
-    there, problem, data = comm.bcast((there, problem, data))
-    if not there:
+    rows: list[Any] = []
+
+    def read() -> dict[str, Array] | None:
+        if not path.exists():
+            return None
+        data = _read(path, functions, names)
+        for cells in wanted or ():
+            every = {name: [data[f"{kind}:{name}"][cells[name]] for kind in ("vertices", "function")] for name in cells}
+            rows.append(every)
+        return {name: values for name, values in data.items() if not name.startswith(OWN)}
+
+    data = on_rank_0(comm, read)
+    if data is None:
         return None
-    found: dict[str, Any] = {}
-    if problem is None:
-        found = comm.scatter(rows)
-        for name, (_, here, _) in tables.items():
-            vertices = found[name][0]
-            same = vertices.shape == here.shape and np.allclose(
-                vertices, here, rtol=1e-12, atol=1e-12 * np.abs(here).max(initial=0.0)
-            )
-            if not comm.allreduce(bool(same), MPI.LAND):
-                problem = problem or f"is of another mesh, as the vertices under {name!r} say"
-    if problem is not None:
-        raise FormatError(f"the checkpoint {path} {problem}. Remove it to start anew.")
+    found = comm.scatter(rows if comm.rank == 0 else None)
+    for name, (_, here, values) in tables.items():
+        vertices, rows_here = found[name]
+        size = np.abs(here).max(initial=0.0)
+        whole = vertices.shape == here.shape and rows_here.shape == values.shape
+        same = whole and np.allclose(vertices, here, rtol=1e-12, atol=1e-12 * size)
+        if not comm.allreduce(bool(same), MPI.LAND):
+            raise _refusal(path, f"is of another mesh, as the vertices under {name!r} say")
     for name, f in functions.items():
         dofmap = f.function_space.dofmap
         bs = dofmap.index_map_bs
@@ -140,48 +134,64 @@ def _file(path: Any) -> Path:
 def _by_name(states: States) -> dict[str, fem.Function]:
     if isinstance(states, fem.Function):
         return {"u": states}
-    if not isinstance(states, Mapping) or not all(isinstance(f, fem.Function) for f in states.values()):
+    if not isinstance(states, Mapping) or not all(
+        isinstance(f, fem.Function) and isinstance(name, str) for name, f in states.items()
+    ):
         raise InvalidInputError(f'states is {states!r}; give a Function, or names and Functions: {{"u": u}}.')
     return dict(states)
 
 
-def _read(
-    path: Path, functions: Mapping[str, fem.Function], names: Collection[str] | None
-) -> tuple[dict[str, Array], str | None]:
-    """The arrays in the file, or what is wrong with them."""
+def _refusal(path: Path, problem: str) -> FormatError:
+    return FormatError(f"the checkpoint {path} {problem}. Remove it to start anew.")
+
+
+def _read(path: Path, functions: Mapping[str, fem.Function], names: Collection[str] | None) -> dict[str, Array]:
+    """The arrays in the file; raises FormatError."""
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.lib.npyio.NpzFile(file, allow_pickle=False) as archive:
             data = {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        return {}, f"cannot be read: {error}"
+    except (OSError, ValueError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
+        raise _refusal(path, f"cannot be read: {error}") from None
     stored = {name.removeprefix("function:") for name in data if name.startswith("function:")}
     if stored != set(functions):
-        return {}, f"holds the functions {sorted(stored)}, not {sorted(functions)}"
+        raise _refusal(path, f"holds the functions {sorted(stored)}, not {sorted(functions)}")
     others = {name for name in data if not name.startswith(OWN)}
     if names is not None and others != set(names):
-        return {}, f"holds {sorted(others)}, not {sorted(names)}"
+        raise _refusal(path, f"holds {sorted(others)}, not {sorted(names)}")
     for name, f in functions.items():
         if not {f"space:{name}", f"vertices:{name}"} <= set(data):
-            return {}, f"cannot be read: it lacks what belongs to {name!r}"
+            raise _refusal(path, f"cannot be read: it lacks what belongs to {name!r}")
         if str(data[f"space:{name}"]) != _space(f):
-            return {}, f"is of another function space, {data[f'space:{name}']}, not {_space(f)}"
+            raise _refusal(path, f"is of another function space, {data[f'space:{name}']}, not {_space(f)}")
         topology, count = f.function_space.mesh.topology, len(data[f"vertices:{name}"])
         cells = topology.index_map(topology.dim).size_global
         if len(data[f"function:{name}"]) != cells or count != cells:
-            return {}, f"is of another mesh, of {count} cells, not {cells}"
-    return data, None
+            raise _refusal(path, f"is of another mesh, of {count} cells, not {cells}")
+    return data
 
 
-def _check(functions: Mapping[str, fem.Function], values: Mapping[str, Array]) -> None:
+def _arrays(values: Any) -> dict[str, Any]:
+    """Numbers and arrays that go with functions, as arrays; what only Python can read is refused, as `None`."""
+    if not isinstance(values, Mapping) or not all(isinstance(name, str) for name in values):
+        raise InvalidInputError(f"values is {values!r}; give numbers or arrays by names.")
+    arrays = {}
+    for name, value in values.items():
+        if name.startswith(OWN):
+            raise InvalidInputError(f"names in a checkpoint do not begin with {OWN}; {name!r} does.")
+        try:
+            arrays[name] = np.asarray(value)
+        except ValueError:  # rows of different lengths
+            arrays[name] = np.array(None)
+        if arrays[name].dtype.hasobject:
+            raise InvalidInputError(f"{name} is {value!r}; a checkpoint takes numbers, texts and arrays of these.")
+    return arrays
+
+
+def _check(functions: Mapping[str, fem.Function]) -> None:
     if not functions:
         raise InvalidInputError("there is no function to save: give one, or name -> function.")
-    taken = [name for name in values if name.startswith(OWN)]
-    if taken:
-        raise InvalidInputError(f"names in a checkpoint do not begin with {OWN}; {taken[0]!r} does.")
     comm = next(iter(functions.values())).function_space.mesh.comm
     for f in functions.values():
-        if not isinstance(f, fem.Function):
-            raise InvalidInputError(f"a state is a {type(f).__name__}; give a Function, or names and Functions.")
         if not _plain(f.function_space.ufl_element()):
             raise InvalidInputError(
                 f"states in {_space(f)} cannot be stored: their values depend on the orientation of edges and faces."

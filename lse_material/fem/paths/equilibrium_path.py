@@ -12,9 +12,8 @@ from mpi4py import MPI
 
 from lse_material._arrays import Array
 from lse_material.errors import FormatError
-from lse_material.fem.paths.fingerprint import EQUAL, Fingerprint, differences_from, fingerprint
+from lse_material.fem.paths.fingerprint import EQUAL, Fingerprint, fingerprint
 from lse_material.fem.paths.history import (
-    FINGERPRINT,
     History,
     InternalVariables,
     RecordedPath,
@@ -22,52 +21,30 @@ from lse_material.fem.paths.history import (
     memory_of,
 )
 from lse_material.fem.solve._energy import FieldEnergy
+from lse_material.fem.solve.fields import with_prescribed
 
 DIRICHLET = "Dirichlet values"
 
 
 class EquilibriumPath(RecordedPath):
-    """A path of equilibria of one problem, each under the load that the first column of the table has.
+    """A path of equilibria of one problem, each under the load that the first column of the table has."""
 
-    Attributes:
-        problem: whose equilibria they are.
-        observe: name -> number to record with each state.
-        internal: internal variables that follow each state.
-        checkpoint: npz file, written after each step.
-    """
-
-    problem: FieldEnergy
-    observe: Mapping[str, Callable[[], float]]
-    internal: Sequence[InternalVariables]
-    checkpoint: Path | str | None
+    problem: FieldEnergy  # whose equilibria they are
+    observe: Mapping[str, Callable[[], float]]  # name -> number to record with each state
+    internal: Sequence[InternalVariables]  # which follow each state
+    checkpoint: Path | str | None  # npz file, written after each step
 
     def resume(self, *, changed: Collection[str] = ()) -> int:
-        """Read state and table from the checkpoint if there is one; returns the number of states in it. Collective.
-
-        The checkpoint must be of this problem: the same formula and potentials, mesh and tags, the same values of constants
-        and coefficients under the last load, and u must have the Dirichlet values of that load. The tolerance and other
-        options of the solvers, further steps, halvings and the like may differ: they apply from there on.
-
-        Args:
-            changed: parts that may differ, by the names that the error gives them, to continue with another material, say.
-
-        Raises:
-            FormatError: the checkpoint cannot be read, or is of another mesh, space, table or problem; u and table are then as
-                before the call.
-        """
+        """As `RecordedPath.resume`. Collective."""
         u = self.problem.u
         before = u.x.array.copy()
         try:
-            data = self.history.resume(self._differences, changed)
+            return super().resume(changed=changed)
         except FormatError:
             if len(self.history):
                 self._set_load(next(iter(self.table.values()))[-1])
                 u.x.array[:] = before
             raise
-        if data is None:
-            return 0
-        self._continue_from(data)
-        return len(self.history)
 
     def _new_history(self, columns: Sequence[str], **memory: fem.Function) -> History:
         """A history with these columns, whose checkpoint has what the problem and the path remember beside u."""
@@ -97,14 +74,14 @@ class EquilibriumPath(RecordedPath):
             self.history.save(self._fingerprint(), **self._numbers())
 
     def _differences(self, data: Mapping[str, Array]) -> list[str]:
-        """Parts in which a checkpoint, whose state is in u, differs from this problem under its last load; collective."""
+        """As `RecordedPath`, under the last load."""
         values = self.problem.u.x.array.copy()
         loads = data[next(iter(self.table))]
         if len(loads):
             self._set_load(float(loads[-1]))
         self.problem.u.x.array[:] = values
         self.problem.energy()  # brings stored energies, which are in the fingerprint, up to date
-        other = differences_from(data[FINGERPRINT], self._fingerprint())
+        other = super()._differences(data)
         if len(loads) and not self._keeps_dirichlet_values(values):
             other.append(DIRICHLET)
         self.problem.u.x.array[:] = values
@@ -118,9 +95,7 @@ class EquilibriumPath(RecordedPath):
 
     def _keeps_dirichlet_values(self, values: Array) -> bool:
         """Whether values of u are those that the Dirichlet conditions prescribe now; collective."""
-        wanted = values.copy()
-        for bc in self.problem.bcs:
-            bc.set(wanted, None, 1.0)
+        wanted = with_prescribed(values, self.problem.bcs)
         comm = self.problem.u.function_space.mesh.comm
         apart, largest = (comm.allreduce(float(np.abs(v).max(initial=0.0)), MPI.MAX) for v in (wanted - values, wanted))
         return apart <= EQUAL * largest

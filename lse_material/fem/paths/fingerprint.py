@@ -25,22 +25,14 @@ Fingerprint = dict[str, Any]  # name of a part -> str, or list of floats, the fi
 
 
 def fingerprint(
-    forms: Mapping[str, ufl.Form],
+    forms: Mapping[str, ufl.Form],  # by names
     *,
-    unknown: fem.Function,
-    bcs: Sequence[fem.DirichletBC] = (),
-    without: Iterable[Any] = (),
-    numbers: Mapping[str, Any] | None = None,
+    unknown: fem.Function,  # a coefficient whose values do not count
+    bcs: Sequence[fem.DirichletBC] = (),  # on it; their places count, not their values, which are loads
+    without: Iterable[Any] = (),  # further coefficients and constants whose values do not count
+    numbers: Mapping[str, Any] | None = None,  # name -> further numbers, (n,), the same on every rank
 ) -> Fingerprint:
-    """The fingerprint of forms with all that they depend on; collective.
-
-    Args:
-        forms: name -> UFL form.
-        unknown: a coefficient whose values do not count.
-        bcs: Dirichlet conditions on it. Their places count, not their values, which are loads.
-        without: further coefficients and constants whose values do not count.
-        numbers: name -> further numbers, (n,), the same on every rank.
-    """
+    """The fingerprint of forms with all that they depend on; collective."""
     left_out = [unknown, *without]
     parts: Fingerprint = {}
     meshes: list[mesh.Mesh] = []

@@ -17,9 +17,10 @@ from lse_material._arrays import Array, float_array
 from lse_material._files import write_table
 from lse_material.errors import FormatError, InvalidInputError
 from lse_material.fem._mpi import on_every_rank, on_rank_0
-from lse_material.fem.paths.checkpoint import load_state, save_state
-from lse_material.fem.paths.fingerprint import Fingerprint, to_text
+from lse_material.fem.paths.checkpoint import OWN, load_state, save_state
+from lse_material.fem.paths.fingerprint import Fingerprint, differences_from, to_text
 from lse_material.fem.quadrature.dissipation import Memory
+from lse_material.fem.solve.fields import restorer
 
 FINGERPRINT, COUNTS = "fingerprint", "counts"  # of the problem, and of repeated steps, in a checkpoint
 
@@ -43,34 +44,23 @@ def memory_of(internal: Sequence[InternalVariables]) -> dict[str, fem.Function]:
 
 
 def check_memory(energy: ufl.Form, internal: Sequence[InternalVariables]) -> None:
-    """Refuse an energy whose memory would not follow, and memory that is not in the energy.
-
-    Raises:
-        InvalidInputError: one of both.
-    """
+    """Raise InvalidInputError for an energy whose memory would not follow, and for memory that is not in the energy."""
     if not isinstance(internal, Sequence) or not all(hasattr(one, "functions") for one in internal):
         raise InvalidInputError(
             f"internal is {internal!r}; give a list of what remembers, a Dissipation or a CellStress: internal=[hysteresis]."
         )
-    known = [f for f in memory_of(internal).values() if isinstance(f, Memory)]
-    read = [f for f in energy.coefficients() if isinstance(f, Memory)]
-    for one, others, wrong in (
-        (
-            read,
-            known,
-            "the energy has {name!r} of internal variables that are not in internal=, so that they would never follow: "
-            "give internal=[...] with every Dissipation and CellStress in the energy.",
-        ),
-        (
-            known,
-            read,
-            "internal= has the {name!r} of a Dissipation that is not in the energy, so that it would cost nothing: add its "
-            "`functional` to the energy.",
-        ),
-    ):
-        lost = [f.name for f in one if not any(f is other for other in others)]
-        if lost:
-            raise InvalidInputError(wrong.format(name=lost[0]))
+    known = {id(f): f.name for f in memory_of(internal).values() if isinstance(f, Memory)}
+    read = {id(f): f.name for f in energy.coefficients() if isinstance(f, Memory)}
+    for name in (name for key, name in read.items() if key not in known):
+        raise InvalidInputError(
+            f"the energy has {name!r} of internal variables that are not in internal=, so that they would never follow: "
+            "give internal=[...] with every Dissipation and CellStress in the energy."
+        )
+    for name in (name for key, name in known.items() if key not in read):
+        raise InvalidInputError(
+            f"internal= has the {name!r} of a Dissipation that is not in the energy, so that it would cost nothing: add "
+            "its `functional` to the energy."
+        )
 
 
 def fingerprints_of(internal: Sequence[InternalVariables]) -> Fingerprint:
@@ -133,7 +123,7 @@ class History:
         if checkpoint is not None and not isinstance(checkpoint, (str, Path)):
             raise InvalidInputError(f"checkpoint is {checkpoint!r}; it must be the name of a file, or a Path.")
         for name in _names(observe):
-            if name in (*columns, *numbers, FINGERPRINT, COUNTS):
+            if name in (*columns, *numbers, FINGERPRINT, COUNTS) or name.startswith(OWN):
                 raise InvalidInputError(f"the table has a column {name!r} of its own; observe it under another name.")
         self._functions = {"u": state, **(memory or {})}
         self._state, self._observe, self._numbers, self._checkpoint = state, dict(observe), tuple(numbers), checkpoint
@@ -146,8 +136,7 @@ class History:
 
     def last(self, name: str, default: float = 0.0) -> float:
         """The value at the last state, or `default` if there is none."""
-        values = self.table[name]
-        return values[-1] if values else default
+        return self.table[name][-1] if len(self) else default
 
     def add(self, **values: float) -> None:
         """Add a row, with the present values of what is observed; collective."""
@@ -193,14 +182,13 @@ class History:
                 then as before the call.
             InvalidInputError: the path has no checkpoint file.
         """
-        before = {name: function.x.array.copy() for name, function in self._functions.items()}
+        restore = restorer(self._functions.values())
         data = load_state(self._file(), self._functions, {FINGERPRINT, COUNTS, *self._numbers, *self.table})
         if data is None:
             return None
         other = [name for name in differences(data) if name not in changed]
         if other:
-            for name, function in self._functions.items():
-                function.x.array[:] = before[name]
+            restore()
             raise FormatError(
                 f"the checkpoint {self._file()} is of another problem; what differs: {', '.join(other)}. Remove it to start "
                 f"anew, or go on from it nevertheless by resume(changed={other})."
@@ -222,6 +210,38 @@ class RecordedPath(ABC):
     @abstractmethod
     def history(self) -> History:
         """What has happened so far."""
+
+    def resume(self, *, changed: Collection[str] = ()) -> int:
+        """Read state and table from the checkpoint if there is one; returns the number of states in it. Collective.
+
+        The checkpoint must be of this problem: the same formula and potentials, mesh and tags, and the same values of constants
+        and coefficients, under the last load of a path of equilibria, whose Dirichlet values u must have. If your script
+        changes a value in time (a current, say), set it to its value at the checkpoint, or name it in `changed`. Steps,
+        tolerances, halvings and options of the solver may differ: they apply from there on.
+
+        Args:
+            changed: parts that may differ, by the names that the error gives them, to continue with another material, say.
+
+        Raises:
+            FormatError: the checkpoint cannot be read, or is of another mesh, space, table or problem; state and table are
+                then as before the call.
+        """
+        data = self.history.resume(self._differences, changed)
+        if data is None:
+            return 0
+        self._continue_from(data)
+        return len(self.history)
+
+    def _differences(self, data: Mapping[str, Array]) -> list[str]:
+        """Parts in which a checkpoint, whose state the functions have, differs from this problem; collective."""
+        return differences_from(data[FINGERPRINT], self._fingerprint())
+
+    @abstractmethod
+    def _fingerprint(self) -> Fingerprint: ...
+
+    @abstractmethod
+    def _continue_from(self, data: Mapping[str, Array]) -> None:
+        """Take from a checkpoint what it has beside state and table."""
 
     @property
     def table(self) -> dict[str, list[float]]:

@@ -1,7 +1,6 @@
 """Load paths: steps that halve where a solve fails, a stability check after each, a balance of energy, and checkpoints.
 
-A path through wells jumps: each step ends with a check of the tangent, and the path leaves a saddle along its lowest mode. A
-checkpoint file is complete or absent, so a process that is killed loses only its unfinished step.
+A path through wells jumps: each step ends with a check of the tangent, and the path leaves a saddle along its lowest mode.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -9,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 
-from lse_material._arrays import Array, float_array, whole_number
+from lse_material._arrays import Array, float_array, not_negative, whole_number
 from lse_material._progress import progress_bar
 from lse_material.errors import ConvergenceError, InvalidInputError
 from lse_material.fem._mpi import expect_same, on_every_rank, warn_together
@@ -18,6 +17,7 @@ from lse_material.fem.paths.history import History, InternalVariables, advance, 
 from lse_material.fem.paths.step_work import StepWork
 from lse_material.fem.solve._energy import FieldEnergy
 from lse_material.fem.solve.arguments import check_energy_problem
+from lse_material.fem.solve.fields import restorer
 from lse_material.fem.solve.multigrid import is_direct
 from lse_material.fem.solve.stability import MOST_ROWS, StabilityWarning, is_stable, perturb_along_mode
 
@@ -79,9 +79,8 @@ class LoadPath(EquilibriumPath):
 
     def __post_init__(self) -> None:
         whole_number("halvings", self.halvings)
-        size = self.perturbation_size
-        if size is not None and not float_array("perturbation_size", size, 0) >= 0.0:
-            raise InvalidInputError(f"perturbation_size is {size}; it must be >= 0.")
+        if self.perturbation_size is not None:
+            not_negative("perturbation_size", self.perturbation_size)
         if not callable(self.apply):
             raise InvalidInputError(f"apply is {self.apply!r}; it must be a function of the load.")
         check_energy_problem(self.problem, "a LoadPath")
@@ -140,17 +139,16 @@ class LoadPath(EquilibriumPath):
         step, jump = level - at, at  # a jump is located between `at` and `jump`
         smallest, located = (abs(step) / 2**halvings * (1.0 + 1e-9) for halvings in (self.halvings, JUMP_HALVINGS))
         while True:
-            before = [function.x.array.copy() for function in state]
+            restore, u = restorer(state), self.problem.u.x.array.copy()
             begun = StepWork(self.problem) if self.table["load"] else None
             target = level if abs(level - at) <= abs(step) * (1.0 + 1e-9) else at + step
             seek = bool(self.internal) and begun is not None and abs(target - at) > located
             try:
                 self._step(target, begun, row, seek=seek)
             except (ConvergenceError, _JumpError) as stopped:
-                for function, values in zip(state, before):
-                    function.x.array[:] = values
+                restore()
                 self._set_load(at)
-                self.problem.u.x.array[:] = before[0]
+                self.problem.u.x.array[:] = u
                 step = 0.5 * (target - at)
                 self.history.rejected += 1
                 if isinstance(stopped, _JumpError):

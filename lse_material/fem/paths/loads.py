@@ -9,7 +9,6 @@ tangent. What `apply` sets is affine in f: Dirichlet values g, and constants of 
 
 from collections.abc import Callable
 from functools import partial
-from typing import Protocol
 
 import dolfinx.fem.petsc
 import numpy as np
@@ -20,67 +19,68 @@ from petsc4py import PETSc
 
 from lse_material._arrays import Array
 from lse_material.errors import InvalidInputError
+from lse_material.fem._lifetime import temporary
 from lse_material.fem._mpi import assembled, on_every_rank
 from lse_material.fem.solve._energy import FieldEnergy
+from lse_material.fem.solve.arguments import check_functional
 
 AFFINE = 1e-7  # of the norm of q, by which it may change from one step of the factor to another
 
 
-class Load(Protocol):
+class Load:
     """A load of a problem. All methods are collective and refer to the problem's present u, and to the factor set last."""
+
+    has_given_forces = False  # whether forces that are small beside q count as zero
+
+    def __init__(self, problem: FieldEnergy) -> None:
+        self._problem, self._factor = problem, 0.0
 
     def set(self, factor: float) -> None:
         """Set the factor, and u to its Dirichlet values."""
+        self._factor = factor
 
     def residual(self, out: PETSc.Vec) -> None:
         """Write the residual to `out`, zero where u is prescribed."""
+        self._problem.residual(out)
 
     def tangent(self) -> PETSc.Mat:
         """The derivative of the residual by u: the matrix A of the problem, with a 1 on the diagonal where u is prescribed."""
+        return self._problem.tangent()
 
     def rate(self, out: PETSc.Vec) -> None:
         """Write q, minus the derivative of the residual by the factor, to `out`; zero where u is prescribed."""
+        raise NotImplementedError
+
+    def check(self) -> None:
+        """Raise InvalidInputError for what is not affine in the factor; the work of a form is."""
 
 
-class WorkOfLoad:
-    """The load with the work f W(u).
+class WorkOfLoad(Load):
+    """The load with the work f W(u), which the energy of the problem does not contain."""
 
-    Args:
-        problem: whose energy does not contain the load.
-        work: W, a functional of u.
-
-    Raises:
-        InvalidInputError: it is no functional.
-    """
+    has_given_forces = True
 
     def __init__(self, problem: FieldEnergy, work: ufl.Form) -> None:
-        if not isinstance(work, ufl.Form) or work.arguments():
-            raise InvalidInputError(
-                "the load is a UFL form without test function, such as inner(traction, u)*ds, or a function that sets the load."
-            )
-        self._problem, self._factor = problem, 0.0
+        super().__init__(problem)
+        check_functional(work, "the load, if it is no function that sets it,")
         first = ufl.algorithms.expand_derivatives(ufl.derivative(work, problem.u))
         self._first = problem.compiled(first) if first.integrals() else None
         second = ufl.algorithms.expand_derivatives(ufl.derivative(first, problem.u)) if first.integrals() else first
         self._second = problem.compiled(second) if second.integrals() else None
 
-    def set(self, factor: float) -> None:
-        """Set the factor."""
-        self._factor = factor
-
     def residual(self, out: PETSc.Vec) -> None:
         """Write the residual to `out`."""
-        self._problem.residual(out)
+        super().residual(out)
         out.array[:] -= self._factor * self._forces()
 
     def tangent(self) -> PETSc.Mat:
         """A - f d2W."""
-        A = self._problem.tangent()
+        A = super().tangent()
         if self._second is not None and self._factor != 0.0:
             B = dolfinx.fem.petsc.assemble_matrix(self._second, bcs=list(self._problem.bcs), diag=0.0)
-            B.assemble()
-            A.axpy(-self._factor, B, PETSc.Mat.Structure.SUBSET_NONZERO_PATTERN)  # type: ignore[arg-type]
-            B.destroy()
+            with temporary(B):
+                B.assemble()
+                A.axpy(-self._factor, B, PETSc.Mat.Structure.SUBSET_NONZERO_PATTERN)  # type: ignore[arg-type]
         return A
 
     def rate(self, out: PETSc.Vec) -> None:
@@ -92,43 +92,27 @@ class WorkOfLoad:
         return np.zeros(fields.sizes[0]) if self._first is None else fields.where_free(assembled(self._first))
 
 
-class AppliedLoad:
-    """The load that a function sets, as in `LoadPath`.
-
-    Args:
-        problem: whose Dirichlet values, or constants in its energy, the function sets.
-        apply: sets the load of a factor.
-    """
+class AppliedLoad(Load):
+    """The load that a function sets, as in `LoadPath`: Dirichlet values of the problem, or constants in its energy."""
 
     def __init__(self, problem: FieldEnergy, apply: Callable[[float], None]) -> None:
-        self._problem, self._apply, self._factor = problem, apply, 0.0
+        super().__init__(problem)
+        self._apply = apply
 
     def set(self, factor: float) -> None:
         """Set the factor, and u to its Dirichlet values."""
-        self._factor = factor
+        super().set(factor)
         u = self._problem.u.x.array.copy()
         on_every_rank(self._problem.comm, partial(self._apply, factor))
         self._problem.u.x.array[:] = u  # whatever `apply` made of it
         self._problem.apply_bcs()
-
-    def residual(self, out: PETSc.Vec) -> None:
-        """Write the residual to `out`."""
-        self._problem.residual(out)
-
-    def tangent(self) -> PETSc.Mat:
-        """The tangent of the problem."""
-        return self._problem.tangent()
 
     def rate(self, out: PETSc.Vec) -> None:
         """Write q to `out`."""
         out.array[:] = self._rate(max(1.0, abs(self._factor)))
 
     def check(self) -> None:
-        """Refuse what is not affine in the factor; collective.
-
-        Raises:
-            InvalidInputError: q is not the same from steps of 1 and of 2.
-        """
+        """Raise InvalidInputError if q is not the same from steps of 1 and of 2; collective."""
         comm, (one, two) = self._problem.comm, (self._rate(step) for step in (1.0, 2.0))
         squares = comm.allreduce(np.array([(one - two) @ (one - two), one @ one]))
         if not squares[0] <= AFFINE**2 * squares[1]:

@@ -20,14 +20,7 @@ JUMP = 0.2  # of the works at its ends: a step that releases more has jumped
 
 
 class StepWork:
-    """The work of the step that begins in the present state. Constructor and methods are collective.
-
-    Args:
-        problem: in equilibrium, before its loads change.
-
-    Attributes:
-        jumped: whether the body has released more than a fifth of these works.
-    """
+    """The work of the step that begins in the present state, an equilibrium. Constructor and methods are collective."""
 
     def __init__(self, problem: FieldEnergy) -> None:
         self._problem = problem
@@ -37,7 +30,8 @@ class StepWork:
         self._loads = [*(f.x.array for f in functions), *(c.value for c in constants)]
         self._before = [values.copy() for values in self._loads]
         self._changed: list[tuple[Array, Array, Array]] = []  # values, before and after
-        self._ends, self.jumped = np.zeros(2), False
+        self._ends = np.zeros(2)
+        self.jumped = False  # whether the body has released more than a fifth of the works at both ends
 
     def loads_changed(self) -> None:
         """Note the loads of the end of the step, before it is solved."""

@@ -2,41 +2,77 @@
 
 import math
 from abc import abstractmethod
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
 from numbers import Real
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from mpi4py import MPI
+import numpy as np
+import ufl
+from dolfinx import fem
+from ufl.core.expr import Expr
 
-from lse_material._arrays import Array, whole_number
+from lse_material._arrays import Array, not_negative, positive, whole_number
 from lse_material._progress import progress_bar
-from lse_material.errors import InvalidInputError
-from lse_material.fem._mpi import expect_same
-from lse_material.fem.paths.fingerprint import Fingerprint, differences_from
-from lse_material.fem.paths.history import FINGERPRINT, RecordedPath
+from lse_material.errors import ConvergenceError, InvalidInputError
+from lse_material.fem._mpi import expect_same, integral
+from lse_material.fem.paths.history import RecordedPath
+from lse_material.fem.solve.fields import restorer
+
+
+class Rejected(Enum):
+    """Why a step is repeated with a shorter one.
+
+    >>> [reason.name for reason in lse.fem.Rejected]
+    ['ERROR', 'ENERGY', 'SOLVER']
+    """
+
+    ERROR = "its error is too large"
+    ENERGY = "the energy rose"
+    SOLVER = "Newton's method failed"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A step that was tried."""
+
+    factor: float  # to the next step, or to its repetition
+    rejected: Rejected | None = None
+    reason: str = ""  # of the rejection, in words
+    row: Mapping[str, float] = field(default_factory=dict)  # what the table gets of the step
 
 
 class StepEstimate:
-    """What estimates the error of a step; and the length of the next step."""
+    """The root mean square over a body of what estimates the error of a step; and the length of the next step."""
 
-    next_dt: float
+    def __init__(
+        self,
+        state: Sequence[fem.Function],  # what a step changes
+        square: Expr,  # of the error, a scalar
+        dt: float,  # the first step
+        longest: float,  # of all steps
+    ) -> None:
+        domain = state[0].function_space.mesh
+        self.state, self.next_dt, self.longest, self.comm = state, dt, longest, domain.comm
+        self._square = fem.form(square * ufl.dx)
+        self._volume = integral(self.comm, fem.form(fem.Constant(domain, 1.0) * ufl.dx))
+
+    def root_mean_square(self) -> float:
+        """Of the present values; collective."""
+        return float(np.sqrt(integral(self.comm, self._square) / self._volume))
 
 
 class TimePath(RecordedPath):
-    """A run in time from its present state, at time 0; the table of its states has a column `time`.
+    """A run in time from its present state, at time 0; the table of its states has a column `time`."""
 
-    Attributes:
-        dt: a step, by which progress is counted.
-        checkpoint: npz file, written every `every` steps.
-        every: steps between checkpoints.
-        progress: show a progress bar on a terminal.
-    """
-
-    dt: float
-    checkpoint: Path | str | None
+    dt: float  # a step, by which progress is counted
+    shortest: float  # the run fails if a step would have to be shorter
+    checkpoint: Path | str | None  # npz file, written every `every` steps
     every: int
-    progress: bool = False
+    progress: bool = False  # show a progress bar on a terminal
+    shortest_share: ClassVar[float]  # of dt, if `shortest` is 0
 
     def run(self, until: float, *, steps: int | None = None) -> dict[str, Array]:
         """Continue to the time `until`, or for `steps` accepted steps if that is less; returns the table as arrays.
@@ -45,11 +81,16 @@ class TimePath(RecordedPath):
             InvalidInputError: `until` is not finite, `steps` no whole number, or ranks have others.
             ConvergenceError: a step would have to be shorter than `shortest`; table and state end with the last accepted step.
         """
-        _check_end(self._comm, until, steps)
+        expect_same(self._estimate.comm, "(until, steps)", (until, steps))
+        end: Any = until
+        if isinstance(end, bool) or not isinstance(end, Real) or not math.isfinite(end):
+            raise InvalidInputError(f"until is {until!r}; it must be a finite time.")
+        if steps is not None:
+            whole_number("steps", steps)
         if not self.table["time"]:
             self._begin()
         made, shown = 0, round(self._time / self.dt)
-        show = self.progress and self._comm.rank == 0
+        show = self.progress and self._estimate.comm.rank == 0
         with progress_bar("time", round(until / self.dt), show=show, done=shown) as show_progress:
             while self._time < until * (1.0 - 1e-12) and (steps is None or made < steps):
                 self._advance(until)
@@ -65,53 +106,61 @@ class TimePath(RecordedPath):
         self.history.save(self._fingerprint(), next_dt=self._estimate.next_dt)
 
     def resume(self, *, changed: Collection[str] = ()) -> int:
-        """Read state and table from the checkpoint if there is one; returns the number of steps in it. Collective.
+        """As `RecordedPath.resume`, but returns the number of steps. Collective."""
+        return max(super().resume(changed=changed) - 1, 0)
 
-        The checkpoint must be of this problem: the same formula and potentials, mesh and tags, and the same values of constants
-        and coefficients as when it was written. If your script changes a value in time (a current, say), set it to its value
-        at the checkpoint, or name it in `changed`. Steps, tolerances and options of the solver may differ.
-
-        Args:
-            changed: parts that may differ, by the names that the error gives them.
-
-        Raises:
-            FormatError: the checkpoint cannot be read, or is of another mesh, space, table or problem; the state is then as
-                before the call.
-        """
-        data = self.history.resume(lambda data: differences_from(data[FINGERPRINT], self._fingerprint()), changed)
-        if data is None:
-            return 0
+    def _continue_from(self, data: Mapping[str, Array]) -> None:
         self._estimate.next_dt = float(data["next_dt"])
-        return len(self.history) - 1
 
     @property
     def _time(self) -> float:
         return self.table["time"][-1]
 
     @property
-    @abstractmethod
-    def _comm(self) -> MPI.Comm: ...
+    def _shortest(self) -> float:
+        return self.shortest or self.shortest_share * self.dt
 
     @property
     @abstractmethod
     def _estimate(self) -> StepEstimate: ...
 
     @abstractmethod
-    def _begin(self) -> None:
-        """Note the initial state."""
+    def _try(self, dt: float) -> Trial:
+        """Make a step."""
 
     @abstractmethod
+    def _accept(self, time: float, dt: float, trial: Trial) -> None:
+        """Note the state after a step, or the initial one if dt is 0."""
+
+    def _check_steps(self, longest: float) -> None:
+        """Check the numbers that a run in time is given."""
+        positive("dt", self.dt)
+        not_negative("shortest", self.shortest)
+        whole_number("every", self.every, 1)
+        if not self._shortest <= self.dt <= longest:
+            raise InvalidInputError(f"dt is {self.dt}; it must lie between {self._shortest} and {longest}.")
+
+    def _begin(self) -> None:
+        self._accept(0.0, 0.0, Trial(1.0))
+
     def _advance(self, until: float) -> None:
         """Make one accepted step, and choose the next."""
-
-    @abstractmethod
-    def _fingerprint(self) -> Fingerprint: ...
-
-
-def _check_end(comm: MPI.Comm, until: Any, steps: Any) -> None:
-    """A run in time ends at a finite time, or after so many steps, the same on all ranks. Collective."""
-    expect_same(comm, "(until, steps)", (until, steps))
-    if isinstance(until, bool) or not isinstance(until, Real) or not math.isfinite(until):
-        raise InvalidInputError(f"until is {until!r}; it must be a finite time.")
-    if steps is not None:
-        whole_number("steps", steps)
+        estimate, history, left = self._estimate, self.history, until - self._time
+        restore = restorer(estimate.state)
+        while True:
+            last = estimate.next_dt >= left * (1.0 - 1e-9)
+            dt = left if last else estimate.next_dt
+            trial = self._try(dt)
+            too_short = trial.factor * dt < self._shortest
+            if trial.rejected is None or (trial.rejected is Rejected.ENERGY and too_short):
+                break
+            history.rejected += 1
+            history.failed += trial.rejected is Rejected.SOLVER
+            restore()
+            if too_short:
+                raise ConvergenceError(f"the step at time {self._time:g} failed down to dt = {dt:.3g}: {trial.reason}.")
+            estimate.next_dt = trial.factor * dt
+        history.increases += trial.rejected is not None
+        self._accept(until if last else self._time + dt, dt, trial)
+        if not last or trial.factor < 1.0:
+            estimate.next_dt = min(trial.factor * dt, estimate.longest)

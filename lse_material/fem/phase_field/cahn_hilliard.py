@@ -28,13 +28,14 @@ from mpi4py import MPI
 from petsc4py import PETSc
 from ufl.core.expr import Expr
 
-from lse_material._arrays import positive
+from lse_material._arrays import not_negative, positive
 from lse_material.errors import InvalidInputError
 from lse_material.fem._cells import require_double
 from lse_material.fem._mpi import integral
 from lse_material.fem.forms.lagged import lagged
 from lse_material.fem.forms.measures import with_quadrature_degree
 from lse_material.fem.phase_field.fieldwise import FieldwiseTest
+from lse_material.fem.solve.arguments import check_functional, check_unknowns
 from lse_material.fem.solve.options import checked_options
 from lse_material.fem.solve.problem import MaterialProblem
 
@@ -110,9 +111,9 @@ class CahnHilliard:
         petsc_options: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        for name, form in (("energy", energy), ("supply", supply)):
-            if form is not None and (not isinstance(form, ufl.Form) or form.arguments()):
-                raise InvalidInputError(f"{name} must be a functional: a UFL form without test function.")
+        check_functional(energy, "the energy")
+        if supply is not None:
+            check_functional(supply, "the supply")
         given = checked_options(petsc_options_prefix, petsc_options)
         require_double(state, what="a CahnHilliard problem")
         V = state.function_space
@@ -122,6 +123,8 @@ class CahnHilliard:
                 "the state must begin with two scalars, concentration and chemical potential: a function of "
                 "basix.ufl.mixed_element([P1, P1, ...])."
             )
+        check_unknowns(energy, (state,))
+        _check_coefficients(mobility, viscous, V.mesh.geometry.dim)
         self.state, self.before = state, fem.Function(V)
         self.before.x.array[:] = state.x.array
         self.comm: MPI.Comm = V.mesh.comm
@@ -139,11 +142,12 @@ class CahnHilliard:
             pairs = zip(supply.integrals(), work.integrals(), strict=True)
             supply = ufl.Form([integral.reconstruct(metadata=with_mu.metadata()) for integral, with_mu in pairs])
             residual += _times(supply, self.dt * ufl.split(test)[1])
-        self.residual, self.bcs = residual, tuple(bcs)
+        self.residual = residual
         options = {**STEP_OPTIONS, "pc_type": "cholesky" if symmetric else "lu", **given}
         self.problem = MaterialProblem(
             residual, state, bcs=bcs, petsc_options_prefix=petsc_options_prefix, petsc_options=options, **kwargs
         )
+        self.bcs = self.problem.bcs
         self.problem.solver.setConvergenceTest(FieldwiseTest(self.problem.fields))
         self.problem.scales_rows = False  # the test judges each field in its own unit
         if symmetric:
@@ -220,6 +224,23 @@ class CahnHilliard:
 
     def _total(self, form: fem.Form | None) -> float:
         return 0.0 if form is None else integral(self.comm, form)
+
+
+def _check_coefficients(mobility: Any, viscous: Any, dim: int) -> None:
+    """The mobility is a number, a UFL scalar or a tensor; viscosities belong to UFL expressions. No number is negative."""
+    if not isinstance(mobility, Expr):
+        not_negative("mobility", mobility)
+    elif mobility.ufl_shape not in ((), (dim, dim)):
+        raise InvalidInputError(
+            f"mobility has the shape {mobility.ufl_shape}; it must be a scalar, or a tensor of {dim} x {dim}."
+        )
+    if not isinstance(viscous, Sequence) or not all(isinstance(p, Sequence) and len(p) == 2 for p in viscous):
+        raise InvalidInputError("viscous is no list of pairs: give viscous=[(ufl.grad(u), viscosity)], say.")
+    for y, viscosity in viscous:
+        if not isinstance(y, Expr):
+            raise InvalidInputError(f"viscous has {y!r}, which is no UFL expression of the state.")
+        if not isinstance(viscosity, Expr):
+            not_negative("viscosity", viscosity)
 
 
 def _times(form: ufl.Form, factor: Expr) -> ufl.Form:

@@ -10,23 +10,20 @@ II.4). It includes the lag of the mode weights, which estimates from earlier sta
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import Enum
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import ufl
 from dolfinx import fem
-from mpi4py import MPI
 from ufl.core.expr import Expr
 
-from lse_material._arrays import positive, whole_number
+from lse_material._arrays import positive
 from lse_material.errors import ConvergenceError, InvalidInputError
-from lse_material.fem._mpi import integral
 from lse_material.fem.output.extrapolation import ExtrapolationMonitor
 from lse_material.fem.paths.fingerprint import Fingerprint, fingerprint
 from lse_material.fem.paths.history import History
-from lse_material.fem.paths.time_path import StepEstimate, TimePath
+from lse_material.fem.paths.time_path import Rejected, StepEstimate, TimePath, Trial
 from lse_material.fem.phase_field.cahn_hilliard import CahnHilliard
 from lse_material.fem.quadrature.dissipation import Memory
 
@@ -36,45 +33,15 @@ ENERGY_ROUNDING = 1e-11  # relative to the integrals of absolute values in the e
 COLUMNS = ("time", "dt", "energy", "mass", "supplied", "work", "error", "iterations", "excess")
 
 
-class Rejected(Enum):
-    """Why a step is repeated with a shorter one.
-
-    >>> [reason.name for reason in lse.fem.Rejected]
-    ['ERROR', 'ENERGY', 'SOLVER']
-    """
-
-    ERROR = "its error is too large"
-    ENERGY = "the energy rose"
-    SOLVER = "Newton's method failed"
-
-
-@dataclass(frozen=True)
-class _Trial:
-    """A step that was tried."""
-
-    factor: float  # to the next step, or to its repetition
-    rejected: Rejected | None
-    reason: str = ""  # of the rejection, in words
-    supplied: float = 0.0  # mass
-    work: float = 0.0  # of the supply
-    error: float = 0.0
-    iterations: int = 0
-
-
 class _Estimate(StepEstimate):
     """The error of a step of `flow`, in the UFL scalars `compare` or the concentration, and the next step, `next_dt`."""
 
-    def __init__(self, flow: CahnHilliard, compare: Sequence[Expr], dt: float) -> None:
+    def __init__(self, flow: CahnHilliard, compare: Sequence[Expr], dt: float, longest: float) -> None:
         state = flow.state
-        self.whole, self.next_dt, self._comm = fem.Function(state.function_space), dt, flow.comm
+        self.whole = fem.Function(state.function_space)
         compared = list(compare) or [ufl.split(state)[0]]
         squares = [(value - ufl.replace(value, {state: self.whole})) ** 2 for value in compared]
-        self._difference = fem.form(sum(squares[1:], squares[0]) * ufl.dx)
-        self._volume = integral(flow.comm, fem.form(fem.Constant(state.function_space.mesh, 1.0) * ufl.dx))
-
-    def error(self) -> float:
-        """Root mean square over the body of the difference between the state and `whole`; collective."""
-        return float(np.sqrt(integral(self._comm, self._difference) / self._volume))
+        super().__init__((state,), sum(squares[1:], squares[0]), dt, longest)
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +64,7 @@ class Evolution(TimePath):
             step; `excess` over the training box as a share of its width (0 without `watch`); and what is observed.
 
     Raises:
-        InvalidInputError: a number is not positive, an observable has a name that the table uses, or the energy has a
+        InvalidInputError: an argument is none of these, an observable has a name that the table uses, or the energy has a
             `Dissipation`.
 
     >>> state = fem.Function(V)
@@ -111,6 +78,8 @@ class Evolution(TimePath):
     1.0
     """
 
+    shortest_share = 1e-9
+
     flow: CahnHilliard
     dt: float
     tolerance: float = 1e-3
@@ -123,12 +92,15 @@ class Evolution(TimePath):
     every: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("dt", "tolerance"):
-            positive(name, getattr(self, name))
+        if not isinstance(self.flow, CahnHilliard):
+            raise InvalidInputError(f"an Evolution takes a CahnHilliard problem, and not {type(self.flow).__name__}.")
+        if not isinstance(self.compare, Sequence):
+            raise InvalidInputError("compare is no list of UFL scalars: give compare=[c], say.")
+        if not isinstance(self.watch, (ExtrapolationMonitor, type(None))):
+            raise InvalidInputError(f"watch is {self.watch!r}; it must be an ExtrapolationMonitor.")
+        positive("tolerance", self.tolerance)
         positive("longest", self.longest, finite=False)
-        whole_number("every", self.every, 1)
-        if not self._shortest <= self.dt <= self.longest:
-            raise InvalidInputError(f"dt is {self.dt}; it must lie between {self._shortest} and {self.longest}.")
+        self._check_steps(self.longest)
         if any(isinstance(f, Memory) for f in self.flow.residual.coefficients()):
             raise InvalidInputError(
                 "the energy has the cost of a Dissipation, whose memory does not follow in an Evolution: make the steps in a "
@@ -147,59 +119,28 @@ class Evolution(TimePath):
         """Accepted steps after which the energy had risen by more than the supply brought: only shortest steps are."""
         return self.history.increases
 
-    @property
-    def _shortest(self) -> float:
-        return self.shortest or 1e-9 * self.dt
-
     @cached_property
     def _estimate(self) -> _Estimate:
-        return _Estimate(self.flow, self.compare, self.dt)
-
-    @property
-    def _comm(self) -> MPI.Comm:
-        return self.flow.comm
-
-    def _begin(self) -> None:
-        self._note(0.0, 0.0, _Trial(1.0, None))
+        return _Estimate(self.flow, self.compare, self.dt, self.longest)
 
     def _fingerprint(self) -> Fingerprint:
         flow = self.flow
         return fingerprint({"step": flow.residual}, unknown=flow.state, bcs=flow.bcs, without=(flow.before, flow.dt))
 
-    def _advance(self, until: float) -> None:
-        flow, estimate, history, left = self.flow, self._estimate, self.history, until - self._time
-        start = flow.state.x.array.copy()
-        while True:
-            last = estimate.next_dt >= left * (1.0 - 1e-9)
-            dt = left if last else estimate.next_dt
-            trial = self._try(dt)
-            too_short = trial.factor * dt < self._shortest
-            if trial.rejected is None or (trial.rejected is Rejected.ENERGY and too_short):
-                break
-            history.rejected += 1
-            history.failed += trial.rejected is Rejected.SOLVER
-            flow.state.x.array[:] = start
-            if too_short:
-                raise ConvergenceError(f"the step at time {self._time:g} failed down to dt = {dt:.3g}: {trial.reason}.")
-            estimate.next_dt = trial.factor * dt
-        history.increases += trial.rejected is not None
-        self._note(until if last else self._time + dt, dt, trial)
-        if not last or trial.factor < 1.0:
-            estimate.next_dt = min(trial.factor * dt, self.longest)
-
-    def _try(self, dt: float) -> _Trial:
-        """Try a step of length dt."""
+    def _try(self, dt: float) -> Trial:
         try:
             supplied, work, iterations = self._two_halves(dt)
         except ConvergenceError as failure:
-            return _Trial(0.5, Rejected.SOLVER, str(failure))
-        error = self._estimate.error()
-        rejected, reason, factor = None, "", self._factor(dt, max(error, 1e-300))
+            return Trial(0.5, Rejected.SOLVER, str(failure))
+        error = self._estimate.root_mean_square()
+        row = {"supplied": supplied, "work": work, "error": error, "iterations": iterations}
+        factor = self._factor(dt, max(error, 1e-300))
         if error > self.tolerance:
-            rejected, reason = Rejected.ERROR, f"its error {error:.3g} exceeds {self.tolerance:.3g}"
-        elif self._rose(work):
-            rejected, reason, factor = Rejected.ENERGY, Rejected.ENERGY.value, 0.5
-        return _Trial(factor, rejected, reason, supplied, work, error, iterations)
+            return Trial(factor, Rejected.ERROR, f"its error {error:.3g} exceeds {self.tolerance:.3g}", row)
+        rounding = ENERGY_ROUNDING * (self.flow.energy_size() + abs(work))
+        if self.flow.energy() > self.table["energy"][-1] + work + rounding:
+            return Trial(0.5, Rejected.ENERGY, Rejected.ENERGY.value, row)
+        return Trial(factor, row=row)
 
     def _factor(self, dt: float, error: float) -> float:
         """The ratio of the next step to a step of length dt with this error.
@@ -228,19 +169,15 @@ class Evolution(TimePath):
         self._estimate.whole.x.array[:] = whole
         return supplied, work, iterations
 
-    def _rose(self, work: float) -> bool:
-        before = self.table["energy"][-1]
-        return bool(self.flow.energy() > before + work + ENERGY_ROUNDING * (self.flow.energy_size() + abs(work)))
-
-    def _note(self, time: float, dt: float, trial: _Trial) -> None:
+    def _accept(self, time: float, dt: float, trial: Trial) -> None:
         self.history.add(
             time=time,
             dt=dt,
             energy=float(self.flow.energy()),
             mass=float(self.flow.mass()),
-            supplied=self.history.last("supplied") + trial.supplied,
-            work=self.history.last("work") + trial.work,
-            error=trial.error,
-            iterations=float(trial.iterations),
+            supplied=self.history.last("supplied") + trial.row.get("supplied", 0.0),
+            work=self.history.last("work") + trial.row.get("work", 0.0),
+            error=trial.row.get("error", 0.0),
+            iterations=float(trial.row.get("iterations", 0.0)),
             excess=0.0 if self.watch is None else float(self.watch.excess()),
         )

@@ -20,6 +20,7 @@ import numpy as np
 from petsc4py import PETSc
 
 from lse_material._arrays import Array
+from lse_material.fem._lifetime import temporary
 from lse_material.fem.solve.fields import Fields
 
 SOLVED = 1e-11  # residual of an equation, relative to its largest term, after which no further step is made
@@ -71,13 +72,11 @@ class FieldwiseTest:
 
     def _terms(self, A: PETSc.Mat, x: PETSc.Vec) -> Array:
         """|A x_f|_g, (fields, equations)."""
-        part, product = A.createVecRight(), A.createVecLeft()
         terms = np.empty((len(self._fields),) * 2)
-        for f, field in enumerate(self._fields.fields):
-            part.set(0.0)
-            part.array_w[field.dofs] = x.array_r[field.dofs]
-            A.mult(part, product)
-            terms[f] = self._fields.norms(product)
-        part.destroy()
-        product.destroy()
+        with temporary(A.createVecRight(), A.createVecLeft()) as (part, product):
+            for f, field in enumerate(self._fields.fields):
+                part.set(0.0)
+                part.array_w[field.dofs] = x.array_r[field.dofs]
+                A.mult(part, product)
+                terms[f] = self._fields.norms(product)
         return terms

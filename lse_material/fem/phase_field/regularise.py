@@ -9,6 +9,8 @@ a plane boundary costs int sqrt(2 kappa (W - tangent)) de per area (the same for
 S. Forest, J. Eng. Mech. 135, 117 (2009); G. Engel et al., Comput. Methods Appl. Mech. Eng. 191, 3669 (2002).
 """
 
+from typing import Any
+
 import numpy as np
 import ufl
 from dolfinx import fem, mesh
@@ -56,10 +58,7 @@ def micromorphic(gradient: Expr, phi: Expr, *, length: float, modulus: float, pe
     0.004307
     """
     _positive(length=length, modulus=modulus, penalty=penalty)
-    if gradient.ufl_shape != phi.ufl_shape:
-        raise InvalidInputError(
-            f"phi has the shape {phi.ufl_shape}, the gradient {gradient.ufl_shape}: they must be equal."
-        )
+    _require_shape("phi", phi, gradient)
     difference, change = gradient - phi, ufl.grad(phi)
     return 0.5 * modulus * length**2 * ufl.inner(change, change) + 0.5 * penalty * ufl.inner(difference, difference)
 
@@ -110,6 +109,7 @@ def viscous(gradient: Expr, before: Expr, *, viscosity: float, dt: float) -> Exp
     0.004307
     """
     viscosity, dt = positive("viscosity", viscosity), positive("dt", dt)
+    _require_shape("before", before, gradient)
     return viscosity / (2.0 * dt) * ufl.inner(gradient - before, gradient - before)
 
 
@@ -142,6 +142,12 @@ def check_resolution(domain: mesh.Mesh, length: float) -> float:
         )
         warn_together(domain.comm, text, MeshWarning)
     return length / largest
+
+
+def _require_shape(name: str, value: Any, gradient: Any) -> None:
+    shape, needed = (getattr(one, "ufl_shape", ()) for one in (value, gradient))
+    if shape != needed:
+        raise InvalidInputError(f"{name} has the shape {shape}, the gradient {needed}: they must be equal.")
 
 
 def _positive(**values: float) -> None:

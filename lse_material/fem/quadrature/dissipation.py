@@ -33,11 +33,12 @@ from dolfinx import fem
 from dolfinx.mesh import MeshTags
 from ufl.core.expr import Expr
 
-from lse_material._arrays import Array, float_array
+from lse_material._arrays import Array, float_array, positive
 from lse_material.errors import InvalidInputError
-from lse_material.fem._cells import functions_of, material_cells, mesh_of, require_degree, require_double
+from lse_material.fem._cells import functions_of, material_cells, mesh_of, require_degree, require_double, values_at
 from lse_material.fem._mpi import integral
-from lse_material.fem.forms.energy import expect_shape, inputs
+from lse_material.fem.forms.energy import inputs
+from lse_material.fem.forms.lagged import expect_inputs
 from lse_material.fem.forms.transformation import cost, smooth_weights
 from lse_material.model.material import Material
 from lse_material.model.soft_minimum import SoftMinimum
@@ -102,8 +103,8 @@ class Dissipation:
         tags: MeshTags | None = None,
         tag: int | Sequence[int] | None = None,
     ) -> None:
-        expect_shape(material, F)
-        self._prepare(material.potential, inputs(material, F, fields), price, degree, reversible, tags, tag)
+        x = inputs(material, F, fields)
+        self._prepare(material.potential, x, price, degree, reversible, tags, tag)
 
     @classmethod
     def of_potential(
@@ -126,8 +127,7 @@ class Dissipation:
         0.0
         """
         self = cls.__new__(cls)
-        if len(x) != potential.size:
-            raise InvalidInputError(f"the potential has {potential.size} inputs; it was given {len(x)} expressions.")
+        expect_inputs(potential, x)
         self._prepare(potential, list(x), price, degree, reversible, tags, tag)
         return self
 
@@ -144,7 +144,7 @@ class Dissipation:
         modes = len(potential.modes)
         if modes < 2:
             raise InvalidInputError("a potential of one mode has no transformation whose price could be given.")
-        if not 0.0 < reversible < 1.0:
+        if not positive("reversible", reversible) < 1.0:
             raise InvalidInputError(f"reversible is {reversible}; it is a share of a mode weight, between 0 and 1.")
         require_degree(degree, 1)
         prices = prices_of_modes(price, modes)
@@ -210,8 +210,8 @@ class Dissipation:
 
     def _at_points(self, expression: fem.Expression) -> tuple[Array, Array]:
         """Weights or their changes, and prices, (points, modes) each."""
-        values, modes = expression.eval(self._mesh, self._cells), self._anchors.shape[1]
-        table: Array = values.reshape(len(self._dofs), -1) if len(self._dofs) else np.empty((0, values.shape[-1]))
+        values, modes = values_at(expression, self._mesh, self._cells), self._anchors.shape[1]
+        table = values.reshape(len(self._dofs), values.shape[-1])
         prices = table[:, modes : 2 * modes]
         faults = np.array([~np.isfinite(table).all(axis=1), (prices < 0.0).any(axis=1)]).sum(axis=1)
         wrong, negative = self._mesh.comm.allreduce(faults)

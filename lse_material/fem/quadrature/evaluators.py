@@ -5,12 +5,13 @@ from typing import Any, Protocol
 
 import numpy as np
 import ufl
+from dolfinx import fem
 from mpi4py import MPI
 from ufl.core.expr import Expr
 
 from lse_material._arrays import Array
-from lse_material.errors import CompilationError, InvalidInputError
-from lse_material.fem._mpi import expect_one_material
+from lse_material.errors import InvalidInputError
+from lse_material.fem._mpi import expect_one_material, on_every_rank
 from lse_material.fem.forms.energy import growth_stress, inputs, with_caloric
 from lse_material.fem.forms.orientation import not_inverted
 from lse_material.fem.forms.strain import pull_back
@@ -43,14 +44,25 @@ class Evaluator(Protocol):
         """F (n, dim, dim)."""
 
 
-class Rows(Protocol):
-    """Values of a function at the evaluated points, in rows of an array."""
+class Target:
+    """The destination of values at the evaluated points: the function itself if its points are contiguous."""
+
+    def __init__(self, function: fem.Function, dofs: Array) -> None:
+        size = function.function_space.dofmap.bs
+        self._whole, self._dofs = function.x.array.reshape(-1, size), dofs
+        self._direct = np.array_equal(dofs, np.arange(len(dofs)))
+        self.array = self._whole[: len(dofs)] if self._direct else np.empty((len(dofs), size))
 
     def load(self) -> Array:
-        """The array, with the function's values; to be changed in place."""
+        """Copy the function's values into `array`, and return it."""
+        if not self._direct:
+            self.array[:] = self._whole[self._dofs]
+        return self.array
 
     def store(self) -> None:
-        """Copy the array into the function."""
+        """Copy `array` into the function."""
+        if not self._direct:
+            self._whole[self._dofs] = self.array
 
 
 class PotentialStress:
@@ -116,7 +128,7 @@ class EvaluatorStress:
                 f"{type(given).__name__}. A potential takes a strain measure: Material(potential, GreenLagrange(dim))."
             )
         self._evaluator = evaluator
-        self.across: Rows | None = None
+        self.across: Target | None = None
         self._left: Array = np.empty(0)  # `across` after the last evaluation
         self._values: Values | None = None
         self._inputs: Array = np.empty(0)
@@ -182,23 +194,10 @@ def compile_together(potential: SoftMinimum, comm: MPI.Comm) -> CompiledPotentia
     filter makes this an error; InvalidInputError: likewise, if ranks have different potentials.
     """
     node = comm.Split_type(MPI.COMM_TYPE_SHARED)
-    result, failure = _attempt(potential, comm) if node.rank == 0 else (None, None)
-    if node.bcast(failure) is None and node.rank > 0:
-        result, failure = _attempt(potential, comm)
+    first = node.rank == 0
     node.Free()
-    failures = [error for error in comm.allgather(failure) if error is not None]
-    if failures:
-        raise failures[0]
-    assert result is not None
+    made = on_every_rank(comm, lambda: potential_evaluator(potential, warn=comm.rank == 0) if first else None)
+    loaded = on_every_rank(comm, lambda: None if first else potential_evaluator(potential, warn=False))
+    result: CompiledPotential | InterpretedPotential = made or loaded
     expect_one_material(comm, [point_function(potential)] if isinstance(result, CompiledPotential) else None)
     return result
-
-
-def _attempt(
-    potential: SoftMinimum, comm: MPI.Comm
-) -> tuple[CompiledPotential | InterpretedPotential | None, Exception | None]:
-    """The evaluator, or what went wrong."""
-    try:
-        return potential_evaluator(potential, warn=comm.rank == 0), None
-    except (CompilationError, RuntimeWarning) as error:
-        return None, error

@@ -133,7 +133,7 @@ class PlaneStress:
             W[active[~moved]], active = np.nan, active[moved]
         W[active] = np.nan
         if not self._small:
-            W[~(np.linalg.det(F3) > VANISHING)] = np.nan
+            W[~(_volume_ratio(F3) > VANISHING)] = np.nan
         P[np.isnan(W)] = A[np.isnan(W)] = F3[np.isnan(W)] = np.nan
         follow = np.linalg.solve(A[:, :, 2, :, 2], A[:, :, 2, :2, :2].reshape(-1, 3, 4)).reshape(-1, 3, 2, 2)
         tangent = A[:, :2, :2, :2, :2] - np.einsum("niJd,ndkL->niJkL", A[:, :2, :2, :, 2], follow)
@@ -143,7 +143,7 @@ class PlaneStress:
         """W, NaN where det F <= 0."""
         W: Array = self._material.evaluate(F3).energy.copy()
         if not self._small:
-            W[~(np.linalg.det(F3) > 0.0)] = np.nan
+            W[~(_volume_ratio(F3) > 0.0)] = np.nan
         return W
 
     def _search(self, F3: Array, W: Array, points: Any, step: Array, slope: Array, forces: Array) -> Mask:
@@ -164,9 +164,15 @@ class PlaneStress:
         return ~waiting
 
 
+def _volume_ratio(F3: Array) -> Array:
+    """det F, NaN where F is no number, (n,)."""
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.linalg.det(F3))
+
+
 def _forces(F3: Array, A: Array) -> Array:
     """|A| |F|, (n,): the size of forces that cancel where the stress vanishes."""
-    return np.linalg.norm(A.reshape(len(A), -1), axis=1) * np.linalg.norm(F3, axis=(1, 2))
+    return np.linalg.norm(A.reshape(len(A), 81), axis=1) * np.linalg.norm(F3, axis=(1, 2))
 
 
 def _steps(F3: Array, P: Array, A: Array) -> tuple[Array, Array, Mask]:

@@ -1,9 +1,7 @@
 """A material evaluated at quadrature points: its stress as an external operator of a UFL form.
 
-For a `Material` the external operator is dW/dx at the quadrature points, with the strain measure x(F), and UFL makes the
-stress: P = sum_i dW/dx_i dx_i/dF, plus the growth term. So d values are stored per point for the residual and d(d+1)/2 for the
-Jacobian (3 and 6 in 2D, 6 and 21 in 3D; P and dP/dF in 3D have 9 and 81), and UFL adds the geometric part of the tangent. For
-any other evaluator P and dP/dF are stored.
+For a `Material` d values of dW/dx are stored per point for the residual and d(d+1)/2 of d2W/dx2 for the Jacobian (3 and 6 in
+2D, 6 and 21 in 3D; P and dP/dF in 3D have 9 and 81), and UFL adds the geometric part of the tangent.
 
 The operator is a stress, never W, because two derivatives of W through an external operator silently give a zero Jacobian
 (FEniCS/ufl issue 449).
@@ -22,7 +20,7 @@ from dolfinx import fem
 from dolfinx.mesh import EntityMap, Mesh, MeshTags
 from dolfinx_external_operator import FEMExternalOperator
 
-from lse_material._arrays import Array
+from lse_material._arrays import Array, whole_number
 from lse_material.errors import InvalidInputError
 from lse_material.fem._cells import (
     covered_cells,
@@ -31,10 +29,12 @@ from lse_material.fem._cells import (
     mesh_of,
     require_degree,
     require_double,
+    require_known,
     require_points,
+    values_at,
 )
-from lse_material.fem.forms.energy import expect_solid_cells, from_axes, in_axes, scalar_fields
-from lse_material.fem.quadrature.evaluators import Evaluator, EvaluatorStress, PotentialStress
+from lse_material.fem.forms.energy import expect_shape, expect_solid_cells, from_axes, in_axes, scalar_fields
+from lse_material.fem.quadrature.evaluators import Evaluator, EvaluatorStress, PotentialStress, Target
 from lse_material.fem.quadrature.plane_stress import UNDEFORMED, PlaneStress
 from lse_material.model.material import Material
 
@@ -99,11 +99,10 @@ class QuadratureStress:
         domain: Mesh | None = None,
         entity_maps: Sequence[EntityMap] | None = None,
     ) -> None:
-        shape = getattr(F, "ufl_shape", ())
-        dim = shape[0] if shape else 0
-        if not shape or shape != (dim, dim) or (isinstance(material, Material) and material.dim != dim):
-            wanted = f"({material.dim}, {material.dim})" if isinstance(material, Material) else "(dim, dim)"
-            raise InvalidInputError(f"F has UFL shape {shape}; this material needs {wanted}.")
+        if isinstance(material, Material):
+            expect_shape(material, F)
+        elif len(set(shape := getattr(F, "ufl_shape", ()))) != 1 or len(shape) != 2:
+            raise InvalidInputError(f"F has UFL shape {shape}; an Evaluator needs (dim, dim).")
         expect_solid_cells(F)
         require_degree(degree, 1)
         self._material, self._degree = material, degree
@@ -115,13 +114,14 @@ class QuadratureStress:
         F, self._orientation = in_axes(F, orientation), orientation
         read = [f for expression in (F, *fields) for f in functions_of(expression)]
         require_double(*read, what="a QuadratureStress", real=True)
+        self._cells, self.dx = material_cells(mesh, tags, tag, degree=degree)
         for expression in (F, *fields):
             require_points(expression, degree, "this QuadratureStress")
-        self._cells, self.dx = material_cells(mesh, tags, tag, degree=degree)
+            require_known(expression, mesh, self._cells, entity_maps or ())
         self._stored: PotentialStress | EvaluatorStress = (
             PotentialStress(material, mesh.comm, fields)
             if isinstance(material, Material)
-            else EvaluatorStress(material, dim)
+            else EvaluatorStress(material, F.ufl_shape[0])
         )
         space = self._space(self._stored.shape)
         self._external = FEMExternalOperator(
@@ -135,8 +135,8 @@ class QuadratureStress:
         self.inputs = self._external.ufl_operands[0]
         self.values = self._external.ref_coefficient
         self.tangent_values = fem.Function(self._space(self._stored.tangent_shape), name="d2W", dtype=np.float64)
-        self._first = _Target(self.values, dofs)
-        self._second = _Target(self.tangent_values, dofs)
+        self._first = Target(self.values, dofs)
+        self._second = Target(self.tangent_values, dofs)
         self._F, self._maps = F, None if entity_maps is None else list(entity_maps)
         self._inputs = self._at_points(self.inputs)
         self._buffer = self._inputs.eval(mesh, self._cells)  # its shape differs between versions of DOLFINx
@@ -146,9 +146,9 @@ class QuadratureStress:
         if isinstance(material, PlaneStress) and isinstance(self._stored, EvaluatorStress):
             self.across = fem.Function(self._space((3,)), name="across", dtype=np.float64)
             self.across.x.array.reshape(-1, 3)[:] = UNDEFORMED
-            self._stored.across = _Target(self.across, dofs)
+            self._stored.across = Target(self.across, dofs)
         self._known = 0  # derivatives of W that are up to date: 0 none, 1 stress, 2 also tangent
-        self._energies: _Target | None = None
+        self._energies: Target | None = None
         self._dofs = dofs
         self.stress_evaluations = self.tangent_evaluations = 0
 
@@ -194,7 +194,7 @@ class QuadratureStress:
         if isinstance(self.material, Material):
             raise InvalidInputError("the energy of a Material stands in the form: lse.fem.energy(material, F) * P.dx.")
         function = self._energy_type(self._space(()), name="W", dtype=np.float64)
-        self._energies = _Target(function, self._dofs)
+        self._energies = Target(function, self._dofs)
         self._known = 0
         return function
 
@@ -228,9 +228,9 @@ class QuadratureStress:
         Raises:
             InvalidInputError: degree < 0, or more than that.
         """
-        if not 0 <= 2 * degree <= self.degree:
+        if 2 * whole_number("degree", degree) > self.degree:
             raise InvalidInputError(
-                f"a stress function of degree {degree} needs a degree >= 0 and a QuadratureStress of degree >= {2 * degree}, "
+                f"a stress function of degree {degree} needs a QuadratureStress of degree >= {2 * degree}, "
                 f"this one's is {self.degree}: make the stress with degree={max(1, 2 * degree)}, or project to a lower degree."
             )
         self.update_stress()
@@ -238,13 +238,14 @@ class QuadratureStress:
         result = fem.Function(fem.functionspace(self._mesh, ("DG", degree, shape)), name="stress", dtype=np.float64)
         points, weights = basix.make_quadrature(cell, self.degree)
         basis = basix.ufl.element("DG", cell, degree).tabulate(0, points)[0]
-        count = len(self._cells), len(points)
-        P = self._at_points(from_axes(self._stored.stress(self._F, self.values), self._orientation))
-        P = P.eval(self._mesh, self._cells)
-        volume = self._at_points(abs(ufl.JacobianDeterminant(self._mesh))).eval(self._mesh, self._cells)
-        volume = volume.reshape(count) * weights
+        stress = from_axes(self._stored.stress(self._F, self.values), self._orientation)
+        P, volume = (
+            values_at(self._at_points(each), self._mesh, self._cells)
+            for each in (stress, abs(ufl.JacobianDeterminant(self._mesh)))
+        )
+        volume = volume * weights
         mass = np.einsum("cq,qi,qj->cij", volume, basis, basis)
-        moments = np.einsum("cq,qi,cqk->cik", volume, basis, P.reshape(*count, int(np.prod(shape))))
+        moments = np.einsum("cq,qi,cqk->cik", volume, basis, P.reshape(*volume.shape, int(np.prod(shape))))
         dofs = result.function_space.dofmap.list[self._cells]
         result.x.array.reshape(-1, moments.shape[-1])[dofs] = np.linalg.solve(mass, moments)
         result.x.scatter_forward()
@@ -310,27 +311,6 @@ class Owner:
     def __call__(self, derivatives: tuple[int, ...]) -> Any:
         """Refuse the evaluation loop of dolfinx_external_operator, which would compute tangents that nobody reads."""
         raise InvalidInputError("a QuadratureStress is evaluated by MaterialProblem: pass it in `stresses`.")
-
-
-class _Target:
-    """The destination of values at the evaluated points: the function itself if its points are contiguous."""
-
-    def __init__(self, function: fem.Function, dofs: Array) -> None:
-        size = function.function_space.dofmap.bs
-        self._whole, self._dofs = function.x.array.reshape(-1, size), dofs
-        self._direct = np.array_equal(dofs, np.arange(len(dofs)))
-        self.array = self._whole[: len(dofs)] if self._direct else np.empty((len(dofs), size))
-
-    def load(self) -> Array:
-        """Copy the function's values into `array`, and return it."""
-        if not self._direct:
-            self.array[:] = self._whole[self._dofs]
-        return self.array
-
-    def store(self) -> None:
-        """Copy `array` into the function."""
-        if not self._direct:
-            self._whole[self._dofs] = self.array
 
 
 class _State:

@@ -19,15 +19,10 @@ from lse_material.fem.solve.scaling import FieldScales
 
 
 class Energy(Protocol):
-    """An energy of unknowns x that a minimiser can go down. All methods are collective.
+    """An energy of unknowns x that a minimiser can go down. All methods are collective."""
 
-    Attributes:
-        x: a vector of the layout of the unknowns; its values do not count.
-        energy_scale: an energy. Changes below a tiny share of it are rounding, even where the energy vanishes; 0 if unknown.
-    """
-
-    x: PETSc.Vec
-    energy_scale: float
+    x: PETSc.Vec  # of the layout of the unknowns; its values do not count
+    energy_scale: float  # changes below a tiny share of it are rounding, even where the energy vanishes; 0 if unknown
 
     def iterate(self, out: PETSc.Vec) -> None:
         """Write the present unknowns to `out`."""
@@ -56,47 +51,26 @@ class Energy(Protocol):
 
 
 class FieldEnergy(Energy, Protocol):
-    """An energy of a function u that can be solved, and whose equilibria a path follows. All methods are collective.
+    """An energy of a function u that can be solved, and whose equilibria a path follows. All methods are collective."""
 
-    Attributes:
-        functional: the energy, a UFL form.
-        u: the unknown.
-        comm: its communicator.
-        bcs: Dirichlet conditions.
-        start_values: functions beside u from which a solve starts, by names.
-        fields: of u.
-        scales: units of these fields, in which steps are measured.
-        solver: a PETSc SNES.
-        A: the matrix of the tangent.
-        P_mat: that of the preconditioner; None if it is A.
-        b: a vector of the layout of the residual.
-        J: the tangent, compiled.
-        convex_form: the frozen-weight tangent, compiled; None if there is none.
-        predictor: whether a linear step extends changed Dirichlet values into the body.
-        iterations: of the last solve.
-        force_scale: norm of forces that the tolerance is relative to if reactions are smaller.
-        inverted_cells: checks det F between the quadrature points.
-        multipliers: number of free unknowns that are Lagrange multipliers; 0 for a minimum.
-    """
-
-    functional: ufl.Form
-    u: fem.Function
+    functional: ufl.Form  # the energy
+    u: fem.Function  # the unknown
     comm: Any
     bcs: Sequence[fem.DirichletBC]
-    start_values: Mapping[str, fem.Function]
-    fields: Fields
-    scales: FieldScales
+    start_values: Mapping[str, fem.Function]  # beside u, from which a solve starts, by names
+    fields: Fields  # of u
+    scales: FieldScales  # units of these fields, in which steps are measured
     solver: PETSc.SNES
-    A: PETSc.Mat
-    P_mat: PETSc.Mat | None
-    b: PETSc.Vec
-    J: fem.Form
-    convex_form: fem.Form | None
-    predictor: bool
-    iterations: int
-    force_scale: float
-    inverted_cells: InvertedCells
-    multipliers: int
+    A: PETSc.Mat  # the matrix of the tangent
+    P_mat: PETSc.Mat | None  # that of the preconditioner; None if it is A
+    b: PETSc.Vec  # of the layout of the residual
+    J: fem.Form  # the tangent, compiled
+    convex_form: fem.Form | None  # the frozen-weight tangent, compiled; None if there is none
+    predictor: bool  # whether a linear step extends changed Dirichlet values into the body
+    iterations: int  # of the last solve
+    force_scale: float  # norm of forces that the tolerance is relative to if reactions are smaller
+    inverted_cells: InvertedCells  # checks det F between the quadrature points
+    multipliers: int  # number of free unknowns that are Lagrange multipliers; 0 for a minimum
 
     def compiled(self, form: ufl.Form) -> fem.Form:
         """A form compiled as those of this energy are."""

@@ -16,6 +16,7 @@ from mpi4py import MPI
 from ufl.algorithms import extract_type
 from ufl.classes import ExprList, Grad
 
+from lse_material._arrays import positive
 from lse_material.errors import InvalidInputError
 from lse_material.fem.quadrature.stress import QuadratureStress
 
@@ -27,11 +28,7 @@ RANKS = ("no test function", "a test function", "a test and a trial function")
 
 
 def conditions(bcs: Sequence[fem.DirichletBC] | None) -> tuple[fem.DirichletBC, ...]:
-    """The Dirichlet conditions of a problem; none for None, as in DOLFINx.
-
-    Raises:
-        InvalidInputError: it is no list of conditions.
-    """
+    """The Dirichlet conditions of a problem; none for None, as in DOLFINx. Raises InvalidInputError for others."""
     given = () if bcs is None else bcs
     if not isinstance(given, Sequence) or not all(isinstance(bc, fem.DirichletBC) for bc in given):
         raise InvalidInputError("bcs is no list of Dirichlet conditions: give bcs=[fem.dirichletbc(...), ...].")
@@ -39,22 +36,14 @@ def conditions(bcs: Sequence[fem.DirichletBC] | None) -> tuple[fem.DirichletBC, 
 
 
 def stored_stresses(stresses: Any) -> tuple[QuadratureStress, ...]:
-    """The stresses that are stored at quadrature points.
-
-    Raises:
-        InvalidInputError: it is no list of them.
-    """
+    """The stresses that are stored at quadrature points. Raises InvalidInputError unless it is a list of them."""
     if not isinstance(stresses, Sequence) or not all(isinstance(P, QuadratureStress) for P in stresses):
         raise InvalidInputError(f"stresses is {stresses!r}: give a list of every QuadratureStress, stresses=[P].")
     return tuple(stresses)
 
 
 def check_blocks(residual: Any, u: Any, kind: Any) -> None:
-    """A list of residuals needs as many unknowns, and a form one without nests; an unknown is no part of another function.
-
-    Raises:
-        InvalidInputError: otherwise.
-    """
+    """Raise InvalidInputError unless a list of residuals has as many unknowns, and a form one, which is no part of another."""
     lists = [isinstance(item, Sequence) for item in (residual, u)]
     if lists[0] != lists[1] or (lists[0] and len(residual) != len(u)):
         said = [f"a list of {len(item)}" if isinstance(item, Sequence) else "one" for item in (residual, u)]
@@ -72,16 +61,39 @@ def check_blocks(residual: Any, u: Any, kind: Any) -> None:
             )
 
 
-def check_energy(energy: Any, u: Any, tolerance: Any) -> None:
-    """An energy is a functional of one function, and the tolerance of its gradient lies between 0 and 1.
-
-    Raises:
-        InvalidInputError: otherwise.
-    """
-    if not isinstance(energy, ufl.Form) or energy.arguments():
+def check_functional(form: Any, what: str) -> None:
+    """Raise InvalidInputError unless a form is a functional."""
+    if not isinstance(form, ufl.Form) or form.arguments():
         raise InvalidInputError(
-            "an EnergyProblem takes an energy: a UFL form without test function, such as energy(material, F)*dx."
+            f"{what} must be a functional: a UFL form without test function, such as energy(material, F) * dx."
         )
+
+
+def check_scalar(name: str, value: Any) -> None:
+    """Raise InvalidInputError unless a value is a number > 0, or a UFL scalar."""
+    if isinstance(value, ufl.core.expr.Expr):
+        if value.ufl_shape:
+            raise InvalidInputError(
+                f"{name} has the shape {value.ufl_shape}; it must be a UFL scalar, or a number > 0."
+            )
+    else:
+        positive(name, value)
+
+
+def check_displacement(u: fem.Function) -> None:
+    """Raise InvalidInputError unless a function is a scalar, or a vector of the dimension of its mesh with nodes."""
+    if not isinstance(u, fem.Function):
+        raise InvalidInputError(f"u is {u!r}; a displacement is a Function.")
+    dim, element = u.function_space.mesh.geometry.dim, u.function_space.ufl_element()
+    if u.ufl_shape not in ((), (dim,)) or (u.ufl_shape and element.block_size != dim):
+        raise InvalidInputError(
+            f"u is of {element}, of shape {u.ufl_shape}; a displacement is a scalar, or a vector of {dim} components."
+        )
+
+
+def check_energy(energy: Any, u: Any, tolerance: Any) -> None:
+    """Raise InvalidInputError unless an energy is a functional, of one function, and the tolerance lies between 0 and 1."""
+    check_functional(energy, "the energy of an EnergyProblem")
     if not isinstance(u, fem.Function):
         raise InvalidInputError(
             "an EnergyProblem has one unknown: take a Function of a mixed space (basix.ufl.mixed_element) for several "
@@ -108,11 +120,8 @@ def check_rank(form: ufl.Form, rank: int, what: str) -> None:
 
 
 def check_unknowns(residual: ufl.Form | Sequence[ufl.Form], unknowns: Sequence[fem.Function]) -> None:
-    """Check that residuals are of the unknowns, and tested in their spaces; collective.
-
-    Raises:
-        InvalidInputError: an unknown is in no form; a form holds views of one; a test function is of another element.
-    """
+    """Raise InvalidInputError if residuals, or energies, are not of the unknowns, or of views of them, or are tested in other
+    spaces; collective."""
     forms = list(residual) if isinstance(residual, Sequence) else [residual]
     functions = [f for form in forms for integral in form.integrals() for f in _functions(integral.integrand())]
     for unknown, form in zip(unknowns, forms):

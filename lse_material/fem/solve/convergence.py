@@ -17,20 +17,15 @@ TOLERANCE_STRAIN = 1e-4  # the tolerance is relative to reactions, or to the for
 class Convergence:
     """Whether the residual of a state counts as zero.
 
-    Args:
-        fields: of the unknown.
-        solver: a state counts as well if the norm of the whole residual is below its snes_atol, or has fallen by snes_rtol ...
-        chosen: ... where the user has chosen these options.
-
-    Attributes:
-        first_norm: of the whole residual, at the start of the solve.
+    It also does if the norm of the whole residual is below snes_atol, or has fallen by snes_rtol, where the user has `chosen`
+    these options.
     """
 
     def __init__(self, fields: Fields, solver: PETSc.SNES, chosen: Collection[str]) -> None:
         self._fields, self._solver = fields, solver
         self._absolute, self._relative = ("snes_atol" in chosen, "snes_rtol" in chosen)
         self._uncancelled = np.zeros(len(fields))  # forces of the tangent that was assembled last
-        self.first_norm = np.inf
+        self.first_norm = np.inf  # of the whole residual, at the start of the solve
         self._reactions: Array | None = None
         self._noted_at = solver.getFunction()[0].duplicate()
 
@@ -41,32 +36,26 @@ class Convergence:
     def note_forces(self, x: PETSc.Vec, forces: Array) -> None:
         """Record the reactions at x, of which the solver asks once it has accepted x; collective."""
         x.copy(self._noted_at)
-        self._reactions = self.reactions(forces)
+        self._reactions = self._fields.norms(forces, prescribed=True)
 
     def forget_forces(self) -> None:
         """Forget the reactions: what is noted is right under one load only."""
         self._reactions = None
-
-    def reactions(self, forces: Array) -> Array:
-        """Norms, by field, of the forces where u is prescribed; collective."""
-        return self._fields.norms(forces, prescribed=True)
 
     def reactions_at(self, x: PETSc.Vec) -> Array | None:
         """The reactions that were noted, if it was at x; collective."""
         return self._reactions if self._reactions is not None and self._noted_at.equal(x) else None
 
     def is_reached(
-        self, residual: PETSc.Vec, reactions: Array, *, tolerance: float, force_scale: float, rounding: float
+        self,
+        residual: PETSc.Vec,  # at a state near that of the tangent noted last
+        reactions: Array,  # norms by field
+        *,
+        tolerance: float,  # of the residual, relative to the reactions ...
+        force_scale: float,  # ... or to forces of this norm if reactions are smaller
+        rounding: float,  # share of the forces that cancel, below which a residual is rounding
     ) -> bool:
-        """Whether a residual counts as zero beside these reactions; collective.
-
-        Args:
-            residual: at a state near that of the tangent noted last.
-            reactions: norms by field.
-            tolerance: of the residual, relative to the reactions ...
-            force_scale: ... or to forces of this norm if reactions are smaller.
-            rounding: share of the forces that cancel, below which a residual is rounding.
-        """
+        """Whether a residual counts as zero beside these reactions; collective."""
         norms = self._fields.norms(residual)
         forces = np.maximum(reactions, TOLERANCE_STRAIN * self._uncancelled)
         if (norms <= tolerance * np.maximum(forces, force_scale) + rounding * self._uncancelled).all():

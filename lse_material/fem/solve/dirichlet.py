@@ -20,6 +20,7 @@ from petsc4py import PETSc
 
 from lse_material._arrays import Array
 from lse_material.errors import ConvergenceError
+from lse_material.fem._lifetime import temporary
 from lse_material.fem.solve._energy import FieldEnergy
 from lse_material.fem.solve.fields import ROUNDING
 from lse_material.fem.solve.inertia import SymmetricFactor
@@ -34,17 +35,11 @@ logger = logging.getLogger("lse_material")
 
 
 def enter_dirichlet_values(problem: FieldEnergy, *, rough: bool) -> bool:
-    """Bring u to its Dirichlet values: by a linear step from where it is, else at once; collective.
+    """Bring u to its new Dirichlet values: by a linear step from where it is, else at once; collective.
 
-    Args:
-        problem: with new Dirichlet values.
-        rough: whether u is a guess that is not worth a linear step, unless cells are turned inside out without it.
-
-    Returns:
-        Whether the tangent was found not to be positive definite.
-
-    Raises:
-        ConvergenceError: cells are turned inside out by the new values, or no state near an inverted guess has a finite energy.
+    A `rough` guess is not worth a linear step, unless cells are turned inside out without it. Returns whether the tangent was
+    found not to be positive definite. Raises ConvergenceError if cells are turned inside out by the new values, or no state
+    near an inverted guess has a finite energy.
     """
     guess = problem.u.x.array.copy()
     indefinite = _enter(problem, rough)
@@ -102,20 +97,13 @@ def _leave_inverted_guess(problem: FieldEnergy, guess: Array) -> None:
 
 
 def _predict(problem: FieldEnergy, change: Array, may_be_abrupt: bool) -> PETSc.Mat | None:
-    """Move u by a linear step that includes the change of its prescribed values.
+    """Move u by a linear step that includes the change of its prescribed values (zero elsewhere, with entries for ghosts).
 
-    Args:
-        problem: at the old values.
-        change: of u where it is prescribed, zero elsewhere, with entries for ghosts.
-        may_be_abrupt: whether the change may also be imposed without a step.
-
-    Returns:
-        The matrix of the step: the tangent, or the frozen-weight tangent. None, and no step, if neither is positive definite,
-        or if the tangent is not and u is no equilibrium.
+    Returns the matrix of the step: the tangent, or the frozen-weight tangent. None, and no step, if neither is positive
+    definite, or if the tangent is not, u is no equilibrium, and the change may also be imposed without a step.
     """
     P = None if is_direct(problem.solver.getKSP()) else problem.convex_tangent()
-    b, step = problem.b.duplicate(), problem.b.duplicate()
-    try:
+    with temporary(problem.b.duplicate(), problem.b.duplicate()) as (b, step):
         for form in (problem.J, problem.convex_form):
             matrix = problem.tangent() if form is problem.J else P or problem.convex_tangent()
             if matrix is None or form is None:
@@ -128,16 +116,12 @@ def _predict(problem: FieldEnergy, change: Array, may_be_abrupt: bool) -> PETSc.
                 problem.u.x.scatter_forward()
                 return matrix
         return None
-    finally:
-        b.destroy()
-        step.destroy()
 
 
 def _right_hand_side(problem: FieldEnergy, form: fem.Form, change: Array, out: PETSc.Vec) -> bool:
     """Minus the residual after the change of the prescribed values, to first order; in prescribed rows the change itself.
 
-    Returns:
-        Whether the residual before is small beside what the change adds.
+    Returns whether the residual before is small beside what the change adds.
     """
     moved = fem.Function(problem.u.function_space)
     fem.apply_lifting(moved.x.array, [form], [list(problem.bcs)], x0=[problem.u.x.array], alpha=-1.0)

@@ -13,6 +13,7 @@ from slepc4py import SLEPc
 
 from lse_material._arrays import Array
 from lse_material.errors import ConvergenceError, InvalidInputError
+from lse_material.fem._lifetime import temporary
 from lse_material.fem.solve.fields import diagonal_of
 from lse_material.fem.solve.inertia import SymmetricFactor
 from lse_material.fem.solve.options import WORK_SPACES
@@ -28,7 +29,13 @@ MAX_ATTEMPTS, BISECTIONS = 10, 3  # bisections bring the shift closer to the spe
 
 
 def lowest_eigenpairs(
-    K: PETSc.Mat, M: PETSc.Mat, count: int = 1, *, start: PETSc.Vec | None = None, multipliers: int = 0
+    K: PETSc.Mat,
+    M: PETSc.Mat,
+    count: int = 1,
+    *,
+    target: float | None = None,
+    start: PETSc.Vec | None = None,
+    multipliers: int = 0,
 ) -> tuple[Array, list[PETSc.Vec]]:
     """The `count` lowest eigenvalues s of K x = s M x, ascending, and their eigenvectors, x.M x = 1; collective.
 
@@ -39,6 +46,7 @@ def lowest_eigenpairs(
             diagonal alone.
         M: symmetric, positive semi-definite; prescribed rows are zero.
         count: how many.
+        target: those nearest to it are found instead of the lowest.
         start: a vector that no wanted eigenvector is orthogonal to, for the same result on any number of ranks; one that
             follows the numbers of the rows if left out.
         multipliers: number of negative eigenvalues that K has on the null space of M.
@@ -48,20 +56,15 @@ def lowest_eigenpairs(
         ConvergenceError: they were not found.
     """
     most, lowest, scale = _rayleigh_quotients(K, M, count)
-    low, high = 0.0, lowest  # no eigenvalue below the first, one at least at or below the second
-    for step in range(MAX_SHIFTS):
-        if _below(K, M, low, zero=True) == multipliers:
-            break
-        low, high = -FIRST_SHIFT * scale * SHIFT_GROWTH**step, min(low, high)
-    else:
-        raise ConvergenceError(f"eigenvalues lie below {low:.3g}, far below what the diagonal suggests ({scale:.3g}).")
+    low, high = _around_lowest(K, M, lowest, scale, multipliers) if target is None else (target, target)
     size = count + 2
     for attempt in range(MAX_ATTEMPTS):
         basis = min(max(2 * size, size + 18), max(most, count + 1), K.getSize()[0])
         values, vectors = _nearest(K, M, low, count, basis, start)
         if len(values) == count:
             margin = EQUAL * (values[-1] - low) + INERTIA_ROUNDING * scale
-            if _below(K, M, values[-1] - margin) - multipliers == int((values < values[-1] - margin).sum()):
+            below = int((values < values[-1] - margin).sum())
+            if target is not None or _below(K, M, values[-1] - margin) - multipliers == below:
                 return values, vectors
         for x in vectors:
             x.destroy()
@@ -74,26 +77,19 @@ def lowest_eigenpairs(
             low, high = (middle, high) if _below(K, M, middle, zero=True) == multipliers else (low, middle)
         size = min(2 * size, most)
     raise ConvergenceError(
-        f"SLEPc found {len(values)} of the {count} lowest modes between {low:.6g} and {high:.6g}, in a basis of {basis}: do "
-        "very many lie there, or is K not symmetric?"
+        f"SLEPc found {len(values)} of the {count} modes from {low:.6g} on, in a basis of {basis}: do very many lie between it "
+        f"and {high:.6g}, or is K not symmetric?"
     )
 
 
-def nearest_eigenpairs(
-    K: PETSc.Mat, M: PETSc.Mat, count: int = 1, *, target: float, start: PETSc.Vec | None = None
-) -> tuple[Array, list[PETSc.Vec]]:
-    """The `count` eigenvalues nearest to `target`, ascending, and their eigenvectors, as `lowest_eigenpairs`; collective."""
-    most = _rayleigh_quotients(K, M, count)[0]
-    size = count + 2
-    for _ in range(MAX_ATTEMPTS):
-        basis = min(max(2 * size, size + 18), max(most, count + 1), K.getSize()[0])
-        values, vectors = _nearest(K, M, target, count, basis, start)
-        if len(values) == count:
-            return values, vectors
-        for x in vectors:
-            x.destroy()
-        size = min(2 * size, most)
-    raise ConvergenceError(f"SLEPc found {len(values)} of {count} modes nearest to {target:.6g} in a basis of {basis}.")
+def _around_lowest(K: PETSc.Mat, M: PETSc.Mat, quotient: float, scale: float, multipliers: int) -> tuple[float, float]:
+    """Two numbers: no eigenvalue lies below the first, and one at least at or below the second."""
+    low, high = 0.0, quotient
+    for step in range(MAX_SHIFTS):
+        if _below(K, M, low, zero=True) == multipliers:
+            return low, high
+        low, high = -FIRST_SHIFT * scale * SHIFT_GROWTH**step, min(low, high)
+    raise ConvergenceError(f"eigenvalues lie below {low:.3g}, far below what the diagonal suggests ({scale:.3g}).")
 
 
 def _rayleigh_quotients(K: PETSc.Mat, M: PETSc.Mat, count: int) -> tuple[int, float, float]:
@@ -117,14 +113,10 @@ def _rayleigh_quotients(K: PETSc.Mat, M: PETSc.Mat, count: int) -> tuple[int, fl
 
 def _below(K: PETSc.Mat, M: PETSc.Mat, shift: float, *, zero: bool = False) -> int:
     """The number of eigenvalues below the shift; with `zero`, at or below."""
-    shifted = K.copy()
-    try:
+    with temporary(K.copy()) as (shifted,), SymmetricFactor(K.comm) as factor:
         if shift != 0.0:
             shifted.axpy(-shift, M)
-        with SymmetricFactor(K.comm) as factor:
-            negative, vanishing, _ = factor.inertia(shifted)
-    finally:
-        shifted.destroy()
+        negative, vanishing, _ = factor.inertia(shifted)
     return negative + vanishing * zero
 
 
@@ -132,10 +124,8 @@ def _nearest(
     K: PETSc.Mat, M: PETSc.Mat, shift: float, count: int, basis: int, start: PETSc.Vec | None
 ) -> tuple[Array, list[PETSc.Vec]]:
     """Up to `count` eigenpairs nearest to the shift, ascending, as far as SLEPc finds them with so large a basis."""
-    eps = SLEPc.EPS().create(K.comm)
-    first = _start(M, start)
-    x, y = K.createVecRight(), K.createVecRight()
-    try:
+    made = SLEPc.EPS().create(K.comm), _start(M, start), K.createVecRight(), K.createVecRight()
+    with temporary(*made) as (eps, first, x, y):
         eps.setOperators(K, M)
         eps.setProblemType(SLEPc.EPS.ProblemType.GHEP)
         eps.setDimensions(count, basis)
@@ -152,7 +142,10 @@ def _nearest(
         eps.setInitialSpace([first])
         del transform, ksp  # petsc4py would file them, and the factor, if they outlived eps on several ranks
         PETSc.Options().setValue(f"{PREFIX}mat_mumps_icntl_14", str(WORK_SPACES[0]))
-        eps.solve()
+        try:
+            eps.solve()
+        finally:
+            PETSc.Options().delValue(f"{PREFIX}mat_mumps_icntl_14")
         pairs = []
         for i in range(eps.getConverged()):
             eps.getEigenvector(i, x)
@@ -164,11 +157,6 @@ def _nearest(
             mode.scale(square**-0.5)
             K.mult(mode, y)
             pairs.append((float(y.dot(mode)), mode))
-    finally:
-        PETSc.Options().delValue(f"{PREFIX}mat_mumps_icntl_14")
-        eps.destroy()
-        for vector in (first, x, y):
-            vector.destroy()
     pairs.sort(key=lambda pair: pair[0])
     for _, mode in pairs[count:]:
         mode.destroy()
@@ -177,12 +165,12 @@ def _nearest(
 
 def _start(M: PETSc.Mat, start: PETSc.Vec | None) -> PETSc.Vec:
     """M times a vector that has no symmetry: zero in prescribed rows."""
-    first, raw = M.createVecRight(), M.createVecRight()
-    if start is None:
-        rows = np.arange(*raw.getOwnershipRange())
-        raw.array[:] = 1.0 + np.sin(rows * (1.0 + np.sqrt(5.0)))
-    else:
-        start.copy(raw)
-    M.mult(raw, first)
-    raw.destroy()
+    first = M.createVecRight()
+    with temporary(M.createVecRight()) as (raw,):
+        if start is None:
+            rows = np.arange(*raw.getOwnershipRange())
+            raw.array[:] = 1.0 + np.sin(rows * (1.0 + np.sqrt(5.0)))
+        else:
+            start.copy(raw)
+        M.mult(raw, first)
     return first

@@ -6,8 +6,7 @@ Newton's method on the residual also converges to saddles and maxima of such ene
 rise. A. R. Conn, N. I. M. Gould, Ph. L. Toint, Trust-Region Methods, SIAM 2000; T. Steihaug, SIAM J. Numer. Anal. 20, 626
 (1983), for conjugate gradients (PETSc's KSPSTCG) that end where the tangent is not positive.
 
-Where they end so, or the residual hardly falls, boundaries between wells still move, and a step of the trust region is no
-better than a quasi-Newton step, which costs a tenth (`lse_material.fem.solve.quasi_newton`); it goes on from where these end.
+Where they end so, or the residual hardly falls, quasi-Newton steps take over (`lse_material.fem.solve.quasi_newton`).
 """
 
 import contextlib
@@ -39,7 +38,7 @@ from lse_material.fem.solve.arguments import check_energy, stored_stresses
 from lse_material.fem.solve.continuation import SMOOTHER_REMAINDER, SmootherEnergy, positive_preconditioner
 from lse_material.fem.solve.convergence import Convergence
 from lse_material.fem.solve.dirichlet import enter_dirichlet_values
-from lse_material.fem.solve.fields import ROUNDING
+from lse_material.fem.solve.fields import ROUNDING, with_prescribed
 from lse_material.fem.solve.given_residual import check_given_residual
 from lse_material.fem.solve.inertia import SymmetricFactor
 from lse_material.fem.solve.missing_stiffness import missing_stiffness
@@ -230,7 +229,7 @@ class EnergyProblem(MaterialProblem):
 
         It is the matrix `A`: the next call, and the next solve, change it.
         """
-        self._update_tangents()
+        self.update_stored()
         self._assemble(self.A, self.J)
         self._note_tangent(self.A)
         return self.A
@@ -240,11 +239,8 @@ class EnergyProblem(MaterialProblem):
         if self.convex_form is None:
             return None
         if self._convex_matrix is None:
-            if self.P_mat is None:
-                matrix = self._convex_matrix = dolfinx.fem.petsc.create_matrix(self.convex_form)
-                matrix.setOption(PETSc.Mat.Option.SYMMETRIC, True)
-            else:
-                self._convex_matrix = self.P_mat
+            self._convex_matrix = self.P_mat or dolfinx.fem.petsc.create_matrix(self.convex_form)
+            self._convex_matrix.setOption(PETSc.Mat.Option.SYMMETRIC, True)  # type: ignore[arg-type]
         self._assemble(self._convex_matrix, self.convex_form)
         return self._convex_matrix
 
@@ -256,21 +252,17 @@ class EnergyProblem(MaterialProblem):
         """Write u to a vector of the layout of `x`; collective."""
         assign(self.u, out)
 
-    def set_iterate(self, x: PETSc.Vec) -> None:
-        """Set u, ghosts included, to the values of a vector of its layout; collective."""
-        self._take_iterate(x)
-
     def is_converged(self, residual: PETSc.Vec, rounding: float = ROUNDING, *, reactions: Array | None = None) -> bool:
         """Whether the residual of the present u counts as zero: in each field by `tolerance`, or as rounding; collective."""
         if reactions is None:
-            reactions = self._convergence.reactions(self.forces())
-        relative = {"tolerance": self.tolerance, "force_scale": self.force_scale}
-        return self._convergence.is_reached(residual, reactions, **relative, rounding=rounding)
+            reactions = self.fields.norms(self.forces(), prescribed=True)
+        return self._convergence.is_reached(
+            residual, reactions, tolerance=self.tolerance, force_scale=self.force_scale, rounding=rounding
+        )
 
     def apply_bcs(self) -> None:
         """Set u to its Dirichlet values."""
-        for bc in self.bcs:
-            bc.set(self.u.x.array, None, 1.0)
+        self.u.x.array[:] = with_prescribed(self.u.x.array, self.bcs)
         self.u.x.scatter_forward()
 
     def forces(self) -> Array:
@@ -297,11 +289,11 @@ class EnergyProblem(MaterialProblem):
         collect_garbage(self.comm)
         if self._unchecked is not None and check_given_residual(self, self._unchecked, self._stresses):
             self._unchecked = None
-        before = self._present()
+        restore = self._restorer()
         try:
             self._minimise_from_here()
         except BaseException as error:
-            self._restore(before)
+            restore()
             if isinstance(error, (ConvergenceError, PETSc.Error)):
                 raise with_cause(self, error, self.iterations) from error
             raise

@@ -10,7 +10,7 @@ body has the same ratio of residual and rounding in millimetres and in metres. N
 Algorithms, SIAM 2002, ch. 7, for |A| |x| as the measure of rounding in A x.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,6 +22,7 @@ from petsc4py import PETSc
 
 from lse_material._arrays import Array
 from lse_material.errors import InvalidInputError
+from lse_material.fem._lifetime import temporary
 from lse_material.fem.forms.incompressible import Dilatation, Multiplier
 from lse_material.fem.forms.marks import marks_in
 
@@ -40,34 +41,20 @@ class Field:
 
 
 class Fields:
-    """The fields of the unknowns of a problem.
-
-    Args:
-        u: the unknown, or the unknowns of a block problem.
-        bcs: Dirichlet conditions. The entries that they prescribe are not free.
-        forms: with these unknowns, in which mixed energies mark multipliers and dilatations.
-
-    Attributes:
-        fields: each `Field`.
-        determined: multipliers and dilatations, which follow from the other fields.
-        multipliers: number of free entries, on all ranks, of fields that are Lagrange multipliers.
-        sizes: number of entries of each unknown that this rank owns.
-        free: for each unknown, which of these entries are free.
-        diameter: of the body.
-    """
+    """The fields of the unknowns of a problem."""
 
     def __init__(
         self,
         u: fem.Function | Sequence[fem.Function],
         bcs: Sequence[fem.DirichletBC] = (),
-        forms: Sequence[ufl.Form] = (),
+        forms: Sequence[ufl.Form] = (),  # in which mixed energies mark multipliers and dilatations
     ) -> None:
         self._unknowns = tuple(u) if isinstance(u, Sequence) else (u,)
         spaces = [unknown.function_space for unknown in self._unknowns]
         self.comm: MPI.Comm = spaces[0].mesh.comm
         self.diameter = body_diameter(spaces[0].mesh)
-        self.sizes = [V.dofmap.index_map.size_local * V.dofmap.index_map_bs for V in spaces]
-        self.free: list[Any] = []
+        self.sizes = [V.dofmap.index_map.size_local * V.dofmap.index_map_bs for V in spaces]  # owned by this rank
+        self.free: list[Any] = []  # for each unknown, which of its owned entries no condition prescribes
         self.fields: list[Field] = []
         for block, (V, size, conditions) in enumerate(zip(spaces, self.sizes, bcs_by_block(spaces, bcs))):
             free = np.ones(size, dtype=bool)
@@ -84,11 +71,11 @@ class Fields:
             for field in self._marked(forms, meaning):
                 self.fields[self.fields.index(field)] = replace(field, displacement=False)
         pressures, dilatations = (self._marked(forms, meaning) for meaning in (Multiplier, Dilatation))
-        self.determined = [*pressures, *dilatations]
+        self.determined = [*pressures, *dilatations]  # they follow from the other fields
         for field in dilatations:
             self._largest[field.block][field.dofs] = 1.0
         free_entries = sum(int(self.is_free(field).sum()) for field in pressures)
-        self.multipliers = int(self.comm.allreduce(free_entries))
+        self.multipliers = int(self.comm.allreduce(free_entries))  # free entries of Lagrange multipliers, on all ranks
 
     def _marked(self, forms: Sequence[ufl.Form], meaning: type) -> list[Field]:
         """The fields that forms mark with a meaning, as `ufl.split` gives them or as functions of their own."""
@@ -118,11 +105,9 @@ class Fields:
         return np.where(free, values[: len(free)], 0.0)
 
     def norms(self, values: PETSc.Vec | Array, *, prescribed: bool = False) -> Array:
-        """Norm of a residual over the free entries of each field; collective.
+        """Norm of a residual, or of its owned entries block after block, over the free entries of each field; collective.
 
-        Args:
-            values: a vector of the problem's layout, or its owned entries on this rank, block after block.
-            prescribed: over the entries that conditions prescribe instead: of forces, these are the reactions.
+        With `prescribed`, over the entries that conditions prescribe instead: of forces, these are the reactions.
         """
         blocks, squares = self.split(values), []
         for field, parts in zip(self.fields, self._parts):
@@ -147,12 +132,8 @@ class Fields:
 
         It is `ROUNDING` times the norm of |A| (|u| + h), with h the mean size of the cells at a node. |u| counts up to a
         thousand diameters of the body: a body that slides away without end is not at rest. A field that is no displacement has
-        the largest value that `note` has recorded in place of h.
-
-        Args:
-            A: assembled tangent. Rows and columns that are prescribed are empty up to the diagonal, as DOLFINx makes them.
-            x: values of the unknowns, those of `u` if left out.
-            diagonal_only: take |A_ii| for |A|, which needs no memory for another matrix. For one unknown without pressures.
+        the largest value that `note` has recorded in place of h. The unknowns are x, or the present ones. |A_ii| alone for |A|
+        needs no memory for another matrix, and serves one unknown without pressures.
         """
         if x is None:
             scales = [np.abs(unknown.x.array[:size]) for unknown, size in zip(self._unknowns, self.sizes)]
@@ -188,6 +169,14 @@ def bcs_by_block(
                 "dirichletbc(g, locate_dofs_topological((V.sub(0), V0), dim, facets), V.sub(0)), V0 = V.sub(0).collapse()[0]."
             )
     return fem.bcs_by_block(every, bcs)
+
+
+def with_prescribed(values: Array, bcs: Sequence[fem.DirichletBC]) -> Array:
+    """Values of an unknown, with those that conditions on it prescribe in their places."""
+    result = values.copy()
+    for bc in bcs:
+        bc.set(result, None, 1.0)
+    return result
 
 
 def node_sizes(V: fem.FunctionSpace) -> Array:
@@ -239,6 +228,17 @@ def _is_displacement(space: fem.FunctionSpace) -> bool:
     return bool(np.prod(element.reference_value_shape, dtype=int) == gdim == element.block_size)
 
 
+def restorer(functions: Iterable[fem.Function]) -> Callable[[], None]:
+    """What gives functions the values again that they have now."""
+    before = [(function, function.x.array.copy()) for function in functions]
+
+    def restore() -> None:
+        for function, values in before:
+            function.x.array[:] = values
+
+    return restore
+
+
 def owned_entries(values: Any) -> Array:
     """The entries of a vector that this rank owns, block after block; an array of them is returned as it is."""
     if isinstance(values, np.ndarray):
@@ -256,27 +256,22 @@ def product(A: PETSc.Mat, x: list[Array], *, absolute: bool = False) -> list[Arr
             sum((product(B, [y], absolute=absolute)[0] for B, y in zip(row, x) if B), np.zeros(len(z)))
             for row, z in zip(pairs, x)
         ]
-    right, left = A.createVecRight(), A.createVecLeft()
-    right.array[:] = np.concatenate(x)
-    if absolute:
-        pointers, columns, values = A.getValuesCSR()
-        entries = PETSc.Mat().createAIJWithArrays(A.getSizes(), csr=(pointers, columns, np.abs(values)), comm=A.comm)
-        entries.mult(right, left)
-        entries.destroy()
-    else:
-        A.mult(right, left)
-    result = np.split(left.array.copy(), np.cumsum([len(y) for y in x])[:-1])
-    right.destroy()
-    left.destroy()
-    return result
+    with temporary(A.createVecRight(), A.createVecLeft()) as (right, left):
+        right.array[:] = np.concatenate(x)
+        if absolute:
+            pointers, columns, values = A.getValuesCSR()
+            csr = pointers, columns, np.abs(values)
+            with temporary(PETSc.Mat().createAIJWithArrays(A.getSizes(), csr=csr, comm=A.comm)) as (entries,):
+                entries.mult(right, left)
+        else:
+            A.mult(right, left)
+        return np.split(left.array.copy(), np.cumsum([len(y) for y in x])[:-1])
 
 
 def diagonal_of(A: PETSc.Mat) -> Array:
     """The diagonal entries that this rank owns; collective."""
-    diagonal = A.getDiagonal()
-    result = owned_entries(diagonal).copy()
-    diagonal.destroy()
-    return result
+    with temporary(A.getDiagonal()) as (diagonal,):
+        return owned_entries(diagonal).copy()
 
 
 def body_diameter(domain: Any) -> float:

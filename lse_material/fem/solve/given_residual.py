@@ -18,7 +18,7 @@ from lse_material.fem._mpi import integral
 from lse_material.fem.quadrature.derivatives import with_stored_values
 from lse_material.fem.quadrature.stress import QuadratureStress
 from lse_material.fem.solve._energy import FieldEnergy
-from lse_material.fem.solve.fields import Field
+from lse_material.fem.solve.fields import Field, restorer
 from lse_material.fem.solve.scaling import FieldScales
 
 EQUAL = 1e-6  # of the forces in a field: two residuals that differ by less are one
@@ -28,17 +28,12 @@ HALVINGS = 5  # at most, of a perturbation whose energy is not finite
 
 
 def check_given_residual(problem: FieldEnergy, energy: ufl.Form, stresses: Sequence[QuadratureStress]) -> bool:
-    """Compare the residual of a problem with the derivative of its energy; u is unchanged at the end. Collective.
+    """Raise InvalidInputError if the residual of a problem is not the derivative of its energy; u is unchanged. Collective.
 
-    Returns:
-        False if the energy or the residual is not finite at the present u, so that nothing is known.
-
-    Raises:
-        InvalidInputError: they differ.
+    Returns False if the energy or the residual is not finite at the present u, so that nothing is known.
     """
     u = problem.u
-    changed = (u, *problem.start_values.values())
-    before = [function.x.array.copy() for function in changed]
+    before, restore = u.x.array.copy(), restorer((u, *problem.start_values.values()))
     try:
         direction = fem.Function(u.function_space)
         rate = problem.compiled(with_stored_values(ufl.derivative(energy, u, direction), stresses))
@@ -48,14 +43,13 @@ def check_given_residual(problem: FieldEnergy, energy: ufl.Form, stresses: Seque
             return False
         change = _perturbation(problem, noise)
         for halvings in range(HALVINGS):
-            u.x.array[: len(change)] = before[0][: len(change)] + 0.5**halvings * change
+            u.x.array[: len(change)] = before[: len(change)] + 0.5**halvings * change
             u.x.scatter_forward()
             if np.isfinite(problem.value()) and np.isfinite(found := _works(problem, rate, direction, noise)).all():
                 states.append(found)
                 break
     finally:
-        for function, values in zip(changed, before):
-            function.x.array[:] = values
+        restore()
     given, exact, size = np.concatenate(states, axis=1)  # (states and directions, fields) each
     scale = np.maximum(size, np.abs(exact)).max(axis=0)
     apart = np.divide(np.abs(given - exact), scale, out=np.zeros_like(given), where=scale > 0.0).max(axis=0)

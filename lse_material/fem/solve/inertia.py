@@ -10,6 +10,7 @@ from mpi4py import MPI
 from petsc4py import PETSc
 
 from lse_material._arrays import Array
+from lse_material.fem._lifetime import temporary
 from lse_material.fem.solve.fields import diagonal_of, product
 from lse_material.fem.solve.options import NEEDS_WORK_SPACE, WORK_SPACES, mumps_error
 
@@ -72,11 +73,10 @@ class SymmetricFactor:
         if self._scale is None:
             self._ksp.solve(b, x)
             return
-        right = b.copy()
-        right.array[:] *= self._scale
-        self._ksp.solve(right, x)
+        with temporary(b.copy()) as (right,):
+            right.array[:] *= self._scale
+            self._ksp.solve(right, x)
         x.array[:] *= self._scale
-        right.destroy()
 
 
 def saddle_scale(A: PETSc.Mat) -> Array | None:
@@ -99,10 +99,10 @@ def scaled(A: PETSc.Mat, scale: Array | None) -> PETSc.Mat:
     """s_i A_ij s_j in a new matrix, or A itself without a scale."""
     if scale is None:
         return A
-    result, s = A.copy(), A.createVecLeft()
-    s.array[:] = scale
-    result.diagonalScale(s, s)
-    s.destroy()
+    result = A.copy()
+    with temporary(A.createVecLeft()) as (s,):
+        s.array[:] = scale
+        result.diagonalScale(s, s)
     return result
 
 
@@ -119,23 +119,15 @@ def count_pivots(pc: PETSc.PC, work_space: int | None = None) -> None:
 def with_raised_diagonal(A: PETSc.Mat, shares: Sequence[float], rows: Array | None = None) -> Generator[PETSc.Mat]:
     """A with its diagonal raised by growing shares of the absolute sums of its rows; a share of 2 makes any A positive.
 
-    It is A itself that changes. Close the iterator, for it then destroys what it uses.
-
-    Args:
-        A: symmetric.
-        shares: ascending.
-        rows: 1 for the owned rows to raise, whose sums are over the same columns, and 0 for the others; all if left out.
+    It is A itself, symmetric, that changes. Close the iterator, for it then destroys what it uses. `rows` are 1 for the owned
+    rows to raise, whose sums are over the same columns, and 0 for the others; all are raised if it is left out.
     """
     raised = np.ones(A.getLocalSize()[1]) if rows is None else rows
-    sums, more = A.createVecLeft(), A.createVecLeft()
-    sums.array[:] = raised * product(A, [raised], absolute=True)[0]
-    sums.array[:] = np.maximum(sums.array_r, raised * EMPTY_ROW * sums.max()[1])
-    try:
+    with temporary(A.createVecLeft(), A.createVecLeft()) as (sums, more):
+        sums.array[:] = raised * product(A, [raised], absolute=True)[0]
+        sums.array[:] = np.maximum(sums.array_r, raised * EMPTY_ROW * sums.max()[1])
         for share, before in zip(shares, (0.0, *shares)):
             sums.copy(more)
             more.scale(share - before)
             A.setDiagonal(more, PETSc.InsertMode.ADD_VALUES)
             yield A
-    finally:
-        sums.destroy()
-        more.destroy()

@@ -18,6 +18,7 @@ from slepc4py import SLEPc
 
 from lse_material._arrays import Array
 from lse_material.errors import ConvergenceError
+from lse_material.fem._lifetime import temporary
 from lse_material.fem.solve._energy import FieldEnergy
 from lse_material.fem.solve.continuation import positive_preconditioner
 from lse_material.fem.solve.fields import diagonal_of
@@ -32,15 +33,9 @@ ITERATIONS = 500  # of LOBPCG
 def iterative_inertia(problem: FieldEnergy, supports: Sequence[int], *, count_all: bool) -> tuple[int, int] | None:
     """Numbers of negative and of vanishing eigenvalues of the tangent at the present u; collective.
 
-    None if they are more than a fifth of all, which LOBPCG cannot find.
-
-    Args:
-        problem: with an iterative solver.
-        supports: rows that this rank owns, prescribed against rigid motions, in which both A and P vanish.
-        count_all: whether all are counted, which takes a multiple of the time if there are very many, or those among the first.
-
-    Raises:
-        ConvergenceError: the eigenvalues were not found, or the frozen-weight tangent is not positive definite.
+    None if they are more than a fifth of all, which LOBPCG cannot find. `supports` are rows that this rank owns, prescribed
+    against rigid motions. Without `count_all` those among the first are counted, which saves time if there are very many.
+    Raises ConvergenceError if they were not found, or the frozen-weight tangent is not positive definite.
     """
     A = problem.tangent()
     prescribe_rows(A, supports)
@@ -63,8 +58,7 @@ def iterative_inertia(problem: FieldEnergy, supports: Sequence[int], *, count_al
 def _lowest(A: PETSc.Mat, P: PETSc.Mat, pc: PETSc.PC, count: int, tolerance: float) -> tuple[Array, Array]:
     """The `count` lowest eigenvalues of A x = s P x, ascending, and bounds of their errors, about the tolerance."""
     mean = P.comm.tompi4py().allreduce(float(diagonal_of(P).sum())) / P.getSize()[0]
-    eps = SLEPc.EPS().create(A.comm)
-    try:
+    with temporary(SLEPc.EPS().create(A.comm)) as (eps,):
         eps.setOperators(A, P)
         eps.setProblemType(SLEPc.EPS.ProblemType.GHEP)
         eps.setType(SLEPc.EPS.Type.LOBPCG)
@@ -89,26 +83,24 @@ def _lowest(A: PETSc.Mat, P: PETSc.Mat, pc: PETSc.PC, count: int, tolerance: flo
                 "iterations: take a factor of it (factor=True) if there is memory for one."
             )
         return _pairs(eps, A, P, pc, count)
-    finally:
-        eps.destroy()
 
 
 def _pairs(eps: Any, A: PETSc.Mat, P: PETSc.Mat, pc: PETSc.PC, count: int) -> tuple[Array, Array]:
     """Rayleigh quotients of the vectors that were found, ascending, and bounds of their errors."""
-    x, Ax, Px = A.createVecRight(), A.createVecRight(), A.createVecRight()
     pairs = []
-    for i in range(count):
-        eps.getEigenvector(i, x)
-        A.mult(x, Ax)
-        P.mult(x, Px)
-        square = Px.dot(x)
-        if not square > 0.0:
-            raise ConvergenceError("the frozen-weight tangent is not positive definite: take a factor (factor=True).")
-        value = Ax.dot(x) / square
-        Ax.axpy(-value, Px)
-        pc.apply(Ax, x)
-        pairs.append((value, np.sqrt(max(Ax.dot(x), 0.0) / square)))
-    for vector in (x, Ax, Px):
-        vector.destroy()
+    with temporary(*(A.createVecRight() for _ in range(3))) as (x, Ax, Px):
+        for i in range(count):
+            eps.getEigenvector(i, x)
+            A.mult(x, Ax)
+            P.mult(x, Px)
+            square = Px.dot(x)
+            if not square > 0.0:
+                raise ConvergenceError(
+                    "the frozen-weight tangent is not positive definite: take a factor (factor=True)."
+                )
+            value = Ax.dot(x) / square
+            Ax.axpy(-value, Px)
+            pc.apply(Ax, x)
+            pairs.append((value, np.sqrt(max(Ax.dot(x), 0.0) / square)))
     values, errors = np.array(sorted(pairs)).T
     return values, errors

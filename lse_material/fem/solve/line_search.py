@@ -15,6 +15,7 @@ from collections.abc import Callable
 import numpy as np
 from petsc4py import PETSc
 
+from lse_material.fem._lifetime import temporary
 from lse_material.fem.solve._energy import Energy
 
 ARMIJO = 1e-4  # c1
@@ -31,9 +32,8 @@ Operator = Callable[[PETSc.Vec, PETSc.Vec], None]  # writes a product with the f
 def armijo(problem: Energy, here: PETSc.Vec, d: PETSc.Vec, energy: float, slope: float) -> tuple[float, float, bool]:
     """Halve the step along d until the energy is lower.
 
-    Returns:
-        The length of the step, 0 if no length lowers the energy (the unknowns are then unchanged); the energy; and whether a
-        longer step turned a cell inside out.
+    Returns the length of the step, 0 if no length lowers the energy (the unknowns are then unchanged); the energy; and whether
+    a longer step turned a cell inside out.
     """
     length, inverted, hidden = 1.0, False, ENERGY_ROUNDING * abs(energy) + SCALE_ROUNDING * problem.energy_scale
     while length > SHORTEST_STEP:
@@ -63,36 +63,24 @@ def _rounding(problem: Energy, here: PETSc.Vec, d: PETSc.Vec, energy: float, slo
 
 def set_along(problem: Energy, here: PETSc.Vec, d: PETSc.Vec, length: float) -> None:
     """Set the unknowns to here + length d."""
-    there = here.duplicate()
-    there.array[:] = here.array_r + length * d.array_r
-    problem.set_iterate(there)
-    there.destroy()
+    with temporary(here.duplicate()) as (there,):
+        there.array[:] = here.array_r + length * d.array_r
+        problem.set_iterate(there)
 
 
 def wolfe(
-    energy: Callable[[PETSc.Vec], float],
-    gradient: Operator,
+    energy: Callable[[PETSc.Vec], float],  # at a vector, the same on every rank; not finite where there is none
+    gradient: Operator,  # writes the derivative at the vector whose energy was evaluated last to another
     x: PETSc.Vec,
     d: PETSc.Vec,
-    value: float,
-    derivative: float,
-    trial: PETSc.Vec,
-    new: PETSc.Vec,
+    value: float,  # of the energy at x
+    derivative: float,  # along d at x; negative
+    trial: PETSc.Vec,  # becomes x + length d
+    new: PETSc.Vec,  # becomes the gradient there
 ) -> tuple[float, float]:
     """Double and bisect the step d from x until the weak Wolfe conditions hold; collective.
 
-    Args:
-        energy: at a vector, the same on every rank; not finite where there is none.
-        gradient: writes the derivative at the vector whose energy was evaluated last to another.
-        x: where the step starts.
-        d: its direction.
-        value: the energy at x.
-        derivative: along d at x; negative.
-        trial: becomes x + length d.
-        new: becomes the gradient there.
-
-    Returns:
-        The length, 0 if none was found; and the energy there.
+    Returns the length, 0 if none was found, and the energy there.
     """
     shortest, longest, length = 0.0, np.inf, 1.0
     for _ in range(TRIALS):

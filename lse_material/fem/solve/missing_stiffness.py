@@ -80,8 +80,7 @@ def rows_without_stiffness(fields: Fields, A: PETSc.Mat) -> tuple[int, list[floa
 class FreeMotion:
     """A rigid motion of a connected part of a body that the conditions allow and a tangent does not resist."""
 
-    field: Field  # the displacement
-    motion: Array  # its change, (nodes that this rank owns, dim)
+    entries: list[Array]  # its change of each unknown
     share: float  # of the nodes that belong to the part
     centre: list[float]  # of the part
 
@@ -108,21 +107,20 @@ def free_motions(fields: Fields, A: PETSc.Mat) -> Iterator[FreeMotion]:
             values, combinations = np.linalg.eigh(comm.allreduce(against @ against.T))
             for c in combinations.T[values <= 1e-12 * count]:
                 motion = np.tensordot(c, motions, axes=1)
-                if _is_free_motion(fields, A, field, motion):
-                    yield FreeMotion(field, motion, count / total, _rounded(centre))
+                entries = [np.zeros(size) for size in fields.sizes]
+                entries[field.block][field.dofs] = motion.ravel()
+                if _is_free_motion(fields, A, entries):
+                    yield FreeMotion(entries, count / total, _rounded(centre))
 
 
 def isostatic_supports(fields: Fields, A: PETSc.Mat) -> list[int]:
-    """Rows of A, in PETSc's numbers, that suppress its free rigid motions if they are prescribed, and nothing else. Collective.
+    """Owned rows of A, in PETSc's numbers, that suppress its free rigid motions if prescribed, and nothing else. Collective.
 
     A has the same number of negative eigenvalues without these rows and columns, and as many fewer that vanish.
-
-    Returns:
-        Those that this rank owns.
     """
     comm, start, rows = fields.comm, A.getOwnershipRange()[0], []
     motions = list(free_motions(fields, A))
-    entries = np.array([_entries(fields, one) for one in motions]).reshape(len(motions), fields.sizes[0])
+    entries = np.array([one.entries[0] for one in motions]).reshape(len(motions), fields.sizes[0])
     for k, motion in enumerate(entries):
         here = int(np.abs(motion).argmax()) if len(motion) else -1
         _, owner = comm.allreduce((float(abs(motion[here])) if here >= 0 else -1.0, -comm.rank), MPI.MAX)
@@ -139,18 +137,9 @@ def prescribe_rows(A: PETSc.Mat, rows: Sequence[int]) -> None:
         A.zeroRowsColumns(list(rows), diag=float(np.abs(A.getDiagonal().max()[1])))
 
 
-def _entries(fields: Fields, one: FreeMotion) -> Array:
-    """A motion among the entries of the unknown that this rank owns."""
-    result = np.zeros(fields.sizes[0])
-    result[one.field.dofs] = one.motion.ravel()
-    return result
-
-
-def _is_free_motion(fields: Fields, A: PETSc.Mat, field: Field, motion: Array) -> bool:
-    blocks = [np.zeros(size) for size in fields.sizes]
-    blocks[field.block][field.dofs] = motion.ravel()
-    forces = fields.norms(np.concatenate(product(A, blocks)))
-    cancelling = fields.norms(np.concatenate(product(A, [np.abs(block) for block in blocks], absolute=True)))
+def _is_free_motion(fields: Fields, A: PETSc.Mat, entries: list[Array]) -> bool:
+    forces = fields.norms(np.concatenate(product(A, entries)))
+    cancelling = fields.norms(np.concatenate(product(A, [np.abs(block) for block in entries], absolute=True)))
     return bool((forces <= FREE_MOTION * cancelling).all() and cancelling.any())
 
 

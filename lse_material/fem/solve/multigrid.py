@@ -18,6 +18,7 @@ from dolfinx import fem
 from dolfinx.fem.petsc import create_vector
 from petsc4py import PETSc
 
+from lse_material.fem._lifetime import temporary
 from lse_material.fem.solve.fields import Fields
 from lse_material.fem.solve.line_search import Operator
 from lse_material.fem.solve.options import DIRECT, FAILED_LINEAR
@@ -43,10 +44,8 @@ def is_direct(ksp: PETSc.KSP) -> bool:
 class KeptPreconditioner:
     """Keeps a preconditioner that is no factor through the iterations of a trust region, while linear solves by it are short.
 
-    PETSc makes one anew where its matrix has changed, which the caller therefore leaves as it is.
-
-    Args:
-        snes: the solver. Its option snes_lag_preconditioner, if it is set, decides instead.
+    PETSc makes one anew where its matrix has changed, which the caller therefore leaves as it is. The solver's option
+    snes_lag_preconditioner, if it is set, decides instead.
     """
 
     def __init__(self, snes: PETSc.SNES) -> None:
@@ -97,14 +96,12 @@ def set_rigid_modes(P: PETSc.Mat, V: fem.FunctionSpace) -> None:
     dim = V.mesh.geometry.dim
     if dim < 2 or V.dofmap.index_map_bs != dim or P.getBlockSize() != dim:
         return
-    nodes = create_vector(V)
-    nodes.setBlockSize(dim)
-    owned = V.dofmap.index_map.size_local
-    nodes.array[:] = np.asarray(V.tabulate_dof_coordinates()[:owned, :dim]).reshape(-1)
-    modes = PETSc.NullSpace().createRigidBody(nodes)
-    P.setNearNullSpace(modes)
-    modes.destroy()
-    nodes.destroy()
+    with temporary(create_vector(V)) as (nodes,):
+        nodes.setBlockSize(dim)
+        owned = V.dofmap.index_map.size_local
+        nodes.array[:] = np.asarray(V.tabulate_dof_coordinates()[:owned, :dim]).reshape(-1)
+        with temporary(PETSc.NullSpace().createRigidBody(nodes)) as (modes,):
+            P.setNearNullSpace(modes)
 
 
 def keep_dirichlet_values(ksp: PETSc.KSP, fields: Fields) -> None:
@@ -134,8 +131,7 @@ def free_part(inverse: Operator, fields: Fields) -> Operator:
 
 def linear_step(ksp: PETSc.KSP, A: PETSc.Mat, P: PETSc.Mat | None, b: PETSc.Vec, step: PETSc.Vec) -> bool:
     """step = A^-1 b by conjugate gradients with the preconditioner of `ksp`; False if A was found not to be positive."""
-    cg = PETSc.KSP().create(A.comm)
-    try:
+    with temporary(PETSc.KSP().create(A.comm)) as (cg,):
         cg.setType("cg")
         cg.setPC(ksp.getPC())
         cg.setOperators(A, A if P is None else P)
@@ -143,5 +139,3 @@ def linear_step(ksp: PETSc.KSP, A: PETSc.Mat, P: PETSc.Mat | None, b: PETSc.Vec,
         cg.solve(b, step)
         reason: Any = cg.getConvergedReason()
         return bool(reason > 0)
-    finally:
-        cg.destroy()

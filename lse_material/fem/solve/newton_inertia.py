@@ -13,6 +13,7 @@ import numpy as np
 from petsc4py import PETSc
 
 from lse_material.errors import ConvergenceError
+from lse_material.fem._lifetime import temporary
 from lse_material.fem.solve._energy import Energy
 from lse_material.fem.solve.inertia import SymmetricFactor, with_raised_diagonal
 from lse_material.fem.solve.line_search import armijo, set_along
@@ -25,19 +26,13 @@ DIAGONAL_SHARES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 2.0)  # of the absolute row sums
 def minimise(problem: Energy, iterations: int = MAX_ITERATIONS, multipliers: int = 0) -> int:
     """Minimise an energy from its present unknowns, which become the minimum; returns the iterations. Collective.
 
-    Args:
-        problem: the energy.
-        iterations: at most.
-        multipliers: number of unknowns that are eliminated Lagrange multipliers (`EliminatedEnergy`).
-
-    Raises:
-        ConvergenceError: it did not converge; the unknowns are then the last iterate.
+    So many unknowns are eliminated Lagrange `multipliers` (`EliminatedEnergy`). Raises ConvergenceError if it did not converge;
+    the unknowns are then the last iterate.
     """
-    residual, d, here = (problem.x.duplicate() for _ in range(3))
     energy = problem.value()
-    problem.residual(residual)
-    norm = norm_of(residual)
-    try:
+    with temporary(*(problem.x.duplicate() for _ in range(3))) as (residual, d, here):
+        problem.residual(residual)
+        norm = norm_of(residual)
         for iteration in range(iterations + 1):
             A = problem.tangent()
             if problem.is_converged(residual):
@@ -69,9 +64,6 @@ def minimise(problem: Energy, iterations: int = MAX_ITERATIONS, multipliers: int
                 )
             problem.residual(residual)
             norm = norm_of(residual)
-    finally:
-        for vector in (residual, d, here):
-            vector.destroy()
     raise ConvergenceError(
         f"the minimiser ran out of its {iterations} iterations, residual norm {norm:.3e}: take smaller load steps.",
         iterations=iterations,
@@ -83,8 +75,7 @@ def newton(problem: Energy, iterations: int) -> int:
 
     Unknowns, result and error are those of `minimise`.
     """
-    residual, d, here = (problem.x.duplicate() for _ in range(3))
-    try:
+    with temporary(*(problem.x.duplicate() for _ in range(3))) as (residual, d, here):
         for iteration in range(iterations):
             problem.residual(residual)
             A = problem.tangent()
@@ -102,9 +93,6 @@ def newton(problem: Energy, iterations: int) -> int:
                     iterations=iteration,
                 )
         norm = norm_of(residual)
-    finally:
-        for vector in (residual, d, here):
-            vector.destroy()
     raise ConvergenceError(
         f"Newton's method ran out of its {iterations} iterations, residual norm {norm:.3e}: take smaller load steps.",
         iterations=iterations,
@@ -112,20 +100,14 @@ def newton(problem: Energy, iterations: int) -> int:
 
 
 def perturb(problem: Energy, mode: PETSc.Vec, size: float, equal: float = 0.0) -> bool:
-    """Move by `size` along +mode or -mode, to the side of lower energy; along +mode if both are equal. Collective.
+    """Move by `size` times +mode or -mode, to the side of lower energy; along +mode if both are equal. Collective.
 
-    Args:
-        problem: at a saddle.
-        mode: the direction.
-        size: factor of the mode.
-        equal: two energies count as equal if they differ by less, or by rounding.
-
-    Returns:
-        False, with the unknowns unchanged, if the energy is not finite on either side.
+    Two energies count as equal if they differ by less than `equal`, or by rounding. Returns False, with the unknowns unchanged,
+    if the energy is not finite on either side.
     """
-    here, energies = mode.duplicate(), []
-    problem.iterate(here)
-    try:
+    energies = []
+    with temporary(mode.duplicate()) as (here,):
+        problem.iterate(here)
         for sign in (1.0, -1.0):
             set_along(problem, here, mode, sign * size)
             value = problem.value()
@@ -135,15 +117,12 @@ def perturb(problem: Energy, mode: PETSc.Vec, size: float, equal: float = 0.0) -
             return False
         forwards = energies[0] <= energies[1] * (1.0 + np.sign(energies[1]) * 1e-12) + equal
         set_along(problem, here, mode, size if forwards else -size)
-    finally:
-        here.destroy()
     return True
 
 
 def blended_and_raised(A: PETSc.Mat, P: PETSc.Mat | None) -> Generator[PETSc.Mat, None, None]:
     """C = t A + (1 - t) P for t = 1/2, 0, then C with its diagonal raised; C = A without P. C is destroyed at the end."""
-    C = A.copy()
-    try:
+    with temporary(A.copy()) as (C,):
         if P is not None:
             for share in TANGENT_SHARES:
                 P.copy(C)
@@ -151,8 +130,6 @@ def blended_and_raised(A: PETSc.Mat, P: PETSc.Mat | None) -> Generator[PETSc.Mat
                 C.axpy(share, A)
                 yield C
         yield from with_raised_diagonal(C, DIAGONAL_SHARES)
-    finally:
-        C.destroy()
 
 
 def _positive_direction(problem: Energy, A: PETSc.Mat, residual: PETSc.Vec, d: PETSc.Vec, multipliers: int) -> bool:

@@ -46,11 +46,7 @@ SYMMETRIC = ("cg", "minres", "symmlq", "stcg", "nash", "gltr", "cholesky", "icc"
 
 
 def checked_options(prefix: Any, options: Any) -> dict[str, Any]:
-    """The PETSc options of a problem, whose names have neither spaces nor dashes in front; none for None.
-
-    Raises:
-        InvalidInputError: otherwise.
-    """
+    """The PETSc options of a problem; none for None. Raises InvalidInputError for names with spaces, or dashes in front."""
     if not _is_name(prefix):
         raise InvalidInputError(
             f'petsc_options_prefix is {prefix!r}; it must be a text without spaces, such as "plate_", of this problem alone.'
@@ -160,11 +156,9 @@ def mumps_error(ksp: PETSc.KSP) -> int:
 
 
 def run_with_work_space(ksp: PETSc.KSP, run: Callable[[], int]) -> int:
-    """Run a nonlinear solver, and anew while MUMPS lacks work space; returns PETSc's reason. Collective.
+    """Run a nonlinear solver from where it shall start, and anew while MUMPS, in its linear solver, lacks work space.
 
-    Args:
-        ksp: its linear solver.
-        run: runs it from where it shall start, and returns PETSc's reason.
+    As `run`, it returns PETSc's reason. Collective.
     """
     reason = run()
     for share in WORK_SPACES:
@@ -185,7 +179,7 @@ def _give_work_space(ksp: PETSc.KSP, share: int) -> None:
 
 @contextmanager
 def in_database(prefix: str, options: Mapping[str, Any]) -> Iterator[None]:
-    """Note the options that DOLFINx puts into PETSc's database for a problem, and clean it after an error.
+    """Note the options that are put into PETSc's database for a problem, and clean it after an error.
 
     They stay there, and would apply to a later problem of this prefix too. And after PETSc has refused an option, DOLFINx's
     prefix stays in front of all later options, which then have no effect.
@@ -197,11 +191,10 @@ def in_database(prefix: str, options: Mapping[str, Any]) -> Iterator[None]:
     try:
         yield
     except PETSc.Error as error:
-        pushed = _pushed_prefix()
-        if pushed != before:
+        if _pushed_prefix() != before:
             database.prefixPop()
-            for name in options:
-                database.delValue(f"{pushed.removeprefix(before)}{name}")
+        for name in options:
+            database.delValue(f"{prefix}{name}")
         raise InvalidInputError(f"PETSc refused to set up {prefix!r} with {dict(options)}: {error}") from error
     _left[prefix] = tuple(options)
 

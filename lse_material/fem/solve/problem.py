@@ -32,7 +32,7 @@ from lse_material.fem.solve.arguments import (
     conditions,
     stored_stresses,
 )
-from lse_material.fem.solve.fields import ROUNDING, Fields, bcs_by_block, owned_entries
+from lse_material.fem.solve.fields import ROUNDING, Fields, bcs_by_block, owned_entries, restorer, with_prescribed
 from lse_material.fem.solve.folded_mesh import refuse_folded
 from lse_material.fem.solve.options import (
     DEFAULT_OPTIONS,
@@ -155,7 +155,7 @@ class MaterialProblem(NonlinearProblem):
                 _each(self._with_values, residual),
                 u,
                 J=_each(lambda form: self._with_values(self._checked(form, 2)), jacobian),
-                P=None if P is None else _each(lambda form: self._with_values(self._checked(form, 2)), P),
+                P=_each(lambda form: self._with_values(self._checked(form, 2)), P),
                 bcs=self.bcs,
                 petsc_options_prefix=petsc_options_prefix,
                 petsc_options=own_options,
@@ -182,14 +182,14 @@ class MaterialProblem(NonlinearProblem):
             ConvergenceError: it did not converge; `u` is then as it was before the call (the last iterate is in `x`).
         """
         collect_garbage(self.comm)
-        before = self._present()
+        restore = self._restorer()
         self.failure = None
         self.norms = []
         self.fields.note()
         try:
             self._scale_rows()
             start = self._residual_norms() if self.solver.getType() in LINEAR else None
-            reason = run_with_work_space(self.solver.ksp, functools.partial(self._run_from, before))
+            reason = run_with_work_space(self.solver.ksp, functools.partial(self._run_from, restore))
             if reason < 0 and self._failed_at_rounding():
                 reason = PETSc.SNES.ConvergedReason.CONVERGED_FNORM_ABS
                 self.solver.setConvergedReason(reason)
@@ -198,18 +198,18 @@ class MaterialProblem(NonlinearProblem):
             if reason > 0:
                 self.inverted_cells.refuse(FINER, int(self.solver.getIterationNumber()))
         except PETSc.Error as error:
-            self._restore(before)
+            restore()
             if self.solver.getErrorIfNotConverged() or self.solver.getKSP().getErrorIfNotConverged():
                 raise
             raise ConvergenceError(explain_error(self, error), reason=FAILED_LINEAR, iterations=0) from error
         except BaseException:
-            self._restore(before)
+            restore()
             raise
         finally:
             self._row_scale = self._assembled_at = None
         if reason < 0:
             iterations = int(self.solver.getIterationNumber())
-            self._restore(before)
+            restore()
             message = explain(self, int(reason))
             if reason == FAILED_LINEAR:
                 self.solver.ksp.getPC().reset()  # MUMPS does not start anew after an analysis that failed
@@ -221,7 +221,6 @@ class MaterialProblem(NonlinearProblem):
     def tangent(self) -> PETSc.Mat:
         """The tangent, assembled at the present u into `A`; collective."""
         assign(self.u, self.x)
-        self._take_iterate(self.x)
         self._assemble_tangent(self.x)
         return self.A
 
@@ -247,7 +246,7 @@ class MaterialProblem(NonlinearProblem):
 
     def update_stored(self) -> None:
         """Bring stored stresses and tangents to the present u, for assemblies of `J` of one's own; collective."""
-        self._update_tangents()
+        self._update_stresses(QuadratureStress.update_tangent)
 
     def _checked(self, form: Any, rank: int, prepare: Callable[[ufl.Form], ufl.Form] = lambda form: form) -> Any:
         """The form, prepared, if its stored stresses are known and under their own measure; collective."""
@@ -281,9 +280,9 @@ class MaterialProblem(NonlinearProblem):
         self.solver.setJacobian(weak_method(self._jacobian_at), A, P)
 
     def _residual_at(self, snes: PETSc.SNES, x: PETSc.Vec, b: PETSc.Vec) -> None:
-        self._take_iterate(x)
+        self.set_iterate(x)
         if self._stresses and (self._full_steps or self._lifting_needs_tangent()):
-            self._update_tangents()
+            self.update_stored()
         else:
             self._update_stresses()
         self._assemble_residual(x, b)
@@ -295,10 +294,10 @@ class MaterialProblem(NonlinearProblem):
         self._dolfinx_residual(x, b)
 
     def _jacobian_at(self, snes: PETSc.SNES, x: PETSc.Vec, A: PETSc.Mat, P: PETSc.Mat) -> None:
-        self._take_iterate(x)
+        self.set_iterate(x)
         if self._assembled(x):
             return
-        self._update_tangents()
+        self.update_stored()
         self._assemble_jacobian(snes, x, A, P)
         if self._row_scale is not None:
             scale_rows((A, P), x, self._row_scale)
@@ -315,7 +314,9 @@ class MaterialProblem(NonlinearProblem):
             return reasons.CONVERGED_FNORM_ABS
         if 0 <= snes.getMaxFunctionEvaluations() <= snes.getFunctionEvaluations():
             return reasons.DIVERGED_FUNCTION_COUNT
-        self._note_fields(iteration)
+        if len(self.fields) > 1 and iteration <= 1:  # the larger after one step: a pressure's may vanish at the start
+            norms_of_fields = self.fields.norms(snes.getFunction()[0])
+            self._first_norms = np.maximum(norms_of_fields, self._first_norms if iteration else 0.0)
         if iteration == 0:
             return reasons.CONVERGED_ITERATING
         if residual <= rtol * self.norms[0] and self._each_field_converged(rtol):
@@ -326,12 +327,6 @@ class MaterialProblem(NonlinearProblem):
             return reasons.CONVERGED_SNORM_RELATIVE
         limit = snes.getDivergenceTolerance()
         return reasons.DIVERGED_DTOL if 0.0 < limit * self.norms[0] < residual else reasons.CONVERGED_ITERATING
-
-    def _note_fields(self, iteration: int) -> None:
-        """Record the norms at the start or after one step, if larger: a pressure's residual may vanish at the start."""
-        if len(self.fields) > 1 and iteration <= 1:
-            norms = self.fields.norms(self.solver.getFunction()[0])
-            self._first_norms = norms if iteration == 0 else np.maximum(norms, self._first_norms)
 
     def _each_field_converged(self, rtol: float) -> bool:
         """Whether the residual of each field has fallen enough, or is rounding; collective."""
@@ -352,7 +347,6 @@ class MaterialProblem(NonlinearProblem):
         """Whether the residual of the solver's iterate is rounding in the fields that have not `fallen`; collective."""
         x = self.solver.getSolution()
         if not self.A.isAssembled():
-            self._take_iterate(x)
             self._assemble_tangent(x)
         norms, allowed = self.fields.norms(self.solver.getFunction()[0]), self.fields.rounding(self.A, x)
         return bool((fallen | (norms <= allowed)).all()) and not self.comm.allreduce(
@@ -412,7 +406,8 @@ class MaterialProblem(NonlinearProblem):
         self._assembled_at = owned_entries(self.x).copy()
 
     def _assemble_tangent(self, x: PETSc.Vec) -> None:
-        self._update_tangents()
+        self.set_iterate(x)
+        self.update_stored()
         self._assemble_jacobian(self.solver, x, self.A, self.P_mat)
 
     def _assembled(self, x: PETSc.Vec) -> bool:
@@ -422,42 +417,31 @@ class MaterialProblem(NonlinearProblem):
             return False
         return bool(self.comm.allreduce(np.array_equal(before, owned_entries(x)), MPI.LAND))
 
-    def _take_iterate(self, x: PETSc.Vec) -> None:
+    def set_iterate(self, x: PETSc.Vec) -> None:
+        """Set the unknowns, ghosts included, to the values of a vector of their layout; collective."""
         parts: Any = x.getNestSubVecs() if x.getType() == PETSc.Vec.Type.NEST else [x]
         for part in parts:
             part.ghostUpdate(addv=PETSc.InsertMode.INSERT, mode=PETSc.ScatterMode.FORWARD)
         assign(x, self.u)
 
-    def _run_from(self, values: Sequence[Array]) -> int:
-        self._restore(values)
+    def _run_from(self, restore: Callable[[], None]) -> int:
+        restore()
         super().solve()
         return int(self.solver.getConvergedReason())
 
-    def _present(self) -> list[Array]:
-        """The unknowns, and what else a solve starts from."""
-        return [f.x.array.copy() for f in (*self._unknowns, *self.start_values.values())]
+    def _restorer(self) -> Callable[[], None]:
+        """What restores the unknowns, and what else a solve starts from."""
+        return restorer((*self._unknowns, *self.start_values.values()))
 
-    def _restore(self, values: Sequence[Array]) -> None:
-        for function, before in zip((*self._unknowns, *self.start_values.values()), values):
-            function.x.array[:] = before
-
-    def _update_stresses(self) -> None:
+    def _update_stresses(self, update: Callable[[QuadratureStress], None] = QuadratureStress.update_stress) -> None:
+        """Update the stored stresses. An error on one rank alone would leave the others waiting, so it becomes NaN."""
         self.failure = None
         for stress in self._stresses:
-            self._attempt(stress, stress.update_stress)
-
-    def _update_tangents(self) -> None:
-        self.failure = None
-        for stress in self._stresses:
-            self._attempt(stress, stress.update_tangent)
-
-    def _attempt(self, stress: QuadratureStress, update: Callable[[], None]) -> None:
-        """Update `stress`. An error on one rank alone would leave the others waiting, so it becomes NaN."""
-        try:
-            update()
-        except Exception as error:
-            self.failure = f"{type(error).__name__}: {error}"
-            stress.invalidate()
+            try:
+                update(stress)
+            except Exception as error:
+                self.failure = f"{type(error).__name__}: {error}"
+                stress.invalidate()
 
     def _lifting_needs_tangent(self, rounding: float = ROUNDING) -> bool:
         """Whether u differs from the Dirichlet values on this rank by more than rounding of both, as a share of them.
@@ -467,9 +451,7 @@ class MaterialProblem(NonlinearProblem):
         spaces = [unknown.function_space for unknown in self._unknowns]
         for unknown, bcs in zip(self._unknowns, bcs_by_block(spaces, self.bcs)):
             u = unknown.x.array
-            prescribed = u.copy()
-            for bc in bcs:
-                bc.set(prescribed, None, 1.0)
+            prescribed = with_prescribed(u, bcs)
             for bc in bcs:
                 dofs = bc.dof_indices()[0]
                 gap = np.abs(prescribed[dofs] - u[dofs])

@@ -27,25 +27,15 @@ DESCENT_STEPS = 100  # at most, before another method has a turn
 
 
 def descend(
-    energy: Callable[[PETSc.Vec], float],
-    gradient: Operator,
-    metric: Operator,
-    precondition: Operator,
+    energy: Callable[[PETSc.Vec], float],  # at a vector, the same on every rank; not finite where there is none
+    gradient: Operator,  # writes the derivative at the vector whose energy was evaluated last to another
+    metric: Operator,  # applies P, a tangent or near one
+    precondition: Operator,  # applies a positive definite matrix near the inverse of P
     x: PETSc.Vec,
-    remainder: float = REMAINDER,
-    iterations: int = DESCENT_STEPS,
+    remainder: float = REMAINDER,  # share of the decrease so far; the descent ends where less is left to gain
+    iterations: int = DESCENT_STEPS,  # at most
 ) -> int:
-    """Lower the energy from x, which becomes the last iterate; returns the number of steps. Collective.
-
-    Args:
-        energy: at a vector, the same on every rank; not finite where there is none.
-        gradient: writes the derivative at the vector whose energy was evaluated last to another.
-        metric: applies P, a tangent or near one.
-        precondition: applies a positive definite matrix near the inverse of P.
-        x: where to start.
-        remainder: share of the decrease so far; the descent ends where less is left to gain.
-        iterations: the largest number of steps.
-    """
+    """Lower the energy from x, which becomes the last iterate; returns the number of steps. Collective."""
     g, d, trial, new = (x.duplicate() for _ in range(4))
     pairs: deque[Pair] = deque()
     value = first = energy(x)

@@ -11,7 +11,6 @@ minimum under the constraint once l = l_0, the multiplier of the last minimum (m
 """
 
 from collections.abc import Generator
-from typing import Any
 
 import numpy as np
 from mpi4py import MPI
@@ -19,6 +18,7 @@ from petsc4py import PETSc
 
 from lse_material._arrays import Array
 from lse_material.errors import ConvergenceError
+from lse_material.fem._lifetime import temporary
 from lse_material.fem.solve._energy import FieldEnergy
 from lse_material.fem.solve.fields import diagonal_of, product
 from lse_material.fem.solve.inertia import SymmetricFactor, with_raised_diagonal
@@ -83,19 +83,15 @@ class EliminatedEnergy:
         """The second derivative of Pi."""
         A = self._problem.tangent()
         if not self.is_exact:
-            diagonal = self.x.duplicate()
-            diagonal.array[:] = -self._compliance
-            A.setDiagonal(diagonal, PETSc.InsertMode.ADD_VALUES)
-            diagonal.destroy()
+            with temporary(self.x.duplicate()) as (diagonal,):
+                diagonal.array[:] = -self._compliance
+                A.setDiagonal(diagonal, PETSc.InsertMode.ADD_VALUES)
         return A
 
     def positive_tangents(self) -> Generator[PETSc.Mat, None, None]:
         """The last tangent with the diagonal of u raised, more and more."""
-        C = self._problem.A.copy()
-        try:
+        with temporary(self._problem.A.copy()) as (C,):
             yield from with_raised_diagonal(C, DIAGONAL_SHARES, self._moves)
-        finally:
-            C.destroy()
 
     def is_converged(self, residual: PETSc.Vec) -> bool:
         """Whether the residual counts as zero."""
@@ -103,8 +99,8 @@ class EliminatedEnergy:
 
     def eliminate(self) -> None:
         """Find the fields that follow u, by Newton's method in them; collective."""
-        b, problem = self.x.duplicate(), self._problem
-        try:
+        problem = self._problem
+        with temporary(self.x.duplicate()) as (b,):
             for _ in range(MAX_ITERATIONS):
                 self.residual(b)
                 norms = problem.fields.norms(b)[self._follows]
@@ -114,40 +110,36 @@ class EliminatedEnergy:
                 if bool((norms <= problem.fields.rounding(A)[self._follows]).all()):
                     return
                 self._step(A, b)
-        finally:
-            b.destroy()
 
     def _change(self) -> Array:
         """The unknowns less those of the last minimum."""
-        here = self.x.duplicate()
-        self._problem.iterate(here)
-        change: Array = here.array_r - self._last.array_r
-        here.destroy()
-        return change
+        with temporary(self.x.duplicate()) as (here,):
+            self._problem.iterate(here)
+            return here.array_r - self._last.array_r
 
     def _step(self, A: PETSc.Mat, b: PETSc.Vec) -> None:
         """Move the fields that follow u by one step of Newton's method."""
-        K, g = A.createSubMatrix(self._rows, self._rows), b.getSubVector(self._rows)
-        change: Any = g.duplicate()
-        try:
-            with SymmetricFactor(A.comm) as factor:
-                if factor.inertia(K)[1]:
-                    raise ConvergenceError(
-                        "the displacement does not determine the other fields of the mixed energy, so that there is no energy "
-                        "to go down: take smaller load steps, or fallback=False."
-                    )
-                factor.solve(g, change)
-            moved = self.x.duplicate()
+        g = b.getSubVector(self._rows)
+        with temporary(A.createSubMatrix(self._rows, self._rows), g.duplicate(), self.x.duplicate()) as (
+            K,
+            change,
+            moved,
+        ):
+            try:
+                with SymmetricFactor(A.comm) as factor:
+                    if factor.inertia(K)[1]:
+                        raise ConvergenceError(
+                            "the displacement does not determine the other fields of the mixed energy, so that there is no "
+                            "energy to go down: take smaller load steps, or fallback=False."
+                        )
+                    factor.solve(g, change)
+            finally:
+                b.restoreSubVector(self._rows, g)
             self._problem.iterate(moved)
             part = moved.getSubVector(self._rows)
             part.axpy(-1.0, change)
             moved.restoreSubVector(self._rows, part)
             self._problem.set_iterate(moved)
-            moved.destroy()
-        finally:
-            b.restoreSubVector(self._rows, g)
-            change.destroy()
-            K.destroy()
 
 
 def minimise_eliminated(problem: FieldEnergy) -> int:
@@ -155,8 +147,7 @@ def minimise_eliminated(problem: FieldEnergy) -> int:
 
     Raises ConvergenceError: no minimum was found, or u does not determine the other fields.
     """
-    energy = EliminatedEnergy(problem)
-    try:
+    with temporary(EliminatedEnergy(problem)) as (energy,):
         energy.eliminate()
         iterations = minimise(energy, multipliers=problem.multipliers)
         if energy.is_exact:
@@ -167,8 +158,6 @@ def minimise_eliminated(problem: FieldEnergy) -> int:
             if done is not None:
                 return iterations + done
             iterations += minimise(energy, multipliers=problem.multipliers)
-    finally:
-        energy.destroy()
     raise ConvergenceError(
         f"the minima of {MAX_MINIMA} augmented Lagrangians did not come to one of the energy: take smaller load steps.",
         iterations=iterations,
@@ -192,16 +181,12 @@ def _newton_to_minimum(problem: FieldEnergy) -> int | None:
 def _compliance(A: PETSc.Mat, moves: Array, free: Array) -> Array:
     """c of the owned unknowns: sum_j A_ij^2 / A_jj over the fields that move, where a multiplier couples to these alone.
 
-    Args:
-        A: the tangent.
-        moves: 1 for the entries of the fields that are not eliminated.
-        free: the unknowns that no condition prescribes.
+    `moves` is 1 for the entries of the fields that are not eliminated, and `free` true where no condition prescribes them.
     """
     followers = product(A, [1.0 - moves], absolute=True)[0]
     diagonal = np.abs(diagonal_of(A))
     weights = np.divide(moves, diagonal, out=np.zeros_like(diagonal), where=diagonal > 0.0)
     pointers, columns, values = A.getValuesCSR()
-    squares = PETSc.Mat().createAIJ(A.getSizes(), csr=(pointers, columns, values**2), comm=A.comm)
-    compliance = product(squares, [weights])[0]
-    squares.destroy()
+    with temporary(PETSc.Mat().createAIJ(A.getSizes(), csr=(pointers, columns, values**2), comm=A.comm)) as (squares,):
+        compliance = product(squares, [weights])[0]
     return np.where((moves == 0.0) & (followers == 0.0) & free, compliance, 0.0)

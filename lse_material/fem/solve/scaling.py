@@ -18,20 +18,12 @@ from dolfinx import fem
 from petsc4py import PETSc
 
 from lse_material._arrays import Array
+from lse_material.fem._lifetime import temporary
 from lse_material.fem.solve.fields import Fields, diagonal_of, product
 
 
 class FieldScales:
-    """The scale s of each entry of one unknown. With one field it is 1, and nothing is scaled.
-
-    Args:
-        fields: of the unknown.
-
-    Attributes:
-        known: whether the scales have been measured; they are 1 until then.
-        factors: the scale of each field.
-        has_displacement: whether one of the fields is a displacement.
-    """
+    """The scale s of each entry of one unknown. With one field it is 1, and nothing is scaled."""
 
     def __init__(self, fields: Fields) -> None:
         self._fields = fields
@@ -39,16 +31,15 @@ class FieldScales:
         self.has_displacement = bool(displacements)
         self._reference = displacements[0] if displacements else 0
         self._scale: Array | None = None
-        self.known, self.factors = len(fields) == 1, np.ones(len(fields))
-
-    def __len__(self) -> int:
-        """Number of fields."""
-        return len(self._fields)
+        self.known = len(fields) == 1  # whether the scales have been measured; they are 1 until then
+        self.factors = np.ones(len(fields))  # the scale of each field
 
     def measure(self, A: PETSc.Mat) -> None:
         """Find the scales from the diagonal of a tangent; collective."""
         means = self._fields.mean_stiffnesses(diagonal_of(A))
-        coupling = self._coupling(A)
+        ones = np.zeros(self._fields.sizes[0])  # in the columns of the reference
+        ones[self._fields.fields[self._reference].dofs] = 1.0
+        coupling = self._fields.mean_stiffnesses(np.concatenate(product(A, [ones], absolute=True)))
         usable = np.isfinite(means) & (means > 0.0)
         reference = means[self._reference] if usable[self._reference] else 0.0
         factors = np.sqrt(np.divide(reference, means, out=np.ones_like(means), where=usable & (reference > 0.0)))
@@ -62,12 +53,6 @@ class FieldScales:
         for field, factor in zip(self._fields.fields, factors):
             self._scale[field.dofs] = factor
         self.factors, self.known = factors, True
-
-    def _coupling(self, A: PETSc.Mat) -> Array:
-        """Mean absolute sum of each field's rows over the columns of the reference; collective."""
-        ones = np.zeros(self._fields.sizes[0])
-        ones[self._fields.fields[self._reference].dofs] = 1.0
-        return self._fields.mean_stiffnesses(np.concatenate(product(A, [ones], absolute=True)))
 
     def multiply(self, values: Any) -> None:
         """values *= s in place, for an array of the entries that this rank owns."""
@@ -88,21 +73,16 @@ class FieldScales:
     def scale(self, A: PETSc.Mat, power: int = 1) -> None:
         """A_ij *= (s_i s_j)^power; with power -1, an inner product of u becomes one of u / s. Collective."""
         if self._scale is not None:
-            s = A.createVecLeft()
-            s.array[:] = self._scale**power
-            A.diagonalScale(s, s)
-            s.destroy()
+            with temporary(A.createVecLeft()) as (s,):
+                s.array[:] = self._scale**power
+                A.diagonalScale(s, s)
 
     def largest_step(self, u: fem.Function, residual: Array, A: PETSc.Mat) -> float:
         """Norm of the largest y that a first step may have: the body's diameter at each entry; collective.
 
         Without a displacement there is no length to compare with. It is then the norm of u, or that of the step that the
-        residual asks of the softest mode, whose stiffness is a share (entries)^(-2/dim) of the diagonal.
-
-        Args:
-            u: the present state.
-            residual: the owned entries of the energy's gradient, zero where u is prescribed.
-            A: the tangent, or the frozen-weight tangent.
+        residual (owned entries, zero where u is prescribed) asks of the softest mode, whose stiffness is a share
+        (entries)^(-2/dim) of the diagonal of the tangent, or the frozen-weight tangent.
         """
         entries = A.getSize()[0]
         if self.has_displacement:
@@ -142,12 +122,11 @@ def field_factors(fields: Fields, A: PETSc.Mat) -> Array:
 
 def scale_rows(matrices: Sequence[PETSc.Mat | None], layout: PETSc.Vec, factors: Array) -> None:
     """Multiply the rows of matrices, each once, of the layout of a vector; collective."""
-    left = layout.duplicate()
-    left.set(1.0)
-    multiply_rows(left, factors)
-    for matrix in {m.handle: m for m in matrices if m is not None}.values():
-        matrix.diagonalScale(left, None)
-    left.destroy()
+    with temporary(layout.duplicate()) as (left,):
+        left.set(1.0)
+        multiply_rows(left, factors)
+        for matrix in {m.handle: m for m in matrices if m is not None}.values():
+            matrix.diagonalScale(left, None)
 
 
 def multiply_rows(b: PETSc.Vec, factors: Array) -> None:

@@ -4,7 +4,6 @@ The lowest modes solve A m = s M m with the tangent A and M of int grad(m).grad(
 vanish where u is prescribed. `lse_material.fem.solve.eigen` finds them.
 """
 
-import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -19,9 +18,10 @@ from scipy.optimize import brentq
 
 from lse_material._arrays import Array, float_array, positive, whole_number
 from lse_material.errors import ConvergenceError, InvalidInputError
+from lse_material.fem._lifetime import temporary
 from lse_material.fem.solve._energy import FieldEnergy
 from lse_material.fem.solve.arguments import check_energy_problem
-from lse_material.fem.solve.eigen import lowest_eigenpairs, nearest_eigenpairs
+from lse_material.fem.solve.eigen import lowest_eigenpairs
 from lse_material.fem.solve.inertia import SymmetricFactor
 from lse_material.fem.solve.iterative_inertia import iterative_inertia
 from lse_material.fem.solve.missing_stiffness import isostatic_supports, prescribe_rows
@@ -159,7 +159,7 @@ def lowest_modes(problem: FieldEnergy, count: int = 1, *, target: float | None =
             scales.multiply(shape.x.array[: A.getLocalSize()[0]])
             shape.x.scatter_forward()
         return modes
-    if len(scales) > 1 and scales.has_displacement:
+    if len(problem.fields) > 1 and scales.has_displacement:
         try:
             return _modes(problem, A, _inner_product(problem, scales, others=False), count, target, scales)
         except ConvergenceError:
@@ -172,20 +172,11 @@ def _modes(
     problem: FieldEnergy, A: PETSc.Mat, M: PETSc.Mat, count: int, target: float | None, scales: FieldScales
 ) -> Modes:
     """The modes of A in the inner product M, which is destroyed; the scales are those of the fields."""
-    start = A.createVecRight()
-    start.set(1.0)  # the same on any number of ranks
-    try:
-        find = functools.partial(lowest_eigenpairs, multipliers=problem.multipliers)
-        if target is not None:
-            find = functools.partial(nearest_eigenpairs, target=target)
-        values, vectors = find(A, M, count, start=start)
-    finally:
-        M.destroy()
-        start.destroy()
-    shapes = tuple(_shape(problem, x, scales) for x in vectors)
-    for x in vectors:
-        x.destroy()
-    return Modes(values, shapes)
+    with temporary(A.createVecRight(), M) as (start, _):
+        start.set(1.0)  # the same on any number of ranks
+        values, vectors = lowest_eigenpairs(A, M, count, target=target, start=start, multipliers=problem.multipliers)
+    with temporary(*vectors):
+        return Modes(values, tuple(_shape(problem, x, scales) for x in vectors))
 
 
 def critical_load(
@@ -258,17 +249,14 @@ def perturb_along_mode(problem: FieldEnergy, size: float, mode: fem.Function | N
     """
     size = float(float_array("size", size, 0))
     mode = lowest_modes(problem).shapes[0] if mode is None else mode
-    if mode.function_space != problem.u.function_space:
+    if not isinstance(mode, fem.Function) or mode.function_space != problem.u.function_space:
         raise InvalidInputError(
             "the mode is of another function space than u: take one of lowest_modes(problem).shapes."
         )
-    direction = problem.x.duplicate()
-    assign(mode, direction)
-    try:
+    with temporary(problem.x.duplicate()) as (direction,):
+        assign(mode, direction)
         if not perturb(problem, direction, size):
             raise InvalidInputError(f"a perturbation of {size:g} turns elements inside out; take a smaller one.")
-    finally:
-        direction.destroy()
     return mode
 
 
@@ -302,7 +290,7 @@ def _inner_product(problem: FieldEnergy, scales: FieldScales, *, others: bool) -
     """M of the displacement, without the rows and columns where u is prescribed; also of the `others`, each in its unit."""
     V = problem.u.function_space
     m, v = ufl.TrialFunction(V), ufl.TestFunction(V)
-    parts = list(zip(ufl.split(m), ufl.split(v))) if V.num_sub_spaces > 0 and len(scales) > 1 else [(m, v)]
+    parts = list(zip(ufl.split(m), ufl.split(v))) if V.num_sub_spaces > 0 and len(problem.fields) > 1 else [(m, v)]
     if len(parts) > 1 and not others:
         dim = V.mesh.geometry.dim
         parts = [(a, b) for a, b in parts if a.ufl_shape == (dim,) or (dim == 1 and a.ufl_shape == ())][:1]

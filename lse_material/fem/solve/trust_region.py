@@ -26,6 +26,7 @@ from petsc4py import PETSc
 
 from lse_material.errors import InvalidInputError
 from lse_material.fem.solve.inertia import count_pivots, with_raised_diagonal
+from lse_material.fem.solve.line_search import Operator
 
 HIDDEN_BY_ROUNDING = 1e-10  # relative difference of two energies below which it is taken from gradients
 INFINITE_ENERGY = 1e300  # value of a state whose energy is not finite: minimisers step back from it
@@ -35,25 +36,20 @@ DIAGONAL_SHARES = (1e-6, 1e-4, 1e-2, 1e-1, 1.0, 2.0)  # of the row sums, by whic
 
 
 class EnergyDifferences:
-    """The energy less that of the first state at which it was evaluated.
-
-    Args:
-        energy: of a solver's vector; collective, the same on every rank.
-        gradient: writes the derivative at a vector to another.
-        layout: a vector of the solver's layout.
-    """
+    """The energy less that of the first state at which it was evaluated."""
 
     def __init__(
-        self, energy: Callable[[PETSc.Vec], float], gradient: Callable[[PETSc.Vec, PETSc.Vec], None], layout: PETSc.Vec
+        self,
+        energy: Callable[[PETSc.Vec], float],  # of a solver's vector; collective, the same on every rank
+        gradient: Operator,  # writes the derivative at a vector to another
+        layout: PETSc.Vec,
     ) -> None:
         self._energy, self._gradient = energy, gradient
         # the iterate and the state evaluated last, each with its energy and the value that was returned for it
         self._base, self._last, self._gradients, self._step = (layout.duplicate() for _ in range(4))
         self._base_known: tuple[float, float] | None = None
         self._last_known: tuple[float, float] | None = None
-        self._largest = (
-            0.0  # energy of an accepted state of this solve: an unloaded body's is the rounding of larger ones
-        )
+        self._largest = 0.0  # energy of an accepted state of this solve: rounding of it may be that of an unloaded body
 
     def restart(self) -> None:
         """Forget the states of the solve before."""

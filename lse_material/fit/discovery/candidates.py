@@ -2,8 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import Any
 
@@ -130,7 +129,7 @@ class Discovery:
 
     def random_start(self, modes: int) -> TrainablePotential:
         """A random model of so many modes."""
-        return random_start(self.architecture.with_modes(modes), self.train, self.rng, self.constraints)
+        return random_start(replace(self.architecture, modes=modes), self.train, self.rng, self.constraints)
 
     def candidate(self, model: TrainablePotential, step: str) -> Candidate:
         """The model with its error, reported and kept if it is the best of its number of modes."""
@@ -153,18 +152,12 @@ class Discovery:
     def refitted(self, model: TrainablePotential, refit: Refit, step: str) -> Candidate:
         """A model refitted, with a weak pull towards sharp transitions, until its error is well below the tolerance."""
         target = (self.schedule.target * self.sparsity.tolerance) ** 2
-        return self._refitted(
-            model, partial(refit.run, model, self.train, rho_weight=self.sparsity.rho_weight, target=target), step
-        )
+        return self.converged(model, refit, step, rho_weight=self.sparsity.rho_weight, target=target)
 
-    def converged(self, model: TrainablePotential, refit: Refit, step: str) -> Candidate:
-        """A model refitted to convergence."""
-        return self._refitted(model, partial(refit.run, model, self.train), step)
-
-    def _refitted(self, model: TrainablePotential, run: Callable[[], float], step: str) -> Candidate:
-        """The candidate after a refit, or as far as it came: what is found when time is up may be the best so far."""
+    def converged(self, model: TrainablePotential, refit: Refit, step: str, **options: float) -> Candidate:
+        """A model refitted to convergence, or as far as it came: what is found when time is up may be the best so far."""
         try:
-            run()
+            refit.run(model, self.train, **options)  # type: ignore[arg-type]
         except TimeUpError:
             self.candidate(model, step)
             raise

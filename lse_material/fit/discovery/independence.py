@@ -14,12 +14,14 @@ from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
+from torch.nn.utils import vector_to_parameters
 
-from lse_material.fit.discovery.prune import RELATIVE_DAMPING
+from lse_material.fit.discovery.prune import damped_inverse
 from lse_material.fit.discovery.schedule import Schedule
 from lse_material.fit.model.design_network import BY_DESIGN, TrainableDesign
 from lse_material.fit.model.edit import copy_of
 from lse_material.fit.model.trainable import TrainablePotential
+from lse_material.fit.optimise.adam import flat
 from lse_material.fit.optimise.levenberg_marquardt import normal_equations
 from lse_material.fit.problem.loss import Loss
 
@@ -97,21 +99,13 @@ class _Removal:
     def __init__(self, model: TrainableDesign, train: Loss) -> None:
         self._model, self._train = model, train
         self._names = [name for name, p in model.named_parameters() if name != "raw_rho"]
-        parameters = [model.get_parameter(name).detach() for name in self._names]
-        self._theta = torch.cat([p.reshape(-1) for p in parameters])
+        self._theta = flat([model.get_parameter(name) for name in self._names])
         self._acts = torch.cat([model.mask(name).reshape(-1) for name in self._names]) > 0.0
-        A = normal_equations(model, train, self._names)[0]
-        diagonal = A.diagonal()
-        A = A + torch.diag(RELATIVE_DAMPING * diagonal.clamp(min=1e-6 * float(diagonal.max())))
-        factor, failed = torch.linalg.cholesky_ex(A)
-        self._inverse = None if failed else torch.cholesky_inverse(factor)
+        self._inverse = damped_inverse(normal_equations(model, train, self._names)[0])
 
     def _entries(self, group: Group) -> Tensor:
         """The weights of a group that act."""
-        masks = [
-            group.get(name, torch.zeros(self._model.get_parameter(name).shape, dtype=torch.bool))
-            for name in self._names
-        ]
+        masks = [group.get(name, torch.zeros_like(self._model.mask(name), dtype=torch.bool)) for name in self._names]
         return torch.nonzero(torch.cat([mask.reshape(-1) for mask in masks]) & self._acts)[:, 0]
 
     def size(self, group: Group) -> int:
@@ -137,12 +131,8 @@ class _Removal:
         trials, forces = [self._at_mean(group)], self._forces(entries)
         if forces is not None and self._inverse is not None:
             trials.append(copy_of(self._model))
-            moved, position = self._theta - self._inverse[:, entries] @ forces, 0
-            with torch.no_grad():
-                for name in self._names:
-                    parameter = trials[1].get_parameter(name)
-                    parameter.copy_(moved[position : position + parameter.numel()].reshape(parameter.shape))
-                    position += parameter.numel()
+            moved = self._theta - self._inverse[:, entries] @ forces
+            vector_to_parameters(moved, [trials[1].get_parameter(name) for name in self._names])
         for trial in trials:
             trial.leave_out(group)
         with torch.no_grad():

@@ -17,12 +17,14 @@ from lse_material.fit.optimise.adam import adam
 from lse_material.fit.problem.loss import Loss
 from lse_material.fit.session import TimeUpError
 
+RHO_MARGIN = 1e-4  # of a transition scale from the bounds of its logarithm, as a share of their distance
+
 
 def sparse_start(search: Discovery) -> Candidate:
     """Adam on `max_modes` random modes with a penalty on the entropy of their usage; the used modes are refitted."""
     s, o = search.schedule, search.sparsity
     model = search.random_start(search.architecture.max_modes)
-    edit.set_scaled_rho(model, s.first_rho)
+    model.set_scaled_rho(s.first_rho, RHO_MARGIN)
     rate, usage = o.learning_rate, o.usage_weight
 
     def first_steps() -> float:
@@ -84,6 +86,7 @@ def quadratic_modes_suffice(search: Discovery) -> bool:
 
 def constant(search: Discovery) -> Candidate | None:
     """A mode of no weights, where validation rows do not tell the best model from it: there is nothing to find then."""
+    search.train.session.expect_time()  # what starts have found in too short a time is no noise
     best, given = search.candidates.least, search.architecture
     size = search.train.inputs.shape[1]
     model = TrainablePotential.of(replace(given, modes=1, depth=0), size, constraints=search.constraints)
@@ -268,7 +271,7 @@ def with_other_transition_scale(
 ) -> TrainablePotential:
     """The model refitted with a transition scale that is `factor` times as large, until the loss is `target`."""
     trial = edit.copy_of(model)
-    edit.set_scaled_rho(trial, factor * model.scaled_rho_value)
+    trial.set_scaled_rho(factor * model.scaled_rho_value, RHO_MARGIN)
     refit.run(trial, train, free_rho=False, target=target)
     return trial
 

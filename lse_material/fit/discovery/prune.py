@@ -122,13 +122,9 @@ def _take_out(model: TrainablePotential, loss: Loss, batch: int) -> int:
         alive.append((torch.zeros_like(p) if mask is None else mask).reshape(-1) > 0.0)
         gain.append(_gain(model, name, p).reshape(-1))
     values, stretch, may_go, worth = (torch.cat(part) for part in (theta, chain, alive, gain))
-    A = normal_equations(model, loss, names)[0] / stretch[:, None] / stretch[None, :]
-    diagonal = A.diagonal()
-    A = A + torch.diag(RELATIVE_DAMPING * diagonal.clamp(min=1e-6 * float(diagonal.max())))
-    factor, failed = torch.linalg.cholesky_ex(A)
-    if failed:  # the data see none of the weights that are left
+    inverse = damped_inverse(normal_equations(model, loss, names)[0] / stretch[:, None] / stretch[None, :])
+    if inverse is None:
         return 0
-    inverse = torch.cholesky_inverse(factor)
     gone = torch.zeros_like(may_go)
     freed = 0
     while freed < batch and bool((may_go & ~gone).any()):
@@ -143,6 +139,14 @@ def _take_out(model: TrainablePotential, loss: Loss, batch: int) -> int:
         freed += int(worth[q])
     _write(model, names, masks, values, gone)
     return freed
+
+
+def damped_inverse(A: Tensor) -> Tensor | None:
+    """The inverse of normal equations; None if the data see none of the weights."""
+    diagonal = A.diagonal()
+    A = A + torch.diag(RELATIVE_DAMPING * diagonal.clamp(min=1e-6 * float(diagonal.max())))
+    factor, failed = torch.linalg.cholesky_ex(A)
+    return None if failed else torch.cholesky_inverse(factor)
 
 
 def _gain(model: TrainablePotential, name: str, p: Tensor) -> Tensor:

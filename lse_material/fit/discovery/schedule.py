@@ -9,7 +9,7 @@ many (tests/fit/test_noise.py). Where a reason stands alone, other values were n
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from typing import Any
 
 import torch
 from torch.nn.utils import vector_to_parameters
@@ -41,11 +41,11 @@ class Refit:
         target: float = 0.0,
     ) -> float:
         """Refit a model in place; returns the loss. See `levenberg_marquardt` for the arguments."""
-        refit = partial(levenberg_marquardt, tolerance=self.tolerance, patience=self.patience)
+        ends: dict[str, Any] = {"tolerance": self.tolerance, "patience": self.patience, "target": target}
 
         def work() -> float:
             adam(model, loss, self.adam_steps, LEARNING_RATE, rho_weight=rho_weight)
-            return refit(model, loss, self.iterations, free_rho=free_rho, rho_weight=rho_weight, target=target)
+            return levenberg_marquardt(model, loss, self.iterations, free_rho=free_rho, rho_weight=rho_weight, **ends)
 
         return as_stage(model, loss, work)
 

@@ -31,7 +31,6 @@ class TrainableNetworks(TrainablePotential):
 
     layered: ClassVar[bool] = True
     mode_type: ClassVar[str] = ConvexNetwork.type
-    kind: ClassVar[type[ConvexNetwork] | type[InterpolatedNetwork]] = ConvexNetwork
 
     def set_up(self, architecture: Architecture, size: int) -> None:  # noqa: D102
         widths = [architecture.width] * architecture.depth + [self.outputs]
@@ -105,9 +104,7 @@ class TrainableNetworks(TrainablePotential):
     def start_output(self, centres: Array, energies: Array, rng: np.random.Generator) -> None:
         """Random weights between layers, and an affine function that gives each mode its minimum at its centre."""
         k, d = self.architecture.count, self.size - self.temperatures
-        for raw in self.raw_z_weights:
-            positive = np.abs(rng.standard_normal(raw.shape)) * 0.5 / raw.shape[2] + 0.05
-            raw.copy_(inverse_softplus(torch.tensor(positive)))
+        self.start_z_weights(rng)
         if self.quadratic is not None:
             one = np.tile(np.eye(d), (self.outputs, 1))
             self.quadratic.copy_(torch.tensor(0.7 * one + 0.1 * rng.standard_normal((k, *one.shape))))
@@ -115,6 +112,12 @@ class TrainableNetworks(TrainablePotential):
         self.settle(
             range(k), torch.tensor(centres), torch.zeros(k, self.size, dtype=torch.float64), torch.tensor(energies)
         )
+
+    def start_z_weights(self, rng: np.random.Generator) -> None:
+        """Random weights between layers."""
+        for raw in self.raw_z_weights:
+            positive = np.abs(rng.standard_normal(raw.shape)) * 0.5 / raw.shape[2] + 0.05
+            raw.copy_(inverse_softplus(torch.tensor(positive)))
 
     def settle(self, modes: Sequence[int], at: Tensor, gradients: Tensor, energies: Tensor) -> None:
         """Add affine functions to some modes, so that each has its gradient (d,) and its energy at its own point at[i] (d,)."""
@@ -237,7 +240,6 @@ class TrainableInterpolated(TrainableNetworks):
 
     temperatures: ClassVar[int] = 1
     mode_type: ClassVar[str] = InterpolatedNetwork.type
-    kind: ClassVar[type[ConvexNetwork] | type[InterpolatedNetwork]] = InterpolatedNetwork
 
 
 for _kind in (TrainableNetworks, TrainableInterpolated):

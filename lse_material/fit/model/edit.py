@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -28,7 +28,7 @@ def select(model: TrainablePotential, keep: Sequence[int]) -> TrainablePotential
     """A model of some of the modes, in this order."""
     result = _like(model, replace(model.architecture, modes=len(keep)))
     index = torch.tensor(list(keep))
-    _fill(result, lambda name: _get(model, name)[index])
+    _fill(result, lambda name: model.get_parameter(name)[index])
     result.masks = {name: mask[index] for name, mask in model.masks.items()}
     return result
 
@@ -37,7 +37,7 @@ def join(model: TrainablePotential, other: TrainablePotential) -> TrainablePoten
     """A model of the modes of both, with the transition scale of the first."""
     modes = model.architecture.count + other.architecture.count
     result = _like(model, replace(model.architecture, modes=modes))
-    _fill(result, lambda name: torch.cat([_get(model, name), _get(other, name)]))
+    _fill(result, lambda name: torch.cat([part.get_parameter(name) for part in (model, other)]))
     return result
 
 
@@ -215,14 +215,6 @@ def with_dead_neurons_renewed(
     return result
 
 
-def set_scaled_rho(model: TrainablePotential, rho: float) -> None:
-    """Give the model another transition scale, kept within its bounds."""
-    low, high = (math.log(bound) for bound in model.scaled_rho_bounds)
-    share = min(max((math.log(rho) - low) / (high - low), 1e-4), 1.0 - 1e-4)
-    with torch.no_grad():
-        model.raw_rho.fill_(math.log(share / (1.0 - share)))
-
-
 def _like(model: TrainablePotential, architecture: Architecture) -> TrainablePotential:
     middle = math.sqrt(math.prod(model.scaled_rho_bounds))
     result = type(model)(
@@ -237,12 +229,7 @@ def _like(model: TrainablePotential, architecture: Architecture) -> TrainablePot
     return result
 
 
-def _get(model: TrainablePotential, name: str) -> torch.Tensor:
-    return model.get_parameter(name).detach()
-
-
-def _fill(model: TrainablePotential, values: object) -> None:
-    assert callable(values)
+def _fill(model: TrainablePotential, values: Callable[[str], Tensor]) -> None:
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if name != "raw_rho":

@@ -38,9 +38,9 @@ def random_start(
 
 def _spread(x: Array, weight: Array, count: int, rng: np.random.Generator) -> list[int]:
     """Numbers of `count` points of x (n, d), each drawn with probability weight times squared distance to the ones before."""
-    chosen = [int(rng.choice(len(x), p=weight / weight.sum()))]
+    chosen, distance = [int(rng.choice(len(x), p=weight / weight.sum()))], np.full(len(x), np.inf)
     for _ in range(count - 1):
-        distance = ((x[:, None] - x[chosen][None]) ** 2).sum(axis=2).min(axis=1)
+        distance = np.minimum(distance, ((x - x[chosen[-1]]) ** 2).sum(axis=1))
         share = weight * distance
         chosen.append(int(rng.choice(len(x), p=share / share.sum()) if share.sum() > 0 else rng.integers(len(x))))
     return chosen

@@ -75,10 +75,7 @@ class TrainablePolyconvex(TrainableNetworks):
             raw.copy_(torch.where(self.monotone, inverse_softplus(weight.abs()), weight))
             hinge = torch.tensor(centres[:, None] + 0.7 * rng.standard_normal((len(centres), raw.shape[1], self.size)))
             bias.copy_(-(torch.where(self.monotone, weight.abs(), weight) * hinge).sum(2))
-        for raw in self.raw_z_weights:
-            raw.copy_(
-                inverse_softplus(torch.tensor(np.abs(rng.standard_normal(raw.shape)) * 0.5 / raw.shape[2] + 0.05))
-            )
+        self.start_z_weights(rng)
         if self.quadratic_of_free is not None:
             free = self.quadratic_of_free
             free.copy_(0.7 * torch.eye(free.shape[1]).expand_as(free))

@@ -74,11 +74,10 @@ class TrainablePotential(torch.nn.Module, ABC):
         self.architecture, self.size, self.scaled_rho_bounds = architecture, size, scaled_rho_bounds
         self.constraints = constraints or Constraints()
         self.set_up(architecture, size)
-        low, high = (math.log(bound) for bound in scaled_rho_bounds)
-        share = (math.log(scaled_rho) - low) / (high - low)
         # with one mode rho has no effect: it is no parameter then, or the optimiser would let it drift
-        raw = torch.tensor(math.log(share / (1.0 - share)), dtype=torch.float64)
-        self.raw_rho = Parameter(raw, requires_grad=architecture.count * self.constraints.variants > 1)
+        several = architecture.count * self.constraints.variants > 1
+        self.raw_rho = Parameter(torch.zeros((), dtype=torch.float64), requires_grad=several)
+        self.set_scaled_rho(scaled_rho)
         self.masks: dict[str, Tensor] = self.masks_of_states()
 
     # ---- what a mode type provides ---------------------------------------------------------------------------------------
@@ -204,6 +203,13 @@ class TrainablePotential(torch.nn.Module, ABC):
         """Transition scale in scaled energy, a scalar tensor."""
         low, high = (math.log(bound) for bound in self.scaled_rho_bounds)
         return torch.exp(low + (high - low) * torch.sigmoid(self.raw_rho))
+
+    def set_scaled_rho(self, rho: float, margin: float = 0.0) -> None:
+        """Take another transition scale, kept within its bounds by this share of their logarithms' distance."""
+        low, high = (math.log(bound) for bound in self.scaled_rho_bounds)
+        share = min(max((math.log(rho) - low) / (high - low), margin), 1.0 - margin)
+        with torch.no_grad():
+            self.raw_rho.fill_(math.log(share / (1.0 - share)))
 
     @property
     def scaled_rho_value(self) -> float:

@@ -37,6 +37,7 @@ SECOND_ORDER_PATIENCE = 20  # of these steps without a better validation error
 SECOND_ORDER_COST = 1.2e7  # numbers in all rows times weights squared, above which L-BFGS is alone
 ROW_BY_ROW = 30.0  # times what the same costs if its derivatives are written out
 SHARE_OF_STARTS = 0.5  # of the time, where it is limited: the rest is for the best start
+PHASES = {-1.0: "levenberg_marquardt", -2.0: "lbfgs"}  # after those of Adam, with their numbers in a checkpoint
 IMPROVEMENT = 1e-4  # share by which the validation loss must fall for L-BFGS to stay patient
 
 
@@ -72,15 +73,16 @@ class BestWeights:
             self.weights, self.loss = other.weights, other.loss
 
     def to_vector(self) -> Tensor:
-        """All of it as one vector, for a checkpoint; phases are numbered."""
+        """All of it as one vector, for a checkpoint; phases are numbered, those of Adam by their starts."""
         assert self.weights is not None
-        lines = [[float(r.phase.split()[-1]), r.step, r.train, r.validation] for r in self.history]
+        number = {phase: k for k, phase in PHASES.items()}
+        lines = [[float(number.get(r.phase, r.phase.split()[-1])), r.step, r.train, r.validation] for r in self.history]
         return torch.cat([self.weights, torch.tensor([self.loss, *itertools.chain(*lines)], dtype=torch.float64)])
 
     def take(self, vector: Tensor, weights: int) -> None:
         """What `to_vector` has made of so many weights."""
         lines = vector[weights + 1 :].reshape(-1, 4).tolist()
-        self.history = [Record(f"adam {int(phase)}", int(step), *losses) for phase, step, *losses in lines]
+        self.history = [Record(PHASES.get(k, f"adam {k:.0f}"), int(step), *losses) for k, step, *losses in lines]
         self.weights, self.loss = vector[:weights], float(vector[weights])
 
 
@@ -170,13 +172,12 @@ def _train_start(
 
 def _refine(model: TrainablePotential, best: BestWeights, training: Training, advance: Callable[[int], None]) -> None:
     """Second-order methods from the best weights; each ends when it converges or the validation loss falls no more."""
-    if best.weights is None:
+    if best.weights is None or training.lbfgs_steps == 0:
         return
-    train = best.train.part(slice(0, training.rows))
+    train, session = best.train.part(slice(0, training.rows)), best.train.session
 
     def until(phase: str, patience: int) -> Callable[[float], bool]:
         """To be called after each iteration: whether the validation loss has fallen in the last `patience` ones."""
-        best.restore(model)
         least, at, step = best.loss, 0, 0
 
         def after(loss: float) -> bool:
@@ -185,20 +186,33 @@ def _refine(model: TrainablePotential, best: BestWeights, training: Training, ad
             validation = best.look(model, phase, step, loss)
             if validation < least * (1.0 - IMPROVEMENT):
                 least, at = validation, step
-            advance(phase == "lbfgs")
+            advance(phase == PHASES[-2])
             return step - at < patience
 
         return after
 
-    steps = min(SECOND_ORDER_STEPS, training.lbfgs_steps)
-    if train.is_of_sums or _second_order_cost(model, train) < SECOND_ORDER_COST:
-        levenberg_marquardt(model, train, steps, after=until("levenberg_marquardt", SECOND_ORDER_PATIENCE))
-    lbfgs(model, train, training.lbfgs_steps, until("lbfgs", training.patience))
+    def second_order() -> None:
+        steps = min(SECOND_ORDER_STEPS, training.lbfgs_steps)
+        levenberg_marquardt(model, train, steps, after=until(PHASES[-1], SECOND_ORDER_PATIENCE))
+
+    def first_order() -> None:
+        lbfgs(model, train, training.lbfgs_steps, until(PHASES[-2], training.patience))
+
+    cheap = train.is_of_sums or _second_order_cost(model, train) < SECOND_ORDER_COST
+    for stage in (second_order, first_order) if cheap else (first_order,):
+        best.restore(model)
+        start = flat(trained(model))
+        known = session.recall(start)
+        if known is None:
+            stage()
+            session.keep(start, best.to_vector())
+        else:
+            best.take(known, len(start))
 
 
 def _second_order_cost(model: TrainablePotential, train: Loss) -> float:
     """Numbers in the rows times weights squared, and more where no derivative is written out."""
-    if not isinstance(model, TrainablePotential) or (model.constraints.orbit is not None and not is_written_out(model)):
-        return float("inf")  # each row would be differentiated at all of its images, if at all
+    if model.constraints.orbit is not None and not is_written_out(model):
+        return math.inf  # each row would be differentiated at all of its images
     numbers = float(train.inputs.numel() + len(train.inputs))
     return numbers * sum(p.numel() for p in trained(model)) ** 2 * (1.0 if is_written_out(model) else ROW_BY_ROW)

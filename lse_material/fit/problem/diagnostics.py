@@ -9,18 +9,19 @@ from dataclasses import replace
 import numpy as np
 from scipy.spatial import cKDTree
 
-from lse_material._arrays import Array, rms
+from lse_material._arrays import Array, Mask, rms
 from lse_material.data.groups import Labels
 from lse_material.data.samples import Samples
 from lse_material.errors import InvalidInputError
 from lse_material.fit.problem.load_paths import load_paths
 from lse_material.fit.problem.row_shifts import path_errors
-from lse_material.fit.problem.rows import DEPENDENT, Index, Rows, gradients_of, input_scales, spread_of
-from lse_material.fit.problem.stress_meaning import ROTATED, missed_stress, rotation_cause, work_warnings
+from lse_material.fit.problem.rows import Index, Rows, are_determined, input_scales, missed_stress, some_of, spread_of
+from lse_material.fit.problem.stress_meaning import ROTATED, rotation_cause, work_warnings
 from lse_material.fit.problem.unseen_shears import seen_inputs
 from lse_material.model.symmetry import Symmetry
 
 SAME_PLACE = 1e-9  # distance below which two rows lie at the same place
+MOST_PAIRS, FEWER = 10**6, 1000  # of such rows that are compared, and the rows that are looked at where there are more
 SAME_ENERGY = 1e-6  # difference of their energies that is none, as a share of the spread
 SAME_STRESS = 0.1  # the same of their stresses: less is noise of tests that were repeated
 NOISES = 5.0  # difference of two values, in standard deviations of their noise, that is none
@@ -35,7 +36,6 @@ BROKEN = 0.15  # difference of gradients that a symmetry maps to one another, ov
 IMAGE = 1e-6  # distance below which a row lies at the image of another, over the largest spread of an input
 FEW = 10  # rows for each input
 SPREADS = 0.1  # singular value of the places of neighbours, as a share of the largest, along which they spread
-REPEATS = 20  # rows at one place that are compared with each other, the first ones: all pairs of 1e5 fill any memory
 ROWS = 3000  # that are looked at, at most, chosen at random
 
 
@@ -61,17 +61,20 @@ def data_warnings(samples: Samples, rows: Rows, symmetry: Symmetry | None = None
     unit = input_scales(rows.x, rows.strains, rows.is_tensor)
     unit = np.where(unit > 0.0, unit, 1.0)
     x = (rows.x - rows.x.mean(axis=0)) / unit
-    gradient = gradients_of(rows) * unit
-    known = _determined(rows.derivative)  # where inputs depend on each other, gradients are not those of W alone
+    gradient = rows.gradients * unit
+    known = are_determined(
+        rows.derivative / rows.balance
+    )  # where inputs depend on each other, gradients are not those of W alone
     paths = load_paths(samples, _of(rows, known), x, unit)
-    noise = paths.noise(paths.energies)
-    found = [*_few(x), *_still(rows), *_contradictions(x, rows.energy_rows, rows.energy[:, None], "energies", noise)]
+    noise, pairs = paths.noise(paths.energies), _pairs(x)
+    found = [*_few(x), *_still(rows)]
+    found += _contradictions(pairs, rows.energy_rows, rows.energy[:, None], "energies", noise)
     of_paths = path_errors(paths)
     found += of_paths
     if not of_paths:
         of_work = work_warnings(paths, samples.F)
         noise = paths.noise(paths.gradient)
-        found += _contradictions(x, rows.stress_rows[known], gradient[known], "stresses (or gradients)", noise)
+        found += _contradictions(pairs, rows.stress_rows[known], gradient[known], "stresses (or gradients)", noise)
         found += _rotated(samples, rows)
         found += of_work or _energies_against_gradients(x, _of(rows, known), gradient[known], samples.group)
         found += _no_gradient(x[rows.stress_rows][known], gradient[known])
@@ -87,29 +90,19 @@ def _counting(samples: Samples, rows: Rows) -> Rows:
     energy, stress = (rows.weight[index] > 0.0 for index in (rows.energy_rows, rows.stress_rows))
     if samples.stress_mask is not None:
         stress &= samples.stress_mask[rows.stress_rows]
-    return replace(
-        rows,
-        energy_rows=rows.energy_rows[energy],
-        energy=rows.energy[energy],
-        stress_rows=rows.stress_rows[stress],
-        stress=rows.stress[stress],
-        derivative=rows.derivative[stress],
-    )
+    return _of(replace(rows, energy_rows=rows.energy_rows[energy], energy=rows.energy[energy]), stress)
 
 
-def _of(rows: Rows, stresses: Index) -> Rows:
+def _of(rows: Rows, stresses: Mask) -> Rows:
     """The rows with some of their stresses."""
+    if len(stresses) == len(rows.stress) and stresses.all():
+        return rows
     return replace(
         rows,
         stress_rows=rows.stress_rows[stresses],
         stress=rows.stress[stresses],
         derivative=rows.derivative[stresses],
     )
-
-
-def _some_of(n: int) -> Index:
-    """Numbers of `ROWS` of n rows, at most: a random choice, as the first rows of a table are its first load paths."""
-    return np.arange(n) if n <= ROWS else np.sort(np.random.default_rng(0).choice(n, ROWS, replace=False))
 
 
 def _few(x: Array) -> list[str]:
@@ -123,34 +116,43 @@ def _still(rows: Rows) -> list[str]:
     """Inputs that do not vary, and shears that the fit leaves out."""
     unseen = np.setdiff1d(np.arange(rows.x.shape[1]), seen_inputs(rows))
     still = np.setdiff1d(np.flatnonzero(spread_of(rows.x, rows.strains) == 0.0), unseen)
-    found = []
-    if len(still):
-        which = ", ".join(map(str, still))
-        found.append(f"input {which} (counted from 0) is the same in all rows, which do not show how W depends on it.")
-    if len(unseen):
-        which = ", ".join(map(str, unseen))
-        found.append(
-            f"the data show no shear in input {which} (counted from 0): without a symmetry, its stiffness is taken from the "
-            "normal strains as in an isotropic material. Add rows with shear to learn it."
-        )
-    return found
+    sentences = (
+        (still, "input {} (counted from 0) is the same in all rows, which do not show how W depends on it."),
+        (
+            unseen,
+            "the data show no shear in input {} (counted from 0): without a symmetry, its stiffness is taken from the normal "
+            "strains as in an isotropic material. Add rows with shear to learn it.",
+        ),
+    )
+    return [sentence.format(", ".join(map(str, which))) for which, sentence in sentences if len(which)]
 
 
-def _contradictions(x: Array, of_rows: Index, values: Array, what: str, noise: float) -> list[str]:
-    """Rows at the same place with values (n, q) that differ by more than `noise`, the standard deviation of that."""
+def _pairs(x: Array) -> Index:
+    """Pairs (p, 2) of rows at the same place; of `FEWER` rows where many lie at few places."""
+    direction = np.random.default_rng(0).normal(size=x.shape[1])
+    along = x @ (direction / np.linalg.norm(direction))
+    order = np.argsort(along)
+    near = np.diff(along[order]) <= 2.0 * SAME_PLACE  # all others are alone, which a tree would take long to find
+    some = np.union1d(order[:-1][near], order[1:][near])
+    if (np.bincount(np.cumsum(~near)).astype(float) ** 2).sum() > MOST_PAIRS:
+        some = some_of(some, FEWER)
+    return some[cKDTree(x[some]).query_pairs(SAME_PLACE, output_type="ndarray")]
+
+
+def _contradictions(pairs: Index, of_rows: Index, values: Array, what: str, noise: float) -> list[str]:
+    """Pairs of rows with values (n, q) that differ by more than `noise`, the standard deviation of that."""
     spread = float(np.sqrt(((values - values.mean(axis=0)) ** 2).sum(axis=1).mean())) if len(values) > 1 else 0.0
-    if spread == 0.0:
+    place = np.full(max(pairs.max(initial=-1), of_rows.max(initial=-1)) + 1, -1)
+    place[of_rows] = np.arange(len(of_rows))
+    pairs = pairs[(place[pairs] >= 0).all(axis=1)]
+    if spread == 0.0 or len(pairs) == 0:
         return []
-    few = _few_of_each_place(x[of_rows])
-    of_rows, values = of_rows[few], values[few]
-    pairs = cKDTree(x[of_rows]).query_pairs(SAME_PLACE, output_type="ndarray")
-    if len(pairs) == 0:
-        return []
-    gap = np.linalg.norm(values[pairs[:, 0]] - values[pairs[:, 1]], axis=1) / spread
+    first, second = place[pairs].T
+    gap = np.linalg.norm(values[first] - values[second], axis=1) / spread
     wrong = gap > max(SAME_ENERGY if what == "energies" else SAME_STRESS, NOISES * noise / spread)
     if not wrong.any():
         return []
-    i, j = (int(of_rows[k]) for k in pairs[int(gap.argmax())])
+    i, j = pairs[int(gap.argmax())]
     return [
         f"{int(wrong.sum())} pair{'s' if wrong.sum() > 1 else ''} of rows at the same place have different {what}, rows {i} "
         f"and {j} (counted from 0) by {gap.max():.2g} of the spread. A potential has one value at each place: "
@@ -158,26 +160,18 @@ def _contradictions(x: Array, of_rows: Index, values: Array, what: str, noise: f
     ]
 
 
-def _few_of_each_place(x: Array) -> Index:
-    """Numbers of the rows of x (n, d) without those that `REPEATS` rows before them are equal to."""
-    place = np.unique(x, axis=0, return_inverse=True)[1].ravel()
-    order = np.argsort(place, kind="stable")
-    before = np.arange(len(x)) - np.searchsorted(place[order], place[order])
-    return np.sort(order[before < REPEATS])
-
-
 def _rotated(samples: Samples, rows: Rows) -> list[str]:
     """Stress outside the range of (dx/dF)^T: for an objective strain measure, P F^T is not symmetric there."""
     if samples.F is None or len(rows.stress) == 0:
         return []
     size = np.sqrt((rows.stress**2).sum(axis=1).mean()) or 1.0
-    missed = np.sqrt((missed_stress(rows.stress, rows.derivative) ** 2).sum(axis=1)) / size
+    missed = np.sqrt((rows.missed**2).sum(axis=1)) / size
     share = rms(missed)
     if share <= ROTATED or (share <= NOISY and not _are_alike(samples.F[rows.stress_rows], rows)):
         return []
     row = int(rows.stress_rows[int(missed.argmax())])
     cause = "Is it P (first Piola-Kirchhoff), and not transposed?"
-    some = _some_of(len(rows.stress))
+    some = some_of(np.arange(len(rows.stress)), ROWS)
     F: Array = samples.F[rows.stress_rows[some]]
     stress = rows.stress[some]
     if stress.size == F.size:  # without conjugates
@@ -190,12 +184,10 @@ def _rotated(samples: Samples, rows: Rows) -> list[str]:
 
 def _are_alike(F: Array, rows: Rows) -> bool:
     """Whether near rows miss alike parts of their stress, F^-1 P; independent noise gives a correlation of about n^-1/2."""
-    n = len(F)
-    if n < 2:
+    if len(F) < 2:
         return True
-    some = _some_of(n)
-    given = missed_stress(rows.stress[some], rows.derivative[some])
-    missed = np.linalg.solve(F[some], given.reshape(len(some), *F.shape[1:])).reshape(len(some), -1)
+    some = some_of(np.arange(len(F)), ROWS)
+    missed = np.linalg.solve(F[some], rows.missed[some].reshape(len(some), *F.shape[1:])).reshape(len(some), -1)
     at = F[some].reshape(len(some), -1)
     nearest = cKDTree(at).query(at, 2)[1][:, 1]
     return bool((missed * missed[nearest]).sum() > 3.0 / np.sqrt(len(some)) * (missed**2).sum())
@@ -231,7 +223,7 @@ def _energies_against_gradients(x: Array, rows: Rows, gradient: Array, group: La
     Where one group alone is at fault, it is named.
     """
     both, first, second = np.intersect1d(rows.energy_rows, rows.stress_rows, return_indices=True)
-    both, first, second = (part[_some_of(len(both))] for part in (both, first, second))
+    both, first, second = (part[some_of(np.arange(len(both)), ROWS)] for part in (both, first, second))
     n, d = len(both), x.shape[1]
     if n < FEW * d:
         return []
@@ -287,7 +279,7 @@ def _no_gradient(x: Array, gradient: Array) -> list[str]:
     Neighbours on one load path show the derivative along the path only, and say nothing of its symmetry: what counts is the
     derivative within the directions in which the neighbours spread.
     """
-    some = _some_of(len(x))
+    some = some_of(np.arange(len(x)), ROWS)
     x, gradient = x[some], gradient[some]
     n, d = x.shape
     count = 3 * d + 2
@@ -326,7 +318,7 @@ def _across_paths(rows: Rows, symmetry: Symmetry | None) -> list[str]:
     if len(varied) == 0:
         return []
     directions = round(float(np.mean(kept, axis=0)[columns, columns][varied, varied].sum()))
-    x = rows.x[_some_of(len(rows.x)), columns][:, varied]
+    x = rows.x[some_of(np.arange(len(rows.x)), ROWS), columns][:, varied]
     x = np.unique((x / rows.x[:, columns][:, varied].std(axis=0)).round(6), axis=0)
     count = 3 * len(varied) + 2
     if len(x) <= count:
@@ -346,7 +338,7 @@ def _broken_symmetry(x: Array, gradient: Array, symmetry: Symmetry) -> list[str]
     """W(A x) = W(x) for all A of the group, so that A^T dW/dx(A x) = dW/dx(x): compared where A x is a row, or x itself."""
     if len(x) < 2:
         return []
-    near, tree, some, wrong, size = IMAGE * x.std(axis=0).max(), cKDTree(x), _some_of(len(x)), 0.0, 0.0
+    near, tree, some, wrong, size = IMAGE * x.std(axis=0).max(), cKDTree(x), some_of(np.arange(len(x)), ROWS), 0.0, 0.0
     for A in symmetry.group[1:]:
         distance, image = tree.query(x[some] @ A.T, distance_upper_bound=near)
         met = np.isfinite(distance)
@@ -358,10 +350,3 @@ def _broken_symmetry(x: Array, gradient: Array, symmetry: Symmetry) -> list[str]
         f"the stresses contradict the symmetry that is given ({symmetry.name}): at strains that it maps to one another they "
         f"differ by {np.sqrt(wrong / size):.0%} of their size. Check the axes of F, or give the smaller group of the material."
     ]
-
-
-def _determined(derivative: Array) -> Index:
-    """Rows whose stress tells all of dW/dx: not so where inputs depend on each other, as three invariants in 2D do."""
-    sizes = np.linalg.svd(derivative, compute_uv=False)
-    full = (sizes.shape[1] == derivative.shape[1]) & (sizes[:, -1] > DEPENDENT * sizes[:, 0])
-    return np.flatnonzero(full).astype(np.int64)

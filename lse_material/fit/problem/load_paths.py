@@ -9,7 +9,7 @@ from scipy.spatial import cKDTree
 from lse_material._arrays import Array, Mask
 from lse_material.data.groups import path_numbers
 from lse_material.data.samples import Samples
-from lse_material.fit.problem.rows import Index, Rows, gradients_of
+from lse_material.fit.problem.rows import Index, Rows, least_squares, some_of
 
 FEW = 8  # steps or crossings, of which no error is taken
 NEAR = 0.05  # distance of a row from another pass, in steps of that pass: stresses across the path may be stiffer than along it
@@ -39,10 +39,8 @@ class LoadPaths:
         place, own = self.place[np.where(inside, of, 0)], self.place[at]
         known = inside & (place >= 0) & (own >= 0)
         result = np.full((len(at), self.x.shape[1]), np.nan)
-        if known.any():
-            stress, derivative = self.rows.stress[place[known]], self.rows.derivative[own[known]]
-            one = Rows(self.x, self.place[:0], self.energy[:0], at[known], stress, derivative, self.energy[:0])
-            result[known] = gradients_of(one) * self.unit
+        stress, derivative = self.rows.stress[place[known]], self.rows.derivative[own[known]] / self.rows.balance
+        result[known] = least_squares(derivative, stress) / self.rows.balance[:, 0] * self.unit
         return result
 
     def stress(self, at: Index) -> Array:
@@ -57,7 +55,7 @@ class LoadPaths:
         one: Mask = (np.diff(self.path) == 0) & (np.diff(self.x, axis=0) != 0.0).any(axis=1)
         count = max(len(one) - steps + 1, 0)
         rows = np.flatnonzero(np.logical_and.reduce([one[k : k + count] for k in range(steps)]))
-        return rows if len(rows) <= ROWS else np.sort(np.random.default_rng(0).choice(rows, ROWS, replace=False))
+        return some_of(rows, ROWS)
 
     def noise(self, values: Callable[[Index], Array]) -> float:
         """Standard deviation of the noise of values (m, q) at rows, by third differences along the paths; 0 if they are few."""
@@ -102,8 +100,7 @@ def crossings_of(paths: LoadPaths) -> tuple[Index, Index, Array]:
         return nothing
     way = x[steps + 1] - x[steps]
     length = np.linalg.norm(way, axis=1)
-    n = len(x)
-    rows = np.arange(n) if n <= ROWS else np.sort(np.random.default_rng(1).choice(n, ROWS, replace=False))
+    rows = some_of(np.arange(len(x)), ROWS, 1)
     count = min(NEIGHBOURS, len(steps))
     near: Index = cKDTree(x[steps] + 0.5 * way).query(x[rows], count)[1].reshape(len(rows), count)
     i, k = np.repeat(rows, count), near.ravel()
@@ -118,7 +115,5 @@ def crossings_of(paths: LoadPaths) -> tuple[Index, Index, Array]:
 
 def spread_of_gradients(paths: LoadPaths) -> float:
     """Of the gradients, their root mean square distance from the mean."""
-    rows = np.flatnonzero(paths.place >= 0)
-    some = rows if len(rows) <= ROWS else np.random.default_rng(2).choice(rows, ROWS, replace=False)
-    g = paths.gradient(some)
+    g = paths.gradient(some_of(np.flatnonzero(paths.place >= 0), ROWS, 2))
     return float(np.sqrt(((g - g.mean(axis=0)) ** 2).sum(axis=1).mean()))

@@ -57,7 +57,7 @@ class Targets:
     values: Tensor  # (n,), or (n, q) of stresses
     root: Tensor  # of the weight of each row, of the shape of `values` to broadcasting
     derivative: Tensor | None = None  # that takes gradients to stresses, (n, d, q); None for energies
-    growth: Tensor | None = None  # what a growth coefficient of 1 adds to the values; None without a growth term
+    growth: Tensor | None = None  # what a growth coefficient of 1 adds to the residuals; None without a growth term
 
     def __len__(self) -> int:
         """The number of rows at which they are known."""
@@ -69,18 +69,13 @@ class Targets:
         derivative, growth = (None if item is None else item[which] for item in (self.derivative, self.growth))
         return Targets(self.rows[which] - start, self.values[which], self.root[which], derivative, growth)
 
-    def growth_part(self) -> Tensor:
-        """What a growth coefficient of 1 adds to the residuals."""
-        assert self.growth is not None
-        return self.root * self.growth
-
     def residual(self, found: Tensor, coefficient: Tensor | float) -> Tensor:
         """Of energies, or of gradients, at all rows: what is wrong, times the roots of the weights."""
         found = found[self.rows]
         if self.derivative is not None:
             found = (found.unsqueeze(1) @ self.derivative).squeeze(1)
         plain = self.root * (found - self.values)
-        return plain if self.growth is None else plain + coefficient * self.growth_part()
+        return plain if self.growth is None else plain + coefficient * self.growth
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,21 +101,17 @@ class Loss:
         rows = rows.in_like_units(scales)
         size = _size(rows)
         growth: tuple[Tensor | None, Tensor | None] = None, None
+        roots = _root(rows, rows.energy_rows), _root(rows, rows.stress_rows).unsqueeze(1)
         if rows.growth_energy is not None and rows.growth_stress is not None:
-            growth = _tensor(rows.growth_energy / scales.energy_scale), _tensor(rows.growth_stress / size)
-        energies = Targets(
-            torch.tensor(rows.energy_rows),
-            _tensor((rows.energy - scales.energy_shift) / scales.energy_scale),
-            _root(rows, rows.energy_rows),
-            growth=growth[0],
+            by_growth = rows.growth_energy / scales.energy_scale, rows.growth_stress / size
+            growth = roots[0] * _tensor(by_growth[0]), roots[1] * _tensor(by_growth[1])
+        W, D = (
+            (rows.energy - scales.energy_shift) / scales.energy_scale,
+            scales.energy_scale / scales.input_scale / size,
         )
-        stresses = Targets(
-            torch.tensor(rows.stress_rows),
-            _tensor(rows.stress / size),
-            _root(rows, rows.stress_rows).unsqueeze(1),
-            _tensor(rows.derivative * (scales.energy_scale / scales.input_scale / size)[:, None]),
-            growth[1],
-        )
+        energies = Targets(torch.tensor(rows.energy_rows), _tensor(W), roots[0], None, growth[0])
+        derivative = _tensor(rows.derivative * D[:, None])
+        stresses = Targets(torch.tensor(rows.stress_rows), _tensor(rows.stress / size), roots[1], derivative, growth[1])
         total = energy_weight * (len(energies) > 0) + stress_weight * (len(stresses) > 0)
         if total <= 0.0:
             raise InvalidInputError("the only kind of data there is has weight 0 in Training.")
@@ -191,9 +182,9 @@ class Loss:
             return self.growth_from.growth_coefficient(model)
         with torch.no_grad():
             above = below = torch.zeros((), dtype=torch.float64)
-            by_growth = self.known_energies.growth_part(), self.known_stresses.growth_part()
+            by_growth = self.known_energies.growth, self.known_stresses.growth
             for wrong, h, weight in zip(self._wrong(energy, gradient, 0.0), by_growth, self.weights):
-                if weight and h.numel():
+                if weight and h is not None and h.numel():
                     above, below = above + weight * (h * wrong).mean(), below + weight * (h * h).mean()
             return torch.clamp(-above / below, min=0.0) if float(below) > 0.0 else 0.0
 
@@ -242,7 +233,7 @@ class Loss:
         if self.weights[0] and len(self.known_energies):
             factor = math.sqrt(self.weights[0] / len(self.known_energies))
             JW = J[energies.rows, 0] * (factor * energies.root)[:, None]
-            h = None if energies.growth is None else factor * energies.growth_part()
+            h = None if energies.growth is None else factor * energies.growth
             yield factor * energies.residual(energy, coefficient), JW, h
         if self.weights[1] and len(self.known_stresses):
             assert isinstance(stresses, Targets)
@@ -250,7 +241,7 @@ class Loss:
             factor = math.sqrt(self.weights[1] / self.known_stresses.values.numel())
             D = stresses.derivative * (factor * stresses.root)[:, :, None]
             JD = torch.einsum("ndq,ndp->nqp", D, J[stresses.rows, 1:]).reshape(-1, J.shape[2])
-            h = None if stresses.growth is None else factor * stresses.growth_part().reshape(-1)
+            h = None if stresses.growth is None else factor * stresses.growth.reshape(-1)
             yield factor * stresses.residual(gradient, coefficient).reshape(-1), JD, h
 
     def pulled_back_residual(self, model: TrainablePotential) -> Tensor:

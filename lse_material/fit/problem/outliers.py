@@ -19,7 +19,7 @@ from lse_material.fit.optimise.multistart import multistart
 from lse_material.fit.options import Architecture, Training
 from lse_material.fit.problem.loss import Loss
 from lse_material.fit.problem.parameters import Temperature
-from lse_material.fit.problem.rows import Index, Rows, scales_of
+from lse_material.fit.problem.rows import Rows, scales_of
 
 REWEIGHTINGS = 8
 QUARTER_WEIGHT = 4.0  # error, in units of s, at which a row has a quarter of its weight
@@ -45,7 +45,7 @@ def robust_weights(
     for _ in range(REWEIGHTINGS):
         loss = Loss.on(rows, scales, training.energy_weight, training.stress_weight)
         if model is None:
-            start = random_start(architecture.with_modes(modes), loss, rng, constraints)
+            start = random_start(replace(architecture, modes=modes), loss, rng, constraints)
             short = replace(training, restarts=1, lbfgs_steps=0)
             model = multistart([start], loss, loss, short, progress=False).model
         levenberg_marquardt(model, loss, 15)
@@ -56,13 +56,9 @@ def robust_weights(
     return np.where(rows.weight < OUTLIER_WEIGHT * given, 0.0, rows.weight)
 
 
-def outliers(weight: Array, given: Array) -> Index:
-    """Rows that have lost their weight."""
-    return np.flatnonzero((weight == 0.0) & (given > 0.0)).astype(np.int64)
-
-
-def outlier_warnings(rows: Index) -> tuple[str, ...]:
-    """A sentence that names the outliers."""
+def outlier_warnings(weight: Array, given: Array) -> tuple[str, ...]:
+    """A sentence that names the rows that have lost their weight."""
+    rows = np.flatnonzero((weight == 0.0) & (given > 0.0))
     if len(rows) == 0:
         return ()
     names = ", ".join(str(row) for row in rows[:MOST_NAMED]) + (", ..." if len(rows) > MOST_NAMED else "")

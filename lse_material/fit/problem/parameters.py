@@ -20,7 +20,7 @@ from lse_material.model.convex_network import ConvexNetwork
 from lse_material.model.design_network import DesignNetwork
 from lse_material.model.interpolated_design import InterpolatedDesign
 from lse_material.model.interpolated_network import InterpolatedNetwork
-from lse_material.model.material import Material
+from lse_material.model.material import Material, potential_of
 from lse_material.model.soft_minimum import SoftMinimum
 
 
@@ -116,17 +116,13 @@ def declared(
 ) -> tuple[Samples | Observations, Temperature | None, int]:
     """The samples with the parameters as their first inputs, the temperature among them, and the number of designs.
 
-    The temperature of `start` goes on.
-
     Raises InvalidInputError: there are no such inputs, or a parameter is of no known kind, or they do not go together.
     """
     parameters = dict(parameters or {})
     if isinstance(start, Material) and isinstance(samples, Samples) and samples.field_names:
         samples = samples.with_fields(start.fields)
-    if not parameters and isinstance(start, Material):
-        for name, (lower, upper) in start.ranges.items():
-            term = start.caloric
-            parameters[name] = Temperature(lower, upper, *((term.heat_capacity, term.reference) if term else ()))
+    if start is not None:
+        parameters |= _of_start(start, parameters)
     if not parameters:
         return samples, None, 0
     if periods is not None:
@@ -163,6 +159,41 @@ def declared(
     return samples, temperature, len(names) - len(temperatures)
 
 
+def _of_start(start: Material | SoftMinimum, given: Parameters) -> dict[str, Temperature]:
+    """The temperature of an earlier fit, with its caloric term unless another is given.
+
+    Raises InvalidInputError: a parameter is given that is none there, or as another kind, or with another range.
+    """
+    potential = potential_of(start)
+    names = start.fields if isinstance(start, Material) else [f"x{i + 1}" for i in range(potential.size)]
+    kinds = dict(zip(names, potential.kinds))
+    for name, each in given.items():
+        if kinds.get(name, "") != type(each).__name__.lower():
+            raise InvalidInputError(
+                f"a fit from `start` keeps its parameters, and {name} is not the {type(each).__name__} of any: its inputs are "
+                f"{kinds}. Leave `parameters` out."
+            )
+    term, result = start.caloric if isinstance(start, Material) else None, {}
+    for k, name in enumerate(names):
+        if kinds[name] != "temperature" or not (given or isinstance(start, Material)):
+            continue
+        new, lower = given.get(name, Temperature()), float(potential.input_shift[k])
+        assert isinstance(new, Temperature)
+        upper = lower + float(potential.input_scale[k])
+        ends = [own if wanted is None else wanted for own, wanted in ((lower, new.lower), (upper, new.upper))]
+        if np.abs(np.subtract(ends, (lower, upper))).max() > 1e-9 * (upper - lower):
+            raise InvalidInputError(
+                f"the modes of `start` are convex for {name} from {lower:g} to {upper:g}: leave its range out of `parameters`."
+            )
+        new = replace(new, lower=lower, upper=upper)
+        if term is not None and new.heat_capacity is None:
+            new = replace(new, heat_capacity=term.heat_capacity)
+        if term is not None and new.reference is None:
+            new = replace(new, reference=term.reference)
+        result[name] = new
+    return result
+
+
 def architecture_of(architecture: Architecture | None, temperature: Temperature | None, designs: int) -> Architecture:
     """The architecture whose modes know of the parameters, if there are any.
 
@@ -175,7 +206,7 @@ def architecture_of(architecture: Architecture | None, temperature: Temperature 
             raise InvalidInputError(
                 f"modes of the type {architecture.mode_type} need the names of parameters: fit(..., parameters=)."
             )
-        return architecture
+        return replace(architecture, design=0)
     kind = of_parameters[0 if designs == 0 else 1 if temperature is None else 2]
     if architecture.mode_type not in (ConvexNetwork.type, kind):
         raise InvalidInputError(f"modes of the type {architecture.mode_type} cannot depend on parameters; {kind} can.")

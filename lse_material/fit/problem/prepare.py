@@ -18,7 +18,7 @@ from lse_material.fit.options import Architecture, Training
 from lse_material.fit.problem.diagnostics import data_warnings, expect_pressure
 from lse_material.fit.problem.held_back import has_enough_groups, path_warnings, split, split_observations, with_groups
 from lse_material.fit.problem.loss import Loss
-from lse_material.fit.problem.outliers import outlier_warnings, outliers, robust_weights
+from lse_material.fit.problem.outliers import outlier_warnings, robust_weights
 from lse_material.fit.problem.parameters import Temperature
 from lse_material.fit.problem.periods import Periods
 from lse_material.fit.problem.rows import Index, Rows, Scales, rows_of, scales_of
@@ -84,10 +84,6 @@ def prepare(
     symmetry = on_all_inputs(symmetry, samples, kinematics)
     if isinstance(samples, Observations):
         return _prepare_observations(samples, kinematics, growth, symmetry, architecture, training, rng, start)
-    if not isinstance(samples, Samples):
-        raise InvalidInputError(
-            f"fit takes Samples or Observations, not a {type(samples).__name__}: lse.read_samples(path), say."
-        )
     circles = None if periods is None else Periods.of(periods, samples.inputs(None))
 
     def rows_from(part: Samples) -> Rows:
@@ -95,7 +91,7 @@ def prepare(
         return rows if circles is None else circles.on_circles(rows)
 
     digest, rows = samples.digest(), rows_from(samples)
-    _check(len(samples), symmetry, kinematics, rows.x.shape[1])
+    _check(len(samples), symmetry, kinematics, rows.x.shape[1], None if circles else start)
     expect_pressure(samples, rows)
     if (samples.fields is not None or temperature is not None) and architecture.stress_free:
         raise InvalidInputError("stress_free is not defined for data with fields: at which values of them?")
@@ -103,7 +99,7 @@ def prepare(
     monotone = _monotone(architecture, kinematics, rows.x.shape[1])
     if training.robust:
         weight = robust_weights(rows, architecture, training, rng, temperature, Constraints(monotone=monotone))
-        of_outliers = outlier_warnings(outliers(weight, rows.weight))
+        of_outliers = outlier_warnings(weight, rows.weight)
         rows, samples = replace(rows, weight=weight), replace(samples, weight=weight)
     samples = with_groups(samples)
     found = data_warnings(samples, rows, symmetry), path_warnings(samples, training.validation)
@@ -114,8 +110,8 @@ def prepare(
     parts = min(PARTS_FROM, training.batch, training.rows)
     used = in_random_order(used, parts)
     rows = rows_from(used).with_inputs(seen)
-    scales = scales_of(rows, acting, temperature) if start is None else _scales_of_start(start)
-    constraints = replace(_constraints(architecture, acting, scales, kinematics, seen), monotone=monotone)
+    scales = scales_of(rows, acting, temperature) if start is None else Scales.of(potential_of(start))
+    constraints = _constraints(architecture, acting, scales, kinematics, seen, monotone)
     weights = training.energy_weight, training.stress_weight
     train = validation = Loss.on(rows, scales, *weights)
     everything = None
@@ -161,7 +157,9 @@ def _inputs_in_use(
         return np.arange(d), symmetry, monotone
     if len(seen) < d:
         monotone = None if monotone is None else monotone[seen]
-        one = TrainablePotential.of(architecture.with_modes(1), len(seen), constraints=Constraints(monotone=monotone))
+        one = TrainablePotential.of(
+            replace(architecture, modes=1), len(seen), constraints=Constraints(monotone=monotone)
+        )
         expect_unread(one, seen, np.setdiff1d(np.arange(d), seen), d)
     return seen, acting, monotone
 
@@ -191,13 +189,13 @@ def _prepare_observations(
         raise InvalidInputError("robust fits need stresses row by row; observations have errors: leave robust out.")
     x = observations.inputs(kinematics)
     assert kinematics is not None
-    _check(len(observations), symmetry, kinematics, x.shape[1])
+    _check(len(observations), symmetry, kinematics, x.shape[1], start)
     used, validation_samples = split_observations(observations, training.validation, rng)
     seen = np.arange(kinematics.size)
     trainable_kind(architecture.mode_type).expect_inputs(kinematics, kinematics.size, len(seen))
-    scales = scales_of_observations(used, kinematics) if start is None else _scales_of_start(start)
-    constraints = _constraints(architecture, symmetry, scales, kinematics, seen)
-    constraints = replace(constraints, monotone=_monotone(architecture, kinematics, x.shape[1]))
+    scales = scales_of_observations(used, kinematics) if start is None else Scales.of(potential_of(start))
+    monotone = _monotone(architecture, kinematics, x.shape[1])
+    constraints = _constraints(architecture, symmetry, scales, kinematics, seen, monotone)
 
     def loss(part: Observations, growth_from: Loss | None = None) -> Loss:
         sums = Sums.of(part, kinematics, growth, scales)
@@ -222,11 +220,6 @@ def _prepare_observations(
     )
 
 
-def _scales_of_start(start: Material | SoftMinimum) -> Scales:
-    p = potential_of(start)
-    return Scales(p.input_shift, p.input_scale, p.energy_scale, p.energy_shift)
-
-
 def on_all_inputs(
     symmetry: Symmetry | None, samples: Samples | Observations, kinematics: StrainMeasure | None
 ) -> Symmetry | None:
@@ -239,9 +232,17 @@ def on_all_inputs(
     return symmetry.on(first + kinematics.size, first=first) if symmetry.size == of_strain else symmetry
 
 
-def _check(rows: int, symmetry: Symmetry | None, kinematics: StrainMeasure | None, size: int) -> None:
+def _check(
+    rows: int,
+    symmetry: Symmetry | None,
+    kinematics: StrainMeasure | None,
+    size: int,
+    start: Material | SoftMinimum | None,
+) -> None:
     if rows < 2:
         raise InvalidInputError("one sample does not make a landscape: the fit needs at least 2 rows, and better 50.")
+    if start is not None and (inputs := potential_of(start).size) != size:
+        raise InvalidInputError(f"`start` is of {inputs} inputs (fields and strains, or x); the data have {size}.")
     if symmetry is None:
         return
     if kinematics is not None and kinematics.symmetry:
@@ -257,13 +258,19 @@ def _monotone(architecture: Architecture, kinematics: StrainMeasure | None, inpu
 
 
 def _constraints(
-    architecture: Architecture, symmetry: Symmetry | None, scales: Scales, kinematics: StrainMeasure | None, seen: Index
+    architecture: Architecture,
+    symmetry: Symmetry | None,
+    scales: Scales,
+    kinematics: StrainMeasure | None,
+    seen: Index,
+    monotone: Any,
 ) -> Constraints:
     """What the potential must obey, in scaled variables of the seen inputs."""
     d = len(scales.input_shift)
     constraints = Constraints(
         None if symmetry is None else Orbit.of(symmetry, scales.input_scale),
         unit=torch.tensor(scales.input_scale),
+        monotone=monotone,
         **of_states(kinematics, d - kinematics.size if kinematics else 0, scales.input_shift, scales.input_scale),
     )
     if constraints.reads is not None and (architecture.modes != len(constraints.reads) or architecture.stress_free):

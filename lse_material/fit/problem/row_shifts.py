@@ -6,12 +6,15 @@ comes back to a strain, or crosses another path, a potential has the stresses th
 with what lies between two rows of the other pass. And P F^T is symmetric. All three errors fall if the column is moved back.
 """
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 
 from lse_material._arrays import Array, rms
 from lse_material.fit.problem.load_paths import FEW, ROWS, ZERO, LoadPaths, crossings_of, spread_of_gradients
-from lse_material.fit.problem.rows import Index
-from lse_material.fit.problem.stress_meaning import ROTATED, missed_stress
+from lse_material.fit.problem.rows import Index, missed_stress, some_of
+from lse_material.fit.problem.stress_meaning import ROTATED
 
 SHIFTS = (-1, 1, -2, 2)  # rows by which a column may be moved
 EXPLAINS = 1.0 / 3.0  # share of the error that a move leaves, at most, where it explains the error
@@ -31,21 +34,20 @@ def path_errors(paths: LoadPaths) -> list[str]:
 
 def _shifted(paths: LoadPaths, crossings: tuple[Index, Index, Array]) -> list[str]:
     """Errors of energies, at crossings and of rotation as the table is, and with a column from other rows."""
-    found: list[tuple[tuple[float, float], str, int]] = []
     steps = paths.runs()
-    of_energy = _work_errors(paths, steps, "stresses", 0)
-    for what in ("stresses", "strains", "energies"):
-        for shift in SHIFTS:
-            found.append((_shares(of_energy, _work_errors(paths, steps, what, shift)), what, shift))
+    tests: list[tuple[str, Callable[[int], Array]]] = [
+        (what, partial(_work_errors, paths, steps, what)) for what in ("stresses", "strains", "energies")
+    ]
     as_is = _pass_errors(paths, crossings, 0)
     met = as_is[np.isfinite(as_is).all(axis=1)]
     if len(met) and rms(met) > LEAST * spread_of_gradients(paths):
-        for shift in SHIFTS:
-            found.append((_shares(as_is, _pass_errors(paths, crossings, shift)), "stresses", shift))
-    of_rotation = _rotation_errors(paths, 0)
-    if rms(of_rotation) > ROTATED * rms(paths.rows.stress):
-        for shift in SHIFTS:
-            found.append((_shares(of_rotation, _rotation_errors(paths, shift)), "stresses", shift))
+        tests.append(("stresses", partial(_pass_errors, paths, crossings)))
+    if rms(_rotation_errors(paths, 0)) > ROTATED * rms(paths.rows.stress):
+        tests.append(("stresses", partial(_rotation_errors, paths)))
+    found = []
+    for what, error in tests:
+        as_is = error(0)
+        found += [(_shares(as_is, error(shift)), what, shift) for shift in SHIFTS]
     likely = [(of_all, what, shift) for (without, of_all), what, shift in found if without <= EXPLAINS]
     if not likely:
         return _of_reference(paths)
@@ -103,12 +105,11 @@ def _pass_errors(paths: LoadPaths, crossings: tuple[Index, Index, Array], shift:
 
 def _rotation_errors(paths: LoadPaths, shift: int) -> Array:
     """The part (m, q) that no energy gives of the stresses `shift` rows below those of each row with one, at most `ROWS`."""
-    at = np.flatnonzero(paths.place >= 0)
-    at = at if len(at) <= ROWS else np.sort(np.random.default_rng(3).choice(at, ROWS, replace=False))
+    at = some_of(np.flatnonzero(paths.place >= 0), ROWS, 3)
     of = at + shift
     inside = (of >= 0) & (of < len(paths.place))
     place = np.where(inside, paths.place[np.where(inside, of, 0)], -1)
-    missed = missed_stress(paths.rows.stress[place], paths.rows.derivative[paths.place[at]])
+    missed = missed_stress(paths.rows.stress[place], paths.rows.derivative[paths.place[at]] / paths.rows.balance)
     return np.where((place >= 0)[:, None], missed, np.nan)
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias
+from functools import cached_property
+from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,7 @@ from lse_material.data.samples import Samples
 from lse_material.errors import InvalidInputError
 from lse_material.fit.problem.parameters import Temperature
 from lse_material.model.growth import Growth
+from lse_material.model.soft_minimum import SoftMinimum
 from lse_material.model.strain import StrainMeasure
 from lse_material.model.symmetry import Symmetry
 
@@ -21,17 +23,22 @@ Index: TypeAlias = npt.NDArray[np.int64]
 
 ROUNDING = 1e-6  # spread of an input, as a share of its size, that is rounding (single precision: 6e-8)
 LEAST_SHARE = 0.1  # on a lattice cell, median error on unseen paths: 9 % with 0, 10 % with 0.2, 12 % with 1
+MOST = 1e100  # size of a value, and the inverse of the least, that is fitted
 DEPENDENT = 1e-6  # ratio of singular values of dx/dF below which inputs depend on each other
 
 
-@dataclass(frozen=True, eq=False)
-class Scales:
+class Scales(NamedTuple):
     """Units of the scaled problem: xh = (x - shift)/scale, W = energy_scale Psi + energy_shift."""
 
     input_shift: Array
     input_scale: Array
     energy_scale: float
     energy_shift: float
+
+    @classmethod
+    def of(cls, potential: SoftMinimum) -> Scales:
+        """Those of a potential."""
+        return cls(potential.input_shift, potential.input_scale, potential.energy_scale, potential.energy_shift)
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +60,23 @@ class Rows:
     strains: int = 0
     is_tensor: bool = False
     has_like_units: bool = False  # of gradients, as those of periodic inputs
+
+    @cached_property
+    def gradients(self) -> Array:
+        """DW/dx (m, d) from the stresses, by least squares."""
+        return least_squares(self.derivative / self.balance, self.stress) / self.balance[:, 0]
+
+    @cached_property
+    def balance(self) -> Array:
+        """Sizes (d, 1) of dx/dF by input, over which inputs are compared in any unit; 1 for strains, which have none."""
+        size = np.abs(self.derivative).max(axis=(0, 2), initial=0.0)
+        has_unit = (np.arange(len(size)) < len(size) - self.strains) & (size > 0.0)
+        return np.where(has_unit, size, 1.0)[:, None]
+
+    @property
+    def missed(self) -> Array:
+        """The part (m, q) of the stresses that no energy gives."""
+        return self.stress - (self.gradients[:, None] @ self.derivative)[:, 0]
 
     def with_inputs(self, which: Index) -> Rows:
         """The same rows without the other inputs."""
@@ -130,7 +154,9 @@ def rows_of(
     if unknown.any():
         stress, derivative = np.where(unknown, 0.0, stress), np.where(unknown[:, None], 0.0, derivative)
         growth_stress = None if growth_stress is None else np.where(unknown, 0.0, growth_stress)
-    weight = np.ones(len(x)) if samples.weight is None else samples.weight
+    for name, values in (("energies", energy), ("stresses (or gradients)", np.nan_to_num(stress)), ("inputs x", x)):
+        expect_size(name, values)
+    weight = weights_of(samples)
     for name, rows in (("energies", energy_rows), ("stresses", stress_rows)):
         if len(rows) and not weight[rows].any():
             raise InvalidInputError(f"all rows with {name} have weight 0: leave these {name} out instead.")
@@ -148,6 +174,20 @@ def rows_of(
         strains=0 if kinematics is None else kinematics.size,
         is_tensor=kinematics is not None and kinematics.is_tensor,
     )
+
+
+def weights_of(samples: Samples) -> Array:
+    """The weights of the rows, (n,), as multiples of a power of 2 with which they neither overflow nor vanish in sums."""
+    if samples.weight is None:
+        return np.ones(len(samples))
+    return np.ldexp(samples.weight, -np.frexp(samples.weight.max())[1])
+
+
+def expect_size(name: str, values: Array) -> None:
+    """Raise InvalidInputError where squares of values, or what they are divided by, would leave the range of numbers."""
+    largest = float(np.abs(values).max(initial=0.0))
+    if largest > 0.0 and not 1.0 / MOST < largest < MOST:
+        raise InvalidInputError(f"{name} are up to {largest:.3g}, whose squares are no numbers: give another unit.")
 
 
 def _with_conjugates(conjugates: Array, stress: Array, derivative: Array) -> tuple[Array, Array, Array]:
@@ -181,11 +221,32 @@ def spread_of(x: Array, strains: int, group: Array | None = None) -> Array:
     return np.where(spread > least, spread, 0.0)
 
 
-def gradients_of(rows: Rows, scale: Array | float = 1.0) -> Array:
-    """dW/d(x/scale) from stresses, by least squares: (m, d); 0 in directions that the stress does not show."""
-    of_scaled = rows.derivative / np.broadcast_to(scale, rows.x.shape[1])[:, None]
-    inverse = np.linalg.pinv(np.swapaxes(of_scaled, 1, 2), rcond=DEPENDENT)
-    return np.einsum("ndq,nq->nd", inverse, rows.stress)
+def some_of(rows: Index, most: int, seed: int = 0) -> Index:
+    """At most so many of the rows, chosen at random, as the first rows of a table are its first load paths."""
+    return rows if len(rows) <= most else np.sort(np.random.default_rng(seed).choice(rows, most, replace=False))
+
+
+def least_squares(derivative: Array, stress: Array) -> Array:
+    """The g (m, d) with stress = g dx/dF, (m, q), nearly; 0 in directions that dx/dF (m, d, q) does not show.
+
+    From the eigenvectors of dx/dF dx/dF^T, which cost much less than singular vectors of many small matrices.
+    """
+    sizes, axes = np.linalg.eigh(derivative @ derivative.swapaxes(1, 2))
+    shown = sizes > DEPENDENT**2 * sizes[:, -1:]
+    along = axes.swapaxes(1, 2) @ (derivative @ stress[:, :, None])
+    return (axes @ (along * (shown / np.where(shown, sizes, 1.0))[:, :, None]))[:, :, 0]
+
+
+def missed_stress(stress: Array, derivative: Array) -> Array:
+    """The part of the stress (m, q) that no energy of inputs with dx/dF (m, d, q) gives, by least squares."""
+    return stress - (least_squares(derivative, stress)[:, None] @ derivative)[:, 0]
+
+
+def are_determined(derivative: Array) -> Mask:
+    """Where stresses tell all of dW/dx: not so where inputs depend on each other, as three invariants in 2D do."""
+    sizes = np.linalg.eigvalsh(derivative @ derivative.swapaxes(1, 2))
+    determined: Mask = sizes[:, 0] > DEPENDENT**2 * sizes[:, -1]
+    return determined
 
 
 def input_scales(x: Array, strains: int, is_tensor: bool, group: Array | None = None) -> Array:
@@ -213,10 +274,10 @@ def scales_of(rows: Rows, symmetry: Symmetry | None = None, temperature: Tempera
     shift = group.mean(axis=0) @ rows.x.mean(axis=0)
     scale = input_scales(rows.x, rows.strains, rows.is_tensor, group)
     if len(rows.stress):  # an input that is the same in all rows has the unit in which its gradients are like others
-        size = np.sqrt((gradients_of(rows) ** 2).mean(axis=0))
+        size = np.sqrt((rows.gradients**2).mean(axis=0))
         least = np.where(np.arange(len(size)) < len(size) - rows.strains, 0.0, DEPENDENT * size.max())
         level = float((size * scale).max())
-        scale = np.where((scale == 0.0) & (size > least), level / np.maximum(size, 1e-300), scale)
+        scale = np.divide(level, size, out=scale, where=(scale == 0.0) & (size > least))
     scale = np.where(scale > 0.0, scale, 1.0)
     if temperature is not None:
         assert temperature.lower is not None
@@ -231,4 +292,5 @@ def scales_of(rows: Rows, symmetry: Symmetry | None = None, temperature: Tempera
         raise InvalidInputError("all energies are equal: there is no landscape. Check the column, or add stresses.")
     if not rows.stress.any():
         raise InvalidInputError("all stresses are zero and there are no varying energies: there is nothing to learn.")
-    return Scales(shift, scale, float(np.sqrt((gradients_of(rows, scale) ** 2).sum(axis=1).mean())), 0.0)
+    gradients = least_squares(rows.derivative / scale[:, None], rows.stress)
+    return Scales(shift, scale, float(np.sqrt((gradients**2).sum(axis=1).mean())), 0.0)

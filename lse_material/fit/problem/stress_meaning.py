@@ -12,7 +12,7 @@ import numpy as np
 from lse_material._arrays import Array, rms
 from lse_material.data.stress_measures import SYMMETRIC, first_piola_kirchhoff
 from lse_material.fit.problem.load_paths import FEW, LoadPaths, third_difference
-from lse_material.fit.problem.rows import DEPENDENT, Index
+from lse_material.fit.problem.rows import Index, missed_stress
 
 EXPLAINS = 1.0 / 3.0  # share of the error that another meaning leaves, at most, where it explains the error
 OF_NORMAL = (-1.0, 1e-3, 1e3, 1e-6, 1e6)  # factors of one component: its sign, prefixes of its unit
@@ -34,11 +34,10 @@ def rotation_cause(P: Array, F: Array, derivative: Array) -> str:
     """A sentence on what stresses (n, dim, dim) are of which energies of inputs with dx/dF (n, d, q) do not give a part."""
     if np.abs(P - np.swapaxes(P, 1, 2)).max() <= SYMMETRIC * np.abs(P).max():
         return "They are symmetric, as Cauchy and second Piola-Kirchhoff stresses are: name them sigma or S."
-    given = np.linalg.pinv(derivative, rcond=DEPENDENT) @ derivative
 
     def missed(stress: Array) -> float:
         flat = stress.reshape(len(stress), -1)
-        return rms(flat - np.einsum("nq,nqr->nr", flat, given)) / (rms(flat) or 1.0)
+        return rms(missed_stress(flat, derivative)) / (rms(flat) or 1.0)
 
     found = [(missed(other), words) for words, other in other_meanings(P, F)]
     for i, j in np.ndindex(P.shape[1:]):
@@ -52,11 +51,6 @@ def rotation_cause(P: Array, F: Array, derivative: Array) -> str:
     if left <= EXPLAINS * missed(P):
         return f"It would be symmetric if {words}."
     return "Is it P (first Piola-Kirchhoff), and not transposed?"
-
-
-def missed_stress(stress: Array, derivative: Array) -> Array:
-    """The part of the stress (m, q) that no energy of inputs with dx/dF (m, d, q) gives, by least squares."""
-    return stress - np.einsum("nq,nqr->nr", stress, np.linalg.pinv(derivative, rcond=DEPENDENT) @ derivative)
 
 
 def work_warnings(paths: LoadPaths, F: Array | None) -> list[str]:

@@ -11,7 +11,7 @@ from torch import Tensor
 from lse_material._arrays import Array, rms
 from lse_material.data.observations import Observations
 from lse_material.errors import InvalidInputError
-from lse_material.fit.problem.rows import Scales, input_scales
+from lse_material.fit.problem.rows import Scales, expect_size, input_scales
 from lse_material.model.growth import Growth
 from lse_material.model.strain import StrainMeasure
 
@@ -77,11 +77,6 @@ class Sums:
     def __len__(self) -> int:
         """The number of values."""
         return len(self.values)
-
-    def growth_part(self) -> Tensor:
-        """What a growth coefficient of 1 adds to the residuals."""
-        assert self.growth is not None
-        return self.growth
 
     def residual(self, gradient: Tensor, coefficient: Tensor | float) -> Tensor:
         """Of gradients (n, d) at all rows: what is wrong, (k,)."""
@@ -153,6 +148,7 @@ def scales_of_observations(observations: Observations, kinematics: StrainMeasure
     stress = np.einsum("nd,ndq->nq", (x - natural) / scale**2, _derivative(observations, kinematics))
     error = np.ones(len(observations)) if observations.errors is None else observations.errors
     measured, linear = observations.values / error, observations.of_stress(stress.reshape(observations.F.shape)) / error
+    expect_size("observed values (over their errors)", measured)
     if not measured.any():
         raise InvalidInputError("all observed values are zero: nothing says how large the stresses are.")
     known = measured != 0.0

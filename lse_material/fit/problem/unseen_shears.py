@@ -16,7 +16,7 @@ import numpy as np
 from lse_material._arrays import Array
 from lse_material.errors import InvalidInputError
 from lse_material.fit.model.trainable import TrainablePotential
-from lse_material.fit.problem.rows import Index, Rows, gradients_of, spread_of
+from lse_material.fit.problem.rows import Index, Rows, spread_of
 from lse_material.model.soft_minimum import SoftMinimum
 from lse_material.model.symmetry import Symmetry
 
@@ -32,7 +32,7 @@ def seen_inputs(rows: Rows) -> Index:
         return np.flatnonzero(seen).astype(np.int64)
     of_tensor = slice(d - size, d)
     largest = np.abs(rows.x[:, of_tensor]).max(axis=0)
-    stress = np.sqrt((gradients_of(rows)[:, of_tensor] ** 2).mean(axis=0)) if len(rows.stress) else np.zeros(size)
+    stress = np.sqrt((rows.gradients[:, of_tensor] ** 2).mean(axis=0)) if len(rows.stress) else np.zeros(size)
     shown = (largest > UNSEEN * largest.max()) | (stress > UNSEEN * stress.max())
     if (spread_of(rows.x, size)[of_tensor][: DIM[size]] > UNSEEN * largest.max()).all():
         seen[of_tensor][DIM[size] :] = shown[DIM[size] :]

@@ -112,3 +112,27 @@ def test_ranks_share_the_waves():
 def test_degree_2_is_refused():
     with pytest.raises(lse.InvalidInputError, match="has degree 2"):
         thrown(displacement(2, degree=2))
+
+
+def test_what_explicit_steps_cannot_take_is_refused():
+    u = displacement(2)
+    domain = u.function_space.mesh
+    finer = fem.functionspace(domain, ("Lagrange", 2, (2,)))
+    elsewhere = fem.dirichletbc(np.ones(2), fem.locate_dofs_geometrical(finer, lambda x: np.isclose(x[1], 0.0)), finer)
+    with pytest.raises(lse.InvalidInputError, match="another function space"):
+        thrown(u, bcs=[elsewhere])
+    for element in (
+        ("DG", 1, (2,)),
+        ("CR", 1, (2,)),
+        ("N1curl", 1),
+    ):  # masses at vertices are not those of their entries
+        w = fem.Function(fem.functionspace(domain, element))
+        with pytest.raises(lse.InvalidInputError, match=r"continuous Lagrange|a displacement is"):
+            ExplicitMotion(ufl.inner(w, w) * ufl.dx, w, density=1.0)
+
+
+def test_every_step_is_stable_without_stiffness():
+    u = displacement(2)
+    stiffness = fem.Constant(u.function_space.mesh, 0.0)
+    motion = ExplicitMotion(stiffness * ufl.inner(ufl.grad(u), ufl.grad(u)) * ufl.dx, u, density=2.0)
+    assert motion.stable_step() == np.inf

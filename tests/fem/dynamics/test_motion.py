@@ -291,6 +291,16 @@ def test_what_is_no_motion_is_refused():
         motion.step(-1.0)
     with pytest.raises(lse.InvalidInputError, match="dt is 0"):
         Dynamics(motion, 0.0)
+    for wrong in ({"density": -2.0}, {"density": np.nan}, {"density": u}, {"damping": 0.3}, {"bcs": 1}):
+        with pytest.raises(lse.InvalidInputError, match=next(iter(wrong))):
+            Motion(energy, u, **{"density": 1.0, **wrong}, petsc_options_prefix="no_")
+    with pytest.raises(lse.InvalidInputError, match="does not occur"):
+        Motion(energy, fem.Function(u.function_space), density=1.0, petsc_options_prefix="no_")
+    for wrong in ({"supports": 0.2}, {"shortest": -0.1}, {"shortest": 0.4}, {"tolerance": "1e-3"}):
+        with pytest.raises(lse.InvalidInputError, match=r"supports|shortest is|must lie between|tolerance is"):
+            Dynamics(motion, 0.3, **wrong)
+    with pytest.raises(lse.InvalidInputError, match="a Motion or an ExplicitMotion"):
+        Dynamics(motion.problem, 0.3)
     three = fem.Function(fem.functionspace(u.function_space.mesh, ("Lagrange", 1, (3,))))
     with pytest.raises(lse.InvalidInputError, match="a displacement is a scalar, or a vector of 2"):
         discrete_gradient(ufl.inner(three, three) * ufl.dx, three, fem.Function(three.function_space), three)

@@ -16,7 +16,7 @@ from lse_material.fem import (
     mode_weights,
     stress,
 )
-from tests.materials import material_with_fields, random_design, random_network
+from tests.materials import material_with_fields, random_design, random_network, saint_venant_kirchhoff
 
 F = np.array([[1.05, 0.08], [-0.03, 0.94]])
 VALUES = np.array([0.3, -0.2])
@@ -96,3 +96,15 @@ def test_numbers_of_any_kind_are_fields():
     for kind in ((float(c), T), [np.array(c), np.float64(T)], ufl.as_vector([c, T])):
         found = at_a_point(lambda domain, kind=kind: energy(m, ufl.as_matrix(fem.Constant(domain, F)), fields=kind))
         np.testing.assert_allclose(found, m.energy(F, VALUES), rtol=1e-12)
+
+
+def test_an_energy_of_f_alone_has_no_conjugates_and_a_potential_is_no_material():
+    domain = mesh.create_unit_square(MPI.COMM_SELF, 1, 1)
+    G, material = ufl.as_matrix(fem.Constant(domain, F)), saint_venant_kirchhoff(2)
+    with pytest.raises(lse.InvalidInputError, match="F alone"):
+        conjugates(material, G, fields=[])
+    for made in (lse.fem.potential_energy, lse.fem.mode_energies):
+        with pytest.raises(lse.InvalidInputError, match=r"material\.potential"):
+            made(material, [G[0, 0], G[1, 1], G[0, 1]])
+    with pytest.raises(lse.InvalidInputError, match="the angle is a str"):
+        lse.fem.rotation("right")

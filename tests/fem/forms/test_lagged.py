@@ -50,3 +50,15 @@ def test_weights_of_stresses_cannot_be_lagged():
     W = potential_energy(lse.SoftMinimum((well(32.0, 0.0), well(32.0, 1.0)), 1.0), [u])
     with pytest.raises(lse.InvalidInputError, match="energies only"):
         lagged(W.at(1) * ufl.dx, u, before)
+    for energy, state, said in (
+        (W, u, "only a functional"),
+        (ufl.derivative(W * ufl.dx, u), u, "a form with a test function"),
+        (W**2 * ufl.dx, u, "linear in its compiled potentials"),
+        (W * ufl.dx, fem.Function(u.function_space), "does not depend on the state"),
+    ):
+        with pytest.raises(lse.InvalidInputError, match=said):
+            lagged(energy, state, before)
+    with pytest.raises(lse.InvalidInputError, match="only a functional"):
+        lse.fem.frozen_tangent(W, u)
+    with pytest.raises(lse.InvalidInputError, match="does not depend on u"):
+        lse.fem.frozen_tangent(W * ufl.dx, before)

@@ -222,7 +222,7 @@ def test_what_is_no_cell_of_this_rank_is_refused_on_every_rank():
     with pytest.raises(InvalidInputError, match="must return a PeriodicCell"):
         Plate(lambda comm: "cell", "none")
     if WORLD.size > 1:
-        with pytest.raises(InvalidInputError, match="a PeriodicCell of several ranks"):
+        with pytest.raises(InvalidInputError, match=f"a PeriodicCell on {WORLD.size} ranks"):
             Plate(lambda comm: layered(WORLD), "several")
 
         def on_one_rank(comm):
@@ -236,6 +236,8 @@ def test_what_is_no_cell_of_this_rank_is_refused_on_every_rank():
     u = fem.Function(fem.functionspace(box, ("Lagrange", 1, (3,))))
     with pytest.raises(InvalidInputError, match="the cell is 2D"):
         CellStress(layered, ufl.Identity(3) + ufl.grad(u), degree=1)
+    with pytest.raises(InvalidInputError, match="F is a ndarray; it must be a UFL expression"):
+        CellStress(layered, np.eye(2), degree=1)
     plate = Plate(layered, "derivative")
     with pytest.raises(InvalidInputError, match="give residual="):
         EnergyProblem(plate.P.energy * plate.P.dx, plate.u, stresses=[plate.P], petsc_options_prefix="without_")

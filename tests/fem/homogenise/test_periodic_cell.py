@@ -235,8 +235,30 @@ def test_bad_input_is_refused(cell, tmp_path):
         cell.minimum(np.eye(3))
     with pytest.raises(lse.InvalidInputError, match="could rotate"):
         cell.minimum(np.eye(2), dict.fromkeys([(0, 0), (0, 1), (1, 0), (1, 1)], 0.0))
-    with pytest.raises(lse.InvalidInputError, match="pairs of indices"):
-        cell.minimum(np.eye(2), {(0, 2): 0.0})
+    for free in ({(0, 2): 0.0}, {0: 0.0}, {"00": 0.0}, [(0, 0)]):
+        with pytest.raises(lse.InvalidInputError, match="pairs of indices"):
+            cell.minimum(np.eye(2), free)
+    with pytest.raises(lse.InvalidInputError, match="stresses of `free`"):
+        cell.minimum(np.eye(2), {(0, 0): "none"})
+    for options in ({"degree": 0}, {"degree": "2"}, {"quadrature_degree": -1}, {"quadrature_degree": 2.5}):
+        with pytest.raises(lse.InvalidInputError, match="whole number"):
+            PeriodicCell(mesh.create_unit_square(SELF, 1, 1), neo_hookean, **options)
+    for energy in (lambda F: None, lambda F: F * ufl.as_vector((1.0, 0.0))):
+        with pytest.raises(lse.InvalidInputError, match="a UFL scalar of the F"):
+            PeriodicCell(mesh.create_unit_square(SELF, 1, 1), energy)
+    square = mesh.create_unit_square(SELF, 1, 1)
+    for name in ("stresses", "internal"):
+        for made in ([1], lambda F: 1, lambda F: [1]):
+            with pytest.raises(lse.InvalidInputError, match=f"{name} must be a function of F that returns a list"):
+                PeriodicCell(square, neo_hookean, degree=1, **{name: made})
+    with pytest.raises(lse.InvalidInputError, match="a list of elements"):
+        PeriodicCell(square, neo_hookean, fields="p")
+    with pytest.raises(lse.InvalidInputError, match="a continuous space"):
+        PeriodicMap(fem.functionspace(domain, ("DG", 1, (2,))))
+    with pytest.raises(lse.InvalidInputError, match=r"shape \(3, 2\)"):
+        CellPath.straight(np.ones((3, 2)), 2)
+    with pytest.raises(lse.LseError, match="make_cell returned None"):
+        sample(lambda comm: None, [CellPath.straight(np.eye(2), 1)], tmp_path / "cell.npz", comm=SELF)
     with pytest.raises(lse.InvalidInputError, match="lowest eigenvalue"):
         cell.critical(compressed, 0.001, 0.002)
     with pytest.raises(lse.InvalidInputError, match=r"\.npz"):

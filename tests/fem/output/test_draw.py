@@ -72,6 +72,24 @@ def test_a_mesh_is_no_field():
             refused()
 
 
+@pytest.mark.slow
+def test_what_lies_behind_does_not_show(tmp_path):
+    """Seen from (1, 1, 1), a cube of eight cells hides the one at the origin; cells that are no number are left out."""
+    from matplotlib.image import imread
+
+    domain = mesh.create_unit_cube(MPI.COMM_SELF, 2, 2, 2, mesh.CellType.hexahedron)
+    field = fem.Function(fem.functionspace(domain, ("DG", 0)))
+    pictures = []
+    for hidden, corner in ((1.0, 1.0), (0.0, 1.0), (0.0, np.nan), (np.nan, np.nan)):
+        field.interpolate(lambda x, a=hidden, b=corner: np.where(sum(x) < 1.0, a, np.where(sum(x) > 2.0, b, 1.0)))
+        draw_cells(field, tmp_path / "cube.png", label="q", limits=(0.0, 1.0))
+        pictures.append(imread(tmp_path / "cube.png"))
+    centre = [(picture[300:600, 400:700] < 0.999).any(axis=2).mean() for picture in pictures]
+    assert np.array_equal(pictures[0], pictures[1])
+    assert centre[0] == 1.0
+    assert centre[3] < centre[2]  # where both are missing, one sees through
+
+
 @pytest.mark.mpi
 def test_panels_of_a_figure():
     from matplotlib.figure import Figure

@@ -91,8 +91,14 @@ def test_they_are_written_and_drawn(tmp_path):
         draw_cells(fields.mode_weights, path, label="", component=2)
     with pytest.raises(lse.InvalidInputError, match="degree 1"):
         draw_cells(u, path, label="")
+    with pytest.raises(lse.InvalidInputError, match="the displacement must be a function of 2 components"):
+        draw_cells(fields.mode_weights, path, label="", displacement=fields.energy)
     with pytest.raises(lse.InvalidInputError, match="UFL shape"):
         MaterialFields(two_variants(), ufl.grad(ufl.div(u)))
+    with pytest.raises(lse.InvalidInputError, match="give a Material, or a mapping"):
+        MaterialFields([two_variants()], F)
+    with pytest.raises(lse.InvalidInputError, match="a field of degree 0"):
+        fields.integral(1.0)
 
 
 def test_without_a_box_or_ellipticity_there_are_fewer_fields():
@@ -332,6 +338,19 @@ def test_a_box_is_watched_in_the_cells_of_its_material():
         assert watch.excess() == pytest.approx(0.2 / 0.15, rel=1e-12)
     with pytest.raises(lse.InvalidInputError, match="both tags and tag"):
         ExtrapolationMonitor([F[0, 0]], box, tag=3)
+    with pytest.raises(lse.InvalidInputError, match="no training box"):
+        ExtrapolationMonitor([F[0, 0]], None)
+
+
+@pytest.mark.filterwarnings("ignore::lse_material.fem.ExtrapolationWarning")
+def test_single_precision_is_watched_and_complex_numbers_are_not():
+    domain = mesh.create_unit_square(MPI.COMM_SELF, 3, 2, dtype=np.float32)
+    V = fem.functionspace(domain, ("Lagrange", 1))
+    u = fem.Function(V, dtype=np.float32)
+    u.interpolate(lambda x: 0.7 * x[0] - 0.2)
+    assert ExtrapolationMonitor([u.dx(0)], lse.Box([-0.1], [0.3])).excess() == pytest.approx(1.0, rel=1e-5)
+    with pytest.raises(lse.InvalidInputError, match="complex functions"):
+        ExtrapolationMonitor([ufl.real(fem.Function(V, dtype=np.complex64))], lse.Box([-0.1], [0.3]))
 
 
 @pytest.mark.mpi

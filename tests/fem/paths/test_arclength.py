@@ -322,9 +322,38 @@ def test_bad_input_is_refused():
         ArcLength(problem, work, 0.1).run(0)
     with pytest.raises(lse.InvalidInputError, match="not between"):
         ArcLength(problem, work, 0.1).run(1, low=1.0, high=2.0)
+    for kind in ("low", "high"):
+        with pytest.raises(lse.InvalidInputError, match=f"{kind} cannot be read"):
+            ArcLength(problem, work, 0.1).run(1, **{kind: "all"})
+    with pytest.raises(lse.InvalidInputError, match="newtonal"):
+        ArcLength(problem, work, 0.1, petsc_options={"snes_type": "newtonls"})
+    with pytest.raises(lse.InvalidInputError, match="refused to set up"):
+        ArcLength(problem, work, 0.1, petsc_options={"ksp_type": "no such solver"}).run(1)
+    with pytest.raises(lse.InvalidInputError, match="not finite"):
+        ArcLength(problem, fem.Constant(u.function_space.mesh, np.nan) * u[1] * ufl.dx, 0.1).run(1)
     nothing = fem.Constant(u.function_space.mesh, 0.0)
     with pytest.raises(lse.InvalidInputError, match="no work"):
         ArcLength(problem, nothing * u[1] * ufl.dx, 0.1).run(1)
+
+
+def test_a_path_that_has_come_to_its_bound_stays_there():
+    """The load of a truss falls beyond its peak; at the bound the path neither turns back nor adds a state."""
+    problem, work, _ = truss()
+    path = ArcLength(problem, work, 0.02)
+    while len(path.table["factor"]) < 3 or path.table["factor"][-1] > path.table["factor"][-2]:
+        path.run(1)
+    low = 0.9 * path.table["factor"][-1]
+    table = path.run(50, low=low)
+    assert table["factor"][-1] == low
+    assert len(path.run(2, low=low)["factor"]) == len(table["factor"])
+    assert path.run(1)["factor"][-1] < low
+
+
+def test_options_of_the_solver_of_a_path_are_read_or_named():
+    problem, work, _ = truss()
+    with pytest.warns(lse.fem.OptionWarning, match=r"\['ksp_tipe'\]") as caught:
+        ArcLength(problem, work, 0.02, petsc_options={"ksp_tipe": "gmres", "mat_mumps_icntl_14": 60}).run(2)
+    assert len(caught) == 1
 
 
 def test_a_step_that_fails_in_its_shortest_form_says_so_and_keeps_what_came_before():

@@ -113,6 +113,15 @@ def test_what_does_not_fit_is_refused_on_all_ranks(tmp_path_factory):
     WORLD.barrier()
     with pytest.raises(lse.FormatError, match="cannot be read"):
         load_state(path, u, {"load"})
+    if WORLD.rank == 0:
+        with path.open("wb") as file:
+            np.save(file, np.arange(3.0))
+    WORLD.barrier()
+    with pytest.raises(lse.FormatError, match="cannot be read"):
+        load_state(path, u, {"load"})
+    for values in ({"load": None}, {"load": [[1.0], [2.0, 3.0]]}, {2: 1.0}, [1.0]):
+        with pytest.raises(lse.InvalidInputError, match=r"load is|values is"):
+            save_state(path, u, values)
     with pytest.raises(OSError, match="folder"):
         save_state(path / "no folder" / "state.npz", u, {})
     with pytest.raises(lse.InvalidInputError, match="'function:u' does"):
@@ -120,6 +129,15 @@ def test_what_does_not_fit_is_refused_on_all_ranks(tmp_path_factory):
     for family, degree in (("P", 3), ("N1curl", 1)):
         with pytest.raises(lse.InvalidInputError, match="orientation of edges and faces"):
             save_state(path, fem.Function(fem.functionspace(square(WORLD), (family, degree))), {})
+
+
+def test_numbers_come_back_under_any_name(tmp_path_factory):
+    """Also under those of the arguments of the function of NumPy that writes archives."""
+    path = folder(tmp_path_factory) / "state.npz"
+    u = fem.Function(SPACES["P1"](square(WORLD)))
+    save_state(path, u, {"file": 2.5, "allow_pickle": 0.5, "args": "text"})
+    found = load_state(path, u)
+    assert (float(found["file"]), float(found["allow_pickle"]), str(found["args"])) == (2.5, 0.5, "text")
 
 
 @pytest.mark.mpi

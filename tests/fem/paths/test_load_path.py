@@ -141,7 +141,7 @@ def test_levels_that_do_not_go_with_the_table_are_refused():
         ({"halvings": -1}, "halvings is -1"),
         ({"halvings": 1.5}, "halvings is 1.5"),
         ({"perturbation_size": -1e-3}, "perturbation_size is -0.001"),
-        ({"perturbation_size": float("nan")}, "perturbation_size holds nan"),
+        ({"perturbation_size": float("nan")}, "perturbation_size is nan"),
         ({"apply": None}, "apply is None"),
         ({"problem": None}, "takes an EnergyProblem, and not a NoneType"),
         ({"internal": None}, "internal is None"),

@@ -379,3 +379,21 @@ def test_what_cannot_flow_is_refused():
         Evolution(flow, 1.0, tolerance=0.0)
     with pytest.raises(lse.InvalidInputError, match="column"):
         Evolution(flow, 1.0, observe={"mass": flow.mass})
+    c = ufl.split(state)[0]
+    for wrong in (
+        {"mobility": -0.4},
+        {"mobility": "2"},
+        {"mobility": ufl.as_vector([1.0, 2.0])},
+        {"viscous": [0.3]},
+        {"viscous": [(c, -0.3)]},
+        {"bcs": 3},
+    ):
+        with pytest.raises(lse.InvalidInputError, match=r"mobility|visco|bcs"):
+            CahnHilliard(c**2 * ufl.dx, state, petsc_options_prefix="refused_", **wrong)
+    with pytest.raises(lse.InvalidInputError, match="does not occur"):
+        CahnHilliard(fem.Function(state.function_space)[0] ** 2 * ufl.dx, state, petsc_options_prefix="refused_")
+    for wrong in ({"compare": c}, {"watch": 2}, {"shortest": -0.5}, {"shortest": "1e-3"}):
+        with pytest.raises(lse.InvalidInputError, match=next(iter(wrong))):
+            Evolution(flow, 1.0, **wrong)
+    with pytest.raises(lse.InvalidInputError, match="takes a CahnHilliard"):
+        Evolution(flow.problem, 1.0)

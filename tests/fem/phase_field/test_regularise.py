@@ -65,6 +65,8 @@ def test_bad_regularisation_is_refused_or_warned_of():
         micromorphic(ufl.grad(u), ufl.grad(u), length=-1.0, modulus=1.0, penalty=1.0)
     with pytest.raises(lse.InvalidInputError, match="must be equal"):
         micromorphic(ufl.grad(u), u, length=0.1, modulus=1.0, penalty=1.0)
+    with pytest.raises(lse.InvalidInputError, match=r"before has the shape \(2,\)"):
+        viscous(ufl.grad(u), u, viscosity=1.0, dt=0.1)
     with pytest.raises(lse.InvalidInputError, match="dt is 0"):
         viscous(ufl.grad(u), ufl.grad(u), viscosity=1.0, dt=0.0)
     with pytest.warns(MeshWarning, match="pinned to the mesh"):

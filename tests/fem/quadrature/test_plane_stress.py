@@ -227,3 +227,14 @@ def test_a_start_of_ones_own_counts_at_once_and_each_stress_has_its_own():
 def test_a_start_of_another_shape_is_refused(start):
     with pytest.raises(lse.InvalidInputError, match="across"):
         PlaneStress(two_thicknesses()).evaluate(np.eye(2)[None], start)
+
+
+def test_points_without_a_solution_are_no_numbers_alone_or_among_others():
+    """Also where no point has one, or a rank has no points."""
+    F = np.array([np.diag([1.03, 0.98]), np.diag([1.0, -1.0]), np.full((2, 2), np.nan)])
+    plane = PlaneStress(saint_venant_kirchhoff(3))
+    assert np.isfinite(plane.evaluate(F).energy).tolist() == [True, False, False]
+    for none in (F[1:], F[:0]):
+        values = plane.evaluate(none)
+        assert np.isnan(values.stress).all()
+        assert values.tangent.shape == (len(none), 2, 2, 2, 2)

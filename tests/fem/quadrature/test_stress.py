@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import ufl
-from dolfinx import fem, mesh
+from dolfinx import default_scalar_type, fem, mesh
 from mpi4py import MPI
 
 import lse_material as lse
@@ -96,9 +96,24 @@ def test_measures_and_tags_that_are_not_the_stress_own_are_refused_on_every_rank
         QuadratureStress(**make, tags=tags, tag=(4, 4))
     with pytest.raises(lse.InvalidInputError, match="another mesh"):
         QuadratureStress(**make, tags=in_three(other), tag=4)
+    if WORLD.size > 1:
+        with pytest.raises(
+            lse.InvalidInputError, match=r"\(degree, tag\) is \(1, \[4\]\) on rank 0 and \(1, \[7\]\) on rank 1"
+        ):
+            QuadratureStress(**make, tags=tags, tag=4 if WORLD.rank == 0 else 7)
     facets = mesh.meshtags(domain, 1, np.arange(3, dtype=np.int32), np.full(3, 4, dtype=np.int32))
     with pytest.raises(lse.InvalidInputError, match="entities of dimension 1; a material fills cells, of dimension 2"):
         QuadratureStress(**make, tags=facets, tag=4)
+    for tag in (4.0, "4", True):
+        with pytest.raises(lse.InvalidInputError, match="tags are whole numbers"):
+            QuadratureStress(**make, tags=tags, tag=tag)
+    with pytest.raises(lse.InvalidInputError, match=r"dolfinx\.mesh\.meshtags"):
+        QuadratureStress(**make, tags=tags.values, tag=4)
+    whole = QuadratureStress(**make)
+    with pytest.raises(lse.InvalidInputError, match=r"over dx\(4\), and this measure knows no tags"):
+        MaterialProblem(
+            ufl.inner(whole.operator, ufl.grad(v)) * whole.dx(4), u, stresses=[whole], petsc_options_prefix="u_"
+        )
 
 
 @pytest.mark.mpi
@@ -139,6 +154,24 @@ def test_coefficients_on_several_meshes_need_a_domain():
     u, w = (fem.Function(fem.functionspace(m, ("Lagrange", 1, (2,)))) for m in (domain, part))
     with pytest.raises(lse.InvalidInputError, match="live on 2 meshes: give domain="):
         QuadratureStress(two_variants(), ufl.Identity(2) + ufl.grad(u) + ufl.grad(w), degree=1)
+    with pytest.raises(lse.InvalidInputError, match="F is the same number everywhere"):
+        QuadratureStress(two_variants(), ufl.Identity(2), degree=1, domain=domain)
+
+
+@pytest.mark.mpi
+def test_cells_in_which_the_displacement_does_not_live_have_no_stress():
+    domain = square()
+    part, entity_map = mesh.create_submesh(domain, 2, in_three(domain).find(4))[:2]
+    F = ufl.Identity(2) + ufl.grad(fem.Function(fem.functionspace(part, ("Lagrange", 1, (2,)))))
+    for where in ({}, {"tags": in_three(domain), "tag": (4, 7)}):
+        with pytest.raises(lse.InvalidInputError, match="a function of F does not live"):
+            QuadratureStress(two_variants(), F, degree=1, domain=domain, entity_maps=[entity_map], **where)
+
+
+def test_an_f_without_functions_has_the_stress_of_the_material():
+    domain, F = square(2), np.array([[1.04, 0.02], [-0.01, 0.97]])
+    P = QuadratureStress(two_variants(), fem.Constant(domain, F), degree=1, domain=domain).stress_function()
+    np.testing.assert_allclose(P.x.array.reshape(-1, 4), np.tile(two_variants().stress(F).ravel(), (8, 1)), atol=1e-15)
 
 
 @pytest.mark.mpi
@@ -192,3 +225,13 @@ def test_single_precision_is_refused_with_the_remedy():
         QuadratureStress(saint_venant_kirchhoff(2), F, degree=1)
     with pytest.raises(lse.InvalidInputError, match=r"float32.*dtype=np\.float64"):
         MaterialProblem(ufl.inner(F, ufl.grad(v)) * ufl.dx, u, petsc_options_prefix="single_")
+
+
+@pytest.mark.skipif(np.issubdtype(default_scalar_type, np.complexfloating), reason="PETSc is complex")
+def test_complex_functions_are_refused_in_a_real_build():
+    V = fem.functionspace(square(2), ("Lagrange", 1, (2,)))
+    u = fem.Function(V, dtype=np.complex128)
+    with pytest.raises(lse.InvalidInputError, match=r"complex128.*real build of PETSc"):
+        MaterialProblem(
+            ufl.inner(ufl.grad(u), ufl.grad(ufl.TestFunction(V))) * ufl.dx, u, petsc_options_prefix="complex_"
+        )
