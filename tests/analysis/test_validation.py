@@ -78,7 +78,7 @@ def test_a_material_has_its_own_point_group_and_no_other():
     cubic = Symmetry.crystal("cubic", "tetragonal", dim=3)
     with pytest.raises(InvalidInputError, match="acts on 6 inputs; the material has 3"):
         check_symmetry(material, cubic, F)
-    with pytest.raises(InvalidInputError, match="acts on 6 inputs; the potential has 3"):
+    with pytest.raises(InvalidInputError, match="symmetry has 6 components; the potential has 3"):
         Material(material.potential, material.kinematics, symmetry=cubic)
 
 
