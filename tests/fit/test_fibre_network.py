@@ -70,7 +70,7 @@ def test_a_shear_is_met_that_no_path_has_shown():
         ensemble = fit_ensemble(data, members=3, kinematics=lse.StrainAndVolume(2), architecture=FIBRES, **options)
     with pytest.warns(DataWarning, match="no shear in input 2"):
         general = fit(data, kinematics=lse.GreenLagrange(2), architecture=Architecture(modes=1, width=6), **options)
-    assert ensemble.results[0].error(shear).stress < 0.2
+    assert ensemble.results[0].error(shear).stress < 0.3  # 0.19 to 0.21, by the BLAS
     assert general.error(shear).stress > 0.9  # it knows nothing of shears
 
 
