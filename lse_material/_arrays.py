@@ -65,7 +65,7 @@ def positive(name: str, value: Any, *, finite: bool = True) -> float:
     """Return `value` as a float, or raise InvalidInputError naming `name` unless it is one number > 0."""
     number = np.asarray(value)
     if number.shape != () or number.dtype.kind not in "iuf" or not number > 0.0 or (finite and np.isinf(number)):
-        raise InvalidInputError(f"{name} is {value!r}; it must be {'a finite' if finite else 'a'} number > 0.")
+        raise InvalidInputError(f"{name} is {_said(value)}; it must be {'a finite' if finite else 'a'} number > 0.")
     return float(number)
 
 
@@ -73,8 +73,13 @@ def not_negative(name: str, value: Any) -> float:
     """Return `value` as a float, or raise InvalidInputError naming `name` unless it is one finite number >= 0."""
     number = np.asarray(value)
     if number.shape != () or number.dtype.kind not in "iuf" or not 0.0 <= number < np.inf:
-        raise InvalidInputError(f"{name} is {value!r}; it must be a finite number >= 0.")
+        raise InvalidInputError(f"{name} is {_said(value)}; it must be a finite number >= 0.")
     return float(number)
+
+
+def _said(value: Any) -> str:
+    """How a message says what was given: a number of NumPy as a number."""
+    return repr(value.item() if isinstance(value, np.generic | np.ndarray) and value.ndim == 0 else value)
 
 
 def rms(values: Array) -> float:

@@ -211,6 +211,7 @@ def test_a_material_of_a_temperature_is_fitted_shown_checked_and_drawn_at_severa
     assert (code, "outside its range, 300 to 400" in text) == (UNUSABLE, True)
 
 
+@pytest.mark.slow
 def test_a_material_of_a_temperature_and_a_design_is_fitted_shown_checked_and_drawn(tmp_path, capsys):
     rng = np.random.default_rng(5)
     T, p = (np.repeat(each.ravel(), 8)[:, None] for each in np.meshgrid([260.0, 300.0], [0.1, 0.3, 0.5]))
@@ -361,6 +362,7 @@ def test_fit_finds_the_coefficient_of_the_growth_term(tmp_path, capsys):
     assert lse.load(out).growth.coefficient == pytest.approx(0.7, rel=1e-6)
 
 
+@pytest.mark.slow
 def test_a_design_may_be_the_first_of_the_inputs_x(tmp_path, capsys):
     x = np.random.default_rng(0).uniform(-1.0, 1.0, (60, 2))
     lse.write_samples(lse.Samples(x=x, energy=(2.0 + x[:, 0]) * x[:, 1] ** 2), tmp_path / "rows.csv")
@@ -431,6 +433,7 @@ def test_demo_lists_what_there_is_and_refuses_what_there_is_not(capsys):
     assert "fit_then_simulate" in text
 
 
+@pytest.mark.slow
 def test_doctor_says_what_is_there_what_is_not_and_what_is_broken(tmp_path, monkeypatch, capsys):
     packages = {"numpy": "everything", "none_such": "nothing"}
     monkeypatch.setattr("lse_material.cli.doctor.PACKAGES", packages)

@@ -150,7 +150,15 @@ def in_units_of_its_own(problem):
 
 @pytest.mark.parametrize("units", ALIKE, ids=["small", "large"])
 @pytest.mark.parametrize(
-    "problem", [motion, explicit_motion, hysteresis, plane_stress, nearly_incompressible, continuation]
+    "problem",
+    [
+        motion,
+        explicit_motion,
+        pytest.param(hysteresis, marks=pytest.mark.slow),
+        plane_stress,
+        nearly_incompressible,
+        pytest.param(continuation, marks=pytest.mark.slow),
+    ],
 )
 def test_results_are_equal_to_the_bit(problem, units):
     for value, expected in zip(problem(units), in_units_of_its_own(problem), strict=True):

@@ -57,6 +57,7 @@ def test_each_neuron_reads_a_fibre_or_the_volume():
         assert np.abs(values).min() < 1e-12 * np.abs(values).max()  # +- n n^T
 
 
+@pytest.mark.slow
 def test_a_shear_is_met_that_no_path_has_shown():
     stretches = [path(np.diag(way)) for way in ([1.0, 0.0], [1.0, 1.0], [1.0, -0.5])]
     data = lse.Samples(
@@ -70,7 +71,7 @@ def test_a_shear_is_met_that_no_path_has_shown():
         ensemble = fit_ensemble(data, members=3, kinematics=lse.StrainAndVolume(2), architecture=FIBRES, **options)
     with pytest.warns(DataWarning, match="no shear in input 2"):
         general = fit(data, kinematics=lse.GreenLagrange(2), architecture=Architecture(modes=1, width=6), **options)
-    assert ensemble.results[0].error(shear).stress < 0.3  # 0.19 to 0.21, by the BLAS
+    assert ensemble.results[0].error(shear).stress < 0.3  # 0.204 with torch 2.13 of PyPI
     assert general.error(shear).stress > 0.9  # it knows nothing of shears
 
 

@@ -75,6 +75,7 @@ def test_each_path_is_left_out_and_met_by_a_fit_to_the_others():
     assert left.outside["0"] > 0.0  # pure stretch in 1, farther than any other
 
 
+@pytest.mark.slow
 def test_rows_beyond_the_strains_of_the_others_do_not_count_in_what_is_expected():
     amounts, ways = np.linspace(0.0, 0.2, 30), {"x": [1.0, 0.0], "y": [0.0, 1.0], "xy": [0.8, 0.4], "yx": [0.3, 0.9]}
     F = np.concatenate([np.eye(2) + amounts[:, None, None] * np.diag(way) for way in [*ways.values(), [3.0, 3.0]]])

@@ -92,11 +92,13 @@ def killed_after(monkeypatch, module, name, calls):
     ("options", "module", "name"),
     [
         ({"training": Training(restarts=3, adam_steps=30, lbfgs_steps=20)}, multistart, "adam"),
-        ({"architecture": AUTO, "sparsity": SHALLOW}, schedule, "levenberg_marquardt"),
+        pytest.param(
+            {"architecture": AUTO, "sparsity": SHALLOW}, schedule, "levenberg_marquardt", marks=pytest.mark.slow
+        ),
     ],
     ids=["three starts", "auto"],
 )
-@pytest.mark.parametrize("torn", [0, pytest.param(100, marks=pytest.mark.slow)], ids=["whole", "a hundred bytes lack"])
+@pytest.mark.parametrize("torn", [0, 100], ids=["whole", "a hundred bytes lack"])
 def test_a_killed_fit_goes_on_from_its_last_stage_to_the_weights_of_one_that_was_not(
     options, module, name, torn, tmp_path, monkeypatch
 ):

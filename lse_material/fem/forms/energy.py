@@ -256,10 +256,11 @@ def expect_shape(material: Material, F: Expr) -> None:
             f"this is a {type(material).__name__}, and no Material: load a file by lse.load(file), and give a potential its "
             "strain measure, Material(potential, GreenLagrange(dim))."
         )
-    shape = getattr(F, "ufl_shape", None)
-    if shape != (material.dim, material.dim):
+    if not isinstance(F, Expr):
+        raise InvalidInputError(f"F is a {type(F).__name__}, and no UFL tensor such as ufl.Identity(2) + ufl.grad(u).")
+    if F.ufl_shape != (material.dim, material.dim):
         raise InvalidInputError(
-            f"F has UFL shape {shape}; a {material.dim}D material needs ({material.dim}, {material.dim}), "
+            f"F has UFL shape {F.ufl_shape}; a {material.dim}D material needs ({material.dim}, {material.dim}), "
             "as ufl.Identity(dim) + ufl.grad(u) gives it on a mesh of that dimension, and ufl.Identity(3) + "
             "lse.fem.plane_gradient(u), or axisymmetric_gradient(u), for a solid on a mesh of two."
         )

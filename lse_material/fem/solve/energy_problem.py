@@ -34,7 +34,7 @@ from lse_material.fem.forms.marks import marks_in
 from lse_material.fem.forms.measures import with_quadrature_degree
 from lse_material.fem.quadrature.stress import QuadratureStress
 from lse_material.fem.solve.advice import explain, explain_error, with_cause
-from lse_material.fem.solve.arguments import check_energy, stored_stresses
+from lse_material.fem.solve.arguments import check_energy, check_unknowns, stored_stresses
 from lse_material.fem.solve.continuation import SMOOTHER_REMAINDER, SmootherEnergy, positive_preconditioner
 from lse_material.fem.solve.convergence import Convergence
 from lse_material.fem.solve.dirichlet import enter_dirichlet_values
@@ -164,6 +164,8 @@ class EnergyProblem(MaterialProblem):
                 "the energy holds values stored at points, whose derivative UFL does not know: give residual=, "
                 "inner(P.operator, grad(v)) * P.dx for P.energy * P.dx."
             )
+        if residual is None:
+            check_unknowns(energy, (u,))
         convex = frozen_tangent(energy, u) if frozen is None and not saddle else frozen
         direct = {**self.default_options, **chosen}.get("ksp_type") == "preonly"  # it applies the preconditioner alone
         if convex is not None and not direct:

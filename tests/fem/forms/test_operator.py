@@ -252,7 +252,10 @@ def test_complex_and_single_precision_are_refused_before_anything_is_compiled(tm
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("measure", [lse.GreenLagrange(2), lse.SmallStrain(2), lse.IsotropicInvariants(2)])
+OTHERS = [pytest.param(kind(2), marks=pytest.mark.slow) for kind in (lse.SmallStrain, lse.IsotropicInvariants)]
+
+
+@pytest.mark.parametrize("measure", [lse.GreenLagrange(2), *OTHERS])
 def test_what_the_messages_advise_works_in_complex_and_in_single_precision(measure):
     """Residual and tangent of the expanded stress at a real state are those of the real form; float32 to its own rounding."""
     material = mild_material(np.random.default_rng(9), measure, growth=lse.Growth(0.7))

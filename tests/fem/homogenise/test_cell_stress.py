@@ -195,6 +195,7 @@ def test_a_cell_that_fails_is_named_with_rank_cell_point_and_F_and_the_next_solv
     assert plate.force() == pytest.approx(layered(SELF).minimum(compressed(0.1), UNIAXIAL).stress[1, 1], abs=1e-10)
 
 
+@pytest.mark.slow
 @pytest.mark.mpi
 def test_a_path_resumes_with_the_states_of_its_cells_and_refuses_those_of_other_cells(tmp_path):
     checkpoint = f"{WORLD.bcast(str(tmp_path))}/path.npz"
@@ -243,6 +244,7 @@ def test_what_is_no_cell_of_this_rank_is_refused_on_every_rank():
         EnergyProblem(plate.P.energy * plate.P.dx, plate.u, stresses=[plate.P], petsc_options_prefix="without_")
 
 
+@pytest.mark.slow
 @pytest.mark.mpi
 def test_cells_in_space_in_a_part_of_a_body_beside_a_material():
     """A brick whose left half has cells of the material of its right half, on ranks that may have no cells."""

@@ -328,7 +328,7 @@ def particle(length, stress, implicit):
     return found, table["iterations"]
 
 
-@pytest.mark.parametrize("implicit", [False, True])
+@pytest.mark.parametrize("implicit", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_units_change_no_iteration_and_no_digit(implicit):
     """m and Pa, mm and MPa, um and GPa, um and Pa."""
     exact, iterations = particle(1.0, 1.0, implicit)

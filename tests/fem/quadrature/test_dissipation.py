@@ -194,6 +194,7 @@ def test_what_a_jump_releases_and_what_is_dissipated_do_not_depend_on_the_number
 SHEAR, TWIN_PRICE = 0.3, 0.01  # of the two wells I +- SHEAR e1 (x) e2, whose layers fit along e1
 
 
+@pytest.mark.slow
 @pytest.mark.mpi
 def test_a_twin_boundary_that_moves_balances_the_work_of_the_support():
     """A layer of each twin under shear: the boundary moves at the resolved shear stress +- price / (2 SHEAR)."""

@@ -28,7 +28,7 @@ def at_points(expressions, dim=2, seed=0, box=(300.0, 400.0)):
     return (*values, *found)
 
 
-@pytest.mark.parametrize(("dim", "growth"), [(2, lse.Growth(0.3)), (3, None)])
+@pytest.mark.parametrize(("dim", "growth"), [(2, lse.Growth(0.3)), pytest.param(3, None, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("expanded", [False, True])
 def test_ufl_has_values_and_mixed_derivatives_of_numpy(expanded, dim, growth):
     m = temperature_material(dim=dim, growth=growth)
