@@ -212,7 +212,7 @@ def _refine(model: TrainablePotential, best: BestWeights, training: Training, ad
 
 def _second_order_cost(model: TrainablePotential, train: Loss) -> float:
     """Numbers in the rows times weights squared, and more where no derivative is written out."""
-    if model.constraints.orbit is not None and not is_written_out(model):
-        return math.inf  # each row would be differentiated at all of its images
+    if not isinstance(model, TrainablePotential) or (model.constraints.orbit is not None and not is_written_out(model)):
+        return math.inf  # each row would be differentiated at all of its images, if at all: a plain network is a module
     numbers = float(train.inputs.numel() + len(train.inputs))
     return numbers * sum(p.numel() for p in trained(model)) ** 2 * (1.0 if is_written_out(model) else ROW_BY_ROW)
