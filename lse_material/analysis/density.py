@@ -20,7 +20,7 @@ import numpy as np
 from lse_material._arrays import Array, expect_shape, float_array, frozen, generator, whole_number
 from lse_material.analysis.stationary import follow_eigenvectors
 from lse_material.errors import InvalidInputError
-from lse_material.model.soft_minimum import SoftMinimum
+from lse_material.model.soft_minimum import SoftMinimum, expect_potential
 
 DEGREES = 5.0  # of freedom of the Student densities
 WIDEST = 3.0  # standard deviation of a proposal, at most, in units of input_scale
@@ -64,7 +64,7 @@ class Density:
             InvalidInputError: fewer than 100 draws, a mode that does not grow in every direction, or weights too uneven.
         """
         whole_number("draws", draws, 100)
-        x, log_proposal = _proposals(potential, draws, generator(seed))
+        x, log_proposal = _proposals(expect_potential(potential), draws, generator(seed))
         log_weight = -potential.energy(x) - log_proposal
         log_z, error, weights = summed(log_weight)
         if not error <= LARGEST_ERROR:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from lse_material._arrays import Array, float_array, points
 from lse_material.analysis.stationary import SAME_POINT, StationaryPoint, described, in_one_valley, length
 from lse_material.errors import ConvergenceError, InvalidInputError
-from lse_material.model.soft_minimum import SoftMinimum
+from lse_material.model.soft_minimum import SoftMinimum, expect_potential
 
 LONGEST = 0.02  # step, as a share of the landscape's length
 SHORTEST = 1e-10  # step that counts as none
@@ -56,7 +56,7 @@ def descend(potential: SoftMinimum, x: Any, *, scale: Any = None) -> tuple[Array
     >>> np.abs(ends).round(4), at_rest
     (array([[0.05, 0.05, 0.  ]]), array([ True]))
     """
-    begin = float_array("x", points("x", x, potential.size).reshape(-1, potential.size))
+    begin = float_array("x", points("x", x, expect_potential(potential).size).reshape(-1, potential.size))
     ends, rest, _ = _flow(potential, begin, metric_of(potential, scale))
     return ends, rest
 
@@ -150,7 +150,8 @@ def downhill(slope: Array, hessian: Array, longest: Array) -> Array:
 
 def metric_of(potential: SoftMinimum, scale: Any) -> Array:
     """The lengths (d,) that inputs are divided by, checked; 1 if `scale` is None."""
-    metric = np.ones(potential.size) if scale is None else points("scale", scale, potential.size)
+    size = expect_potential(potential).size
+    metric = np.ones(size) if scale is None else points("scale", scale, size)
     if metric.ndim != 1 or not (metric > 0.0).all() or not np.isfinite(metric).all():
-        raise InvalidInputError(f"scale is {metric.tolist()}; it needs {potential.size} numbers > 0.")
+        raise InvalidInputError(f"scale is {metric.tolist()}; it needs {size} numbers > 0.")
     return metric

@@ -12,7 +12,7 @@ import numpy as np
 
 from lse_material.analysis.stationary import POINTS_BETWEEN_WELLS, follow_eigenvectors, length, mode_minima, same_point
 from lse_material.model.box import Box
-from lse_material.model.soft_minimum import SoftMinimum
+from lse_material.model.soft_minimum import SoftMinimum, expect_potential
 
 STILL = 1e-6  # slope, in scaled units, of a mode at its minimum
 
@@ -60,7 +60,7 @@ def merged_modes(potential: SoftMinimum, lower: object = None, upper: object = N
     >>> lse.analysis.merged_modes(material.potential)  # its transition scale 0.001 leaves both wells
     ()
     """
-    box = Box.of(lower, upper, potential.size)
+    box = Box.of(lower, upper, expect_potential(potential).size)
     alone = [potential.alone(k) for k in range(len(potential.modes))]
     minima, span = np.array([mode_minima(one, box)[0] for one in alone]), length(potential, box)
     ends, found = follow_eigenvectors(potential, minima, 0, span)

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from lse_material._arrays import Array, expect_shape, float_array, frozen, positive, whole_number
 from lse_material.errors import InvalidInputError
 from lse_material.model.box import Box
-from lse_material.model.soft_minimum import SoftMinimum
+from lse_material.model.soft_minimum import SoftMinimum, expect_potential
 
 NEWTON_STEPS = 300  # at most
 NO_STEP = 1e-11  # Newton step, in lengths of the landscape (see `length`), that is none
@@ -95,7 +95,7 @@ def wells(
     array([[0.05, 0.05, 0.  ],
            [0.05, 0.05, 0.  ]])
     """
-    box = Box.of(lower, upper, potential.size)
+    box = Box.of(lower, upper, expect_potential(potential).size)
     minima = mode_minima(potential, box)
     begin = minima if box is None else np.concatenate([minima, box.random(starts, seed)])
     return _points(potential, follow_eigenvectors(potential, begin, 0, length(potential, box)), 0, box)
@@ -129,7 +129,7 @@ def saddles(
     [1]
     """
     _expect_index(potential, index, 1)
-    box = Box.of(lower, upper, potential.size)
+    box = Box.of(lower, upper, expect_potential(potential).size)
     found = wells(potential, lower, upper, starts=starts, seed=seed) if between is None else between
     span = length(potential, box)
     begin = [np.zeros((0, potential.size)), *([] if box is None else [box.random(starts, seed)])]
@@ -157,7 +157,7 @@ def stationary_point(
     array([-18.,   2.,   4.])
     """
     begin = float_array("x", x, 1)
-    expect_shape("x", begin, (potential.size,))
+    expect_shape("x", begin, (expect_potential(potential).size,))
     _expect_index(potential, index, 0)
     first = None if radius is None else positive("radius", radius)
     ends = follow_eigenvectors(potential, begin[None], index, length(potential, None), first)
@@ -166,7 +166,7 @@ def stationary_point(
 
 
 def _expect_index(potential: SoftMinimum, index: int, least: int) -> None:
-    if whole_number("index", index, least) > potential.size:
+    if whole_number("index", index, least) > expect_potential(potential).size:
         raise InvalidInputError(
             f"index is {index}; a potential of {potential.size} inputs has {least} to {potential.size}."
         )

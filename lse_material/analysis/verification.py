@@ -14,7 +14,7 @@ from lse_material.analysis.ellipticity import acoustic_minimum
 from lse_material.errors import InvalidInputError
 from lse_material.model.box import Box
 from lse_material.model.material import Material
-from lse_material.model.soft_minimum import SoftMinimum
+from lse_material.model.soft_minimum import SoftMinimum, expect_potential
 from lse_material.model.strain import MANDEL, GreenLagrange, SmallStrain, from_mandel, positive_determinant
 
 CONVEXITY_TOLERANCE = 1e-12  # rounding of an eigenvalue, as a share of the largest
@@ -95,7 +95,7 @@ def check_convexity(potential: SoftMinimum, x: Any) -> Check:
     >>> lse.analysis.check_convexity(material.potential, np.zeros((1, 3))).value
     0.0
     """
-    x = points("x", x, potential.size).reshape(-1, potential.size)
+    x = points("x", x, expect_potential(potential).size).reshape(-1, potential.size)
     _some("x", x)
     ratios = []
     for mode in potential.modes:

@@ -10,7 +10,7 @@ from lse_material.data.observations import Observations
 from lse_material.data.samples import Samples
 from lse_material.errors import InvalidInputError
 from lse_material.fit.optimise.found import Record
-from lse_material.fit.options import Architecture
+from lse_material.fit.options import Architecture, expect_options
 from lse_material.fit.problem.rows import weights_of
 from lse_material.fit.session import CTRL_C
 from lse_material.model.design_network import independence
@@ -155,6 +155,7 @@ class FitResult:
 
     def error(self, samples: Samples | Observations) -> Errors:
         """Relative errors on `samples`, which must be of the kind that was fitted."""
+        expect_options(samples=samples)
         return errors_of(self.fitted, samples)
 
     def summary(self, test: Samples | None = None) -> str:

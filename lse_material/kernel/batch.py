@@ -17,11 +17,10 @@ from typing import Any
 import numpy as np
 
 from lse_material._arrays import Array
-from lse_material.errors import InvalidInputError
 from lse_material.kernel.c_writer import Text, upper_triangle
 from lse_material.kernel.mathematics import mathematics
 from lse_material.kernel.modes import batch_code
-from lse_material.model.soft_minimum import SoftMinimum
+from lse_material.model.soft_minimum import SoftMinimum, expect_potential
 
 # A mode below this weight adds nothing to gradient and Hessian, even through a covariance (difference of gradients)^2 / rho
 # that is 1e14 times the Hessian.
@@ -30,15 +29,6 @@ NEGLIGIBLE = 1e-30
 DECLARATIONS = """
 int lse_potential(const double *data, long n, int threads, const double *x, double *W, double *g, double *H, double *weights);
 """
-
-
-def expect_potential(potential: Any) -> SoftMinimum:
-    """The potential. Raises InvalidInputError: it is none, a Material say, whose growth term would be lost."""
-    if not isinstance(potential, SoftMinimum):
-        raise InvalidInputError(
-            f"a {type(potential).__name__} cannot be compiled here; give a SoftMinimum, material.potential."
-        )
-    return potential
 
 
 @dataclass(frozen=True)

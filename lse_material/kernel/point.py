@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from lse_material.errors import InvalidInputError
-from lse_material.kernel.batch import NEGLIGIBLE, expect_potential
+from lse_material.kernel.batch import NEGLIGIBLE
 from lse_material.kernel.c_writer import Text, upper_triangle
 from lse_material.kernel.mathematics import mathematics
 from lse_material.kernel.modes import point_code
-from lse_material.model.soft_minimum import SoftMinimum
+from lse_material.model.soft_minimum import SoftMinimum, expect_potential
 
 LANES = (1, 2, 4, 8, 16)  # doubles that vectors of GCC and Clang may have
 

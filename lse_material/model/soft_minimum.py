@@ -45,6 +45,15 @@ def expect_part(name: str, part: Any, kind: type[Any], size: int) -> None:
         raise InvalidInputError(f"{name} has {part.size} components; the potential has {size}.")
 
 
+def expect_potential(potential: Any) -> SoftMinimum:
+    """The potential. Raises InvalidInputError: it is none, a Material say, whose growth term would be lost."""
+    if not isinstance(potential, SoftMinimum):
+        raise InvalidInputError(
+            f"a {type(potential).__name__} is no potential, which is needed here: give a SoftMinimum, material.potential."
+        )
+    return potential
+
+
 @dataclass(frozen=True, eq=False)
 class SoftMinimum:
     """The trained potential W(x) = energy_scale * Psi((x - input_shift) / input_scale) + energy_shift.

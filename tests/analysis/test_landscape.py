@@ -207,6 +207,26 @@ def test_what_cannot_be_searched_is_refused():
         analysis.minimum_energy_path(p, [0.0, 0.0], [1.0, 0.0], images=2)
 
 
+ASKED = {
+    "wells": analysis.wells,
+    "saddles": analysis.saddles,
+    "landscape": analysis.landscape,
+    "merged_modes": analysis.merged_modes,
+    "stationary_point": lambda W: analysis.stationary_point(W, [0.0, 0.0, 0.0], 0),
+    "descend": lambda W: analysis.descend(W, [0.0, 0.0, 0.0]),
+    "barrier": lambda W: analysis.barrier(W, [0.0, 0.0, 0.0], [0.1, 0.0, 0.0]),
+    "Density": analysis.Density.of,
+}
+
+
+@pytest.mark.parametrize("ask", ASKED.values(), ids=ASKED)
+def test_a_material_whose_energy_is_more_than_its_potential_is_refused(ask):
+    """W has a growth term and depends on F: its landscape is not that of the potential alone."""
+    material = lse.Material(wells_at([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0]]), lse.GreenLagrange(2), growth=lse.Growth(1.0))
+    with pytest.raises(lse.InvalidInputError, match=r"Material is no potential.* material\.potential"):
+        ask(material)
+
+
 @pytest.mark.parametrize("inputs", [(0, 1), (2, 0), (1,)])
 def test_a_section_shows_wells_and_saddles_where_they_are(inputs):
     p = wells_at([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0]])

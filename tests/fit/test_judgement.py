@@ -119,3 +119,10 @@ def test_a_cauchy_stress_taken_for_a_nominal_one_is_a_misfit_of_observations_and
     assert noisy.train_errors.stress > 0.15
     assert of_pattern(noisy) == []
     assert of_pattern(rubber(np.ones_like)) == []
+
+
+def test_errors_are_those_of_samples():
+    result = judged(*saint_venant(20), training=Training(restarts=1, adam_steps=1, lbfgs_steps=1))
+    for given in (None, np.eye(2)):
+        with pytest.raises(lse.InvalidInputError, match="samples must be Samples or Observations"):
+            result.error(given)

@@ -22,16 +22,12 @@ from lse_material.fem.forms import operator
 from lse_material.fem.forms.marks import factor_of
 from lse_material.fem.forms.measures import expect_functional
 from lse_material.fem.forms.operator import energies_in
-from lse_material.model.soft_minimum import SoftMinimum
+from lse_material.model.soft_minimum import SoftMinimum, expect_potential
 
 
 def expect_inputs(potential: SoftMinimum, x: Sequence[Expr]) -> None:
     """Raise InvalidInputError unless this is a potential of so many inputs."""
-    if not isinstance(potential, SoftMinimum):
-        raise InvalidInputError(
-            f"the potential is a {type(potential).__name__}; that of a material is material.potential."
-        )
-    if len(x) != potential.size:
+    if len(x) != expect_potential(potential).size:
         raise InvalidInputError(f"the potential has {potential.size} inputs; it was given {len(x)} expressions.")
 
 
