@@ -128,8 +128,8 @@ def saddles(
     >>> [saddle.index for saddle in lse.analysis.saddles(material.potential)]
     [1]
     """
-    _expect_index(potential, index, 1)
     box = Box.of(lower, upper, expect_potential(potential).size)
+    _expect_index(potential, index, 1)
     found = wells(potential, lower, upper, starts=starts, seed=seed) if between is None else between
     span = length(potential, box)
     begin = [np.zeros((0, potential.size)), *([] if box is None else [box.random(starts, seed)])]
@@ -166,7 +166,7 @@ def stationary_point(
 
 
 def _expect_index(potential: SoftMinimum, index: int, least: int) -> None:
-    if whole_number("index", index, least) > expect_potential(potential).size:
+    if whole_number("index", index, least) > potential.size:
         raise InvalidInputError(
             f"index is {index}; a potential of {potential.size} inputs has {least} to {potential.size}."
         )

@@ -80,7 +80,7 @@ def infer(
     """Fit a density to an unnormalised target.
 
     Args:
-        target: ln p up to a constant, torch: x (n, d) float64 -> (n,), differentiable.
+        target: ln p up to a constant, torch: x (n, d) float64, on torch's default device -> (n,), differentiable.
         lower: lowest corner (d,) of a box that holds nearly all of p; the search starts from points all over it.
         upper: its highest corner.
         architecture: of Psi; 6 modes with a little stiffness if left out.

@@ -45,12 +45,14 @@ def expect_part(name: str, part: Any, kind: type[Any], size: int) -> None:
         raise InvalidInputError(f"{name} has {part.size} components; the potential has {size}.")
 
 
-def expect_potential(potential: Any) -> SoftMinimum:
-    """The potential. Raises InvalidInputError: it is none, a Material say, whose growth term would be lost."""
+def expect_potential(potential: Any, inputs: int | None = None) -> SoftMinimum:
+    """The potential. Raises InvalidInputError: it is none, a Material say, or has another number of inputs than this."""
     if not isinstance(potential, SoftMinimum):
         raise InvalidInputError(
             f"a {type(potential).__name__} is no potential, which is needed here: give a SoftMinimum, material.potential."
         )
+    if inputs not in (None, potential.size):
+        raise InvalidInputError(f"the potential has {potential.size} inputs; it was given {inputs} expressions.")
     return potential
 
 

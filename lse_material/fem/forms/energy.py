@@ -20,13 +20,12 @@ from lse_material.errors import InvalidInputError
 from lse_material.fem.forms import expanded as networks
 from lse_material.fem.forms import operator
 from lse_material.fem.forms.frozen_tangent import growth_energy
-from lse_material.fem.forms.lagged import expect_inputs
 from lse_material.fem.forms.marks import marked
 from lse_material.fem.forms.orientation import not_inverted
 from lse_material.fem.forms.strain import pull_back, strain
 from lse_material.model.growth import Growth
 from lse_material.model.material import Material
-from lse_material.model.soft_minimum import SoftMinimum
+from lse_material.model.soft_minimum import SoftMinimum, expect_potential
 
 
 def energy(
@@ -157,7 +156,7 @@ def potential_energy(potential: SoftMinimum, x: list[Expr], *, expanded: bool = 
     >>> round(fem.assemble_scalar(fem.form(W * dx)), 6)
     0.004307
     """
-    expect_inputs(potential, x)
+    expect_potential(potential, len(x))
     return (networks if expanded else operator).value(potential, x)
 
 

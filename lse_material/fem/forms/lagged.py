@@ -11,8 +11,6 @@ long it is; it lags behind where the weights change fast. The same idea as the s
 Am. Stat. 58, 30 (2004).
 """
 
-from collections.abc import Sequence
-
 import ufl
 from dolfinx import fem
 from ufl.core.expr import Expr
@@ -25,12 +23,6 @@ from lse_material.fem.forms.operator import energies_in
 from lse_material.model.soft_minimum import SoftMinimum, expect_potential
 
 
-def expect_inputs(potential: SoftMinimum, x: Sequence[Expr]) -> None:
-    """Raise InvalidInputError unless this is a potential of so many inputs."""
-    if len(x) != expect_potential(potential).size:
-        raise InvalidInputError(f"the potential has {potential.size} inputs; it was given {len(x)} expressions.")
-
-
 def mode_energies(potential: SoftMinimum, x: list[Expr]) -> list[Expr]:
     """psi_k(x) in energy units, one UFL scalar for each mode: their soft minimum with `transition_scale` is W(x).
 
@@ -38,7 +30,7 @@ def mode_energies(potential: SoftMinimum, x: list[Expr]) -> list[Expr]:
     >>> [round(fem.assemble_scalar(fem.form(p * dx)), 6) for p in psi]
     [0.005, 0.005]
     """
-    expect_inputs(potential, x)
+    expect_potential(potential, len(x))
     return [operator.value(potential.alone(k), x) for k in range(len(potential.modes))]
 
 

@@ -38,10 +38,9 @@ from lse_material.errors import InvalidInputError
 from lse_material.fem._cells import functions_of, material_cells, mesh_of, require_degree, require_double, values_at
 from lse_material.fem._mpi import integral
 from lse_material.fem.forms.energy import inputs
-from lse_material.fem.forms.lagged import expect_inputs
 from lse_material.fem.forms.transformation import cost, smooth_weights
 from lse_material.model.material import Material
-from lse_material.model.soft_minimum import SoftMinimum
+from lse_material.model.soft_minimum import SoftMinimum, expect_potential
 
 ROUNDING = 1e-12  # of prices of pairs, relative to the largest
 
@@ -127,7 +126,7 @@ class Dissipation:
         0.0
         """
         self = cls.__new__(cls)
-        expect_inputs(potential, x)
+        expect_potential(potential, len(x))
         self._prepare(potential, list(x), price, degree, reversible, tags, tag)
         return self
 
